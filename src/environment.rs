@@ -1,0 +1,26 @@
+//! The environment variables that `mist` reads, all of them, in one place.
+
+/// Access token for gated or private repositories of the hub.
+pub const HF_TOKEN: &str = "HF_TOKEN";
+/// Where the hub's own clients keep their token and cache.
+pub const HF_HOME: &str = "HF_HOME";
+/// Base address of the hub, for mirrors; default `https://huggingface.co`.
+pub const HF_ENDPOINT: &str = "HF_ENDPOINT";
+/// When set to a true value, nothing is fetched.
+pub const HF_HUB_OFFLINE: &str = "HF_HUB_OFFLINE";
+/// When set and not empty, output has no colour.
+pub const NO_COLOR: &str = "NO_COLOR";
+/// Forces one CPU kernel set: `portable` or `avx2`.
+pub const MIST_CPU: &str = "MIST_CPU";
+
+/// The value of a variable, if it is set to something that is not empty.
+pub fn value(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|v| !v.is_empty())
+}
+
+/// Whether a variable is set to a true value (`1`, `true`, `yes`, `on`; any case), as the hub's clients read them.
+pub fn is_true(name: &str) -> bool {
+    value(name).is_some_and(|v| {
+        ["1", "true", "yes", "on"].contains(&v.to_ascii_lowercase().as_str())
+    })
+}

@@ -1,0 +1,151 @@
+//! The only way to stdout and stderr. stdout is data; stderr is everything else.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How much goes to stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Verbosity {
+    Quiet,
+    Default,
+    Verbose,
+}
+
+/// Writes data to stdout and everything else to stderr, as `--quiet`, `--verbose` and `NO_COLOR` ask.
+#[derive(Clone, Debug)]
+pub struct Printer {
+    verbosity: Verbosity,
+    stdout_is_terminal: bool,
+    stderr_is_terminal: bool,
+    colour: bool,
+}
+
+impl Printer {
+    /// A printer for this process's streams. `quiet` wins over `verbose`.
+    pub fn new(quiet: bool, verbose: bool) -> Self {
+        let verbosity = match (quiet, verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Default,
+        };
+        let stderr_is_terminal = io::stderr().is_terminal();
+        let colour = crate::environment::value(crate::environment::NO_COLOR).is_none();
+        Self {
+            verbosity,
+            stdout_is_terminal: io::stdout().is_terminal(),
+            stderr_is_terminal,
+            colour: colour && stderr_is_terminal,
+        }
+    }
+
+    /// Whether a person reads stdout.
+    pub fn stdout_is_terminal(&self) -> bool {
+        self.stdout_is_terminal
+    }
+
+    /// Whether `--quiet` was given.
+    pub fn is_quiet(&self) -> bool {
+        self.verbosity == Verbosity::Quiet
+    }
+
+    /// Results: `text` to stdout as it is, flushed.
+    ///
+    /// # Errors
+    /// What the stream reports; a closed pipe is [`io::ErrorKind::BrokenPipe`].
+    pub fn data(&self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
+    /// A line for a person, on stderr; hidden by `--quiet`.
+    pub fn note(&self, line: &str) {
+        if self.verbosity >= Verbosity::Default {
+            self.line("", "", line);
+        }
+    }
+
+    /// A line that only `--verbose` shows, on stderr.
+    pub fn detail(&self, line: &str) {
+        if self.verbosity >= Verbosity::Verbose {
+            self.line("", "", line);
+        }
+    }
+
+    /// A warning on stderr; `--quiet` does not hide it.
+    pub fn warn(&self, line: &str) {
+        self.line("warning", "33", line);
+    }
+
+    /// An error, and what to do about it, on stderr: one line each.
+    pub fn error(&self, message: &str, hint: Option<&str>) {
+        self.line("error", "31", message);
+        if let Some(hint) = hint {
+            self.line("hint", "36", hint);
+        }
+    }
+
+    /// A bar over `total` bytes; invisible in a pipe and with `--quiet`.
+    pub fn bytes_bar(&self, label: &str, total: u64) -> Progress {
+        let style = "{prefix} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        self.bar(label, total, style)
+    }
+
+    /// A bar over `total` steps; invisible in a pipe and with `--quiet`.
+    pub fn steps_bar(&self, label: &str, total: u64) -> Progress {
+        self.bar(label, total, "{prefix} {bar:24} {pos}/{len} {msg}")
+    }
+
+    fn bar(&self, label: &str, total: u64, template: &str) -> Progress {
+        let visible = self.stderr_is_terminal && self.verbosity >= Verbosity::Default;
+        let target = match visible {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(Some(total), target);
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(label.to_string());
+        if visible {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        Progress(bar)
+    }
+
+    /// One line on stderr. Newlines inside become spaces, so that an error stays one line. A stderr that
+    /// cannot be written to is nobody's to report to.
+    fn line(&self, kind: &str, code: &str, text: &str) {
+        let text = text.trim_end().replace(['\n', '\r'], " ");
+        let prefix = match (kind, self.colour) {
+            ("", _) => String::new(),
+            (_, true) => format!("\x1b[1;{code}m{kind}:\x1b[0m "),
+            (_, false) => format!("{kind}: "),
+        };
+        let _ = writeln!(io::stderr().lock(), "{prefix}{text}");
+    }
+}
+
+/// A progress bar; it disappears when dropped.
+#[derive(Debug)]
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// `n` more units are done.
+    pub fn add(&self, n: u64) {
+        self.0.inc(n);
+    }
+
+    /// What is being done now.
+    pub fn message(&self, text: &str) {
+        self.0.set_message(text.to_string());
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
