@@ -115,10 +115,15 @@ impl Printer {
         Progress(bar)
     }
 
-    /// One line on stderr. Newlines inside become spaces, so that an error stays one line. A stderr that
-    /// cannot be written to is nobody's to report to.
+    /// One line on stderr. Newlines inside become spaces, so that an error stays one line; what else could
+    /// steer a terminal is escaped, as messages quote names from files and servers. A stderr that cannot be
+    /// written to is nobody's to report to.
     fn line(&self, kind: &str, code: &str, text: &str) {
         let text = text.trim_end().replace(['\n', '\r'], " ");
+        let text = match self.stderr_is_terminal {
+            true => super::escaped(&text),
+            false => text.as_str().into(),
+        };
         let prefix = match (kind, self.colour) {
             ("", _) => String::new(),
             (_, true) => format!("\x1b[1;{code}m{kind}:\x1b[0m "),
