@@ -1,6 +1,7 @@
 //! The command line: arguments as typed, one file a verb, errors and exit codes in one place.
 
 mod arguments;
+pub mod download;
 mod exit;
 
 use std::ffi::OsString;
@@ -26,7 +27,9 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Download(download::DownloadArgs),
+}
 
 /// Runs the command that was typed; the only place where an outcome becomes an exit code.
 pub fn main() -> ExitCode {
@@ -36,6 +39,8 @@ pub fn main() -> ExitCode {
         Err(error) => return exit::usage(&error),
     };
     let printer = Printer::new(cli.quiet, cli.verbose);
-    let outcome: anyhow::Result<Status> = match cli.command {};
+    let outcome: anyhow::Result<Status> = match &cli.command {
+        Command::Download(args) => download::run(args, &printer),
+    };
     exit::report(outcome, &printer)
 }

@@ -143,6 +143,11 @@ impl Progress {
         self.0.inc(n);
     }
 
+    /// Does something that writes lines to stderr, which then stand above the bar.
+    pub fn above(&self, write: impl FnOnce()) {
+        self.0.suspend(write);
+    }
+
     /// What is being done now.
     pub fn message(&self, text: &str) {
         self.0.set_message(text.to_string());
