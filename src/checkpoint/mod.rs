@@ -31,4 +31,4 @@ pub mod tensors;
 pub use config::Config;
 pub use error::Error;
 pub use gate::{Experts, LayerWeights, Mlp, Weights};
-pub use open::{Checkpoint, Format};
+pub use open::{Checkpoint, Format, Tokenizing};

@@ -80,6 +80,31 @@ impl Checkpoint {
     }
 }
 
+/// Where a checkpoint's tokenizer is.
+#[derive(Debug)]
+pub enum Tokenizing {
+    /// In the folder's files.
+    Folder(PathBuf),
+    /// In the metadata of a GGUF file.
+    Gguf(Box<Gguf>),
+}
+
+impl Tokenizing {
+    /// The tokenizer's place for the checkpoint at `path`, which need not have weights.
+    ///
+    /// # Errors
+    /// There is nothing, or a GGUF file that breaks a rule.
+    pub fn find(path: &Path) -> Result<Self, Error> {
+        if path.join("tokenizer.json").is_file() {
+            return Ok(Tokenizing::Folder(path.into()));
+        }
+        match layout(path)? {
+            Layout::Gguf(file) => Ok(Tokenizing::Gguf(Box::new(Gguf::open(&file)?))),
+            Layout::Mist(folder) | Layout::HuggingFace(folder) => Ok(Tokenizing::Folder(folder)),
+        }
+    }
+}
+
 enum Layout {
     Mist(PathBuf),
     HuggingFace(PathBuf),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use clap::{ArgAction, Args};
+use clap::Args;
 use mist::environment::{self, HF_HUB_OFFLINE};
 use mist::hub::catalogue::{self, Entry};
 use mist::hub::{
@@ -30,10 +30,10 @@ pub struct DownloadArgs {
     #[arg(long, value_name = "TOKEN")]
     access_token: Option<Token>,
     /// Accepted for lit-gpt's sake: safetensors are always preferred.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_possible_values = true)]
+    #[arg(long)]
     from_safetensors: bool,
     /// Only the tokenizer and the configuration, no weights.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_possible_values = true)]
+    #[arg(long)]
     tokenizer_only: bool,
     /// These weights of the repository and no others, for one of several GGUF files.
     #[arg(long, value_name = "NAME", conflicts_with = "tokenizer_only")]
@@ -42,19 +42,19 @@ pub struct DownloadArgs {
     #[arg(long, value_name = "FOLDER", default_value = "checkpoints")]
     checkpoint_dir: PathBuf,
     /// Say what would be fetched, and stop.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_possible_values = true)]
+    #[arg(long)]
     dry_run: bool,
     /// Use no network: only check that the repository is there.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_possible_values = true)]
+    #[arg(long)]
     offline: bool,
     /// Quantize what was fetched (not there yet).
     #[arg(long, value_name = "SCHEME")]
     quantize: Option<String>,
     /// One JSON object on stdout.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_possible_values = true)]
+    #[arg(long)]
     json: bool,
     /// Fetch the small model that `mist chat` starts with.
-    #[arg(long, conflicts_with_all = ["repository", "repo_id"], action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_possible_values = true)]
+    #[arg(long, conflicts_with_all = ["repository", "repo_id"])]
     starter: bool,
 }
 

@@ -89,7 +89,7 @@ impl Printer {
 
     /// A bar over `total` bytes; invisible in a pipe and with `--quiet`.
     pub fn bytes_bar(&self, label: &str, total: u64) -> Progress {
-        let style = "{prefix} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        let style = "{prefix} {bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
         self.bar(label, total, style)
     }
 

@@ -37,6 +37,10 @@ pub use detokenizer::Detokenizer;
 pub use error::Error;
 pub use tokenizer::Tokenizer;
 
+/// The files of a folder that make up its tokenizer; all but the first may be missing.
+pub const FILES: [&str; 4] =
+    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"];
+
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
