@@ -3,8 +3,6 @@
 //! The decoders of the `tokenizers` crate work on a whole list of tokens. All those of our models are in fact
 //! one function of one token, plus one rule about the start of a text, so a table does it.
 
-use std::collections::HashMap;
-
 use serde_json::Value;
 
 use super::Error;
@@ -67,7 +65,7 @@ impl Spelling {
 
     /// The bytes of the token `spelling`. An `added` token is not spelled in the byte-level alphabet; the
     /// `tokenizers` crate forgets that, and decodes an added `é` to the byte 0xE9.
-    pub(super) fn bytes(&self, spelling: &str, added: bool, alphabet: &HashMap<char, u8>) -> Vec<u8> {
+    pub(super) fn bytes(&self, spelling: &str, added: bool) -> Vec<u8> {
         let mut text = spelling.to_owned();
         for step in &self.steps {
             match step {
@@ -79,7 +77,7 @@ impl Spelling {
                 }
                 Step::ByteLevel if added => {}
                 Step::ByteLevel => {
-                    if let Some(bytes) = text.chars().map(|c| alphabet.get(&c).copied()).collect() {
+                    if let Some(bytes) = text.chars().map(byte_level).collect() {
                         return bytes;
                     }
                 }
@@ -96,35 +94,35 @@ fn fallback_byte(token: &str) -> Option<u8> {
     both_hex.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
 }
 
-/// GPT-2's alphabet, undone: printable Latin-1 stands for itself, the rest, in order, begins at U+0100.
+/// GPT-2's alphabet, undone: printable Latin-1 stands for itself; the other 68 bytes, in order, are U+0100 on.
 /// After `bytes_to_unicode` of <https://github.com/openai/gpt-2/blob/master/src/encoder.py>.
-pub(super) fn byte_level_alphabet() -> HashMap<char, u8> {
-    let mut shifted = 0x100..;
-    (0..=u8::MAX)
-        .filter_map(|byte| {
-            let character = match byte {
-                b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => char::from(byte),
-                _ => char::from_u32(shifted.next()?)?,
-            };
-            Some((character, byte))
-        })
-        .collect()
+fn byte_level(character: char) -> Option<u8> {
+    let code = u32::from(character);
+    let byte = match code {
+        0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => code,
+        0x100..=0x120 => code - 0x100,
+        0x121..=0x142 => code - 0x121 + 0x7F,
+        0x143 => 0xAD,
+        _ => return None,
+    };
+    u8::try_from(byte).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use serde_json::json;
 
     use super::*;
 
     #[test]
     fn the_alphabet_has_one_character_for_each_byte() {
-        let alphabet = byte_level_alphabet();
-        let bytes: std::collections::HashSet<u8> = alphabet.values().copied().collect();
-        assert_eq!((alphabet.len(), bytes.len()), (256, 256));
-        assert_eq!(alphabet[&'Ġ'], b' ');
-        assert_eq!(alphabet[&'Ċ'], b'\n');
-        assert_eq!(alphabet[&'Ń'], 0xAD);
+        let theirs = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet();
+        let bytes: HashSet<u8> = theirs.iter().map(|&c| byte_level(c).unwrap()).collect();
+        assert_eq!((theirs.len(), bytes.len()), (256, 256));
+        assert_eq!(('\0'..='\u{FFFF}').filter(|&c| byte_level(c).is_some()).count(), 256);
+        assert_eq!(['Ġ', 'Ċ', 'Ń', 'a'].map(byte_level), [b' ', b'\n', 0xAD, b'a'].map(Some));
     }
 
     #[test]

@@ -176,7 +176,7 @@ impl<'controls> Masks<'controls> {
             suffix.filter(|end| text[start..].starts_with(end)).map(str::len).max().unwrap_or(0).max(whole)
         });
         if head > 0 {
-            let mask = self.mask_of(&text[start..start + head].to_owned())?;
+            let mask = self.mask_of(&text[start..start + head])?;
             text.replace_range(start..start + head, mask.encode_utf8(&mut [0; 4]));
         }
         let end = text.trim_end().len();
@@ -185,7 +185,7 @@ impl<'controls> Masks<'controls> {
             prefix.filter(|begin| text[..end].ends_with(begin)).map(str::len).max().unwrap_or(0)
         });
         if tail > 0 {
-            let mask = self.mask_of(&text[end - tail..end].to_owned())?;
+            let mask = self.mask_of(&text[end - tail..end])?;
             text.replace_range(end - tail..end, mask.encode_utf8(&mut [0; 4]));
         }
         Ok(())
@@ -248,8 +248,7 @@ mod tests {
 
     #[test]
     fn a_control_token_takes_the_white_space_it_says_it_takes() {
-        let mut control =
-            Control { spelling: "<e>".into(), id: 7, takes_left: true, takes_right: false };
+        let mut control = Control { spelling: "<e>".into(), id: 7, takes_left: true, takes_right: false };
         let left = Controls::new([control.clone()]);
         assert_eq!(left.cut("a \n<e> b"), [Part::Text("a"), Part::Control(7), Part::Text(" b")]);
         (control.takes_left, control.takes_right) = (false, true);

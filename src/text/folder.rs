@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::one_line;
 use super::guard::guarded;
-use super::tokenizer::NamedTokens;
+use super::tokenizer::{Inner, NamedTokens};
 use super::{Error, Tokenizer};
 
 /// The largest `tokenizer.json` of a published model is about 33 MB.
@@ -18,7 +18,7 @@ pub(super) fn load(folder: &Path) -> Result<Tokenizer, Error> {
     let path = folder.join("tokenizer.json");
     let bytes = read(&path)?.ok_or_else(|| Error::NoTokenizer(folder.to_owned()))?;
     let malformed = |reason: &str| Error::Malformed { path: path.clone(), reason: one_line(reason) };
-    let inner = guarded(|| tokenizers::Tokenizer::from_bytes(&bytes))
+    let inner = guarded(|| serde_json::from_slice(&bytes))
         .map_err(|panic| malformed(&panic))?
         .map_err(|error| malformed(&error.to_string()))?;
     let names = named_tokens(folder)?;
@@ -26,7 +26,7 @@ pub(super) fn load(folder: &Path) -> Result<Tokenizer, Error> {
 }
 
 pub(super) fn files(
-    inner: &tokenizers::Tokenizer,
+    inner: &Inner,
     names: &NamedTokens,
     adds_bos: bool,
 ) -> Result<Vec<(String, Vec<u8>)>, Error> {
@@ -46,7 +46,9 @@ pub(super) fn files(
         "chat_template": names.chat_template,
     });
     let config = match config {
-        Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>(),
+        Value::Object(fields) => {
+            fields.into_iter().filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>()
+        }
         _ => Map::new(),
     };
     let config = serde_json::to_vec_pretty(&config).map_err(|error| vocabulary(&error.to_string()))?;
@@ -68,10 +70,10 @@ fn named_tokens(folder: &Path) -> Result<NamedTokens, Error> {
 
     let path = folder.join("chat_template.jinja");
     let chat_template = match read(&path)? {
-        Some(bytes) => Some(String::from_utf8(bytes).map_err(|_| Error::Malformed {
-            path,
-            reason: "it is not UTF-8".into(),
-        })?),
+        Some(bytes) => Some(
+            String::from_utf8(bytes)
+                .map_err(|_| Error::Malformed { path, reason: "it is not UTF-8".into() })?,
+        ),
         None => chat_template(&config["chat_template"]),
     };
     Ok(NamedTokens {
@@ -126,7 +128,8 @@ mod tests {
     use super::*;
 
     fn byte_level() -> Value {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/text/byte_level/tokenizer.json");
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/text/byte_level/tokenizer.json");
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
     }
 
@@ -149,7 +152,8 @@ mod tests {
 
     #[test]
     fn tokens_are_read_as_strings_and_as_objects_and_from_either_file() {
-        let config = json!({"bos_token": {"content": "<|im_start|>"}, "eos_token": null, "add_bos_token": true});
+        let config =
+            json!({"bos_token": {"content": "<|im_start|>"}, "eos_token": null, "add_bos_token": true});
         let map = json!({"eos_token": "<|im_end|>", "bos_token": "ignored"});
         let folder = folder(&[
             ("tokenizer.json", byte_level()),
@@ -185,9 +189,28 @@ mod tests {
     }
 
     #[test]
+    fn bos_is_what_the_post_processor_puts_in_front_where_no_other_file_says() {
+        let mut json = byte_level();
+        json["post_processor"] = json!({"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<|im_end|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<|im_end|>": {"id": "<|im_end|>", "ids": [2], "tokens": ["<|im_end|>"]}}});
+        let bare = folder(&[("tokenizer.json", json.clone())]);
+        let tokenizer = load(bare.path()).unwrap();
+        assert_eq!((tokenizer.bos(), tokenizer.adds_bos()), (Some(2), true));
+        let config = json!({"bos_token": "<|im_start|>"});
+        let other = folder(&[("tokenizer.json", json), ("tokenizer_config.json", config)]);
+        let tokenizer = load(other.path()).unwrap();
+        assert_eq!((tokenizer.bos(), tokenizer.adds_bos()), (Some(1), false));
+        let none = load(folder(&[("tokenizer.json", byte_level())]).path()).unwrap();
+        assert_eq!((none.bos(), none.adds_bos()), (None, false));
+    }
+
+    #[test]
     fn truncation_in_the_file_does_not_shorten_a_text() {
         let mut json = byte_level();
-        json["truncation"] = json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0});
+        json["truncation"] =
+            json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0});
         let folder = folder(&[("tokenizer.json", json)]);
         let ids = load(folder.path()).unwrap().encode("0123456789", false).unwrap();
         assert_eq!(ids.len(), 10);
@@ -197,7 +220,8 @@ mod tests {
     #[test]
     fn a_merge_longer_than_every_token_is_an_error_and_not_a_panic() {
         let model = json!({"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": [["a", "b"]]});
-        let folder = folder(&[("tokenizer.json", json!({"version": "1.0", "added_tokens": [], "model": model}))]);
+        let folder =
+            folder(&[("tokenizer.json", json!({"version": "1.0", "added_tokens": [], "model": model}))]);
         let error = load(folder.path()).unwrap_err();
         assert!(matches!(error, Error::Malformed { .. }), "{error}");
         assert!(!error.to_string().contains('\n'));
@@ -209,10 +233,13 @@ mod tests {
             "merges": [["s", ">"], ["<", "s>"]]});
         let token = json!({"id": 2, "content": "<s>", "special": true, "single_word": false, "lstrip": false,
             "rstrip": false, "normalized": false});
-        let tokenizer = json!({"version": "1.0", "added_tokens": [token], "model": model, "decoder": {"type": "Fuse"}});
+        let tokenizer =
+            json!({"version": "1.0", "added_tokens": [token], "model": model, "decoder": {"type": "Fuse"}});
         let folder = folder(&[("tokenizer.json", tokenizer)]);
         let tokenizer = load(folder.path()).unwrap();
-        assert!(matches!(tokenizer.encode("<s>", false), Err(Error::ControlFromText(spelling)) if spelling == "<s>"));
+        assert!(
+            matches!(tokenizer.encode("<s>", false), Err(Error::ControlFromText(spelling)) if spelling == "<s>")
+        );
         assert_eq!(tokenizer.encode("s><", false).unwrap(), [1, 0]);
     }
 
@@ -220,7 +247,8 @@ mod tests {
     fn ids_that_no_vocabulary_has_and_empty_vocabularies_are_errors() {
         for vocab in [json!({"a": 4_000_000_000u32}), json!({"a": u32::MAX}), json!({})] {
             let model = json!({"type": "BPE", "vocab": vocab, "merges": []});
-            let tokenizer = json!({"version": "1.0", "added_tokens": [], "model": model, "decoder": {"type": "Fuse"}});
+            let tokenizer =
+                json!({"version": "1.0", "added_tokens": [], "model": model, "decoder": {"type": "Fuse"}});
             let folder = folder(&[("tokenizer.json", tokenizer)]);
             assert!(matches!(load(folder.path()), Err(Error::Vocabulary(_))), "{vocab}");
         }

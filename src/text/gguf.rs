@@ -6,7 +6,7 @@ use tokenizers::decoders::DecoderWrapper;
 use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
 use tokenizers::decoders::strip::Strip;
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::{NormalizerWrapper, Prepend, Replace};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, decoders, normalizers};
@@ -14,7 +14,7 @@ use tokenizers::{AddedToken, decoders, normalizers};
 use super::error::one_line;
 use super::guard::guarded;
 use super::pre_tokenizer::Style;
-use super::tokenizer::NamedTokens;
+use super::tokenizer::{Inner, NamedTokens};
 use super::{Error, Tokenizer, Vocabulary};
 
 /// `tokenizer.ggml.token_type`.
@@ -60,7 +60,9 @@ struct Pieces<'a> {
 impl<'a> Pieces<'a> {
     fn new(vocabulary: &'a Vocabulary) -> Result<Self, Error> {
         let count = vocabulary.tokens.len();
-        for (name, length) in [("scores", vocabulary.scores.len()), ("token_type", vocabulary.token_types.len())] {
+        for (name, length) in
+            [("scores", vocabulary.scores.len()), ("token_type", vocabulary.token_types.len())]
+        {
             if length != 0 && length != count {
                 return Err(Error::Vocabulary(format!("{length} {name} for {count} tokens")));
             }
@@ -83,7 +85,8 @@ impl<'a> Pieces<'a> {
     }
 
     fn is_control(&self, id: u32) -> bool {
-        matches!(self.kind(id), UNKNOWN | CONTROL)
+        let Vocabulary { bos, eos, eot, .. } = self.vocabulary;
+        matches!(self.kind(id), UNKNOWN | CONTROL) || [bos, eos, eot].contains(&&Some(id))
     }
 
     fn spelling(&self, id: Option<u32>) -> Option<String> {
@@ -95,7 +98,7 @@ impl<'a> Pieces<'a> {
         !self.is_control(id) && self.kind(id) != BYTE
     }
 
-    fn model_vocabulary(&self) -> HashMap<String, u32> {
+    fn model_vocabulary(&self) -> Vocab {
         self.ids.iter().map(|(token, &id)| ((*token).to_owned(), id)).collect()
     }
 
@@ -110,7 +113,7 @@ impl<'a> Pieces<'a> {
 }
 
 /// Byte-level BPE, and whether BOS goes in front where the file does not say.
-fn byte_level(vocabulary: &Vocabulary, pieces: &Pieces<'_>) -> Result<(tokenizers::Tokenizer, bool), Error> {
+fn byte_level(vocabulary: &Vocabulary, pieces: &Pieces<'_>) -> Result<(Inner, bool), Error> {
     let reason = |error: tokenizers::Error| Error::Vocabulary(one_line(&error.to_string()));
     let style = Style::named(vocabulary.pre.as_deref())?;
     let mut merges = Vec::with_capacity(vocabulary.merges.len());
@@ -127,11 +130,11 @@ fn byte_level(vocabulary: &Vocabulary, pieces: &Pieces<'_>) -> Result<(tokenizer
         }
     }
     let model = BPE::builder()
-        .vocab_and_merges(pieces.model_vocabulary().into_iter().collect::<tokenizers::models::bpe::Vocab>(), merges)
+        .vocab_and_merges(pieces.model_vocabulary(), merges)
         .ignore_merges(style.ignore_merges)
         .build()
         .map_err(reason)?;
-    let mut inner = tokenizers::Tokenizer::new(model);
+    let mut inner = Inner::new(model);
     inner.with_pre_tokenizer(Some(style.pre_tokenizer().map_err(reason)?));
     inner.with_decoder(Some(ByteLevel::default()));
     Ok((inner, style.adds_bos))
@@ -140,23 +143,20 @@ fn byte_level(vocabulary: &Vocabulary, pieces: &Pieces<'_>) -> Result<(tokenizer
 /// SentencePiece BPE as the `tokenizers` crate can do it, the way transformers converts it (`LlamaConverter`
 /// and `generate_merges` in transformers/convert_slow_tokenizer.py): every way to put a piece together is a
 /// merge, ordered by the score of the piece.
-fn sentence_piece(vocabulary: &Vocabulary, pieces: &Pieces<'_>) -> Result<tokenizers::Tokenizer, Error> {
+fn sentence_piece(vocabulary: &Vocabulary, pieces: &Pieces<'_>) -> Result<Inner, Error> {
     let reason = |error: tokenizers::Error| Error::Vocabulary(one_line(&error.to_string()));
     if vocabulary.scores.is_empty() {
         return Err(Error::Vocabulary("it has no scores".into()));
     }
     let model = BPE::builder()
-        .vocab_and_merges(
-            pieces.model_vocabulary().into_iter().collect::<tokenizers::models::bpe::Vocab>(),
-            merges_by_score(vocabulary, pieces),
-        )
+        .vocab_and_merges(pieces.model_vocabulary(), merges_by_score(vocabulary, pieces))
         .byte_fallback(true)
         .fuse_unk(true);
     let model = match &pieces.unknown {
         Some(unknown) => model.unk_token(unknown.clone()),
         None => model,
     };
-    let mut inner = tokenizers::Tokenizer::new(model.build().map_err(reason)?);
+    let mut inner = Inner::new(model.build().map_err(reason)?);
 
     let adds_space = vocabulary.add_space_prefix.unwrap_or(true);
     let mut normalizers: Vec<NormalizerWrapper> = Vec::new();
@@ -228,6 +228,8 @@ mod tests {
         let tokenizer = load(small()).unwrap();
         assert_eq!(tokenizer.encode("ab abb", false).unwrap(), [2, 4, 2, 1]);
         assert_eq!(tokenizer.decode(&[2, 4, 2, 1, 3]), "ab abb");
+        let untyped = load(Vocabulary { token_types: vec![], ..small() }).unwrap();
+        assert_eq!(untyped.encode("abb", false).unwrap(), [2, 1]);
     }
 
     #[test]
@@ -258,7 +260,10 @@ mod tests {
         assert!(error(Vocabulary { merges: vec!["b a".into()], ..small() }).contains("leads to no token"));
         assert!(error(Vocabulary { scores: vec![0.0], ..small() }).contains("1 scores for 5 tokens"));
         assert!(error(Vocabulary { model: "llama".into(), ..small() }).contains("no scores"));
-        assert!(error(Vocabulary { tokens: vec![], token_types: vec![], merges: vec![], ..small() }).contains("ids"));
+        assert!(
+            error(Vocabulary { tokens: vec![], token_types: vec![], merges: vec![], ..small() })
+                .contains("ids")
+        );
         let mut twice = small();
         twice.tokens[1] = "a".into();
         assert!(error(twice).contains("\"a\" is in it twice"));

@@ -33,7 +33,7 @@ impl Style {
     pub(super) fn named(name: Option<&str>) -> Result<Self, Error> {
         let expressions: &[&str] = match name.unwrap_or("default") {
             "default" => &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
-            "gpt-2" | "gpt2" | "phi-2" | "mpt" | "olmo" | "jais" | "exaone4" => &[GPT2],
+            "gpt-2" | "phi-2" | "mpt" | "olmo" | "jais" | "exaone4" => &[GPT2],
             "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone" | "minerva-7b" => {
                 &[r"\p{N}", GPT2]
             }
@@ -44,7 +44,8 @@ impl Style {
             "tekken" => &[TEKKEN],
             other => return Err(Error::UnknownPreTokenizer(other.to_owned())),
         };
-        let llama3 = matches!(name, Some("llama-bpe" | "llama3" | "llama-v3" | "pixtral" | "falcon3" | "lfm2"));
+        let llama3 =
+            matches!(name, Some("llama-bpe" | "llama3" | "llama-v3" | "pixtral" | "falcon3" | "lfm2"));
         let tekken = name == Some("tekken");
         Ok(Self { expressions, ignore_merges: llama3 || tekken, adds_bos: llama3 || tekken })
     }
@@ -78,7 +79,10 @@ mod tests {
     fn digits_are_cut_as_each_model_cuts_them() {
         let text = "In 2024, 12345!";
         assert_eq!(words(Some("gpt-2"), text), ["In", " 2024", ",", " 12345", "!"]);
-        assert_eq!(words(Some("smollm"), text), ["In", " ", "2", "0", "2", "4", ",", " ", "1", "2", "3", "4", "5", "!"]);
+        assert_eq!(
+            words(Some("smollm"), text),
+            ["In", " ", "2", "0", "2", "4", ",", " ", "1", "2", "3", "4", "5", "!"]
+        );
         assert_eq!(words(Some("llama-bpe"), text), ["In", " ", "202", "4", ",", " ", "123", "45", "!"]);
         assert_eq!(words(Some("tekken"), "In 20"), ["In", " ", "2", "0"]);
         assert_eq!(words(None, text), ["In", " ", "202", "4", ",", " ", "123", "45", "!"]);
@@ -86,7 +90,10 @@ mod tests {
 
     #[test]
     fn tekken_cuts_between_cases() {
-        assert_eq!(words(Some("tekken"), "camelCase HTTPServer ÉTÉété"), ["camel", "Case", " HTTPServer", " ÉTÉété"]);
+        assert_eq!(
+            words(Some("tekken"), "camelCase HTTPServer ÉTÉété"),
+            ["camel", "Case", " HTTPServer", " ÉTÉété"]
+        );
     }
 
     #[test]

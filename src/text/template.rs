@@ -99,7 +99,8 @@ fn raise_exception(message: String) -> Result<Value, minijinja::Error> {
 /// Python's `datetime.now().strftime(format)`.
 fn strftime_now(format: &str) -> Result<String, minijinja::Error> {
     let mut text = String::new();
-    write!(text, "{}", chrono::Local::now().format(format)).map_err(|_| invalid("strftime_now: bad format"))?;
+    write!(text, "{}", chrono::Local::now().format(format))
+        .map_err(|_| invalid("strftime_now: bad format"))?;
     Ok(text)
 }
 
@@ -228,7 +229,8 @@ mod tests {
 
     #[test]
     fn json_is_written_as_python_writes_it() {
-        let source = "{{ {'a': [1, 'é<'], 'b': none} | tojson }}{{ [1] | tojson(indent=2) }}{{ messages | tojson }}";
+        let source =
+            "{{ {'a': [1, 'é<'], 'b': none} | tojson }}{{ [1] | tojson(indent=2) }}{{ messages | tojson }}";
         assert_eq!(
             rendered(source).unwrap(),
             "{\"a\": [1, \"é<\"], \"b\": null}[\n  1\n][{\"role\": \"user\", \"content\": \"Hi & <bye>\"}]"
@@ -238,7 +240,10 @@ mod tests {
     #[test]
     fn generation_tags_keep_their_white_space_control() {
         assert_eq!(rendered("a {%- generation -%} b {% endgeneration %}c").unwrap(), "ab c");
-        assert_eq!(without_generation_tags("{{ generation }}{% set generation = 1 %}"), "{{ generation }}{% set generation = 1 %}");
+        assert_eq!(
+            without_generation_tags("{{ generation }}{% set generation = 1 %}"),
+            "{{ generation }}{% set generation = 1 %}"
+        );
         assert_eq!(without_generation_tags("{% generation"), "{% generation");
     }
 
@@ -259,7 +264,10 @@ mod tests {
         let work = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}";
         assert!(rendered(work).unwrap_err().contains("fuel"), "{:?}", rendered(work));
         let output = "{% for i in range(99999) %}{{ 'x' * 100000 }}{% endfor %}";
-        assert_eq!(rendered(output).unwrap_err(), "the chat template failed: it writes more than 16777216 bytes");
+        assert_eq!(
+            rendered(output).unwrap_err(),
+            "the chat template failed: it writes more than 16777216 bytes"
+        );
         let recursion = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
         assert!(rendered(recursion).unwrap_err().contains("recursion"), "{:?}", rendered(recursion));
         let nesting = "{{ ".to_owned() + &"(".repeat(100_000);
