@@ -24,7 +24,5 @@ pub fn value(name: &str) -> Option<String> {
 
 /// Whether a variable is set to a true value (`1`, `true`, `yes`, `on`; any case), as the hub's clients read them.
 pub fn is_true(name: &str) -> bool {
-    value(name).is_some_and(|v| {
-        ["1", "true", "yes", "on"].contains(&v.to_ascii_lowercase().as_str())
-    })
+    value(name).is_some_and(|v| ["1", "true", "yes", "on"].contains(&v.to_ascii_lowercase().as_str()))
 }

@@ -71,9 +71,12 @@ impl CommandError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Unknown { near, .. } if near.is_empty() => {
-                "`/help` lists the commands; `//` at the start sends a line that begins with one slash".to_string()
+                "`/help` lists the commands; `//` at the start sends a line that begins with one slash"
+                    .to_string()
             }
-            Self::Unknown { near, .. } => format!("did you mean {}? `/help` lists the commands", near.join(" or ")),
+            Self::Unknown { near, .. } => {
+                format!("did you mean {}? `/help` lists the commands", near.join(" or "))
+            }
             Self::Arguments { usage, .. } => usage.clone(),
         })
     }
@@ -90,18 +93,8 @@ enum Shape {
 /// The name, the arguments in the usage, what it does, and how it is read.
 const COMMANDS: [(&str, &str, &str, Shape); 11] = [
     ("/help", "", "list the commands", Shape::None(Command::Help)),
-    (
-        "/exit",
-        "",
-        "leave (also: Ctrl-D, or an empty line)",
-        Shape::None(Command::Exit),
-    ),
-    (
-        "/clear",
-        "",
-        "forget everything but the system prompt",
-        Shape::None(Command::Clear),
-    ),
+    ("/exit", "", "leave (also: Ctrl-D, or an empty line)", Shape::None(Command::Exit)),
+    ("/clear", "", "forget everything but the system prompt", Shape::None(Command::Clear)),
     (
         "/system",
         "TEXT",
@@ -114,42 +107,12 @@ const COMMANDS: [(&str, &str, &str, Shape); 11] = [
         "set temperature, top-k, top-p, min-p, repeat-penalty, seed or max-new-tokens",
         Shape::NameAndValue(|name, value| Command::Set { name, value }),
     ),
-    (
-        "/show",
-        "",
-        "show the model and the settings",
-        Shape::None(Command::Show),
-    ),
-    (
-        "/undo",
-        "",
-        "take back the last message and its reply",
-        Shape::None(Command::Undo),
-    ),
-    (
-        "/retry",
-        "",
-        "generate the last reply again",
-        Shape::None(Command::Retry),
-    ),
-    (
-        "/save",
-        "FILE",
-        "write the conversation to FILE (JSON)",
-        Shape::Path(Command::Save),
-    ),
-    (
-        "/load",
-        "FILE",
-        "continue the conversation in FILE",
-        Shape::Path(Command::Load),
-    ),
-    (
-        "/read",
-        "FILE",
-        "send the text of FILE as a message",
-        Shape::Path(Command::Read),
-    ),
+    ("/show", "", "show the model and the settings", Shape::None(Command::Show)),
+    ("/undo", "", "take back the last message and its reply", Shape::None(Command::Undo)),
+    ("/retry", "", "generate the last reply again", Shape::None(Command::Retry)),
+    ("/save", "FILE", "write the conversation to FILE (JSON)", Shape::Path(Command::Save)),
+    ("/load", "FILE", "continue the conversation in FILE", Shape::Path(Command::Load)),
+    ("/read", "FILE", "send the text of FILE as a message", Shape::Path(Command::Read)),
 ];
 
 impl Turn {
@@ -166,12 +129,8 @@ impl Turn {
             return Ok(Self::Say(after_slash.to_string()));
         }
         let (typed, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let Some((name, arguments, _, shape)) = COMMANDS.iter().find(|(name, ..)| *name == typed)
-        else {
-            return Err(CommandError::Unknown {
-                typed: typed.to_string(),
-                near: near(typed),
-            });
+        let Some((name, arguments, _, shape)) = COMMANDS.iter().find(|(name, ..)| *name == typed) else {
+            return Err(CommandError::Unknown { typed: typed.to_string(), near: near(typed) });
         };
         let rest = rest.trim();
         let wrong = |takes| CommandError::Arguments {
@@ -184,9 +143,7 @@ impl Turn {
             Shape::None(command) => command.clone(),
             Shape::Path(_) if rest.is_empty() => return Err(wrong("the name of a file")),
             Shape::Path(command) => command(path(rest)),
-            Shape::OptionalText(command) => {
-                command(Some(rest.to_string()).filter(|text| !text.is_empty()))
-            }
+            Shape::OptionalText(command) => command(Some(rest.to_string()).filter(|text| !text.is_empty())),
             Shape::NameAndValue(command) => match rest.split_whitespace().collect::<Vec<_>>()[..] {
                 [name, value] => command(name.to_string(), value.to_string()),
                 _ => return Err(wrong("a name and a value")),
@@ -227,16 +184,8 @@ fn near(typed: &str) -> Vec<&'static str> {
         true => 0,
         false => strsim::damerau_levenshtein(&folded, name),
     };
-    let nearest = COMMANDS
-        .iter()
-        .map(|(name, ..)| distance(name))
-        .min()
-        .filter(|d| *d <= 2);
-    COMMANDS
-        .iter()
-        .map(|(name, ..)| *name)
-        .filter(|name| Some(distance(name)) == nearest)
-        .collect()
+    let nearest = COMMANDS.iter().map(|(name, ..)| distance(name)).min().filter(|d| *d <= 2);
+    COMMANDS.iter().map(|(name, ..)| *name).filter(|name| Some(distance(name)) == nearest).collect()
 }
 
 #[cfg(test)]
@@ -259,12 +208,7 @@ mod tests {
 
     #[test]
     fn a_doubled_slash_says_one() {
-        for (line, said) in [
-            ("//x", "/x"),
-            ("//", "/"),
-            ("///", "//"),
-            ("//exit now", "/exit now"),
-        ] {
+        for (line, said) in [("//x", "/x"), ("//", "/"), ("///", "//"), ("//exit now", "/exit now")] {
             assert_eq!(Turn::parse(line), Ok(Turn::Say(said.into())));
         }
     }
@@ -282,17 +226,8 @@ mod tests {
             done("/system  Be brief.\nAnd kind. "),
             Command::System(Some("Be brief.\nAnd kind.".into()))
         );
-        assert_eq!(
-            done("/set  top-k 40"),
-            Command::Set {
-                name: "top-k".into(),
-                value: "40".into()
-            }
-        );
-        assert_eq!(
-            done("/save my chat.json"),
-            Command::Save("my chat.json".into())
-        );
+        assert_eq!(done("/set  top-k 40"), Command::Set { name: "top-k".into(), value: "40".into() });
+        assert_eq!(done("/save my chat.json"), Command::Save("my chat.json".into()));
         assert_eq!(done("/load a"), Command::Load("a".into()));
         assert_eq!(done("/read\ta"), Command::Read("a".into()));
     }
@@ -303,22 +238,11 @@ mod tests {
             ("/help me", "/help takes no arguments", "/help"),
             ("/save", "/save takes the name of a file", "/save FILE"),
             ("/set", "/set takes a name and a value", "/set NAME VALUE"),
-            (
-                "/set top-k",
-                "/set takes a name and a value",
-                "/set NAME VALUE",
-            ),
-            (
-                "/set top-k 1 2",
-                "/set takes a name and a value",
-                "/set NAME VALUE",
-            ),
+            ("/set top-k", "/set takes a name and a value", "/set NAME VALUE"),
+            ("/set top-k 1 2", "/set takes a name and a value", "/set NAME VALUE"),
         ] {
             let error = Turn::parse(line).unwrap_err();
-            assert_eq!(
-                (error.to_string().as_str(), error.hint().as_deref()),
-                (message, Some(usage))
-            );
+            assert_eq!((error.to_string().as_str(), error.hint().as_deref()), (message, Some(usage)));
         }
     }
 
@@ -354,12 +278,7 @@ mod tests {
     #[test]
     fn help_names_every_command() {
         for (name, ..) in &COMMANDS {
-            assert!(
-                help()
-                    .lines()
-                    .any(|line| line.split(' ').next() == Some(name)),
-                "{name}"
-            );
+            assert!(help().lines().any(|line| line.split(' ').next() == Some(name)), "{name}");
         }
     }
 }

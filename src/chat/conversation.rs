@@ -44,10 +44,7 @@ impl ConversationError {
 impl Conversation {
     /// An empty conversation with this system prompt.
     pub fn new(system: Option<String>) -> Self {
-        Self {
-            system,
-            exchanges: Vec::new(),
-        }
+        Self { system, exchanges: Vec::new() }
     }
 
     /// The system prompt.
@@ -78,10 +75,7 @@ impl Conversation {
         if self.unanswered().is_some() {
             return Err(ConversationError::Unanswered);
         }
-        self.exchanges.push(Exchange {
-            user: text.into(),
-            reply: None,
-        });
+        self.exchanges.push(Exchange { user: text.into(), reply: None });
         Ok(())
     }
 
@@ -91,10 +85,7 @@ impl Conversation {
     /// [`ConversationError::NothingToAnswer`] if there is none, or it has its reply.
     pub fn push_assistant(&mut self, text: impl Into<String>) -> Result<(), ConversationError> {
         match self.exchanges.last_mut() {
-            Some(Exchange {
-                reply: reply @ None,
-                ..
-            }) => {
+            Some(Exchange { reply: reply @ None, .. }) => {
                 *reply = Some(text.into());
                 Ok(())
             }
@@ -104,10 +95,7 @@ impl Conversation {
 
     /// The last message, if it has no reply.
     pub fn unanswered(&self) -> Option<&str> {
-        self.exchanges
-            .last()
-            .filter(|e| e.reply.is_none())
-            .map(|e| e.user.as_str())
+        self.exchanges.last().filter(|e| e.reply.is_none()).map(|e| e.user.as_str())
     }
 
     /// Takes back the last user message and its reply; what was taken back, if there was anything.
@@ -131,19 +119,12 @@ impl Conversation {
 
 /// A system prompt and exchanges as messages.
 pub(super) fn messages(system: Option<&str>, exchanges: &[Exchange]) -> Vec<Message> {
-    let message = |role: &str, content: &str| Message {
-        role: role.to_string(),
-        content: content.to_string(),
-    };
+    let message =
+        |role: &str, content: &str| Message { role: role.to_string(), content: content.to_string() };
     let mut all: Vec<Message> = system.map(|s| message("system", s)).into_iter().collect();
     for exchange in exchanges {
         all.push(message("user", &exchange.user));
-        all.extend(
-            exchange
-                .reply
-                .as_deref()
-                .map(|reply| message("assistant", reply)),
-        );
+        all.extend(exchange.reply.as_deref().map(|reply| message("assistant", reply)));
     }
     all
 }
@@ -153,11 +134,7 @@ mod tests {
     use super::*;
 
     fn roles(conversation: &Conversation) -> Vec<String> {
-        conversation
-            .messages()
-            .into_iter()
-            .map(|m| format!("{}:{}", m.role, m.content))
-            .collect()
+        conversation.messages().into_iter().map(|m| format!("{}:{}", m.role, m.content)).collect()
     }
 
     fn two_turns() -> Conversation {
@@ -171,32 +148,17 @@ mod tests {
 
     #[test]
     fn messages_come_in_the_order_in_which_they_were_said() {
-        assert_eq!(
-            roles(&two_turns()),
-            [
-                "system:s",
-                "user:u1",
-                "assistant:a1",
-                "user:u2",
-                "assistant:a2"
-            ]
-        );
+        assert_eq!(roles(&two_turns()), ["system:s", "user:u1", "assistant:a1", "user:u2", "assistant:a2"]);
     }
 
     #[test]
     fn messages_out_of_turn_are_refused_and_change_nothing() {
         let mut c = Conversation::default();
-        assert_eq!(
-            c.push_assistant("a"),
-            Err(ConversationError::NothingToAnswer)
-        );
+        assert_eq!(c.push_assistant("a"), Err(ConversationError::NothingToAnswer));
         c.push_user("u").unwrap();
         assert_eq!(c.push_user("v"), Err(ConversationError::Unanswered));
         c.push_assistant("a").unwrap();
-        assert_eq!(
-            c.push_assistant("b"),
-            Err(ConversationError::NothingToAnswer)
-        );
+        assert_eq!(c.push_assistant("b"), Err(ConversationError::NothingToAnswer));
         assert_eq!(roles(&c), ["user:u", "assistant:a"]);
     }
 
@@ -212,21 +174,9 @@ mod tests {
     #[test]
     fn undo_takes_back_a_whole_turn_or_an_unanswered_message() {
         let mut c = two_turns();
-        assert_eq!(
-            c.undo(),
-            Some(Exchange {
-                user: "u2".into(),
-                reply: Some("a2".into())
-            })
-        );
+        assert_eq!(c.undo(), Some(Exchange { user: "u2".into(), reply: Some("a2".into()) }));
         c.push_user("u3").unwrap();
-        assert_eq!(
-            c.undo(),
-            Some(Exchange {
-                user: "u3".into(),
-                reply: None
-            })
-        );
+        assert_eq!(c.undo(), Some(Exchange { user: "u3".into(), reply: None }));
         assert_eq!(roles(&c), ["system:s", "user:u1", "assistant:a1"]);
         c.undo();
         assert_eq!(c.undo(), None);

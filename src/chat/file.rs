@@ -102,26 +102,12 @@ impl Conversation {
             };
             match (role.as_str(), index, conversation.exchanges.last_mut()) {
                 ("system", 0, _) => conversation.system = Some(content),
-                (
-                    "assistant",
-                    _,
-                    Some(Exchange {
-                        reply: reply @ None,
-                        ..
-                    }),
-                ) => *reply = Some(content),
+                ("assistant", _, Some(Exchange { reply: reply @ None, .. })) => *reply = Some(content),
                 ("user", _, None | Some(Exchange { reply: Some(_), .. })) => {
-                    conversation.exchanges.push(Exchange {
-                        user: content,
-                        reply: None,
-                    });
+                    conversation.exchanges.push(Exchange { user: content, reply: None });
                 }
                 _ => {
-                    return Err(ParseError::Role {
-                        number: index + 1,
-                        found: role,
-                        expected,
-                    });
+                    return Err(ParseError::Role { number: index + 1, found: role, expected });
                 }
             }
         }
@@ -133,26 +119,17 @@ impl Conversation {
     /// # Errors
     /// [`FileError::Io`]; [`FileError::NotAFile`] for a folder or a device. What was there is then as it was.
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
-        let failed = |source| FileError::Io {
-            action: "write",
-            path: path.to_path_buf(),
-            source,
-        };
+        let failed = |source| FileError::Io { action: "write", path: path.to_path_buf(), source };
         // A link stays a link, and what it points to is written.
         let target = match std::fs::metadata(path) {
             Ok(existing) if !existing.is_file() => {
-                return Err(FileError::NotAFile {
-                    path: path.to_path_buf(),
-                });
+                return Err(FileError::NotAFile { path: path.to_path_buf() });
             }
             Ok(_) => path.canonicalize().map_err(failed)?,
             Err(_) => path.to_path_buf(),
         };
         let json = self.to_json().map_err(|error| failed(error.into()))?;
-        let folder = target
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         file.write_all(json.as_bytes()).map_err(failed)?;
         file.as_file().sync_all().map_err(failed)?;
@@ -165,10 +142,8 @@ impl Conversation {
     /// # Errors
     /// [`FileError`], by the rules of [`read_text`] and [`from_json`](Self::from_json).
     pub fn load(path: &Path) -> Result<Self, FileError> {
-        Self::from_json(&read_text(path)?).map_err(|source| FileError::NotAConversation {
-            path: path.to_path_buf(),
-            source,
-        })
+        Self::from_json(&read_text(path)?)
+            .map_err(|source| FileError::NotAConversation { path: path.to_path_buf(), source })
     }
 }
 
@@ -177,25 +152,15 @@ impl Conversation {
 /// # Errors
 /// [`FileError`] if it cannot be read, is no regular file, has more than 64 MiB or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
-    let failed = |source| FileError::Io {
-        action: "read",
-        path: path.to_path_buf(),
-        source,
-    };
+    let failed = |source| FileError::Io { action: "read", path: path.to_path_buf(), source };
     // Before it is opened: opening a pipe waits for its writer.
     if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(FileError::NotAFile {
-            path: path.to_path_buf(),
-        });
+        return Err(FileError::NotAFile { path: path.to_path_buf() });
     }
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(BYTES + 1).read_to_end(&mut bytes))
-        .map_err(failed)?;
+    File::open(path).and_then(|file| file.take(BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
     if bytes.len() as u64 > BYTES {
-        return Err(FileError::TooLarge {
-            path: path.to_path_buf(),
-        });
+        return Err(FileError::TooLarge { path: path.to_path_buf() });
     }
     let text = String::from_utf8(bytes).map_err(|error| FileError::NotText {
         path: path.to_path_buf(),
@@ -259,11 +224,7 @@ mod tests {
 
     #[test]
     fn json_round_trips() {
-        for c in [
-            conversation(),
-            Conversation::default(),
-            Conversation::new(Some(String::new())),
-        ] {
+        for c in [conversation(), Conversation::default(), Conversation::new(Some(String::new()))] {
             assert_eq!(Conversation::from_json(&c.to_json().unwrap()).unwrap(), c);
         }
     }
@@ -280,45 +241,21 @@ mod tests {
     fn a_broken_rule_is_named_with_its_place() {
         let m = |role: &str| format!(r#"{{"role":"{role}","content":""}}"#);
         for (roles, message) in [
-            (
-                vec!["tool"],
-                r#"message 1 has the role "tool", expected "system" or "user""#,
-            ),
-            (
-                vec!["assistant"],
-                r#"message 1 has the role "assistant", expected "system" or "user""#,
-            ),
-            (
-                vec!["system", "system"],
-                r#"message 2 has the role "system", expected "user""#,
-            ),
-            (
-                vec!["user", "user"],
-                r#"message 2 has the role "user", expected "assistant""#,
-            ),
-            (
-                vec!["user", "assistant", "system"],
-                r#"message 3 has the role "system", expected "user""#,
-            ),
+            (vec!["tool"], r#"message 1 has the role "tool", expected "system" or "user""#),
+            (vec!["assistant"], r#"message 1 has the role "assistant", expected "system" or "user""#),
+            (vec!["system", "system"], r#"message 2 has the role "system", expected "user""#),
+            (vec!["user", "user"], r#"message 2 has the role "user", expected "assistant""#),
+            (vec!["user", "assistant", "system"], r#"message 3 has the role "system", expected "user""#),
         ] {
-            let json = format!(
-                "[{}]",
-                roles.iter().map(|r| m(r)).collect::<Vec<_>>().join(",")
-            );
-            assert_eq!(
-                Conversation::from_json(&json).unwrap_err().to_string(),
-                message
-            );
+            let json = format!("[{}]", roles.iter().map(|r| m(r)).collect::<Vec<_>>().join(","));
+            assert_eq!(Conversation::from_json(&json).unwrap_err().to_string(), message);
         }
         for (json, part) in [
             ("", "EOF"),
             ("{}", "expected a list of messages"),
             (r#"[{"role":"user"}]"#, "missing field `content`"),
             (r#"[{"role":"user","content":1}]"#, "expected a string"),
-            (
-                r#"[{"role":"user","content":"","name":"x"}]"#,
-                "unknown field `name`",
-            ),
+            (r#"[{"role":"user","content":"","name":"x"}]"#, "unknown field `name`"),
             ("[] []", "trailing characters"),
         ] {
             let error = Conversation::from_json(json).unwrap_err().to_string();
@@ -333,9 +270,7 @@ mod tests {
             format!("[{}]", pair.repeat(n / 2).trim_end_matches(','))
         };
         assert!(Conversation::from_json(&list(MESSAGES)).is_ok());
-        let error = Conversation::from_json(&list(MESSAGES + 2))
-            .unwrap_err()
-            .to_string();
+        let error = Conversation::from_json(&list(MESSAGES + 2)).unwrap_err().to_string();
         assert!(error.contains("limit of 100000 messages"), "{error}");
     }
 
@@ -354,14 +289,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = conversation().save(folder.path()).unwrap_err();
         assert!(matches!(error, FileError::NotAFile { .. }), "{error}");
-        let error = conversation()
-            .save(&folder.path().join("no").join("chat.json"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("cannot write ") && !error.contains('\n'),
-            "{error}"
-        );
+        let error = conversation().save(&folder.path().join("no").join("chat.json")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write ") && !error.contains('\n'), "{error}");
     }
 
     #[cfg(unix)]
@@ -380,10 +309,7 @@ mod tests {
     #[test]
     fn a_device_is_neither_read_nor_replaced() {
         let null = Path::new("/dev/null");
-        assert!(matches!(
-            conversation().save(null),
-            Err(FileError::NotAFile { .. })
-        ));
+        assert!(matches!(conversation().save(null), Err(FileError::NotAFile { .. })));
         assert!(matches!(read_text(null), Err(FileError::NotAFile { .. })));
     }
 
@@ -394,10 +320,7 @@ mod tests {
         std::fs::write(&path, b"\xEF\xBB\xBFabc").unwrap();
         assert_eq!(read_text(&path).unwrap(), "abc");
         std::fs::write(&path, b"ab\xFF").unwrap();
-        assert!(matches!(
-            read_text(&path),
-            Err(FileError::NotText { at: 2, .. })
-        ));
+        assert!(matches!(read_text(&path), Err(FileError::NotText { at: 2, .. })));
         File::create(&path).unwrap().set_len(BYTES + 1).unwrap();
         assert!(matches!(read_text(&path), Err(FileError::TooLarge { .. })));
     }

@@ -23,9 +23,7 @@ impl<E> FitError<E> {
     /// What to type.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::TooLong { .. } => {
-                Some("`/undo` takes the message back; a shorter one may fit".to_string())
-            }
+            Self::TooLong { .. } => Some("`/undo` takes the message back; a shorter one may fit".to_string()),
             Self::Count(_) => None,
         }
     }
@@ -103,11 +101,7 @@ mod tests {
             for limit in 9..=all + 1 {
                 let mut c = conversation(turns);
                 let dropped = c.fit(limit, count).unwrap();
-                assert_eq!(
-                    dropped,
-                    all.saturating_sub(limit).div_ceil(10),
-                    "{turns} turns, limit {limit}"
-                );
+                assert_eq!(dropped, all.saturating_sub(limit).div_ceil(10), "{turns} turns, limit {limit}");
                 assert_eq!(c.exchanges(), &conversation(turns).exchanges()[dropped..]);
                 assert_eq!(c.system(), Some("sys"));
             }
@@ -118,13 +112,7 @@ mod tests {
     fn a_newest_message_that_does_not_fit_is_an_error_and_nothing_is_dropped() {
         for turns in [1, 2, 7] {
             let mut c = conversation(turns);
-            assert_eq!(
-                c.fit(8, count),
-                Err(FitError::TooLong {
-                    tokens: 9,
-                    limit: 8
-                })
-            );
+            assert_eq!(c.fit(8, count), Err(FitError::TooLong { tokens: 9, limit: 8 }));
             assert_eq!(c, conversation(turns));
         }
     }
@@ -132,13 +120,7 @@ mod tests {
     #[test]
     fn an_empty_conversation_fits_unless_its_system_prompt_does_not() {
         assert_eq!(Conversation::default().fit(0, count), Ok(0));
-        assert_eq!(
-            conversation(0).fit(2, count),
-            Err(FitError::TooLong {
-                tokens: 3,
-                limit: 2
-            })
-        );
+        assert_eq!(conversation(0).fit(2, count), Err(FitError::TooLong { tokens: 3, limit: 2 }));
     }
 
     #[test]
@@ -147,11 +129,7 @@ mod tests {
         let mut calls = 0;
         let failing = |m: &[Message]| {
             calls += 1;
-            if calls < 3 {
-                count(m).map_err(|_| "never")
-            } else {
-                Err("no template")
-            }
+            if calls < 3 { count(m).map_err(|_| "never") } else { Err("no template") }
         };
         assert_eq!(c.fit(20, failing), Err(FitError::Count("no template")));
         assert_eq!(c, conversation(5));

@@ -159,7 +159,9 @@ impl Config {
         };
         let tables = if self.tied_head { 1 } else { 2 };
         let rest = product(&[tables, self.vocabulary_size, c]) + c as u64;
-        let total = |experts: u64| rest + self.layers as u64 * (attention + network * experts + router + 2 * c as u64);
+        let total = |experts: u64| {
+            rest + self.layers as u64 * (attention + network * experts + router + 2 * c as u64)
+        };
         (total(all), total(active))
     }
 
@@ -195,7 +197,10 @@ impl Config {
             return fail(format!("head_dim {} is odd: rotary positions need pairs", self.head_size));
         }
         if let Some(experts) = self.experts.filter(|e| e.active > e.all) {
-            return fail(format!("num_experts_per_tok {} is more than num_local_experts {}", experts.active, experts.all));
+            return fail(format!(
+                "num_experts_per_tok {} is more than num_local_experts {}",
+                experts.active, experts.all
+            ));
         }
         if !(self.norm_epsilon.is_finite() && self.norm_epsilon >= 0.0 && self.norm_epsilon < 1.0) {
             return fail(format!("rms_norm_eps is {}, it must be from 0 to 1", self.norm_epsilon));
@@ -222,7 +227,11 @@ impl Config {
                 factors.iter().try_for_each(|f| positive("rope_freqs.weight", f64::from(*f)))
             }
             RopeScaling::Factors { factors } => {
-                let rule = format!("rope_freqs.weight has {} factors, head_dim implies {}", factors.len(), self.head_size / 2);
+                let rule = format!(
+                    "rope_freqs.weight has {} factors, head_dim implies {}",
+                    factors.len(),
+                    self.head_size / 2
+                );
                 Err(Error::config(path, rule))
             }
         }

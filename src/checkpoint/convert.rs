@@ -61,7 +61,8 @@ impl Plan {
     /// The files that will be written, with their sizes in bytes (without the weights' header).
     pub fn files(&self) -> Vec<(PathBuf, u64)> {
         let weights = (self.folder.join(manifest::WEIGHTS), self.weights_size());
-        let companions = self.companions.iter().map(|(name, bytes)| (self.folder.join(name), bytes.len() as u64));
+        let companions =
+            self.companions.iter().map(|(name, bytes)| (self.folder.join(name), bytes.len() as u64));
         std::iter::once(weights).chain(companions).collect()
     }
 
@@ -135,7 +136,10 @@ impl Plan {
         for tensor in &self.tensors {
             let end = offset + tensor.size();
             let (dtype, shape) = tensor.stored();
-            entries.insert(tensor.name.clone(), json!({"dtype": dtype, "shape": shape, "data_offsets": [offset, end]}));
+            entries.insert(
+                tensor.name.clone(),
+                json!({"dtype": dtype, "shape": shape, "data_offsets": [offset, end]}),
+            );
             offset = end;
         }
         let mut json = Value::Object(entries).to_string().into_bytes();

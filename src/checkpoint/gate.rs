@@ -98,13 +98,20 @@ impl Taker<'_> {
             attention_norm: self.matrix(&name("input_layernorm"), &[c])?,
             qkv: self.fused(
                 &name("self_attn.qkv_proj"),
-                &[(&name("self_attn.q_proj"), h * d), (&name("self_attn.k_proj"), g * d), (&name("self_attn.v_proj"), g * d)],
+                &[
+                    (&name("self_attn.q_proj"), h * d),
+                    (&name("self_attn.k_proj"), g * d),
+                    (&name("self_attn.v_proj"), g * d),
+                ],
                 c,
             )?,
             output: self.matrix(&name("self_attn.o_proj"), &[c, h * d])?,
             mlp_norm: self.matrix(&name("post_attention_layernorm"), &[c])?,
             mlp: match self.config.experts {
-                None => Mlp::Dense(self.network(&name("mlp.gate_up_proj"), &["gate", "up", "down"].map(|m| name(&format!("mlp.{m}_proj"))))?),
+                None => Mlp::Dense(self.network(
+                    &name("mlp.gate_up_proj"),
+                    &["gate", "up", "down"].map(|m| name(&format!("mlp.{m}_proj"))),
+                )?),
                 Some(experts) => self.mixture(layer, experts.all)?,
             },
         })
@@ -155,12 +162,21 @@ impl Taker<'_> {
         if self.tensors.contains(whole) {
             return self.matrix(whole, &[parts.iter().map(|(_, rows)| rows).sum(), columns]);
         }
-        let parts = parts.iter().map(|(name, rows)| self.matrix(name, &[*rows, columns])).collect::<Result<Vec<_>, _>>()?;
+        let parts = parts
+            .iter()
+            .map(|(name, rows)| self.matrix(name, &[*rows, columns]))
+            .collect::<Result<Vec<_>, _>>()?;
         Matrix::stack(parts).ok_or_else(|| self.missing(whole))
     }
 
     /// E matrices of `rows` by `columns` in one tensor.
-    fn stacked(&mut self, name: &str, count: usize, rows: usize, columns: usize) -> Result<Vec<Matrix>, Error> {
+    fn stacked(
+        &mut self,
+        name: &str,
+        count: usize,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Vec<Matrix>, Error> {
         let matrix = self.matrix(name, &[count, rows, columns])?;
         matrix.split(count).ok_or_else(|| self.missing(name))
     }
@@ -178,7 +194,8 @@ impl Taker<'_> {
             return Err(wrong(&tensor));
         }
         let (columns, outer) = shape.split_last().ok_or_else(|| wrong(&tensor))?;
-        let rows = outer.iter().try_fold(1usize, |rows, d| rows.checked_mul(*d)).ok_or_else(|| wrong(&tensor))?;
+        let rows =
+            outer.iter().try_fold(1usize, |rows, d| rows.checked_mul(*d)).ok_or_else(|| wrong(&tensor))?;
         tensor.matrix(rows, *columns).ok_or_else(|| wrong(&tensor))
     }
 
@@ -202,7 +219,9 @@ impl LayerWeights {
         let network = |network: &Experts| (network.gate_up.size() + network.down.size()) as u64;
         let mlp = match &self.mlp {
             Mlp::Dense(dense) => network(dense),
-            Mlp::Mixture { router, experts } => router.size() as u64 + experts.iter().map(network).sum::<u64>(),
+            Mlp::Mixture { router, experts } => {
+                router.size() as u64 + experts.iter().map(network).sum::<u64>()
+            }
         };
         let norms = self.attention_norm.size() + self.mlp_norm.size();
         (norms + self.qkv.size() + self.output.size()) as u64 + mlp

@@ -57,7 +57,8 @@ impl Gguf {
         let metadata = read_metadata(&mut cursor, entry_count)?;
         let descriptions = read_descriptions(&mut cursor, tensor_count)?;
         let data = data_start(path, &metadata, cursor.position())?;
-        let tensors = descriptions.into_iter().map(|d| d.place(path, bytes, data)).collect::<Result<Vec<_>, _>>()?;
+        let tensors =
+            descriptions.into_iter().map(|d| d.place(path, bytes, data)).collect::<Result<Vec<_>, _>>()?;
         check_spans(path, &tensors, bytes)?;
         Ok(Self { path: path.into(), metadata, tensors })
     }
@@ -108,14 +109,19 @@ impl Gguf {
             pre: self.text("tokenizer.ggml.pre")?,
             tokens: self.list("tokenizer.ggml.tokens", |v| v.as_str().map(str::to_string))?,
             scores: self.list("tokenizer.ggml.scores", |v| v.as_f64().map(|v| v as f32))?,
-            token_types: self.list("tokenizer.ggml.token_type", |v| v.as_i64().and_then(|v| v.try_into().ok()))?,
+            token_types: self
+                .list("tokenizer.ggml.token_type", |v| v.as_i64().and_then(|v| v.try_into().ok()))?,
             merges: self.list("tokenizer.ggml.merges", |v| v.as_str().map(str::to_string))?,
             bos: self.id("tokenizer.ggml.bos_token_id")?,
             eos: self.id("tokenizer.ggml.eos_token_id")?,
             eot: self.id("tokenizer.ggml.eot_token_id")?,
             unknown: self.id("tokenizer.ggml.unknown_token_id")?,
             add_bos: self.typed("tokenizer.ggml.add_bos_token", "true or false", Value::as_bool)?,
-            add_space_prefix: self.typed("tokenizer.ggml.add_space_prefix", "true or false", Value::as_bool)?,
+            add_space_prefix: self.typed(
+                "tokenizer.ggml.add_space_prefix",
+                "true or false",
+                Value::as_bool,
+            )?,
             chat_template: self.text("tokenizer.chat_template")?,
         })
     }
@@ -129,7 +135,12 @@ impl Gguf {
     }
 
     /// An entry read by `read`, where it is there.
-    pub(crate) fn typed<T>(&self, key: &str, kind: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, Error> {
+    pub(crate) fn typed<T>(
+        &self,
+        key: &str,
+        kind: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match read(value) {
             Some(value) => Ok(Some(value)),
@@ -176,7 +187,8 @@ fn read_descriptions(cursor: &mut Cursor, count: u64) -> Result<Vec<Description>
         let name = cursor.string("a tensor's name")?;
         let dimension_count = cursor.u32(&name)?;
         if dimension_count == 0 || dimension_count > MOST_DIMENSIONS {
-            let rule = format!("tensor {name} has {dimension_count} dimensions, 1 to {MOST_DIMENSIONS} are allowed");
+            let rule =
+                format!("tensor {name} has {dimension_count} dimensions, 1 to {MOST_DIMENSIONS} are allowed");
             return Err(cursor.malformed(rule));
         }
         let dimensions = (0..dimension_count).map(|_| cursor.u64(&name)).collect::<Result<_, _>>()?;
@@ -197,7 +209,10 @@ fn data_start(path: &Path, metadata: &BTreeMap<String, Value>, header: usize) ->
         Some(_) => return Err(Error::malformed(path, "general.alignment is not a whole number")),
     };
     if alignment == 0 || alignment % 8 != 0 || alignment > 1 << 16 {
-        return Err(Error::malformed(path, format!("general.alignment is {alignment}, it must be a multiple of 8 up to 65536")));
+        return Err(Error::malformed(
+            path,
+            format!("general.alignment is {alignment}, it must be a multiple of 8 up to 65536"),
+        ));
     }
     // The header lies within a mapped file and alignment is small: this cannot overflow.
     Ok(header.next_multiple_of(alignment as usize))
@@ -216,7 +231,10 @@ impl Description {
         let (row, outer) = shape.split_last().ok_or_else(beyond)?;
         let rows = outer.iter().try_fold(1usize, |product, d| product.checked_mul(*d)).ok_or_else(beyond)?;
         let Some(row_bytes) = scheme.row_bytes(*row) else {
-            let rule = format!("tensor {name} has rows of {row}, no whole number of {scheme} blocks of {}", scheme.block_len());
+            let rule = format!(
+                "tensor {name} has rows of {row}, no whole number of {scheme} blocks of {}",
+                scheme.block_len()
+            );
             return Err(Error::malformed(path, rule));
         };
         let start = usize::try_from(offset).ok().and_then(|o| o.checked_add(data));

@@ -59,7 +59,9 @@ impl Manifest {
         }
         let path = folder.join(FILE);
         let text = read_text(&path)?;
-        let malformed = |e: serde_json::Error| Error::config(&path, format!("is no description of a converted checkpoint: {e}"));
+        let malformed = |e: serde_json::Error| {
+            Error::config(&path, format!("is no description of a converted checkpoint: {e}"))
+        };
         let Version { version } = serde_json::from_str(&text).map_err(malformed)?;
         if version > VERSION {
             let what = format!("version {version} of the mist format (this program reads up to {VERSION})");

@@ -190,8 +190,8 @@ fn open_folder(folder: PathBuf) -> Result<Checkpoint, Error> {
 
 /// The end ids of a `generation_config.json`; the rest of it is not ours.
 fn end_ids(path: &Path) -> Result<Vec<u32>, Error> {
-    let value: Value =
-        serde_json::from_str(&read_text(path)?).map_err(|e| Error::config(path, format!("is not valid JSON: {e}")))?;
+    let value: Value = serde_json::from_str(&read_text(path)?)
+        .map_err(|e| Error::config(path, format!("is not valid JSON: {e}")))?;
     let ids = value.get("eos_token_id").map_or(Some(Vec::new()), hf::ids);
     ids.ok_or_else(|| Error::config(path, "eos_token_id must be a token id or a list of them"))
 }
@@ -210,7 +210,9 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         return match (single.is_file(), folder.join("pytorch_model.bin").is_file()) {
             (true, _) => Ok(vec![single]),
             (false, true) => Err(Error::unsupported(folder, "a checkpoint of pickles (*.bin) (yet)")),
-            (false, false) => Err(Error::malformed(folder, "there is a config.json, but no model.safetensors beside it")),
+            (false, false) => {
+                Err(Error::malformed(folder, "there is a config.json, but no model.safetensors beside it"))
+            }
         };
     }
     let index: Index = serde_json::from_str(&read_text(&index_path)?)

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
 use ::safetensors::{Dtype, SafeTensors};
+use bytes::Bytes;
 
 use super::Error;
 use super::map::map;
@@ -16,10 +16,14 @@ use crate::kernels::Scheme;
 ///
 /// # Errors
 /// The file breaks the format, or holds a type that no model of ours has.
-pub fn read(path: &Path, tensors: &mut Tensors, scheme_of: impl Fn(&str) -> Option<Scheme>) -> Result<(), Error> {
+pub fn read(
+    path: &Path,
+    tensors: &mut Tensors,
+    scheme_of: impl Fn(&str) -> Option<Scheme>,
+) -> Result<(), Error> {
     let bytes = map(path)?;
-    let (header, metadata) =
-        SafeTensors::read_metadata(&bytes).map_err(|e| Error::malformed(path, format!("not a whole safetensors file: {e}")))?;
+    let (header, metadata) = SafeTensors::read_metadata(&bytes)
+        .map_err(|e| Error::malformed(path, format!("not a whole safetensors file: {e}")))?;
     let data = header + 8;
     if bytes.len() - data != metadata.data_len() {
         let rule = format!(

@@ -37,7 +37,8 @@ pub fn normalise(typed: Vec<OsString>, command: &Command) -> Vec<OsString> {
             continue;
         };
         rest_is_literal = text == "--";
-        let last = out.last_mut().filter(|last| last.to_str().is_some_and(|last| flags.iter().any(|f| f == last)));
+        let last =
+            out.last_mut().filter(|last| last.to_str().is_some_and(|last| flags.iter().any(|f| f == last)));
         match (last, text) {
             (Some(flag), "true" | "false") => {
                 flag.push(OsStr::new("="));

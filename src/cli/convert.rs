@@ -77,7 +77,8 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     if args.json {
         let files = plan.files().into_iter().map(|(file, size)| json!({"file": file, "bytes": size}));
-        printer.data(&format!("{}\n", json!({"files": files.collect::<Vec<_>>(), "written": !args.dry_run})))?;
+        printer
+            .data(&format!("{}\n", json!({"files": files.collect::<Vec<_>>(), "written": !args.dry_run})))?;
     }
     Ok(Status::Success)
 }

@@ -34,7 +34,8 @@ pub fn run(args: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
         printer.data(&format!("{}\n", json!({"devices": devices})))?;
         return Ok(Status::Success);
     }
-    let memory = memory.map_or(String::new(), |bytes| format!(", {} of memory", indicatif::HumanBytes(bytes)));
+    let memory =
+        memory.map_or(String::new(), |bytes| format!(", {} of memory", indicatif::HumanBytes(bytes)));
     printer.data(&format!("cpu  {threads} threads{memory}, {} kernels\n", level.name()))?;
     for name in accelerators {
         printer.data(&format!("{name}\n"))?;

@@ -13,7 +13,9 @@ use super::model::{DevicesArgs, ModelArgs};
 
 /// Measure how well a model foresees a text: its perplexity.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: mist evaluate --checkpoint-dir mistralai/Mistral-7B-v0.1 --file book.txt --context-length 4096")]
+#[command(
+    after_help = "Example: mist evaluate --checkpoint-dir mistralai/Mistral-7B-v0.1 --file book.txt --context-length 4096"
+)]
 pub struct EvaluateArgs {
     #[command(flatten)]
     model: ModelArgs,
@@ -39,8 +41,9 @@ pub struct EvaluateArgs {
 /// Runs `mist evaluate`.
 pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
     let path = args.model.checkpoint.path()?;
-    let text = std::fs::read_to_string(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
-    let loaded = args.model.load_from(path, &args.devices, printer)?;
+    let text = std::fs::read_to_string(&args.file)
+        .with_context(|| format!("cannot read {}", args.file.display()))?;
+    let loaded = args.model.load(path, &args.devices, printer)?;
     let tokenizer = &loaded.opened.tokenizer;
     let bos = (tokenizer.adds_bos() || args.bos) && !args.no_bos;
     let ids = tokenizer.encode(&text, bos)?;
@@ -50,8 +53,11 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
     let context = loaded.model.config().context_length;
     let window = args.context_length.map_or(ids.len(), |n| usize::try_from(n).unwrap_or(usize::MAX));
     if window.min(ids.len()) > context {
-        return Err(anyhow::anyhow!("{} tokens in one window, the model's context is {context}", window.min(ids.len()))
-            .context(super::Hint(format!("--context-length {context}"))));
+        return Err(anyhow::anyhow!(
+            "{} tokens in one window, the model's context is {context}",
+            window.min(ids.len())
+        )
+        .context(super::Hint(format!("--context-length {context}"))));
     }
     let bar = printer.steps_bar("Scoring", ids.len() as u64);
     let start = std::time::Instant::now();
@@ -72,7 +78,10 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
         });
         printer.data(&format!("{json}\n"))?;
     } else {
-        printer.data(&format!("perplexity {perplexity:.4} (nll {nll:.6}) over {} tokens\n", likelihood.scored))?;
+        printer.data(&format!(
+            "perplexity {perplexity:.4} (nll {nll:.6}) over {} tokens\n",
+            likelihood.scored
+        ))?;
         printer.note(&format!("{rate:.2} tokens/s"));
     }
     Ok(Status::Success)

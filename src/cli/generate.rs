@@ -69,7 +69,9 @@ impl SamplingArgs {
 
 /// Generate text from a prompt.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: mist generate --checkpoint-dir mistralai/Mistral-7B-v0.1 --prompt \"Once upon a time\"")]
+#[command(
+    after_help = "Example: mist generate --checkpoint-dir mistralai/Mistral-7B-v0.1 --prompt \"Once upon a time\""
+)]
 pub struct GenerateArgs {
     #[command(flatten)]
     model: ModelArgs,
@@ -132,7 +134,7 @@ fn run_on(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyh
     let path = args.model.checkpoint.path()?;
     let prompts = prompts(args, printer)?;
     let memory = PeakMemory::watch();
-    let loaded = args.model.load_from(path, devices, printer)?;
+    let loaded = args.model.load(path, devices, printer)?;
     let seed = args.sampling.seed(printer);
     let interrupt = Interrupt::install()?;
     let _listening = interrupt.listen();
@@ -154,8 +156,10 @@ fn run_on(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyh
 /// The prompts: of the flag, of the file, or of stdin.
 fn prompts(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Vec<String>> {
     if let Some(path) = &args.prompts_file {
-        let text = read_limited(std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        let text = read_limited(
+            std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?,
+        )
+        .with_context(|| format!("cannot read {}", path.display()))?;
         return Ok(text.lines().map(str::to_string).collect());
     }
     let prompt = match args.prompt.as_deref() {
@@ -205,7 +209,8 @@ impl Run<'_> {
         memory: &PeakMemory,
     ) -> anyhow::Result<Generation> {
         let Opened { tokenizer, end_ids, .. } = &self.loaded.opened;
-        let detokenizer = if self.args.chat { tokenizer.detokenizer_at_start() } else { tokenizer.detokenizer() };
+        let detokenizer =
+            if self.args.chat { tokenizer.detokenizer_at_start() } else { tokenizer.detokenizer() };
         let mut stream = TextStream::new(detokenizer, &self.args.stop);
         let mut output = Output::new(self.args.json, printer);
         if self.args.echo {

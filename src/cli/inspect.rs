@@ -12,7 +12,9 @@ use super::model::{CheckpointArgs, tokenizer};
 
 /// Describe a checkpoint and compare its tensors with its config.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: mist inspect --checkpoint-dir mistralai/Mistral-7B-v0.1 --context-length 4096")]
+#[command(
+    after_help = "Example: mist inspect --checkpoint-dir mistralai/Mistral-7B-v0.1 --context-length 4096"
+)]
 pub struct InspectArgs {
     #[command(flatten)]
     checkpoint: CheckpointArgs,
@@ -63,15 +65,24 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     let millions = |count: u64| format!("{:.1} M", count as f64 / 1e6);
     printer.data(&format!("{:14} {} ({} active)\n", "parameters", millions(total), millions(active)))?;
-    printer.data(&format!("{:14} {} ({})\n", "weights", HumanBytes(weights), schemes(&checkpoint).join(", ")))?;
+    printer.data(&format!(
+        "{:14} {} ({})\n",
+        "weights",
+        HumanBytes(weights),
+        schemes(&checkpoint).join(", ")
+    ))?;
     let sizes = (HumanBytes(cache(4)), HumanBytes(cache(2)));
-    printer.data(&format!("{:14} {} in f32, {} in f16, for {held} positions\n", "cache", sizes.0, sizes.1))?;
+    printer
+        .data(&format!("{:14} {} in f32, {} in f16, for {held} positions\n", "cache", sizes.0, sizes.1))?;
     printer.note("Every tensor that the config implies is there, in its shape, and no other");
     Ok(Status::Success)
 }
 
 fn describe(checkpoint: &Checkpoint, config: &Config) -> Vec<(&'static str, String)> {
-    let heads = format!("{} of size {}, {} for keys and values", config.query_heads, config.head_size, config.key_value_heads);
+    let heads = format!(
+        "{} of size {}, {} for keys and values",
+        config.query_heads, config.head_size, config.key_value_heads
+    );
     let mut lines = vec![
         ("format", checkpoint.format.name().to_string()),
         ("architecture", format!("{:?}", config.architecture).to_lowercase()),
@@ -121,7 +132,10 @@ fn schemes(checkpoint: &Checkpoint) -> Vec<String> {
     let total: u64 = bytes.values().sum::<u64>().max(1);
     let mut sorted: Vec<_> = bytes.into_iter().collect();
     sorted.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    sorted.iter().map(|(scheme, bytes)| format!("{scheme} {:.1} %", *bytes as f64 * 100.0 / total as f64)).collect()
+    sorted
+        .iter()
+        .map(|(scheme, bytes)| format!("{scheme} {:.1} %", *bytes as f64 * 100.0 / total as f64))
+        .collect()
 }
 
 /// Reads every weight.

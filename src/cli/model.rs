@@ -92,7 +92,6 @@ impl Precision {
 
 /// A checkpoint with its tokenizer.
 pub struct Opened {
-    pub path: PathBuf,
     pub checkpoint: Checkpoint,
     pub tokenizer: Tokenizer,
     /// Ids that end a reply: the tokenizer's and the config's.
@@ -134,7 +133,7 @@ impl Opened {
         let mut end_ids = [tokenizer.end_ids(), &checkpoint.config.end_ids].concat();
         end_ids.sort_unstable();
         end_ids.dedup();
-        Ok(Self { path, checkpoint, tokenizer, end_ids })
+        Ok(Self { checkpoint, tokenizer, end_ids })
     }
 }
 
@@ -147,13 +146,8 @@ pub fn tokenizer(checkpoint: &Checkpoint) -> anyhow::Result<Tokenizer> {
 }
 
 impl ModelArgs {
-    /// Opens the checkpoint and loads the model over the devices.
-    pub fn load(&self, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Loaded> {
-        self.load_from(self.checkpoint.path()?, devices, printer)
-    }
-
-    /// Loads the checkpoint at `path`.
-    pub fn load_from(&self, path: PathBuf, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Loaded> {
+    /// Opens the checkpoint at `path` and loads the model over the devices.
+    pub fn load(&self, path: PathBuf, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Loaded> {
         let start = std::time::Instant::now();
         self.prepare()?;
         let opened = Opened::new(path)?;
@@ -185,7 +179,12 @@ impl ModelArgs {
     }
 
     /// Which layer goes where.
-    pub fn plan(&self, checkpoint: &Checkpoint, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Plan> {
+    pub fn plan(
+        &self,
+        checkpoint: &Checkpoint,
+        devices: &DevicesArgs,
+        printer: &Printer,
+    ) -> anyhow::Result<Plan> {
         if devices.memory.is_some() {
             return Err(not_yet("--memory"));
         }

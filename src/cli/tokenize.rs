@@ -15,7 +15,9 @@ use super::model::CheckpointArgs;
 
 /// Show how a model's tokenizer sees a text.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: mist tokenize --checkpoint-dir mistralai/Mistral-7B-v0.1 --text \"How are you?\"")]
+#[command(
+    after_help = "Example: mist tokenize --checkpoint-dir mistralai/Mistral-7B-v0.1 --text \"How are you?\""
+)]
 #[group(id = "source", required = true, multiple = false, args = ["text", "messages", "decode"])]
 pub struct TokenizeArgs {
     #[command(flatten)]
@@ -54,7 +56,8 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     let ids = match &args.messages {
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             let messages: Vec<Message> = serde_json::from_str(&text)
                 .with_context(|| format!("{}: is no list of {{\"role\", \"content\"}}", path.display()))?;
             tokenizer.encode_chat(&messages)?

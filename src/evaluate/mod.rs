@@ -51,7 +51,8 @@ pub fn likelihood(
             if !next.is_empty() {
                 let logits = model.logits(&hidden.narrow(0, 0, next.len())?)?; // (T, V)
                 let rows = logits.chunks_exact(logits.len() / next.len());
-                sum.total += rows.zip(next).map(|(row, id)| negative_log_likelihood(row, *id as usize)).sum::<f64>();
+                sum.total +=
+                    rows.zip(next).map(|(row, id)| negative_log_likelihood(row, *id as usize)).sum::<f64>();
                 sum.scored += next.len();
             }
             progress(chunk.len());

@@ -33,7 +33,9 @@ impl Default for Sampling {
 pub enum SamplingError {
     #[error("{name} is {value}, it must be {range}")]
     OutOfRange { name: &'static str, value: f32, range: &'static str },
-    #[error("the model gave logits that are not numbers: the checkpoint is damaged, or its type of computation too small")]
+    #[error(
+        "the model gave logits that are not numbers: the checkpoint is damaged, or its type of computation too small"
+    )]
     NotNumbers,
 }
 
@@ -230,7 +232,8 @@ mod tests {
 
     #[test]
     fn the_penalty_weakens_what_occurred_once() {
-        let mut sampler = Sampler::new(Sampling { temperature: 0.0, repeat_penalty: 2.0, ..plain() }, 0).unwrap();
+        let mut sampler =
+            Sampler::new(Sampling { temperature: 0.0, repeat_penalty: 2.0, ..plain() }, 0).unwrap();
         let mut logits = [4.0, 3.0, -1.0];
         assert_eq!(sampler.choose(&mut logits, &[0, 0, 2, 99]), Ok(1));
         assert_eq!(logits, [2.0, 3.0, -2.0]);

@@ -52,7 +52,14 @@ pub trait Element: Copy + Send + Sync {
 
     /// One token's queries of one key/value head.
     #[doc(hidden)]
-    fn attend(q: &[f32], keys: Slots<Self>, values: Slots<Self>, positions: Range<usize>, s: &mut Scratch, out: &mut [f32]);
+    fn attend(
+        q: &[f32],
+        keys: Slots<Self>,
+        values: Slots<Self>,
+        positions: Range<usize>,
+        s: &mut Scratch,
+        out: &mut [f32],
+    );
 }
 
 /// The widening of each element type, and its compiled kernel: `kernel!` wants a function without parameters.
@@ -202,10 +209,13 @@ mod tests {
         for (row, q) in q.chunks(d).enumerate() {
             let (position, kv) = (first + row / h, row % h / (h / g));
             let seen: Vec<usize> = (0..=position).filter(|p| p + window > position).collect();
-            let score = |p: usize| (0..d).map(|i| f64::from(q[i]) * at(keys, p, kv, i)).sum::<f64>() / (d as f64).sqrt();
+            let score = |p: usize| {
+                (0..d).map(|i| f64::from(q[i]) * at(keys, p, kv, i)).sum::<f64>() / (d as f64).sqrt()
+            };
             let weights: Vec<f64> = seen.iter().map(|p| score(*p).exp()).collect();
             let sum: f64 = weights.iter().sum();
-            let mix = |i| seen.iter().zip(&weights).map(|(p, w)| w * at(values, *p, kv, i)).sum::<f64>() / sum;
+            let mix =
+                |i| seen.iter().zip(&weights).map(|(p, w)| w * at(values, *p, kv, i)).sum::<f64>() / sum;
             out.extend((0..d).map(|i| mix(i) as f32));
         }
         out
@@ -242,7 +252,14 @@ mod tests {
         let q = values(9 * 24, 0.7);
         let run = |q: &[f32], first, slots| {
             let mut out = vec![0.0; q.len()];
-            attention(q, &ring(&k, slots), &ring(&v, slots), HEADS, Span { first, window: None, slots }, &mut out);
+            attention(
+                q,
+                &ring(&k, slots),
+                &ring(&v, slots),
+                HEADS,
+                Span { first, window: None, slots },
+                &mut out,
+            );
             out
         };
         let together = run(&q, 0, 9);
@@ -257,7 +274,8 @@ mod tests {
         let q = values(24, 0.7);
         let span = Span { first: 4, window: None, slots: 5 };
         let run_bf16 = |round: fn(f32) -> bf16| {
-            let (k, v): (Vec<_>, Vec<_>) = (k.iter().map(|x| round(*x)).collect(), v.iter().map(|x| round(*x)).collect());
+            let (k, v): (Vec<_>, Vec<_>) =
+                (k.iter().map(|x| round(*x)).collect(), v.iter().map(|x| round(*x)).collect());
             let wide = |x: &[bf16]| x.iter().map(|x| x.to_f32()).collect::<Vec<_>>();
             let (mut narrow, mut exact) = (vec![0.0; 24], vec![0.0; 24]);
             attention(&q, &k, &v, HEADS, span, &mut narrow);
@@ -265,7 +283,8 @@ mod tests {
             assert_eq!(narrow, exact);
         };
         run_bf16(bf16::from_f32);
-        let (k16, v16): (Vec<f16>, Vec<f16>) = (k.iter().map(|x| f16::from_f32(*x)).collect(), v.iter().map(|x| f16::from_f32(*x)).collect());
+        let (k16, v16): (Vec<f16>, Vec<f16>) =
+            (k.iter().map(|x| f16::from_f32(*x)).collect(), v.iter().map(|x| f16::from_f32(*x)).collect());
         let wide = |x: &[f16]| x.iter().map(|x| x.to_f32()).collect::<Vec<_>>();
         let (mut narrow, mut exact) = (vec![0.0; 24], vec![0.0; 24]);
         attention(&q, &k16, &v16, HEADS, span, &mut narrow);

@@ -163,10 +163,7 @@ fn q3_k(b: &[u8; 110], y: &mut [f32; 256]) {
 fn scale_and_minimum(packed: &[u8], j: usize) -> (f32, f32) {
     let (scale, minimum) = match j < 4 {
         true => (packed[j] & 63, packed[j + 4] & 63),
-        false => (
-            packed[j + 4] & 15 | packed[j - 4] >> 6 << 4,
-            packed[j + 4] >> 4 | packed[j] >> 6 << 4,
-        ),
+        false => (packed[j + 4] & 15 | packed[j - 4] >> 6 << 4, packed[j + 4] >> 4 | packed[j] >> 6 << 4),
     };
     (f32::from(scale), f32::from(minimum))
 }

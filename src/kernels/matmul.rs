@@ -90,7 +90,12 @@ fn multiply_panel(x: &[f32], panel: &[f32], k: usize, write: impl Fn(usize, usiz
 }
 
 /// The oracle: one dot product at a time.
-fn multiply_panel_portable<const FUSED: bool>(x: &[f32], panel: &[f32], k: usize, write: impl Fn(usize, usize, f32)) {
+fn multiply_panel_portable<const FUSED: bool>(
+    x: &[f32],
+    panel: &[f32],
+    k: usize,
+    write: impl Fn(usize, usize, f32),
+) {
     for (column, w) in panel.chunks_exact(k).enumerate() {
         for (row, x) in x.chunks_exact(k).enumerate() {
             write(row, column, cpu::dot::<FUSED>(x, w));
@@ -133,7 +138,12 @@ mod avx2 {
     /// M rows of `x` by N rows of `w`: the same sums, in the same order, as `cpu::dot::<true>` of each pair.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn tile<const M: usize, const N: usize>(x: &[f32], w: &[f32], k: usize, write: impl Fn(usize, usize, f32)) {
+    fn tile<const M: usize, const N: usize>(
+        x: &[f32],
+        w: &[f32],
+        k: usize,
+        write: impl Fn(usize, usize, f32),
+    ) {
         assert!(x.len() == M * k && w.len() == N * k);
         let whole = k / LANES * LANES;
         let mut sums = [[_mm256_setzero_ps(); N]; M];
@@ -199,8 +209,16 @@ mod tests {
     }
 
     /// Ragged sizes: below, at and beyond a tile, a panel and the lanes.
-    const SIZES: [(usize, usize, usize); 8] =
-        [(1, 1, 1), (1, 5, 7), (2, 4, 8), (3, 33, 64), (4, 70, 37), (7, 31, 576), (11, 3, 129), (2, 9, 40_000)];
+    const SIZES: [(usize, usize, usize); 8] = [
+        (1, 1, 1),
+        (1, 5, 7),
+        (2, 4, 8),
+        (3, 33, 64),
+        (4, 70, 37),
+        (7, 31, 576),
+        (11, 3, 129),
+        (2, 9, 40_000),
+    ];
 
     #[test]
     fn equals_the_sum_in_f64() {
@@ -212,7 +230,10 @@ mod tests {
                 let (row, column) = (i / n, i % n);
                 let pairs = x[row * k..][..k].iter().zip(&w[column * k..][..k]);
                 let exact: f64 = pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-                assert!((f64::from(*y) - exact).abs() < 2e-6 * (k as f64).sqrt() + 1e-6, "{m} {n} {k}: {y} {exact}");
+                assert!(
+                    (f64::from(*y) - exact).abs() < 2e-6 * (k as f64).sqrt() + 1e-6,
+                    "{m} {n} {k}: {y} {exact}"
+                );
             }
         }
     }

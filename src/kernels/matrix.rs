@@ -61,7 +61,8 @@ impl Matrix {
         }
         let rows = self.rows / count;
         let size = rows * part.row_bytes;
-        let piece = |i: usize| Self::new(part.scheme, rows, self.columns, part.bytes.slice(i * size..(i + 1) * size));
+        let piece =
+            |i: usize| Self::new(part.scheme, rows, self.columns, part.bytes.slice(i * size..(i + 1) * size));
         (0..count).map(piece).collect()
     }
 

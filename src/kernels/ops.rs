@@ -117,7 +117,9 @@ pub fn attention(q: &Tensor, keys: &Tensor, values: &Tensor, heads: Heads, span:
     {
         let (keys, key_layout) = keys.storage_and_layout();
         let (values, value_layout) = values.storage_and_layout();
-        let (Some((k0, k1)), Some((v0, v1))) = (key_layout.contiguous_offsets(), value_layout.contiguous_offsets()) else {
+        let (Some((k0, k1)), Some((v0, v1))) =
+            (key_layout.contiguous_offsets(), value_layout.contiguous_offsets())
+        else {
             bail!("the cache is not contiguous");
         };
         let (Storage::Cpu(keys), Storage::Cpu(values)) = (&*keys, &*values) else {

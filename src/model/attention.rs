@@ -38,7 +38,13 @@ impl Attention {
     ///
     /// # Errors
     /// The positions are beyond the context, or what candle reports.
-    pub fn forward(&self, x: &Tensor, first: usize, angles: &Angles, cache: &mut LayerCache) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        first: usize,
+        angles: &Angles,
+        cache: &mut LayerCache,
+    ) -> Result<Tensor> {
         let Heads { query, key_value, size } = self.heads;
         let tokens = x.dim(0)?;
         let qkv = ops::linear(x, &self.qkv)?; // (T, (H + 2G)·D)

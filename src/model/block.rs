@@ -39,7 +39,13 @@ impl Block {
     ///
     /// # Errors
     /// The positions are beyond the context, or what candle reports.
-    pub fn forward(&self, x: &Tensor, first: usize, angles: &Angles, cache: &mut LayerCache) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        first: usize,
+        angles: &Angles,
+        cache: &mut LayerCache,
+    ) -> Result<Tensor> {
         let normed = ops::rms_norm(x, &self.attention_norm, self.norm_epsilon)?; // (T, C)
         let x = (x + self.attention.forward(&normed, first, angles, cache)?)?; // (T, C)
         let normed = ops::rms_norm(&x, &self.mlp_norm, self.norm_epsilon)?; // (T, C)

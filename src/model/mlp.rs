@@ -41,7 +41,8 @@ impl Mlp {
             checkpoint::Mlp::Dense(network) => Ok(Mlp::Dense(Network::load(network, device, dtype)?)),
             checkpoint::Mlp::Mixture { router, experts } => {
                 let router = Weight::load(router, device, dtype)?;
-                let experts = experts.iter().map(|e| Network::load(e, device, dtype)).collect::<Result<_>>()?;
+                let experts =
+                    experts.iter().map(|e| Network::load(e, device, dtype)).collect::<Result<_>>()?;
                 Ok(Mlp::Mixture(Mixture { router, experts, active }))
             }
         }

@@ -30,10 +30,14 @@ impl Error {
     /// What the user can type.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::NotBuilt(feature) => Some(format!("build it with `cargo build --release --features {feature}`")),
+            Error::NotBuilt(feature) => {
+                Some(format!("build it with `cargo build --release --features {feature}`"))
+            }
             Error::MoreDevicesThanLayers { layers, .. } => Some(format!("at most --devices {layers}")),
             Error::TooFew { found, .. } => Some(format!("--devices {found}, or a list such as cuda:0,cpu")),
-            Error::UnknownDevice(_) | Error::UnknownDevices(_) => Some("`mist devices` lists what there is".into()),
+            Error::UnknownDevice(_) | Error::UnknownDevices(_) => {
+                Some("`mist devices` lists what there is".into())
+            }
             _ => None,
         }
     }

@@ -63,10 +63,7 @@ impl Editor {
             .build();
         let mut lines = rustyline::Editor::with_config(config)?;
         lines.set_helper(Some(Quotes));
-        lines.bind_sequence(
-            KeyEvent::ctrl('C'),
-            EventHandler::Conditional(Box::new(ClearOrLeave)),
-        );
+        lines.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(ClearOrLeave)));
         let history = history::path().filter(|file| history::prepare(file).is_ok());
         if let Some(file) = &history {
             // There is none before the first chat.
@@ -147,9 +144,7 @@ fn without_colours(text: &str) -> String {
     let mut shown = parts.next().unwrap_or_default().to_string();
     for part in parts {
         shown.push_str(
-            part.trim_start_matches(|c: char| !('@'..='~').contains(&c))
-                .get(1..)
-                .unwrap_or_default(),
+            part.trim_start_matches(|c: char| !('@'..='~').contains(&c)).get(1..).unwrap_or_default(),
         );
     }
     shown
@@ -182,13 +177,7 @@ impl rustyline::Helper for Quotes {}
 struct ClearOrLeave;
 
 impl ConditionalEventHandler for ClearOrLeave {
-    fn handle(
-        &self,
-        _: &Event,
-        _: rustyline::RepeatCount,
-        _: bool,
-        context: &EventContext,
-    ) -> Option<Cmd> {
+    fn handle(&self, _: &Event, _: rustyline::RepeatCount, _: bool, context: &EventContext) -> Option<Cmd> {
         Some(match context.line().is_empty() {
             true => Cmd::Interrupt,
             false => Cmd::Kill(Movement::WholeBuffer),

@@ -42,10 +42,7 @@ impl EscapeFilter {
     pub fn filter<'a>(&mut self, piece: &'a str) -> Cow<'a, str> {
         let first_change = match self.held_return {
             true => Some(0),
-            false => piece
-                .char_indices()
-                .find(|&(_, c)| !self.passes(c))
-                .map(|(at, _)| at),
+            false => piece.char_indices().find(|&(_, c)| !self.passes(c)).map(|(at, _)| at),
         };
         let Some(at) = first_change else {
             return Cow::Borrowed(piece);
@@ -84,17 +81,9 @@ impl EscapeFilter {
     fn passes(&mut self, c: char) -> bool {
         let (passes, then) = match c {
             '\n' | '\t' => (true, Before::Nothing),
-            _ if is_joiner(c) => (
-                matches!(self.before, Before::Visible | Before::Selector),
-                Before::Nothing,
-            ),
-            _ if is_selector(c) => (
-                matches!(self.before, Before::Visible | Before::Ascii),
-                Before::Selector,
-            ),
-            _ if c.is_control() || is_bidirectional(c) || is_invisible(c) => {
-                (false, Before::Nothing)
-            }
+            _ if is_joiner(c) => (matches!(self.before, Before::Visible | Before::Selector), Before::Nothing),
+            _ if is_selector(c) => (matches!(self.before, Before::Visible | Before::Ascii), Before::Selector),
+            _ if c.is_control() || is_bidirectional(c) || is_invisible(c) => (false, Before::Nothing),
             _ if c.is_whitespace() => (true, Before::Nothing),
             _ if c.is_ascii() => (true, Before::Ascii),
             _ => (true, Before::Visible),
@@ -159,17 +148,9 @@ mod tests {
 
     #[test]
     fn plain_text_is_borrowed() {
-        for text in [
-            "",
-            "Hello,\n\tworld",
-            "Grüße, 東京",
-            "한국어 العربية עברית",
-            "a soft\u{AD}hyphen",
-        ] {
-            assert!(
-                matches!(escaped(text), Cow::Borrowed(t) if t == text),
-                "{text:?}"
-            );
+        for text in ["", "Hello,\n\tworld", "Grüße, 東京", "한국어 العربية עברית", "a soft\u{AD}hyphen"]
+        {
+            assert!(matches!(escaped(text), Cow::Borrowed(t) if t == text), "{text:?}");
         }
     }
 
@@ -182,14 +163,8 @@ mod tests {
             ("\u{7f}", "\\u{7f}"),
             ("\u{9b}31m", "\\u{9b}31m"),
             ("\u{85}", "\\u{85}"),
-            (
-                "a\u{202E}b\u{2066}\u{200F}\u{61C}",
-                "a\\u{202e}b\\u{2066}\\u{200f}\\u{61c}",
-            ),
-            (
-                "in\u{200B}visible\u{FEFF}\u{2060}",
-                "in\\u{200b}visible\\u{feff}\\u{2060}",
-            ),
+            ("a\u{202E}b\u{2066}\u{200F}\u{61C}", "a\\u{202e}b\\u{2066}\\u{200f}\\u{61c}"),
+            ("in\u{200B}visible\u{FEFF}\u{2060}", "in\\u{200b}visible\\u{feff}\\u{2060}"),
             ("\u{E0041}\u{E007F}", "\\u{e0041}\\u{e007f}"),
             ("a\u{2028}b", "a\\u{2028}b"),
         ] {
@@ -199,12 +174,9 @@ mod tests {
 
     #[test]
     fn carriage_returns_are_shown_unless_they_end_a_line() {
-        for (text, shown) in [
-            ("a\r\nb", "a\nb"),
-            ("a\rb", "a\\u{d}b"),
-            ("a\r\r\nb", "a\\u{d}\nb"),
-            ("a\r", "a\\u{d}"),
-        ] {
+        for (text, shown) in
+            [("a\r\nb", "a\nb"), ("a\rb", "a\\u{d}b"), ("a\r\r\nb", "a\\u{d}\nb"), ("a\r", "a\\u{d}")]
+        {
             assert_eq!(escaped(text), shown, "{text:?}");
         }
     }

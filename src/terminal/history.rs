@@ -13,10 +13,7 @@ pub(super) const ENTRIES: usize = 1000;
 pub(super) fn path() -> Option<PathBuf> {
     let folder = match cfg!(windows) {
         true => environment::value(environment::LOCALAPPDATA).map(PathBuf::from)?,
-        false => state_folder(
-            environment::value(environment::XDG_STATE_HOME),
-            std::env::home_dir(),
-        )?,
+        false => state_folder(environment::value(environment::XDG_STATE_HOME), std::env::home_dir())?,
     };
     Some(folder.join("mist").join("history"))
 }
@@ -25,10 +22,7 @@ pub(super) fn path() -> Option<PathBuf> {
 fn state_folder(xdg: Option<String>, home: Option<PathBuf>) -> Option<PathBuf> {
     xdg.map(PathBuf::from)
         .filter(|folder| folder.is_absolute())
-        .or_else(|| {
-            home.filter(|h| h.is_absolute())
-                .map(|h| h.join(".local").join("state"))
-        })
+        .or_else(|| home.filter(|h| h.is_absolute()).map(|h| h.join(".local").join("state")))
 }
 
 /// Makes the folder of `file`, for this user only. (The file itself rustyline creates with mode 0600.)
@@ -53,14 +47,8 @@ mod tests {
     fn the_state_folder_is_xdgs_if_absolute_else_under_home() {
         let home = || Some(PathBuf::from("/home/a"));
         assert_eq!(state_folder(Some("/s".into()), home()), Some("/s".into()));
-        assert_eq!(
-            state_folder(Some("s".into()), home()),
-            Some("/home/a/.local/state".into())
-        );
-        assert_eq!(
-            state_folder(None, home()),
-            Some("/home/a/.local/state".into())
-        );
+        assert_eq!(state_folder(Some("s".into()), home()), Some("/home/a/.local/state".into()));
+        assert_eq!(state_folder(None, home()), Some("/home/a/.local/state".into()));
         assert_eq!(state_folder(None, None), None);
     }
 
@@ -69,13 +57,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let file = parent.path().join("mist").join("history");
         prepare(&file).unwrap();
-        let mode = file
-            .parent()
-            .unwrap()
-            .metadata()
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = file.parent().unwrap().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
     }
 }

@@ -18,10 +18,7 @@ struct State {
 
 impl State {
     const fn new() -> Self {
-        Self {
-            listening: AtomicBool::new(false),
-            interrupted: AtomicBool::new(false),
-        }
+        Self { listening: AtomicBool::new(false), interrupted: AtomicBool::new(false) }
     }
 
     /// Notes a signal. Whether it has to end the process: nobody listens, or the one before it was not taken.

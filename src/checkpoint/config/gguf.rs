@@ -40,7 +40,9 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
     match gguf.get("general.architecture").and_then(Value::as_str) {
         Some("llama") => {}
         Some(other) => {
-            let what = format!("the architecture {other} (of GGUF files, llama is, which covers Mistral and Mixtral)");
+            let what = format!(
+                "the architecture {other} (of GGUF files, llama is, which covers Mistral and Mixtral)"
+            );
             return Err(Error::unsupported(gguf.path(), what));
         }
         None => return fields.fail("general.architecture is missing"),
@@ -51,7 +53,8 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
     let head_size = fields.optional_size("attention.key_length")?.unwrap_or(hidden_size / query_heads.max(1));
     for name in ["attention.value_length", "rope.dimension_count"] {
         if let Some(size) = fields.optional_size(name)?.filter(|size| *size != head_size) {
-            return fields.fail(format!("llama.{name} is {size}, which differs from the heads' size of {head_size}"));
+            return fields
+                .fail(format!("llama.{name} is {size}, which differs from the heads' size of {head_size}"));
         }
     }
     let vocabulary_size = match (gguf.tensor("token_embd.weight"), fields.optional_size("vocab_size")?) {
@@ -116,7 +119,9 @@ impl Fields<'_> {
     /// A whole number; a list of equal ones, as some files give per layer, counts as one.
     fn optional_size(&self, name: &str) -> Result<Option<usize>, Error> {
         let same = |value: &Value| match value {
-            Value::Array(items) if items.windows(2).all(|pair| pair[0] == pair[1]) => items.first()?.as_usize(),
+            Value::Array(items) if items.windows(2).all(|pair| pair[0] == pair[1]) => {
+                items.first()?.as_usize()
+            }
             other => other.as_usize(),
         };
         self.gguf.typed(&format!("llama.{name}"), "one whole number for all layers", same)
@@ -136,13 +141,16 @@ impl Fields<'_> {
         match (kind.as_deref(), factor.filter(|f| *f != 1.0 && *f != 0.0), factors) {
             (None | Some("none" | "linear"), None, None) => Ok(RopeScaling::None),
             (None | Some("linear"), Some(factor), None) => Ok(RopeScaling::Linear { factor }),
-            (None | Some("none"), None, Some(tensor)) => match tensor.matrix(1, tensor.shape.iter().product()) {
-                Some(matrix) => Ok(RopeScaling::Factors { factors: matrix.to_f32() }),
-                None => self.fail("rope_freqs.weight is no list of factors"),
-            },
-            (Some(kind), ..) => {
-                Err(Error::unsupported(self.gguf.path(), format!("the rope type {kind} (none and linear are)")))
+            (None | Some("none"), None, Some(tensor)) => {
+                match tensor.matrix(1, tensor.shape.iter().product()) {
+                    Some(matrix) => Ok(RopeScaling::Factors { factors: matrix.to_f32() }),
+                    None => self.fail("rope_freqs.weight is no list of factors"),
+                }
             }
+            (Some(kind), ..) => Err(Error::unsupported(
+                self.gguf.path(),
+                format!("the rope type {kind} (none and linear are)"),
+            )),
             (None, ..) => self.fail("rope factors are given twice"),
         }
     }

@@ -47,7 +47,8 @@ const HARMLESS: [&str; 26] = [
 /// The JSON is broken, the architecture is not of this family, a field is missing, of the wrong type, beyond
 /// its limits or not understood.
 pub fn from_json(text: &str, path: &Path) -> Result<Config, Error> {
-    let value: Value = serde_json::from_str(text).map_err(|e| Error::config(path, format!("is not valid JSON: {e}")))?;
+    let value: Value =
+        serde_json::from_str(text).map_err(|e| Error::config(path, format!("is not valid JSON: {e}")))?;
     let Value::Object(map) = value else {
         return Err(Error::config(path, "is not a JSON object"));
     };
@@ -152,7 +153,9 @@ impl Fields<'_> {
         let window = self.optional_size("sliding_window")?;
         let used = self.take("use_sliding_window") != Some(Value::Bool(false));
         match (architecture, window) {
-            (Architecture::Llama, Some(window)) => self.fail(format!("a Llama with sliding_window {window} is not understood")),
+            (Architecture::Llama, Some(window)) => {
+                self.fail(format!("a Llama with sliding_window {window} is not understood"))
+            }
             _ => Ok(window.filter(|_| used)),
         }
     }
@@ -178,7 +181,10 @@ impl Fields<'_> {
             let mut fields = Fields { map, path: self.path };
             if let Some(inner) = fields.optional_number("rope_theta")? {
                 if theta.is_some_and(|theta| theta != inner) {
-                    return self.fail(format!("rope_theta is given twice: {} and {inner}", theta.unwrap_or_default()));
+                    return self.fail(format!(
+                        "rope_theta is given twice: {} and {inner}",
+                        theta.unwrap_or_default()
+                    ));
                 }
                 theta = Some(inner);
             }
@@ -212,7 +218,10 @@ impl Fields<'_> {
                     .optional_number("original_max_position_embeddings")?
                     .unwrap_or(context_length as f64),
             }),
-            _ => Err(Error::unsupported(self.path, format!("the rope type {kind} (default, linear and llama3 are)"))),
+            _ => Err(Error::unsupported(
+                self.path,
+                format!("the rope type {kind} (default, linear and llama3 are)"),
+            )),
         }
     }
 
@@ -220,7 +229,8 @@ impl Fields<'_> {
     fn layer_types(&mut self, config: &Config) -> Result<(), Error> {
         let Some(types) = self.take("layer_types") else { return Ok(()) };
         let expected = if config.window.is_some() { "sliding_attention" } else { "full_attention" };
-        let all_same = types.as_array().is_some_and(|t| t.len() == config.layers && t.iter().all(|t| t == expected));
+        let all_same =
+            types.as_array().is_some_and(|t| t.len() == config.layers && t.iter().all(|t| t == expected));
         match all_same {
             true => Ok(()),
             false => self.fail(format!("layer_types are not {expected} throughout, which is not understood")),
@@ -230,7 +240,9 @@ impl Fields<'_> {
     /// A field that must have one of these values if it is there.
     fn expect(&mut self, name: &str, values: &[Value]) -> Result<(), Error> {
         match self.take(name) {
-            Some(value) if !values.contains(&value) => self.fail(format!("{name} is {value}, which is not understood")),
+            Some(value) if !values.contains(&value) => {
+                self.fail(format!("{name} is {value}, which is not understood"))
+            }
             _ => Ok(()),
         }
     }
@@ -242,7 +254,8 @@ impl Fields<'_> {
             Value::Object(map) => map.is_empty(),
             _ => false,
         };
-        let unknown = self.map.iter().find(|(name, value)| !HARMLESS.contains(&name.as_str()) && !is_off(value));
+        let unknown =
+            self.map.iter().find(|(name, value)| !HARMLESS.contains(&name.as_str()) && !is_off(value));
         match unknown {
             Some((name, value)) => self.fail(format!("the field {name} ({value}) is not understood")),
             None => Ok(()),

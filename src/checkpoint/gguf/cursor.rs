@@ -114,7 +114,8 @@ impl<'a> Cursor<'a> {
         let room = (self.bytes.len() - self.position) as u64 / least_bytes.max(1);
         match count <= most && count <= room {
             true => Ok(count),
-            false => Err(self.malformed(format!("{what} is {count}, more than the file can hold or the limit of {most}"))),
+            false => Err(self
+                .malformed(format!("{what} is {count}, more than the file can hold or the limit of {most}"))),
         }
     }
 
@@ -148,7 +149,11 @@ impl<'a> Cursor<'a> {
             10 => Value::Unsigned(self.u64(key)?),
             11 => Value::Signed(i64::from_le_bytes(self.array(key)?)),
             12 => Value::Float(f64::from_le_bytes(self.array(key)?)),
-            _ => return Err(self.malformed(format!("{key} is of an unknown type {kind}, or nested too deeply"))),
+            _ => {
+                return Err(
+                    self.malformed(format!("{key} is of an unknown type {kind}, or nested too deeply"))
+                );
+            }
         })
     }
 

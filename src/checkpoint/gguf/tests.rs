@@ -79,7 +79,9 @@ fn sizes_that_wrap_are_refused() {
 
 #[test]
 fn alignment_of_zero_or_of_the_wrong_type_is_refused() {
-    let with = |kind: u32, bytes: &[u8]| File::new(0, 1).string("general.alignment").u32(kind).bytes(bytes).padded(32);
+    let with = |kind: u32, bytes: &[u8]| {
+        File::new(0, 1).string("general.alignment").u32(kind).bytes(bytes).padded(32)
+    };
     assert_refused(with(4, &0u32.to_le_bytes()), "general.alignment is 0");
     assert_refused(with(4, &3u32.to_le_bytes()), "general.alignment is 3");
     assert_refused(with(6, &32f32.to_le_bytes()), "not a whole number");
@@ -89,7 +91,10 @@ fn alignment_of_zero_or_of_the_wrong_type_is_refused() {
 fn repeated_names_and_shared_bytes_are_refused() {
     let twice = File::new(0, 2).string("k").u32(0).bytes(&[1]).string("k").u32(0).bytes(&[2]).padded(64);
     assert_refused(twice, "two metadata entries named k");
-    assert_refused(File::new(2, 0).tensor("t", &[8], 0, 0).tensor("t", &[8], 0, 32).padded(64), "two tensors named t");
+    assert_refused(
+        File::new(2, 0).tensor("t", &[8], 0, 0).tensor("t", &[8], 0, 32).padded(64),
+        "two tensors named t",
+    );
     assert_refused(File::new(2, 0).tensor("a", &[8], 0, 0).tensor("b", &[8], 0, 16).padded(64), "overlap");
 }
 

@@ -55,7 +55,8 @@ pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Resul
 /// What candle reports.
 pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
     let inner = gate_up.dim(1)? / 2;
-    let (gate, up) = (gate_up.narrow(1, 0, inner)?.contiguous()?, gate_up.narrow(1, inner, inner)?.contiguous()?); // (T, F)
+    let (gate, up) =
+        (gate_up.narrow(1, 0, inner)?.contiguous()?, gate_up.narrow(1, inner, inner)?.contiguous()?); // (T, F)
     silu(&gate)? * up // (T, F)
 }
 
@@ -118,14 +119,19 @@ mod tests {
         let angles = random(&[5, 4]);
         let (cos, sin) = (angles.cos().unwrap(), angles.sin().unwrap());
         for layout in [RopeLayout::HalfSplit, RopeLayout::Interleaved] {
-            assert_close(&ops::rope(&heads, &cos, &sin, layout).unwrap(), &rope(&heads, &cos, &sin, layout).unwrap());
+            assert_close(
+                &ops::rope(&heads, &cos, &sin, layout).unwrap(),
+                &rope(&heads, &cos, &sin, layout).unwrap(),
+            );
         }
     }
 
     #[test]
     fn attention_equals_its_twin_with_and_without_a_wrapped_ring() {
         let heads = Heads { query: 6, key_value: 2, size: 8 };
-        for (first, tokens, window, slots) in [(0, 5, None, 9), (4, 5, None, 9), (11, 3, Some(4), 6), (20, 1, Some(4), 6)] {
+        for (first, tokens, window, slots) in
+            [(0, 5, None, 9), (4, 5, None, 9), (11, 3, Some(4), 6), (20, 1, Some(4), 6)]
+        {
             let q = random(&[tokens, 6, 8]);
             let (keys, values) = (random(&[slots, 2, 8]), random(&[slots, 2, 8]));
             let span = Span { first, window, slots };
