@@ -140,10 +140,11 @@ fn run_on(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyh
     let _listening = interrupt.listen();
     let mut sampler = Sampler::new(sampling, seed)?;
     let mut session = Session::new(&loaded.model, loaded.cache_dtype);
+    let alone = prompts.len() == 1 && args.num_samples == 1;
     for prompt in &prompts {
         let prompt_ids = encode(&loaded.opened, prompt, args.chat)?;
         for _ in 0..args.num_samples {
-            let run = Run { args, loaded: &loaded, prompt, prompt_ids: &prompt_ids, interrupt: &interrupt };
+            let run = Run { args, loaded: &loaded, prompt, prompt_ids: &prompt_ids, interrupt: &interrupt, alone };
             let generation = run.generate(&mut session, &mut sampler, printer, &memory)?;
             if generation.finish == Finish::Interrupted {
                 return Ok(Status::Interrupted);
@@ -198,6 +199,8 @@ struct Run<'a> {
     prompt: &'a str,
     prompt_ids: &'a [u32],
     interrupt: &'a Interrupt,
+    /// No other text comes before or after it.
+    alone: bool,
 }
 
 impl Run<'_> {
@@ -231,7 +234,7 @@ impl Run<'_> {
         output.push(&stream.finish())?;
         match self.args.json {
             true => printer.data(&format!("{}\n", self.json(&generation, &output.text, memory)))?,
-            false => output.end()?,
+            false => output.end(self.alone)?,
         }
         let timings = &generation.timings;
         printer.note(&format!(
@@ -288,10 +291,11 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Ends the text with a newline.
-    fn end(&mut self) -> std::io::Result<()> {
+    /// Ends the text: with a newline on a terminal, or where another text may follow.
+    fn end(&mut self, alone: bool) -> std::io::Result<()> {
         let rest = self.filter.as_mut().map_or("", |filter| filter.finish());
-        self.printer.data(&format!("{rest}\n"))
+        let newline = if alone && self.filter.is_none() { "" } else { "\n" };
+        self.printer.data(&format!("{rest}{newline}"))
     }
 }
 
