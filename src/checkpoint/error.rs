@@ -83,6 +83,9 @@ impl Error {
             Error::Malformed { .. } | Error::MissingTensor { .. } => {
                 Some("the file may be incomplete: fetch it again with `mist download`".into())
             }
+            Error::Config { .. } => {
+                Some("compare it with the repository's own, or fetch it again with `mist download`".into())
+            }
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use mist::terminal::Printer;
 
 /// How a command ended.
@@ -52,14 +53,32 @@ pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
     Status::Failure.into()
 }
 
-/// Shows clap's own error or help text: help and version go to stdout with 0, the rest to stderr with 2.
-pub fn usage(error: &clap::Error) -> ExitCode {
-    // Nothing is left to do when even this cannot be written.
-    let _ = error.print();
-    match error.use_stderr() {
-        true => Status::Usage.into(),
-        false => Status::Success.into(),
+/// Shows what clap says: help and version go to stdout with 0; a wrong call is told as every other error is, one
+/// line what is wrong and one what to type, with 2.
+pub fn usage(error: &clap::Error, printer: &Printer) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) || !error.use_stderr() {
+        // Nothing is left to do when even this cannot be written.
+        let _ = error.print();
+        return if error.use_stderr() { Status::Usage } else { Status::Success }.into();
     }
+    let text = error.render().to_string();
+    let (message, hint) = usage_lines(&text);
+    printer.error(&message, Some(&hint));
+    Status::Usage.into()
+}
+
+/// Clap's text as a message and a hint. Its paragraphs are the error, tips, the usage, and a pointer to `--help`.
+fn usage_lines(text: &str) -> (String, String) {
+    let joined = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let paragraphs: Vec<String> = text.split("\n\n").map(joined).collect();
+    let message = paragraphs.first().map_or("", String::as_str);
+    let message = message.strip_prefix("error: ").unwrap_or(message).to_string();
+    let tip = paragraphs.iter().find_map(|p| p.strip_prefix("tip: "));
+    let usage = paragraphs.iter().find_map(|p| p.strip_prefix("Usage: ")).unwrap_or("mist");
+    let command: Vec<&str> = usage.split(' ').take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
+    let hint =
+        tip.map_or_else(|| format!("`{} --help` lists what there is", command.join(" ")), str::to_string);
+    (message, hint)
 }
 
 /// The chain of causes in one line, hints and repetitions left out.
@@ -96,4 +115,22 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_call_is_one_line_and_one_hint() {
+        let unknown = "error: unexpected argument '--tempo' found\n\n  tip: a similar argument exists: '--temperature'\n\n\
+                       Usage: mist generate --temperature <T>\n\nFor more information, try '--help'.\n";
+        let expected = ("unexpected argument '--tempo' found", "a similar argument exists: '--temperature'");
+        assert_eq!(usage_lines(unknown), (expected.0.into(), expected.1.into()));
+        let missing = "error: the following required arguments were not provided:\n  --file <TEXT.txt>\n\n\
+                       Usage: mist evaluate --file <TEXT.txt>\n\nFor more information, try '--help'.\n";
+        let (message, hint) = usage_lines(missing);
+        assert_eq!(message, "the following required arguments were not provided: --file <TEXT.txt>");
+        assert_eq!(hint, "`mist evaluate --help` lists what there is");
+    }
 }

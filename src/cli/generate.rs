@@ -80,7 +80,7 @@ pub struct GenerateArgs {
     /// Print the plan (layers, bytes of weights and cache of each device) and stop.
     #[arg(long)]
     plan: bool,
-    /// The text to continue; - or a pipe is read to its end.
+    /// The text to continue; - or a pipe is read to its end, less its last newline.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
     /// A file with one prompt a line.
@@ -144,7 +144,8 @@ fn run_on(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyh
     for prompt in &prompts {
         let prompt_ids = encode(&loaded.opened, prompt, args.chat)?;
         for _ in 0..args.num_samples {
-            let run = Run { args, loaded: &loaded, prompt, prompt_ids: &prompt_ids, interrupt: &interrupt, alone };
+            let run =
+                Run { args, loaded: &loaded, prompt, prompt_ids: &prompt_ids, interrupt: &interrupt, alone };
             let generation = run.generate(&mut session, &mut sampler, printer, &memory)?;
             if generation.finish == Finish::Interrupted {
                 return Ok(Status::Interrupted);
@@ -161,6 +162,9 @@ fn prompts(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Vec<String>
             std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?,
         )
         .with_context(|| format!("cannot read {}", path.display()))?;
+        if let Some(empty) = text.lines().position(|line| line.trim().is_empty()) {
+            bail!("{}: line {} is empty, every line is a prompt", path.display(), empty + 1);
+        }
         return Ok(text.lines().map(str::to_string).collect());
     }
     let prompt = match args.prompt.as_deref() {
@@ -169,7 +173,14 @@ fn prompts(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Vec<String>
             printer.note(&format!("Prompt: {DEFAULT_PROMPT}"));
             DEFAULT_PROMPT.into()
         }
-        _ => read_limited(std::io::stdin()).context("cannot read the prompt from stdin")?,
+        _ => {
+            let mut text = read_limited(std::io::stdin()).context("cannot read the prompt from stdin")?;
+            // The newline that `echo` adds is not part of what is to be continued.
+            text.truncate(
+                text.strip_suffix('\n').map_or(&*text, |t| t.strip_suffix('\r').unwrap_or(t)).len(),
+            );
+            text
+        }
     };
     Ok(vec![prompt])
 }

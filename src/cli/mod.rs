@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
     let typed = arguments::normalise(std::env::args_os().collect(), &command);
     let cli = match command.try_get_matches_from(typed).and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
-        Err(error) => return exit::usage(&error),
+        Err(error) => return exit::usage(&error, &Printer::new(false, false)),
     };
     let printer = Printer::new(cli.quiet, cli.verbose);
     let outcome = match &cli.command {
