@@ -23,7 +23,9 @@ impl<E> FitError<E> {
     /// What to type.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::TooLong { .. } => Some("`/undo` takes the message back; a shorter one may fit".to_string()),
+            Self::TooLong { .. } => {
+                Some("a shorter message, or a shorter system prompt, may fit".to_string())
+            }
             Self::Count(_) => None,
         }
     }

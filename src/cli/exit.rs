@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
+use mist::chat;
 use mist::terminal::Printer;
 
 /// How a command ended.
@@ -49,8 +50,13 @@ pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
     if is_broken_pipe(&error) {
         return Status::Success.into();
     }
-    printer.error(&message(&error), hint(&error).as_deref());
+    show(&error, printer);
     Status::Failure.into()
+}
+
+/// Shows an error that ended a command, or something in it that could be tried again.
+pub fn show(error: &anyhow::Error, printer: &Printer) {
+    printer.error(&message(error), hint(error).as_deref());
 }
 
 /// Shows what clap says: help and version go to stdout with 0; a wrong call is told as every other error is, one
@@ -107,11 +113,15 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         let placement = || cause.downcast_ref::<mist::placement::Error>().and_then(|e| e.hint());
         let text = || cause.downcast_ref::<mist::text::Error>().and_then(|e| e.hint());
         let hub = || cause.downcast_ref::<mist::hub::Error>().and_then(|e| e.hint());
-        checkpoint.or_else(placement).or_else(text).or_else(hub)
+        let command = || cause.downcast_ref::<chat::CommandError>().and_then(|e| e.hint());
+        let turn = || cause.downcast_ref::<chat::ConversationError>().and_then(|e| e.hint());
+        let fit = || cause.downcast_ref::<chat::FitError<mist::text::Error>>().and_then(|e| e.hint());
+        checkpoint.or_else(placement).or_else(text).or_else(hub).or_else(command).or_else(turn).or_else(fit)
     })
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+/// Whether whoever read stdout is gone.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))

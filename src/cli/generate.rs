@@ -1,20 +1,20 @@
 //! `mist generate` and `mist generate-sequential`: text from a prompt, on stdout and nothing else.
 
 use std::io::{IsTerminal, Read};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use mist::generate::{Finish, Generation, Sampler, Sampling, Session, TextStream};
 use mist::placement::Plan;
-use mist::terminal::{EscapeFilter, Interrupt, Printer};
+use mist::terminal::{Interrupt, Printer};
 use mist::text::Message;
 use serde_json::json;
 
 use super::exit::Status;
 use super::memory::PeakMemory;
 use super::model::{DevicesArgs, Loaded, ModelArgs, Opened};
+use super::output::{Output, note_timings};
 use super::table::Table;
 
 /// lit-gpt's default prompt.
@@ -225,37 +225,22 @@ impl Run<'_> {
         let Opened { tokenizer, end_ids, .. } = &self.loaded.opened;
         let detokenizer =
             if self.args.chat { tokenizer.detokenizer_at_start() } else { tokenizer.detokenizer() };
-        let mut stream = TextStream::new(detokenizer, &self.args.stop);
-        let mut output = Output::new(self.args.json, printer);
+        let stream = TextStream::new(detokenizer, &self.args.stop);
+        let mut output = Output::new(stream, self.args.json, printer);
         if self.args.echo {
-            output.push(self.prompt)?;
+            output.write(self.prompt);
         }
         let end_ids = if self.args.ignore_eos { &[] } else { end_ids.as_slice() };
-        let mut failed = None;
         let most = Some(self.args.max_new_tokens);
         let generation =
             session.generate(self.prompt_ids, sampler, end_ids, most, self.interrupt.flag(), &mut |id| {
-                failed = output.push(&stream.push(id)).err();
-                match failed.is_some() || stream.stopped() {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
-                }
+                output.push(id)
             })?;
-        failed.map_or(Ok(()), Err)?;
-        output.push(&stream.finish())?;
-        match self.args.json {
-            true => printer.data(&format!("{}\n", self.json(&generation, &output.text, memory)))?,
-            false => output.end(self.alone)?,
+        let text = output.finish(!self.alone)?;
+        if self.args.json {
+            printer.data(&format!("{}\n", self.json(&generation, &text, memory)))?;
         }
-        let timings = &generation.timings;
-        printer.note(&format!(
-            "Prompt: {} tokens, {:.2} tokens/s. Generated: {} tokens, {:.2} tokens/s. First token after {:.2} s.",
-            timings.prompt_tokens,
-            timings.prompt_rate(),
-            timings.generated_tokens,
-            timings.generate_rate(),
-            timings.first_token.as_secs_f64(),
-        ));
+        note_timings(&generation.timings, printer);
         Ok(generation)
     }
 
@@ -274,39 +259,6 @@ impl Run<'_> {
             },
             "peak_memory_bytes": memory.bytes(),
         })
-    }
-}
-
-/// Text on its way out: to stdout as it comes, made safe where a person reads it, or collected for JSON.
-struct Output<'a> {
-    printer: &'a Printer,
-    filter: Option<EscapeFilter>,
-    collect: bool,
-    text: String,
-}
-
-impl<'a> Output<'a> {
-    fn new(collect: bool, printer: &'a Printer) -> Self {
-        let filter = printer.stdout_is_terminal().then(EscapeFilter::default);
-        Self { printer, filter, collect, text: String::new() }
-    }
-
-    fn push(&mut self, text: &str) -> std::io::Result<()> {
-        if self.collect {
-            self.text.push_str(text);
-            return Ok(());
-        }
-        match &mut self.filter {
-            Some(filter) => self.printer.data(&filter.filter(text)),
-            None => self.printer.data(text),
-        }
-    }
-
-    /// Ends the text: with a newline on a terminal, or where another text may follow.
-    fn end(&mut self, alone: bool) -> std::io::Result<()> {
-        let rest = self.filter.as_mut().map_or("", |filter| filter.finish());
-        let newline = if alone && self.filter.is_none() { "" } else { "\n" };
-        self.printer.data(&format!("{rest}{newline}"))
     }
 }
 

@@ -11,6 +11,7 @@ mod generate;
 mod inspect;
 mod memory;
 mod model;
+mod output;
 mod table;
 mod tokenize;
 

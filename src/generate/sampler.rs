@@ -81,6 +81,16 @@ impl Sampler {
         Ok(Self { sampling, random, candidates: Vec::new(), shares: Vec::new() })
     }
 
+    /// Chooses by other values from here on; the random numbers go on where they were.
+    ///
+    /// # Errors
+    /// A value is out of its range, and nothing is changed.
+    pub fn set(&mut self, sampling: Sampling) -> Result<(), SamplingError> {
+        sampling.check()?;
+        self.sampling = sampling;
+        Ok(())
+    }
+
     /// The next token after `seen`, all ids of the sequence so far.
     ///
     /// # Errors

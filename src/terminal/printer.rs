@@ -87,6 +87,17 @@ impl Printer {
         }
     }
 
+    /// What a person asked for, or is asked: on stderr as it stands, no newline added; `--quiet` does not
+    /// hide it.
+    pub fn show(&self, text: &str) {
+        let text = match self.stderr_is_terminal {
+            true => super::escaped(text),
+            false => text.into(),
+        };
+        // A stderr that cannot be written to is nobody's to report to.
+        let _ = write!(io::stderr().lock(), "{text}");
+    }
+
     /// A bar over `total` bytes; invisible in a pipe and with `--quiet`.
     pub fn bytes_bar(&self, label: &str, total: u64) -> Progress {
         let style = "{prefix} {bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";

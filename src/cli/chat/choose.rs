@@ -1,0 +1,162 @@
+//! Which checkpoint, where none is named: the one there is, the one of several that a person picks, or the
+//! starter model.
+
+use std::io::{self, BufRead};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use mist::hub::{Size, starter};
+use mist::terminal::Printer;
+
+use crate::cli::download::TerminalReport;
+use crate::cli::exit::Hint;
+
+/// The path of the checkpoint under `root`; `ask` says whether a person can be asked.
+pub fn checkpoint(root: &Path, ask: bool, printer: &Printer) -> anyhow::Result<PathBuf> {
+    let mut found = checkpoints(root);
+    match found.as_slice() {
+        [] => fetch_starter(root, printer),
+        [_] => {
+            let only = found.remove(0);
+            printer.note(&format!("Checkpoint: {}", only.display()));
+            Ok(only)
+        }
+        several if ask => {
+            let index = pick(root, several, &mut io::stdin().lock(), printer)?;
+            Ok(found.swap_remove(index))
+        }
+        several => {
+            let names = several.iter().map(|path| name(root, path)).collect::<Vec<_>>().join(", ");
+            let error = anyhow!("there are {} checkpoints in {}: {names}", several.len(), root.display());
+            Err(error.context(Hint(format!("add --checkpoint-dir {}", name(root, &several[0])))))
+        }
+    }
+}
+
+fn fetch_starter(root: &Path, printer: &Printer) -> anyhow::Result<PathBuf> {
+    printer.note(&format!(
+        "There is no checkpoint in {}: fetching a small one, SmolLM2-135M-Instruct (Apache-2.0, {})",
+        root.display(),
+        Size(starter::SIZE)
+    ));
+    let mut report = TerminalReport::new(printer);
+    let path = starter::ensure(root, &mut report);
+    report.done();
+    Ok(path?)
+}
+
+/// What can be opened in the folders `ORG/NAME` under `root`, in the order of their names.
+fn checkpoints(root: &Path) -> Vec<PathBuf> {
+    let folders = |path: &Path| visible(path).into_iter().filter(|entry| entry.is_dir());
+    let mut found: Vec<PathBuf> =
+        folders(root).flat_map(|org| folders(&org)).flat_map(|folder| openable(&folder)).collect();
+    found.sort();
+    found
+}
+
+/// The folder, if it is a checkpoint; of a folder with several GGUF files, each of them.
+fn openable(folder: &Path) -> Vec<PathBuf> {
+    let files = visible(folder);
+    let has = |name: &str| folder.join(name).is_file();
+    let with =
+        |extension: &'static str| files.iter().filter(move |f| f.extension() == Some(extension.as_ref()));
+    let dense = has("config.json") && with("safetensors").next().is_some();
+    let ggufs: Vec<PathBuf> = with("gguf").cloned().collect();
+    match ggufs.len() {
+        _ if dense || has("mist.json") => vec![folder.into()],
+        // What has a config.json is not opened as a GGUF file unless that file is named.
+        1 if !has("config.json") => vec![folder.into()],
+        _ => ggufs,
+    }
+}
+
+/// What a folder holds but hidden files, which are locks and what is not complete; nothing if it cannot be read.
+fn visible(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|e| !e.file_name().as_encoded_bytes().starts_with(b".")).map(|e| e.path()).collect()
+}
+
+/// The name that `--checkpoint-dir` takes.
+fn name(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).display().to_string()
+}
+
+/// Asks on stderr until `answers` has one of the numbers.
+fn pick(
+    root: &Path,
+    several: &[PathBuf],
+    answers: &mut impl BufRead,
+    printer: &Printer,
+) -> anyhow::Result<usize> {
+    for (number, path) in (1..).zip(several) {
+        printer.show(&format!("{number:>3}  {}\n", name(root, path).replace('\n', " ")));
+    }
+    loop {
+        printer.show(&format!("Which checkpoint? (1-{}) ", several.len()));
+        let mut line = String::new();
+        if answers.read_line(&mut line).context("cannot read the answer")? == 0 {
+            return Err(anyhow!("no checkpoint was chosen").context(Hint("add --checkpoint-dir PATH".into())));
+        }
+        match line.trim().parse::<usize>() {
+            Ok(number) if (1..=several.len()).contains(&number) => return Ok(number - 1),
+            _ => continue,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(files: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn only_what_can_be_opened_is_found() {
+        let root = root(&[
+            "README.md",
+            "too-shallow/model.gguf",
+            "a/converted/mist.json",
+            "a/hf/config.json",
+            "a/hf/model.safetensors",
+            "a/only-tokenizer/config.json",
+            "a/only-tokenizer/tokenizer.json",
+            "b/gguf/x.gguf",
+            "b/hidden/.x.gguf.partial",
+            "b/hidden/.mist.lock",
+            "b/several/q8.gguf",
+            "b/several/q4.gguf",
+            ".c/gguf/x.gguf",
+        ]);
+        let names: Vec<String> =
+            checkpoints(root.path()).iter().map(|path| name(root.path(), path)).collect();
+        assert_eq!(names, ["a/converted", "a/hf", "b/gguf", "b/several/q4.gguf", "b/several/q8.gguf"]);
+        assert!(checkpoints(&root.path().join("missing")).is_empty());
+    }
+
+    #[test]
+    fn the_only_one_is_taken_and_several_are_listed_where_nobody_can_be_asked() {
+        let printer = Printer::new(true, false);
+        let one = root(&["a/x/mist.json"]);
+        assert_eq!(checkpoint(one.path(), false, &printer).unwrap(), one.path().join("a/x"));
+        let two = root(&["a/x/mist.json", "a/y/mist.json"]);
+        let error = checkpoint(two.path(), false, &printer).unwrap_err();
+        assert_eq!(error.downcast_ref::<Hint>().unwrap().0, "add --checkpoint-dir a/x");
+        assert!(error.root_cause().to_string().ends_with(": a/x, a/y"));
+    }
+
+    #[test]
+    fn the_question_is_asked_until_a_number_comes() {
+        let (printer, several) = (Printer::new(true, false), ["a", "b"].map(PathBuf::from));
+        let pick = |mut answers: &[u8]| pick(Path::new(""), &several, &mut answers, &printer);
+        assert_eq!(pick(b"0\n3\nb\n\n 2 \n").unwrap(), 1);
+        assert!(pick(b"3\n").is_err());
+    }
+}

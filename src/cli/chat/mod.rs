@@ -1,0 +1,81 @@
+//! `mist chat`: a conversation, with a person at a terminal or line by line from a pipe.
+//!
+//! | file | one idea |
+//! |---|---|
+//! | `choose` | which checkpoint, where none is named |
+//! | `settings` | what `/set` changes |
+//! | `talk` | a turn: from the message to the reply on the screen |
+//! | `prompt` | a person's turns and commands |
+//! | `pipe` | one turn a line |
+
+mod choose;
+mod pipe;
+mod prompt;
+mod settings;
+mod talk;
+
+use std::io::IsTerminal;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use clap::Args;
+use mist::generate::Finish;
+use mist::terminal::{Interrupt, Printer};
+
+use self::settings::Settings;
+use self::talk::Talk;
+use super::exit::Status;
+use super::generate::SamplingArgs;
+use super::model::{DevicesArgs, ModelArgs};
+
+/// Talk to a model.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Without --checkpoint-dir: the checkpoint under checkpoints/, or a small model that is fetched first.\n\
+                  Example: mist chat --checkpoint-dir mistralai/Mistral-7B-Instruct-v0.3"
+)]
+pub struct ChatArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    devices: DevicesArgs,
+    /// What the model is told before the conversation.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    system: Option<String>,
+    /// Say this, and leave after the reply.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: Option<String>,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// Most tokens of a reply; without it a reply ends where the model or its context does.
+    #[arg(long, value_name = "N")]
+    max_new_tokens: Option<NonZeroUsize>,
+}
+
+/// Runs `mist chat`.
+pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let sampling = args.sampling.sampling()?;
+    let at_terminal = std::io::stdin().is_terminal();
+    let path = match args.model.checkpoint.checkpoint_dir {
+        Some(_) => args.model.checkpoint.path()?,
+        None => choose::checkpoint(Path::new("checkpoints"), at_terminal, printer)?,
+    };
+    let loaded = args.model.load(path.clone(), &args.devices, printer)?;
+    let seed = args.sampling.seed(printer);
+    let settings = Settings { sampling, seed, max_new_tokens: args.max_new_tokens };
+    let interrupt = Interrupt::install()?;
+    let mut talk = Talk::new(&loaded, settings, args.system.clone(), &interrupt, printer)?;
+    match &args.prompt {
+        Some(text) => Ok(status(talk.say(text)?)),
+        None if at_terminal => prompt::run(&mut talk, &path),
+        None => pipe::run(&mut talk),
+    }
+}
+
+/// How a command ends whose last reply ended so.
+fn status(finish: Finish) -> Status {
+    match finish {
+        Finish::Interrupted => Status::Interrupted,
+        Finish::Stop | Finish::Length => Status::Success,
+    }
+}

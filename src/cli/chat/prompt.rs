@@ -1,0 +1,111 @@
+//! A person's turns and commands, from the keyboard.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use anyhow::bail;
+use mist::chat::{self, Command, Conversation, ConversationError, Turn};
+use mist::terminal::{Editor, Input};
+
+use super::talk::Talk;
+use crate::cli::exit::{self, Status};
+
+const PROMPT: &str = ">> Prompt: ";
+const REPLY: &str = ">> Reply: ";
+
+/// Takes what is typed until the person leaves. `checkpoint` is what `/show` shows.
+pub fn run(talk: &mut Talk, checkpoint: &Path) -> anyhow::Result<Status> {
+    let mut editor = Editor::new()?;
+    let printer = talk.printer;
+    // In a file the replies stand alone.
+    talk.label = if printer.stdout_is_terminal() { REPLY } else { "" };
+    printer.note("/help lists the commands; Ctrl-C stops a reply; Ctrl-D or an empty line leaves");
+    loop {
+        match take(editor.read(PROMPT)?, talk, checkpoint) {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(status)) => return Ok(status),
+            Err(error) if exit::is_broken_pipe(&error) => return Err(error),
+            Err(error) => exit::show(&error, printer),
+        }
+    }
+}
+
+/// Does what one input asks for. After an error the person can try something else.
+fn take(input: Input, talk: &mut Talk, checkpoint: &Path) -> anyhow::Result<ControlFlow<Status>> {
+    let turn = match input {
+        Input::Interrupted => return Ok(ControlFlow::Break(Status::Interrupted)),
+        Input::End => return Ok(ControlFlow::Break(Status::Success)),
+        Input::Text(text) if text.trim().is_empty() => return Ok(ControlFlow::Break(Status::Success)),
+        Input::Text(text) => Turn::parse(&text)?,
+        Input::Quoted(text) => Turn::Say(text),
+    };
+    match turn {
+        Turn::Say(text) => drop(talk.say(&text)?),
+        Turn::Do(command) => return obey(command, talk, checkpoint),
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+fn obey(command: Command, talk: &mut Talk, checkpoint: &Path) -> anyhow::Result<ControlFlow<Status>> {
+    let printer = talk.printer;
+    match command {
+        Command::Exit => return Ok(ControlFlow::Break(Status::Success)),
+        Command::Help => printer.show(&chat::help()),
+        Command::Show => {
+            printer.show(&format!("{:<15} {}\n", "checkpoint", checkpoint.display()));
+            for (name, value) in talk.values()? {
+                printer.show(&format!("{name:<15} {value}\n"));
+            }
+        }
+        Command::Set { name, value } => {
+            talk.set(&name, &value)?;
+            printer.note(&format!("{name} is {value}"));
+        }
+        Command::System(text) => {
+            printer.note(if text.is_some() {
+                "The system prompt is set"
+            } else {
+                "The system prompt is gone"
+            });
+            talk.conversation.set_system(text);
+        }
+        Command::Clear => {
+            talk.conversation.clear();
+            printer.note("Everything but the system prompt is forgotten");
+        }
+        Command::Undo => match talk.conversation.undo() {
+            Some(exchange) => printer.note(&format!("Taken back: {}", beginning(&exchange.user))),
+            None => bail!("there is no message to take back"),
+        },
+        Command::Retry => drop(talk.retry()?),
+        Command::Save(path) => {
+            talk.conversation.save(&path)?;
+            printer.note(&format!("Saved as {}", path.display()));
+        }
+        Command::Load(path) => {
+            talk.conversation = Conversation::load(&path)?;
+            let turns = talk.conversation.exchanges().len();
+            printer.note(&format!("Loaded {}, turns: {turns}", path.display()));
+            if talk.conversation.unanswered().is_some() {
+                // Its hint says what can be done.
+                return Err(ConversationError::Unanswered.into());
+            }
+        }
+        Command::Read(path) => match chat::read_text(&path)? {
+            text if text.trim().is_empty() => bail!("{} is empty", path.display()),
+            text => drop(talk.say(&text)?),
+        },
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Enough of a message to know it by.
+fn beginning(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((cut, _)) = line.char_indices().nth(LONGEST) {
+        line.truncate(cut);
+        line.push_str("...");
+    }
+    line
+}

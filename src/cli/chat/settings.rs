@@ -1,0 +1,106 @@
+//! What `/set` changes and `/show` shows.
+
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+use anyhow::anyhow;
+use mist::generate::Sampling;
+
+use crate::cli::exit::Hint;
+
+/// How replies are generated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub sampling: Sampling,
+    pub seed: u64,
+    /// Tokens of a reply; `None` for as many as the context has room for.
+    pub max_new_tokens: Option<NonZeroUsize>,
+}
+
+/// What stands for no limit.
+const NONE: &str = "none";
+
+impl Settings {
+    /// Sets one value, or with an error none. Names are written with `-` or `_`.
+    pub fn set(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
+        let mut changed = self.clone();
+        let sampling = &mut changed.sampling;
+        let name = name.replace('_', "-");
+        match name.as_str() {
+            "temperature" => sampling.temperature = parse(&name, value)?,
+            "top-k" => sampling.top_k = parse(&name, value)?,
+            "top-p" => sampling.top_p = parse(&name, value)?,
+            "min-p" => sampling.min_p = parse(&name, value)?,
+            "repeat-penalty" => sampling.repeat_penalty = parse(&name, value)?,
+            "seed" => changed.seed = parse(&name, value)?,
+            "max-new-tokens" if value == NONE => changed.max_new_tokens = None,
+            "max-new-tokens" => changed.max_new_tokens = Some(parse(&name, value)?),
+            _ => {
+                let names = self.values().map(|(name, _)| name).join(", ");
+                return Err(
+                    anyhow!("there is no setting {name:?}").context(Hint(format!("there are {names}")))
+                );
+            }
+        }
+        changed.sampling.check()?;
+        *self = changed;
+        Ok(())
+    }
+
+    /// Names and values.
+    pub fn values(&self) -> [(&'static str, String); 7] {
+        let Sampling { temperature, top_k, top_p, min_p, repeat_penalty } = &self.sampling;
+        [
+            ("temperature", temperature.to_string()),
+            ("top-k", top_k.to_string()),
+            ("top-p", top_p.to_string()),
+            ("min-p", min_p.to_string()),
+            ("repeat-penalty", repeat_penalty.to_string()),
+            ("seed", self.seed.to_string()),
+            ("max-new-tokens", self.max_new_tokens.map_or(NONE.into(), |n| n.to_string())),
+        ]
+    }
+}
+
+fn parse<T: FromStr<Err: std::fmt::Display>>(name: &str, value: &str) -> anyhow::Result<T> {
+    value.parse().map_err(|error| anyhow!("{name} cannot be {value:?}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings { sampling: Sampling::default(), seed: 1, max_new_tokens: None }
+    }
+
+    #[test]
+    fn every_value_that_is_shown_can_be_set_to_what_is_shown() {
+        let mut other = Settings {
+            sampling: Sampling { temperature: 0.0, top_k: 3, top_p: 0.9, min_p: 0.1, repeat_penalty: 1.1 },
+            seed: u64::MAX,
+            max_new_tokens: NonZeroUsize::new(7),
+        };
+        for (name, value) in settings().values() {
+            other.set(&name.replace('-', "_"), &value).unwrap();
+        }
+        assert_eq!(other, settings());
+    }
+
+    #[test]
+    fn a_wrong_name_or_value_changes_nothing_and_is_named() {
+        for (name, value, message) in [
+            ("temperatur", "1", "there is no setting \"temperatur\""),
+            ("temperature", "-1", "temperature is -1, it must be 0 or more"),
+            ("temperature", "NaN", "temperature is NaN, it must be 0 or more"),
+            ("top-p", "1,5", "top-p cannot be \"1,5\": invalid float literal"),
+            ("top-k", "-1", "top-k cannot be \"-1\": invalid digit found in string"),
+            ("seed", "none", "seed cannot be \"none\": invalid digit found in string"),
+        ] {
+            let mut changed = settings();
+            assert_eq!(changed.set(name, value).unwrap_err().root_cause().to_string(), message);
+            assert_eq!(changed, settings());
+        }
+        assert!(settings().set("max-new-tokens", "0").is_err());
+    }
+}

@@ -1,0 +1,196 @@
+//! A turn: from the message to the reply on the screen.
+
+use mist::chat::{Conversation, ConversationError};
+use mist::generate::{Finish, Generation, Sampler, Session, SessionError, TextStream};
+use mist::terminal::{Interrupt, Printer};
+use mist::text::Message;
+
+use super::settings::Settings;
+use crate::cli::model::{Loaded, Opened};
+use crate::cli::output::{Output, note_timings};
+
+/// Tokens that are kept free for a reply whose length nobody limits; a quarter of a small context.
+const ROOM: usize = 256;
+
+/// What is said to a model, and the session whose cache holds most of it.
+pub struct Talk<'a> {
+    opened: &'a Opened,
+    session: Session<'a>,
+    sampler: Sampler,
+    settings: Settings,
+    /// What was said so far. A turn that comes to nothing leaves it as it was.
+    pub conversation: Conversation,
+    interrupt: &'a Interrupt,
+    pub printer: &'a Printer,
+    /// What stands before a reply.
+    pub label: &'static str,
+}
+
+impl<'a> Talk<'a> {
+    /// An empty conversation.
+    pub fn new(
+        loaded: &'a Loaded,
+        settings: Settings,
+        system: Option<String>,
+        interrupt: &'a Interrupt,
+        printer: &'a Printer,
+    ) -> anyhow::Result<Self> {
+        let talk = Self {
+            opened: &loaded.opened,
+            session: Session::new(&loaded.model, loaded.cache_dtype),
+            sampler: Sampler::new(settings.sampling.clone(), settings.seed)?,
+            settings,
+            conversation: Conversation::new(system),
+            interrupt,
+            printer,
+            label: "",
+        };
+        if talk.is_plain() {
+            printer
+                .warn("the model has no chat template: each message is continued as plain text, on its own");
+            if talk.conversation.system().is_some() {
+                printer.warn("without a chat template the system prompt is not used");
+            }
+        }
+        Ok(talk)
+    }
+
+    /// Says `text`; why its reply ended.
+    pub fn say(&mut self, text: &str) -> anyhow::Result<Finish> {
+        self.turn(|conversation| conversation.push_user(text))
+    }
+
+    /// Has the last message replied to again.
+    pub fn retry(&mut self) -> anyhow::Result<Finish> {
+        self.turn(|conversation| conversation.retry().map(drop).ok_or(ConversationError::NothingToAnswer))
+    }
+
+    /// Has the message that `ask` leaves replied to. What fails, or is stopped before a word came, leaves the
+    /// conversation as it was.
+    fn turn(
+        &mut self,
+        ask: impl FnOnce(&mut Conversation) -> Result<(), ConversationError>,
+    ) -> anyhow::Result<Finish> {
+        let before = self.conversation.clone();
+        ask(&mut self.conversation)?;
+        match self.reply() {
+            Ok((Finish::Interrupted, text)) if text.is_empty() => {
+                self.conversation = before;
+                self.printer.note("Stopped before the reply began: the conversation is as it was");
+                Ok(Finish::Interrupted)
+            }
+            Ok((finish, text)) => {
+                self.conversation.push_assistant(text)?;
+                Ok(finish)
+            }
+            Err(error) => {
+                self.conversation = before;
+                Err(error)
+            }
+        }
+    }
+
+    /// The reply to the message that waits for one, shown while it is generated.
+    fn reply(&mut self) -> anyhow::Result<(Finish, String)> {
+        let prompt = self.prompt()?;
+        let tokenizer = &self.opened.tokenizer;
+        let detokenizer =
+            if self.is_plain() { tokenizer.detokenizer() } else { tokenizer.detokenizer_at_start() };
+        let _listening = self.interrupt.listen();
+        self.printer.data(self.label)?;
+        let mut output = Output::new(TextStream::new(detokenizer, &[]), false, self.printer);
+        let generation = self.session.generate(
+            &prompt,
+            &mut self.sampler,
+            &self.opened.end_ids,
+            self.settings.max_new_tokens.map(usize::from),
+            self.interrupt.flag(),
+            &mut |id| output.push(id),
+        );
+        // The line is ended before an error is shown, too.
+        let text = output.finish(true)?;
+        let generation = generation?;
+        self.note_end(&generation, prompt.len());
+        Ok((generation.finish, text))
+    }
+
+    /// The ids that the reply continues. Where the context is full, the oldest turns go.
+    fn prompt(&mut self) -> anyhow::Result<Vec<u32>> {
+        let tokenizer = &self.opened.tokenizer;
+        let context = self.session.context_length();
+        if self.is_plain() {
+            let ids =
+                tokenizer.encode(self.conversation.unanswered().unwrap_or_default(), tokenizer.adds_bos())?;
+            return match ids.len() {
+                0 => Err(SessionError::EmptyPrompt.into()),
+                tokens if tokens >= context => Err(SessionError::PromptTooLong { tokens, context }.into()),
+                _ => Ok(ids),
+            };
+        }
+        let room = match self.settings.max_new_tokens {
+            Some(most) => most.get().min(context / 2),
+            None => ROOM.min(context / 4),
+        };
+        let count = |messages: &[Message]| tokenizer.encode_chat(messages).map(|ids| ids.len());
+        let dropped = self.conversation.fit(context - room, count)?;
+        if dropped > 0 {
+            let turns = if dropped == 1 { "turn is".into() } else { format!("{dropped} turns are") };
+            self.printer
+                .warn(&format!("the context of {context} tokens is full: the oldest {turns} dropped"));
+        }
+        Ok(tokenizer.encode_chat(&self.conversation.messages())?)
+    }
+
+    /// How fast the reply came, and why it ended if not by itself.
+    fn note_end(&self, generation: &Generation, prompt_tokens: usize) {
+        // Stopped while the prompt was computed: there is no speed to tell.
+        if generation.timings.generated_tokens > 0 {
+            note_timings(&generation.timings, self.printer);
+        }
+        let context = self.session.context_length();
+        match (generation.finish, self.settings.max_new_tokens) {
+            (Finish::Length, _) if prompt_tokens + generation.ids.len() >= context => {
+                self.printer
+                    .warn(&format!("the reply ended because the context of {context} tokens is full"));
+            }
+            (Finish::Length, Some(most)) => {
+                self.printer.note(&format!("The reply ended after max-new-tokens, {most}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Sets a value of [`Settings`].
+    pub fn set(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
+        let mut settings = self.settings.clone();
+        settings.set(name, value)?;
+        match settings.seed == self.settings.seed {
+            true => self.sampler.set(settings.sampling.clone())?,
+            false => self.sampler = Sampler::new(settings.sampling.clone(), settings.seed)?,
+        }
+        self.settings = settings;
+        Ok(())
+    }
+
+    /// The settings, and how much of the context is taken.
+    pub fn values(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let context = self.session.context_length();
+        let turns = self.conversation.exchanges().len();
+        // Templates may refuse a conversation of nothing.
+        let used = match self.is_plain() || turns == 0 {
+            true => 0,
+            false => self.opened.tokenizer.encode_chat(&self.conversation.messages())?.len(),
+        };
+        let system = self.conversation.system().map_or("none".into(), |text| format!("{text:?}"));
+        let mut values = vec![("system prompt", system)];
+        values.extend(self.settings.values());
+        values.push(("turns", turns.to_string()));
+        values.push(("context", format!("{used} of {context} tokens are used")));
+        Ok(values)
+    }
+
+    /// Whether the model only continues text.
+    fn is_plain(&self) -> bool {
+        self.opened.tokenizer.chat_template().is_none()
+    }
+}

@@ -1,0 +1,78 @@
+//! Generated text on its way out, and the line about its speed.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use mist::generate::{TextStream, Timings};
+use mist::terminal::{EscapeFilter, Printer};
+
+/// One text: from ids to stdout as they come, made safe where a person reads it.
+pub struct Output<'a> {
+    printer: &'a Printer,
+    stream: TextStream,
+    filter: Option<EscapeFilter>,
+    /// Nothing is shown before the end, as for JSON.
+    collects: bool,
+    text: String,
+    /// Why stdout could not be written to.
+    failed: Option<io::Error>,
+}
+
+impl<'a> Output<'a> {
+    /// A text that is shown as it comes, or (`collects`) not at all.
+    pub fn new(stream: TextStream, collects: bool, printer: &'a Printer) -> Self {
+        let filter = printer.stdout_is_terminal().then(EscapeFilter::default);
+        Self { printer, stream, filter, collects, text: String::new(), failed: None }
+    }
+
+    /// Takes the next id; breaks when a stop text was found or stdout cannot be written to.
+    pub fn push(&mut self, id: u32) -> ControlFlow<()> {
+        let piece = self.stream.push(id);
+        self.write(&piece);
+        match self.stream.stopped() || self.failed.is_some() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Text that did not come from ids, such as the prompt.
+    pub fn write(&mut self, piece: &str) {
+        self.text.push_str(piece);
+        if self.collects || self.failed.is_some() {
+            return;
+        }
+        let shown = self.filter.as_mut().map_or(piece.into(), |filter| filter.filter(piece));
+        self.failed = self.printer.data(&shown).err();
+    }
+
+    /// Shows what was held back, and ends the line on a terminal or where another text may follow; the whole
+    /// text, as the model wrote it.
+    ///
+    /// # Errors
+    /// stdout could not be written to, now or before.
+    pub fn finish(mut self, another_may_follow: bool) -> io::Result<String> {
+        let rest = self.stream.finish();
+        self.write(&rest);
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        if !self.collects {
+            let held = self.filter.as_mut().map_or("", EscapeFilter::finish);
+            let newline = if another_may_follow || self.filter.is_some() { "\n" } else { "" };
+            self.printer.data(&format!("{held}{newline}"))?;
+        }
+        Ok(self.text)
+    }
+}
+
+/// The line about a generation's speed.
+pub fn note_timings(timings: &Timings, printer: &Printer) {
+    printer.note(&format!(
+        "Prompt: {} tokens, {:.2} tokens/s. Generated: {} tokens, {:.2} tokens/s. First token after {:.2} s.",
+        timings.prompt_tokens,
+        timings.prompt_rate(),
+        timings.generated_tokens,
+        timings.generate_rate(),
+        timings.first_token.as_secs_f64(),
+    ));
+}
