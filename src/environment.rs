@@ -10,6 +10,10 @@ pub const HF_ENDPOINT: &str = "HF_ENDPOINT";
 pub const HF_HUB_OFFLINE: &str = "HF_HUB_OFFLINE";
 /// When set and not empty, output has no colour.
 pub const NO_COLOR: &str = "NO_COLOR";
+/// Where a user's programs keep state between runs (XDG base directories); default `~/.local/state`.
+pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
+/// The same on Windows.
+pub const LOCALAPPDATA: &str = "LOCALAPPDATA";
 /// Forces one CPU kernel set: `portable` or `avx2`.
 pub const MIST_CPU: &str = "MIST_CPU";
 
@@ -20,7 +24,5 @@ pub fn value(name: &str) -> Option<String> {
 
 /// Whether a variable is set to a true value (`1`, `true`, `yes`, `on`; any case), as the hub's clients read them.
 pub fn is_true(name: &str) -> bool {
-    value(name).is_some_and(|v| {
-        ["1", "true", "yes", "on"].contains(&v.to_ascii_lowercase().as_str())
-    })
+    value(name).is_some_and(|v| ["1", "true", "yes", "on"].contains(&v.to_ascii_lowercase().as_str()))
 }

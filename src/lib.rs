@@ -16,6 +16,7 @@ pub mod chat;
 pub mod checkpoint;
 pub mod environment;
 pub mod evaluate;
+pub mod files;
 pub mod generate;
 pub mod hub;
 pub mod kernels;

@@ -1,1 +1,34 @@
-//! (room under construction)
+//! Checkpoints on disk: file formats, name tables, and the one gate through which every untrusted file goes.
+//!
+//! Knows bytes, names, shapes and the description of a model ([`Config`]). Never knows how a model computes,
+//! nor text. What comes out is a [`Checkpoint`]: a checked config, and every layer's weights as matrices over
+//! the mapped files. Between the two lies [`gate`]: sizes, caps, checked arithmetic, spans, names, and shapes
+//! against the config, before anything is allocated by a number from a file.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`config`] | the model's description, and its reading from `config.json` and GGUF metadata |
+//! | `map` | memory maps, the one unsafe module outside `kernels/` |
+//! | `tensors` | names, shapes and bytes as a file gives them |
+//! | [`safetensors`], [`gguf`] | the two formats |
+//! | `names` | renaming between layouts, as data |
+//! | [`gate`] | tensors against the config: what is used is what is there |
+//! | [`open`] | which layout a folder or file is |
+//! | [`manifest`], [`convert`] | the `mist` format |
+
+pub mod config;
+pub mod convert;
+pub mod error;
+pub mod gate;
+pub mod gguf;
+pub mod manifest;
+mod map;
+mod names;
+pub mod open;
+pub mod safetensors;
+pub mod tensors;
+
+pub use config::Config;
+pub use error::Error;
+pub use gate::{Experts, LayerWeights, Mlp, Weights};
+pub use open::{Checkpoint, Format, Tokenizing};

@@ -1,16 +1,34 @@
-//! What is done to arguments before clap reads them, so that the calls of lit-gpt's tutorials run as they
-//! are: `--repo_id` is `--repo-id`, and `--from_safetensors true` is `--from-safetensors=true`.
+//! What is done to the commands and to arguments before clap reads them, so that the calls of lit-gpt's
+//! tutorials run as they are: `--repo_id` is `--repo-id`, and `--from_safetensors true` is a flag with a value.
 
 use std::ffi::{OsStr, OsString};
 
-use clap::{ArgAction, Command};
+use clap::{Arg, ArgAction, Command};
 
-/// Flags in kebab-case, and a boolean flag's separate `true` or `false` joined to it.
-///
-/// Boolean flags with a value are those declared with `num_args = 0..=1` and `require_equals`; joining here
-/// keeps `mist download --from-safetensors org/name` from taking the name for the flag's value.
+/// Every flag of `command` and its subcommands takes an optional `=true` or `=false`.
+pub fn with_optional_values(command: Command) -> Command {
+    command.mut_args(optional_value).mut_subcommands(with_optional_values)
+}
+
+fn optional_value(flag: Arg) -> Arg {
+    if !matches!(flag.get_action(), ArgAction::SetTrue) {
+        return flag;
+    }
+    flag.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .value_parser(clap::value_parser!(bool))
+        .value_name("BOOL")
+        .default_missing_value("true")
+        .default_value("false")
+        .hide_possible_values(true)
+        .hide_default_value(true)
+}
+
+/// Flags in kebab-case, and a boolean flag's separate `true` or `false` joined to it. Joining here keeps
+/// `mist download --from-safetensors org/name` from taking the name for the flag's value.
 pub fn normalise(typed: Vec<OsString>, command: &Command) -> Vec<OsString> {
-    let booleans = optional_booleans(command);
+    let flags = flags(command);
     let mut out: Vec<OsString> = Vec::with_capacity(typed.len());
     let mut rest_is_literal = false;
     for argument in typed {
@@ -19,15 +37,12 @@ pub fn normalise(typed: Vec<OsString>, command: &Command) -> Vec<OsString> {
             continue;
         };
         rest_is_literal = text == "--";
-        let follows_boolean = out.last().and_then(|o| o.to_str()).is_some_and(|last| {
-            last.strip_prefix("--").is_some_and(|name| booleans.iter().any(|b| b == name))
-        });
-        match (follows_boolean, text) {
-            (true, "true" | "false") => {
-                if let Some(last) = out.last_mut() {
-                    last.push(OsStr::new("="));
-                    last.push(&argument);
-                }
+        let last =
+            out.last_mut().filter(|last| last.to_str().is_some_and(|last| flags.iter().any(|f| f == last)));
+        match (last, text) {
+            (Some(flag), "true" | "false") => {
+                flag.push(OsStr::new("="));
+                flag.push(&argument);
             }
             _ => out.push(kebab(text)),
         }
@@ -46,13 +61,51 @@ fn kebab(text: &str) -> OsString {
     }
 }
 
-/// The long names of the flags that take an optional `true` or `false`, over all commands.
-fn optional_booleans(command: &Command) -> Vec<String> {
-    let own = command
-        .get_arguments()
-        .filter(|a| a.is_require_equals_set() && matches!(a.get_action(), ArgAction::Set))
-        .filter_map(|a| a.get_long())
-        .map(str::to_string);
-    let nested = command.get_subcommands().flat_map(optional_booleans);
-    own.chain(nested).collect()
+/// The boolean flags as they are typed, over all commands.
+fn flags(command: &Command) -> Vec<String> {
+    let own = command.get_arguments().filter(|a| a.is_require_equals_set()).filter_map(|a| a.get_long());
+    let own = own.map(|name| format!("--{name}"));
+    own.chain(command.get_subcommands().flat_map(flags)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command() -> Command {
+        let download = Command::new("download")
+            .arg(Arg::new("repo").long("repo-id"))
+            .arg(Arg::new("safe").long("from-safetensors").action(ArgAction::SetTrue))
+            .arg(Arg::new("name"));
+        with_optional_values(Command::new("mist").subcommand(download))
+    }
+
+    fn run(typed: &str) -> Option<(bool, Option<String>)> {
+        let typed = normalise(typed.split(' ').map(OsString::from).collect(), &command());
+        let matches = command().try_get_matches_from(typed).ok()?;
+        let (_, matches) = matches.subcommand()?;
+        Some((*matches.get_one("safe")?, matches.get_one::<String>("name").cloned()))
+    }
+
+    #[test]
+    fn a_flag_stands_alone_or_with_true_or_false_and_eats_nothing_else() {
+        let name = || Some("a/b_c".to_string());
+        assert_eq!(run("mist download"), Some((false, None)));
+        assert_eq!(run("mist download --from_safetensors"), Some((true, None)));
+        assert_eq!(run("mist download --from_safetensors true a/b_c"), Some((true, name())));
+        assert_eq!(run("mist download --from-safetensors=false a/b_c"), Some((false, name())));
+        assert_eq!(run("mist download --from-safetensors a/b_c"), Some((true, name())));
+        assert_eq!(run("mist download --repo_id x true"), Some((false, Some("true".into()))));
+        assert_eq!(run("mist download --from-safetensors maybe"), Some((true, Some("maybe".into()))));
+        assert_eq!(run("mist download --from-safetensors=maybe"), None);
+    }
+
+    #[test]
+    fn only_the_names_of_flags_change() {
+        let normal = |text: &str| normalise(vec![text.into()], &command());
+        assert_eq!(normal("--checkpoint_dir=my_models"), ["--checkpoint-dir=my_models"]);
+        assert_eq!(normal("my_models"), ["my_models"]);
+        let literal = normalise(["--", "--a_b"].map(OsString::from).to_vec(), &command());
+        assert_eq!(literal, ["--", "--a_b"]);
+    }
 }

@@ -78,15 +78,22 @@ fn message(error: &anyhow::Error) -> String {
     line
 }
 
-/// The hint that was attached to an error, or that a library error carries.
+/// The hint that was attached to an error, or that an error of one of the library's rooms carries.
 fn hint(error: &anyhow::Error) -> Option<String> {
-    error.downcast_ref::<Hint>().map(|h| h.0.clone())
+    if let Some(Hint(text)) = error.downcast_ref::<Hint>() {
+        return Some(text.clone());
+    }
+    error.chain().find_map(|cause| {
+        let checkpoint = cause.downcast_ref::<mist::checkpoint::Error>().and_then(|e| e.hint());
+        let placement = || cause.downcast_ref::<mist::placement::Error>().and_then(|e| e.hint());
+        let text = || cause.downcast_ref::<mist::text::Error>().and_then(|e| e.hint());
+        let hub = || cause.downcast_ref::<mist::hub::Error>().and_then(|e| e.hint());
+        checkpoint.or_else(placement).or_else(text).or_else(hub)
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    })
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
 }

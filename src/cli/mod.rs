@@ -1,9 +1,19 @@
 //! The command line: arguments as typed, one file a verb, errors and exit codes in one place.
 
 mod arguments;
+mod chat;
+mod convert;
+mod devices;
+mod download;
+mod evaluate;
 mod exit;
+mod generate;
+mod inspect;
+mod memory;
+mod model;
+mod table;
+mod tokenize;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -26,16 +36,38 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Download(download::DownloadArgs),
+    Convert(convert::ConvertArgs),
+    Chat(chat::ChatArgs),
+    Generate(generate::GenerateArgs),
+    /// Generate text with the model's layers spread over several devices.
+    GenerateSequential(generate::GenerateArgs),
+    Evaluate(evaluate::EvaluateArgs),
+    Tokenize(tokenize::TokenizeArgs),
+    Inspect(inspect::InspectArgs),
+    Devices(devices::DevicesArgs),
+}
 
 /// Runs the command that was typed; the only place where an outcome becomes an exit code.
 pub fn main() -> ExitCode {
-    let typed = arguments::normalise(std::env::args_os().collect::<Vec<OsString>>(), &Cli::command());
-    let cli = match Cli::command().try_get_matches_from(typed).and_then(|m| Cli::from_arg_matches(&m)) {
+    let command = arguments::with_optional_values(Cli::command());
+    let typed = arguments::normalise(std::env::args_os().collect(), &command);
+    let cli = match command.try_get_matches_from(typed).and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error),
     };
     let printer = Printer::new(cli.quiet, cli.verbose);
-    let outcome: anyhow::Result<Status> = match cli.command {};
+    let outcome = match &cli.command {
+        Command::Download(args) => download::run(args, &printer),
+        Command::Convert(args) => convert::run(args, &printer),
+        Command::Chat(args) => chat::run(args, &printer),
+        Command::Generate(args) => generate::run(args, &printer),
+        Command::GenerateSequential(args) => generate::run_sequential(args, &printer),
+        Command::Evaluate(args) => evaluate::run(args, &printer),
+        Command::Tokenize(args) => tokenize::run(args, &printer),
+        Command::Inspect(args) => inspect::run(args, &printer),
+        Command::Devices(args) => devices::run(args, &printer),
+    };
     exit::report(outcome, &printer)
 }

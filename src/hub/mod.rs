@@ -1,1 +1,43 @@
-//! (room under construction)
+//! The hub: which files of a repository make a checkpoint, and how they come to this machine whole.
+//!
+//! Knows the hub's HTTP interface, access tokens, and folders of downloaded files. Never knows a terminal
+//! (it tells a [`Report`] what happens), what a tensor is, or what a checkpoint's files mean.
+//!
+//! A download goes through these files from top to bottom:
+//!
+//! | file | one idea |
+//! |---|---|
+//! | `names` | what was typed or came over the wire, checked before it touches a path or an address |
+//! | `token` | the access token: where it is found, and that it is never shown |
+//! | `client` | one request: time limits, status, redirects, retries |
+//! | `listing` | a revision is a commit, a commit is a list of files with sizes and hashes |
+//! | `plan` | which of these files to fetch: rules without a network |
+//! | `folder` | the target folder: claimed by one process, what is in it, its free space |
+//! | `fetch` | the engine: one planned file, resumed, hashed, renamed. To be replaced without touching the rest |
+//! | `download` | the above in order |
+//! | `starter` | the model that `mist chat` starts with, from the hub or from a wheel |
+//! | `catalogue` | the repositories that `mist download` lists; hints use it, nothing else does |
+
+pub mod catalogue;
+mod client;
+mod download;
+mod error;
+mod fetch;
+mod folder;
+mod listing;
+mod names;
+mod plan;
+mod report;
+mod size;
+pub mod starter;
+mod token;
+mod wheel;
+
+pub use client::{Client, Settings};
+pub use download::{Outcome, Request, carry_out, on_disk, plan};
+pub use error::Error;
+pub use names::{Commit, Digest, Endpoint, FileName, RepoId, Revision};
+pub use plan::{Plan, PlannedFile};
+pub use report::{Report, Silent};
+pub use size::Size;
+pub use token::Token;

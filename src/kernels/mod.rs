@@ -1,1 +1,32 @@
-//! (room under construction)
+//! The arithmetic: functions over slices, for every weight scheme and instruction set, and the one seam to
+//! candle ([`ops`]), through which the model reaches either these kernels (CPU) or candle's (CUDA, Metal).
+//!
+//! Knows slices, packed weights and instruction sets. Never knows models, names of tensors, or files.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`scheme`] | how weights are stored: dense types and ggml's block schemes |
+//! | `dequantize` | a row of any scheme as f32 |
+//! | [`matrix`] | a weight matrix over bytes that somebody else owns (a map of a file) |
+//! | `matmul` | activations times a weight matrix |
+//! | `attention` | one query row over the cache |
+//! | `rows` | norms, rotary positions, gated activation |
+//! | [`cpu`] | which instruction set is in use |
+//! | [`ops`] | the same operations on candle tensors, wherever they live |
+//!
+//! **A row's result never depends on how many rows, chunks or threads it is computed with**: each output
+//! element is summed in one fixed order, and threads divide output elements only.
+
+pub mod attention;
+pub mod cpu;
+pub mod dequantize;
+pub mod matmul;
+pub mod matrix;
+pub mod ops;
+pub mod rows;
+pub mod scheme;
+pub mod weight;
+
+pub use matrix::Matrix;
+pub use scheme::Scheme;
+pub use weight::Weight;

@@ -1,1 +1,31 @@
-//! (room under construction)
+//! The transformer: Llama, Mistral and Mixtral in one implementation.
+//!
+//! Knows how weights become logits. Never knows files, names of tensors, schemes of quantization, or which
+//! device is which. The rows of a batch of tokens are consecutive positions of one sequence.
+//!
+//! The legend of the shapes at line ends:
+//!
+//! | letter | size |
+//! |---|---|
+//! | T | tokens of a chunk |
+//! | V | vocabulary |
+//! | C | hidden size, the residual stream |
+//! | H, G, D | query heads, key/value heads, size of a head |
+//! | F | inner size of the feed-forward network |
+//! | E, A | experts, and those active for a token |
+//! | S | slots of the cache |
+//!
+//! A token's way: [`Transformer::hidden`] looks its embedding up, each [`Stage`] passes it through its blocks,
+//! each block adds an attention and a feed-forward network, and [`Transformer::logits`] ends it.
+
+mod attention;
+mod block;
+mod cache;
+mod mlp;
+mod rope;
+mod transformer;
+
+pub use block::Block;
+pub use cache::{Cache, LayerCache};
+pub use rope::RopeTable;
+pub use transformer::{Stage, Transformer};

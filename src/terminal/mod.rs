@@ -1,8 +1,23 @@
-//! Everything between `mist` and a person's terminal: the one [`Printer`], progress bars, the chat's line
-//! editor, and the filter that keeps a model's output from steering the terminal.
+//! Everything between `mist` and a person's terminal.
 //!
-//! Knows streams and escape codes. Never knows models, tokens or files of weights.
+//! Knows streams, keys, signals and escape codes. Never knows models, tokens or files of weights, and never
+//! decides what a line that was typed means: that is [`crate::chat`]'s.
+//!
+//! | file | one idea |
+//! |---|---|
+//! | `printer` | the only way to stdout and stderr |
+//! | `filter` | text that `mist` did not write cannot steer the terminal |
+//! | `editor` | one message from the keyboard, on one line or several |
+//! | `history` | where the editor keeps what was typed |
+//! | `interrupt` | Ctrl-C stops a reply before it stops the process |
 
+mod editor;
+mod filter;
+mod history;
+mod interrupt;
 mod printer;
 
+pub use editor::{Editor, EditorError, Input};
+pub use filter::{EscapeFilter, escaped};
+pub use interrupt::{Interrupt, InterruptError, Listening};
 pub use printer::{Printer, Progress};

@@ -89,7 +89,7 @@ impl Printer {
 
     /// A bar over `total` bytes; invisible in a pipe and with `--quiet`.
     pub fn bytes_bar(&self, label: &str, total: u64) -> Progress {
-        let style = "{prefix} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        let style = "{prefix} {bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
         self.bar(label, total, style)
     }
 
@@ -115,10 +115,15 @@ impl Printer {
         Progress(bar)
     }
 
-    /// One line on stderr. Newlines inside become spaces, so that an error stays one line. A stderr that
-    /// cannot be written to is nobody's to report to.
+    /// One line on stderr. Newlines inside become spaces, so that an error stays one line; what else could
+    /// steer a terminal is escaped, as messages quote names from files and servers. A stderr that cannot be
+    /// written to is nobody's to report to.
     fn line(&self, kind: &str, code: &str, text: &str) {
         let text = text.trim_end().replace(['\n', '\r'], " ");
+        let text = match self.stderr_is_terminal {
+            true => super::escaped(&text),
+            false => text.as_str().into(),
+        };
         let prefix = match (kind, self.colour) {
             ("", _) => String::new(),
             (_, true) => format!("\x1b[1;{code}m{kind}:\x1b[0m "),
@@ -136,6 +141,11 @@ impl Progress {
     /// `n` more units are done.
     pub fn add(&self, n: u64) {
         self.0.inc(n);
+    }
+
+    /// Does something that writes lines to stderr, which then stand above the bar.
+    pub fn above(&self, write: impl FnOnce()) {
+        self.0.suspend(write);
     }
 
     /// What is being done now.

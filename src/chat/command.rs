@@ -1,0 +1,284 @@
+//! What a line asks for. One table says which commands there are; parsing, usage and help come from it.
+
+use std::path::PathBuf;
+
+/// A line of the chat, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Goes to the model.
+    Say(String),
+    /// Does not.
+    Do(Command),
+}
+
+/// A slash command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Lists the commands.
+    Help,
+    /// Leaves.
+    Exit,
+    /// Forgets everything but the system prompt.
+    Clear,
+    /// Sets the system prompt; `None` removes it.
+    System(Option<String>),
+    /// Sets a sampling parameter; name and value as they were typed.
+    Set {
+        /// Which.
+        name: String,
+        /// To what.
+        value: String,
+    },
+    /// Shows the settings.
+    Show,
+    /// Takes back the last message and its reply.
+    Undo,
+    /// Generates the last reply again.
+    Retry,
+    /// Writes the conversation to a file.
+    Save(PathBuf),
+    /// Continues a conversation from a file.
+    Load(PathBuf),
+    /// Sends a file's text as a message.
+    Read(PathBuf),
+}
+
+/// A line that begins with `/` and is no command.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// No such command.
+    #[error("there is no command {typed:?}")]
+    Unknown {
+        /// As it was typed, with its slash.
+        typed: String,
+        /// Commands with a similar name.
+        near: Vec<&'static str>,
+    },
+    /// Too few arguments, or too many.
+    #[error("{name} takes {takes}")]
+    Arguments {
+        /// The command.
+        name: &'static str,
+        /// What it takes, in words.
+        takes: &'static str,
+        /// How it is called.
+        usage: String,
+    },
+}
+
+impl CommandError {
+    /// What to type.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unknown { near, .. } if near.is_empty() => {
+                "`/help` lists the commands; `//` at the start sends a line that begins with one slash"
+                    .to_string()
+            }
+            Self::Unknown { near, .. } => {
+                format!("did you mean {}? `/help` lists the commands", near.join(" or "))
+            }
+            Self::Arguments { usage, .. } => usage.clone(),
+        })
+    }
+}
+
+/// How many arguments a command takes, and what it makes of them.
+enum Shape {
+    None(Command),
+    Path(fn(PathBuf) -> Command),
+    OptionalText(fn(Option<String>) -> Command),
+    NameAndValue(fn(String, String) -> Command),
+}
+
+/// The name, the arguments in the usage, what it does, and how it is read.
+const COMMANDS: [(&str, &str, &str, Shape); 11] = [
+    ("/help", "", "list the commands", Shape::None(Command::Help)),
+    ("/exit", "", "leave (also: Ctrl-D, or an empty line)", Shape::None(Command::Exit)),
+    ("/clear", "", "forget everything but the system prompt", Shape::None(Command::Clear)),
+    (
+        "/system",
+        "TEXT",
+        "set the system prompt; without TEXT, remove it",
+        Shape::OptionalText(Command::System),
+    ),
+    (
+        "/set",
+        "NAME VALUE",
+        "set temperature, top-k, top-p, min-p, repeat-penalty, seed or max-new-tokens",
+        Shape::NameAndValue(|name, value| Command::Set { name, value }),
+    ),
+    ("/show", "", "show the model and the settings", Shape::None(Command::Show)),
+    ("/undo", "", "take back the last message and its reply", Shape::None(Command::Undo)),
+    ("/retry", "", "generate the last reply again", Shape::None(Command::Retry)),
+    ("/save", "FILE", "write the conversation to FILE (JSON)", Shape::Path(Command::Save)),
+    ("/load", "FILE", "continue the conversation in FILE", Shape::Path(Command::Load)),
+    ("/read", "FILE", "send the text of FILE as a message", Shape::Path(Command::Read)),
+];
+
+impl Turn {
+    /// Understands a line. A command begins with `/` in the first column and its name is matched exactly;
+    /// `//x` says `/x`; everything else is said as it is.
+    ///
+    /// # Errors
+    /// [`CommandError`], and then nothing of the line should be sent.
+    pub fn parse(line: &str) -> Result<Self, CommandError> {
+        let Some(after_slash) = line.strip_prefix('/') else {
+            return Ok(Self::Say(line.to_string()));
+        };
+        if after_slash.starts_with('/') {
+            return Ok(Self::Say(after_slash.to_string()));
+        }
+        let (typed, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let Some((name, arguments, _, shape)) = COMMANDS.iter().find(|(name, ..)| *name == typed) else {
+            return Err(CommandError::Unknown { typed: typed.to_string(), near: near(typed) });
+        };
+        let rest = rest.trim();
+        let wrong = |takes| CommandError::Arguments {
+            name,
+            takes,
+            usage: format!("{name} {arguments}").trim_end().into(),
+        };
+        Ok(Self::Do(match shape {
+            Shape::None(_) if !rest.is_empty() => return Err(wrong("no arguments")),
+            Shape::None(command) => command.clone(),
+            Shape::Path(_) if rest.is_empty() => return Err(wrong("the name of a file")),
+            Shape::Path(command) => command(path(rest)),
+            Shape::OptionalText(command) => command(Some(rest.to_string()).filter(|text| !text.is_empty())),
+            Shape::NameAndValue(command) => match rest.split_whitespace().collect::<Vec<_>>()[..] {
+                [name, value] => command(name.to_string(), value.to_string()),
+                _ => return Err(wrong("a name and a value")),
+            },
+        }))
+    }
+}
+
+/// The commands and what else there is to know, a line each.
+pub fn help() -> String {
+    let mut text = String::new();
+    for (name, arguments, does, _) in &COMMANDS {
+        let usage = format!("{name} {arguments}");
+        text.push_str(&format!("{usage:<17} {does}\n"));
+    }
+    text.push_str("//x               send /x to the model\n");
+    text.push_str("\"\"\"               open and close a message of several lines\n");
+    text.push_str("Ctrl-C            stop the reply; at an empty prompt, leave\n");
+    text
+}
+
+/// The rest of the line, blanks and all; a leading `~/` is the home folder, as no shell has replaced it.
+fn path(typed: &str) -> PathBuf {
+    match typed.strip_prefix("~/").zip(std::env::home_dir()) {
+        Some((rest, home)) => home.join(rest),
+        None => PathBuf::from(typed),
+    }
+}
+
+/// Commands that begin as `typed` does; if none does, those the fewest keys away, two at most.
+fn near(typed: &str) -> Vec<&'static str> {
+    // Nothing that long is a slip of the fingers, and the distance takes quadratic time.
+    if typed == "/" || typed.len() > 16 {
+        return Vec::new();
+    }
+    let folded = typed.to_lowercase();
+    let distance = |name: &str| match name.starts_with(&folded) {
+        true => 0,
+        false => strsim::damerau_levenshtein(&folded, name),
+    };
+    let nearest = COMMANDS.iter().map(|(name, ..)| distance(name)).min().filter(|d| *d <= 2);
+    COMMANDS.iter().map(|(name, ..)| *name).filter(|name| Some(distance(name)) == nearest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(line: &str) -> Command {
+        match Turn::parse(line) {
+            Ok(Turn::Do(command)) => command,
+            other => panic!("{line:?} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_line_without_a_slash_in_front_is_said_as_it_is() {
+        for line in ["hello", " /help", "a / b", "q", "", "one\n/exit"] {
+            assert_eq!(Turn::parse(line), Ok(Turn::Say(line.into())));
+        }
+    }
+
+    #[test]
+    fn a_doubled_slash_says_one() {
+        for (line, said) in [("//x", "/x"), ("//", "/"), ("///", "//"), ("//exit now", "/exit now")] {
+            assert_eq!(Turn::parse(line), Ok(Turn::Say(said.into())));
+        }
+    }
+
+    #[test]
+    fn every_command_is_understood() {
+        assert_eq!(done("/help"), Command::Help);
+        assert_eq!(done("/exit "), Command::Exit);
+        assert_eq!(done("/clear"), Command::Clear);
+        assert_eq!(done("/show"), Command::Show);
+        assert_eq!(done("/undo"), Command::Undo);
+        assert_eq!(done("/retry"), Command::Retry);
+        assert_eq!(done("/system"), Command::System(None));
+        assert_eq!(
+            done("/system  Be brief.\nAnd kind. "),
+            Command::System(Some("Be brief.\nAnd kind.".into()))
+        );
+        assert_eq!(done("/set  top-k 40"), Command::Set { name: "top-k".into(), value: "40".into() });
+        assert_eq!(done("/save my chat.json"), Command::Save("my chat.json".into()));
+        assert_eq!(done("/load a"), Command::Load("a".into()));
+        assert_eq!(done("/read\ta"), Command::Read("a".into()));
+    }
+
+    #[test]
+    fn wrong_arguments_say_how_it_is_called() {
+        for (line, message, usage) in [
+            ("/help me", "/help takes no arguments", "/help"),
+            ("/save", "/save takes the name of a file", "/save FILE"),
+            ("/set", "/set takes a name and a value", "/set NAME VALUE"),
+            ("/set top-k", "/set takes a name and a value", "/set NAME VALUE"),
+            ("/set top-k 1 2", "/set takes a name and a value", "/set NAME VALUE"),
+        ] {
+            let error = Turn::parse(line).unwrap_err();
+            assert_eq!((error.to_string().as_str(), error.hint().as_deref()), (message, Some(usage)));
+        }
+    }
+
+    #[test]
+    fn an_unknown_command_is_an_error_with_near_names() {
+        let near = |line: &str| match Turn::parse(line) {
+            Err(CommandError::Unknown { near, .. }) => near,
+            other => panic!("{line:?} is {other:?}"),
+        };
+        assert_eq!(near("/hlep"), ["/help"]);
+        assert_eq!(near("/Exit"), ["/exit"]);
+        assert_eq!(near("/sys x"), ["/system"]);
+        assert_eq!(near("/sav f"), ["/save"]);
+        assert_eq!(near("/s"), ["/system", "/set", "/show", "/save"]);
+        assert!(near("/usr/bin/env is missing").is_empty());
+        assert!(near("/").is_empty());
+        assert!(near(&format!("/{}", "x".repeat(1 << 20))).is_empty());
+    }
+
+    #[test]
+    fn an_unknown_commands_error_is_one_line_without_control_characters() {
+        let error = Turn::parse("/a\u{1b}[2J b").unwrap_err().to_string();
+        assert_eq!(error, r#"there is no command "/a\u{1b}[2J""#);
+    }
+
+    #[test]
+    fn a_tilde_is_the_home_folder() {
+        let home = std::env::home_dir().unwrap();
+        assert_eq!(done("/load ~/a b"), Command::Load(home.join("a b")));
+        assert_eq!(done("/load ~a"), Command::Load("~a".into()));
+    }
+
+    #[test]
+    fn help_names_every_command() {
+        for (name, ..) in &COMMANDS {
+            assert!(help().lines().any(|line| line.split(' ').next() == Some(name)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Messages that alternate by construction.
+
+use crate::text::Message;
+
+/// What the user said and, once there is one, the reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// The user's message.
+    pub user: String,
+    /// The assistant's reply.
+    pub reply: Option<String>,
+}
+
+/// A system prompt, or none, and exchanges in order. Only the last exchange can be without a reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conversation {
+    pub(super) system: Option<String>,
+    pub(super) exchanges: Vec<Exchange>,
+}
+
+/// A message out of turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConversationError {
+    /// A user message after one that has no reply.
+    #[error("the last message has no reply yet")]
+    Unanswered,
+    /// A reply where no message waits for one.
+    #[error("there is no message to reply to")]
+    NothingToAnswer,
+}
+
+impl ConversationError {
+    /// What to type.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unanswered => {
+                Some("`/retry` asks for the reply, `/undo` takes the message back".to_string())
+            }
+            Self::NothingToAnswer => None,
+        }
+    }
+}
+
+impl Conversation {
+    /// An empty conversation with this system prompt.
+    pub fn new(system: Option<String>) -> Self {
+        Self { system, exchanges: Vec::new() }
+    }
+
+    /// The system prompt.
+    pub fn system(&self) -> Option<&str> {
+        self.system.as_deref()
+    }
+
+    /// Sets, replaces or (`None`) removes the system prompt.
+    pub fn set_system(&mut self, system: Option<String>) {
+        self.system = system;
+    }
+
+    /// The exchanges, oldest first.
+    pub fn exchanges(&self) -> &[Exchange] {
+        &self.exchanges
+    }
+
+    /// All of it as messages, in the order in which a chat format takes them.
+    pub fn messages(&self) -> Vec<Message> {
+        messages(self.system(), &self.exchanges)
+    }
+
+    /// Adds what the user says.
+    ///
+    /// # Errors
+    /// [`ConversationError::Unanswered`] if the message before has no reply.
+    pub fn push_user(&mut self, text: impl Into<String>) -> Result<(), ConversationError> {
+        if self.unanswered().is_some() {
+            return Err(ConversationError::Unanswered);
+        }
+        self.exchanges.push(Exchange { user: text.into(), reply: None });
+        Ok(())
+    }
+
+    /// Adds the reply to the last message.
+    ///
+    /// # Errors
+    /// [`ConversationError::NothingToAnswer`] if there is none, or it has its reply.
+    pub fn push_assistant(&mut self, text: impl Into<String>) -> Result<(), ConversationError> {
+        match self.exchanges.last_mut() {
+            Some(Exchange { reply: reply @ None, .. }) => {
+                *reply = Some(text.into());
+                Ok(())
+            }
+            _ => Err(ConversationError::NothingToAnswer),
+        }
+    }
+
+    /// The last message, if it has no reply.
+    pub fn unanswered(&self) -> Option<&str> {
+        self.exchanges.last().filter(|e| e.reply.is_none()).map(|e| e.user.as_str())
+    }
+
+    /// Takes back the last user message and its reply; what was taken back, if there was anything.
+    pub fn undo(&mut self) -> Option<Exchange> {
+        self.exchanges.pop()
+    }
+
+    /// Forgets the last reply, if there is one, so that it can be generated again; the message that then
+    /// waits for a reply, or `None` if nothing was said yet.
+    pub fn retry(&mut self) -> Option<&str> {
+        let last = self.exchanges.last_mut()?;
+        last.reply = None;
+        Some(&last.user)
+    }
+
+    /// Forgets everything but the system prompt.
+    pub fn clear(&mut self) {
+        self.exchanges.clear();
+    }
+}
+
+/// A system prompt and exchanges as messages.
+pub(super) fn messages(system: Option<&str>, exchanges: &[Exchange]) -> Vec<Message> {
+    let message =
+        |role: &str, content: &str| Message { role: role.to_string(), content: content.to_string() };
+    let mut all: Vec<Message> = system.map(|s| message("system", s)).into_iter().collect();
+    for exchange in exchanges {
+        all.push(message("user", &exchange.user));
+        all.extend(exchange.reply.as_deref().map(|reply| message("assistant", reply)));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roles(conversation: &Conversation) -> Vec<String> {
+        conversation.messages().into_iter().map(|m| format!("{}:{}", m.role, m.content)).collect()
+    }
+
+    fn two_turns() -> Conversation {
+        let mut c = Conversation::new(Some("s".into()));
+        for n in ["1", "2"] {
+            c.push_user(format!("u{n}")).unwrap();
+            c.push_assistant(format!("a{n}")).unwrap();
+        }
+        c
+    }
+
+    #[test]
+    fn messages_come_in_the_order_in_which_they_were_said() {
+        assert_eq!(roles(&two_turns()), ["system:s", "user:u1", "assistant:a1", "user:u2", "assistant:a2"]);
+    }
+
+    #[test]
+    fn messages_out_of_turn_are_refused_and_change_nothing() {
+        let mut c = Conversation::default();
+        assert_eq!(c.push_assistant("a"), Err(ConversationError::NothingToAnswer));
+        c.push_user("u").unwrap();
+        assert_eq!(c.push_user("v"), Err(ConversationError::Unanswered));
+        c.push_assistant("a").unwrap();
+        assert_eq!(c.push_assistant("b"), Err(ConversationError::NothingToAnswer));
+        assert_eq!(roles(&c), ["user:u", "assistant:a"]);
+    }
+
+    #[test]
+    fn the_system_prompt_is_set_replaced_and_removed() {
+        let mut c = two_turns();
+        c.set_system(Some("t".into()));
+        assert_eq!(roles(&c)[0], "system:t");
+        c.set_system(None);
+        assert_eq!(roles(&c)[0], "user:u1");
+    }
+
+    #[test]
+    fn undo_takes_back_a_whole_turn_or_an_unanswered_message() {
+        let mut c = two_turns();
+        assert_eq!(c.undo(), Some(Exchange { user: "u2".into(), reply: Some("a2".into()) }));
+        c.push_user("u3").unwrap();
+        assert_eq!(c.undo(), Some(Exchange { user: "u3".into(), reply: None }));
+        assert_eq!(roles(&c), ["system:s", "user:u1", "assistant:a1"]);
+        c.undo();
+        assert_eq!(c.undo(), None);
+    }
+
+    #[test]
+    fn retry_leaves_the_message_waiting() {
+        let mut c = two_turns();
+        assert_eq!(c.retry(), Some("u2"));
+        assert_eq!(c.unanswered(), Some("u2"));
+        assert_eq!(c.retry(), Some("u2"), "again, after a reply that failed");
+        assert_eq!(Conversation::default().retry(), None);
+    }
+
+    #[test]
+    fn clear_keeps_the_system_prompt() {
+        let mut c = two_turns();
+        c.clear();
+        assert_eq!(roles(&c), ["system:s"]);
+    }
+}

@@ -1,0 +1,327 @@
+//! A conversation in a file: a JSON list of `{"role", "content"}`, as every chat interface has it. Written
+//! whole or not at all; taken from a file only if every rule holds.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+
+use super::conversation::{Conversation, Exchange};
+
+/// The largest file that is read, in bytes.
+const BYTES: u64 = 64 << 20;
+/// The most messages that are read.
+const MESSAGES: usize = 100_000;
+
+/// A file that cannot be read or written as what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A folder, a pipe or a device.
+    #[error("{} is not a regular file", path.display())]
+    NotAFile {
+        /// What it is.
+        path: PathBuf,
+    },
+    /// Larger than what is read.
+    #[error("{} is larger than the limit of {BYTES} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not UTF-8.
+    #[error("{} is not UTF-8 text: byte {at} is invalid", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Where it stops being text.
+        at: usize,
+    },
+    /// Not a list of messages.
+    #[error("{} is not a conversation: {source}", path.display())]
+    NotAConversation {
+        /// The file.
+        path: PathBuf,
+        /// Which rule it breaks.
+        source: ParseError,
+    },
+}
+
+/// Text that is not a conversation.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// Not JSON, not a list of `{"role", "content"}`, or a list that is too long.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// A message in the wrong place; counted from 1.
+    #[error("message {number} has the role {found:?}, expected {expected}")]
+    Role {
+        /// Which message.
+        number: usize,
+        /// Its role.
+        found: String,
+        /// What may stand there.
+        expected: &'static str,
+    },
+}
+
+impl Conversation {
+    /// The conversation as JSON: a list of `{"role", "content"}`, with a newline at the end.
+    ///
+    /// # Errors
+    /// None in practice: strings always serialize.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(&self.messages()).map(|json| json + "\n")
+    }
+
+    /// The inverse of [`to_json`](Self::to_json).
+    ///
+    /// # Errors
+    /// [`ParseError`] unless it is a list of at most 100,000 messages with these two fields only, where a
+    /// system prompt comes first if at all, then user and assistant in turns.
+    pub fn from_json(json: &str) -> Result<Self, ParseError> {
+        let Entries(entries) = serde_json::from_str(json)?;
+        let mut conversation = Self::default();
+        for (index, Entry { role, content }) in entries.into_iter().enumerate() {
+            let expected = match (index, conversation.unanswered()) {
+                (_, Some(_)) => "\"assistant\"",
+                (0, None) => "\"system\" or \"user\"",
+                (_, None) => "\"user\"",
+            };
+            match (role.as_str(), index, conversation.exchanges.last_mut()) {
+                ("system", 0, _) => conversation.system = Some(content),
+                ("assistant", _, Some(Exchange { reply: reply @ None, .. })) => *reply = Some(content),
+                ("user", _, None | Some(Exchange { reply: Some(_), .. })) => {
+                    conversation.exchanges.push(Exchange { user: content, reply: None });
+                }
+                _ => {
+                    return Err(ParseError::Role { number: index + 1, found: role, expected });
+                }
+            }
+        }
+        Ok(conversation)
+    }
+
+    /// Writes the conversation to `path`, over what was there; readable for this user only.
+    ///
+    /// # Errors
+    /// [`FileError::Io`]; [`FileError::NotAFile`] for a folder or a device. What was there is then as it was.
+    pub fn save(&self, path: &Path) -> Result<(), FileError> {
+        let failed = |source| FileError::Io { action: "write", path: path.to_path_buf(), source };
+        // A link stays a link, and what it points to is written.
+        let target = match std::fs::metadata(path) {
+            Ok(existing) if !existing.is_file() => {
+                return Err(FileError::NotAFile { path: path.to_path_buf() });
+            }
+            Ok(_) => path.canonicalize().map_err(failed)?,
+            Err(_) => path.to_path_buf(),
+        };
+        let json = self.to_json().map_err(|error| failed(error.into()))?;
+        let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        file.write_all(json.as_bytes()).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(&target).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+
+    /// The conversation that [`save`](Self::save) wrote, or another program.
+    ///
+    /// # Errors
+    /// [`FileError`], by the rules of [`read_text`] and [`from_json`](Self::from_json).
+    pub fn load(path: &Path) -> Result<Self, FileError> {
+        Self::from_json(&read_text(path)?)
+            .map_err(|source| FileError::NotAConversation { path: path.to_path_buf(), source })
+    }
+}
+
+/// A text file, without a byte order mark.
+///
+/// # Errors
+/// [`FileError`] if it cannot be read, is no regular file, has more than 64 MiB or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, FileError> {
+    let failed = |source| FileError::Io { action: "read", path: path.to_path_buf(), source };
+    // Before it is opened: opening a pipe waits for its writer.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(FileError::NotAFile { path: path.to_path_buf() });
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    if bytes.len() as u64 > BYTES {
+        return Err(FileError::TooLarge { path: path.to_path_buf() });
+    }
+    let text = String::from_utf8(bytes).map_err(|error| FileError::NotText {
+        path: path.to_path_buf(),
+        at: error.utf8_error().valid_up_to(),
+    })?;
+    Ok(match text.strip_prefix('\u{FEFF}') {
+        Some(text) => text.to_string(),
+        None => text,
+    })
+}
+
+/// A message as it stands in a file. A field more (a tool call, a name) would be lost without a word.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    role: String,
+    content: String,
+}
+
+/// At most [`MESSAGES`] of them: counted while they are read, not after.
+struct Entries(Vec<Entry>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a list of messages")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = list.next_element()? {
+                    if entries.len() == MESSAGES {
+                        return Err(A::Error::custom(format_args!(
+                            "more than the limit of {MESSAGES} messages"
+                        )));
+                    }
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conversation() -> Conversation {
+        let mut c = Conversation::new(Some("be \"brief\"\n".into()));
+        c.push_user("héllo \u{1b}[0m").unwrap();
+        c.push_assistant("").unwrap();
+        c.push_user("and?").unwrap();
+        c
+    }
+
+    #[test]
+    fn json_round_trips() {
+        for c in [conversation(), Conversation::default(), Conversation::new(Some(String::new()))] {
+            assert_eq!(Conversation::from_json(&c.to_json().unwrap()).unwrap(), c);
+        }
+    }
+
+    #[test]
+    fn json_is_the_list_that_other_programs_read() {
+        let mut c = Conversation::default();
+        c.push_user("hi").unwrap();
+        let json: serde_json::Value = serde_json::from_str(&c.to_json().unwrap()).unwrap();
+        assert_eq!(json, serde_json::json!([{"role": "user", "content": "hi"}]));
+    }
+
+    #[test]
+    fn a_broken_rule_is_named_with_its_place() {
+        let m = |role: &str| format!(r#"{{"role":"{role}","content":""}}"#);
+        for (roles, message) in [
+            (vec!["tool"], r#"message 1 has the role "tool", expected "system" or "user""#),
+            (vec!["assistant"], r#"message 1 has the role "assistant", expected "system" or "user""#),
+            (vec!["system", "system"], r#"message 2 has the role "system", expected "user""#),
+            (vec!["user", "user"], r#"message 2 has the role "user", expected "assistant""#),
+            (vec!["user", "assistant", "system"], r#"message 3 has the role "system", expected "user""#),
+        ] {
+            let json = format!("[{}]", roles.iter().map(|r| m(r)).collect::<Vec<_>>().join(","));
+            assert_eq!(Conversation::from_json(&json).unwrap_err().to_string(), message);
+        }
+        for (json, part) in [
+            ("", "EOF"),
+            ("{}", "expected a list of messages"),
+            (r#"[{"role":"user"}]"#, "missing field `content`"),
+            (r#"[{"role":"user","content":1}]"#, "expected a string"),
+            (r#"[{"role":"user","content":"","name":"x"}]"#, "unknown field `name`"),
+            ("[] []", "trailing characters"),
+        ] {
+            let error = Conversation::from_json(json).unwrap_err().to_string();
+            assert!(error.contains(part) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn more_messages_than_the_limit_are_refused() {
+        let list = |n: usize| {
+            let pair = r#"{"role":"user","content":""},{"role":"assistant","content":""},"#;
+            format!("[{}]", pair.repeat(n / 2).trim_end_matches(','))
+        };
+        assert!(Conversation::from_json(&list(MESSAGES)).is_ok());
+        let error = Conversation::from_json(&list(MESSAGES + 2)).unwrap_err().to_string();
+        assert!(error.contains("limit of 100000 messages"), "{error}");
+    }
+
+    #[test]
+    fn saving_replaces_the_file_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chat.json");
+        Conversation::default().save(&path).unwrap();
+        conversation().save(&path).unwrap();
+        assert_eq!(Conversation::load(&path).unwrap(), conversation());
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn saving_to_a_folder_or_into_a_missing_one_fails_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = conversation().save(folder.path()).unwrap_err();
+        assert!(matches!(error, FileError::NotAFile { .. }), "{error}");
+        let error = conversation().save(&folder.path().join("no").join("chat.json")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write ") && !error.contains('\n'), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn saving_through_a_link_keeps_the_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        conversation().save(&link).unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(Conversation::load(&file).unwrap(), conversation());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_neither_read_nor_replaced() {
+        let null = Path::new("/dev/null");
+        assert!(matches!(conversation().save(null), Err(FileError::NotAFile { .. })));
+        assert!(matches!(read_text(null), Err(FileError::NotAFile { .. })));
+    }
+
+    #[test]
+    fn only_text_within_the_limit_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        std::fs::write(&path, b"\xEF\xBB\xBFabc").unwrap();
+        assert_eq!(read_text(&path).unwrap(), "abc");
+        std::fs::write(&path, b"ab\xFF").unwrap();
+        assert!(matches!(read_text(&path), Err(FileError::NotText { at: 2, .. })));
+        File::create(&path).unwrap().set_len(BYTES + 1).unwrap();
+        assert!(matches!(read_text(&path), Err(FileError::TooLarge { .. })));
+    }
+}

@@ -1,0 +1,165 @@
+//! The model's description in a GGUF file's metadata: the llama architecture, which is also what Mistral's and
+//! Mixtral's files are.
+
+use super::{Architecture, Config, ExpertCount, Rope, RopeLayout, RopeScaling};
+use crate::checkpoint::Error;
+use crate::checkpoint::gguf::{Gguf, Value};
+
+/// Entries under `llama.` that are read below, or that do not change what the weights compute.
+const UNDERSTOOD: [&str; 21] = [
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.layer_norm_rms_epsilon",
+    "attention.sliding_window",
+    "attention.value_length",
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "expert_count",
+    "expert_used_count",
+    "feed_forward_length",
+    "rope.dimension_count",
+    "rope.freq_base",
+    "rope.scale_linear",
+    "rope.scaling.attn_factor",
+    "rope.scaling.factor",
+    "rope.scaling.finetuned",
+    "rope.scaling.original_context_length",
+    "rope.scaling.type",
+    "vocab_size",
+];
+
+/// The config of a GGUF file, checked.
+///
+/// # Errors
+/// The architecture is not `llama`, or an entry is missing, of the wrong type, beyond its limits or not
+/// understood.
+pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
+    let fields = Fields { gguf };
+    match gguf.get("general.architecture").and_then(Value::as_str) {
+        Some("llama") => {}
+        Some(other) => {
+            let what = format!(
+                "the architecture {other} (of GGUF files, llama is, which covers Mistral and Mixtral)"
+            );
+            return Err(Error::unsupported(gguf.path(), what));
+        }
+        None => return fields.fail("general.architecture is missing"),
+    }
+    fields.nothing_else()?;
+    let hidden_size = fields.size("embedding_length")?;
+    let query_heads = fields.size("attention.head_count")?;
+    let head_size = fields.optional_size("attention.key_length")?.unwrap_or(hidden_size / query_heads.max(1));
+    for name in ["attention.value_length", "rope.dimension_count"] {
+        if let Some(size) = fields.optional_size(name)?.filter(|size| *size != head_size) {
+            return fields
+                .fail(format!("llama.{name} is {size}, which differs from the heads' size of {head_size}"));
+        }
+    }
+    let vocabulary_size = match (gguf.tensor("token_embd.weight"), fields.optional_size("vocab_size")?) {
+        (Some(embedding), _) => embedding.shape.first().copied().unwrap_or(0),
+        (None, Some(size)) => size,
+        (None, None) => 0,
+    };
+    let experts = match fields.optional_size("expert_count")?.filter(|count| *count > 0) {
+        Some(all) => Some(ExpertCount { all, active: fields.size("expert_used_count")? }),
+        None => None,
+    };
+    let window = fields.optional_size("attention.sliding_window")?.filter(|window| *window > 0);
+    let config = Config {
+        architecture: match (experts, window) {
+            (Some(_), _) => Architecture::Mixtral,
+            (None, Some(_)) => Architecture::Mistral,
+            (None, None) => Architecture::Llama,
+        },
+        vocabulary_size,
+        hidden_size,
+        intermediate_size: fields.size("feed_forward_length")?,
+        layers: fields.size("block_count")?,
+        query_heads,
+        key_value_heads: fields.optional_size("attention.head_count_kv")?.unwrap_or(query_heads),
+        head_size,
+        norm_epsilon: match fields.optional_number("attention.layer_norm_rms_epsilon")? {
+            // The file holds an f32: 1e-5 is meant, not 9.99999974e-6.
+            Some(epsilon) => (epsilon as f32).to_string().parse().unwrap_or(epsilon),
+            None => return fields.fail("llama.attention.layer_norm_rms_epsilon is missing"),
+        },
+        rope: Rope {
+            theta: fields.optional_number("rope.freq_base")?.unwrap_or(10_000.0),
+            layout: RopeLayout::Interleaved,
+            scaling: fields.rope_scaling()?,
+        },
+        context_length: fields.size("context_length")?,
+        window,
+        experts,
+        tied_head: gguf.tensor("output.weight").is_none(),
+        end_ids: Vec::new(),
+    };
+    config.check(gguf.path())?;
+    Ok(config)
+}
+
+struct Fields<'a> {
+    gguf: &'a Gguf,
+}
+
+impl Fields<'_> {
+    fn fail<T>(&self, rule: impl Into<String>) -> Result<T, Error> {
+        Err(Error::config(self.gguf.path(), rule))
+    }
+
+    fn size(&self, name: &str) -> Result<usize, Error> {
+        match self.optional_size(name)? {
+            Some(size) => Ok(size),
+            None => self.fail(format!("llama.{name} is missing")),
+        }
+    }
+
+    /// A whole number; a list of equal ones, as some files give per layer, counts as one.
+    fn optional_size(&self, name: &str) -> Result<Option<usize>, Error> {
+        let same = |value: &Value| match value {
+            Value::Array(items) if items.windows(2).all(|pair| pair[0] == pair[1]) => {
+                items.first()?.as_usize()
+            }
+            other => other.as_usize(),
+        };
+        self.gguf.typed(&format!("llama.{name}"), "one whole number for all layers", same)
+    }
+
+    fn optional_number(&self, name: &str) -> Result<Option<f64>, Error> {
+        self.gguf.typed(&format!("llama.{name}"), "a number", Value::as_f64)
+    }
+
+    fn rope_scaling(&self) -> Result<RopeScaling, Error> {
+        let kind = self.gguf.typed("llama.rope.scaling.type", "text", |v| v.as_str().map(str::to_string))?;
+        let factor = match self.optional_number("rope.scaling.factor")? {
+            Some(factor) => Some(factor),
+            None => self.optional_number("rope.scale_linear")?,
+        };
+        let factors = self.gguf.tensor("rope_freqs.weight");
+        match (kind.as_deref(), factor.filter(|f| *f != 1.0 && *f != 0.0), factors) {
+            (None | Some("none" | "linear"), None, None) => Ok(RopeScaling::None),
+            (None | Some("linear"), Some(factor), None) => Ok(RopeScaling::Linear { factor }),
+            (None | Some("none"), None, Some(tensor)) => {
+                match tensor.matrix(1, tensor.shape.iter().product()) {
+                    Some(matrix) => Ok(RopeScaling::Factors { factors: matrix.to_f32() }),
+                    None => self.fail("rope_freqs.weight is no list of factors"),
+                }
+            }
+            (Some(kind), ..) => Err(Error::unsupported(
+                self.gguf.path(),
+                format!("the rope type {kind} (none and linear are)"),
+            )),
+            (None, ..) => self.fail("rope factors are given twice"),
+        }
+    }
+
+    fn nothing_else(&self) -> Result<(), Error> {
+        let ours = self.gguf.keys().filter_map(|key| key.strip_prefix("llama."));
+        match ours.into_iter().find(|key| !UNDERSTOOD.contains(key)) {
+            Some(key) => self.fail(format!("the entry llama.{key} is not understood")),
+            None => Ok(()),
+        }
+    }
+}

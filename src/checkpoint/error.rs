@@ -1,0 +1,102 @@
+//! What can be wrong with a checkpoint.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A rule that a checkpoint breaks. Every message names the file and the field or tensor.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Error {
+    #[error("{} does not exist", .0.display())]
+    NoSuchPath(PathBuf),
+    #[error("{} holds no checkpoint", .0.display())]
+    NoCheckpoint(PathBuf),
+    #[error("{} holds several GGUF files: {names}", folder.display())]
+    SeveralGguf { folder: PathBuf, names: String },
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{} is there already", .0.display())]
+    Exists(PathBuf),
+    #[error("{} is a Git LFS pointer, not the file itself", .0.display())]
+    LfsPointer(PathBuf),
+    #[error("{}: {rule}", path.display())]
+    Malformed { path: PathBuf, rule: String },
+    #[error("{}: {what} is not supported", path.display())]
+    Unsupported { path: PathBuf, what: String },
+    #[error("{}: {rule}", path.display())]
+    Config { path: PathBuf, rule: String },
+    #[error("{}: there are two tensors named {name}", path.display())]
+    DuplicateTensor { path: PathBuf, name: String },
+    #[error("{}: tensor {name} is missing", path.display())]
+    MissingTensor { path: PathBuf, name: String },
+    #[error("{}: tensor {name} has shape {found:?}, the config implies {expected:?}", path.display())]
+    WrongShape { path: PathBuf, name: String, found: Vec<usize>, expected: Vec<usize> },
+    #[error("{}: {} not used by this architecture: {}", path.display(), tensors(names.len()), few(names))]
+    ExtraTensors { path: PathBuf, names: Vec<String> },
+    #[error("not enough disk space at {}: {needed} bytes are needed, {free} are free", path.display())]
+    NoSpace { path: PathBuf, needed: u64, free: u64 },
+}
+
+impl Error {
+    /// A file that breaks its format's rules.
+    pub fn malformed(path: &Path, rule: impl Into<String>) -> Self {
+        Error::Malformed { path: path.into(), rule: rule.into() }
+    }
+
+    /// A config that is inconsistent, incomplete or beyond a limit.
+    pub fn config(path: &Path, rule: impl Into<String>) -> Self {
+        Error::Config { path: path.into(), rule: rule.into() }
+    }
+
+    /// Something that this program does not do.
+    pub fn unsupported(path: &Path, what: impl Into<String>) -> Self {
+        Error::Unsupported { path: path.into(), what: what.into() }
+    }
+
+    /// A file that cannot be read.
+    pub fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| match source.kind() {
+            io::ErrorKind::NotFound => Error::NoSuchPath(path.into()),
+            _ => Error::Read { path: path.into(), source },
+        }
+    }
+
+    /// A file that cannot be written.
+    pub fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| Error::Write { path: path.into(), source }
+    }
+
+    /// What the user can type.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::NoSuchPath(_) | Error::NoCheckpoint(_) => Some(
+                "fetch one with `mist download ORG/NAME`, or give a folder with config.json and *.safetensors, or a .gguf file"
+                    .into(),
+            ),
+            Error::SeveralGguf { folder, .. } => {
+                Some(format!("name one of them: --checkpoint-dir {}/FILE.gguf", folder.display()))
+            }
+            Error::LfsPointer(_) => Some("fetch the weights with `git lfs pull`, or with `mist download`".into()),
+            Error::Exists(_) => Some("--force writes it anew".into()),
+            Error::Malformed { .. } | Error::MissingTensor { .. } => {
+                Some("the file may be incomplete: fetch it again with `mist download`".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn tensors(count: usize) -> String {
+    match count {
+        1 => "1 tensor is".into(),
+        n => format!("{n} tensors are"),
+    }
+}
+
+/// The first few of a list of names.
+fn few(names: &[String]) -> String {
+    let shown = names.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > 3 { format!("{shown}, …") } else { shown }
+}

@@ -1,0 +1,249 @@
+//! Tensors against the config: every matrix that the config implies is there in the right shape, and nothing
+//! that is there is left over, but for what is known to do no harm.
+
+use super::tensors::{Tensor, Tensors};
+use super::{Config, Error};
+use crate::kernels::Matrix;
+
+/// All weights of a model, over the mapped files.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    /// Token embedding, `(V, C)`.
+    pub embedding: Matrix,
+    /// The layers, first to last.
+    pub layers: Vec<LayerWeights>,
+    /// Final norm, `(1, C)`.
+    pub norm: Matrix,
+    /// The head, `(V, C)`; the embedding again where the two are tied.
+    pub head: Matrix,
+}
+
+/// One layer's weights.
+#[derive(Clone, Debug)]
+pub struct LayerWeights {
+    /// Norm before the attention, `(1, C)`.
+    pub attention_norm: Matrix,
+    /// Queries, keys, values: `((H + 2G)·D, C)`.
+    pub qkv: Matrix,
+    /// Output of the attention, `(C, H·D)`.
+    pub output: Matrix,
+    /// Norm before the feed-forward network, `(1, C)`.
+    pub mlp_norm: Matrix,
+    /// The feed-forward network.
+    pub mlp: Mlp,
+}
+
+/// A feed-forward network.
+#[derive(Clone, Debug)]
+pub enum Mlp {
+    /// One for all tokens.
+    Dense(Experts),
+    /// A mixture: a router `(E, C)` sends each token to some of the experts.
+    Mixture {
+        /// The router, `(E, C)`.
+        router: Matrix,
+        /// E experts.
+        experts: Vec<Experts>,
+    },
+}
+
+/// One gated feed-forward network, an expert where there are several.
+#[derive(Clone, Debug)]
+pub struct Experts {
+    /// Gate, then up: `(2F, C)`.
+    pub gate_up: Matrix,
+    /// Down: `(C, F)`.
+    pub down: Matrix,
+}
+
+/// Tensors of all layers that do no harm where they are not used: tables that we compute ourselves.
+const HARMLESS_SUFFIXES: [&str; 2] = [".rotary_emb.inv_freq", ".masked_bias"];
+
+/// Checks the tensors against the config and gives them their places.
+///
+/// # Errors
+/// A tensor is missing, has another shape than the config implies, or is not used.
+pub fn assemble(config: &Config, tensors: Tensors) -> Result<Weights, Error> {
+    let mut taker = Taker { config, tensors };
+    let (v, c) = (config.vocabulary_size, config.hidden_size);
+    let embedding = taker.matrix("model.embed_tokens.weight", &[v, c])?;
+    let head = match config.tied_head {
+        // A tied head may be stored again; the embedding is what counts.
+        true => {
+            taker.tensors.take("lm_head.weight");
+            embedding.clone()
+        }
+        false => taker.matrix("lm_head.weight", &[v, c])?,
+    };
+    let weights = Weights {
+        embedding,
+        layers: (0..config.layers).map(|layer| taker.layer(layer)).collect::<Result<_, _>>()?,
+        norm: taker.matrix("model.norm.weight", &[c])?,
+        head,
+    };
+    taker.nothing_left()?;
+    Ok(weights)
+}
+
+struct Taker<'a> {
+    config: &'a Config,
+    tensors: Tensors,
+}
+
+impl Taker<'_> {
+    fn layer(&mut self, layer: usize) -> Result<LayerWeights, Error> {
+        let Config { hidden_size: c, query_heads: h, key_value_heads: g, head_size: d, .. } = *self.config;
+        let name = |rest: &str| format!("model.layers.{layer}.{rest}.weight");
+        Ok(LayerWeights {
+            attention_norm: self.matrix(&name("input_layernorm"), &[c])?,
+            qkv: self.fused(
+                &name("self_attn.qkv_proj"),
+                &[
+                    (&name("self_attn.q_proj"), h * d),
+                    (&name("self_attn.k_proj"), g * d),
+                    (&name("self_attn.v_proj"), g * d),
+                ],
+                c,
+            )?,
+            output: self.matrix(&name("self_attn.o_proj"), &[c, h * d])?,
+            mlp_norm: self.matrix(&name("post_attention_layernorm"), &[c])?,
+            mlp: match self.config.experts {
+                None => Mlp::Dense(self.network(
+                    &name("mlp.gate_up_proj"),
+                    &["gate", "up", "down"].map(|m| name(&format!("mlp.{m}_proj"))),
+                )?),
+                Some(experts) => self.mixture(layer, experts.all)?,
+            },
+        })
+    }
+
+    /// Gate and up, fused or not, and down; `parts` names gate, up, down.
+    fn network(&mut self, fused: &str, parts: &[String; 3]) -> Result<Experts, Error> {
+        let (c, f) = (self.config.hidden_size, self.config.intermediate_size);
+        let [gate, up, down] = parts;
+        Ok(Experts {
+            gate_up: self.fused(fused, &[(gate, f), (up, f)], c)?,
+            down: self.matrix(down, &[c, f])?,
+        })
+    }
+
+    /// Experts as published (one by one), as GGUF has them (gates, ups, downs stacked), or as transformers 5 and
+    /// `mist` have them (gate and up fused, all stacked).
+    fn mixture(&mut self, layer: usize, count: usize) -> Result<Mlp, Error> {
+        let (c, f) = (self.config.hidden_size, self.config.intermediate_size);
+        let published = format!("model.layers.{layer}.block_sparse_moe");
+        let fused = format!("model.layers.{layer}.mlp");
+        if self.tensors.contains(&format!("{fused}.experts.gate_up_proj")) {
+            let router = self.matrix(&format!("{fused}.gate.weight"), &[count, c])?;
+            let gate_up = self.stacked(&format!("{fused}.experts.gate_up_proj"), count, 2 * f, c)?;
+            let down = self.stacked(&format!("{fused}.experts.down_proj"), count, c, f)?;
+            let experts = gate_up.into_iter().zip(down).map(|(gate_up, down)| Experts { gate_up, down });
+            return Ok(Mlp::Mixture { router, experts: experts.collect() });
+        }
+        let router = self.matrix(&format!("{published}.gate.weight"), &[count, c])?;
+        if self.tensors.contains(&format!("{published}.experts.w1.weight")) {
+            let gate = self.stacked(&format!("{published}.experts.w1.weight"), count, f, c)?;
+            let up = self.stacked(&format!("{published}.experts.w3.weight"), count, f, c)?;
+            let down = self.stacked(&format!("{published}.experts.w2.weight"), count, c, f)?;
+            let fuse = |((gate, up), down)| Some(Experts { gate_up: Matrix::stack([gate, up])?, down });
+            // Gate and up have the same width: stacking them cannot fail.
+            let experts = gate.into_iter().zip(up).zip(down).filter_map(fuse);
+            return Ok(Mlp::Mixture { router, experts: experts.collect() });
+        }
+        let expert = |e: usize| {
+            let names = ["w1", "w3", "w2"].map(|m| format!("{published}.experts.{e}.{m}.weight"));
+            self.network(&format!("{published}.experts.{e}.gate_up_proj.weight"), &names)
+        };
+        Ok(Mlp::Mixture { router, experts: (0..count).map(expert).collect::<Result<_, _>>()? })
+    }
+
+    /// One matrix that is stored whole, or as parts of so many rows each.
+    fn fused(&mut self, whole: &str, parts: &[(&str, usize)], columns: usize) -> Result<Matrix, Error> {
+        if self.tensors.contains(whole) {
+            return self.matrix(whole, &[parts.iter().map(|(_, rows)| rows).sum(), columns]);
+        }
+        let parts = parts
+            .iter()
+            .map(|(name, rows)| self.matrix(name, &[*rows, columns]))
+            .collect::<Result<Vec<_>, _>>()?;
+        Matrix::stack(parts).ok_or_else(|| self.missing(whole))
+    }
+
+    /// E matrices of `rows` by `columns` in one tensor.
+    fn stacked(
+        &mut self,
+        name: &str,
+        count: usize,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Vec<Matrix>, Error> {
+        let matrix = self.matrix(name, &[count, rows, columns])?;
+        matrix.split(count).ok_or_else(|| self.missing(name))
+    }
+
+    /// A tensor of exactly this shape, as a matrix whose columns are the last dimension.
+    fn matrix(&mut self, name: &str, shape: &[usize]) -> Result<Matrix, Error> {
+        let tensor = self.tensors.take(name).ok_or_else(|| self.missing(name))?;
+        let wrong = |tensor: &Tensor| Error::WrongShape {
+            path: self.tensors.path().into(),
+            name: name.into(),
+            found: tensor.shape.clone(),
+            expected: shape.into(),
+        };
+        if tensor.shape != shape {
+            return Err(wrong(&tensor));
+        }
+        let (columns, outer) = shape.split_last().ok_or_else(|| wrong(&tensor))?;
+        let rows =
+            outer.iter().try_fold(1usize, |rows, d| rows.checked_mul(*d)).ok_or_else(|| wrong(&tensor))?;
+        tensor.matrix(rows, *columns).ok_or_else(|| wrong(&tensor))
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        Error::MissingTensor { path: self.tensors.path().into(), name: name.into() }
+    }
+
+    fn nothing_left(&self) -> Result<(), Error> {
+        let harmless = |name: &str| HARMLESS_SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
+        let names: Vec<String> = self.tensors.names().filter(|n| !harmless(n)).map(str::to_string).collect();
+        match names.is_empty() {
+            true => Ok(()),
+            false => Err(Error::ExtraTensors { path: self.tensors.path().into(), names }),
+        }
+    }
+}
+
+impl LayerWeights {
+    /// Bytes of the layer's weights.
+    pub fn size(&self) -> u64 {
+        let network = |network: &Experts| (network.gate_up.size() + network.down.size()) as u64;
+        let mlp = match &self.mlp {
+            Mlp::Dense(dense) => network(dense),
+            Mlp::Mixture { router, experts } => {
+                router.size() as u64 + experts.iter().map(network).sum::<u64>()
+            }
+        };
+        let norms = self.attention_norm.size() + self.mlp_norm.size();
+        (norms + self.qkv.size() + self.output.size()) as u64 + mlp
+    }
+
+    /// Bytes of the layer's weights that take part in one token, of which `active` experts are asked.
+    pub fn active_size(&self, active: usize) -> u64 {
+        match &self.mlp {
+            Mlp::Dense(_) => self.size(),
+            Mlp::Mixture { experts, .. } => {
+                let each = experts.first().map_or(0, |e| (e.gate_up.size() + e.down.size()) as u64);
+                self.size() - each * (experts.len().saturating_sub(active)) as u64
+            }
+        }
+    }
+}
+
+impl Weights {
+    /// Bytes of all weights; a tied head counts once.
+    pub fn size(&self, tied: bool) -> u64 {
+        let head = if tied { 0 } else { self.head.size() as u64 };
+        let tables = self.embedding.size() as u64 + head + self.norm.size() as u64;
+        tables + self.layers.iter().map(LayerWeights::size).sum::<u64>()
+    }
+}

@@ -1,0 +1,268 @@
+//! GGUF files, versions 2 and 3: metadata, tensors, and the tokenizer inside.
+//!
+//! Follows the format's specification (ggml, `docs/gguf.md`). Every count and length is checked against the
+//! bytes that are left before anything is allocated by it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::Error;
+use super::map::map;
+use super::names;
+use super::tensors::{MOST_TENSORS, Tensor, Tensors};
+use crate::kernels::Scheme;
+use crate::text::Vocabulary;
+
+mod cursor;
+
+use cursor::Cursor;
+pub use cursor::Value;
+
+/// Most metadata entries: real files have some dozens.
+const MOST_ENTRIES: u64 = 1 << 16;
+
+/// Most dimensions of a tensor.
+const MOST_DIMENSIONS: u32 = 4;
+
+/// An open GGUF file: its metadata, and where its tensors lie.
+#[derive(Debug)]
+pub struct Gguf {
+    path: PathBuf,
+    metadata: BTreeMap<String, Value>,
+    tensors: Vec<(String, Tensor)>,
+}
+
+impl Gguf {
+    /// Opens and checks a file; tensors are mapped, not read.
+    ///
+    /// # Errors
+    /// The file breaks the format, repeats a name, or holds a tensor type that this program does not know.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::parse(path, &map(path)?)
+    }
+
+    fn parse(path: &Path, bytes: &Bytes) -> Result<Self, Error> {
+        let mut cursor = Cursor::new(path, bytes);
+        if cursor.bytes(4, "the magic")? != b"GGUF" {
+            return Err(Error::malformed(path, "is not a GGUF file: it does not begin with GGUF"));
+        }
+        let version = cursor.u32("the version")?;
+        if version != 2 && version != 3 {
+            return Err(Error::unsupported(path, format!("GGUF version {version} (2 and 3 are)")));
+        }
+        let tensor_count = cursor.count("the number of tensors", MOST_TENSORS as u64, 24)?;
+        let entry_count = cursor.count("the number of metadata entries", MOST_ENTRIES, 12)?;
+        let metadata = read_metadata(&mut cursor, entry_count)?;
+        let descriptions = read_descriptions(&mut cursor, tensor_count)?;
+        let data = data_start(path, &metadata, cursor.position())?;
+        let tensors =
+            descriptions.into_iter().map(|d| d.place(path, bytes, data)).collect::<Result<Vec<_>, _>>()?;
+        check_spans(path, &tensors, bytes)?;
+        Ok(Self { path: path.into(), metadata, tensors })
+    }
+
+    /// The file's own path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A metadata entry.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.metadata.get(key)
+    }
+
+    /// The keys of all metadata entries.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.metadata.keys().map(String::as_str)
+    }
+
+    /// A tensor by its name in the file.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor)
+    }
+
+    /// Adds the tensors to `tensors`, under our names; `rope_freqs.weight` is the config's and stays behind.
+    ///
+    /// # Errors
+    /// A name is there already.
+    pub fn read_tensors(&self, tensors: &mut Tensors) -> Result<(), Error> {
+        let weights = self.tensors.iter().filter(|(name, _)| name != "rope_freqs.weight");
+        for (name, tensor) in weights {
+            tensors.insert(&self.path, names::from_gguf(name), tensor.clone())?;
+        }
+        Ok(())
+    }
+
+    /// The tokenizer's metadata.
+    ///
+    /// # Errors
+    /// There is none, or an entry is of the wrong type.
+    pub fn vocabulary(&self) -> Result<Vocabulary, Error> {
+        let model = self.text("tokenizer.ggml.model")?;
+        let Some(model) = model else {
+            return Err(Error::malformed(&self.path, "holds no tokenizer: tokenizer.ggml.model is missing"));
+        };
+        Ok(Vocabulary {
+            model,
+            pre: self.text("tokenizer.ggml.pre")?,
+            tokens: self.list("tokenizer.ggml.tokens", |v| v.as_str().map(str::to_string))?,
+            scores: self.list("tokenizer.ggml.scores", |v| v.as_f64().map(|v| v as f32))?,
+            token_types: self
+                .list("tokenizer.ggml.token_type", |v| v.as_i64().and_then(|v| v.try_into().ok()))?,
+            merges: self.list("tokenizer.ggml.merges", |v| v.as_str().map(str::to_string))?,
+            bos: self.id("tokenizer.ggml.bos_token_id")?,
+            eos: self.id("tokenizer.ggml.eos_token_id")?,
+            eot: self.id("tokenizer.ggml.eot_token_id")?,
+            unknown: self.id("tokenizer.ggml.unknown_token_id")?,
+            add_bos: self.typed("tokenizer.ggml.add_bos_token", "true or false", Value::as_bool)?,
+            add_space_prefix: self.typed(
+                "tokenizer.ggml.add_space_prefix",
+                "true or false",
+                Value::as_bool,
+            )?,
+            chat_template: self.text("tokenizer.chat_template")?,
+        })
+    }
+
+    fn text(&self, key: &str) -> Result<Option<String>, Error> {
+        self.typed(key, "text", |v| v.as_str().map(str::to_string))
+    }
+
+    fn id(&self, key: &str) -> Result<Option<u32>, Error> {
+        self.typed(key, "a token id", |v| v.as_i64().and_then(|v| v.try_into().ok()))
+    }
+
+    /// An entry read by `read`, where it is there.
+    pub(crate) fn typed<T>(
+        &self,
+        key: &str,
+        kind: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match read(value) {
+            Some(value) => Ok(Some(value)),
+            None => Err(Error::malformed(&self.path, format!("{key} is not {kind}"))),
+        }
+    }
+
+    /// An array's items; none if it is not there.
+    fn list<T>(&self, key: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Vec<T>, Error> {
+        let items = self.typed(key, "a list of the right type", |value| match value {
+            Value::Array(items) => items.iter().map(&read).collect(),
+            _ => None,
+        });
+        Ok(items?.unwrap_or_default())
+    }
+}
+
+fn read_metadata(cursor: &mut Cursor, count: u64) -> Result<BTreeMap<String, Value>, Error> {
+    let mut metadata = BTreeMap::new();
+    for _ in 0..count {
+        let key = cursor.string("a metadata key")?;
+        let kind = cursor.u32(&key)?;
+        let value = cursor.value(&key, kind)?;
+        if metadata.contains_key(&key) {
+            return Err(cursor.malformed(format!("there are two metadata entries named {key}")));
+        }
+        metadata.insert(key, value);
+    }
+    Ok(metadata)
+}
+
+/// A tensor as the header describes it: dimensions innermost first, offset within the data.
+struct Description {
+    name: String,
+    dimensions: Vec<u64>,
+    kind: u32,
+    offset: u64,
+}
+
+fn read_descriptions(cursor: &mut Cursor, count: u64) -> Result<Vec<Description>, Error> {
+    let mut names = BTreeSet::new();
+    let mut descriptions = Vec::new();
+    for _ in 0..count {
+        let name = cursor.string("a tensor's name")?;
+        let dimension_count = cursor.u32(&name)?;
+        if dimension_count == 0 || dimension_count > MOST_DIMENSIONS {
+            let rule =
+                format!("tensor {name} has {dimension_count} dimensions, 1 to {MOST_DIMENSIONS} are allowed");
+            return Err(cursor.malformed(rule));
+        }
+        let dimensions = (0..dimension_count).map(|_| cursor.u64(&name)).collect::<Result<_, _>>()?;
+        let (kind, offset) = (cursor.u32(&name)?, cursor.u64(&name)?);
+        if !names.insert(name.clone()) {
+            return Err(cursor.malformed(format!("there are two tensors named {name}")));
+        }
+        descriptions.push(Description { name, dimensions, kind, offset });
+    }
+    Ok(descriptions)
+}
+
+/// Where tensor data begins: the header's end, aligned.
+fn data_start(path: &Path, metadata: &BTreeMap<String, Value>, header: usize) -> Result<usize, Error> {
+    let alignment = match metadata.get("general.alignment") {
+        None => 32,
+        Some(Value::Unsigned(value)) => *value,
+        Some(_) => return Err(Error::malformed(path, "general.alignment is not a whole number")),
+    };
+    if alignment == 0 || alignment % 8 != 0 || alignment > 1 << 16 {
+        return Err(Error::malformed(
+            path,
+            format!("general.alignment is {alignment}, it must be a multiple of 8 up to 65536"),
+        ));
+    }
+    // The header lies within a mapped file and alignment is small: this cannot overflow.
+    Ok(header.next_multiple_of(alignment as usize))
+}
+
+impl Description {
+    /// The tensor over its bytes of the file.
+    fn place(self, path: &Path, bytes: &Bytes, data: usize) -> Result<(String, Tensor), Error> {
+        let Self { name, dimensions, kind, offset } = self;
+        let Some(scheme) = Scheme::from_ggml_type(kind) else {
+            return Err(Error::unsupported(path, format!("tensor {name} of ggml type {kind}")));
+        };
+        let beyond = || Error::malformed(path, format!("tensor {name} reaches beyond the end of the file"));
+        let shape: Option<Vec<usize>> = dimensions.iter().rev().map(|d| usize::try_from(*d).ok()).collect();
+        let shape = shape.ok_or_else(beyond)?;
+        let (row, outer) = shape.split_last().ok_or_else(beyond)?;
+        let rows = outer.iter().try_fold(1usize, |product, d| product.checked_mul(*d)).ok_or_else(beyond)?;
+        let Some(row_bytes) = scheme.row_bytes(*row) else {
+            let rule = format!(
+                "tensor {name} has rows of {row}, no whole number of {scheme} blocks of {}",
+                scheme.block_len()
+            );
+            return Err(Error::malformed(path, rule));
+        };
+        let start = usize::try_from(offset).ok().and_then(|o| o.checked_add(data));
+        let end = start.zip(row_bytes.checked_mul(rows)).and_then(|(start, size)| start.checked_add(size));
+        match (start, end) {
+            (Some(start), Some(end)) if end <= bytes.len() => {
+                Ok((name, Tensor { scheme, bytes: bytes.slice(start..end), shape }))
+            }
+            _ => Err(beyond()),
+        }
+    }
+}
+
+/// No two tensors share a byte.
+fn check_spans(path: &Path, tensors: &[(String, Tensor)], bytes: &Bytes) -> Result<(), Error> {
+    let base = bytes.as_ptr() as usize;
+    let span = |(name, tensor): &'_ (String, Tensor)| {
+        let start = tensor.bytes.as_ptr() as usize - base;
+        (start, start + tensor.bytes.len(), name.clone())
+    };
+    let mut spans: Vec<_> = tensors.iter().filter(|(_, t)| !t.bytes.is_empty()).map(span).collect();
+    spans.sort();
+    let overlap = spans.windows(2).find(|pair| pair[0].1 > pair[1].0);
+    match overlap {
+        Some(pair) => Err(Error::malformed(path, format!("tensors {} and {} overlap", pair[0].2, pair[1].2))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

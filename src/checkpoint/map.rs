@@ -1,0 +1,34 @@
+//! Memory maps of files: the one unsafe module outside `kernels/`.
+
+use std::fs::File;
+use std::path::Path;
+
+use bytes::Bytes;
+use memmap2::Mmap;
+
+use super::Error;
+
+/// Maps a whole file for reading. The bytes stay mapped as long as any slice of them lives.
+///
+/// # Errors
+/// The file cannot be opened or mapped, or it is the pointer that `git lfs` leaves in place of a large file.
+pub fn map(path: &Path) -> Result<Bytes, Error> {
+    let file = File::open(path).map_err(Error::read(path))?;
+    let metadata = file.metadata().map_err(Error::read(path))?;
+    if !metadata.is_file() {
+        return Err(Error::malformed(path, "is not a file"));
+    }
+    if metadata.len() == 0 {
+        return Err(Error::malformed(path, "the file is empty"));
+    }
+    // SAFETY: the map is read-only. A file that another process truncates or rewrites meanwhile would break
+    // the promise that the bytes do not change; our own writers never do that: they write to a temporary name
+    // and rename, which leaves the mapped file as it was. Everything read from it is checked as untrusted.
+    #[allow(unsafe_code)]
+    let map = unsafe { Mmap::map(&file) }.map_err(Error::read(path))?;
+    let bytes = Bytes::from_owner(map);
+    match bytes.starts_with(b"version https://git-lfs.github.com/spec/") {
+        true => Err(Error::LfsPointer(path.into())),
+        false => Ok(bytes),
+    }
+}

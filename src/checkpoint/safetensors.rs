@@ -1,0 +1,62 @@
+//! safetensors files: the header by the official crate, which checks sizes, spans and overlaps.
+
+use std::path::Path;
+
+use ::safetensors::{Dtype, SafeTensors};
+use bytes::Bytes;
+
+use super::Error;
+use super::map::map;
+use super::tensors::{Tensor, Tensors};
+use crate::kernels::Scheme;
+
+/// Adds the tensors of one file to `tensors`, mapped.
+///
+/// `scheme_of` names the scheme of a tensor whose bytes are blocks (type U8 in the file), `None` elsewhere.
+///
+/// # Errors
+/// The file breaks the format, or holds a type that no model of ours has.
+pub fn read(
+    path: &Path,
+    tensors: &mut Tensors,
+    scheme_of: impl Fn(&str) -> Option<Scheme>,
+) -> Result<(), Error> {
+    let bytes = map(path)?;
+    let (header, metadata) = SafeTensors::read_metadata(&bytes)
+        .map_err(|e| Error::malformed(path, format!("not a whole safetensors file: {e}")))?;
+    let data = header + 8;
+    if bytes.len() - data != metadata.data_len() {
+        let rule = format!(
+            "the header promises {} bytes of tensors, the file holds {}",
+            metadata.data_len(),
+            bytes.len() - data
+        );
+        return Err(Error::malformed(path, rule));
+    }
+    for (name, info) in metadata.tensors() {
+        let (start, end) = info.data_offsets;
+        let span = bytes.slice(data + start..data + end);
+        let scheme = scheme(path, &name, info.dtype, scheme_of(&name))?;
+        tensors.insert(path, name, tensor(scheme, info.shape.clone(), span))?;
+    }
+    Ok(())
+}
+
+/// The scheme of a tensor of a file's type. Types that no weight has are kept out of the way as U8 is not.
+fn scheme(path: &Path, name: &str, dtype: Dtype, blocks: Option<Scheme>) -> Result<Scheme, Error> {
+    match (dtype, blocks) {
+        (Dtype::U8, Some(scheme)) => Ok(scheme),
+        (Dtype::F32, None) => Ok(Scheme::F32),
+        (Dtype::F16, None) => Ok(Scheme::F16),
+        (Dtype::BF16, None) => Ok(Scheme::Bf16),
+        _ => Err(Error::unsupported(path, format!("tensor {name} of type {dtype:?}"))),
+    }
+}
+
+/// A tensor whose shape is in elements: the last dimension of blocks is given in bytes by the file.
+fn tensor(scheme: Scheme, mut shape: Vec<usize>, bytes: Bytes) -> Tensor {
+    if let (false, Some(last)) = (scheme.is_dense(), shape.last_mut()) {
+        *last = *last / scheme.block_bytes() * scheme.block_len();
+    }
+    Tensor { scheme, shape, bytes }
+}

@@ -1,0 +1,85 @@
+//! Tensors as a file gives them: name, scheme, shape, bytes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::Error;
+use crate::kernels::{Matrix, Scheme};
+
+/// Most tensors in a checkpoint: Mixtral 8x22B with an entry per expert has about 1,700.
+pub const MOST_TENSORS: usize = 1 << 17;
+
+/// One tensor, its outermost dimension first.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// How its elements are stored.
+    pub scheme: Scheme,
+    /// Dimensions in elements, the row last.
+    pub shape: Vec<usize>,
+    /// Exactly the elements' bytes.
+    pub bytes: Bytes,
+}
+
+impl Tensor {
+    /// The tensor as a matrix of `rows` by its last dimension. `None` if that is not its size.
+    pub fn matrix(&self, rows: usize, columns: usize) -> Option<Matrix> {
+        Matrix::new(self.scheme, rows, columns, self.bytes.clone())
+    }
+}
+
+/// The tensors of a checkpoint by name, over all its files.
+#[derive(Clone, Debug)]
+pub struct Tensors {
+    /// What an error names: the checkpoint's folder or file.
+    path: PathBuf,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Tensors {
+    /// No tensors yet, of the checkpoint at `path`.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.into(), tensors: BTreeMap::new() }
+    }
+
+    /// Where they come from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds a tensor from `file`.
+    ///
+    /// # Errors
+    /// There is one of that name, or there are too many.
+    pub fn insert(&mut self, file: &Path, name: String, tensor: Tensor) -> Result<(), Error> {
+        if self.tensors.len() >= MOST_TENSORS {
+            return Err(Error::malformed(file, format!("more than {MOST_TENSORS} tensors")));
+        }
+        if self.tensors.contains_key(&name) {
+            return Err(Error::DuplicateTensor { path: file.into(), name });
+        }
+        self.tensors.insert(name, tensor);
+        Ok(())
+    }
+
+    /// Takes a tensor out.
+    pub fn take(&mut self, name: &str) -> Option<Tensor> {
+        self.tensors.remove(name)
+    }
+
+    /// Whether there is one of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The names that are left.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// All tensors with their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+}

@@ -1,0 +1,52 @@
+//! `mist devices`: what there is to run on.
+
+use clap::Args;
+use mist::environment::MIST_CPU;
+use mist::kernels::cpu;
+use mist::placement;
+use mist::terminal::Printer;
+use serde_json::json;
+
+use super::exit::Status;
+
+/// List the devices there are, and what the CPU's kernels use.
+#[derive(Args, Debug)]
+pub struct DevicesArgs {
+    /// One JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `mist devices`.
+pub fn run(args: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let level = cpu::choose_from_environment().map_err(anyhow::Error::msg)?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = host_memory();
+    let accelerators = placement::accelerators();
+    if args.json {
+        let mut devices = vec![json!({
+            "device": "cpu",
+            "threads": threads,
+            "kernels": level.name(),
+            "memory_bytes": memory,
+        })];
+        devices.extend(accelerators.iter().map(|name| json!({"device": name.to_string()})));
+        printer.data(&format!("{}\n", json!({"devices": devices})))?;
+        return Ok(Status::Success);
+    }
+    let memory =
+        memory.map_or(String::new(), |bytes| format!(", {} of memory", indicatif::HumanBytes(bytes)));
+    printer.data(&format!("cpu  {threads} threads{memory}, {} kernels\n", level.name()))?;
+    for name in accelerators {
+        printer.data(&format!("{name}\n"))?;
+    }
+    printer.detail(&format!("{MIST_CPU} forces a set of kernels"));
+    Ok(Status::Success)
+}
+
+/// The host's memory in bytes, where the system tells.
+fn host_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
+}

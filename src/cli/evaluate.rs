@@ -1,0 +1,88 @@
+//! `mist evaluate`: the perplexity of a text.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use mist::evaluate::likelihood;
+use mist::terminal::Printer;
+use serde_json::json;
+
+use super::exit::Status;
+use super::model::{DevicesArgs, ModelArgs};
+
+/// Measure how well a model foresees a text: its perplexity.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example: mist evaluate --checkpoint-dir mistralai/Mistral-7B-v0.1 --file book.txt --context-length 4096"
+)]
+pub struct EvaluateArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    devices: DevicesArgs,
+    /// The text, in UTF-8.
+    #[arg(long, value_name = "TEXT.txt")]
+    file: PathBuf,
+    /// Cut the text into windows of N tokens; without, it is one window.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    context_length: Option<u64>,
+    /// Begin with the beginning token, whatever the tokenizer's settings.
+    #[arg(long, conflicts_with = "no_bos")]
+    bos: bool,
+    /// Do not begin with the beginning token.
+    #[arg(long)]
+    no_bos: bool,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `mist evaluate`.
+pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let path = args.model.checkpoint.path()?;
+    let text = std::fs::read_to_string(&args.file)
+        .with_context(|| format!("cannot read {}", args.file.display()))?;
+    let loaded = args.model.load(path, &args.devices, printer)?;
+    let tokenizer = &loaded.opened.tokenizer;
+    let bos = (tokenizer.adds_bos() || args.bos) && !args.no_bos;
+    let ids = tokenizer.encode(&text, bos)?;
+    if ids.len() < 2 {
+        bail!("{}: {} tokens, at least 2 are needed", args.file.display(), ids.len());
+    }
+    let context = loaded.model.config().context_length;
+    let window = args.context_length.map_or(ids.len(), |n| usize::try_from(n).unwrap_or(usize::MAX));
+    if window.min(ids.len()) > context {
+        return Err(anyhow::anyhow!(
+            "{} tokens in one window, the model's context is {context}",
+            window.min(ids.len())
+        )
+        .context(super::Hint(format!("--context-length {context}"))));
+    }
+    let bar = printer.steps_bar("Scoring", ids.len() as u64);
+    let start = std::time::Instant::now();
+    let likelihood = likelihood(&loaded.model, &ids, window, loaded.cache_dtype, &mut |n| bar.add(n as u64))?;
+    let rate = ids.len() as f64 / start.elapsed().as_secs_f64();
+    drop(bar);
+    if !likelihood.total.is_finite() {
+        bail!("the model gave likelihoods that are not numbers: the checkpoint is damaged");
+    }
+    let (nll, perplexity) = (likelihood.mean(), likelihood.perplexity());
+    if args.json {
+        let json = json!({
+            "tokens": ids.len(),
+            "scored_tokens": likelihood.scored,
+            "nll": nll,
+            "perplexity": perplexity,
+            "tokens_per_second": rate,
+        });
+        printer.data(&format!("{json}\n"))?;
+    } else {
+        printer.data(&format!(
+            "perplexity {perplexity:.4} (nll {nll:.6}) over {} tokens\n",
+            likelihood.scored
+        ))?;
+        printer.note(&format!("{rate:.2} tokens/s"));
+    }
+    Ok(Status::Success)
+}

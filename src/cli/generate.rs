@@ -1,0 +1,333 @@
+//! `mist generate` and `mist generate-sequential`: text from a prompt, on stdout and nothing else.
+
+use std::io::{IsTerminal, Read};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use mist::generate::{Finish, Generation, Sampler, Sampling, Session, TextStream};
+use mist::placement::Plan;
+use mist::terminal::{EscapeFilter, Interrupt, Printer};
+use mist::text::Message;
+use serde_json::json;
+
+use super::exit::Status;
+use super::memory::PeakMemory;
+use super::model::{DevicesArgs, Loaded, ModelArgs, Opened};
+use super::table::Table;
+
+/// lit-gpt's default prompt.
+const DEFAULT_PROMPT: &str = "What food do llamas eat?";
+
+/// Largest prompt that is read from a file or a pipe.
+const LARGEST_PROMPT: u64 = 256 << 20;
+
+/// How tokens are chosen.
+#[derive(Args, Clone, Debug)]
+pub struct SamplingArgs {
+    /// 0 takes the most likely token; higher is more varied.
+    #[arg(long, default_value_t = 0.8)]
+    pub temperature: f32,
+    /// Choose among the K most likely tokens; 0 for all.
+    #[arg(long, value_name = "K", default_value_t = 50)]
+    pub top_k: usize,
+    /// Choose among the fewest tokens whose probabilities reach P.
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub top_p: f32,
+    /// Leave out tokens less than P times as likely as the most likely one.
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub min_p: f32,
+    /// Make tokens that occurred less likely; 1 for no change.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub repeat_penalty: f32,
+    /// Same seed, same text; drawn and printed when not given.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+impl SamplingArgs {
+    /// The checked values.
+    pub fn sampling(&self) -> anyhow::Result<Sampling> {
+        let Self { temperature, top_k, top_p, min_p, repeat_penalty, .. } = *self;
+        let sampling = Sampling { temperature, top_k, top_p, min_p, repeat_penalty };
+        sampling.check()?;
+        Ok(sampling)
+    }
+
+    /// The seed, drawn and told where chance plays a part and none was given.
+    pub fn seed(&self, printer: &Printer) -> u64 {
+        self.seed.unwrap_or_else(|| {
+            let seed = rand::random::<u32>().into();
+            if self.temperature > 0.0 {
+                printer.note(&format!("Seed: {seed}"));
+            }
+            seed
+        })
+    }
+}
+
+/// Generate text from a prompt.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example: mist generate --checkpoint-dir mistralai/Mistral-7B-v0.1 --prompt \"Once upon a time\""
+)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    devices: DevicesArgs,
+    /// Print the plan (layers, bytes of weights and cache of each device) and stop.
+    #[arg(long)]
+    plan: bool,
+    /// The text to continue; - or a pipe is read to its end.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: Option<String>,
+    /// A file with one prompt a line.
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    prompts_file: Option<PathBuf>,
+    /// Most tokens to generate.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    max_new_tokens: usize,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// End before this text; may be given several times.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    stop: Vec<String>,
+    /// Go on after the end token.
+    #[arg(long)]
+    ignore_eos: bool,
+    /// How many texts to generate from each prompt.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    num_samples: usize,
+    /// Print the prompt before the text.
+    #[arg(long)]
+    echo: bool,
+    /// Put the prompt into the model's chat format, as the user's message.
+    #[arg(long)]
+    chat: bool,
+    /// One JSON object for each text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `mist generate` on the best device, or on `--devices`.
+pub fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Status> {
+    run_on(args, &args.devices, printer)
+}
+
+/// Runs `mist generate-sequential`: without `--devices` on all accelerators, else on one CPU.
+pub fn run_sequential(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let mut devices = args.devices.clone();
+    if devices.devices.is_none() && args.model.device == "auto" {
+        let count = mist::placement::accelerators().len().max(1);
+        devices.devices = Some(count.to_string());
+    }
+    run_on(args, &devices, printer)
+}
+
+fn run_on(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let sampling = args.sampling.sampling()?;
+    if args.plan {
+        return print_plan(args, devices, printer);
+    }
+    let path = args.model.checkpoint.path()?;
+    let prompts = prompts(args, printer)?;
+    let memory = PeakMemory::watch();
+    let loaded = args.model.load(path, devices, printer)?;
+    let seed = args.sampling.seed(printer);
+    let interrupt = Interrupt::install()?;
+    let _listening = interrupt.listen();
+    let mut sampler = Sampler::new(sampling, seed)?;
+    let mut session = Session::new(&loaded.model, loaded.cache_dtype);
+    for prompt in &prompts {
+        let prompt_ids = encode(&loaded.opened, prompt, args.chat)?;
+        for _ in 0..args.num_samples {
+            let run = Run { args, loaded: &loaded, prompt, prompt_ids: &prompt_ids, interrupt: &interrupt };
+            let generation = run.generate(&mut session, &mut sampler, printer, &memory)?;
+            if generation.finish == Finish::Interrupted {
+                return Ok(Status::Interrupted);
+            }
+        }
+    }
+    Ok(Status::Success)
+}
+
+/// The prompts: of the flag, of the file, or of stdin.
+fn prompts(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Vec<String>> {
+    if let Some(path) = &args.prompts_file {
+        let text = read_limited(
+            std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?,
+        )
+        .with_context(|| format!("cannot read {}", path.display()))?;
+        return Ok(text.lines().map(str::to_string).collect());
+    }
+    let prompt = match args.prompt.as_deref() {
+        Some(text) if text != "-" => text.to_string(),
+        None if std::io::stdin().is_terminal() => {
+            printer.note(&format!("Prompt: {DEFAULT_PROMPT}"));
+            DEFAULT_PROMPT.into()
+        }
+        _ => read_limited(std::io::stdin()).context("cannot read the prompt from stdin")?,
+    };
+    Ok(vec![prompt])
+}
+
+fn read_limited(source: impl Read) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let read = source.take(LARGEST_PROMPT + 1).read_to_string(&mut text)?;
+    if read as u64 > LARGEST_PROMPT {
+        bail!("it is longer than {LARGEST_PROMPT} bytes");
+    }
+    Ok(text)
+}
+
+/// The prompt's ids: plain, with the beginning token where the tokenizer's settings have it, or as a chat.
+fn encode(opened: &Opened, prompt: &str, chat: bool) -> anyhow::Result<Vec<u32>> {
+    let tokenizer = &opened.tokenizer;
+    match chat {
+        true => Ok(tokenizer.encode_chat(&[Message { role: "user".into(), content: prompt.into() }])?),
+        false => Ok(tokenizer.encode(prompt, tokenizer.adds_bos())?),
+    }
+}
+
+/// One text of one prompt.
+struct Run<'a> {
+    args: &'a GenerateArgs,
+    loaded: &'a Loaded,
+    prompt: &'a str,
+    prompt_ids: &'a [u32],
+    interrupt: &'a Interrupt,
+}
+
+impl Run<'_> {
+    fn generate(
+        &self,
+        session: &mut Session,
+        sampler: &mut Sampler,
+        printer: &Printer,
+        memory: &PeakMemory,
+    ) -> anyhow::Result<Generation> {
+        let Opened { tokenizer, end_ids, .. } = &self.loaded.opened;
+        let detokenizer =
+            if self.args.chat { tokenizer.detokenizer_at_start() } else { tokenizer.detokenizer() };
+        let mut stream = TextStream::new(detokenizer, &self.args.stop);
+        let mut output = Output::new(self.args.json, printer);
+        if self.args.echo {
+            output.push(self.prompt)?;
+        }
+        let end_ids = if self.args.ignore_eos { &[] } else { end_ids.as_slice() };
+        let mut failed = None;
+        let most = Some(self.args.max_new_tokens);
+        let generation =
+            session.generate(self.prompt_ids, sampler, end_ids, most, self.interrupt.flag(), &mut |id| {
+                failed = output.push(&stream.push(id)).err();
+                match failed.is_some() || stream.stopped() {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            })?;
+        failed.map_or(Ok(()), Err)?;
+        output.push(&stream.finish())?;
+        match self.args.json {
+            true => printer.data(&format!("{}\n", self.json(&generation, &output.text, memory)))?,
+            false => output.end()?,
+        }
+        let timings = &generation.timings;
+        printer.note(&format!(
+            "Prompt: {} tokens, {:.2} tokens/s. Generated: {} tokens, {:.2} tokens/s. First token after {:.2} s.",
+            timings.prompt_tokens,
+            timings.prompt_rate(),
+            timings.generated_tokens,
+            timings.generate_rate(),
+            timings.first_token.as_secs_f64(),
+        ));
+        Ok(generation)
+    }
+
+    fn json(&self, generation: &Generation, text: &str, memory: &PeakMemory) -> serde_json::Value {
+        let timings = &generation.timings;
+        json!({
+            "prompt_ids": self.prompt_ids,
+            "output_ids": generation.ids,
+            "text": text,
+            "finish_reason": generation.finish.name(),
+            "timings": {
+                "load_seconds": self.loaded.load_seconds,
+                "prompt_tokens_per_second": timings.prompt_rate(),
+                "generate_tokens_per_second": timings.generate_rate(),
+                "time_to_first_token_seconds": timings.first_token.as_secs_f64(),
+            },
+            "peak_memory_bytes": memory.bytes(),
+        })
+    }
+}
+
+/// Text on its way out: to stdout as it comes, made safe where a person reads it, or collected for JSON.
+struct Output<'a> {
+    printer: &'a Printer,
+    filter: Option<EscapeFilter>,
+    collect: bool,
+    text: String,
+}
+
+impl<'a> Output<'a> {
+    fn new(collect: bool, printer: &'a Printer) -> Self {
+        let filter = printer.stdout_is_terminal().then(EscapeFilter::default);
+        Self { printer, filter, collect, text: String::new() }
+    }
+
+    fn push(&mut self, text: &str) -> std::io::Result<()> {
+        if self.collect {
+            self.text.push_str(text);
+            return Ok(());
+        }
+        match &mut self.filter {
+            Some(filter) => self.printer.data(&filter.filter(text)),
+            None => self.printer.data(text),
+        }
+    }
+
+    /// Ends the text with a newline.
+    fn end(&mut self) -> std::io::Result<()> {
+        let rest = self.filter.as_mut().map_or("", |filter| filter.finish());
+        self.printer.data(&format!("{rest}\n"))
+    }
+}
+
+/// What `--plan` prints: one line a device.
+fn print_plan(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
+    args.model.prepare()?;
+    let opened = Opened::new(args.model.checkpoint.path()?)?;
+    let plan: Plan = args.model.plan(&opened.checkpoint, devices, printer)?;
+    let config = &opened.checkpoint.config;
+    let element = args.model.cache_dtype(&plan)?.size_in_bytes();
+    let positions = config.window.unwrap_or(config.context_length).min(config.context_length);
+    let weights = plan.weight_bytes(config, &opened.checkpoint.weights);
+    let cache = plan.cache_bytes(config, positions, element);
+    if args.json {
+        let shares = plan.shares.iter().zip(&weights).zip(&cache);
+        let devices: Vec<_> = shares
+            .map(|((share, weights), cache)| {
+                json!({
+                    "device": share.device.to_string(),
+                    "first_layer": share.layers.start,
+                    "layers": share.layers.len(),
+                    "weight_bytes": weights,
+                    "cache_bytes": cache,
+                })
+            })
+            .collect();
+        printer.data(&format!("{}\n", json!({"positions": positions, "devices": devices})))?;
+        return Ok(Status::Success);
+    }
+    let mut table = Table::new(["device", "layers", "weights", "cache"]);
+    for ((share, weights), cache) in plan.shares.iter().zip(&weights).zip(&cache) {
+        let layers = format!("{}-{}", share.layers.start, share.layers.end - 1);
+        let size = |bytes: &u64| indicatif::HumanBytes(*bytes).to_string();
+        table.row([share.device.to_string(), layers, size(weights), size(cache)]);
+    }
+    printer.data(&table.to_string())?;
+    printer.note(&format!("The cache is counted for {positions} positions"));
+    Ok(Status::Success)
+}

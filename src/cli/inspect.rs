@@ -1,0 +1,156 @@
+//! `mist inspect`: what a checkpoint is, what it needs, and whether it is whole.
+
+use clap::Args;
+use indicatif::HumanBytes;
+use mist::checkpoint::{Checkpoint, Config, LayerWeights, Mlp};
+use mist::kernels::Matrix;
+use mist::terminal::Printer;
+use serde_json::json;
+
+use super::exit::Status;
+use super::model::{CheckpointArgs, tokenizer};
+
+/// Describe a checkpoint and compare its tensors with its config.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example: mist inspect --checkpoint-dir mistralai/Mistral-7B-v0.1 --context-length 4096"
+)]
+pub struct InspectArgs {
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
+    /// Count the cache for so many positions; the model's context by default.
+    #[arg(long, value_name = "N")]
+    context_length: Option<usize>,
+    /// Read every weight and check that it is a finite number.
+    #[arg(long)]
+    verify: bool,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `mist inspect`. Opening a checkpoint compares names and shapes with the config: what is wrong is its error.
+pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let checkpoint = Checkpoint::open(&args.checkpoint.path()?)?;
+    tokenizer(&checkpoint)?;
+    if args.verify {
+        verify(&checkpoint, printer)?;
+    }
+    let config = &checkpoint.config;
+    let (total, active) = config.parameters();
+    let weights = checkpoint.weights.size(config.tied_head);
+    let positions = args.context_length.unwrap_or(config.context_length);
+    let held = config.window.unwrap_or(positions).min(positions);
+    let cache = |element: u64| held as u64 * (config.cache_elements() * config.layers) as u64 * element;
+    if args.json {
+        let json = json!({
+            "format": checkpoint.format.name(),
+            "architecture": config.architecture,
+            "parameters": total,
+            "active_parameters": active,
+            "weight_bytes": weights,
+            "context_length": config.context_length,
+            "cache_positions": held,
+            "cache_bytes_f32": cache(4),
+            "cache_bytes_f16": cache(2),
+            "schemes": schemes(&checkpoint),
+            "verified": args.verify,
+            "config": config,
+        });
+        printer.data(&format!("{json:#}\n"))?;
+        return Ok(Status::Success);
+    }
+    for (name, value) in describe(&checkpoint, config) {
+        printer.data(&format!("{name:14} {value}\n"))?;
+    }
+    let millions = |count: u64| format!("{:.1} M", count as f64 / 1e6);
+    printer.data(&format!("{:14} {} ({} active)\n", "parameters", millions(total), millions(active)))?;
+    printer.data(&format!(
+        "{:14} {} ({})\n",
+        "weights",
+        HumanBytes(weights),
+        schemes(&checkpoint).join(", ")
+    ))?;
+    let sizes = (HumanBytes(cache(4)), HumanBytes(cache(2)));
+    printer
+        .data(&format!("{:14} {} in f32, {} in f16, for {held} positions\n", "cache", sizes.0, sizes.1))?;
+    printer.note("Every tensor that the config implies is there, in its shape, and no other");
+    Ok(Status::Success)
+}
+
+fn describe(checkpoint: &Checkpoint, config: &Config) -> Vec<(&'static str, String)> {
+    let heads = format!(
+        "{} of size {}, {} for keys and values",
+        config.query_heads, config.head_size, config.key_value_heads
+    );
+    let mut lines = vec![
+        ("format", checkpoint.format.name().to_string()),
+        ("architecture", format!("{:?}", config.architecture).to_lowercase()),
+        ("layers", config.layers.to_string()),
+        ("hidden size", config.hidden_size.to_string()),
+        ("inner size", config.intermediate_size.to_string()),
+        ("heads", heads),
+        ("vocabulary", config.vocabulary_size.to_string()),
+        ("context", config.context_length.to_string()),
+        ("rope theta", config.rope.theta.to_string()),
+    ];
+    if let Some(window) = config.window {
+        lines.push(("window", window.to_string()));
+    }
+    if let Some(experts) = config.experts {
+        lines.push(("experts", format!("{}, {} active", experts.all, experts.active)));
+    }
+    lines
+}
+
+/// The matrices of a checkpoint, the tied head once.
+fn matrices(checkpoint: &Checkpoint) -> Vec<&Matrix> {
+    let weights = &checkpoint.weights;
+    let head = (!checkpoint.config.tied_head).then_some(&weights.head);
+    let tables = [&weights.embedding, &weights.norm].into_iter().chain(head);
+    tables.chain(weights.layers.iter().flat_map(of_layer)).collect()
+}
+
+fn of_layer(layer: &LayerWeights) -> Vec<&Matrix> {
+    let mut all = vec![&layer.attention_norm, &layer.qkv, &layer.output, &layer.mlp_norm];
+    match &layer.mlp {
+        Mlp::Dense(dense) => all.extend([&dense.gate_up, &dense.down]),
+        Mlp::Mixture { router, experts } => {
+            all.push(router);
+            all.extend(experts.iter().flat_map(|e| [&e.gate_up, &e.down]));
+        }
+    }
+    all
+}
+
+/// The schemes in use, most bytes first, such as `q4_k 82 %`.
+fn schemes(checkpoint: &Checkpoint) -> Vec<String> {
+    let mut bytes = std::collections::BTreeMap::new();
+    for (scheme, _, part) in matrices(checkpoint).iter().flat_map(|m| m.parts()) {
+        *bytes.entry(scheme).or_insert(0u64) += part.len() as u64;
+    }
+    let total: u64 = bytes.values().sum::<u64>().max(1);
+    let mut sorted: Vec<_> = bytes.into_iter().collect();
+    sorted.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    sorted
+        .iter()
+        .map(|(scheme, bytes)| format!("{scheme} {:.1} %", *bytes as f64 * 100.0 / total as f64))
+        .collect()
+}
+
+/// Reads every weight.
+fn verify(checkpoint: &Checkpoint, printer: &Printer) -> anyhow::Result<()> {
+    let matrices = matrices(checkpoint);
+    let bar = printer.bytes_bar("Verifying", matrices.iter().map(|m| m.size() as u64).sum());
+    for matrix in matrices {
+        let mut row = vec![0.0; matrix.columns()];
+        for i in 0..matrix.rows() {
+            matrix.rows_f32(i, &mut row);
+            if let Some(value) = row.iter().find(|v| !v.is_finite()) {
+                anyhow::bail!("{}: a weight is {value}", checkpoint.folder.display());
+            }
+        }
+        bar.add(matrix.size() as u64);
+    }
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! What every command that runs a model shares: its flags, and the opening of checkpoint, tokenizer and model.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use candle_core::DType;
+use clap::{Args, ValueEnum};
+use mist::checkpoint::Checkpoint;
+use mist::kernels::{Scheme, cpu};
+use mist::model::Transformer;
+use mist::placement::{self, DeviceName, Devices, Plan};
+use mist::terminal::Printer;
+use mist::text::Tokenizer;
+
+use super::exit::Hint;
+
+/// Where a checkpoint is.
+#[derive(Args, Clone, Debug)]
+pub struct CheckpointArgs {
+    /// A folder, a .gguf file, or ORG/NAME under checkpoints/.
+    #[arg(long, value_name = "PATH")]
+    pub checkpoint_dir: Option<PathBuf>,
+}
+
+/// How a model is run.
+#[derive(Args, Clone, Debug)]
+pub struct ModelArgs {
+    #[command(flatten)]
+    pub checkpoint: CheckpointArgs,
+    /// Where to run: auto, cpu, cuda, cuda:N or metal.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Type of computation; on the CPU sums are always in f32.
+    #[arg(long, value_enum, default_value_t = Precision::Auto)]
+    pub dtype: Precision,
+    /// Type of the keys and values that are kept; auto is the type of computation.
+    #[arg(long, value_enum, default_value_t = CachePrecision::Auto)]
+    pub cache_dtype: CachePrecision,
+    /// Use, or make and keep, a quantized conversion.
+    #[arg(long, value_name = "SCHEME")]
+    pub quantize: Option<String>,
+    /// CPU threads; all processors by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// How a model's layers are spread.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DevicesArgs {
+    /// How many devices, or a list such as cuda:0,cuda:1,cpu.
+    #[arg(long, value_name = "DEVICES")]
+    pub devices: Option<String>,
+    /// Layers of each device, such as 10,12,10.
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    pub split: Vec<usize>,
+    /// Memory of each device, such as 20GiB,20GiB.
+    #[arg(long, value_name = "SIZES")]
+    pub memory: Option<String>,
+}
+
+/// `--dtype`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    Auto,
+    F32,
+    F16,
+    Bf16,
+}
+
+/// `--cache-dtype`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CachePrecision {
+    Auto,
+    F32,
+    F16,
+    Bf16,
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+impl Precision {
+    /// The type, `None` for the device's own.
+    fn dtype(self) -> Option<DType> {
+        match self {
+            Precision::Auto => None,
+            Precision::F32 => Some(DType::F32),
+            Precision::F16 => Some(DType::F16),
+            Precision::Bf16 => Some(DType::BF16),
+        }
+    }
+}
+
+/// A checkpoint with its tokenizer.
+pub struct Opened {
+    pub checkpoint: Checkpoint,
+    pub tokenizer: Tokenizer,
+    /// Ids that end a reply: the tokenizer's and the config's.
+    pub end_ids: Vec<u32>,
+}
+
+/// A model that is ready, with what belongs to it.
+pub struct Loaded {
+    pub opened: Opened,
+    pub model: Transformer,
+    pub cache_dtype: DType,
+    /// From opening the files to the model being ready.
+    pub load_seconds: f64,
+}
+
+impl CheckpointArgs {
+    /// The path that is meant.
+    pub fn path(&self) -> anyhow::Result<PathBuf> {
+        match &self.checkpoint_dir {
+            Some(path) => Ok(find(path)),
+            None => Err(anyhow::anyhow!("no checkpoint is named").context(Hint(
+                "add --checkpoint-dir PATH, or fetch a model with `mist download ORG/NAME`".into(),
+            ))),
+        }
+    }
+}
+
+/// A path as it is, or, where there is none and it looks like ORG/NAME, the folder under `checkpoints/`.
+fn find(path: &Path) -> PathBuf {
+    let beneath = Path::new("checkpoints").join(path);
+    if !path.exists() && path.is_relative() && beneath.exists() { beneath } else { path.into() }
+}
+
+impl Opened {
+    /// Opens a checkpoint and the tokenizer that belongs to it.
+    pub fn new(path: PathBuf) -> anyhow::Result<Self> {
+        let checkpoint = Checkpoint::open(&path)?;
+        let tokenizer = tokenizer(&checkpoint)?;
+        let mut end_ids = [tokenizer.end_ids(), &checkpoint.config.end_ids].concat();
+        end_ids.sort_unstable();
+        end_ids.dedup();
+        Ok(Self { checkpoint, tokenizer, end_ids })
+    }
+}
+
+/// The tokenizer beside, or in, a checkpoint.
+pub fn tokenizer(checkpoint: &Checkpoint) -> anyhow::Result<Tokenizer> {
+    match &checkpoint.gguf {
+        Some(gguf) => Ok(Tokenizer::from_vocabulary(gguf.vocabulary()?)?),
+        None => Ok(Tokenizer::from_folder(&checkpoint.folder)?),
+    }
+}
+
+impl ModelArgs {
+    /// Opens the checkpoint at `path` and loads the model over the devices.
+    pub fn load(&self, path: PathBuf, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Loaded> {
+        let start = std::time::Instant::now();
+        self.prepare()?;
+        let opened = Opened::new(path)?;
+        let plan = self.plan(&opened.checkpoint, devices, printer)?;
+        let bar = printer.steps_bar("Loading", opened.checkpoint.config.layers as u64);
+        let model = placement::load(&opened.checkpoint, &plan, self.dtype.dtype(), &mut |layer, device| {
+            printer.detail(&format!("layer {layer} is on {device}"));
+            bar.add(1);
+        })?;
+        drop(bar);
+        let cache_dtype = self.cache_dtype(&plan)?;
+        Ok(Loaded { opened, model, cache_dtype, load_seconds: start.elapsed().as_secs_f64() })
+    }
+
+    /// Sets threads and kernels, and refuses what is not there yet, before anything is read.
+    pub fn prepare(&self) -> anyhow::Result<()> {
+        if self.quantize.is_some() {
+            return Err(not_yet("--quantize"));
+        }
+        if self.cache_dtype == CachePrecision::Q8_0 {
+            return Err(not_yet("--cache-dtype q8_0"));
+        }
+        cpu::choose_from_environment().map_err(anyhow::Error::msg)?;
+        if let Some(threads) = self.threads {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+            pool.build_global().context("cannot start the threads")?;
+        }
+        Ok(())
+    }
+
+    /// Which layer goes where.
+    pub fn plan(
+        &self,
+        checkpoint: &Checkpoint,
+        devices: &DevicesArgs,
+        printer: &Printer,
+    ) -> anyhow::Result<Plan> {
+        if devices.memory.is_some() {
+            return Err(not_yet("--memory"));
+        }
+        let accelerators = placement::accelerators();
+        let names = match (&devices.devices, self.device.as_str()) {
+            (Some(text), "auto") => text.parse::<Devices>()?.resolve(&accelerators)?,
+            (Some(_), _) => bail!("--device and --devices are both given"),
+            (None, "auto") => {
+                let best = accelerators.first().copied().unwrap_or(DeviceName::Cpu);
+                printer.note(&format!("Running on {best}"));
+                vec![best]
+            }
+            (None, name) => vec![name.parse::<DeviceName>()?],
+        };
+        let layers = checkpoint.config.layers;
+        match devices.split.as_slice() {
+            [] => Ok(Plan::equal(layers, &names)?),
+            counts => Ok(Plan::split(layers, &names, counts)?),
+        }
+    }
+
+    /// The type of the cache on the devices of `plan`.
+    pub fn cache_dtype(&self, plan: &Plan) -> anyhow::Result<DType> {
+        let host = plan.shares.iter().all(|share| share.device == DeviceName::Cpu);
+        Ok(match self.cache_dtype {
+            CachePrecision::F32 => DType::F32,
+            CachePrecision::F16 => DType::F16,
+            CachePrecision::Bf16 => DType::BF16,
+            _ if host => DType::F32,
+            _ => self.dtype.dtype().unwrap_or(DType::BF16),
+        })
+    }
+}
+
+/// An option that the contract has and this version does not.
+pub fn not_yet(what: &str) -> anyhow::Error {
+    anyhow::anyhow!("{what} is not there yet in this version of mist")
+}
+
+/// The dense scheme that `--dtype` names, for a conversion.
+pub fn dense_scheme(dtype: Precision) -> Option<Scheme> {
+    match dtype {
+        Precision::Auto => None,
+        Precision::F32 => Some(Scheme::F32),
+        Precision::F16 => Some(Scheme::F16),
+        Precision::Bf16 => Some(Scheme::Bf16),
+    }
+}

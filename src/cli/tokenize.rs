@@ -1,0 +1,115 @@
+//! `mist tokenize`: text to ids, a conversation to ids, ids to text.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use mist::checkpoint::Tokenizing;
+use mist::terminal::Printer;
+use mist::text::{Message, Tokenizer};
+use serde_json::json;
+
+use super::exit::Status;
+use super::model::CheckpointArgs;
+
+/// Show how a model's tokenizer sees a text.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example: mist tokenize --checkpoint-dir mistralai/Mistral-7B-v0.1 --text \"How are you?\""
+)]
+#[group(id = "source", required = true, multiple = false, args = ["text", "messages", "decode"])]
+pub struct TokenizeArgs {
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
+    /// The text; - reads stdin.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    text: Option<String>,
+    /// A JSON list of {"role", "content"}: the ids of the conversation in the model's chat format.
+    #[arg(long, value_name = "FILE.json")]
+    messages: Option<PathBuf>,
+    /// Ids to turn into text; - reads them from stdin.
+    #[arg(long, value_name = "IDS", num_args = 1.., value_delimiter = ',')]
+    decode: Vec<String>,
+    /// Begin with the beginning token, whatever the tokenizer's settings.
+    #[arg(long, conflicts_with = "no_bos")]
+    bos: bool,
+    /// Do not begin with the beginning token.
+    #[arg(long)]
+    no_bos: bool,
+    /// {"ids": […], "tokens": […]} on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `mist tokenize`.
+pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let tokenizer = open(args)?;
+    if !args.decode.is_empty() {
+        let ids = ids(&args.decode)?;
+        let text = tokenizer.decode(&ids);
+        match args.json {
+            true => printer.data(&format!("{}\n", json!({"ids": ids, "text": text})))?,
+            false => printer.data(&format!("{text}\n"))?,
+        }
+        return Ok(Status::Success);
+    }
+    let ids = match &args.messages {
+        Some(path) => {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let messages: Vec<Message> = serde_json::from_str(&text)
+                .with_context(|| format!("{}: is no list of {{\"role\", \"content\"}}", path.display()))?;
+            tokenizer.encode_chat(&messages)?
+        }
+        None => {
+            let bos = (tokenizer.adds_bos() || args.bos) && !args.no_bos;
+            tokenizer.encode(&text(args)?, bos)?
+        }
+    };
+    if args.json {
+        let tokens: Vec<String> = ids.iter().map(|id| tokenizer.token(*id).unwrap_or_default()).collect();
+        printer.data(&format!("{}\n", json!({"ids": ids, "tokens": tokens})))?;
+    } else {
+        let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+        printer.data(&format!("{}\n", ids.join(" ")))?;
+    }
+    Ok(Status::Success)
+}
+
+/// The tokenizer alone: a folder without weights, as `mist download --tokenizer-only` leaves it, has one too.
+fn open(args: &TokenizeArgs) -> anyhow::Result<Tokenizer> {
+    Ok(match Tokenizing::find(&args.checkpoint.path()?)? {
+        Tokenizing::Folder(folder) => Tokenizer::from_folder(&folder)?,
+        Tokenizing::Gguf(gguf) => Tokenizer::from_vocabulary(gguf.vocabulary()?)?,
+    })
+}
+
+fn text(args: &TokenizeArgs) -> anyhow::Result<String> {
+    match args.text.as_deref() {
+        Some("-") | None => read_stdin(),
+        Some(text) => Ok(text.into()),
+    }
+}
+
+fn ids(words: &[String]) -> anyhow::Result<Vec<u32>> {
+    let read;
+    let words: Vec<&str> = match words {
+        [dash] if dash == "-" => {
+            read = read_stdin()?;
+            read.split([',', ' ', '\n', '\r', '\t', '[', ']']).filter(|w| !w.is_empty()).collect()
+        }
+        words => words.iter().flat_map(|w| w.split_whitespace()).collect(),
+    };
+    let parse = |word: &&str| match word.parse() {
+        Ok(id) => Ok(id),
+        Err(_) => bail!("{word:?} is no token id"),
+    };
+    words.iter().map(parse).collect()
+}
+
+fn read_stdin() -> anyhow::Result<String> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).context("cannot read stdin")?;
+    Ok(text)
+}

@@ -1,0 +1,84 @@
+//! Writing files so that nothing that looks finished is ever incomplete.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// A file on its way to `target`: written under a temporary name in the same folder, which disappears if it
+/// is dropped, and takes the target's name when it is complete.
+#[derive(Debug)]
+pub struct Replacement {
+    file: NamedTempFile,
+    target: PathBuf,
+}
+
+impl Replacement {
+    /// Begins to write what will be `target`.
+    ///
+    /// # Errors
+    /// The folder does not exist or cannot be written to.
+    pub fn new(target: &Path) -> io::Result<Self> {
+        let folder = match target.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let mut builder = tempfile::Builder::new();
+        let prefix = format!(".{name}.");
+        builder.prefix(&prefix).suffix(".partial");
+        // As a file that is created plainly: readable as the user's umask says, not by the owner alone.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        Ok(Self { file: builder.tempfile_in(folder)?, target: target.into() })
+    }
+
+    /// Syncs what was written and gives it the target's name.
+    ///
+    /// # Errors
+    /// The bytes cannot be brought to the disk, or the name cannot be given.
+    pub fn finish(self) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file.persist(&self.target).map(drop).map_err(|e| e.error)
+    }
+}
+
+impl Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Bytes that a file in `folder` may still take; the nearest folder that exists is asked.
+///
+/// # Errors
+/// What the system reports.
+pub fn free_space(folder: &Path) -> io::Result<u64> {
+    let existing = folder.ancestors().find(|f| f.exists() && !f.as_os_str().is_empty());
+    fs4::available_space(existing.unwrap_or(Path::new(".")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_has_its_old_content_until_the_new_one_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("x");
+        std::fs::write(&target, "old").unwrap();
+        let mut abandoned = Replacement::new(&target).unwrap();
+        abandoned.write_all(b"half").unwrap();
+        drop(abandoned);
+        assert_eq!(std::fs::read(&target).unwrap(), b"old");
+        let mut finished = Replacement::new(&target).unwrap();
+        finished.write_all(b"new").unwrap();
+        finished.finish().unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,254 @@
+//! The choice of the next token from the logits, on a host slice.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::kernels::rows::softmax;
+
+/// How tokens are chosen. The filters apply in this order: repetition penalty, temperature, top-k, top-p, min-p.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    /// Logits are divided by it; 0 takes the most likely token.
+    pub temperature: f32,
+    /// Only the k most likely tokens; 0 for all.
+    pub top_k: usize,
+    /// Only the fewest tokens whose shares, after top-k, reach p; 1 for all.
+    pub top_p: f32,
+    /// Only tokens at least this share as likely as the most likely one; 0 for all.
+    pub min_p: f32,
+    /// Logits of tokens that occurred are divided by it where positive, multiplied where negative (Keskar et
+    /// al. 2019); 1 for none.
+    pub repeat_penalty: f32,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { temperature: 0.8, top_k: 50, top_p: 1.0, min_p: 0.0, repeat_penalty: 1.0 }
+    }
+}
+
+/// A value out of its range, or logits that are no numbers.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum SamplingError {
+    #[error("{name} is {value}, it must be {range}")]
+    OutOfRange { name: &'static str, value: f32, range: &'static str },
+    #[error(
+        "the model gave logits that are not numbers: the checkpoint is damaged, or its type of computation too small"
+    )]
+    NotNumbers,
+}
+
+impl Sampling {
+    /// Checks every value against its range.
+    ///
+    /// # Errors
+    /// The first that is out of it.
+    pub fn check(&self) -> Result<(), SamplingError> {
+        let checks = [
+            ("temperature", self.temperature, self.temperature >= 0.0, "0 or more"),
+            ("top-p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0, at most 1"),
+            ("min-p", self.min_p, (0.0..=1.0).contains(&self.min_p), "from 0 to 1"),
+            ("repeat-penalty", self.repeat_penalty, self.repeat_penalty > 0.0, "above 0"),
+        ];
+        for (name, value, ok, range) in checks {
+            if !ok || !value.is_finite() {
+                return Err(SamplingError::OutOfRange { name, value, range });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Chooses tokens; the same seed makes the same choices from the same logits.
+#[derive(Debug)]
+pub struct Sampler {
+    sampling: Sampling,
+    random: ChaCha8Rng,
+    /// Candidates of the last choice, kept for their memory.
+    candidates: Vec<(u32, f32)>,
+    shares: Vec<f32>,
+}
+
+impl Sampler {
+    /// A sampler, its values checked.
+    ///
+    /// # Errors
+    /// A value is out of its range.
+    pub fn new(sampling: Sampling, seed: u64) -> Result<Self, SamplingError> {
+        sampling.check()?;
+        let random = ChaCha8Rng::seed_from_u64(seed);
+        Ok(Self { sampling, random, candidates: Vec::new(), shares: Vec::new() })
+    }
+
+    /// The next token after `seen`, all ids of the sequence so far.
+    ///
+    /// # Errors
+    /// No logit is a number above minus infinity.
+    pub fn choose(&mut self, logits: &mut [f32], seen: &[u32]) -> Result<u32, SamplingError> {
+        self.penalise(logits, seen);
+        let most_likely = most_likely(logits).ok_or(SamplingError::NotNumbers)?;
+        if self.sampling.temperature == 0.0 || self.sampling.top_k == 1 {
+            return Ok(most_likely as u32);
+        }
+        self.rank(logits);
+        let largest = logits[most_likely];
+        self.shares.clear();
+        // The largest is subtracted first: a tiny temperature would take a logit to infinity.
+        let scaled = self.candidates.iter().map(|(_, logit)| (logit - largest) / self.sampling.temperature);
+        self.shares.extend(scaled);
+        softmax(&mut self.shares);
+        let kept = self.kept();
+        let sum: f64 = self.shares[..kept].iter().map(|share| f64::from(*share)).sum();
+        let mut rest = self.random.random::<f64>() * sum;
+        for ((id, _), share) in self.candidates[..kept].iter().zip(&self.shares) {
+            rest -= f64::from(*share);
+            if rest < 0.0 {
+                return Ok(*id);
+            }
+        }
+        Ok(self.candidates[kept - 1].0)
+    }
+
+    fn penalise(&self, logits: &mut [f32], seen: &[u32]) {
+        let penalty = self.sampling.repeat_penalty;
+        if penalty == 1.0 {
+            return;
+        }
+        let mut seen = seen.to_vec();
+        seen.sort_unstable();
+        seen.dedup();
+        for id in seen {
+            if let Some(logit) = logits.get_mut(id as usize) {
+                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            }
+        }
+    }
+
+    /// Candidates, most likely first, of equal ones the smaller id; the k first if top-k is on. Without any
+    /// filter the order does not matter, and the whole vocabulary is not sorted.
+    fn rank(&mut self, logits: &[f32]) {
+        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let candidates = &mut self.candidates;
+        candidates.clear();
+        let numbers = logits.iter().enumerate().filter(|(_, logit)| !logit.is_nan());
+        candidates.extend(numbers.map(|(id, logit)| (id as u32, *logit)));
+        let k = self.sampling.top_k;
+        if k > 0 && k < candidates.len() {
+            candidates.select_nth_unstable_by(k - 1, order);
+            candidates.truncate(k);
+        }
+        if k > 0 || self.sampling.top_p < 1.0 || self.sampling.min_p > 0.0 {
+            candidates.sort_unstable_by(order);
+        }
+    }
+
+    /// How many of the ranked candidates top-p and min-p keep: at least one.
+    fn kept(&self) -> usize {
+        let mut kept = self.shares.len();
+        if self.sampling.top_p < 1.0 {
+            let mut sum = 0.0;
+            let reached = |share: &f32| {
+                sum += share;
+                sum >= self.sampling.top_p
+            };
+            kept = self.shares.iter().position(reached).map_or(kept, |last| last + 1);
+        }
+        if self.sampling.min_p > 0.0 {
+            let least = self.shares[0] * self.sampling.min_p;
+            kept = self.shares[..kept].iter().take_while(|share| **share >= least).count();
+        }
+        kept.max(1)
+    }
+}
+
+/// The index of the largest logit, the first of equal ones; `None` if none is above minus infinity, or one is
+/// infinite.
+fn most_likely(logits: &[f32]) -> Option<usize> {
+    let mut best: Option<usize> = None;
+    for (i, logit) in logits.iter().enumerate() {
+        if *logit > best.map_or(f32::NEG_INFINITY, |b| logits[b]) {
+            best = Some(i);
+        }
+    }
+    best.filter(|b| logits[*b].is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often each of 4 tokens with shares 0.5, 0.3, 0.15, 0.05 is chosen in 20,000 draws.
+    fn frequencies(sampling: Sampling) -> [f64; 4] {
+        let logits = [0.5f32, 0.3, 0.15, 0.05].map(f32::ln);
+        let mut sampler = Sampler::new(sampling, 7).unwrap();
+        let mut counts = [0.0; 4];
+        for _ in 0..20_000 {
+            counts[sampler.choose(&mut logits.clone(), &[]).unwrap() as usize] += 1.0 / 20_000.0;
+        }
+        counts
+    }
+
+    #[track_caller]
+    fn assert_near(found: [f64; 4], expected: [f64; 4]) {
+        for (a, b) in found.iter().zip(expected) {
+            assert!((a - b).abs() < 0.015, "{found:?} {expected:?}");
+        }
+    }
+
+    fn plain() -> Sampling {
+        Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, repeat_penalty: 1.0 }
+    }
+
+    #[test]
+    fn draws_follow_the_shares() {
+        assert_near(frequencies(plain()), [0.5, 0.3, 0.15, 0.05]);
+    }
+
+    #[test]
+    fn each_filter_keeps_what_it_says_and_renormalises() {
+        assert_near(frequencies(Sampling { top_k: 2, ..plain() }), [0.625, 0.375, 0.0, 0.0]);
+        assert_near(frequencies(Sampling { top_p: 0.9, ..plain() }), [0.526, 0.316, 0.158, 0.0]);
+        assert_near(frequencies(Sampling { min_p: 0.25, ..plain() }), [0.526, 0.316, 0.158, 0.0]);
+        // top-p counts shares after top-k: 0.625 alone reaches 0.6.
+        assert_near(frequencies(Sampling { top_k: 2, top_p: 0.6, ..plain() }), [1.0, 0.0, 0.0, 0.0]);
+        let sharper = [0.5f64, 0.3, 0.15, 0.05].map(|p| p * p / 0.365);
+        assert_near(frequencies(Sampling { temperature: 0.5, ..plain() }), sharper);
+    }
+
+    #[test]
+    fn greedy_takes_the_first_of_equal_logits() {
+        let mut sampler = Sampler::new(Sampling { temperature: 0.0, ..plain() }, 0).unwrap();
+        assert_eq!(sampler.choose(&mut [1.0, 3.0, 3.0, f32::NAN], &[]), Ok(1));
+        assert_eq!(sampler.choose(&mut [f32::NAN; 3], &[]), Err(SamplingError::NotNumbers));
+        assert_eq!(sampler.choose(&mut [], &[]), Err(SamplingError::NotNumbers));
+    }
+
+    #[test]
+    fn a_tiny_temperature_is_greedy_and_never_fails() {
+        let mut sampler = Sampler::new(Sampling { temperature: 1e-30, ..plain() }, 0).unwrap();
+        assert_eq!(sampler.choose(&mut [50.0, 51.0, 3.0], &[]), Ok(1));
+    }
+
+    #[test]
+    fn the_penalty_weakens_what_occurred_once() {
+        let mut sampler =
+            Sampler::new(Sampling { temperature: 0.0, repeat_penalty: 2.0, ..plain() }, 0).unwrap();
+        let mut logits = [4.0, 3.0, -1.0];
+        assert_eq!(sampler.choose(&mut logits, &[0, 0, 2, 99]), Ok(1));
+        assert_eq!(logits, [2.0, 3.0, -2.0]);
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        for (sampling, name) in [
+            (Sampling { temperature: -1.0, ..plain() }, "temperature"),
+            (Sampling { temperature: f32::NAN, ..plain() }, "temperature"),
+            (Sampling { top_p: 0.0, ..plain() }, "top-p"),
+            (Sampling { min_p: 1.5, ..plain() }, "min-p"),
+            (Sampling { repeat_penalty: 0.0, ..plain() }, "repeat-penalty"),
+        ] {
+            assert!(sampling.check().unwrap_err().to_string().starts_with(name));
+        }
+    }
+}

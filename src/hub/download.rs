@@ -1,0 +1,164 @@
+//! A download from the first question to the last rename.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::client::{About, Client};
+use super::fetch::fetch;
+use super::folder::{self, Folder};
+use super::listing::Entry;
+use super::plan::{self, Plan, PlannedFile, Wanted};
+use super::{Error, FileName, RepoId, Report, Revision};
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The repository.
+    pub repo: RepoId,
+    /// The branch, tag or commit.
+    pub revision: Revision,
+    /// Files land in `root/ORG/NAME`.
+    pub root: PathBuf,
+    /// The small files and no weights.
+    pub tokenizer_only: bool,
+    /// These weights and no others.
+    pub file: Option<FileName>,
+}
+
+impl Request {
+    fn folder(&self) -> PathBuf {
+        self.repo.folder(&self.root)
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted { repo: &self.repo, tokenizer_only: self.tokenizer_only, file: self.file.as_ref() }
+    }
+}
+
+/// What became of a file of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was in the folder, whole.
+    Kept,
+    /// It has been fetched.
+    Fetched,
+}
+
+/// Pins the revision to a commit, lists it, chooses, and tells the report. Nothing is written; of the repository's
+/// files at most the index of the shards is read.
+///
+/// # Errors
+/// What the hub refuses, or a repository that is no checkpoint.
+pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Result<Plan, Error> {
+    let repo = &request.repo;
+    let commit = client.commit(repo, &request.revision, report)?;
+    let listing = client.files(repo, &commit, report)?;
+    let mut read = |index: &Entry| {
+        let segments = ["resolve", commit.as_str(), index.name.as_str()];
+        let url = client.endpoint().join(repo.parts().into_iter().chain(segments));
+        let about = About { repo, revision: &request.revision, file: Some(&index.name) };
+        client.get(&url, about, plan::MAX_INDEX, report).map(|(_, body)| body)
+    };
+    let choice = plan::choose(request.wanted(), &listing, &mut read)?;
+    let folder = request.folder();
+    let planned = |entry: Entry| PlannedFile {
+        here: folder::size_of(&folder.join(entry.name.as_str())) == Some(entry.size),
+        name: entry.name,
+        size: entry.size,
+        sha256: entry.sha256,
+    };
+    let files = choice.files.into_iter().map(planned).collect();
+    let plan = Plan { repo: repo.clone(), commit: Some(commit), files, left_out: choice.left_out, folder };
+    report.plan(&plan);
+    Ok(plan)
+}
+
+/// Fetches what of the plan is not in its folder. The outcomes stand in the order of the plan's files.
+///
+/// # Errors
+/// The first file that could not be fetched; files before it are whole and stay.
+pub fn carry_out(client: &Client, plan: &Plan, report: &mut dyn Report) -> Result<Vec<Outcome>, Error> {
+    let Some(commit) = &plan.commit else {
+        // Made from what is on disk: all of it is there.
+        return Ok(vec![Outcome::Kept; plan.files.len()]);
+    };
+    folder::check_space(&plan.folder, plan.missing())?;
+    let folder = Folder::claim(&plan.folder, report)?;
+    let mut outcomes = Vec::with_capacity(plan.files.len());
+    for file in &plan.files {
+        let entry = Entry { name: file.name.clone(), size: file.size, sha256: file.sha256 };
+        report.file(entry.name.as_str(), entry.size);
+        if folder.holds(&entry, report)? {
+            outcomes.push(Outcome::Kept);
+            continue;
+        }
+        fetch(client, &plan.repo, commit, &entry, &folder, report)?;
+        outcomes.push(Outcome::Fetched);
+    }
+    Ok(outcomes)
+}
+
+/// The plan that the rules give over what is on disk, without a network: it stands if the folder holds weights
+/// with all their shards and what describes them. Sizes and hashes cannot be compared with anything.
+///
+/// # Errors
+/// [`Error::Offline`], which says what is missing.
+pub fn on_disk(request: &Request) -> Result<Plan, Error> {
+    let path = request.folder();
+    let listing = folder::list(&path)?;
+    let mut read = |index: &Entry| read_capped(&path.join(index.name.as_str()));
+    let choice = plan::choose(request.wanted(), &listing, &mut read)
+        .map_err(|e| Error::Offline { folder: path.clone(), missing: e.to_string() })?;
+    let planned = |e: Entry| PlannedFile { name: e.name, size: e.size, sha256: e.sha256, here: true };
+    let files = choice.files.into_iter().map(planned).collect();
+    Ok(Plan { repo: request.repo.clone(), commit: None, files, left_out: choice.left_out, folder: path })
+}
+
+fn read_capped(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut content = Vec::new();
+    let file = fs::File::open(path).map_err(Error::io("read", path))?;
+    file.take(plan::MAX_INDEX).read_to_end(&mut content).map_err(Error::io("read", path))?;
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(root: &Path) -> Request {
+        Request {
+            repo: "org/name".parse().unwrap(),
+            revision: Revision::default(),
+            root: root.to_path_buf(),
+            tokenizer_only: false,
+            file: None,
+        }
+    }
+
+    #[test]
+    fn offline_a_folder_is_complete_when_its_index_is_satisfied() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("org/name");
+        fs::create_dir_all(&folder).unwrap();
+        let index = r#"{"weight_map":{"a":"model-1.safetensors","b":"model-2.safetensors"}}"#;
+        fs::write(folder.join("model.safetensors.index.json"), index).unwrap();
+        fs::write(folder.join("config.json"), "{}").unwrap();
+        fs::write(folder.join("model-1.safetensors"), "x").unwrap();
+        fs::write(folder.join(".model-2.safetensors.partial"), "x").unwrap();
+        let error = on_disk(&request(root.path())).unwrap_err();
+        assert!(
+            matches!(&error, Error::Offline { missing, .. } if missing.contains("model-2.safetensors")),
+            "{error}"
+        );
+
+        fs::write(folder.join("model-2.safetensors"), "x").unwrap();
+        assert_eq!(on_disk(&request(root.path())).unwrap().files.len(), 4);
+    }
+
+    #[test]
+    fn offline_a_folder_that_is_not_there_is_not_complete() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(matches!(on_disk(&request(root.path())), Err(Error::Offline { .. })));
+    }
+}

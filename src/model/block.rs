@@ -1,0 +1,59 @@
+//! One layer: attention and feed-forward network, each behind a norm and added to the residual stream.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use super::attention::Attention;
+use super::cache::LayerCache;
+use super::mlp::Mlp;
+use super::rope::Angles;
+use crate::checkpoint::{Config, LayerWeights};
+use crate::kernels::{Matrix, ops};
+
+/// A layer on its device.
+#[derive(Clone, Debug)]
+pub struct Block {
+    attention_norm: Tensor, // (C)
+    attention: Attention,
+    mlp_norm: Tensor, // (C)
+    mlp: Mlp,
+    norm_epsilon: f64,
+}
+
+impl Block {
+    /// Puts a layer's weights on `device`.
+    ///
+    /// # Errors
+    /// What candle reports.
+    pub fn load(config: &Config, weights: &LayerWeights, device: &Device, dtype: DType) -> Result<Self> {
+        let active = config.experts.map_or(1, |experts| experts.active);
+        Ok(Self {
+            attention_norm: vector(&weights.attention_norm, device)?,
+            attention: Attention::load(weights, config.heads(), config.window, device, dtype)?,
+            mlp_norm: vector(&weights.mlp_norm, device)?,
+            mlp: Mlp::load(&weights.mlp, active, device, dtype)?,
+            norm_epsilon: config.norm_epsilon,
+        })
+    }
+
+    /// Passes `x (T, C)`, the tokens from position `first` on, through the layer: `(T, C)`.
+    ///
+    /// # Errors
+    /// The positions are beyond the context, or what candle reports.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        first: usize,
+        angles: &Angles,
+        cache: &mut LayerCache,
+    ) -> Result<Tensor> {
+        let normed = ops::rms_norm(x, &self.attention_norm, self.norm_epsilon)?; // (T, C)
+        let x = (x + self.attention.forward(&normed, first, angles, cache)?)?; // (T, C)
+        let normed = ops::rms_norm(&x, &self.mlp_norm, self.norm_epsilon)?; // (T, C)
+        &x + self.mlp.forward(&normed)? // (T, C)
+    }
+}
+
+/// A norm's weight, `(C)` in f32 on `device`.
+pub(super) fn vector(matrix: &Matrix, device: &Device) -> Result<Tensor> {
+    Tensor::from_vec(matrix.to_f32(), matrix.columns(), device) // (C)
+}

@@ -1,0 +1,144 @@
+//! Devices by name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use candle_core::Device;
+
+use super::Error;
+
+/// A device's name, as the command line has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceName {
+    /// The host.
+    Cpu,
+    /// The i-th NVIDIA GPU.
+    Cuda(usize),
+    /// Apple's GPU.
+    Metal,
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceName::Cpu => f.write_str("cpu"),
+            DeviceName::Cuda(i) => write!(f, "cuda:{i}"),
+            DeviceName::Metal => f.write_str("metal"),
+        }
+    }
+}
+
+impl FromStr for DeviceName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "cpu" => Ok(DeviceName::Cpu),
+            "cuda" => Ok(DeviceName::Cuda(0)),
+            "metal" => Ok(DeviceName::Metal),
+            _ => {
+                let index = text.strip_prefix("cuda:").and_then(|i| i.parse().ok());
+                index.map(DeviceName::Cuda).ok_or_else(|| Error::UnknownDevice(text.into()))
+            }
+        }
+    }
+}
+
+impl DeviceName {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// This program was built without its kind, or the device cannot be used.
+    pub fn open(self) -> Result<Device, Error> {
+        let unusable = |source| Error::Unusable { device: self.to_string(), source };
+        match self {
+            DeviceName::Cpu => Ok(Device::Cpu),
+            DeviceName::Cuda(_) if !cfg!(feature = "cuda") => Err(Error::NotBuilt("cuda")),
+            DeviceName::Metal if !cfg!(feature = "metal") => Err(Error::NotBuilt("metal")),
+            DeviceName::Cuda(i) => Device::new_cuda(i).map_err(unusable),
+            DeviceName::Metal => Device::new_metal(0).map_err(unusable),
+        }
+    }
+}
+
+/// The accelerators of this machine that this program was built for, best first.
+pub fn accelerators() -> Vec<DeviceName> {
+    let mut found: Vec<DeviceName> = (0..cuda_devices()).map(DeviceName::Cuda).collect();
+    if cfg!(feature = "metal") && Device::new_metal(0).is_ok() {
+        found.push(DeviceName::Metal);
+    }
+    found
+}
+
+#[cfg(feature = "cuda")]
+fn cuda_devices() -> usize {
+    candle_core::cuda_backend::cudarc::driver::CudaContext::device_count()
+        .ok()
+        .and_then(|count| usize::try_from(count).ok())
+        .unwrap_or(0)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_devices() -> usize {
+    0
+}
+
+/// What `--devices` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Devices {
+    /// The first so many accelerators; logical CPU devices where the machine has none.
+    First(usize),
+    /// These, in this order.
+    These(Vec<DeviceName>),
+}
+
+impl FromStr for Devices {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if let Ok(count) = text.parse::<usize>() {
+            return match count {
+                0 => Err(Error::UnknownDevices(text.into())),
+                _ => Ok(Devices::First(count)),
+            };
+        }
+        let names: Result<Vec<DeviceName>, Error> = text.split(',').map(|name| name.trim().parse()).collect();
+        names.map(Devices::These)
+    }
+}
+
+impl Devices {
+    /// The devices meant, given this machine's `accelerators`.
+    ///
+    /// # Errors
+    /// There are accelerators, but fewer than asked for.
+    pub fn resolve(&self, accelerators: &[DeviceName]) -> Result<Vec<DeviceName>, Error> {
+        match self {
+            Devices::These(names) => Ok(names.clone()),
+            Devices::First(count) if accelerators.is_empty() => Ok(vec![DeviceName::Cpu; *count]),
+            Devices::First(count) if *count > accelerators.len() => {
+                Err(Error::TooFew { asked: *count, found: accelerators.len() })
+            }
+            Devices::First(count) => Ok(accelerators[..*count].to_vec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_means_accelerators_or_logical_cpus() {
+        let two = [DeviceName::Cuda(0), DeviceName::Cuda(1)];
+        let parse = |text: &str| text.parse::<Devices>();
+        assert_eq!(parse("2").unwrap().resolve(&two).unwrap(), two);
+        assert_eq!(parse("3").unwrap().resolve(&[]).unwrap(), [DeviceName::Cpu; 3]);
+        assert!(matches!(parse("3").unwrap().resolve(&two), Err(Error::TooFew { asked: 3, found: 2 })));
+        let list = parse("cuda:1, cpu").unwrap();
+        assert_eq!(list, Devices::These(vec![DeviceName::Cuda(1), DeviceName::Cpu]));
+        for wrong in ["0", "", "cuda:x", "gpu", "cpu,,cpu", "-1"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Ctrl-C during a reply stops the reply, not the chat. Everywhere else it ends the process with 130.
+//!
+//! The line editor reads Ctrl-C as a key, so no signal comes from there. `kill` and a closed terminal
+//! (SIGTERM, SIGHUP) go the same way as Ctrl-C: `ctrlc` does not tell them apart.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The exit status of a process that was ended by Ctrl-C: 128 + SIGINT.
+const STATUS: i32 = 130;
+
+static STATE: State = State::new();
+
+/// What the signal's thread and the program share.
+struct State {
+    listening: AtomicBool,
+    interrupted: AtomicBool,
+}
+
+impl State {
+    const fn new() -> Self {
+        Self { listening: AtomicBool::new(false), interrupted: AtomicBool::new(false) }
+    }
+
+    /// Notes a signal. Whether it has to end the process: nobody listens, or the one before it was not taken.
+    fn signal(&self) -> bool {
+        !self.listening.load(Ordering::SeqCst) || self.interrupted.swap(true, Ordering::SeqCst)
+    }
+}
+
+/// Ctrl-C cannot be caught.
+#[derive(Debug, thiserror::Error)]
+pub enum InterruptError {
+    /// What the system reports, or that there is a handler already.
+    #[error("cannot install the Ctrl-C handler: {0}")]
+    Install(#[from] ctrlc::Error),
+}
+
+/// The process's handler of Ctrl-C.
+#[derive(Debug)]
+pub struct Interrupt(());
+
+impl Interrupt {
+    /// Installs the handler; once a process.
+    ///
+    /// # Errors
+    /// [`InterruptError::Install`] if there is one already or the system refuses.
+    pub fn install() -> Result<Self, InterruptError> {
+        ctrlc::set_handler(|| {
+            if STATE.signal() {
+                // The main thread is busy, or it would have taken the signal before: only this thread can end it.
+                #[allow(clippy::exit)]
+                std::process::exit(STATUS);
+            }
+        })?;
+        Ok(Self(()))
+    }
+
+    /// From here until the guard is dropped the first Ctrl-C only sets the flag, and the second, if the
+    /// first was not taken, ends the process. Clears the flag.
+    #[must_use = "Ctrl-C ends the process as soon as the guard is dropped"]
+    pub fn listen(&self) -> Listening {
+        STATE.interrupted.store(false, Ordering::SeqCst);
+        STATE.listening.store(true, Ordering::SeqCst);
+        Listening(())
+    }
+
+    /// Whether Ctrl-C came since [`listen`](Self::listen) or the last `take`; clears the flag.
+    pub fn take(&self) -> bool {
+        STATE.interrupted.swap(false, Ordering::SeqCst)
+    }
+
+    /// The flag itself, for loops that only look.
+    pub fn flag(&self) -> &'static AtomicBool {
+        &STATE.interrupted
+    }
+}
+
+/// While it lives, Ctrl-C is a request and not the end.
+#[derive(Debug)]
+pub struct Listening(());
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        STATE.listening.store(false, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_ends_the_process_unless_someone_listens() {
+        let state = State::new();
+        assert!(state.signal());
+        assert!(!state.interrupted.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn the_second_signal_ends_the_process_unless_the_first_was_taken() {
+        let state = State::new();
+        state.listening.store(true, Ordering::SeqCst);
+        assert!(!state.signal());
+        assert!(state.signal());
+        state.interrupted.store(false, Ordering::SeqCst);
+        assert!(!state.signal());
+    }
+}

@@ -1,0 +1,99 @@
+use std::path::PathBuf;
+
+/// What can be wrong with a tokenizer, a text or a conversation.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system would not give us a file.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The folder has no `tokenizer.json`.
+    #[error("no tokenizer.json in {}", .0.display())]
+    NoTokenizer(PathBuf),
+    /// A tokenizer file beyond the size that is read at all.
+    #[error("{} is larger than {limit} bytes, the limit for a tokenizer file", path.display())]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A file that is there but is not what its name says.
+    #[error("{} cannot be used: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it, in one line.
+        reason: String,
+    },
+    /// A vocabulary that contradicts itself or leaves out what its model needs.
+    #[error("the tokenizer's vocabulary cannot be used: {0}")]
+    Vocabulary(String),
+    /// `tokenizer.ggml.model` is none that we know.
+    #[error("the tokenizer model {0:?} is not supported (gpt2 and llama are)")]
+    UnknownModel(String),
+    /// `tokenizer.ggml.pre` is none that we know.
+    #[error("the pre-tokenizer {0:?} is not supported")]
+    UnknownPreTokenizer(String),
+    /// The `decoder` of `tokenizer.json` is none that we know.
+    #[error(
+        "the tokenizer's decoder {0} is not supported (ByteLevel, Metaspace, or a Sequence of Replace, ByteFallback, Fuse and Strip are)"
+    )]
+    UnknownDecoder(String),
+    /// A text could not be encoded.
+    #[error("the text cannot be encoded: {0}")]
+    Encode(String),
+    /// The tokenizer's own tables turn plain text into a control token: it is damaged or hostile.
+    #[error("the tokenizer turns plain text into the control token {0:?}")]
+    ControlFromText(String),
+    /// BOS was asked for and the tokenizer names none.
+    #[error("the tokenizer names no BOS token")]
+    NoBos,
+    /// A conversation for a model that has no chat format.
+    #[error("the model has no chat template")]
+    NoTemplate,
+    /// A chat template beyond the size that is compiled at all.
+    #[error("the chat template is {bytes} bytes; the limit is {limit}")]
+    TemplateTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The chat template is not valid, does not accept the conversation, or ran into a limit.
+    #[error("the chat template failed: {0}")]
+    Template(String),
+    /// More spellings of control tokens in one conversation than there are characters to mask them with.
+    #[error("the conversation spells more than {0} different control tokens")]
+    TooManySpellings(usize),
+}
+
+impl Error {
+    /// What the user can type instead, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoTokenizer(_) => Some("mist download --tokenizer-only --repo-id ORG/NAME".into()),
+            Self::NoBos => Some("--no-bos encodes without it".into()),
+            Self::NoTemplate => Some("mist generate continues a plain text".into()),
+            _ => None,
+        }
+    }
+}
+
+/// Text of a file or a dependency, made fit for one line of an error message.
+///
+/// Control characters go (they would reach the terminal), and so does what is longer than anyone reads.
+pub(super) fn one_line(text: &str) -> String {
+    const LONGEST: usize = 240;
+    let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.retain(|c| !c.is_control());
+    if let Some((cut, _)) = line.char_indices().nth(LONGEST) {
+        line.truncate(cut);
+        line.push_str("...");
+    }
+    line
+}
