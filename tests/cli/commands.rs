@@ -1,0 +1,215 @@
+//! What works.
+
+use crate::support::{Mist, fixtures};
+use crate::transcript::Transcript;
+
+const GREEDY: &str = "--prompt 'The keeper' --temperature 0 --max-new-tokens 8";
+
+#[test]
+fn generate() {
+    let mut t = Transcript::new();
+    t.run(&format!("generate --checkpoint-dir tiny/llama {GREEDY}"));
+    t.run(&format!("generate --checkpoint-dir tiny/llama {GREEDY} --quiet --echo"));
+    t.run(&format!("generate --checkpoint-dir tiny/llama {GREEDY} --verbose --chat"));
+    t.run("generate --checkpoint-dir tiny/llama --prompt 'The keeper' --max-new-tokens 0 --seed 1");
+    t.run("generate --checkpoint-dir tiny.gguf --prompt 'The keeper' --seed 7 --max-new-tokens 8 --num-samples 2");
+    t.run("generate --checkpoint-dir tiny/mixtral --prompt 'The keeper' --seed 7 --max-new-tokens 8 --threads 1");
+    t.matches("generate");
+}
+
+#[test]
+fn generate_as_json() {
+    let mut t = Transcript::new();
+    t.run(&format!("generate --checkpoint-dir tiny/llama {GREEDY} --json"));
+    t.run(&format!("generate --checkpoint-dir tiny/llama {GREEDY} --json true --num-samples 2 --quiet"));
+    t.matches("generate_json");
+}
+
+#[test]
+fn generate_from_files_and_pipes() {
+    let mut t = Transcript::new();
+    std::fs::write(t.folder().join("prompts.txt"), "The keeper\nA whale\r\nThe keeper\n").unwrap();
+    let rest = "--temperature 0 --max-new-tokens 6 --quiet";
+    t.run(&format!("generate --checkpoint-dir tiny/llama --prompts-file prompts.txt {rest}"));
+    t.run(&format!("generate --checkpoint-dir tiny/llama --prompts-file prompts.txt {rest} --echo"));
+    t.run_with(&format!("generate --checkpoint-dir tiny/llama {rest}"), |m| m.stdin("A whale"));
+    t.run_with(&format!("generate --checkpoint-dir tiny/llama --prompt - {rest}"), |m| m.stdin("A whale"));
+    t.run_with(&format!("generate --checkpoint-dir tiny/llama --prompt - {rest} --echo"), |m| {
+        m.stdin("A whale\n")
+    });
+    t.matches("generate_sources");
+}
+
+#[test]
+fn a_seed_that_was_drawn_can_be_given_again() {
+    let t = Transcript::new();
+    let run = |more: &[&str]| {
+        let args = ["generate", "--checkpoint-dir", "tiny/llama", "--prompt", "The keeper"];
+        Mist::new(t.folder()).args(args).args(more).run()
+    };
+    let drawn = run(&[]);
+    let seed = drawn.stderr.lines().find_map(|line| line.strip_prefix("Seed: ")).unwrap();
+    let again = run(&["--seed", seed]);
+    assert_eq!(drawn.text(), again.text());
+    assert!(!again.stderr.contains("Seed: "), "it was given");
+    assert_ne!(run(&["--seed", &format!("{seed}1")]).text(), again.text());
+}
+
+#[test]
+fn a_stop_text_ends_the_text_and_is_not_part_of_it() {
+    let t = Transcript::new();
+    let run = |more: &[&str]| {
+        let args =
+            ["generate", "--checkpoint-dir", "tiny/llama", "--prompt", "The keeper", "--temperature", "0"];
+        let ended =
+            Mist::new(t.folder()).args(args).args(["--max-new-tokens", "40", "--json"]).args(more).run();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.json()
+    };
+    let whole = run(&[]);
+    let text = whole["text"].as_str().unwrap();
+    // A stop text that is not the first of its kind would end the text earlier.
+    let letters: Vec<char> = text.chars().collect();
+    let stop: String = letters[letters.len() / 2..letters.len() / 2 + 3].iter().collect();
+    let expected = text.split(&stop).next().unwrap();
+    let stopped = run(&["--stop", "not in there", "--stop", &stop]);
+    assert_eq!(
+        (stopped["text"].as_str().unwrap(), stopped["finish_reason"].as_str().unwrap()),
+        (expected, "stop")
+    );
+    assert_eq!(whole["finish_reason"], "length");
+    assert_eq!(whole["output_ids"].as_array().unwrap().len(), 40);
+}
+
+#[test]
+fn generate_sequential() {
+    let mut t = Transcript::new();
+    t.run(&format!("generate --checkpoint-dir tiny/mixtral {GREEDY} --quiet"));
+    t.run(&format!("generate-sequential --checkpoint-dir tiny/mixtral {GREEDY}"));
+    t.run(&format!("generate-sequential --checkpoint-dir tiny/mixtral {GREEDY} --devices 3 --verbose"));
+    t.run(&format!(
+        "generate-sequential --checkpoint-dir tiny/mixtral {GREEDY} --devices cpu,cpu --split 4,1"
+    ));
+    t.run("generate-sequential --checkpoint-dir tiny/mixtral --devices 3 --plan");
+    t.run("generate-sequential --checkpoint-dir tiny/mixtral --devices 2 --split 1,4 --plan --json");
+    t.run("generate-sequential --checkpoint-dir tiny/mixtral --devices 6 --plan");
+    t.run("generate-sequential --checkpoint-dir tiny/mixtral --devices 2 --split 1,3 --plan");
+    t.run("generate-sequential --checkpoint-dir tiny/mixtral --devices 2 --split 1,2,2 --plan");
+    t.run("generate-sequential --checkpoint-dir tiny/mixtral --devices 2 --split 0,5 --plan");
+    t.run("generate-sequential --checkpoint-dir tiny/mixtral --devices gpu --plan");
+    t.run("generate-sequential --checkpoint-dir tiny/mixtral --devices 0 --plan");
+    t.matches("generate_sequential");
+}
+
+#[test]
+fn evaluate() {
+    let mut t = Transcript::new();
+    let text = "The lighthouse keeper wrote down the weather every evening: wind from the north-west.\n";
+    std::fs::write(t.folder().join("text.txt"), text.repeat(3)).unwrap();
+    t.run("evaluate --checkpoint-dir tiny/llama --file text.txt");
+    t.run("evaluate --checkpoint-dir tiny/llama --file text.txt --context-length 32 --json");
+    t.run("evaluate --checkpoint-dir tiny.gguf --file text.txt --no-bos --cache-dtype f16");
+    std::fs::write(t.folder().join("long.txt"), text.repeat(60)).unwrap();
+    t.run("evaluate --checkpoint-dir tiny/llama --file long.txt");
+    std::fs::write(t.folder().join("empty.txt"), "").unwrap();
+    t.run("evaluate --checkpoint-dir tiny/llama --file empty.txt");
+    t.run("evaluate --checkpoint-dir tiny/llama --file missing.txt");
+    std::fs::write(t.folder().join("latin1.txt"), b"\xe9t\xe9").unwrap();
+    t.run("evaluate --checkpoint-dir tiny/llama --file latin1.txt");
+    t.matches("evaluate");
+}
+
+#[test]
+fn tokenize() {
+    let mut t = Transcript::new();
+    t.run("tokenize --checkpoint-dir tiny/llama --text 'The keeper saw 東京🙂'");
+    t.run("tokenize --checkpoint-dir tiny.gguf --text 'The keeper saw 東京🙂' --no-bos");
+    t.run("tokenize --checkpoint-dir tiny/llama --text 'a<|im_end|>b' --json");
+    t.run("tokenize --checkpoint-dir tiny/llama --text ''");
+    t.run_with("tokenize --checkpoint-dir tiny/llama --text -", |m| m.stdin("The keeper\n"));
+    t.run("tokenize --checkpoint-dir tiny/llama --decode 0 68 31 95 76");
+    t.run("tokenize --checkpoint-dir tiny/llama --decode 68,31,95 --json");
+    t.run_with("tokenize --checkpoint-dir tiny/llama --decode -", |m| m.stdin("[0, 68,\n31]"));
+    std::fs::write(t.folder().join("chat.json"), r#"[{"role": "user", "content": "And then?"}]"#).unwrap();
+    t.run("tokenize --checkpoint-dir tiny/llama --messages chat.json");
+    t.run("tokenize --checkpoint-dir tiny/llama --messages chat.json --json");
+    t.run("tokenize --checkpoint-dir tiny/llama --decode many");
+    t.run("tokenize --checkpoint-dir tiny/llama --decode 4294967296");
+    t.run("tokenize --checkpoint-dir tiny/llama --decode 320");
+    t.run("tokenize --checkpoint-dir tiny/llama");
+    t.run("tokenize --checkpoint-dir tiny/llama --text a --decode 1");
+    std::fs::write(t.folder().join("chat.json"), r#"{"role": "user"}"#).unwrap();
+    t.run("tokenize --checkpoint-dir tiny/llama --messages chat.json");
+    t.matches("tokenize");
+}
+
+/// `tests/fixtures/tokenizer/reference.json`: a conversation as transformers writes it.
+#[test]
+fn a_conversation_has_the_ids_of_the_reference() {
+    let t = Transcript::new();
+    let text = std::fs::read_to_string(fixtures().join("tokenizer/reference.json")).unwrap();
+    let reference: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let messages = t.folder().join("chat.json");
+    std::fs::write(&messages, reference["chat"]["messages"].to_string()).unwrap();
+    let args = ["tokenize", "--checkpoint-dir", "tiny/llama", "--messages", "chat.json", "--json"];
+    assert_eq!(Mist::new(t.folder()).args(args).run().json()["ids"], reference["chat"]["ids"]);
+}
+
+#[test]
+fn inspect() {
+    let mut t = Transcript::new();
+    t.run("inspect --checkpoint-dir tiny/llama");
+    t.run("inspect --checkpoint-dir tiny/mixtral --verify --context-length 100");
+    t.run("inspect --checkpoint-dir tiny.gguf --json");
+    t.matches("inspect");
+}
+
+#[test]
+fn devices() {
+    let mut t = Transcript::new();
+    t.run("devices");
+    t.run("devices --json");
+    t.run_with("devices", |m| m.env("MIST_CPU", "mmx").env("NO_COLOR", "1"));
+    t.matches("devices");
+}
+
+#[test]
+fn convert_and_what_it_made() {
+    let mut t = Transcript::new();
+    t.run("convert --checkpoint-dir tiny.gguf --output-dir out --dry-run");
+    assert!(!t.folder().join("out").exists());
+    t.run("convert --checkpoint-dir tiny.gguf --output-dir out --json");
+    t.run("convert --checkpoint-dir tiny.gguf --output-dir out");
+    t.run("convert --checkpoint-dir tiny.gguf --output-dir out --force --quiet");
+    t.run(&format!("generate --checkpoint-dir tiny.gguf {GREEDY} --quiet"));
+    t.run(&format!("generate --checkpoint-dir out {GREEDY} --quiet"));
+    t.run("inspect --checkpoint-dir out");
+    t.run("convert --checkpoint_dir tiny/llama --dtype bf16");
+    t.run("inspect --checkpoint-dir tiny/llama --quiet");
+    let mut left: Vec<_> =
+        std::fs::read_dir(t.folder().join("out")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["mist.json", "mist.safetensors", "tokenizer.json", "tokenizer_config.json"]);
+    t.matches("convert");
+}
+
+#[test]
+fn download_without_a_repository_lists_names() {
+    let mut t = Transcript::new();
+    t.run("download");
+    t.matches("download");
+}
+
+/// lit-gpt's tutorials write flags in snake_case and give booleans a value.
+#[test]
+fn snake_case_flags_mean_the_same() {
+    let t = Transcript::new();
+    let run = |line: &str| Mist::new(t.folder()).args(line.split(' ')).run();
+    let kebab =
+        run("generate --checkpoint-dir tiny/llama --prompt x --max-new-tokens 5 --top-k 3 --seed 1 --quiet");
+    let snake = run(
+        "generate --checkpoint_dir tiny/llama --prompt x --max_new_tokens 5 --top_k 3 --seed 1 --quiet true",
+    );
+    assert_eq!((kebab.code, kebab.text()), (Some(0), snake.text()));
+    assert_eq!(snake.stderr, "");
+}

@@ -1,0 +1,26 @@
+//! `--help` of each command.
+
+use crate::transcript::Transcript;
+
+#[test]
+fn help_of_every_command() {
+    let mut t = Transcript::new();
+    t.run("--help");
+    t.run("--version");
+    t.run("");
+    t.matches("help");
+    for command in [
+        "download",
+        "convert",
+        "generate",
+        "generate-sequential",
+        "evaluate",
+        "tokenize",
+        "inspect",
+        "devices",
+    ] {
+        let mut t = Transcript::new();
+        t.run(&format!("{command} --help"));
+        t.matches(&format!("help_{command}"));
+    }
+}

@@ -1,0 +1,21 @@
+//! The command line as a user and a script meet it: stdout, stderr and exit code of every command, on tiny
+//! checkpoints. Snapshots lie in `snapshots/`; `INSTA_UPDATE=always cargo test --test cli` writes them anew, and then
+//! each is to be read: is it what a user would want to see?
+//!
+//! | file | what |
+//! |---|---|
+//! | `transcript` | commands and what they print, as one text, less what differs from run to run |
+//! | `commands` | what works |
+//! | `help` | `--help` of each command |
+//! | `errors` | what fails, and how it says so |
+//! | `streams` | pipes, closed pipes, full disks, terminals' escapes |
+// The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
+#![allow(clippy::unwrap_used)]
+
+mod commands;
+mod errors;
+mod help;
+mod streams;
+#[path = "../support/mod.rs"]
+mod support;
+mod transcript;

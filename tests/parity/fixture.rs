@@ -1,0 +1,148 @@
+//! The fixtures with their references, and the few calls that every comparison makes.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use candle_core::DType;
+use mist::checkpoint::Checkpoint;
+use mist::generate::{Sampler, Sampling, Session};
+use mist::model::Transformer;
+use mist::placement::{self, DeviceName, Plan};
+use mist::text::Tokenizer;
+use serde::Deserialize;
+
+use crate::support;
+
+pub const MODELS: [&str; 9] = [
+    "llama-gqa",
+    "llama-old-config",
+    "llama-tied",
+    "llama-rope-llama3",
+    "llama-rope-linear",
+    "mistral-window",
+    "mistral-head-dim",
+    "mixtral",
+    "mixtral-window",
+];
+
+pub const GGUFS: [&str; 5] = ["llama-gqa", "mistral-window", "mixtral", "llama-gqa-quants", "mixtral-quants"];
+
+/// What transformers computed.
+#[derive(Deserialize)]
+pub struct Reference {
+    pub text: String,
+    pub ids: Vec<u32>,
+    pub logits: Rows,
+    pub nll_mean: f64,
+    pub greedy: Greedy,
+}
+
+/// Rows of logits: row i is the prediction after `ids[positions[i]]`.
+#[derive(Deserialize)]
+pub struct Rows {
+    pub positions: Vec<usize>,
+    pub values: Vec<Vec<f32>>,
+}
+
+#[derive(Deserialize)]
+pub struct Greedy {
+    pub prompt: String,
+    pub prompt_ids: Vec<u32>,
+    pub output_ids: Vec<u32>,
+}
+
+/// A checkpoint with its reference.
+pub struct Fixture {
+    /// What a failure names.
+    pub name: String,
+    pub path: PathBuf,
+    pub reference: Reference,
+}
+
+impl Fixture {
+    pub fn model(name: &str) -> Self {
+        let path = support::model(name);
+        let reference = read(&path.join("reference.json"));
+        Self { name: format!("models/{name}"), path, reference }
+    }
+
+    pub fn gguf(name: &str) -> Self {
+        let path = support::gguf(name);
+        let reference = read(&path.with_extension("reference.json"));
+        Self { name: format!("gguf/{name}"), path, reference }
+    }
+
+    pub fn all() -> impl Iterator<Item = Self> {
+        MODELS.iter().map(|name| Self::model(name)).chain(GGUFS.iter().map(|name| Self::gguf(name)))
+    }
+
+    pub fn load(&self) -> Transformer {
+        load(&self.path, 1)
+    }
+}
+
+fn read(path: &Path) -> Reference {
+    let text = std::fs::read_to_string(path).unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+pub fn open(path: &Path) -> Checkpoint {
+    Checkpoint::open(path).unwrap_or_else(|e| panic!("{e}"))
+}
+
+pub fn tokenizer(checkpoint: &Checkpoint) -> Tokenizer {
+    match &checkpoint.gguf {
+        Some(gguf) => Tokenizer::from_vocabulary(gguf.vocabulary().unwrap()).unwrap(),
+        None => Tokenizer::from_folder(&checkpoint.folder).unwrap(),
+    }
+}
+
+/// The model at `path` over so many logical CPU devices.
+pub fn load(path: &Path, devices: usize) -> Transformer {
+    let checkpoint = open(path);
+    let plan = Plan::equal(checkpoint.config.layers, &vec![DeviceName::Cpu; devices]).unwrap();
+    placement::load(&checkpoint, &plan, None, &mut |_, _| ()).unwrap()
+}
+
+/// The logits after every one of `ids`, computed `chunk` tokens at a time: row after row.
+pub fn logits(model: &Transformer, ids: &[u32], chunk: usize) -> Vec<f32> {
+    let mut cache = model.cache(DType::F32, chunk);
+    let mut rows = Vec::new();
+    for ids in ids.chunks(chunk) {
+        let hidden = model.hidden(ids, &mut cache).unwrap();
+        rows.extend(model.logits(&hidden).unwrap());
+    }
+    rows
+}
+
+/// The most likely tokens that follow `prompt` in `session`.
+pub fn greedy(session: &mut Session, prompt: &[u32], most: usize) -> Vec<u32> {
+    let mut sampler = Sampler::new(Sampling { temperature: 0.0, ..Sampling::default() }, 0).unwrap();
+    let never = AtomicBool::new(false);
+    let on_token = &mut |_| ControlFlow::Continue(());
+    session.generate(prompt, &mut sampler, &[], Some(most), &never, on_token).unwrap().ids
+}
+
+/// The most likely tokens that follow `prompt` in a session of their own.
+pub fn greedy_afresh(model: &Transformer, prompt: &[u32], most: usize) -> Vec<u32> {
+    greedy(&mut Session::new(model, DType::F32), prompt, most)
+}
+
+/// Fails, naming the first difference, if two lists of numbers differ in any bit.
+#[track_caller]
+pub fn assert_same_bits(found: &[f32], expected: &[f32], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let differs = found.iter().zip(expected).position(|(a, b)| a.to_bits() != b.to_bits());
+    if let Some(i) = differs {
+        panic!("{what}: element {i} is {} and should be {}", found[i], expected[i]);
+    }
+}
+
+/// The largest difference between two lists of numbers; infinite if one of them is not finite.
+#[track_caller]
+pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, |most, d| if d.is_nan() { f32::INFINITY } else { d.max(most) })
+}

@@ -1,0 +1,23 @@
+//! What the model computes against what others compute on the same weights, and against itself computed another
+//! way: converted, in other chunks, on more devices, after going back, with other kernels.
+//!
+//! | file | compared with |
+//! |---|---|
+//! | `reference` | transformers in f32 (`tests/fixtures/README.md`) |
+//! | `candle` | candle-transformers' Llama, whose authors and code are others |
+//! | `quants` | the `gguf` package's values of quantized blocks |
+//! | `converted` | the originals, bit for bit |
+//! | `invariance` | other chunks, threads, devices and histories, bit for bit |
+//! | `precision` | f32, where less is asked for, and portable kernels |
+// The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
+#![allow(clippy::unwrap_used)]
+
+mod candle;
+mod converted;
+mod fixture;
+mod invariance;
+mod precision;
+mod quants;
+mod reference;
+#[path = "../support/mod.rs"]
+mod support;

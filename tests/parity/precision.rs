@@ -1,0 +1,65 @@
+//! What coarser numbers and other kernels cost.
+
+use candle_core::DType;
+use mist::evaluate::likelihood;
+
+use crate::fixture::Fixture;
+use crate::support::{Mist, fixtures};
+
+/// Measured on the dense models: 3.2e-4 (f16) and 1.4e-3 (bf16) of about 9.
+const CACHE: f64 = 7e-3;
+
+/// Measured on the mixtures: 4.4e-3 (f16) and 1.4e-2 (bf16). The routers of random weights decide by a hair, and with
+/// less than f32 some tokens take another expert (`tests/fixtures/README.md`).
+const CACHE_OF_A_MIXTURE: f64 = 7e-2;
+
+/// Measured: 5.6e-8.
+const KERNELS: f64 = 5e-7;
+
+#[test]
+fn a_cache_in_half_precision_costs_little() {
+    for fixture in Fixture::all() {
+        let (model, ids) = (fixture.load(), &fixture.reference.ids);
+        let nll = |dtype| likelihood(&model, ids, ids.len(), dtype, &mut |_| ()).unwrap().mean();
+        let wide = nll(DType::F32);
+        for dtype in [DType::F16, DType::BF16] {
+            let difference = (nll(dtype) - wide).abs();
+            println!("{} with a cache in {dtype:?}: nll differs by {difference:e}", fixture.name);
+            let limit = if model.config().experts.is_some() { CACHE_OF_A_MIXTURE } else { CACHE };
+            // A cache that was kept in f32 all the same would differ by nothing.
+            assert!(difference > 0.0 && difference <= limit, "{}, {dtype:?}: {difference}", fixture.name);
+        }
+    }
+}
+
+/// Kernels are chosen once a process: hence the binary.
+#[test]
+fn portable_kernels_and_those_of_this_processor_agree() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.txt");
+    std::fs::write(&text, &Fixture::model("llama-gqa").reference.text).unwrap();
+    for checkpoint in
+        ["models/llama-gqa", "models/mixtral", "models/mistral-head-dim", "gguf/mixtral-quants.gguf"]
+    {
+        let nll = |kernels: &str| {
+            let ended = Mist::new(&fixtures())
+                .args(["evaluate", "--json", "--checkpoint-dir", checkpoint, "--file"])
+                .args([&text])
+                .env("MIST_CPU", kernels)
+                .run();
+            match ended.code {
+                Some(0) => ended.json()["nll"].as_f64().unwrap(),
+                _ => panic!("{ended:?}"),
+            }
+        };
+        let portable = nll("portable");
+        match mist::kernels::cpu::Level::detect().name() {
+            "portable" => eprintln!("SKIPPED: this processor has portable kernels only"),
+            best => {
+                let difference = (nll(best) - portable).abs();
+                println!("{checkpoint}: portable and {best} kernels differ by {difference:e} in nll");
+                assert!(difference <= KERNELS, "{checkpoint}: {difference}");
+            }
+        }
+    }
+}
