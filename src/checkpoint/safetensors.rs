@@ -1,9 +1,12 @@
 //! safetensors files: the header by the official crate, which checks sizes, spans and overlaps.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 
 use ::safetensors::{Dtype, SafeTensors};
 use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::Error;
 use super::map::map;
@@ -25,6 +28,9 @@ pub fn read(
     let (header, metadata) = SafeTensors::read_metadata(&bytes)
         .map_err(|e| Error::malformed(path, format!("not a whole safetensors file: {e}")))?;
     let data = header + 8;
+    if let Some(name) = repeated_name(&bytes[8..data]) {
+        return Err(Error::DuplicateTensor { path: path.into(), name });
+    }
     if bytes.len() - data != metadata.data_len() {
         let rule = format!(
             "the header promises {} bytes of tensors, the file holds {}",
@@ -40,6 +46,34 @@ pub fn read(
         tensors.insert(path, name, tensor(scheme, info.shape.clone(), span))?;
     }
     Ok(())
+}
+
+/// The first name that a header has twice. The format forbids it; the crate keeps the last and says nothing.
+fn repeated_name(header: &[u8]) -> Option<String> {
+    struct Names(Option<String>);
+    impl<'de> Deserialize<'de> for Names {
+        fn deserialize<D: Deserializer<'de>>(header: D) -> Result<Self, D::Error> {
+            header.deserialize_map(Repeated)
+        }
+    }
+    struct Repeated;
+    impl<'de> Visitor<'de> for Repeated {
+        type Value = Names;
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a header")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
+            let (mut names, mut repeated) = (BTreeSet::new(), None);
+            while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
+                if let Some(name) = names.replace(name) {
+                    repeated.get_or_insert(name);
+                }
+            }
+            Ok(Names(repeated))
+        }
+    }
+    // What is no map at all is the crate's to refuse.
+    serde_json::from_slice::<Names>(header).ok()?.0
 }
 
 /// The scheme of a tensor of a file's type. Types that no weight has are kept out of the way as U8 is not.
