@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// Most bytes of a line on stderr: messages quote names from files and servers, which may be of any length.
+const LONGEST_LINE: usize = 1 << 10;
+
 /// How much goes to stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verbosity {
@@ -126,11 +129,15 @@ impl Printer {
         Progress(bar)
     }
 
-    /// One line on stderr. Newlines inside become spaces, so that an error stays one line; what else could
+    /// One line on stderr, cut at [`LONGEST_LINE`]. Newlines inside become spaces, so that an error stays one line; what else could
     /// steer a terminal is escaped, as messages quote names from files and servers. A stderr that cannot be
     /// written to is nobody's to report to.
     fn line(&self, kind: &str, code: &str, text: &str) {
-        let text = text.trim_end().replace(['\n', '\r'], " ");
+        let mut text = text.trim_end().replace(['\n', '\r'], " ");
+        if text.len() > LONGEST_LINE {
+            text.truncate(text.floor_char_boundary(LONGEST_LINE));
+            text.push('…');
+        }
         let text = match self.stderr_is_terminal {
             true => super::escaped(&text),
             false => text.as_str().into(),
