@@ -224,6 +224,9 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         if !is_plain_file_name(name) {
             return Err(Error::malformed(&index_path, format!("{name:?} is not a plain file name")));
         }
+        if !folder.join(name).is_file() {
+            return Err(Error::malformed(&index_path, format!("names {name}, which is not there")));
+        }
     }
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
