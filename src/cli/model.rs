@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use candle_core::DType;
 use clap::{Args, ValueEnum};
 use mist::checkpoint::Checkpoint;
+use mist::checkpoint::gguf::Gguf;
 use mist::kernels::{Scheme, cpu};
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName, Devices, Plan};
@@ -140,9 +141,14 @@ impl Opened {
 /// The tokenizer beside, or in, a checkpoint.
 pub fn tokenizer(checkpoint: &Checkpoint) -> anyhow::Result<Tokenizer> {
     match &checkpoint.gguf {
-        Some(gguf) => Ok(Tokenizer::from_vocabulary(gguf.vocabulary()?)?),
+        Some(gguf) => gguf_tokenizer(gguf),
         None => Ok(Tokenizer::from_folder(&checkpoint.folder)?),
     }
+}
+
+/// The tokenizer in a GGUF file. The text room knows no files: what is wrong is told with the file's name here.
+pub fn gguf_tokenizer(gguf: &Gguf) -> anyhow::Result<Tokenizer> {
+    Tokenizer::from_vocabulary(gguf.vocabulary()?).with_context(|| gguf.path().display().to_string())
 }
 
 impl ModelArgs {

@@ -11,7 +11,7 @@ use mist::text::{Message, Tokenizer};
 use serde_json::json;
 
 use super::exit::Status;
-use super::model::CheckpointArgs;
+use super::model::{CheckpointArgs, gguf_tokenizer};
 
 /// Show how a model's tokenizer sees a text.
 #[derive(Args, Debug)]
@@ -47,6 +47,9 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
     let tokenizer = open(args)?;
     if !args.decode.is_empty() {
         let ids = ids(&args.decode)?;
+        if let Some(unknown) = ids.iter().find(|id| tokenizer.token(**id).is_none()) {
+            bail!("no token has the id {unknown}: the vocabulary has {} ids", tokenizer.vocabulary_size());
+        }
         let text = tokenizer.decode(&ids);
         match args.json {
             true => printer.data(&format!("{}\n", json!({"ids": ids, "text": text})))?,
@@ -81,7 +84,7 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
 fn open(args: &TokenizeArgs) -> anyhow::Result<Tokenizer> {
     Ok(match Tokenizing::find(&args.checkpoint.path()?)? {
         Tokenizing::Folder(folder) => Tokenizer::from_folder(&folder)?,
-        Tokenizing::Gguf(gguf) => Tokenizer::from_vocabulary(gguf.vocabulary()?)?,
+        Tokenizing::Gguf(gguf) => gguf_tokenizer(&gguf)?,
     })
 }
 

@@ -22,7 +22,11 @@ pub(super) fn load(folder: &Path) -> Result<Tokenizer, Error> {
         .map_err(|panic| malformed(&panic))?
         .map_err(|error| malformed(&error.to_string()))?;
     let names = named_tokens(folder)?;
-    guarded(|| Tokenizer::assemble(inner, names)).unwrap_or_else(|panic| Err(malformed(&panic)))
+    let assembled = guarded(|| Tokenizer::assemble(inner, names));
+    assembled.unwrap_or_else(|panic| Err(malformed(&panic))).map_err(|error| match error {
+        Error::Vocabulary(reason) => malformed(&reason),
+        other => other,
+    })
 }
 
 pub(super) fn files(
