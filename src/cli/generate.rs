@@ -27,19 +27,19 @@ const LARGEST_PROMPT: u64 = 256 << 20;
 #[derive(Args, Clone, Debug)]
 pub struct SamplingArgs {
     /// 0 takes the most likely token; higher is more varied.
-    #[arg(long, default_value_t = 0.8)]
+    #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
     pub temperature: f32,
     /// Choose among the K most likely tokens; 0 for all.
-    #[arg(long, value_name = "K", default_value_t = 50)]
+    #[arg(long, value_name = "K", default_value_t = 50, allow_negative_numbers = true)]
     pub top_k: usize,
     /// Choose among the fewest tokens whose probabilities reach P.
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
     pub top_p: f32,
     /// Leave out tokens less than P times as likely as the most likely one.
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
     pub min_p: f32,
     /// Make tokens that occurred less likely; 1 for no change.
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     pub repeat_penalty: f32,
     /// Same seed, same text; drawn and printed when not given.
     #[arg(long, value_name = "N")]
@@ -266,7 +266,7 @@ impl Run<'_> {
 fn print_plan(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
     args.model.prepare()?;
     let opened = Opened::new(args.model.checkpoint.path()?)?;
-    let plan: Plan = args.model.plan(&opened.checkpoint, devices, printer)?;
+    let plan: Plan = args.model.plan(&opened.checkpoint, devices)?;
     let config = &opened.checkpoint.config;
     let element = args.model.cache_dtype(&plan)?.size_in_bytes();
     let positions = config.window.unwrap_or(config.context_length).min(config.context_length);

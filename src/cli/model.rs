@@ -157,7 +157,11 @@ impl ModelArgs {
         let start = std::time::Instant::now();
         self.prepare()?;
         let opened = Opened::new(path)?;
-        let plan = self.plan(&opened.checkpoint, devices, printer)?;
+        let plan = self.plan(&opened.checkpoint, devices)?;
+        if self.device == "auto" {
+            let names: Vec<String> = plan.shares.iter().map(|share| share.device.to_string()).collect();
+            printer.note(&format!("Running on {}", names.join(", ")));
+        }
         let bar = printer.steps_bar("Loading", opened.checkpoint.config.layers as u64);
         let model = placement::load(&opened.checkpoint, &plan, self.dtype.dtype(), &mut |layer, device| {
             printer.detail(&format!("layer {layer} is on {device}"));
@@ -185,12 +189,7 @@ impl ModelArgs {
     }
 
     /// Which layer goes where.
-    pub fn plan(
-        &self,
-        checkpoint: &Checkpoint,
-        devices: &DevicesArgs,
-        printer: &Printer,
-    ) -> anyhow::Result<Plan> {
+    pub fn plan(&self, checkpoint: &Checkpoint, devices: &DevicesArgs) -> anyhow::Result<Plan> {
         if devices.memory.is_some() {
             return Err(not_yet("--memory"));
         }
@@ -198,11 +197,7 @@ impl ModelArgs {
         let names = match (&devices.devices, self.device.as_str()) {
             (Some(text), "auto") => text.parse::<Devices>()?.resolve(&accelerators)?,
             (Some(_), _) => bail!("--device and --devices are both given"),
-            (None, "auto") => {
-                let best = accelerators.first().copied().unwrap_or(DeviceName::Cpu);
-                printer.note(&format!("Running on {best}"));
-                vec![best]
-            }
+            (None, "auto") => vec![accelerators.first().copied().unwrap_or(DeviceName::Cpu)],
             (None, name) => vec![name.parse::<DeviceName>()?],
         };
         let layers = checkpoint.config.layers;
