@@ -9,7 +9,8 @@ use crate::support::Mist;
 use crate::transcript::Transcript;
 
 /// Every command that opens a checkpoint.
-const COMMANDS: [&str; 6] = [
+const COMMANDS: [&str; 7] = [
+    "chat --prompt x",
     "generate --prompt x",
     "generate-sequential --prompt x",
     "evaluate --file text.txt",

@@ -19,7 +19,7 @@ const VARIABLE: [(&str, &str); 9] = [
         r"cpu  \d+ threads(, [.\d]+ GiB of memory)?, \w+ kernels",
         "cpu  [count] threads, [size] of memory, [kernels] kernels",
     ),
-    (r"\d+ are free", "[bytes] are free"),
+    (r"this processor runs [\w, ]+", "this processor runs [kernels]"),
 ];
 
 /// A folder to run commands in, and what they printed so far.

@@ -1,0 +1,108 @@
+//! Every prefix of every file is refused. The dense sweep asks the library, which ends the test if it panics; a few
+//! prefixes go through the binary.
+
+use std::fs;
+use std::path::Path;
+
+use mist::checkpoint::Checkpoint;
+use mist::text::Tokenizer;
+
+use crate::support::{copy_of, gguf};
+use crate::{refused, run};
+
+/// Lengths below `length`: every one up to `dense`, then in steps, and the last ones.
+fn lengths(length: usize, dense: usize, step: usize) -> impl Iterator<Item = usize> {
+    let dense = dense.min(length);
+    (0..dense).chain((dense..length).step_by(step)).chain(length.saturating_sub(64)..length)
+}
+
+/// Cuts a file of a folder to every length and expects the checkpoint to be refused.
+#[track_caller]
+fn sweep(folder: &Path, name: &str, dense: usize, step: usize) {
+    let path = folder.join(name);
+    let bytes = fs::read(&path).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let opens = || match Checkpoint::open(folder) {
+        Ok(checkpoint) if checkpoint.gguf.is_none() => Tokenizer::from_folder(folder).is_ok(),
+        Ok(_) => true,
+        Err(error) => {
+            assert!(!error.to_string().contains('\n'), "{error}");
+            false
+        }
+    };
+    assert!(opens(), "the whole file is accepted");
+    // From the longest to the shortest: the file is cut, never written anew.
+    // Without the newline at its end a JSON file is whole.
+    let mut lengths: Vec<usize> = lengths(bytes.trim_ascii_end().len(), dense, step).collect();
+    lengths.sort_unstable();
+    for length in lengths.into_iter().rev() {
+        file.set_len(length as u64).unwrap();
+        assert!(!opens(), "{name} cut to {length} of {} bytes is accepted", bytes.len());
+    }
+}
+
+#[test]
+fn weights_in_safetensors() {
+    sweep(copy_of("llama-old-config").path(), "model.safetensors", 4500, 331);
+}
+
+#[test]
+fn a_shard() {
+    sweep(copy_of("mixtral").path(), "model-00003-of-00004.safetensors", 64, 331);
+}
+
+#[test]
+fn the_index() {
+    sweep(copy_of("llama-tied").path(), "model.safetensors.index.json", 0, 7);
+}
+
+#[test]
+fn config_json() {
+    sweep(copy_of("llama-old-config").path(), "config.json", 1000, 1);
+}
+
+#[test]
+fn tokenizer_json() {
+    sweep(copy_of("llama-old-config").path(), "tokenizer.json", 100, 31);
+}
+
+#[test]
+fn a_gguf_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(gguf("llama-gqa-quants"), folder.path().join("x.gguf")).unwrap();
+    sweep(folder.path(), "x.gguf", 2000, 151);
+}
+
+#[test]
+fn a_converted_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = gguf("mixtral-quants");
+    let ended = run(folder.path(), &format!("convert --checkpoint-dir {} --output-dir .", from.display()));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    sweep(folder.path(), "mist.safetensors", 64, 631);
+    let whole = tempfile::tempdir().unwrap();
+    run(whole.path(), &format!("convert --checkpoint-dir {} --output-dir .", from.display()));
+    sweep(whole.path(), "mist.json", 0, 11);
+}
+
+#[test]
+fn the_binary_says_so_in_one_line() {
+    for (name, fractions) in [
+        ("model.safetensors", [0, 1, 50, 99]),
+        ("config.json", [0, 1, 50, 99]),
+        ("tokenizer.json", [0, 1, 50, 99]),
+    ] {
+        let folder = copy_of("llama-old-config");
+        let path = folder.path().join(name);
+        let bytes = fs::read(&path).unwrap();
+        for percent in fractions {
+            fs::write(&path, &bytes[..bytes.len() * percent / 100]).unwrap();
+            for command in ["inspect", "generate --prompt x", "convert --output-dir out"] {
+                if name == "tokenizer.json" && command.starts_with("convert") {
+                    continue;
+                }
+                refused(folder.path(), &format!("{command} --checkpoint-dir ."), &[name]);
+            }
+        }
+    }
+}
