@@ -12,6 +12,7 @@ fn help_of_every_command() {
     for command in [
         "download",
         "convert",
+        "chat",
         "generate",
         "generate-sequential",
         "evaluate",
