@@ -230,13 +230,11 @@ impl Description {
         let shape = shape.ok_or_else(beyond)?;
         let (row, outer) = shape.split_last().ok_or_else(beyond)?;
         let rows = outer.iter().try_fold(1usize, |product, d| product.checked_mul(*d)).ok_or_else(beyond)?;
-        let Some(row_bytes) = scheme.row_bytes(*row) else {
-            let rule = format!(
-                "tensor {name} has rows of {row}, no whole number of {scheme} blocks of {}",
-                scheme.block_len()
-            );
+        if !row.is_multiple_of(scheme.block_len()) {
+            let rule = format!("tensor {name} has rows of {row}, no whole number of {scheme} blocks");
             return Err(Error::malformed(path, rule));
-        };
+        }
+        let row_bytes = scheme.row_bytes(*row).ok_or_else(beyond)?;
         let start = usize::try_from(offset).ok().and_then(|o| o.checked_add(data));
         let end = start.zip(row_bytes.checked_mul(rows)).and_then(|(start, size)| start.checked_add(size));
         match (start, end) {

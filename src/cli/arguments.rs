@@ -61,6 +61,12 @@ fn kebab(text: &str) -> OsString {
     }
 }
 
+/// The command that was called, such as `mist generate`, as far as the arguments tell.
+pub fn called(typed: &[OsString], command: &Command) -> String {
+    let verb = typed.iter().skip(1).filter_map(|a| a.to_str()).find_map(|a| command.find_subcommand(a));
+    verb.map_or_else(|| "mist".into(), |verb| format!("mist {}", verb.get_name()))
+}
+
 /// The boolean flags as they are typed, over all commands.
 fn flags(command: &Command) -> Vec<String> {
     let own = command.get_arguments().filter(|a| a.is_require_equals_set()).filter_map(|a| a.get_long());

@@ -60,30 +60,27 @@ pub fn show(error: &anyhow::Error, printer: &Printer) {
 }
 
 /// Shows what clap says: help and version go to stdout with 0; a wrong call is told as every other error is, one
-/// line what is wrong and one what to type, with 2.
-pub fn usage(error: &clap::Error, printer: &Printer) -> ExitCode {
+/// line what is wrong and one what to type, with 2. `command` is what was called, as far as it could be told.
+pub fn usage(error: &clap::Error, command: &str, printer: &Printer) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) || !error.use_stderr() {
         // Nothing is left to do when even this cannot be written.
         let _ = error.print();
         return if error.use_stderr() { Status::Usage } else { Status::Success }.into();
     }
     let text = error.render().to_string();
-    let (message, hint) = usage_lines(&text);
+    let (message, hint) = usage_lines(&text, command);
     printer.error(&message, Some(&hint));
     Status::Usage.into()
 }
 
 /// Clap's text as a message and a hint. Its paragraphs are the error, tips, the usage, and a pointer to `--help`.
-fn usage_lines(text: &str) -> (String, String) {
+fn usage_lines(text: &str, command: &str) -> (String, String) {
     let joined = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     let paragraphs: Vec<String> = text.split("\n\n").map(joined).collect();
     let message = paragraphs.first().map_or("", String::as_str);
     let message = message.strip_prefix("error: ").unwrap_or(message).to_string();
     let tip = paragraphs.iter().find_map(|p| p.strip_prefix("tip: "));
-    let usage = paragraphs.iter().find_map(|p| p.strip_prefix("Usage: ")).unwrap_or("mist");
-    let command: Vec<&str> = usage.split(' ').take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
-    let hint =
-        tip.map_or_else(|| format!("`{} --help` lists what there is", command.join(" ")), str::to_string);
+    let hint = tip.map_or_else(|| format!("`{command} --help` lists what there is"), str::to_string);
     (message, hint)
 }
 
@@ -136,10 +133,10 @@ mod tests {
         let unknown = "error: unexpected argument '--tempo' found\n\n  tip: a similar argument exists: '--temperature'\n\n\
                        Usage: mist generate --temperature <T>\n\nFor more information, try '--help'.\n";
         let expected = ("unexpected argument '--tempo' found", "a similar argument exists: '--temperature'");
-        assert_eq!(usage_lines(unknown), (expected.0.into(), expected.1.into()));
+        assert_eq!(usage_lines(unknown, "mist generate"), (expected.0.into(), expected.1.into()));
         let missing = "error: the following required arguments were not provided:\n  --file <TEXT.txt>\n\n\
                        Usage: mist evaluate --file <TEXT.txt>\n\nFor more information, try '--help'.\n";
-        let (message, hint) = usage_lines(missing);
+        let (message, hint) = usage_lines(missing, "mist evaluate");
         assert_eq!(message, "the following required arguments were not provided: --file <TEXT.txt>");
         assert_eq!(hint, "`mist evaluate --help` lists what there is");
     }

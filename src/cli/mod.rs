@@ -54,9 +54,10 @@ enum Command {
 pub fn main() -> ExitCode {
     let command = arguments::with_optional_values(Cli::command());
     let typed = arguments::normalise(std::env::args_os().collect(), &command);
+    let called = arguments::called(&typed, &command);
     let cli = match command.try_get_matches_from(typed).and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
-        Err(error) => return exit::usage(&error, &Printer::new(false, false)),
+        Err(error) => return exit::usage(&error, &called, &Printer::new(false, false)),
     };
     let printer = Printer::new(cli.quiet, cli.verbose);
     let outcome = match &cli.command {

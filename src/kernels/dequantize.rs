@@ -265,7 +265,9 @@ mod tests {
             let bytes = bits.to_le_bytes();
             let mut out = [0.0];
             dequantize(Scheme::F16, &bytes, &mut out);
-            assert_eq!(out[0].to_bits(), ::half::f16::from_bits(bits).to_f32_const().to_bits(), "{bits:#x}");
+            let exact = ::half::f16::from_bits(bits).to_f32_const();
+            // A signalling NaN may become a quiet one.
+            assert!(out[0].to_bits() == exact.to_bits() || (out[0].is_nan() && exact.is_nan()), "{bits:#x}");
             dequantize(Scheme::Bf16, &bytes, &mut out);
             assert_eq!(out[0].to_bits(), u32::from(bits) << 16);
         }

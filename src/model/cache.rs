@@ -198,7 +198,8 @@ mod tests {
         for (window, chunk) in [(None, 7), (Some(4), 3), (Some(1), 5), (Some(300), 20)] {
             let mut cache = cache(window, chunk);
             for tokens in (1..=chunk).chain([1, 1, chunk, 1]).cycle().take(100) {
-                append(&mut cache, tokens.min(900 - cache.len()).max(1));
+                let room = 900 - cache.len();
+                append(&mut cache, tokens.min(room).max(1));
             }
             if let Some(window) = window {
                 assert_eq!(cache.layers[0].slots(), window + chunk - 1);

@@ -82,30 +82,6 @@ fn a_stop_text_ends_the_text_and_is_not_part_of_it() {
 }
 
 #[test]
-fn chat_in_a_pipe() {
-    let mut t = Transcript::new();
-    let flags = "--temperature 0 --max-new-tokens 6";
-    let lines = "The keeper\n\n/help\nAnd then?";
-    t.run_with(&format!("chat --checkpoint-dir tiny/llama {flags}"), |m| m.stdin(lines));
-    t.run_with(&format!("chat --checkpoint-dir tiny/llama {flags} --quiet"), |m| m.stdin(""));
-    t.run(&format!(
-        "chat --checkpoint-dir tiny/llama {flags} --quiet --system 'Be brief.' --prompt 'The keeper'"
-    ));
-    t.run_with(&format!("chat {flags}"), |m| m.stdin(lines));
-    let config = t.folder().join("checkpoints/tiny/llama/tokenizer_config.json");
-    std::fs::write(config, r#"{"bos_token": "<s>", "eos_token": "</s>"}"#).unwrap();
-    t.run(&format!(
-        "chat --checkpoint-dir tiny/llama {flags} --quiet --system 'Be brief.' --prompt 'The keeper'"
-    ));
-    let long = "The keeper wrote. ".repeat(400);
-    t.run_with(&format!("chat --checkpoint-dir tiny/llama {flags}"), |m| m.stdin(long.as_bytes()));
-    t.run_with(&format!("chat --checkpoint-dir tiny/mixtral {flags}"), |m| m.stdin(long.as_bytes()));
-    std::fs::remove_dir_all(t.folder().join("checkpoints")).unwrap();
-    t.run_with(&format!("chat {flags}"), |m| m.env("HF_HUB_OFFLINE", "1"));
-    t.matches("chat");
-}
-
-#[test]
 fn generate_sequential() {
     let mut t = Transcript::new();
     t.run(&format!("generate --checkpoint-dir tiny/mixtral {GREEDY} --quiet"));

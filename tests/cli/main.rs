@@ -6,12 +6,14 @@
 //! |---|---|
 //! | `transcript` | commands and what they print, as one text, less what differs from run to run |
 //! | `commands` | what works |
+//! | `chat` | turns from a pipe |
 //! | `help` | `--help` of each command |
 //! | `errors` | what fails, and how it says so |
 //! | `streams` | pipes, closed pipes, full disks, terminals' escapes |
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod chat;
 mod commands;
 mod errors;
 mod help;

@@ -7,7 +7,10 @@ use regex::Regex;
 use crate::support::{Ended, Mist, copy_folder, gguf, model};
 
 /// What differs from run to run and from machine to machine, and what stands for it.
-const VARIABLE: [(&str, &str); 9] = [
+const VARIABLE: [(&str, &str); 11] = [
+    // The last digits depend on the kernels.
+    (r#"(perplexity"?[: ]\d+)\.\d+"#, "$1.[…]"),
+    (r#"(nll"?[: ]\d+\.\d{4})\d+"#, "$1[…]"),
     (r"\d+\.\d+ tokens/s", "[rate] tokens/s"),
     (r"after \d+\.\d+ s", "after [time] s"),
     (r"Seed: \d+", "Seed: [seed]"),

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::bail;
-use mist::chat::{self, Command, Conversation, ConversationError, Turn};
+use mist::chat::{self, Command, Conversation, Turn};
 use mist::terminal::{Editor, Input};
 
 use super::talk::Talk;
@@ -62,11 +62,8 @@ fn obey(command: Command, talk: &mut Talk, checkpoint: &Path) -> anyhow::Result<
             printer.note(&format!("{name} is {value}"));
         }
         Command::System(text) => {
-            printer.note(if text.is_some() {
-                "The system prompt is set"
-            } else {
-                "The system prompt is gone"
-            });
+            let now = if text.is_some() { "set" } else { "gone" };
+            printer.note(&format!("The system prompt is {now}"));
             talk.conversation.set_system(text);
         }
         Command::Clear => {
@@ -87,8 +84,7 @@ fn obey(command: Command, talk: &mut Talk, checkpoint: &Path) -> anyhow::Result<
             let turns = talk.conversation.exchanges().len();
             printer.note(&format!("Loaded {}, turns: {turns}", path.display()));
             if talk.conversation.unanswered().is_some() {
-                // Its hint says what can be done.
-                return Err(ConversationError::Unanswered.into());
+                printer.note("Its last message has no reply: /retry asks for it");
             }
         }
         Command::Read(path) => match chat::read_text(&path)? {

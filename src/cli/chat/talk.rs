@@ -160,15 +160,14 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Sets a value of [`Settings`].
+    /// Sets a value of [`Settings`]. Random numbers go on where they were, but for a new seed.
     pub fn set(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
-        let mut settings = self.settings.clone();
-        settings.set(name, value)?;
-        match settings.seed == self.settings.seed {
-            true => self.sampler.set(settings.sampling.clone())?,
-            false => self.sampler = Sampler::new(settings.sampling.clone(), settings.seed)?,
+        self.settings.set(name, value)?;
+        let Settings { sampling, seed, .. } = &self.settings;
+        match name {
+            "seed" => self.sampler = Sampler::new(sampling.clone(), *seed)?,
+            _ => self.sampler.set(sampling.clone())?,
         }
-        self.settings = settings;
         Ok(())
     }
 
