@@ -1,6 +1,8 @@
 //! A row of weights of any scheme as f32. The meaning of each block is ggml's (`ggml-quants.c`,
 //! `dequantize_row_*`); the values are exact to the last bit of f32 arithmetic in that order.
 
+use std::sync::atomic::{Ordering, compiler_fence};
+
 use super::Scheme;
 use super::cpu::kernel;
 
@@ -13,10 +15,14 @@ kernel! {
 
 /// Applies a block's function to each block. A macro, not a function that takes one: a function value is called
 /// through a shim without this function's instruction set, which made Q4_1 four times slower.
+///
+/// The fence keeps the compiler from vectorising across blocks, byte by byte, instead of within one; that halved
+/// the rate of all schemes. It costs no instruction.
 macro_rules! each_block {
     ($block:ident, $bytes:ident, $out:ident) => {
         for (b, y) in $bytes.as_chunks().0.iter().zip($out.as_chunks_mut().0) {
             $block(b, y);
+            compiler_fence(Ordering::SeqCst);
         }
     };
 }
@@ -25,8 +31,8 @@ macro_rules! each_block {
 fn body<const FUSED: bool>(scheme: Scheme, bytes: &[u8], out: &mut [f32]) {
     match scheme {
         Scheme::F32 => single(bytes, out),
-        Scheme::F16 => each_block!(half, bytes, out),
-        Scheme::Bf16 => each_block!(brain, bytes, out),
+        Scheme::F16 => half(bytes, out),
+        Scheme::Bf16 => brain(bytes, out),
         Scheme::Q4_0 => each_block!(q4_0, bytes, out),
         Scheme::Q4_1 => each_block!(q4_1, bytes, out),
         Scheme::Q5_0 => each_block!(q5_0, bytes, out),
@@ -50,14 +56,18 @@ fn single(bytes: &[u8], out: &mut [f32]) {
 }
 
 #[inline(always)]
-fn half(b: &[u8; 2], y: &mut [f32; 1]) {
-    y[0] = half_at(b, 0);
+fn half(bytes: &[u8], out: &mut [f32]) {
+    for (b, y) in bytes.as_chunks::<2>().0.iter().zip(out) {
+        *y = half_at(b, 0);
+    }
 }
 
 /// bf16 is the upper half of an f32.
 #[inline(always)]
-fn brain(b: &[u8; 2], y: &mut [f32; 1]) {
-    y[0] = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
+fn brain(bytes: &[u8], out: &mut [f32]) {
+    for (b, y) in bytes.as_chunks().0.iter().zip(out) {
+        *y = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
+    }
 }
 
 /// The f16 at byte `at`, as f32: its exponent and mantissa in an f32's place, times 2^112 for the difference of
@@ -112,8 +122,8 @@ fn nibbles(b: &[u8; 16]) -> [u8; 32] {
 #[inline(always)]
 fn nibbles_and_fifths(b: &[u8; 16], fifths: u32) -> [u8; 32] {
     let mut q = nibbles(b);
-    for i in 0..32 {
-        q[i] |= (((fifths >> i) & 1) << 4) as u8;
+    for (i, q) in q.iter_mut().enumerate() {
+        *q |= (((fifths >> i) & 1) << 4) as u8;
     }
     q
 }

@@ -1,6 +1,6 @@
 //! What the test programs share: where the fixtures are, and how the binary is run.
 // Each test program uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::panic)]
 
 use std::fs;
 use std::io::Write;
