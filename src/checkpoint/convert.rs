@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -58,12 +58,17 @@ impl Plan {
         Self { folder: folder.into(), tensors, manifest, companions }
     }
 
-    /// The files that will be written, with their sizes in bytes (without the weights' header).
-    pub fn files(&self) -> Vec<(PathBuf, u64)> {
-        let weights = (self.folder.join(manifest::WEIGHTS), self.weights_size());
+    /// The files that will be written, with their sizes in bytes.
+    ///
+    /// # Errors
+    /// The description cannot be written as JSON.
+    pub fn files(&self) -> Result<Vec<(PathBuf, u64)>, Error> {
+        let weights = (self.folder.join(manifest::WEIGHTS), self.weights_size() + self.header().len() as u64);
+        let description = self.folder.join(manifest::FILE);
+        let size = self.description()?.len() as u64;
         let companions =
             self.companions.iter().map(|(name, bytes)| (self.folder.join(name), bytes.len() as u64));
-        std::iter::once(weights).chain(companions).collect()
+        Ok(std::iter::once(weights).chain(companions).chain([(description, size)]).collect())
     }
 
     /// Bytes of all tensors.
@@ -80,7 +85,8 @@ impl Plan {
         counts
     }
 
-    /// Checks that nothing is in the way: an earlier conversion, unless `force`, or a disk too full.
+    /// Checks that nothing is in the way: an earlier conversion or another tokenizer, unless `force`, or a disk
+    /// too full.
     ///
     /// # Errors
     /// The first thing that is.
@@ -89,7 +95,13 @@ impl Plan {
         if !force && description.exists() {
             return Err(Error::Exists(description));
         }
-        let needed = self.files().iter().map(|(_, size)| size).sum::<u64>() + (1 << 20);
+        for (name, bytes) in &self.companions {
+            let file = self.folder.join(name);
+            if !force && file.exists() && fs::read(&file).map_err(Error::read(&file))? != *bytes {
+                return Err(Error::Exists(file));
+            }
+        }
+        let needed = self.files()?.iter().map(|(_, size)| size).sum::<u64>();
         let free = free_space(&self.folder).map_err(Error::read(&self.folder))?;
         match free < needed {
             true => Err(Error::NoSpace { path: self.folder.clone(), needed, free }),
@@ -97,27 +109,44 @@ impl Plan {
         }
     }
 
-    /// Writes the files, the description last: a folder without it holds no finished conversion. `progress` is
-    /// told of every run of bytes written.
+    /// Writes the files. They take their names when all of them are complete, the description last: a folder
+    /// without it holds no finished conversion. `progress` is told of every run of bytes written; its error ends
+    /// the writing.
     ///
     /// # Errors
-    /// A file cannot be written; none of the new ones is left that looks finished.
-    pub fn write(&self, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
+    /// A file cannot be written, a weight is too large for its new type, or `progress` failed; what was there before
+    /// is as it was.
+    pub fn write(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), Error> {
         fs::create_dir_all(&self.folder).map_err(Error::write(&self.folder))?;
+        let path = self.folder.join(manifest::WEIGHTS);
+        let mut complete = vec![(self.write_weights(&path, progress).map_err(Error::write(&path))?, path)];
         let description = self.folder.join(manifest::FILE);
+        let json = self.description()?;
+        let companions =
+            self.companions.iter().map(|(name, bytes)| (self.folder.join(name), bytes.as_slice()));
+        for (path, bytes) in companions.chain([(description.clone(), json.as_bytes())]) {
+            let mut file = Replacement::new(&path).map_err(Error::write(&path))?;
+            file.write_all(bytes).map_err(Error::write(&path))?;
+            complete.push((file, path));
+        }
         if description.exists() {
+            // An old description beside new weights would be wrong.
             fs::remove_file(&description).map_err(Error::write(&description))?;
         }
-        let weights = self.folder.join(manifest::WEIGHTS);
-        self.write_weights(&weights, progress).map_err(Error::write(&weights))?;
-        for (name, bytes) in &self.companions {
-            write_whole(&self.folder.join(name), bytes)?;
-        }
-        let json = serde_json::to_string_pretty(&self.manifest).map_err(std::io::Error::other);
-        write_whole(&description, json.map_err(Error::write(&description))?.as_bytes())
+        complete.into_iter().try_for_each(|(file, path)| file.finish().map_err(Error::write(&path)))
     }
 
-    fn write_weights(&self, path: &Path, progress: &mut dyn FnMut(u64)) -> std::io::Result<()> {
+    /// The text of `mist.json`.
+    fn description(&self) -> Result<String, Error> {
+        let path = self.folder.join(manifest::FILE);
+        serde_json::to_string_pretty(&self.manifest).map_err(io::Error::other).map_err(Error::write(&path))
+    }
+
+    fn write_weights(
+        &self,
+        path: &Path,
+        progress: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> io::Result<Replacement> {
         let mut file = BufWriter::with_capacity(1 << 20, Replacement::new(path)?);
         file.write_all(&self.header())?;
         for tensor in &self.tensors {
@@ -125,7 +154,7 @@ impl Plan {
                 write_matrix(matrix, tensor.scheme, &mut file, progress)?;
             }
         }
-        file.into_inner().map_err(|e| e.into_error())?.finish()
+        file.into_inner().map_err(|e| e.into_error())
     }
 
     /// The safetensors header: length, JSON, spaces up to the alignment.
@@ -230,14 +259,13 @@ impl List {
         self.push(name, vec![matrix.columns()], vec![matrix.clone()]);
     }
 
-    /// One tensor if all parts have one scheme or will have, else the parts under their own names.
+    /// One tensor if all parts have one scheme, else the parts under their own names.
     fn fused(&mut self, name: &str, parts: &[String], matrix: &Matrix) {
         match uniform(matrix) {
             Some(_) => self.whole(name, matrix),
             None => {
-                for (name, (scheme, rows, bytes)) in parts.iter().zip(matrix.parts()) {
-                    let part = Matrix::new(scheme, rows, matrix.columns(), bytes.clone());
-                    part.iter().for_each(|part| self.whole(name, part));
+                for (name, part) in parts.iter().zip(matrix.split_parts()) {
+                    self.whole(name, &part);
                 }
             }
         }
@@ -273,12 +301,12 @@ fn write_matrix(
     matrix: &Matrix,
     scheme: Scheme,
     file: &mut impl Write,
-    progress: &mut dyn FnMut(u64),
-) -> std::io::Result<()> {
+    progress: &mut dyn FnMut(u64) -> io::Result<()>,
+) -> io::Result<()> {
     if uniform(matrix) == Some(scheme) {
         for bytes in matrix.parts().flat_map(|(_, _, bytes)| bytes.chunks(1 << 20)) {
             file.write_all(bytes)?;
-            progress(bytes.len() as u64);
+            progress(bytes.len() as u64)?;
         }
         return Ok(());
     }
@@ -287,18 +315,9 @@ fn write_matrix(
         let rows = ROWS_AT_A_TIME.min(matrix.rows() - first);
         let wide = &mut wide[..rows * matrix.columns()];
         matrix.rows_f32(first, wide);
-        let bytes = narrow(wide, scheme);
+        let bytes = narrow(wide, scheme).map_err(io::Error::other)?;
         file.write_all(&bytes)?;
-        progress(bytes.len() as u64);
+        progress(bytes.len() as u64)?;
     }
     Ok(())
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let write = || {
-        let mut file = Replacement::new(path)?;
-        file.write_all(bytes)?;
-        file.finish()
-    };
-    write().map_err(Error::write(path))
 }

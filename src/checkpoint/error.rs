@@ -25,6 +25,8 @@ pub enum Error {
     Malformed { path: PathBuf, rule: String },
     #[error("{}: {what} is not supported", path.display())]
     Unsupported { path: PathBuf, what: String },
+    #[error("{}: {what} cannot be read yet", path.display())]
+    NotYet { path: PathBuf, what: String },
     #[error("{}: {rule}", path.display())]
     Config { path: PathBuf, rule: String },
     #[error("{}: there are two tensors named {name}", path.display())]
@@ -55,6 +57,11 @@ impl Error {
         Error::Unsupported { path: path.into(), what: what.into() }
     }
 
+    /// Something that a later version will do.
+    pub fn not_yet(path: &Path, what: impl Into<String>) -> Self {
+        Error::NotYet { path: path.into(), what: what.into() }
+    }
+
     /// A file that cannot be read.
     pub fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| match source.kind() {
@@ -79,9 +86,12 @@ impl Error {
                 Some(format!("name one of them: --checkpoint-dir {}/FILE.gguf", folder.display()))
             }
             Error::LfsPointer(_) => Some("fetch the weights with `git lfs pull`, or with `mist download`".into()),
-            Error::Exists(_) => Some("--force writes it anew".into()),
+            Error::Exists(_) => Some("--output-dir FOLDER writes elsewhere, --force writes it anew".into()),
             Error::Malformed { .. } | Error::MissingTensor { .. } => {
                 Some("the file may be incomplete: fetch it again with `mist download`".into())
+            }
+            Error::NotYet { .. } => {
+                Some("give a folder with config.json and *.safetensors, or one GGUF file".into())
             }
             Error::Config { .. } => {
                 Some("compare it with the repository's own, or fetch it again with `mist download`".into())

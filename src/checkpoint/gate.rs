@@ -56,8 +56,8 @@ pub struct Experts {
     pub down: Matrix,
 }
 
-/// Tensors of all layers that do no harm where they are not used: tables that we compute ourselves.
-const HARMLESS_SUFFIXES: [&str; 2] = [".rotary_emb.inv_freq", ".masked_bias"];
+/// Tensors that do no harm where they are not used: tables that we compute ourselves.
+const HARMLESS_SUFFIXES: [&str; 1] = [".rotary_emb.inv_freq"];
 
 /// Checks the tensors against the config and gives them their places.
 ///
@@ -213,37 +213,42 @@ impl Taker<'_> {
     }
 }
 
-impl LayerWeights {
-    /// Bytes of the layer's weights.
-    pub fn size(&self) -> u64 {
-        let network = |network: &Experts| (network.gate_up.size() + network.down.size()) as u64;
-        let mlp = match &self.mlp {
-            Mlp::Dense(dense) => network(dense),
-            Mlp::Mixture { router, experts } => {
-                router.size() as u64 + experts.iter().map(network).sum::<u64>()
-            }
-        };
-        let norms = self.attention_norm.size() + self.mlp_norm.size();
-        (norms + self.qkv.size() + self.output.size()) as u64 + mlp
+impl Experts {
+    fn matrices(&self) -> [(&'static str, &Matrix); 2] {
+        [("gate and up", &self.gate_up), ("down", &self.down)]
     }
+}
 
-    /// Bytes of the layer's weights that take part in one token, of which `active` experts are asked.
-    pub fn active_size(&self, active: usize) -> u64 {
+impl LayerWeights {
+    /// The layer's matrices with the names of what they do.
+    pub fn matrices(&self) -> Vec<(&'static str, &Matrix)> {
+        let mut all = vec![
+            ("attention norm", &self.attention_norm),
+            ("queries, keys and values", &self.qkv),
+            ("attention output", &self.output),
+            ("feed-forward norm", &self.mlp_norm),
+        ];
         match &self.mlp {
-            Mlp::Dense(_) => self.size(),
-            Mlp::Mixture { experts, .. } => {
-                let each = experts.first().map_or(0, |e| (e.gate_up.size() + e.down.size()) as u64);
-                self.size() - each * (experts.len().saturating_sub(active)) as u64
+            Mlp::Dense(dense) => all.extend(dense.matrices()),
+            Mlp::Mixture { router, experts } => {
+                all.push(("router", router));
+                all.extend(experts.iter().flat_map(Experts::matrices));
             }
         }
+        all
     }
 }
 
 impl Weights {
-    /// Bytes of all weights; a tied head counts once.
-    pub fn size(&self, tied: bool) -> u64 {
-        let head = if tied { 0 } else { self.head.size() as u64 };
-        let tables = self.embedding.size() as u64 + head + self.norm.size() as u64;
-        tables + self.layers.iter().map(LayerWeights::size).sum::<u64>()
+    /// All matrices with the names of what they do; a tied head is the embedding.
+    pub fn matrices(&self, tied: bool) -> Vec<(String, &Matrix)> {
+        let mut all = vec![("embedding".to_string(), &self.embedding), ("final norm".into(), &self.norm)];
+        if !tied {
+            all.push(("head".into(), &self.head));
+        }
+        for (i, layer) in self.layers.iter().enumerate() {
+            all.extend(layer.matrices().into_iter().map(|(name, m)| (format!("layer {i}, {name}"), m)));
+        }
+        all
     }
 }

@@ -133,7 +133,7 @@ fn original(path: &Path) -> Result<Option<Layout>, Error> {
         ("pytorch_model.bin", "a checkpoint of pickles without config.json"),
     ];
     if let Some((_, what)) = unsupported.iter().find(|(name, _)| path.join(name).is_file()) {
-        return Err(Error::unsupported(path, format!("{what} (yet)")));
+        return Err(Error::not_yet(path, *what));
     }
     let mut files: Vec<PathBuf> = fs::read_dir(path)
         .and_then(|entries| entries.map(|entry| entry.map(|e| e.path())).collect())
@@ -209,7 +209,7 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         let single = folder.join("model.safetensors");
         return match (single.is_file(), folder.join("pytorch_model.bin").is_file()) {
             (true, _) => Ok(vec![single]),
-            (false, true) => Err(Error::unsupported(folder, "a checkpoint of pickles (*.bin) (yet)")),
+            (false, true) => Err(Error::not_yet(folder, "a checkpoint of pickles (*.bin)")),
             (false, false) => {
                 Err(Error::malformed(folder, "there is a config.json, but no model.safetensors beside it"))
             }

@@ -25,39 +25,49 @@ fn optional_value(flag: Arg) -> Arg {
         .hide_default_value(true)
 }
 
-/// Flags in kebab-case, and a boolean flag's separate `true` or `false` joined to it. Joining here keeps
-/// `mist download --from-safetensors org/name` from taking the name for the flag's value.
+/// Known flags in kebab-case, and a boolean flag's separate `true` or `false` joined to it. Joining here keeps
+/// `mist download --from-safetensors org/name` from taking the name for the flag's value. What follows a flag that
+/// takes a value is that value, and stays as it was typed.
 pub fn normalise(typed: Vec<OsString>, command: &Command) -> Vec<OsString> {
-    let flags = flags(command);
+    let known = flags(command);
     let mut out: Vec<OsString> = Vec::with_capacity(typed.len());
     let mut rest_is_literal = false;
+    // What the argument before this one leaves to be said.
+    let mut expected = Takes::Nothing;
     for argument in typed {
-        let Some(text) = argument.to_str().filter(|_| !rest_is_literal) else {
-            out.push(argument);
-            continue;
-        };
-        rest_is_literal = text == "--";
-        let last =
-            out.last_mut().filter(|last| last.to_str().is_some_and(|last| flags.iter().any(|f| f == last)));
-        match (last, text) {
-            (Some(flag), "true" | "false") => {
+        let text = argument.to_str().filter(|_| !rest_is_literal && expected != Takes::Value);
+        match (text, expected, out.last_mut()) {
+            (Some("true" | "false"), Takes::OptionalBool, Some(flag)) => {
                 flag.push(OsStr::new("="));
                 flag.push(&argument);
+                expected = Takes::Nothing;
             }
-            _ => out.push(kebab(text)),
+            (Some(text), ..) => {
+                rest_is_literal = text == "--";
+                let flag = kebab(text, &known);
+                expected = known
+                    .iter()
+                    .find(|f| flag.to_str() == Some(&f.typed))
+                    .map_or(Takes::Nothing, |f| f.takes);
+                out.push(flag);
+            }
+            (None, ..) => {
+                expected = Takes::Nothing;
+                out.push(argument);
+            }
         }
     }
     out
 }
 
-/// `--checkpoint_dir=a_b` as `--checkpoint-dir=a_b`; anything else as it is.
-fn kebab(text: &str) -> OsString {
-    let Some(flag) = text.strip_prefix("--").filter(|f| !f.is_empty()) else {
-        return text.into();
-    };
-    match flag.split_once('=') {
-        Some((name, value)) => format!("--{}={value}", name.replace('_', "-")).into(),
-        None => format!("--{}", flag.replace('_', "-")).into(),
+/// `--checkpoint_dir=a_b` as `--checkpoint-dir=a_b`, if that is a flag; anything else as it is.
+fn kebab(text: &str, known: &[Flag]) -> OsString {
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+    let kebab = name.replace('_', "-");
+    match (known.iter().any(|flag| flag.typed == kebab), value) {
+        (true, Some(value)) => format!("{kebab}={value}").into(),
+        (true, None) => kebab.into(),
+        (false, _) => text.into(),
     }
 }
 
@@ -67,10 +77,30 @@ pub fn called(typed: &[OsString], command: &Command) -> String {
     verb.map_or_else(|| "mist".into(), |verb| format!("mist {}", verb.get_name()))
 }
 
-/// The boolean flags as they are typed, over all commands.
-fn flags(command: &Command) -> Vec<String> {
-    let own = command.get_arguments().filter(|a| a.is_require_equals_set()).filter_map(|a| a.get_long());
-    let own = own.map(|name| format!("--{name}"));
+/// A flag as it is typed, and what may follow it.
+struct Flag {
+    typed: String,
+    takes: Takes,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Nothing,
+    OptionalBool,
+    Value,
+}
+
+/// The long flags of all commands.
+fn flags(command: &Command) -> Vec<Flag> {
+    let flag = |arg: &Arg| {
+        let takes = match (arg.is_require_equals_set(), arg.get_action()) {
+            (true, _) => Takes::OptionalBool,
+            (false, ArgAction::Set | ArgAction::Append) => Takes::Value,
+            (false, _) => Takes::Nothing,
+        };
+        Some(Flag { typed: format!("--{}", arg.get_long()?), takes })
+    };
+    let own = command.get_arguments().filter_map(flag);
     own.chain(command.get_subcommands().flat_map(flags)).collect()
 }
 
@@ -108,10 +138,15 @@ mod tests {
 
     #[test]
     fn only_the_names_of_flags_change() {
-        let normal = |text: &str| normalise(vec![text.into()], &command());
-        assert_eq!(normal("--checkpoint_dir=my_models"), ["--checkpoint-dir=my_models"]);
-        assert_eq!(normal("my_models"), ["my_models"]);
-        let literal = normalise(["--", "--a_b"].map(OsString::from).to_vec(), &command());
-        assert_eq!(literal, ["--", "--a_b"]);
+        let normal = |text: &str| normalise(text.split(' ').map(OsString::from).collect(), &command());
+        assert_eq!(normal("--repo_id=my_models"), ["--repo-id=my_models"]);
+        assert_eq!(normal("my_models --no_such_flag"), ["my_models", "--no_such_flag"]);
+        assert_eq!(normal("--repo_id --repo_id"), ["--repo-id", "--repo_id"]);
+        assert_eq!(
+            normal("--repo_id --repo_id --from_safetensors"),
+            ["--repo-id", "--repo_id", "--from-safetensors"]
+        );
+        assert_eq!(normal("--repo_id --from-safetensors true"), ["--repo-id", "--from-safetensors", "true"]);
+        assert_eq!(normal("-- --repo_id"), ["--", "--repo_id"]);
     }
 }

@@ -1,12 +1,14 @@
 //! `mist convert`: a checkpoint in the form that is ready to run.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
 use mist::checkpoint::convert::Plan;
 use mist::checkpoint::{Checkpoint, Format};
-use mist::terminal::Printer;
+use mist::terminal::{Interrupt, Printer};
 use serde_json::json;
 
 use super::exit::Status;
@@ -63,22 +65,38 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     let checkpoint = Checkpoint::open_original(&path)?;
     let folder = args.output_dir.clone().unwrap_or_else(|| checkpoint.folder.clone());
     let plan = Plan::new(&checkpoint, &folder, dense_scheme(args.dtype), companions(&checkpoint, &folder)?);
-    for (file, size) in plan.files() {
-        printer.note(&format!("Will write {} ({})", file.display(), HumanBytes(size)));
+    let files = plan.files()?;
+    for (file, size) in &files {
+        printer.note(&format!("Will write {} ({})", file.display(), HumanBytes(*size)));
     }
+    let needed = files.iter().map(|(_, size)| size).sum();
+    printer.note(&format!("Needs {} of disk, and little memory: weights stream through", HumanBytes(needed)));
     let schemes: Vec<String> = plan.schemes().iter().map(|(scheme, n)| format!("{n} in {scheme}")).collect();
     printer.note(&format!("Tensors: {}", schemes.join(", ")));
     plan.check(args.force)?;
     if !args.dry_run {
+        let interrupt = Interrupt::install()?;
+        let _listening = interrupt.listen();
         let bar = printer.bytes_bar("Converting", plan.weights_size());
-        plan.write(&mut |bytes| bar.add(bytes))?;
+        let written = plan.write(&mut |bytes| {
+            bar.add(bytes);
+            match interrupt.flag().load(Ordering::Relaxed) {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => Ok(()),
+            }
+        });
         drop(bar);
+        if written.is_err() && interrupt.take() {
+            printer.note("Stopped: nothing was written");
+            return Ok(Status::Interrupted);
+        }
+        written?;
         printer.note(&format!("Wrote {}", folder.display()));
     }
     if args.json {
-        let files = plan.files().into_iter().map(|(file, size)| json!({"file": file, "bytes": size}));
-        printer
-            .data(&format!("{}\n", json!({"files": files.collect::<Vec<_>>(), "written": !args.dry_run})))?;
+        let files: Vec<_> = files.iter().map(|(file, size)| json!({"file": file, "bytes": size})).collect();
+        let json = json!({"folder": folder, "format": "mist", "files": files, "written": !args.dry_run});
+        printer.data(&format!("{json}\n"))?;
     }
     Ok(Status::Success)
 }

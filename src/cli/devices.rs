@@ -19,7 +19,7 @@ pub struct DevicesArgs {
 
 /// Runs `mist devices`.
 pub fn run(args: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
-    let level = cpu::choose_from_environment().map_err(anyhow::Error::msg)?;
+    let level = cpu::level();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = host_memory();
     let accelerators = placement::accelerators();

@@ -54,7 +54,7 @@ pub struct DownloadArgs {
     #[arg(long)]
     json: bool,
     /// Fetch the small model that `mist chat` starts with.
-    #[arg(long, conflicts_with_all = ["repository", "repo_id"])]
+    #[arg(long, conflicts_with_all = ["repository", "repo_id", "revision", "file", "tokenizer_only"])]
     starter: bool,
 }
 
@@ -139,6 +139,10 @@ fn fetch_starter(args: &DownloadArgs, offline: bool, printer: &Printer) -> anyho
                 starter::REPO,
                 Size(starter::SIZE)
             ));
+            if args.json {
+                let path = root.join(starter::REPO).join(starter::FILE);
+                printer.data(&format!("{}\n", json!({ "path": path, "size": starter::SIZE })))?;
+            }
             return Ok(Status::Success);
         }
         None => starter::ensure(root, &mut TerminalReport::new(printer)).map_err(explained)?,

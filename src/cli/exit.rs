@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use mist::chat;
+use mist::generate::SamplingError;
 use mist::terminal::Printer;
 
 /// How a command ended.
@@ -51,7 +52,10 @@ pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
         return Status::Success.into();
     }
     show(&error, printer);
-    Status::Failure.into()
+    match error.downcast_ref::<SamplingError>() {
+        Some(SamplingError::OutOfRange { .. }) => Status::Usage.into(),
+        _ => Status::Failure.into(),
+    }
 }
 
 /// Shows an error that ended a command, or something in it that could be tried again.
@@ -88,7 +92,7 @@ fn usage_lines(text: &str, command: &str) -> (String, String) {
 fn message(error: &anyhow::Error) -> String {
     let mut line = String::new();
     let hint = error.downcast_ref::<Hint>().map(|h| h.0.as_str());
-    for cause in error.chain().map(|c| c.to_string()) {
+    for cause in error.chain().map(|c| without_backtrace(&c.to_string())) {
         if Some(cause.as_str()) == hint || line.contains(&cause) {
             continue;
         }
@@ -98,6 +102,32 @@ fn message(error: &anyhow::Error) -> String {
         line.push_str(&cause);
     }
     line
+}
+
+/// An error's own text: candle's append a backtrace to it where `RUST_BACKTRACE` asks for one.
+fn without_backtrace(text: &str) -> String {
+    let is_frame = |line: &&str| line.trim_start().starts_with("0: ");
+    text.lines().take_while(|line| !is_frame(line)).collect::<Vec<_>>().join(" ").trim_end().into()
+}
+
+/// A panic is a bug of ours: it is told in one line, and not by the runtime.
+pub fn report_panics(printer: &Printer) {
+    let printer = printer.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map_or(String::new(), |l| format!(" at {}:{}", l.file(), l.line()));
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic");
+        printer.error(
+            &format!("this is a bug in mist: {text}{place}"),
+            Some("please report it with the command that you typed"),
+        );
+    }));
+}
+
+/// Runs a command; a panic, which was told already, is a failure.
+pub fn catch_panics(run: impl FnOnce() -> anyhow::Result<Status>) -> anyhow::Result<Status> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(Ok(Status::Failure))
 }
 
 /// The hint that was attached to an error, or that an error of one of the library's rooms carries.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use mist::generate::{Finish, Generation, Sampler, Sampling, Session, TextStream};
-use mist::placement::Plan;
+use mist::generate::{CHUNK, Finish, Generation, Sampler, Sampling, Session, TextStream};
+use mist::placement::{self, Devices, Load, Plan, Share};
 use mist::terminal::{Interrupt, Printer};
 use mist::text::Message;
 use serde_json::json;
@@ -98,8 +98,8 @@ pub struct GenerateArgs {
     #[arg(long)]
     ignore_eos: bool,
     /// How many texts to generate from each prompt.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    num_samples: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    num_samples: u32,
     /// Print the prompt before the text.
     #[arg(long)]
     echo: bool,
@@ -120,8 +120,7 @@ pub fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Status> {
 pub fn run_sequential(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Status> {
     let mut devices = args.devices.clone();
     if devices.devices.is_none() && args.model.device == "auto" {
-        let count = mist::placement::accelerators().len().max(1);
-        devices.devices = Some(count.to_string());
+        devices.devices = Some(Devices::First(placement::accelerators().len().max(1)));
     }
     run_on(args, &devices, printer)
 }
@@ -227,7 +226,7 @@ impl Run<'_> {
             if self.args.chat { tokenizer.detokenizer_at_start() } else { tokenizer.detokenizer() };
         let stream = TextStream::new(detokenizer, &self.args.stop);
         let mut output = Output::new(stream, self.args.json, printer);
-        if self.args.echo {
+        if self.args.echo && !self.args.json {
             output.write(self.prompt);
         }
         let end_ids = if self.args.ignore_eos { &[] } else { end_ids.as_slice() };
@@ -269,30 +268,29 @@ fn print_plan(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> 
     let plan: Plan = args.model.plan(&opened.checkpoint, devices)?;
     let config = &opened.checkpoint.config;
     let element = args.model.cache_dtype(&plan)?.size_in_bytes();
-    let positions = config.window.unwrap_or(config.context_length).min(config.context_length);
-    let weights = plan.weight_bytes(config, &opened.checkpoint.weights);
-    let cache = plan.cache_bytes(config, positions, element);
+    let ring = config.window.map_or(usize::MAX, |window| window.saturating_add(CHUNK - 1));
+    let positions = ring.min(config.context_length);
+    let loads = plan.loads(config, &opened.checkpoint.weights, positions, element);
     if args.json {
-        let shares = plan.shares.iter().zip(&weights).zip(&cache);
-        let devices: Vec<_> = shares
-            .map(|((share, weights), cache)| {
-                json!({
-                    "device": share.device.to_string(),
-                    "first_layer": share.layers.start,
-                    "layers": share.layers.len(),
-                    "weight_bytes": weights,
-                    "cache_bytes": cache,
-                })
+        let device = |(share, load): (&Share, &Load)| {
+            json!({
+                "device": share.device.to_string(),
+                "first_layer": share.layers.start,
+                "layers": share.layers.len(),
+                "weight_bytes": load.weights,
+                "head_bytes": load.head,
+                "cache_bytes": load.cache,
             })
-            .collect();
+        };
+        let devices: Vec<_> = plan.shares.iter().zip(&loads).map(device).collect();
         printer.data(&format!("{}\n", json!({"positions": positions, "devices": devices})))?;
         return Ok(Status::Success);
     }
-    let mut table = Table::new(["device", "layers", "weights", "cache"]);
-    for ((share, weights), cache) in plan.shares.iter().zip(&weights).zip(&cache) {
+    let mut table = Table::new(["device", "layers", "weights", "head", "cache"]);
+    for (share, load) in plan.shares.iter().zip(&loads) {
         let layers = format!("{}-{}", share.layers.start, share.layers.end - 1);
-        let size = |bytes: &u64| indicatif::HumanBytes(*bytes).to_string();
-        table.row([share.device.to_string(), layers, size(weights), size(cache)]);
+        let size = |bytes: u64| indicatif::HumanBytes(bytes).to_string();
+        table.row([share.device.to_string(), layers, size(load.weights), size(load.head), size(load.cache)]);
     }
     printer.data(&table.to_string())?;
     printer.note(&format!("The cache is counted for {positions} positions"));

@@ -1,9 +1,11 @@
 //! `mist inspect`: what a checkpoint is, what it needs, and whether it is whole.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use indicatif::HumanBytes;
-use mist::checkpoint::{Checkpoint, Config, LayerWeights, Mlp};
-use mist::kernels::Matrix;
+use mist::checkpoint::{Checkpoint, Config};
+use mist::kernels::{Matrix, Scheme};
 use mist::terminal::Printer;
 use serde_json::json;
 
@@ -21,7 +23,7 @@ pub struct InspectArgs {
     /// Count the cache for so many positions; the model's context by default.
     #[arg(long, value_name = "N")]
     context_length: Option<usize>,
-    /// Read every weight and check that it is a finite number.
+    /// Read every weight and check that it is a finite number (hashes of downloads are not kept yet).
     #[arg(long)]
     verify: bool,
     /// One JSON object on stdout.
@@ -32,16 +34,22 @@ pub struct InspectArgs {
 /// Runs `mist inspect`. Opening a checkpoint compares names and shapes with the config: what is wrong is its error.
 pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     let checkpoint = Checkpoint::open(&args.checkpoint.path()?)?;
-    tokenizer(&checkpoint)?;
+    let (ids, rows) = (tokenizer(&checkpoint)?.vocabulary_size(), checkpoint.config.vocabulary_size);
+    if ids > rows {
+        anyhow::bail!("{}: the tokenizer has {ids} ids, the embedding {rows}", checkpoint.folder.display());
+    }
     if args.verify {
         verify(&checkpoint, printer)?;
     }
     let config = &checkpoint.config;
     let (total, active) = config.parameters();
-    let weights = checkpoint.weights.size(config.tied_head);
+    let schemes = schemes(&checkpoint);
+    let weights: u64 = schemes.values().sum();
     let positions = args.context_length.unwrap_or(config.context_length);
     let held = config.window.unwrap_or(positions).min(positions);
-    let cache = |element: u64| held as u64 * (config.cache_elements() * config.layers) as u64 * element;
+    let cache = |element: u64| {
+        (held as u64).saturating_mul((config.cache_elements() * config.layers) as u64 * element)
+    };
     if args.json {
         let json = json!({
             "format": checkpoint.format.name(),
@@ -53,27 +61,26 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
             "cache_positions": held,
             "cache_bytes_f32": cache(4),
             "cache_bytes_f16": cache(2),
-            "schemes": schemes(&checkpoint),
-            "verified": args.verify,
+            "scheme_bytes": schemes,
+            "finite": args.verify.then_some(true),
             "config": config,
         });
-        printer.data(&format!("{json:#}\n"))?;
+        printer.data(&format!("{json}\n"))?;
         return Ok(Status::Success);
     }
     for (name, value) in describe(&checkpoint, config) {
         printer.data(&format!("{name:14} {value}\n"))?;
     }
-    let millions = |count: u64| format!("{:.1} M", count as f64 / 1e6);
-    printer.data(&format!("{:14} {} ({} active)\n", "parameters", millions(total), millions(active)))?;
-    printer.data(&format!(
-        "{:14} {} ({})\n",
-        "weights",
-        HumanBytes(weights),
-        schemes(&checkpoint).join(", ")
-    ))?;
+    let millions = |count: u64| format!("{:.2} M", count as f64 / 1e6);
+    let active = if active == total { String::new() } else { format!(" ({} active)", millions(active)) };
+    printer.data(&format!("{:14} {}{active}\n", "parameters", millions(total)))?;
+    printer.data(&format!("{:14} {} ({})\n", "weights", HumanBytes(weights), shares(&schemes)))?;
     let sizes = (HumanBytes(cache(4)), HumanBytes(cache(2)));
     printer
         .data(&format!("{:14} {} in f32, {} in f16, for {held} positions\n", "cache", sizes.0, sizes.1))?;
+    if args.verify {
+        printer.note("Every weight is a finite number");
+    }
     printer.note("Every tensor that the config implies is there, in its shape, and no other");
     Ok(Status::Success)
 }
@@ -103,51 +110,40 @@ fn describe(checkpoint: &Checkpoint, config: &Config) -> Vec<(&'static str, Stri
     lines
 }
 
-/// The matrices of a checkpoint, the tied head once.
-fn matrices(checkpoint: &Checkpoint) -> Vec<&Matrix> {
-    let weights = &checkpoint.weights;
-    let head = (!checkpoint.config.tied_head).then_some(&weights.head);
-    let tables = [&weights.embedding, &weights.norm].into_iter().chain(head);
-    tables.chain(weights.layers.iter().flat_map(of_layer)).collect()
+/// The matrices of a checkpoint with their names.
+fn matrices(checkpoint: &Checkpoint) -> Vec<(String, &Matrix)> {
+    checkpoint.weights.matrices(checkpoint.config.tied_head)
 }
 
-fn of_layer(layer: &LayerWeights) -> Vec<&Matrix> {
-    let mut all = vec![&layer.attention_norm, &layer.qkv, &layer.output, &layer.mlp_norm];
-    match &layer.mlp {
-        Mlp::Dense(dense) => all.extend([&dense.gate_up, &dense.down]),
-        Mlp::Mixture { router, experts } => {
-            all.push(router);
-            all.extend(experts.iter().flat_map(|e| [&e.gate_up, &e.down]));
-        }
-    }
-    all
-}
-
-/// The schemes in use, most bytes first, such as `q4_k 82 %`.
-fn schemes(checkpoint: &Checkpoint) -> Vec<String> {
-    let mut bytes = std::collections::BTreeMap::new();
-    for (scheme, _, part) in matrices(checkpoint).iter().flat_map(|m| m.parts()) {
+/// The bytes in each scheme.
+fn schemes(checkpoint: &Checkpoint) -> BTreeMap<Scheme, u64> {
+    let mut bytes = BTreeMap::new();
+    for (scheme, _, part) in matrices(checkpoint).iter().flat_map(|(_, matrix)| matrix.parts()) {
         *bytes.entry(scheme).or_insert(0u64) += part.len() as u64;
     }
-    let total: u64 = bytes.values().sum::<u64>().max(1);
-    let mut sorted: Vec<_> = bytes.into_iter().collect();
-    sorted.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    sorted
-        .iter()
-        .map(|(scheme, bytes)| format!("{scheme} {:.1} %", *bytes as f64 * 100.0 / total as f64))
-        .collect()
+    bytes
+}
+
+/// The schemes in use, most bytes first, such as `q4_k 82.0 %`.
+fn shares(schemes: &BTreeMap<Scheme, u64>) -> String {
+    let total = schemes.values().sum::<u64>().max(1) as f64;
+    let mut sorted: Vec<_> = schemes.iter().collect();
+    sorted.sort_by_key(|(_, bytes)| std::cmp::Reverse(**bytes));
+    let share =
+        |(scheme, bytes): &(&Scheme, &u64)| format!("{scheme} {:.1} %", **bytes as f64 * 100.0 / total);
+    sorted.iter().map(share).collect::<Vec<_>>().join(", ")
 }
 
 /// Reads every weight.
 fn verify(checkpoint: &Checkpoint, printer: &Printer) -> anyhow::Result<()> {
     let matrices = matrices(checkpoint);
-    let bar = printer.bytes_bar("Verifying", matrices.iter().map(|m| m.size() as u64).sum());
-    for matrix in matrices {
+    let bar = printer.bytes_bar("Verifying", matrices.iter().map(|(_, m)| m.size() as u64).sum());
+    for (name, matrix) in matrices {
         let mut row = vec![0.0; matrix.columns()];
         for i in 0..matrix.rows() {
             matrix.rows_f32(i, &mut row);
             if let Some(value) = row.iter().find(|v| !v.is_finite()) {
-                anyhow::bail!("{}: a weight is {value}", checkpoint.folder.display());
+                anyhow::bail!("{}: a weight of {name} is {value}", checkpoint.folder.display());
             }
         }
         bar.add(matrix.size() as u64);

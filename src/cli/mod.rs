@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use exit::{Hint, Status};
+use mist::kernels::cpu;
 use mist::terminal::Printer;
 
 /// Mistral-family language models from the hub to running text.
@@ -60,16 +61,22 @@ pub fn main() -> ExitCode {
         Err(error) => return exit::usage(&error, &called, &Printer::new(false, false)),
     };
     let printer = Printer::new(cli.quiet, cli.verbose);
-    let outcome = match &cli.command {
-        Command::Download(args) => download::run(args, &printer),
-        Command::Convert(args) => convert::run(args, &printer),
-        Command::Chat(args) => chat::run(args, &printer),
-        Command::Generate(args) => generate::run(args, &printer),
-        Command::GenerateSequential(args) => generate::run_sequential(args, &printer),
-        Command::Evaluate(args) => evaluate::run(args, &printer),
-        Command::Tokenize(args) => tokenize::run(args, &printer),
-        Command::Inspect(args) => inspect::run(args, &printer),
-        Command::Devices(args) => devices::run(args, &printer),
-    };
+    exit::report_panics(&printer);
+    let outcome = cpu::choose_from_environment().map_err(anyhow::Error::msg);
+    let outcome = outcome.and_then(|_| exit::catch_panics(|| run(&cli.command, &printer)));
     exit::report(outcome, &printer)
+}
+
+fn run(command: &Command, printer: &Printer) -> anyhow::Result<Status> {
+    match command {
+        Command::Download(args) => download::run(args, printer),
+        Command::Convert(args) => convert::run(args, printer),
+        Command::Chat(args) => chat::run(args, printer),
+        Command::Generate(args) => generate::run(args, printer),
+        Command::GenerateSequential(args) => generate::run_sequential(args, printer),
+        Command::Evaluate(args) => evaluate::run(args, printer),
+        Command::Tokenize(args) => tokenize::run(args, printer),
+        Command::Inspect(args) => inspect::run(args, printer),
+        Command::Devices(args) => devices::run(args, printer),
+    }
 }

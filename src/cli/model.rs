@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use candle_core::DType;
 use clap::{Args, ValueEnum};
 use mist::checkpoint::Checkpoint;
 use mist::checkpoint::gguf::Gguf;
-use mist::kernels::{Scheme, cpu};
+use mist::kernels::Scheme;
 use mist::model::Transformer;
-use mist::placement::{self, DeviceName, Devices, Plan};
+use mist::placement::{self, DeviceName, Devices, Plan, Share};
 use mist::terminal::Printer;
 use mist::text::Tokenizer;
 
@@ -29,7 +29,7 @@ pub struct ModelArgs {
     #[command(flatten)]
     pub checkpoint: CheckpointArgs,
     /// Where to run: auto, cpu, cuda, cuda:N or metal.
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", conflicts_with = "devices", value_parser = device)]
     pub device: String,
     /// Type of computation; on the CPU sums are always in f32.
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
@@ -49,8 +49,8 @@ pub struct ModelArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct DevicesArgs {
     /// How many devices, or a list such as cuda:0,cuda:1,cpu.
-    #[arg(long, value_name = "DEVICES")]
-    pub devices: Option<String>,
+    #[arg(long, value_name = "DEVICES", value_parser = devices)]
+    pub devices: Option<Devices>,
     /// Layers of each device, such as 10,12,10.
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     pub split: Vec<usize>,
@@ -159,8 +159,7 @@ impl ModelArgs {
         let opened = Opened::new(path)?;
         let plan = self.plan(&opened.checkpoint, devices)?;
         if self.device == "auto" {
-            let names: Vec<String> = plan.shares.iter().map(|share| share.device.to_string()).collect();
-            printer.note(&format!("Running on {}", names.join(", ")));
+            printer.note(&format!("Running on {}", names(&plan)));
         }
         let bar = printer.steps_bar("Loading", opened.checkpoint.config.layers as u64);
         let model = placement::load(&opened.checkpoint, &plan, self.dtype.dtype(), &mut |layer, device| {
@@ -180,7 +179,6 @@ impl ModelArgs {
         if self.cache_dtype == CachePrecision::Q8_0 {
             return Err(not_yet("--cache-dtype q8_0"));
         }
-        cpu::choose_from_environment().map_err(anyhow::Error::msg)?;
         if let Some(threads) = self.threads {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
             pool.build_global().context("cannot start the threads")?;
@@ -193,14 +191,13 @@ impl ModelArgs {
         if devices.memory.is_some() {
             return Err(not_yet("--memory"));
         }
+        let layers = checkpoint.config.layers;
         let accelerators = placement::accelerators();
         let names = match (&devices.devices, self.device.as_str()) {
-            (Some(text), "auto") => text.parse::<Devices>()?.resolve(&accelerators)?,
-            (Some(_), _) => bail!("--device and --devices are both given"),
+            (Some(devices), _) => devices.resolve(&accelerators, layers)?,
             (None, "auto") => vec![accelerators.first().copied().unwrap_or(DeviceName::Cpu)],
             (None, name) => vec![name.parse::<DeviceName>()?],
         };
-        let layers = checkpoint.config.layers;
         match devices.split.as_slice() {
             [] => Ok(Plan::equal(layers, &names)?),
             counts => Ok(Plan::split(layers, &names, counts)?),
@@ -218,6 +215,29 @@ impl ModelArgs {
             _ => self.dtype.dtype().unwrap_or(DType::BF16),
         })
     }
+}
+
+/// A value of `--device`.
+fn device(text: &str) -> Result<String, placement::Error> {
+    if text != "auto" {
+        text.parse::<DeviceName>()?;
+    }
+    Ok(text.into())
+}
+
+/// A value of `--devices`.
+fn devices(text: &str) -> Result<Devices, placement::Error> {
+    text.parse()
+}
+
+/// The devices of a plan in one line; equal ones that follow each other once, with their number.
+fn names(plan: &Plan) -> String {
+    let runs = plan.shares.chunk_by(|a, b| a.device == b.device);
+    let name = |run: &[Share]| match run.len() {
+        1 => run[0].device.to_string(),
+        n => format!("{n} x {}", run[0].device),
+    };
+    runs.map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// An option that the contract has and this version does not.

@@ -26,7 +26,7 @@ pub struct TokenizeArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     text: Option<String>,
     /// A JSON list of {"role", "content"}: the ids of the conversation in the model's chat format.
-    #[arg(long, value_name = "FILE.json")]
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["bos", "no_bos"])]
     messages: Option<PathBuf>,
     /// Ids to turn into text; - reads them from stdin.
     #[arg(long, value_name = "IDS", num_args = 1.., value_delimiter = ',')]

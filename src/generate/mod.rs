@@ -8,5 +8,5 @@ mod session;
 mod stream;
 
 pub use sampler::{Sampler, Sampling, SamplingError};
-pub use session::{Finish, Generation, Session, SessionError, Timings};
+pub use session::{CHUNK, Finish, Generation, Session, SessionError, Timings};
 pub use stream::TextStream;

@@ -10,7 +10,7 @@ use super::sampler::{Sampler, SamplingError};
 use crate::model::{Cache, Transformer};
 
 /// Tokens of a prompt that are computed at once.
-const CHUNK: usize = 256;
+pub const CHUNK: usize = 256;
 
 /// A sequence that can be continued: prompts that begin as the last sequence did are computed only from where
 /// they differ.

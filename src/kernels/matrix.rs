@@ -66,6 +66,12 @@ impl Matrix {
         (0..count).map(piece).collect()
     }
 
+    /// The parts as matrices of their own; stacked, they are this one.
+    pub fn split_parts(&self) -> Vec<Matrix> {
+        let of_one = |part: &Part| Self { parts: vec![part.clone()], rows: part.rows, columns: self.columns };
+        self.parts.iter().map(of_one).collect()
+    }
+
     /// Rows: the outputs of a product.
     pub fn rows(&self) -> usize {
         self.rows

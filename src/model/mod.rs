@@ -25,7 +25,6 @@ mod mlp;
 mod rope;
 mod transformer;
 
-pub use block::Block;
 pub use cache::{Cache, LayerCache};
 pub use rope::RopeTable;
 pub use transformer::{Stage, Transformer};

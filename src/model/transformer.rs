@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use super::block::{Block, vector};
 use super::cache::Cache;
 use super::rope::RopeTable;
-use crate::checkpoint::{Config, Weights};
+use crate::checkpoint::{Config, LayerWeights, Weights};
 use crate::kernels::{Weight, ops};
 
 /// A run of layers on one device.
@@ -13,20 +13,32 @@ use crate::kernels::{Weight, ops};
 pub struct Stage {
     /// The device.
     pub device: Device,
+    /// The type of computation there: f32 on the CPU.
+    dtype: DType,
     rope: RopeTable,
     blocks: Vec<Block>,
 }
 
 impl Stage {
-    /// A stage without layers.
-    pub fn new(config: &Config, device: &Device) -> Self {
+    /// A stage without layers. `dtype` is the type of computation: of sums on an accelerator, and of dense weights.
+    pub fn new(config: &Config, device: &Device, dtype: DType) -> Self {
         let rope = RopeTable::new(&config.rope, config.head_size, device);
-        Self { device: device.clone(), rope, blocks: Vec::new() }
+        Self { device: device.clone(), dtype, rope, blocks: Vec::new() }
     }
 
-    /// Adds the next layer.
-    pub fn push(&mut self, block: Block) {
-        self.blocks.push(block);
+    /// Puts the next layer's weights on the device.
+    ///
+    /// # Errors
+    /// What candle reports.
+    pub fn push(&mut self, config: &Config, weights: &LayerWeights) -> Result<()> {
+        self.blocks.push(Block::load(config, weights, &self.device, self.dtype)?);
+        Ok(())
+    }
+
+    /// `x` on this stage's device, in its type.
+    fn take(&self, x: &Tensor) -> Result<Tensor> {
+        let activations = if self.device.is_cpu() { DType::F32 } else { self.dtype };
+        x.to_device(&self.device)?.to_dtype(activations) // (T, C)
     }
 }
 
@@ -45,13 +57,17 @@ impl Transformer {
     ///
     /// # Errors
     /// There is no stage, or what candle reports.
-    pub fn new(config: Config, weights: &Weights, stages: Vec<Stage>, dtype: DType) -> Result<Self> {
+    pub fn new(config: Config, weights: &Weights, stages: Vec<Stage>) -> Result<Self> {
         let (Some(first), Some(last)) = (stages.first(), stages.last()) else {
             bail!("a model has at least one stage");
         };
-        let embedding = Weight::load(&weights.embedding, &first.device, dtype)?;
+        let embedding = Weight::load(&weights.embedding, &first.device, first.dtype)?;
         let norm = vector(&weights.norm, &last.device)?;
-        let head = Weight::load(&weights.head, &last.device, dtype)?;
+        // A tied head is the embedding itself, where one device holds both.
+        let head = match config.tied_head && stages.len() == 1 {
+            true => embedding.clone(),
+            false => Weight::load(&weights.head, &last.device, last.dtype)?,
+        };
         Ok(Self { config, embedding, stages, norm, head })
     }
 
@@ -76,9 +92,13 @@ impl Transformer {
             bail!("a call brings 1 to {} tokens, this one {}", cache.chunk(), ids.len());
         }
         let (mut layers, first) = cache.parts();
+        let (end, context) = (first + ids.len(), self.config.context_length);
+        if end > context {
+            bail!("position {} is beyond the context of {context}", end - 1);
+        }
         let mut x = ops::embed(ids, &self.embedding, &self.stages[0].device)?; // (T, C)
         for stage in &self.stages {
-            x = x.to_device(&stage.device)?; // (T, C)
+            x = stage.take(&x)?; // (T, C)
             let angles = stage.rope.angles(first, ids.len())?; // (T, D/2)
             for block in &stage.blocks {
                 let Some((layer, rest)) = layers.split_first_mut() else {

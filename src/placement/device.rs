@@ -111,9 +111,12 @@ impl Devices {
     /// The devices meant, given this machine's `accelerators`.
     ///
     /// # Errors
-    /// There are accelerators, but fewer than asked for.
-    pub fn resolve(&self, accelerators: &[DeviceName]) -> Result<Vec<DeviceName>, Error> {
+    /// There are more than `layers`, or there are accelerators, but fewer than asked for.
+    pub fn resolve(&self, accelerators: &[DeviceName], layers: usize) -> Result<Vec<DeviceName>, Error> {
         match self {
+            Devices::First(count) if *count > layers => {
+                Err(Error::MoreDevicesThanLayers { layers, devices: *count })
+            }
             Devices::These(names) => Ok(names.clone()),
             Devices::First(count) if accelerators.is_empty() => Ok(vec![DeviceName::Cpu; *count]),
             Devices::First(count) if *count > accelerators.len() => {
@@ -132,9 +135,11 @@ mod tests {
     fn a_number_means_accelerators_or_logical_cpus() {
         let two = [DeviceName::Cuda(0), DeviceName::Cuda(1)];
         let parse = |text: &str| text.parse::<Devices>();
-        assert_eq!(parse("2").unwrap().resolve(&two).unwrap(), two);
-        assert_eq!(parse("3").unwrap().resolve(&[]).unwrap(), [DeviceName::Cpu; 3]);
-        assert!(matches!(parse("3").unwrap().resolve(&two), Err(Error::TooFew { asked: 3, found: 2 })));
+        assert_eq!(parse("2").unwrap().resolve(&two, 8).unwrap(), two);
+        assert_eq!(parse("3").unwrap().resolve(&[], 8).unwrap(), [DeviceName::Cpu; 3]);
+        assert!(matches!(parse("3").unwrap().resolve(&two, 8), Err(Error::TooFew { asked: 3, found: 2 })));
+        let many = parse("18446744073709551615").unwrap();
+        assert!(matches!(many.resolve(&[], 8), Err(Error::MoreDevicesThanLayers { layers: 8, .. })));
         let list = parse("cuda:1, cpu").unwrap();
         assert_eq!(list, Devices::These(vec![DeviceName::Cuda(1), DeviceName::Cpu]));
         for wrong in ["0", "", "cuda:x", "gpu", "cpu,,cpu", "-1"] {

@@ -4,7 +4,7 @@ use candle_core::{DType, Device};
 
 use super::{DeviceName, Error, Plan};
 use crate::checkpoint::Checkpoint;
-use crate::model::{Block, Stage, Transformer};
+use crate::model::{Stage, Transformer};
 
 /// Loads a model as `plan` says; `dtype` is the type of computation, `None` for each device's own (f32 on the
 /// CPU, bf16 on an accelerator). `progress` is told of each layer.
@@ -27,16 +27,14 @@ pub fn load(
             None => share.device.open()?,
         };
         opened.push((share.device, device.clone()));
-        let mut stage = Stage::new(config, &device);
+        let mut stage = Stage::new(config, &device, of_device(dtype, &device));
         for layer in share.layers.clone() {
-            let weights = &checkpoint.weights.layers[layer];
-            stage.push(Block::load(config, weights, &device, of_device(dtype, &device))?);
+            stage.push(config, &checkpoint.weights.layers[layer])?;
             progress(layer, share.device);
         }
         stages.push(stage);
     }
-    let tables = opened.first().map_or(DType::F32, |(_, device)| of_device(dtype, device));
-    Ok(Transformer::new(config.clone(), &checkpoint.weights, stages, tables)?)
+    Ok(Transformer::new(config.clone(), &checkpoint.weights, stages)?)
 }
 
 /// The type that a device computes in where none is asked for.

@@ -11,4 +11,4 @@ mod plan;
 pub use device::{DeviceName, Devices, accelerators};
 pub use error::Error;
 pub use load::load;
-pub use plan::{Plan, Share};
+pub use plan::{Load, Plan, Share};

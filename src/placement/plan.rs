@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{DeviceName, Error};
 use crate::checkpoint::{Config, Weights};
+use crate::kernels::Matrix;
 
 /// The layers of each device, in order, complete, none empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,25 +65,42 @@ impl Plan {
         Ok(Self { shares: devices.iter().zip(counts).map(share).collect() })
     }
 
-    /// Bytes of weights of each device: its layers, the embedding on the first, the norm and the head on the last
-    /// (a tied head once more where that is another device).
-    pub fn weight_bytes(&self, config: &Config, weights: &Weights) -> Vec<u64> {
+    /// What each device will hold: its layers, the embedding on the first, the norm and the head on the last (a tied
+    /// head once where that is one device), and the cache for `positions` at `element` bytes an element.
+    pub fn loads(&self, config: &Config, weights: &Weights, positions: usize, element: usize) -> Vec<Load> {
         let last = self.shares.len().saturating_sub(1);
-        let bytes = |(i, share): (usize, &Share)| {
-            let layers = weights.layers[share.layers.clone()].iter().map(|layer| layer.size()).sum::<u64>();
-            let embedding = if i == 0 { weights.embedding.size() as u64 } else { 0 };
-            let head_is_here = i == last && !(config.tied_head && last == 0);
-            let head = if head_is_here { weights.head.size() as u64 } else { 0 };
-            let norm = if i == last { weights.norm.size() as u64 } else { 0 };
-            layers + embedding + head + norm
+        let load = |(i, share): (usize, &Share)| {
+            let bytes = |matrix: &Matrix| held_bytes(matrix, share.device);
+            let layers = weights.layers[share.layers.clone()].iter().flat_map(|layer| layer.matrices());
+            let embedding = if i == 0 { bytes(&weights.embedding) } else { 0 };
+            let head = if config.tied_head && last == 0 { 0 } else { bytes(&weights.head) };
+            let position = (config.cache_elements() * element * share.layers.len()) as u64;
+            Load {
+                weights: layers.map(|(_, matrix)| bytes(matrix)).sum::<u64>() + embedding,
+                head: if i == last { head + bytes(&weights.norm) } else { 0 },
+                cache: position.saturating_mul(positions as u64),
+            }
         };
-        self.shares.iter().enumerate().map(bytes).collect()
+        self.shares.iter().enumerate().map(load).collect()
     }
+}
 
-    /// Bytes of cache of each device for `positions`, at `element` bytes an element.
-    pub fn cache_bytes(&self, config: &Config, positions: usize, element: usize) -> Vec<u64> {
-        let layer = (positions as u64) * (config.cache_elements() * element) as u64;
-        self.shares.iter().map(|share| share.layers.len() as u64 * layer).collect()
+/// Bytes that one device will hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Its layers, and the embedding if it is the first.
+    pub weights: u64,
+    /// The final norm and the head, if it is the last.
+    pub head: u64,
+    /// Keys and values of its layers.
+    pub cache: u64,
+}
+
+/// Bytes of a matrix on a device: as stored on the CPU, dense in 16 bits on an accelerator.
+fn held_bytes(matrix: &Matrix, device: DeviceName) -> u64 {
+    match device {
+        DeviceName::Cpu => matrix.size() as u64,
+        _ => 2 * matrix.rows() as u64 * matrix.columns() as u64,
     }
 }
 

@@ -114,6 +114,10 @@ fn read_object(path: &Path) -> Result<Value, Error> {
 /// None where there is no such file.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     let failed = |source| Error::Read { path: PathBuf::from(path), source };
+    // A pipe of that name would be waited for.
+    if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+        return Err(Error::Malformed { path: path.to_owned(), reason: "it is not a file".into() });
+    }
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

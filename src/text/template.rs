@@ -18,7 +18,10 @@ use super::guard::guarded;
 use super::{Error, Message};
 
 /// The longest template that is compiled. The longest published ones are about 20 KiB.
-const MAX_TEMPLATE: usize = 1 << 20;
+const MAX_TEMPLATE: usize = 64 << 10;
+/// Stack of the thread that compiles and renders: minijinja's parser recurses with the template's nesting, which
+/// its length bounds. 20,000 nested signs overflowed a main thread's 8 MiB.
+const STACK: usize = 256 << 20;
 /// The longest conversation that is written, in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
 /// Instructions; a turn of a published template takes a few hundred.
@@ -43,8 +46,13 @@ pub(super) fn render(source: &str, messages: &[Message], names: Names<'_>) -> Re
     if source.len() > MAX_TEMPLATE {
         return Err(Error::TemplateTooLarge { bytes: source.len(), limit: MAX_TEMPLATE });
     }
-    guarded(|| render_unguarded(&without_generation_tags(source), messages, names))
-        .unwrap_or_else(|panic| Err(Error::Template(one_line(&panic))))
+    let render = || guarded(|| render_unguarded(&without_generation_tags(source), messages, names));
+    let rendered = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, render);
+        thread.map(|thread| thread.join().unwrap_or_else(|_| Err("it panicked".into())))
+    });
+    let rendered = rendered.map_err(|e| Error::Template(format!("it cannot be run: {e}")))?;
+    rendered.unwrap_or_else(|panic| Err(Error::Template(one_line(&panic))))
 }
 
 fn render_unguarded(source: &str, messages: &[Message], names: Names<'_>) -> Result<String, Error> {

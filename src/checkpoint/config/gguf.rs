@@ -48,6 +48,9 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
         None => return fields.fail("general.architecture is missing"),
     }
     fields.nothing_else()?;
+    if let Some(parts) = gguf.get("split.count").and_then(Value::as_usize).filter(|parts| *parts > 1) {
+        return Err(Error::not_yet(gguf.path(), format!("a checkpoint split into {parts} GGUF files")));
+    }
     let hidden_size = fields.size("embedding_length")?;
     let query_heads = fields.size("attention.head_count")?;
     let head_size = fields.optional_size("attention.key_length")?.unwrap_or(hidden_size / query_heads.max(1));
@@ -138,20 +141,26 @@ impl Fields<'_> {
             None => self.optional_number("rope.scale_linear")?,
         };
         let factors = self.gguf.tensor("rope_freqs.weight");
+        if let Some(kind) = kind.as_deref().filter(|kind| !["none", "linear"].contains(kind)) {
+            let what = format!("the rope type {kind} (none and linear are)");
+            return Err(Error::unsupported(self.gguf.path(), what));
+        }
+        if let Some(factor) = self.optional_number("rope.scaling.attn_factor")?.filter(|f| *f != 1.0) {
+            return self.fail(format!("llama.rope.scaling.attn_factor is {factor}, which is not understood"));
+        }
         match (kind.as_deref(), factor.filter(|f| *f != 1.0 && *f != 0.0), factors) {
-            (None | Some("none" | "linear"), None, None) => Ok(RopeScaling::None),
+            (_, None, None) => Ok(RopeScaling::None),
             (None | Some("linear"), Some(factor), None) => Ok(RopeScaling::Linear { factor }),
-            (None | Some("none"), None, Some(tensor)) => {
-                match tensor.matrix(1, tensor.shape.iter().product()) {
-                    Some(matrix) => Ok(RopeScaling::Factors { factors: matrix.to_f32() }),
-                    None => self.fail("rope_freqs.weight is no list of factors"),
-                }
+            (_, None, Some(tensor)) => match tensor.matrix(1, tensor.shape.iter().product()) {
+                Some(matrix) => Ok(RopeScaling::Factors { factors: matrix.to_f32() }),
+                None => self.fail("rope_freqs.weight is no list of factors"),
+            },
+            (_, Some(_), Some(_)) => {
+                self.fail("rope factors are given twice: one for all, and rope_freqs.weight")
             }
-            (Some(kind), ..) => Err(Error::unsupported(
-                self.gguf.path(),
-                format!("the rope type {kind} (none and linear are)"),
-            )),
-            (None, ..) => self.fail("rope factors are given twice"),
+            (Some(kind), Some(factor), None) => {
+                self.fail(format!("llama.rope.scaling.type is {kind}, with a factor of {factor}"))
+            }
         }
     }
 

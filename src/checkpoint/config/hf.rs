@@ -60,7 +60,7 @@ pub fn from_json(text: &str, path: &Path) -> Result<Config, Error> {
         Some(size) => size,
         None => hidden_size / query_heads.max(1),
     };
-    let context_length = fields.optional_size("max_position_embeddings")?.unwrap_or(2048);
+    let context_length = fields.size("max_position_embeddings")?;
     let config = Config {
         architecture,
         vocabulary_size: fields.size("vocab_size")?,
@@ -68,14 +68,19 @@ pub fn from_json(text: &str, path: &Path) -> Result<Config, Error> {
         intermediate_size: fields.size("intermediate_size")?,
         layers: fields.size("num_hidden_layers")?,
         query_heads,
-        key_value_heads: fields.optional_size("num_key_value_heads")?.unwrap_or(query_heads),
+        key_value_heads: match (fields.optional_size("num_key_value_heads")?, architecture) {
+            (Some(heads), _) => heads,
+            // The first Llamas had no such field, and as many of one kind as of the other.
+            (None, Architecture::Llama) => query_heads,
+            (None, _) => return fields.fail("num_key_value_heads is missing"),
+        },
         head_size,
-        norm_epsilon: fields.optional_number("rms_norm_eps")?.unwrap_or(1e-6),
-        rope: fields.rope(context_length)?,
+        norm_epsilon: fields.number("rms_norm_eps")?,
+        rope: fields.rope(architecture, context_length)?,
         context_length,
         window: fields.window(architecture)?,
         experts: fields.experts(architecture)?,
-        tied_head: fields.take("tie_word_embeddings").is_some_and(|v| v == Value::Bool(true)),
+        tied_head: fields.flag("tie_word_embeddings")?.unwrap_or(false),
         end_ids: fields.ids("eos_token_id")?,
     };
     fields.expect("hidden_act", &[Value::from("silu"), Value::from("swish")])?;
@@ -117,6 +122,21 @@ impl Fields<'_> {
         }
     }
 
+    fn number(&mut self, name: &str) -> Result<f64, Error> {
+        match self.optional_number(name)? {
+            Some(number) => Ok(number),
+            None => self.fail(format!("{name} is missing")),
+        }
+    }
+
+    fn flag(&mut self, name: &str) -> Result<Option<bool>, Error> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(value) => self.fail(format!("{name} is {value}, it must be true or false")),
+        }
+    }
+
     fn optional_number(&mut self, name: &str) -> Result<Option<f64>, Error> {
         let Some(value) = self.take(name) else { return Ok(None) };
         match value.as_f64() {
@@ -150,9 +170,14 @@ impl Fields<'_> {
     }
 
     fn window(&mut self, architecture: Architecture) -> Result<Option<usize>, Error> {
+        // A field that is not there is not null: transformers fills in 4096 for a Mistral.
+        let named = self.map.contains_key("sliding_window");
         let window = self.optional_size("sliding_window")?;
-        let used = self.take("use_sliding_window") != Some(Value::Bool(false));
+        let used = self.flag("use_sliding_window")?.unwrap_or(true);
         match (architecture, window) {
+            (Architecture::Mistral, None) if !named => {
+                self.fail("sliding_window is missing (null stands for none)")
+            }
             (Architecture::Llama, Some(window)) => {
                 self.fail(format!("a Llama with sliding_window {window} is not understood"))
             }
@@ -169,7 +194,7 @@ impl Fields<'_> {
     }
 
     /// `rope_parameters`, or `rope_theta` and `rope_scaling`. Both spellings at once must agree.
-    fn rope(&mut self, context_length: usize) -> Result<Rope, Error> {
+    fn rope(&mut self, architecture: Architecture, context_length: usize) -> Result<Rope, Error> {
         let top_theta = self.optional_number("rope_theta")?;
         let new = self.take("rope_parameters");
         let old = self.take("rope_scaling");
@@ -197,7 +222,13 @@ impl Fields<'_> {
             fields.nothing_left()?;
         }
         self.expect("rope_interleaved", &[Value::Bool(false)])?;
-        Ok(Rope { theta: theta.unwrap_or(10_000.0), layout: RopeLayout::HalfSplit, scaling })
+        let theta = match (theta, architecture) {
+            (Some(theta), _) => theta,
+            // What the family began with; configs of its first members do not name it.
+            (None, Architecture::Llama | Architecture::Mistral) => 10_000.0,
+            (None, Architecture::Mixtral) => return self.fail("rope_theta is missing"),
+        };
+        Ok(Rope { theta, layout: RopeLayout::HalfSplit, scaling })
     }
 
     fn rope_scaling(&mut self, context_length: usize) -> Result<RopeScaling, Error> {
@@ -345,6 +376,16 @@ mod tests {
         assert_refused("hidden_size", json!(-1), "hidden_size");
         assert_refused("rms_norm_eps", json!("x"), "rms_norm_eps");
         assert_refused("head_dim", json!(127), "odd");
+    }
+
+    #[test]
+    fn what_has_another_default_elsewhere_must_be_there() {
+        for name in ["rms_norm_eps", "rope_theta", "max_position_embeddings", "num_key_value_heads"] {
+            let mut config = mixtral();
+            config.as_object_mut().unwrap().remove(name);
+            assert!(read(&config).unwrap_err().contains(&format!("{name} is missing")));
+        }
+        assert_refused("tie_word_embeddings", json!("yes"), "tie_word_embeddings is \"yes\"");
     }
 
     #[test]

@@ -122,7 +122,8 @@ impl<'a> Cursor<'a> {
     pub fn string(&mut self, what: &str) -> Result<String, Error> {
         let length = self.count(&format!("the length of {what}"), LONGEST_STRING, 1)?;
         let bytes = self.bytes(length as usize, what)?;
-        // Tokens of some vocabularies are not UTF-8; what cannot be said in it is not lost silently elsewhere.
+        // Tokens of some vocabularies are cut within a character. Their bytes are in the byte-level alphabet or
+        // named as <0xNN>, so what is lost here has no text of its own.
         Ok(String::from_utf8_lossy(bytes).into_owned())
     }
 
