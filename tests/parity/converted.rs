@@ -22,7 +22,11 @@ fn convert(checkpoint: &Checkpoint, folder: &Path, dense: Option<Scheme>) {
     let plan = Plan::new(checkpoint, folder, dense, companions);
     plan.check(false).unwrap();
     let mut told = 0;
-    plan.write(&mut |bytes| told += bytes).unwrap();
+    plan.write(&mut |bytes| {
+        told += bytes;
+        Ok(())
+    })
+    .unwrap();
     assert_eq!(told, plan.weights_size(), "progress adds up to what was planned");
     assert!(plan.check(false).is_err(), "a second conversion is refused");
     plan.check(true).unwrap();
