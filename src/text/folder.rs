@@ -258,7 +258,7 @@ mod tests {
             let tokenizer =
                 json!({"version": "1.0", "added_tokens": [], "model": model, "decoder": {"type": "Fuse"}});
             let folder = folder(&[("tokenizer.json", tokenizer)]);
-            assert!(matches!(load(folder.path()), Err(Error::Vocabulary(_))), "{vocab}");
+            assert!(matches!(load(folder.path()), Err(Error::Malformed { .. })), "{vocab}");
         }
     }
 

@@ -67,12 +67,6 @@ impl<'a> Pieces<'a> {
                 return Err(Error::Vocabulary(format!("{length} {name} for {count} tokens")));
             }
         }
-        let Vocabulary { bos, eos, eot, unknown, .. } = *vocabulary;
-        for (name, id) in [("bos", bos), ("eos", eos), ("eot", eot), ("unknown", unknown)] {
-            if let Some(id) = id.filter(|id| *id as usize >= count) {
-                return Err(Error::Vocabulary(format!("{name}_token_id is {id}, there are {count} tokens")));
-            }
-        }
         let mut ids = HashMap::with_capacity(count);
         for (token, id) in vocabulary.tokens.iter().zip(0..) {
             // An empty token spells nothing, so no text leads to it; its id stays a hole.

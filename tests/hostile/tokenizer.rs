@@ -189,11 +189,21 @@ fn vocabularies_of_gguf_files_that_cannot_be() {
     vocabulary_refused(fixture().replace("tokenizer.ggml.model", text_value("rwkv")), &["rwkv"]);
     vocabulary_refused(fixture().replace("tokenizer.ggml.pre", text_value("unheard-of")), &["unheard-of"]);
     vocabulary_refused(fixture().replace("tokenizer.ggml.merges", texts_value(&["no-space"])), &["x.gguf"]);
-    for id in [320, u32::MAX] {
-        vocabulary_refused(fixture().replace("tokenizer.ggml.bos_token_id", u32_value(id)), &["x.gguf"]);
-    }
     let token_types = repeated_value(5, 1i32.to_le_bytes(), 3);
     vocabulary_refused(fixture().replace("tokenizer.ggml.token_type", token_types), &["x.gguf"]);
+}
+
+/// As llama.cpp does: an id that no token has is as if it were not named.
+#[test]
+fn a_beginning_token_that_is_none() {
+    for id in [320, u32::MAX] {
+        let folder = tempfile::tempdir().unwrap();
+        fixture().replace("tokenizer.ggml.bos_token_id", u32_value(id)).write(folder.path());
+        let ended = run(folder.path(), "tokenize --checkpoint-dir x.gguf --text x");
+        assert_eq!((ended.code, ended.text().as_str(), ended.stderr.as_str()), (Some(0), "91\n", ""));
+        let asked = run(folder.path(), "tokenize --checkpoint-dir x.gguf --text x --bos");
+        assert!(clean_error(&asked).contains("names no BOS token"));
+    }
 }
 
 /// llama.cpp #26511, lmstudio #2289: the number in a byte token's name as an index.
