@@ -61,7 +61,7 @@ pub fn likelihood(
     Ok(sum)
 }
 
-/// -log softmax(logits)[id], summed in f64 with the largest logit subtracted first.
+/// `-log softmax(logits)[id]`, summed in f64 with the largest logit subtracted first.
 fn negative_log_likelihood(logits: &[f32], id: usize) -> f64 {
     let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).sum();

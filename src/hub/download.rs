@@ -63,7 +63,9 @@ pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Resu
     let choice = plan::choose(request.wanted(), &listing, &mut read)?;
     let folder = request.folder();
     let planned = |entry: Entry| PlannedFile {
-        here: folder::size_of(&folder.join(entry.name.as_str())) == Some(entry.size),
+        // Without a hash the size says nothing.
+        here: entry.sha256.is_some()
+            && folder::size_of(&folder.join(entry.name.as_str())) == Some(entry.size),
         name: entry.name,
         size: entry.size,
         sha256: entry.sha256,

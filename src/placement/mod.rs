@@ -1,7 +1,7 @@
 //! Devices: which there are, which layer goes to which, and the loading of each layer straight to its device.
 //!
 //! Knows devices and layers. Never knows tokens. First a [`Plan`], which can be printed, checked and tested
-//! without any device; then [`load`] carries it out.
+//! without any device; then [`load()`] carries it out.
 
 mod device;
 mod error;

@@ -70,29 +70,27 @@ fn a_write_that_fails_leaves_nothing_that_looks_finished() {
     assert_eq!(Mist::new(t.folder()).args(["inspect", "--checkpoint-dir", "out"]).run().code, Some(1));
 }
 
-/// As above, with an earlier conversion that `--force` replaces: what is left is whole, or is not there.
+/// As above, with an earlier conversion that `--force` replaces: it stays as it was.
 #[test]
-fn a_replacement_that_fails_leaves_no_mixture() {
+fn a_replacement_that_fails_leaves_what_was_there() {
     let t = Transcript::new();
     let convert = ["convert", "--checkpoint-dir", "tiny/llama", "--output-dir", "out", "--force"];
     assert_eq!(Mist::new(t.folder()).args(convert).run().code, Some(0));
     let script = r#"trap '' XFSZ; ulimit -f 100; exec "$0" "$@""#;
     assert_eq!(Mist::shell(t.folder(), script).args(convert).run().code, Some(1));
     let inspect = || Mist::new(t.folder()).args(["inspect", "--checkpoint-dir", "out"]).run();
-    let left = inspect();
-    assert_eq!(left.code, Some(1), "{left:?}");
-    assert!(left.stderr.contains("hint: "), "{left:?}");
+    assert_eq!(inspect().code, Some(0));
     assert_eq!(Mist::new(t.folder()).args(convert).run().code, Some(0));
     assert_eq!(inspect().code, Some(0));
 }
 
-/// A file system of one megabyte, where this user may mount one.
+/// A file system of 256 KiB, where this user may mount one.
 #[test]
 fn a_full_disk_is_found_before_the_first_byte() {
     let t = Transcript::new();
     let small = t.folder().join("small");
     fs::create_dir(&small).unwrap();
-    let script = r#"mount -t tmpfs -o size=1m none small || exit 77; "$0" "$@"; code=$?; ls -A small; umount small; exit $code"#;
+    let script = r#"mount -t tmpfs -o size=256k none small || exit 77; "$0" "$@"; code=$?; ls -A small; umount small; exit $code"#;
     let args = ["convert", "--checkpoint-dir", "tiny/llama", "--output-dir", "small/out"];
     let ended = Mist::shell(t.folder(), script).args(args).run();
     if ended.code == Some(77) {

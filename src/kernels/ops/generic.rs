@@ -60,7 +60,7 @@ pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
     silu(&gate)? * up // (T, F)
 }
 
-/// See [`super::attention`]. Scores of all slots are made, and those that a query does not see are masked.
+/// See [`super::attention()`]. Scores of all slots are made, and those that a query does not see are masked.
 ///
 /// # Errors
 /// What candle reports.
