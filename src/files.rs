@@ -19,6 +19,20 @@ impl Replacement {
     /// # Errors
     /// The folder does not exist or cannot be written to.
     pub fn new(target: &Path) -> io::Result<Self> {
+        // As a file that is created plainly: readable as the user's umask says.
+        Self::with_mode(target, 0o666)
+    }
+
+    /// The same, readable by this user alone.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn private(target: &Path) -> io::Result<Self> {
+        Self::with_mode(target, 0o600)
+    }
+
+    #[cfg_attr(not(unix), allow(unused_variables))]
+    fn with_mode(target: &Path, mode: u32) -> io::Result<Self> {
         let folder = match target.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -27,10 +41,11 @@ impl Replacement {
         let mut builder = tempfile::Builder::new();
         let prefix = format!(".{name}.");
         builder.prefix(&prefix).suffix(".partial");
-        // As a file that is created plainly: readable as the user's umask says, not by the owner alone.
         #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        Ok(Self { file: builder.tempfile_in(folder)?, target: target.into() })
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+        // The error's own words name the temporary file, which the user never heard of.
+        let file = builder.tempfile_in(folder).map_err(|e| io::Error::from(e.kind()))?;
+        Ok(Self { file, target: target.into() })
     }
 
     /// Syncs what was written and gives it the target's name.

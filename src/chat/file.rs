@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::conversation::{Conversation, Exchange};
+use crate::files::Replacement;
 
 /// The largest file that is read, in bytes.
 const BYTES: u64 = 64 << 20;
@@ -129,12 +130,9 @@ impl Conversation {
             Err(_) => path.to_path_buf(),
         };
         let json = self.to_json().map_err(|error| failed(error.into()))?;
-        let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        let mut file = Replacement::private(&target).map_err(failed)?;
         file.write_all(json.as_bytes()).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(&target).map_err(|error| failed(error.error))?;
-        Ok(())
+        file.finish().map_err(failed)
     }
 
     /// The conversation that [`save`](Self::save) wrote, or another program.

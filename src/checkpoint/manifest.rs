@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::open::{is_plain_file_name, read_text};
+use super::read::{is_plain_file_name, read_text};
 use super::{Config, Error};
 use crate::kernels::Scheme;
 

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`config`] | the model's description, and its reading from `config.json` and GGUF metadata |
 //! | `map` | memory maps, the one unsafe module outside `kernels/` |
+//! | `read` | small files beside the weights |
 //! | `tensors` | names, shapes and bytes as a file gives them |
 //! | [`safetensors`], [`gguf`] | the two formats |
 //! | `names` | renaming between layouts, as data |
@@ -25,6 +26,7 @@ pub mod manifest;
 mod map;
 mod names;
 pub mod open;
+mod read;
 pub mod safetensors;
 pub mod tensors;
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::config::hf;
 use super::gguf::Gguf;
+use super::read::{is_plain_file_name, read_text};
 use super::tensors::Tensors;
 use super::{Config, Error, Weights, config, gate, manifest, safetensors};
 
@@ -48,9 +49,6 @@ impl Format {
         }
     }
 }
-
-/// Largest JSON file beside the weights.
-const LARGEST_JSON: u64 = 64 << 20;
 
 impl Checkpoint {
     /// Opens the checkpoint at `path`: a folder (converted, Hugging Face, or with one GGUF file) or a GGUF file.
@@ -229,33 +227,4 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         }
     }
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
-}
-
-/// Whether a name from a file can be joined to a folder and stay in it, on every system.
-pub(crate) fn is_plain_file_name(name: &str) -> bool {
-    let forbidden = |c: char| c.is_control() || matches!(c, '/' | '\\' | ':');
-    !name.is_empty() && name != "." && name != ".." && !name.contains(forbidden)
-}
-
-/// A JSON file's text, of a sane size.
-pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
-    let size = fs::metadata(path).map_err(Error::read(path))?.len();
-    if size > LARGEST_JSON {
-        return Err(Error::malformed(path, format!("is {size} bytes long, at most {LARGEST_JSON} are read")));
-    }
-    let bytes = fs::read(path).map_err(Error::read(path))?;
-    String::from_utf8(bytes).map_err(|_| Error::malformed(path, "is not UTF-8"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_leave_the_folder_are_not_plain() {
-        for name in ["", ".", "..", "../x", "/etc/passwd", "a/b", "a\\b", "C:x", "x\n"] {
-            assert!(!is_plain_file_name(name), "{name:?}");
-        }
-        assert!(is_plain_file_name("model-00001-of-00002.safetensors"));
-    }
 }

@@ -53,7 +53,7 @@ impl Settings {
     /// # Errors
     /// [`Error::Endpoint`].
     pub fn from_environment(access_token: Option<Token>) -> Result<Self, Error> {
-        let token = access_token.or_else(Token::from_environment);
+        let token = access_token.filter(|token| !token.is_empty()).or_else(Token::from_environment);
         Ok(Self { token, ..Self::new(Endpoint::from_environment()?) })
     }
 }

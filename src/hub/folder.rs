@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::listing::Entry;
 use super::{Digest, Error, FileName, Report};
+use crate::files::free_space;
 
 /// Held while a process writes to the folder; the system releases it however the process ends. The file stays.
 const LOCK: &str = ".mist.lock";
@@ -110,13 +111,10 @@ pub(super) fn size_of(path: &Path) -> Option<u64> {
 /// # Errors
 /// [`Error::Space`].
 pub(super) fn check_space(folder: &Path, needed: u64) -> Result<(), Error> {
-    // The parent of a relative name of one part is the empty path: here.
-    let here = Path::new(".");
-    let existing = folder.ancestors().find(|p| p.is_dir()).unwrap_or(here);
     // A file system that does not say how much is free is tried.
-    let free = fs4::available_space(existing).unwrap_or(u64::MAX);
+    let free = free_space(folder).unwrap_or(u64::MAX);
     match free < needed {
-        true => Err(Error::Space { folder: existing.to_path_buf(), free, needed }),
+        true => Err(Error::Space { folder: folder.to_path_buf(), free, needed }),
         false => Ok(()),
     }
 }
@@ -152,9 +150,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("org/name");
         assert!(check_space(&folder, 1).is_ok());
-        assert!(
-            matches!(check_space(&folder, u64::MAX), Err(Error::Space { folder, .. }) if folder == root.path())
-        );
+        // The error names the folder that was asked for.
+        assert!(matches!(check_space(&folder, u64::MAX), Err(Error::Space { folder: f, .. }) if f == folder));
         assert!(check_space(Path::new("no-such-folder"), 1).is_ok());
     }
 

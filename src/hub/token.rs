@@ -25,6 +25,11 @@ impl Token {
         environment::value(HF_TOKEN).or_else(in_file).and_then(|t| Self::non_empty(&t))
     }
 
+    /// Whether nothing was given, as by `--access-token "$UNSET"`.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// `Authorization: Bearer …`.
     ///
     /// # Errors

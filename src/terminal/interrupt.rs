@@ -1,7 +1,7 @@
 //! Ctrl-C during a reply stops the reply, not the chat. Everywhere else it ends the process with 130.
 //!
 //! The line editor reads Ctrl-C as a key, so no signal comes from there. `kill` and a closed terminal
-//! (SIGTERM, SIGHUP) go the same way as Ctrl-C: `ctrlc` does not tell them apart.
+//! (SIGTERM, SIGHUP) are not caught: they end the process as they end any other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -45,11 +45,17 @@ fn fetch_starter(root: &Path, printer: &Printer) -> anyhow::Result<PathBuf> {
     Ok(path?)
 }
 
-/// What can be opened in the folders `ORG/NAME` under `root`, in the order of their names.
+/// What can be opened under `root`, in the order of names: GGUF files, folders, and folders `ORG/NAME`.
 fn checkpoints(root: &Path) -> Vec<PathBuf> {
-    let folders = |path: &Path| visible(path).into_iter().filter(|entry| entry.is_dir());
-    let mut found: Vec<PathBuf> =
-        folders(root).flat_map(|org| folders(&org)).flat_map(|folder| openable(&folder)).collect();
+    let mut found = Vec::new();
+    for entry in visible(root) {
+        match openable(&entry) {
+            own if !own.is_empty() => found.extend(own),
+            _ if entry.is_dir() => found.extend(visible(&entry).iter().flat_map(|folder| openable(folder))),
+            _ if entry.extension() == Some("gguf".as_ref()) => found.push(entry),
+            _ => {}
+        }
+    }
     found.sort();
     found
 }

@@ -1,0 +1,38 @@
+//! Small files beside the weights, and names that come from them.
+
+use std::fs;
+use std::path::Path;
+
+use super::Error;
+
+/// Largest JSON file beside the weights.
+const LARGEST_JSON: u64 = 64 << 20;
+
+/// Whether a name from a file can be joined to a folder and stay in it, on every system.
+pub(super) fn is_plain_file_name(name: &str) -> bool {
+    let forbidden = |c: char| c.is_control() || matches!(c, '/' | '\\' | ':');
+    !name.is_empty() && name != "." && name != ".." && !name.contains(forbidden)
+}
+
+/// A JSON file's text, of a sane size.
+pub(super) fn read_text(path: &Path) -> Result<String, Error> {
+    let size = fs::metadata(path).map_err(Error::read(path))?.len();
+    if size > LARGEST_JSON {
+        return Err(Error::malformed(path, format!("is {size} bytes long, at most {LARGEST_JSON} are read")));
+    }
+    let bytes = fs::read(path).map_err(Error::read(path))?;
+    String::from_utf8(bytes).map_err(|_| Error::malformed(path, "is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_leave_the_folder_are_not_plain() {
+        for name in ["", ".", "..", "../x", "/etc/passwd", "a/b", "a\\b", "C:x", "x\n"] {
+            assert!(!is_plain_file_name(name), "{name:?}");
+        }
+        assert!(is_plain_file_name("model-00001-of-00002.safetensors"));
+    }
+}
