@@ -128,7 +128,9 @@ mod tests {
     fn only_what_can_be_opened_is_found() {
         let root = root(&[
             "README.md",
-            "too-shallow/model.gguf",
+            "mine.gguf",
+            "shallow/model.gguf",
+            "too/deep/down/model.gguf",
             "a/converted/mist.json",
             "a/hf/config.json",
             "a/hf/model.safetensors",
@@ -143,7 +145,8 @@ mod tests {
         ]);
         let names: Vec<String> =
             checkpoints(root.path()).iter().map(|path| name(root.path(), path)).collect();
-        assert_eq!(names, ["a/converted", "a/hf", "b/gguf", "b/several/q4.gguf", "b/several/q8.gguf"]);
+        let nested = ["a/converted", "a/hf", "b/gguf", "b/several/q4.gguf", "b/several/q8.gguf"];
+        assert_eq!(names, [nested.as_slice(), &["mine.gguf", "shallow"]].concat());
         assert!(checkpoints(&root.path().join("missing")).is_empty());
     }
 
