@@ -31,6 +31,11 @@ const fn sparse(name: &'static str, parameters: u64, active: u64, context: u32) 
     Entry { name, parameters: Some(parameters), active: Some(active), context: Some(context) }
 }
 
+/// Nothing at hand tells its figures, and none is guessed.
+const fn unknown(name: &'static str) -> Entry {
+    Entry { name, parameters: None, active: None, context: None }
+}
+
 const B7: u64 = 7_241_732_096;
 /// With 32768 instead of 32000 words.
 const B7_V3: u64 = 7_248_023_552;
@@ -62,9 +67,9 @@ pub const ENTRIES: &[Entry] = &[
     dense("mistralai/Mistral-Large-Instruct-2407", B123, 131_072),
     dense("mistralai/Mistral-Large-Instruct-2411", B123, 131_072),
     dense("HuggingFaceTB/SmolLM2-135M-Instruct", 134_515_008, 8192),
-    dense("HuggingFaceTB/SmolLM2-360M-Instruct", 361_821_120, 8192),
-    dense("HuggingFaceTB/SmolLM2-1.7B-Instruct", 1_711_376_384, 8192),
-    dense("TinyLlama/TinyLlama-1.1B-Chat-v1.0", 1_100_048_384, 2048),
+    unknown("HuggingFaceTB/SmolLM2-360M-Instruct"),
+    unknown("HuggingFaceTB/SmolLM2-1.7B-Instruct"),
+    unknown("TinyLlama/TinyLlama-1.1B-Chat-v1.0"),
 ];
 
 /// The listed name that `typed` is most likely meant to be, if one is near: compared without case, and
