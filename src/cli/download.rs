@@ -69,7 +69,7 @@ pub fn run(args: &DownloadArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     let offline = args.offline || environment::is_true(HF_HUB_OFFLINE);
     match args.repository.as_ref().or(args.repo_id.as_ref()) {
-        Some(name) => repository(args, &name.parse().map_err(explained)?, offline, printer),
+        Some(name) => repository(args, &name.parse()?, offline, printer),
         None if args.starter => fetch_starter(args, offline, printer),
         None => list(args.json, printer),
     }
@@ -83,26 +83,26 @@ fn repository(
 ) -> anyhow::Result<Status> {
     let request = Request {
         repo: repo.clone(),
-        revision: args.revision.parse::<Revision>().map_err(explained)?,
+        revision: args.revision.parse::<Revision>()?,
         root: args.checkpoint_dir.clone(),
         tokenizer_only: args.tokenizer_only,
-        file: args.file.as_deref().map(str::parse::<FileName>).transpose().map_err(explained)?,
+        file: args.file.as_deref().map(str::parse::<FileName>).transpose()?,
     };
     let mut report = TerminalReport::new(printer);
     let (plan, outcomes) = match offline {
         true => {
-            let plan = hub::on_disk(&request).map_err(explained)?;
+            let plan = hub::on_disk(&request)?;
             report.plan(&plan);
             let kept = vec![Outcome::Kept; plan.files.len()];
             (plan, Some(kept))
         }
         false => {
-            let settings = Settings::from_environment(args.access_token.clone()).map_err(explained)?;
-            let client = Client::new(settings).map_err(explained)?;
-            let plan = hub::plan(&client, &request, &mut report).map_err(explained)?;
+            let settings = Settings::from_environment(args.access_token.clone())?;
+            let client = Client::new(settings)?;
+            let plan = hub::plan(&client, &request, &mut report)?;
             let outcomes = match args.dry_run {
                 true => None,
-                false => Some(hub::carry_out(&client, &plan, &mut report).map_err(explained)?),
+                false => Some(hub::carry_out(&client, &plan, &mut report)?),
             };
             (plan, outcomes)
         }
@@ -130,7 +130,7 @@ fn fetch_starter(args: &DownloadArgs, offline: bool, printer: &Printer) -> anyho
         Some(path) => path,
         None if offline => {
             let missing = format!("{} is not there", starter::FILE);
-            return Err(explained(hub::Error::Offline { folder: root.join(starter::REPO), missing }));
+            return Err(hub::Error::Offline { folder: root.join(starter::REPO), missing }.into());
         }
         None if args.dry_run => {
             printer.note(&format!(
@@ -145,7 +145,7 @@ fn fetch_starter(args: &DownloadArgs, offline: bool, printer: &Printer) -> anyho
             }
             return Ok(Status::Success);
         }
-        None => starter::ensure(root, &mut TerminalReport::new(printer)).map_err(explained)?,
+        None => starter::ensure(root, &mut TerminalReport::new(printer))?,
     };
     match args.json {
         true => printer.data(&format!("{}\n", json!({ "path": path, "size": starter::SIZE })))?,
@@ -229,16 +229,6 @@ fn as_json(plan: &Plan, outcomes: Option<&[Outcome]>) -> Value {
         "missing_bytes": plan.missing(),
         "left_out": plan.left_out.iter().map(FileName::as_str).collect::<Vec<_>>(),
     })
-}
-
-/// A library error with its hint attached.
-fn explained(error: hub::Error) -> anyhow::Error {
-    let hint = error.hint();
-    let error = anyhow::Error::from(error);
-    match hint {
-        Some(hint) => error.context(Hint(hint)),
-        None => error,
-    }
 }
 
 /// Shows a download on stderr: the plan as lines, then one bar over all of its bytes.

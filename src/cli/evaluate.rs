@@ -9,7 +9,7 @@ use mist::terminal::Printer;
 use serde_json::json;
 
 use super::exit::Status;
-use super::model::{DevicesArgs, ModelArgs};
+use super::model::{BeginningArgs, DevicesArgs, ModelArgs};
 
 /// Measure how well a model foresees a text: its perplexity.
 #[derive(Args, Debug)]
@@ -27,12 +27,8 @@ pub struct EvaluateArgs {
     /// Cut the text into windows of N tokens; without, it is one window.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
     context_length: Option<u64>,
-    /// Begin with the beginning token, whatever the tokenizer's settings.
-    #[arg(long, conflicts_with = "no_bos")]
-    bos: bool,
-    /// Do not begin with the beginning token.
-    #[arg(long)]
-    no_bos: bool,
+    #[command(flatten)]
+    beginning: BeginningArgs,
     /// One JSON object on stdout.
     #[arg(long)]
     json: bool,
@@ -45,7 +41,7 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
         .with_context(|| format!("cannot read {}", args.file.display()))?;
     let loaded = args.model.load(path, &args.devices, printer)?;
     let tokenizer = &loaded.opened.tokenizer;
-    let bos = (tokenizer.adds_bos() || args.bos) && !args.no_bos;
+    let bos = args.beginning.adds_bos(tokenizer);
     let ids = tokenizer.encode(&text, bos)?;
     if ids.len() < 2 {
         bail!("{}: {} tokens, at least 2 are needed", args.file.display(), ids.len());

@@ -45,6 +45,24 @@ pub struct ModelArgs {
     pub threads: Option<u16>,
 }
 
+/// Whether a text begins with the beginning token.
+#[derive(Args, Clone, Debug)]
+pub struct BeginningArgs {
+    /// Begin with the beginning token, whatever the tokenizer's settings.
+    #[arg(long, conflicts_with = "no_bos")]
+    bos: bool,
+    /// Do not begin with the beginning token.
+    #[arg(long)]
+    no_bos: bool,
+}
+
+impl BeginningArgs {
+    /// What the flags say, else the tokenizer's own settings.
+    pub fn adds_bos(&self, tokenizer: &Tokenizer) -> bool {
+        (tokenizer.adds_bos() || self.bos) && !self.no_bos
+    }
+}
+
 /// How a model's layers are spread.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DevicesArgs {
@@ -171,7 +189,7 @@ impl ModelArgs {
         Ok(Loaded { opened, model, cache_dtype, load_seconds: start.elapsed().as_secs_f64() })
     }
 
-    /// Sets threads and kernels, and refuses what is not there yet, before anything is read.
+    /// Sets the threads, and refuses what is not there yet, before anything is read.
     pub fn prepare(&self) -> anyhow::Result<()> {
         if self.quantize.is_some() {
             return Err(not_yet("--quantize"));

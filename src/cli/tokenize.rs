@@ -11,7 +11,7 @@ use mist::text::{Message, Tokenizer};
 use serde_json::json;
 
 use super::exit::Status;
-use super::model::{CheckpointArgs, gguf_tokenizer};
+use super::model::{BeginningArgs, CheckpointArgs, gguf_tokenizer};
 
 /// Show how a model's tokenizer sees a text.
 #[derive(Args, Debug)]
@@ -31,12 +31,8 @@ pub struct TokenizeArgs {
     /// Ids to turn into text; - reads them from stdin.
     #[arg(long, value_name = "IDS", num_args = 1.., value_delimiter = ',')]
     decode: Vec<String>,
-    /// Begin with the beginning token, whatever the tokenizer's settings.
-    #[arg(long, conflicts_with = "no_bos")]
-    bos: bool,
-    /// Do not begin with the beginning token.
-    #[arg(long)]
-    no_bos: bool,
+    #[command(flatten)]
+    beginning: BeginningArgs,
     /// {"ids": […], "tokens": […]} on stdout.
     #[arg(long)]
     json: bool,
@@ -66,7 +62,7 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
             tokenizer.encode_chat(&messages)?
         }
         None => {
-            let bos = (tokenizer.adds_bos() || args.bos) && !args.no_bos;
+            let bos = args.beginning.adds_bos(&tokenizer);
             tokenizer.encode(&text(args)?, bos)?
         }
     };
