@@ -1,5 +1,6 @@
 //! `mist download`: the catalogue, a repository, or the starter model.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -7,9 +8,10 @@ use clap::Args;
 use mist::environment::{self, HF_HUB_OFFLINE};
 use mist::hub::catalogue::{self, Entry};
 use mist::hub::{
-    self, Client, FileName, Outcome, Plan, RepoId, Report, Request, Revision, Settings, Size, Token, starter,
+    self, Client, FileName, Outcome, Plan, PlannedFile, RepoId, Report, Request, Revision, Settings, Size,
+    Token, starter,
 };
-use mist::terminal::{Printer, Progress};
+use mist::terminal::{Bars, Interrupt, Printer, Progress};
 use serde_json::{Value, json};
 
 use super::{Hint, Status};
@@ -58,6 +60,40 @@ pub struct DownloadArgs {
     starter: bool,
 }
 
+impl DownloadArgs {
+    /// The command that goes on with this download. It holds no token: the shell's history would keep it.
+    fn command(&self) -> String {
+        let mut command = vec!["mist".to_string(), "download".to_string()];
+        let mut add = |words: &[&str]| command.extend(words.iter().map(|word| quoted(word)));
+        match self.repository.as_ref().or(self.repo_id.as_ref()) {
+            Some(repository) => add(&[repository]),
+            None => add(&["--starter"]),
+        }
+        if self.revision != "main" {
+            add(&["--revision", &self.revision]);
+        }
+        if let Some(file) = &self.file {
+            add(&["--file", file]);
+        }
+        if self.tokenizer_only {
+            add(&["--tokenizer-only"]);
+        }
+        if self.checkpoint_dir != Path::new("checkpoints") {
+            add(&["--checkpoint-dir", &self.checkpoint_dir.to_string_lossy()]);
+        }
+        command.join(" ")
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./=:@+".contains(&b);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => word.to_string(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// Runs `mist download`.
 ///
 /// # Errors
@@ -89,35 +125,44 @@ fn repository(
         file: args.file.as_deref().map(str::parse::<FileName>).transpose()?,
     };
     let mut report = TerminalReport::new(printer);
-    let (plan, outcomes) = match offline {
-        true => {
-            let plan = hub::on_disk(&request)?;
-            report.plan(&plan);
-            let kept = vec![Outcome::Kept; plan.files.len()];
-            (plan, Some(kept))
-        }
-        false => {
-            let settings = Settings::from_environment(args.access_token.clone())?;
-            let client = Client::new(settings)?;
-            let plan = hub::plan(&client, &request, &mut report)?;
-            let outcomes = match args.dry_run {
-                true => None,
-                false => Some(hub::carry_out(&client, &plan, &mut report)?),
-            };
-            (plan, outcomes)
-        }
-    };
-    report.done();
-    if let Some(outcomes) = &outcomes {
-        let fetched = outcomes.iter().filter(|o| **o == Outcome::Fetched).count();
-        printer.note(&match (offline, fetched) {
-            (true, _) => "complete, as far as can be told offline".to_string(),
-            (false, 0) => "already here".to_string(),
-            (false, n) => format!("fetched {n} files, {} already here", outcomes.len() - n),
-        });
+    if offline {
+        let plan = hub::on_disk(&request)?;
+        report.plan(&plan);
+        printer.note("complete, as far as can be told offline");
+        let kept = vec![Outcome::Kept; plan.files.len()];
+        return print(args, &plan, Some(&kept), printer);
     }
-    match (args.json, &outcomes) {
-        (true, _) => printer.data(&format!("{}\n", as_json(&plan, outcomes.as_deref())))?,
+    let client = Client::new(Settings::from_environment(args.access_token.clone())?)?;
+    let plan = hub::plan(&client, &request, &mut report)?;
+    if args.dry_run {
+        return print(args, &plan, None, printer);
+    }
+    let interrupt = Interrupt::install()?;
+    let listening = interrupt.listen();
+    let outcomes = hub::carry_out(&client, &plan, interrupt.flag(), &mut report);
+    drop(listening);
+    report.done();
+    if let Err(hub::Error::Interrupted) = outcomes {
+        printer.note(&format!("Stopped: `{}` goes on from here", args.command()));
+    }
+    let outcomes = outcomes?;
+    let fetched = outcomes.iter().filter(|o| **o == Outcome::Fetched).count();
+    printer.note(&match fetched {
+        0 => "already here".to_string(),
+        n => format!("fetched {n} files, {} already here", outcomes.len() - n),
+    });
+    print(args, &plan, Some(&outcomes), printer)
+}
+
+/// The result: one JSON object, or the folder once all is there.
+fn print(
+    args: &DownloadArgs,
+    plan: &Plan,
+    outcomes: Option<&[Outcome]>,
+    printer: &Printer,
+) -> anyhow::Result<Status> {
+    match (args.json, outcomes) {
+        (true, _) => printer.data(&format!("{}\n", as_json(plan, outcomes)))?,
         (false, Some(_)) => printer.data(&format!("{}\n", plan.folder.display()))?,
         (false, None) => {}
     }
@@ -145,7 +190,17 @@ fn fetch_starter(args: &DownloadArgs, offline: bool, printer: &Printer) -> anyho
             }
             return Ok(Status::Success);
         }
-        None => starter::ensure(root, &mut TerminalReport::new(printer))?,
+        None => {
+            let interrupt = Interrupt::install()?;
+            let _listening = interrupt.listen();
+            let mut report = TerminalReport::new(printer);
+            let fetched = starter::ensure(root, interrupt.flag(), &mut report);
+            report.done();
+            if let Err(hub::Error::Interrupted) = fetched {
+                printer.note(&format!("Stopped: `{}` goes on from here", args.command()));
+            }
+            fetched?
+        }
     };
     match args.json {
         true => printer.data(&format!("{}\n", json!({ "path": path, "size": starter::SIZE })))?,
@@ -206,18 +261,19 @@ fn entry_as_json(entry: &Entry) -> Value {
 
 /// The plan, and what became of each file; without outcomes, what would.
 fn as_json(plan: &Plan, outcomes: Option<&[Outcome]>) -> Value {
-    let status = |i: usize, here: bool| match outcomes.and_then(|o| o.get(i)) {
+    let status = |i: usize, file: &PlannedFile| match outcomes.and_then(|o| o.get(i)) {
         Some(Outcome::Kept) => "kept",
         Some(Outcome::Fetched) => "fetched",
-        None if here => "here",
+        None if file.missing() == 0 => "here",
+        None if file.here > 0 => "partial",
         None => "missing",
     };
     let files = plan.files.iter().enumerate().map(|(i, file)| {
         json!({
-            "name": file.name.as_str(),
-            "size": file.size,
-            "sha256": file.sha256.map(|d| d.to_string()),
-            "status": status(i, file.here),
+            "name": file.entry.name.as_str(),
+            "size": file.entry.size,
+            "sha256": file.entry.hash.and_then(|h| h.sha256()).map(|d| d.to_string()),
+            "status": status(i, file),
         })
     });
     json!({
@@ -231,22 +287,33 @@ fn as_json(plan: &Plan, outcomes: Option<&[Outcome]>) -> Value {
     })
 }
 
-/// Shows a download on stderr: the plan as lines, then one bar over all of its bytes.
+/// Files smaller than this come at once; a bar for each would only flicker.
+const WORTH_A_BAR: u64 = 1 << 20;
+
+/// Shows a download on stderr: the plan as lines, then a bar over all of its bytes and one for each running file.
 pub struct TerminalReport<'a> {
     printer: &'a Printer,
     total: u64,
-    bar: Option<Progress>,
+    /// Bytes that are here of each file that was begun.
+    here: BTreeMap<FileName, u64>,
+    files: BTreeMap<FileName, Progress>,
+    bars: Option<Bars>,
 }
 
 impl<'a> TerminalReport<'a> {
     /// A report that shows nothing yet.
     pub fn new(printer: &'a Printer) -> Self {
-        Self { printer, total: 0, bar: None }
+        Self { printer, total: 0, here: BTreeMap::new(), files: BTreeMap::new(), bars: None }
     }
 
-    /// Takes the bar away.
+    /// Takes the bars away.
     pub fn done(&mut self) {
-        self.bar = None;
+        self.files.clear();
+        self.bars = None;
+    }
+
+    fn all_here(&self) -> u64 {
+        self.here.values().sum()
     }
 }
 
@@ -256,8 +323,12 @@ impl Report for TerminalReport<'_> {
         let commit = plan.commit.as_ref().map(|c| format!(" at {}", c.short())).unwrap_or_default();
         self.printer.note(&format!("{}{commit}, in {}:", plan.repo, shown(&plan.folder)));
         for file in &plan.files {
-            let here = if file.here { "  (here)" } else { "" };
-            self.printer.note(&format!("{:>10}  {}{here}", Size(file.size), file.name));
+            let here = match file.here {
+                0 => String::new(),
+                here if here == file.entry.size => "  (here)".to_string(),
+                here => format!("  ({} here)", Size(here)),
+            };
+            self.printer.note(&format!("{:>10}  {}{here}", Size(file.entry.size), file.entry.name));
         }
         let left_out = match plan.left_out.len() {
             0 => String::new(),
@@ -267,20 +338,38 @@ impl Report for TerminalReport<'_> {
         self.printer.note(&format!("{missing:>10}  to fetch, {total} in all{left_out}"));
     }
 
-    fn file(&mut self, name: &str, size: u64) {
-        let bar = self.bar.get_or_insert_with(|| self.printer.bytes_bar("downloading", self.total));
-        bar.above(|| self.printer.detail(&format!("{name}, {}", Size(size))));
-    }
-
-    fn bytes(&mut self, n: u64) {
-        if let Some(bar) = &self.bar {
-            bar.add(n);
+    fn begin(&mut self, file: &FileName, size: u64, here: u64) {
+        self.here.insert(file.clone(), here);
+        let all_here = self.all_here();
+        let bars = self.bars.get_or_insert_with(|| self.printer.bytes_bars("total", self.total));
+        bars.skip_to(all_here);
+        bars.above(|| self.printer.detail(&format!("{file}, {}", Size(size))));
+        if size >= WORTH_A_BAR && here < size {
+            let bar = bars.part(file.as_str(), size);
+            bar.set(here);
+            self.files.insert(file.clone(), bar);
         }
     }
 
+    fn progress(&mut self, file: &FileName, here: u64) {
+        if let Some(before) = self.here.get_mut(file) {
+            *before = here;
+        }
+        if let Some(bar) = self.files.get(file) {
+            bar.set(here);
+        }
+        if let Some(bars) = &self.bars {
+            bars.set(self.all_here());
+        }
+    }
+
+    fn end(&mut self, file: &FileName) {
+        self.files.remove(file);
+    }
+
     fn note(&mut self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.above(|| self.printer.note(line)),
+        match &self.bars {
+            Some(bars) => bars.above(|| self.printer.note(line)),
             None => self.printer.note(line),
         }
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use mist::chat;
 use mist::generate::SamplingError;
+use mist::hub;
 use mist::terminal::Printer;
 
 /// How a command ended.
@@ -50,6 +51,10 @@ pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
     };
     if is_broken_pipe(&error) {
         return Status::Success.into();
+    }
+    // Whoever was interrupted has said how to go on.
+    if let Some(hub::Error::Interrupted) = error.downcast_ref() {
+        return Status::Interrupted.into();
     }
     show(&error, printer);
     match error.downcast_ref::<SamplingError>() {

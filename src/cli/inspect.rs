@@ -1,15 +1,18 @@
 //! `mist inspect`: what a checkpoint is, what it needs, and whether it is whole.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use anyhow::anyhow;
 use clap::Args;
 use indicatif::HumanBytes;
 use mist::checkpoint::{Checkpoint, Config};
+use mist::hub::Manifest;
 use mist::kernels::{Matrix, Scheme};
 use mist::terminal::Printer;
 use serde_json::json;
 
-use super::exit::Status;
+use super::exit::{Hint, Status};
 use super::model::{CheckpointArgs, tokenizer};
 
 /// Describe a checkpoint and compare its tensors with its config.
@@ -23,7 +26,7 @@ pub struct InspectArgs {
     /// Count the cache for so many positions; the model's context by default.
     #[arg(long, value_name = "N")]
     context_length: Option<usize>,
-    /// Read every weight and check that it is a finite number (hashes of downloads are not kept yet).
+    /// Hash what was downloaded again, and check that every weight is a finite number.
     #[arg(long)]
     verify: bool,
     /// One JSON object on stdout.
@@ -33,7 +36,10 @@ pub struct InspectArgs {
 
 /// Runs `mist inspect`. Opening a checkpoint compares names and shapes with the config: what is wrong is its error.
 pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
-    let checkpoint = Checkpoint::open(&args.checkpoint.path()?)?;
+    let path = args.checkpoint.path()?;
+    // First: of a damaged file it is the most that can be said.
+    let hashed = if args.verify { verify_download(&path, printer)? } else { None };
+    let checkpoint = Checkpoint::open(&path)?;
     let (ids, rows) = (tokenizer(&checkpoint)?.vocabulary_size(), checkpoint.config.vocabulary_size);
     if ids > rows {
         anyhow::bail!("{}: the tokenizer has {ids} ids, the embedding {rows}", checkpoint.folder.display());
@@ -63,6 +69,7 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
             "cache_bytes_f16": cache(2),
             "scheme_bytes": schemes,
             "finite": args.verify.then_some(true),
+            "hashed_files": hashed,
             "config": config,
         });
         printer.data(&format!("{json}\n"))?;
@@ -79,6 +86,9 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     printer
         .data(&format!("{:14} {} in f32, {} in f16, for {held} positions\n", "cache", sizes.0, sizes.1))?;
     if args.verify {
+        if let Some(files) = hashed {
+            printer.note(&format!("{files} files are what was downloaded"));
+        }
         printer.note("Every weight is a finite number");
     }
     printer.note("Every tensor that the config implies is there, in its shape, and no other");
@@ -132,6 +142,30 @@ fn shares(schemes: &BTreeMap<Scheme, u64>) -> String {
     let share =
         |(scheme, bytes): &(&Scheme, &u64)| format!("{scheme} {:.1} %", **bytes as f64 * 100.0 / total);
     sorted.iter().map(share).collect::<Vec<_>>().join(", ")
+}
+
+/// Hashes what was downloaded to the folder of `path` again, and gives the number of files; `None` if nothing says
+/// what was downloaded there.
+fn verify_download(path: &Path, printer: &Printer) -> anyhow::Result<Option<usize>> {
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    let Some(manifest) = Manifest::read(folder)? else {
+        printer.note("There is no mist-download.json to compare hashes with");
+        return Ok(None);
+    };
+    let bar = printer.bytes_bar("Hashing", manifest.total());
+    let damages = manifest.verify(folder, &mut |bytes| bar.add(bytes))?;
+    drop(bar);
+    if damages.is_empty() {
+        return Ok(Some(manifest.files()));
+    }
+    let (damaged, all) = (damages.len(), manifest.files());
+    let each: Vec<String> = damages.iter().map(|d| format!("{}: {}", d.file, d.why)).collect();
+    let (folder, each) = (folder.display(), each.join("; "));
+    let error =
+        anyhow!("{damaged} of {all} files in {folder} are not those of {}: {each}", manifest.origin());
+    let repository = manifest.repository().map(|r| r.to_string()).unwrap_or_default();
+    Err(error
+        .context(Hint(format!("delete what is wrong, then `mist download {repository}` fetches it again"))))
 }
 
 /// Reads every weight.

@@ -5,19 +5,21 @@
 
 use std::io::Read;
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::thread::sleep;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use reqwest::blocking::{self, Response};
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, RANGE, RETRY_AFTER};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER};
 use reqwest::{StatusCode, Url, redirect};
 
-use super::{Endpoint, Error, FileName, RepoId, Report, Revision, Token};
+use super::{Commit, Endpoint, Error, FileName, RepoId, Report, Revision, Token};
 
 /// Attempts without a byte of progress, after which a request has failed.
 const ATTEMPTS: u32 = 5;
-/// The longest that a server's `Retry-After` is honoured.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest that is waited when a server says so; the hub counts requests in windows of five minutes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(310);
 /// Hub to storage takes one or two; a renamed repository one more.
 const MAX_REDIRECTS: usize = 10;
 
@@ -34,6 +36,8 @@ pub struct Settings {
     pub read_timeout: Duration,
     /// Before the second attempt; doubled before each one after it.
     pub first_pause: Duration,
+    /// The most bytes of a file that are asked for at once.
+    pub segment: u64,
 }
 
 impl Settings {
@@ -43,8 +47,10 @@ impl Settings {
             endpoint,
             token: None,
             connect_timeout: Duration::from_secs(10),
-            read_timeout: Duration::from_secs(60),
+            read_timeout: Duration::from_secs(30),
             first_pause: Duration::from_millis(500),
+            // The hub counts requests: a hundred gigabytes are some fifteen hundred of these.
+            segment: 64 << 20,
         }
     }
 
@@ -80,6 +86,8 @@ impl std::fmt::Display for About<'_> {
 pub(super) enum Failure {
     /// The line or the server: try again, not before the given time if there is one.
     Passing(Error, Option<Duration>),
+    /// The server does not give the range that it was asked for: all of the file may be had.
+    NoRange(Error),
     /// The answer is no.
     Final(Error),
 }
@@ -91,7 +99,7 @@ impl From<Error> for Failure {
 }
 
 /// A connection to the hub.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     settings: Settings,
     authorization: Option<HeaderValue>,
@@ -129,21 +137,40 @@ impl Client {
         &self.settings.endpoint
     }
 
+    /// The address of a file's content.
+    pub(super) fn resolve(&self, repo: &RepoId, commit: &Commit, file: &FileName) -> Url {
+        self.endpoint().join(repo.parts().into_iter().chain(["resolve", commit.as_str(), file.as_str()]))
+    }
+
     /// Whether the hub answers at all, within `limit`, name lookup included.
     pub(super) fn probe(&self, limit: Duration) -> Result<(), Error> {
         let request = self.http.head(self.endpoint().join([])).timeout(limit);
         request.send().map(drop).map_err(|e| self.unreachable(e))
     }
 
-    /// One attempt to get `url`, from byte `from` on. The answer is 200 or, for `from > 0`, perhaps 206.
-    pub(super) fn attempt(&self, url: &Url, about: About<'_>, from: u64) -> Result<Response, Failure> {
+    /// The most bytes of a file that are asked for at once.
+    pub(super) fn segment(&self) -> u64 {
+        self.settings.segment
+    }
+
+    /// One attempt to get `url`: all of it with the answer 200, or a range with the answer 206, or with 200 if the
+    /// server does no ranges or has another content than the one whose validator is given.
+    pub(super) fn attempt(
+        &self,
+        url: &Url,
+        about: About<'_>,
+        range: Option<(&Range<u64>, Option<&str>)>,
+    ) -> Result<Response, Failure> {
         let mut request = self.http.get(url.clone());
         if let Some(value) = &self.authorization {
             // reqwest drops this header from a redirect that leaves the origin; a test holds it to that.
             request = request.header(AUTHORIZATION, value.clone());
         }
-        if from > 0 {
-            request = request.header(RANGE, format!("bytes={from}-"));
+        if let Some((range, etag)) = range {
+            request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+            if let Some(etag) = etag {
+                request = request.header(IF_RANGE, etag);
+            }
         }
         let answer = request.send().map_err(|e| match e.is_redirect() || e.is_builder() {
             true => Failure::Final(self.unreachable(e)),
@@ -151,13 +178,23 @@ impl Client {
         })?;
         match answer.status() {
             StatusCode::OK => Ok(answer),
-            StatusCode::PARTIAL_CONTENT if from > 0 => Ok(answer),
-            status if is_passing(status) => Err(Failure::Passing(
-                self.refusal(status, answer.headers(), about),
-                retry_after(answer.headers()),
-            )),
-            status => Err(Failure::Final(self.refusal(status, answer.headers(), about))),
+            StatusCode::PARTIAL_CONTENT if range.is_some() => Ok(answer),
+            status => Err(self.failure(status, &answer, about)),
         }
+    }
+
+    fn failure(&self, status: StatusCode, answer: &Response, about: About<'_>) -> Failure {
+        let elsewhere = answer.url().origin() != self.endpoint().join([]).origin();
+        if elsewhere || is_passing(status) || status == StatusCode::RANGE_NOT_SATISFIABLE {
+            let host = answer.url().host_str().unwrap_or_default().to_string();
+            let error = Error::Status { host, status: status.as_u16(), what: about.to_string() };
+            return match status {
+                StatusCode::RANGE_NOT_SATISFIABLE => Failure::NoRange(error),
+                // A file store says no where a signed address has run out: the next attempt gets a new one.
+                _ => pause_asked(error, answer.headers()),
+            };
+        }
+        Failure::Final(self.refusal(status, answer.headers(), about))
     }
 
     /// The head and the whole body of a small answer, which must not be longer than `limit` bytes.
@@ -170,11 +207,14 @@ impl Client {
     ) -> Result<(HeaderMap, Vec<u8>), Error> {
         let mut retries = self.retries();
         loop {
-            let failure = match self.attempt(url, about, 0).and_then(|a| self.small_body(a, about, limit)) {
+            let failure = match self.attempt(url, about, None).and_then(|a| self.small_body(a, about, limit))
+            {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            retries.again(failure, report)?;
+            let (error, pause) = retries.again(failure)?;
+            report.note(&format!("{error}; trying again in {pause:?}"));
+            sleep(pause);
         }
     }
 
@@ -232,7 +272,7 @@ impl Client {
     }
 }
 
-/// Counts attempts and waits between them.
+/// Counts attempts, and how long to wait between them.
 #[derive(Debug)]
 pub(super) struct Retries {
     failed: u32,
@@ -240,10 +280,11 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    /// Waits before the next attempt, or gives up with the failure's error.
-    pub(super) fn again(&mut self, failure: Failure, report: &mut dyn Report) -> Result<(), Error> {
+    /// The error to tell and the pause before the next attempt, or the error to give up with.
+    pub(super) fn again(&mut self, failure: Failure) -> Result<(Error, Duration), Error> {
         let (error, after) = match failure {
             Failure::Passing(error, after) => (error, after),
+            Failure::NoRange(error) => (error, None),
             Failure::Final(error) => return Err(error),
         };
         self.failed += 1;
@@ -251,10 +292,7 @@ impl Retries {
             return Err(error);
         }
         let doubled = self.first_pause * 2_u32.pow(self.failed - 1);
-        let pause = after.unwrap_or(doubled).min(LONGEST_PAUSE);
-        report.note(&format!("{error}; trying again in {pause:?}"));
-        sleep(pause);
-        Ok(())
+        Ok((error, after.unwrap_or(doubled)))
     }
 
     /// The last attempt was worth it.
@@ -268,9 +306,22 @@ fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// A failure that passes, after the pause that the server asks for if it asks for a bearable one.
+fn pause_asked(error: Error, headers: &HeaderMap) -> Failure {
+    match headers.get(RETRY_AFTER).and_then(|v| retry_after(v.to_str().ok()?, Utc::now())) {
+        Some(pause) if pause > LONGEST_PAUSE => Failure::Final(error),
+        pause => Failure::Passing(error, pause),
+    }
+}
+
+/// The pause that a `Retry-After` stands for: seconds, or a date.
+fn retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = DateTime::parse_from_rfc2822(value).ok()?.with_timezone(&Utc);
+    Some((until - now).to_std().unwrap_or_default())
 }
 
 /// The innermost cause: the outer ones say "error sending request" and hold the address, which may be signed.
@@ -287,4 +338,30 @@ pub(super) fn innermost(mut error: &(dyn std::error::Error + 'static)) -> String
         error = next;
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_given_in_seconds_or_as_a_date() {
+        let now = DateTime::parse_from_rfc2822("Wed, 21 Oct 2015 07:28:00 GMT").unwrap().with_timezone(&Utc);
+        let seconds = |value| retry_after(value, now).map(|d| d.as_secs());
+        assert_eq!(seconds(" 7 "), Some(7));
+        assert_eq!(seconds("Wed, 21 Oct 2015 07:28:30 GMT"), Some(30));
+        assert_eq!(seconds("Wed, 21 Oct 2015 07:27:00 GMT"), Some(0));
+        assert_eq!(seconds("soon"), None);
+        assert_eq!(seconds("-1"), None);
+    }
+
+    #[test]
+    fn a_server_that_asks_for_an_hour_is_not_waited_for() {
+        let error = || Error::TokenFormat;
+        let asked =
+            |value: &'static str| HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
+        assert!(matches!(pause_asked(error(), &asked("300")), Failure::Passing(_, Some(_))));
+        assert!(matches!(pause_asked(error(), &asked("3600")), Failure::Final(_)));
+        assert!(matches!(pause_asked(error(), &HeaderMap::new()), Failure::Passing(_, None)));
+    }
 }

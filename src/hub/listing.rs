@@ -5,21 +5,23 @@ use reqwest::header::{HeaderMap, LINK};
 use serde::Deserialize;
 
 use super::client::{About, Client};
-use super::{Commit, Digest, Error, FileName, RepoId, Report, Revision};
+use super::hash::BlobId;
+use super::{Commit, Digest, Error, FileName, Hash, RepoId, Report, Revision};
 
 /// A page of the listing has at most 1000 entries of a few hundred bytes; a model card's metadata is not much more.
 const MAX_ANSWER: u64 = 16 << 20;
 /// A repository with more pages of files than this is no checkpoint.
 const MAX_PAGES: usize = 100;
 
-/// A file directly in the repository.
+/// A file directly in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
+    /// Its name, in the repository and in the folder.
     pub name: FileName,
     /// Bytes.
     pub size: u64,
-    /// Known for files in large-file storage, which all weights are.
-    pub sha256: Option<Digest>,
+    /// What its content must have, where the listing tells.
+    pub hash: Option<Hash>,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +36,8 @@ struct TreeItem {
     path: String,
     #[serde(default)]
     size: u64,
+    #[serde(default)]
+    oid: String,
     lfs: Option<LargeFile>,
 }
 
@@ -80,18 +84,21 @@ impl Client {
             url.query_pairs_mut().append_pair("recursive", "true");
             url
         };
-        let mut files: Vec<Entry> = Vec::new();
+        let (mut files, mut ids) = (Vec::new(), Ids::default());
         let mut page = first.clone();
         for _ in 0..MAX_PAGES {
             let (headers, body) = self.get(&page, about, MAX_ANSWER, report)?;
             let items: Vec<TreeItem> = serde_json::from_slice(&body)
                 .map_err(|e| self.broken(about, format!("is not a listing: {e}")))?;
             for item in items {
+                let oid = BlobId::parse(&item.oid);
                 if let Some(entry) = self.entry(item, about)? {
+                    ids.see(&entry, oid);
                     files.push(entry);
                 }
             }
             let Some(link) = next_link(&headers) else {
+                ids.give(&mut files);
                 return Ok(files);
             };
             page = next_page(&first, link)
@@ -105,16 +112,43 @@ impl Client {
             return Ok(None);
         };
         let Some(large) = item.lfs else {
-            return Ok(Some(Entry { name, size: item.size, sha256: None }));
+            return Ok(Some(Entry { name, size: item.size, hash: None }));
         };
         match Digest::parse(&large.oid) {
-            Some(sha256) => Ok(Some(Entry { name, size: large.size, sha256: Some(sha256) })),
+            Some(digest) => Ok(Some(Entry { name, size: large.size, hash: Some(Hash::Sha256(digest)) })),
             None => Err(self.broken(about, format!("has no sha256 for {name}"))),
         }
     }
 
     fn api<const N: usize>(&self, repo: &RepoId, rest: [&str; N]) -> Url {
         self.endpoint().join(["api", "models"].into_iter().chain(repo.parts()).chain(rest))
+    }
+}
+
+/// The ids that a listing gives. Those of small files are held to only if the listing shows that it means git's: a
+/// file in large-file storage is listed with the id of the note that git holds in its place, which can be computed.
+/// Some mirrors make ids of their own.
+#[derive(Debug, Default)]
+struct Ids {
+    small: Vec<(FileName, BlobId)>,
+    are_gits: bool,
+}
+
+impl Ids {
+    fn see(&mut self, entry: &Entry, id: Option<BlobId>) {
+        match (id, entry.hash) {
+            (Some(id), Some(Hash::Sha256(digest))) => {
+                self.are_gits |= id == BlobId::of_pointer(digest, entry.size);
+            }
+            (Some(id), None) => self.small.push((entry.name.clone(), id)),
+            _ => {}
+        }
+    }
+
+    fn give(self, files: &mut [Entry]) {
+        for (name, id) in self.small.into_iter().filter(|_| self.are_gits) {
+            files.iter_mut().filter(|e| e.name == name).for_each(|e| e.hash = Some(Hash::GitBlob(id)));
+        }
     }
 }
 
@@ -138,6 +172,24 @@ fn next_page(first: &Url, link: &str) -> Option<Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listing_is_held_to_gits_ids_only_if_it_gives_gits_ids() {
+        let digest = Digest([7; 32]);
+        let ids_of = |pointer: BlobId| {
+            let small = Entry { name: "config.json".parse().unwrap(), size: 2, hash: None };
+            let large = Entry { name: "m.bin".parse().unwrap(), size: 9, hash: Some(Hash::Sha256(digest)) };
+            let (mut ids, mut files) = (Ids::default(), [small, large]);
+            ids.see(&files[0], BlobId::parse(&"a".repeat(40)));
+            ids.see(&files[1], Some(pointer));
+            ids.give(&mut files);
+            files.map(|f| f.hash)
+        };
+        let [small, large] = ids_of(BlobId::of_pointer(digest, 9));
+        assert_eq!(small, BlobId::parse(&"a".repeat(40)).map(Hash::GitBlob));
+        assert_eq!(large, Some(Hash::Sha256(digest)));
+        assert_eq!(ids_of(BlobId::of_pointer(digest, 8))[0], None);
+    }
 
     #[test]
     fn a_link_to_another_host_gives_its_cursor_and_nothing_else() {

@@ -12,8 +12,10 @@
 //! | `client` | one request: time limits, status, redirects, retries |
 //! | `listing` | a revision is a commit, a commit is a list of files with sizes and hashes |
 //! | `plan` | which of these files to fetch: rules without a network |
+//! | `hash` | what a file's content must have |
 //! | `folder` | the target folder: claimed by one process, what is in it, its free space |
-//! | `fetch` | the engine: one planned file, resumed, hashed, renamed. To be replaced without touching the rest |
+//! | `manifest` | what a folder holds and where it came from |
+//! | `engine` | files in pieces over several connections, resumed, hashed, renamed |
 //! | `download` | the above in order |
 //! | `starter` | the model that `mist chat` starts with, from the hub or from a wheel |
 //! | `catalogue` | the repositories that `mist download` lists; hints use it, nothing else does |
@@ -21,10 +23,12 @@
 pub mod catalogue;
 mod client;
 mod download;
+mod engine;
 mod error;
-mod fetch;
 mod folder;
+mod hash;
 mod listing;
+mod manifest;
 mod names;
 mod plan;
 mod report;
@@ -36,6 +40,9 @@ mod wheel;
 pub use client::{Client, Settings};
 pub use download::{Outcome, Request, carry_out, on_disk, plan};
 pub use error::Error;
+pub use hash::{BlobId, Hash};
+pub use listing::Entry;
+pub use manifest::Manifest;
 pub use names::{Commit, Digest, Endpoint, FileName, RepoId, Revision};
 pub use plan::{Plan, PlannedFile};
 pub use report::{Report, Silent};

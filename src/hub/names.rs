@@ -122,20 +122,25 @@ pub struct Digest(pub [u8; 32]);
 impl Digest {
     /// The digest that 64 hexadecimal digits spell.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let mut value = 0;
-            for &digit in pair {
-                value = value * 16 + char::from(digit).to_digit(16)?;
-            }
-            *byte = u8::try_from(value).ok()?;
-        }
-        Some(Self(bytes))
+        hexadecimal(text).map(Self)
     }
+}
+
+/// The `N` bytes that twice as many hexadecimal digits spell.
+pub(super) fn hexadecimal<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let mut value = 0;
+        for &digit in pair {
+            value = value * 16 + char::from(digit).to_digit(16)?;
+        }
+        *byte = u8::try_from(value).ok()?;
+    }
+    Some(bytes)
 }
 
 impl fmt::Display for Digest {

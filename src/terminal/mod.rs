@@ -6,6 +6,7 @@
 //! | file | one idea |
 //! |---|---|
 //! | `printer` | the only way to stdout and stderr |
+//! | `progress` | bars for a person who waits |
 //! | `filter` | text that `mist` did not write cannot steer the terminal |
 //! | `editor` | one message from the keyboard, on one line or several |
 //! | `history` | where the editor keeps what was typed |
@@ -16,8 +17,10 @@ mod filter;
 mod history;
 mod interrupt;
 mod printer;
+mod progress;
 
 pub use editor::{Editor, EditorError, Input};
 pub use filter::{EscapeFilter, escaped};
 pub use interrupt::{Interrupt, InterruptError, Listening};
-pub use printer::{Printer, Progress};
+pub use printer::Printer;
+pub use progress::{Bars, Progress};

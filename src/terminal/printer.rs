@@ -1,9 +1,8 @@
 //! The only way to stdout and stderr. stdout is data; stderr is everything else.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use super::progress::{self, Bars, Progress};
 
 /// Most bytes of a line on stderr: messages quote names from files and servers, which may be of any length.
 const LONGEST_LINE: usize = 1 << 10;
@@ -103,8 +102,7 @@ impl Printer {
 
     /// A bar over `total` bytes; invisible in a pipe and with `--quiet`.
     pub fn bytes_bar(&self, label: &str, total: u64) -> Progress {
-        let style = "{prefix} {bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
-        self.bar(label, total, style)
+        self.bar(label, total, progress::BYTES)
     }
 
     /// A bar over `total` steps; invisible in a pipe and with `--quiet`.
@@ -112,21 +110,18 @@ impl Printer {
         self.bar(label, total, "{prefix} {bar:24} {pos}/{len} {msg}")
     }
 
+    /// A bar over `total` bytes with one below it for each part that is under way; invisible in a pipe and with
+    /// `--quiet`.
+    pub fn bytes_bars(&self, label: &str, total: u64) -> Bars {
+        Bars::new(self.draws_bars(), label, total)
+    }
+
     fn bar(&self, label: &str, total: u64, template: &str) -> Progress {
-        let visible = self.stderr_is_terminal && self.verbosity >= Verbosity::Default;
-        let target = match visible {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
-        };
-        let bar = ProgressBar::with_draw_target(Some(total), target);
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_prefix(label.to_string());
-        if visible {
-            bar.enable_steady_tick(Duration::from_millis(200));
-        }
-        Progress(bar)
+        Progress::new(self.draws_bars(), label, total, template)
+    }
+
+    fn draws_bars(&self) -> bool {
+        self.stderr_is_terminal && self.verbosity >= Verbosity::Default
     }
 
     /// One line on stderr, cut at [`LONGEST_LINE`]. Newlines inside become spaces, so that an error stays one line; what else could
@@ -148,32 +143,5 @@ impl Printer {
             (_, false) => format!("{kind}: "),
         };
         let _ = writeln!(io::stderr().lock(), "{prefix}{text}");
-    }
-}
-
-/// A progress bar; it disappears when dropped.
-#[derive(Debug)]
-pub struct Progress(ProgressBar);
-
-impl Progress {
-    /// `n` more units are done.
-    pub fn add(&self, n: u64) {
-        self.0.inc(n);
-    }
-
-    /// Does something that writes lines to stderr, which then stand above the bar.
-    pub fn above(&self, write: impl FnOnce()) {
-        self.0.suspend(write);
-    }
-
-    /// What is being done now.
-    pub fn message(&self, text: &str) {
-        self.0.set_message(text.to_string());
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
     }
 }

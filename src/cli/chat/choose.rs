@@ -5,17 +5,22 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use mist::hub::{Size, starter};
-use mist::terminal::Printer;
+use mist::hub::{self, Size, starter};
+use mist::terminal::{Interrupt, Printer};
 
 use crate::cli::download::TerminalReport;
 use crate::cli::exit::Hint;
 
 /// The path of the checkpoint under `root`; `ask` says whether a person can be asked.
-pub fn checkpoint(root: &Path, ask: bool, printer: &Printer) -> anyhow::Result<PathBuf> {
+pub fn checkpoint(
+    root: &Path,
+    ask: bool,
+    interrupt: &Interrupt,
+    printer: &Printer,
+) -> anyhow::Result<PathBuf> {
     let mut found = checkpoints(root);
     match found.as_slice() {
-        [] => fetch_starter(root, printer),
+        [] => fetch_starter(root, interrupt, printer),
         [_] => {
             let only = found.remove(0);
             printer.note(&format!("Checkpoint: {}", only.display()));
@@ -33,15 +38,20 @@ pub fn checkpoint(root: &Path, ask: bool, printer: &Printer) -> anyhow::Result<P
     }
 }
 
-fn fetch_starter(root: &Path, printer: &Printer) -> anyhow::Result<PathBuf> {
+fn fetch_starter(root: &Path, interrupt: &Interrupt, printer: &Printer) -> anyhow::Result<PathBuf> {
     printer.note(&format!(
         "There is no checkpoint in {}: fetching a small one, SmolLM2-135M-Instruct (Apache-2.0, {})",
         root.display(),
         Size(starter::SIZE)
     ));
     let mut report = TerminalReport::new(printer);
-    let path = starter::ensure(root, &mut report);
+    let listening = interrupt.listen();
+    let path = starter::ensure(root, interrupt.flag(), &mut report);
+    drop(listening);
     report.done();
+    if let Err(hub::Error::Interrupted) = path {
+        printer.note("Stopped: `mist chat` goes on from here");
+    }
     Ok(path?)
 }
 

@@ -56,14 +56,14 @@ pub struct ChatArgs {
 pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
     let sampling = args.sampling.sampling()?;
     let at_terminal = std::io::stdin().is_terminal();
+    let interrupt = Interrupt::install()?;
     let path = match args.model.checkpoint.checkpoint_dir {
         Some(_) => args.model.checkpoint.path()?,
-        None => choose::checkpoint(Path::new("checkpoints"), at_terminal, printer)?,
+        None => choose::checkpoint(Path::new("checkpoints"), at_terminal, &interrupt, printer)?,
     };
     let loaded = args.model.load(path.clone(), &args.devices, printer)?;
     let seed = args.sampling.seed(printer);
     let settings = Settings { sampling, seed, max_new_tokens: args.max_new_tokens };
-    let interrupt = Interrupt::install()?;
     let mut talk = Talk::new(&loaded, settings, args.system.clone(), &interrupt, printer)?;
     match &args.prompt {
         Some(text) => Ok(status(talk.say(text)?)),

@@ -1,0 +1,230 @@
+//! Who works on what: files are taken in their order, a few at a time, and ranges of them by as many connections
+//! as the line has use for.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::part::{Attempt, Part};
+use super::ranges::Ranges;
+use crate::hub::Error;
+use crate::hub::listing::Entry;
+
+/// Files that are fetched at the same time.
+const FILES: usize = 4;
+/// Connections at the same time, whatever the files.
+pub(super) const CONNECTIONS: usize = 8;
+
+/// The work that is left, shared by all threads of a download.
+#[derive(Debug)]
+pub(super) struct Board {
+    folder: PathBuf,
+    segment: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// For those who must not wait for the lock.
+    stopped: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: VecDeque<Entry>,
+    running: Vec<Running>,
+    /// Connections that are in use.
+    busy: usize,
+    /// Connections that may be in use before a file gets a further one; it grows while that helps.
+    allowed: usize,
+}
+
+/// A file that is being fetched.
+#[derive(Debug)]
+struct Running {
+    part: Arc<Part>,
+    attempt: Attempt,
+    /// What is here, and what somebody works on.
+    claimed: Ranges,
+    connections: usize,
+    /// The server does no ranges: one connection fetches all of it.
+    whole: bool,
+}
+
+impl Running {
+    fn gap(&self) -> Option<Range<u64>> {
+        self.claimed.gap(0..self.part.entry.size)
+    }
+}
+
+/// A stretch of a file for one connection. It goes back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Work {
+    board: Arc<Board>,
+    pub part: Arc<Part>,
+    pub attempt: Attempt,
+    pub range: Range<u64>,
+    /// Asked for without a range.
+    pub whole: bool,
+}
+
+/// What a thread is told to do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Fetch this.
+    Fetch(Work),
+    /// A file has been begun: see to its hash. Then ask again.
+    Follow(Arc<Part>),
+}
+
+impl Board {
+    /// All of `entries`, in their order, with at most `segment` bytes asked for at once.
+    pub fn new(folder: &Path, entries: &[Entry], segment: u64) -> Self {
+        let state = State { waiting: entries.to_vec().into(), running: Vec::new(), busy: 0, allowed: 1 };
+        Self {
+            folder: folder.to_path_buf(),
+            segment: segment.max(1),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits for something to do. `None` when nothing is left or the download has been stopped.
+    ///
+    /// # Errors
+    /// A partial file cannot be opened.
+    pub fn next(self: &Arc<Self>) -> Result<Option<Next>, Error> {
+        let mut state = self.state();
+        loop {
+            if self.is_stopped() || (state.waiting.is_empty() && state.running.is_empty()) {
+                return Ok(None);
+            }
+            // A file that nobody works on; else a further file; else, if the line has room, a further range.
+            if let Some(work) = self.take(&mut state, 0) {
+                return Ok(Some(Next::Fetch(work)));
+            }
+            let fetched = state.running.iter().filter(|r| r.connections > 0).count();
+            let open = fetched < FILES && state.running.len() < CONNECTIONS;
+            if open && let Some(entry) = state.waiting.pop_front() {
+                let part = Arc::new(Part::open(&entry, &self.folder)?);
+                let claimed = part.have();
+                let (attempt, connections, whole) = (0, 0, false);
+                state.running.push(Running { part: part.clone(), attempt, claimed, connections, whole });
+                return Ok(Some(Next::Follow(part)));
+            }
+            if state.busy < state.allowed
+                && let Some(work) = self.take(&mut state, CONNECTIONS)
+            {
+                return Ok(Some(Next::Fetch(work)));
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The next stretch of the file with the fewest connections, if that has no more than `most`.
+    fn take(self: &Arc<Self>, state: &mut State, most: usize) -> Option<Work> {
+        let open = |r: &&mut Running| r.connections <= most && r.gap().is_some();
+        let running = state.running.iter_mut().filter(open).min_by_key(|r| r.connections)?;
+        let (gap, size) = (running.gap()?, running.part.entry.size);
+        let range = match running.whole {
+            true => 0..size,
+            false => gap.start..gap.end.min(gap.start.saturating_add(self.segment_of(size))),
+        };
+        running.claimed.insert(range.clone());
+        running.connections += 1;
+        state.busy += 1;
+        let (part, attempt, whole) = (running.part.clone(), running.attempt, running.whole);
+        Some(Work { board: self.clone(), part, attempt, range, whole })
+    }
+
+    /// Sixteen requests a file, but neither so small that asking takes longer than getting, nor more than the limit.
+    fn segment_of(&self, size: u64) -> u64 {
+        (size / 16).max(8 << 20).min(self.segment)
+    }
+
+    /// Lets `decide` say how many connections may be in use, of so many that are. It is not asked while some that may
+    /// be in use are not: there is nothing for them to do.
+    pub fn allow(&self, decide: impl FnOnce(usize) -> usize) {
+        let mut state = self.state();
+        if state.busy >= state.allowed {
+            state.allowed = decide(state.busy).clamp(1, CONNECTIONS);
+            self.changed.notify_all();
+        }
+    }
+
+    /// A file has come wrong: all of it is to be fetched again.
+    ///
+    /// # Errors
+    /// The partial file cannot be emptied.
+    pub fn begin_anew(&self, part: &Part) -> Result<Attempt, Error> {
+        let mut state = self.state();
+        let attempt = part.begin_anew()?;
+        if let Some(running) = state.running.iter_mut().find(|r| std::ptr::eq(&*r.part, part)) {
+            (running.attempt, running.claimed) = (attempt, Ranges::default());
+        }
+        self.changed.notify_all();
+        Ok(attempt)
+    }
+
+    /// A file is whole and has its name.
+    pub fn finished(&self, part: &Part) {
+        self.state().running.retain(|r| !std::ptr::eq(&*r.part, part));
+        self.changed.notify_all();
+    }
+
+    /// Where the files land.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Ends the download: when this returns nobody writes any more, and nobody will.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        let state = self.state();
+        state.running.iter().for_each(|r| r.part.close());
+        self.changed.notify_all();
+    }
+
+    /// Whether the download has been stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    /// The server does no ranges: this connection fetches all of the file. Not if another one does already.
+    pub fn make_whole(&mut self) -> bool {
+        let mut state = self.board.state();
+        let Some(running) = state.running.iter_mut().find(|r| Arc::ptr_eq(&r.part, &self.part)) else {
+            return false;
+        };
+        if running.attempt != self.attempt || (running.whole && running.gap().is_none()) {
+            return false;
+        }
+        running.whole = true;
+        self.whole = true;
+        self.range = 0..self.part.entry.size;
+        running.claimed.insert(self.range.clone());
+        true
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let mut state = self.board.state();
+        state.busy = state.busy.saturating_sub(1);
+        if let Some(running) = state.running.iter_mut().find(|r| Arc::ptr_eq(&r.part, &self.part)) {
+            running.connections = running.connections.saturating_sub(1);
+            // What did not come is there to be taken again; not where another connection fetches all of it.
+            if running.attempt == self.attempt && (self.whole || !running.whole) {
+                running.claimed.remove(self.range.clone());
+                self.part.have().iter().for_each(|r| running.claimed.insert(r));
+            }
+        }
+        self.board.changed.notify_all();
+    }
+}

@@ -1,0 +1,71 @@
+//! The hash of a file while it comes: over what an earlier run left, then behind the last byte without a gap before
+//! it, and when that is the file's last byte, the file gets its name.
+
+use std::sync::Arc;
+
+use super::Event;
+use super::board::Board;
+use super::part::{Attempt, Part, Refused};
+use crate::hub::hash::Hasher;
+use crate::hub::{Digest, Error};
+
+/// Bytes hashed at once.
+const CHUNK: usize = 1 << 20;
+
+/// Hashes `part` until it is whole and right. A wrong one is begun anew once, and said so by `tell`. `None` when the
+/// download was stopped.
+///
+/// # Errors
+/// [`Error::Hash`], or the disk.
+pub(super) fn follow(board: &Board, part: &Arc<Part>, tell: &dyn Fn(Event)) -> Result<Option<Digest>, Error> {
+    let mut attempt: Attempt = 0;
+    loop {
+        let Some(hasher) = hash(part, attempt)? else { return Ok(None) };
+        let mismatch = match hasher.finish() {
+            Ok(sha256) => return finish(board, part, attempt, sha256),
+            Err(mismatch) => mismatch,
+        };
+        let file = part.name().clone();
+        let error = Error::Hash { file, expected: mismatch.expected, found: mismatch.found };
+        if attempt > 0 {
+            part.discard();
+            return Err(error);
+        }
+        tell(Event::Note(format!("{error}; fetching it again")));
+        attempt = board.begin_anew(part)?;
+    }
+}
+
+/// Hashes the whole file; `None` if the attempt became outdated.
+fn hash(part: &Part, attempt: Attempt) -> Result<Option<Hasher>, Error> {
+    let size = part.entry.size;
+    let mut hasher = Hasher::new(part.entry.hash, size);
+    let mut chunk = vec![0; CHUNK];
+    let mut hashed = 0;
+    loop {
+        let Some(front) = part.wait(attempt, hashed) else { return Ok(None) };
+        while hashed < front {
+            let most = usize::try_from(front - hashed).unwrap_or(CHUNK).min(CHUNK);
+            let read = part.read(&mut chunk[..most], hashed)?;
+            if read == 0 {
+                return Err(part.shrank());
+            }
+            hasher.update(&chunk[..read]);
+            hashed += read as u64;
+        }
+        if hashed == size {
+            return Ok(Some(hasher));
+        }
+    }
+}
+
+fn finish(board: &Board, part: &Part, attempt: Attempt, sha256: Digest) -> Result<Option<Digest>, Error> {
+    match part.finish(attempt) {
+        Ok(()) => {
+            board.finished(part);
+            Ok(Some(sha256))
+        }
+        Err(Refused::Outdated) => Ok(None),
+        Err(Refused::Disk(error)) => Err(error),
+    }
+}

@@ -1,0 +1,185 @@
+//! The engine: brings files of a commit into a folder, whole or not at all, and goes on where an earlier run stopped.
+//!
+//! ```text
+//! run (the caller's thread: tells the report, opens further connections, ends it all)
+//!  ├─ 8 workers: Board::next ─► Fetch(stretch of a file) ─► worker::fetch ─► Part::write ─► partial file, journal
+//!  └─ 1 follower a file that has been begun: Part::wait ─► hash ─► Part::finish (sync, rename)
+//! ```
+//!
+//! | file | one idea |
+//! |---|---|
+//! | `ranges` | a set of byte positions |
+//! | `journal` | what of a partial file is on disk, also after `kill -9` |
+//! | `part` | a file on its way, written by several threads at once |
+//! | `board` | who works on what |
+//! | `ramp` | how many connections the line has use for |
+//! | `source` | where the files come from |
+//! | `worker` | one connection: a stretch of a file, with retries |
+//! | `follow` | the hash behind the last byte, and the file's name when it is right |
+
+mod board;
+mod follow;
+mod journal;
+mod part;
+mod ramp;
+mod ranges;
+mod source;
+mod worker;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use self::board::{Board, CONNECTIONS, Next};
+use self::part::Part;
+use self::ramp::Ramp;
+use self::source::Source;
+use super::client::Client;
+use super::folder;
+use super::listing::Entry;
+use super::{Commit, Digest, Error, RepoId, Report};
+
+/// How often the report is told, and looked for an end.
+const TICK: Duration = Duration::from_millis(100);
+/// What the threads tell the caller's.
+#[derive(Debug)]
+enum Event {
+    /// For a person.
+    Note(String),
+    /// A file has been begun.
+    Begun(Arc<Part>),
+    /// A file is whole and has its name.
+    Finished(Arc<Part>, Digest),
+    /// The download cannot go on.
+    Failed(Error),
+}
+
+/// How many bytes of `entry` an earlier run left in `folder`.
+pub(super) fn here(folder: &Path, entry: &Entry) -> u64 {
+    let (partial, journal) = (folder::partial(folder, &entry.name), folder::journal(folder, &entry.name));
+    journal::Remains::of(entry, &partial, &journal).have.total()
+}
+
+/// A set of files to fetch.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    pub client: &'a Client,
+    pub repo: &'a RepoId,
+    pub commit: &'a Commit,
+    pub folder: &'a Path,
+    pub entries: &'a [Entry],
+    /// Set from elsewhere, to end it.
+    pub stop: &'a AtomicBool,
+}
+
+/// Fetches the entries of `job` and calls `finished` for each, with its sha256, when it has its name.
+///
+/// # Errors
+/// What the hub refuses, what came wrong twice, the disk, [`Error::Interrupted`], or what `finished` reports. What
+/// has come stays, and a later run goes on with it.
+pub(super) fn run(
+    job: &Job<'_>,
+    report: &mut dyn Report,
+    finished: &mut dyn FnMut(&Entry, Digest) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let source = Arc::new(Source::new(job.client, job.repo, job.commit));
+    let board = Arc::new(Board::new(job.folder, job.entries, job.client.segment()));
+    let outcome = watch(job, &source, &board, report, finished);
+    board.stop();
+    outcome
+}
+
+/// Starts the workers, and listens to what the threads tell until all files are there.
+fn watch(
+    job: &Job<'_>,
+    source: &Arc<Source>,
+    board: &Arc<Board>,
+    report: &mut dyn Report,
+    finished: &mut dyn FnMut(&Entry, Digest) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let (sender, events) = mpsc::channel();
+    for _ in 0..CONNECTIONS {
+        let (source, board, sender) = (source.clone(), board.clone(), sender.clone());
+        start(job.folder, move || work(&source, &board, &sender))?;
+    }
+    // The threads' own senders are left: without one of them nothing would ever come.
+    drop(sender);
+    let mut running: Vec<Arc<Part>> = Vec::new();
+    let mut left = job.entries.len();
+    let mut last_note = String::new();
+    let mut ramp = Ramp::new();
+    while left > 0 {
+        if job.stop.load(Ordering::SeqCst) {
+            return Err(Error::Interrupted);
+        }
+        match events.recv_timeout(TICK) {
+            // Several connections that fail for one reason say it once.
+            Ok(Event::Note(note)) if note == last_note => {}
+            Ok(Event::Note(note)) => {
+                report.note(&note);
+                last_note = note;
+            }
+            Ok(Event::Begun(part)) => {
+                report.begin(part.name(), part.entry.size, part.here());
+                running.push(part);
+            }
+            Ok(Event::Finished(part, sha256)) => {
+                running.retain(|r| !Arc::ptr_eq(r, &part));
+                report.progress(part.name(), part.entry.size);
+                report.end(part.name());
+                finished(&part.entry, sha256)?;
+                left -= 1;
+            }
+            Ok(Event::Failed(error)) => return Err(error),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(Error::Interrupted),
+        }
+        running.iter().for_each(|part| report.progress(part.name(), part.here()));
+        if let Some(passed) = ramp.is_due() {
+            let rate = source.take_count() as f64 / passed.as_secs_f64();
+            board.allow(|busy| ramp.decide(busy, rate));
+        }
+    }
+    Ok(())
+}
+
+/// A thread of the download. It is not waited for: it may hang in a connection, and writes nothing once the board
+/// has been stopped.
+fn start(folder: &Path, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let thread = thread::Builder::new().name("download".to_string()).spawn(run);
+    thread.map(drop).map_err(Error::io("start a thread to download to", folder))
+}
+
+/// A worker: does what the board has to do until there is nothing.
+fn work(source: &Arc<Source>, board: &Arc<Board>, sender: &Sender<Event>) {
+    // Nobody listens any more when the download has ended.
+    let tell = |event| drop(sender.send(event));
+    let failed = loop {
+        let outcome = match board.next() {
+            Ok(Some(Next::Fetch(stretch))) => worker::fetch(source, board, stretch, &tell),
+            Ok(Some(Next::Follow(part))) => follow_in_thread(board, part, sender),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            break error;
+        }
+    };
+    tell(Event::Failed(failed));
+}
+
+fn follow_in_thread(board: &Arc<Board>, part: Arc<Part>, sender: &Sender<Event>) -> Result<(), Error> {
+    let (board, sender, folder) = (board.clone(), sender.clone(), board.folder().to_path_buf());
+    start(&folder, move || {
+        let tell = |event| drop(sender.send(event));
+        tell(Event::Begun(part.clone()));
+        match follow::follow(&board, &part, &tell) {
+            Ok(Some(sha256)) => tell(Event::Finished(part, sha256)),
+            Ok(None) => {}
+            Err(error) => tell(Event::Failed(error)),
+        }
+    })
+}

@@ -1,0 +1,207 @@
+//! A file on its way: pieces of it, written by several threads at once, until it is whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use super::journal::{Journal, Remains};
+use super::ranges::Ranges;
+use crate::files;
+use crate::hub::folder;
+use crate::hub::listing::Entry;
+use crate::hub::{Error, FileName};
+
+/// Counts how often a file was begun anew in this run. What was asked for before is not written after.
+pub(super) type Attempt = u32;
+
+/// Why a piece was not written.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// The download has been stopped, or the file has begun anew.
+    Outdated,
+    /// The disk.
+    Disk(Error),
+}
+
+/// A partial file, its journal, and how far it is.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub entry: Entry,
+    partial: PathBuf,
+    target: PathBuf,
+    file: File,
+    /// Held for reading while something is written, and for writing to wait until nothing is. Taken before `progress`.
+    writing: RwLock<()>,
+    progress: Mutex<Progress>,
+    moved: Condvar,
+}
+
+#[derive(Debug)]
+struct Progress {
+    attempt: Attempt,
+    closed: bool,
+    remains: Remains,
+    journal: Journal,
+}
+
+impl Progress {
+    fn is_current(&self, attempt: Attempt) -> bool {
+        self.attempt == attempt && !self.closed
+    }
+}
+
+impl Part {
+    /// The partial file of `entry`, with what an earlier run left of it.
+    pub fn open(entry: &Entry, folder: &Path) -> Result<Self, Error> {
+        let (partial, journal) = (folder::partial(folder, &entry.name), folder::journal(folder, &entry.name));
+        let remains = Remains::of(entry, &partial, &journal);
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&partial);
+        let file = open.map_err(Error::io("write", &partial))?;
+        // What lies beyond the listing's size is of another content.
+        let limit = if remains.have.total() == 0 { 0 } else { entry.size };
+        if file.metadata().is_ok_and(|m| m.len() > limit) {
+            file.set_len(limit).map_err(Error::io("write", &partial))?;
+        }
+        let journal = Journal::begin(&journal, entry, &remains).map_err(Error::io("write", &journal))?;
+        Ok(Self {
+            entry: entry.clone(),
+            target: folder.join(entry.name.as_str()),
+            partial,
+            file,
+            writing: RwLock::new(()),
+            progress: Mutex::new(Progress { attempt: 0, closed: false, remains, journal }),
+            moved: Condvar::new(),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &FileName {
+        &self.entry.name
+    }
+
+    /// How many bytes are here.
+    pub fn here(&self) -> u64 {
+        self.progress().remains.have.total()
+    }
+
+    /// The first stretch of `within` that is not here.
+    pub fn gap(&self, within: Range<u64>) -> Option<Range<u64>> {
+        self.progress().remains.have.gap(within)
+    }
+
+    /// What is here.
+    pub fn have(&self) -> Ranges {
+        self.progress().remains.have.clone()
+    }
+
+    /// The validator of the server's content, if it gave one.
+    pub fn etag(&self) -> Option<String> {
+        self.progress().remains.etag.clone()
+    }
+
+    /// Remembers the validator of the server's content.
+    pub fn set_etag(&self, etag: &str) -> Result<(), Error> {
+        let mut progress = self.progress();
+        if progress.remains.etag.as_deref() == Some(etag) {
+            return Ok(());
+        }
+        progress.remains.etag = Some(etag.to_string());
+        progress.journal.etag(etag).map_err(Error::io("write", &self.partial))
+    }
+
+    /// Writes what of `bytes`, which begin at `start`, is not here yet. How many that were.
+    pub fn write(&self, attempt: Attempt, start: u64, bytes: &[u8]) -> Result<u64, Refused> {
+        let _writing = self.enter(attempt).ok_or(Refused::Outdated)?;
+        let disk = |e| Refused::Disk(Error::io("write", &self.partial)(e));
+        let mut written = 0;
+        let mut rest = start..start.saturating_add(bytes.len() as u64);
+        while let Some(gap) = self.gap(rest.clone()) {
+            // Both ends lie within `bytes`.
+            let piece = &bytes[(gap.start - start) as usize..(gap.end - start) as usize];
+            files::write_all_at(&self.file, piece, gap.start).map_err(disk)?;
+            let mut progress = self.progress();
+            progress.journal.add(gap.clone()).map_err(disk)?;
+            progress.remains.have.insert(gap.clone());
+            self.moved.notify_all();
+            written += piece.len() as u64;
+            rest.start = gap.end;
+        }
+        Ok(written)
+    }
+
+    /// Waits until there are bytes from `from` on, and gives the end of the stretch that begins there. `None` as
+    /// soon as the attempt is outdated.
+    pub fn wait(&self, attempt: Attempt, from: u64) -> Option<u64> {
+        let mut progress = self.progress();
+        loop {
+            if !progress.is_current(attempt) {
+                return None;
+            }
+            let front = progress.remains.have.front();
+            if front > from || front == self.entry.size {
+                return Some(front);
+            }
+            progress = self.moved.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Reads what has been written.
+    pub fn read(&self, bytes: &mut [u8], from: u64) -> Result<usize, Error> {
+        files::read_at(&self.file, bytes, from).map_err(Error::io("read", &self.partial))
+    }
+
+    /// The whole file gets its name.
+    pub fn finish(&self, attempt: Attempt) -> Result<(), Refused> {
+        let disk = |e| Refused::Disk(e);
+        self.file.sync_all().map_err(Error::io("sync", &self.partial)).map_err(disk)?;
+        let _writing = self.enter(attempt).ok_or(Refused::Outdated)?;
+        fs::rename(&self.partial, &self.target).map_err(Error::io("write", &self.target)).map_err(disk)?;
+        self.progress().journal.remove();
+        let folder = self.target.parent().unwrap_or(Path::new("."));
+        files::sync_folder(folder).map_err(Error::io("sync", folder)).map_err(disk)
+    }
+
+    /// Begins anew: nothing is here. The number of the new attempt.
+    pub fn begin_anew(&self) -> Result<Attempt, Error> {
+        let _nobody = self.writing.write().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.progress();
+        progress.attempt += 1;
+        progress.remains = Remains::default();
+        self.moved.notify_all();
+        // The journal first: one of pieces that are gone would be believed until the hash says otherwise.
+        let failed = Error::io("write", &self.partial);
+        progress.journal.begin_anew(&self.entry).and_then(|()| self.file.set_len(0)).map_err(failed)?;
+        Ok(progress.attempt)
+    }
+
+    /// [`Error::Io`] for a partial file that somebody else has cut.
+    pub fn shrank(&self) -> Error {
+        Error::io("read", &self.partial)(std::io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Deletes what is here of a file that came wrong.
+    pub fn discard(&self) {
+        self.close();
+        self.progress().journal.remove();
+        // Without a journal it is overwritten next time.
+        let _ = fs::remove_file(&self.partial);
+    }
+
+    /// Returns when nobody writes any more, and nobody will.
+    pub fn close(&self) {
+        let _nobody = self.writing.write().unwrap_or_else(PoisonError::into_inner);
+        self.progress().closed = true;
+        self.moved.notify_all();
+    }
+
+    /// What is written while the guard lives is of the current attempt, if `attempt` is.
+    fn enter(&self, attempt: Attempt) -> Option<RwLockReadGuard<'_, ()>> {
+        let guard = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        self.progress().is_current(attempt).then_some(guard)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

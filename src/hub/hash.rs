@@ -1,0 +1,143 @@
+//! What a file must be: the hashes that a listing gives, and computing them as the bytes pass.
+
+use std::fmt;
+
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use super::Digest;
+
+/// The id that git gives a file's content: the sha1 of `blob SIZE\0` and the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobId([u8; 20]);
+
+impl BlobId {
+    /// The id that 40 hexadecimal digits spell.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        super::names::hexadecimal(text).map(Self)
+    }
+
+    /// The id of a file in large-file storage: git itself holds a note of three lines in its place.
+    pub(super) fn of_pointer(sha256: Digest, size: u64) -> Self {
+        let note = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n");
+        let mut hash = blob(note.len() as u64);
+        hash.update(note);
+        Self(hash.finalize().into())
+    }
+}
+
+impl fmt::Display for BlobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+fn blob(size: u64) -> Sha1 {
+    Sha1::new_with_prefix(format!("blob {size}\0"))
+}
+
+/// What the listing says about a file's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hash {
+    /// Of a file in large-file storage, which all weights are.
+    Sha256(Digest),
+    /// Of any other.
+    GitBlob(BlobId),
+}
+
+impl Hash {
+    /// The sha256, if it is one.
+    pub fn sha256(self) -> Option<Digest> {
+        match self {
+            Self::Sha256(digest) => Some(digest),
+            Self::GitBlob(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sha256(digest) => write!(f, "sha256 {digest}"),
+            Self::GitBlob(id) => write!(f, "git blob {id}"),
+        }
+    }
+}
+
+/// Hashes a file's bytes in their order: always its sha256, and the hash that is expected where that is another.
+#[derive(Clone, Debug)]
+pub(super) struct Hasher {
+    expected: Option<Hash>,
+    sha256: Sha256,
+    blob: Option<Sha1>,
+}
+
+impl Hasher {
+    /// For a file of `size` bytes that the listing says to have the hash `expected`.
+    pub fn new(expected: Option<Hash>, size: u64) -> Self {
+        let blob = matches!(expected, Some(Hash::GitBlob(_))).then(|| blob(size));
+        Self { expected, sha256: Sha256::new(), blob }
+    }
+
+    /// The next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        if let Some(blob) = &mut self.blob {
+            blob.update(bytes);
+        }
+    }
+
+    /// The sha256 of all bytes.
+    ///
+    /// # Errors
+    /// The hash of another content than was expected.
+    pub fn finish(self) -> Result<Digest, Mismatch> {
+        let sha256 = Digest(self.sha256.finalize().into());
+        let found = match self.blob {
+            Some(blob) => Hash::GitBlob(BlobId(blob.finalize().into())),
+            None => Hash::Sha256(sha256),
+        };
+        match self.expected {
+            Some(expected) if expected != found => Err(Mismatch { expected, found }),
+            _ => Ok(sha256),
+        }
+    }
+}
+
+/// A file is not what the listing says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mismatch {
+    pub expected: Hash,
+    pub found: Hash,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // `printf 'hello\n' | git hash-object --stdin`
+    const HELLO: &str = "ce013625030ba8dba906f756967f9e9ca394464a";
+
+    #[test]
+    fn a_small_file_is_held_to_gits_id_and_its_sha256_is_told() {
+        let expected = Hash::GitBlob(BlobId::parse(HELLO).unwrap());
+        let hashed = |text: &str| {
+            let mut hasher = Hasher::new(Some(expected), text.len() as u64);
+            hasher.update(text.as_bytes());
+            hasher.finish()
+        };
+        let sha256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+        assert_eq!(hashed("hello\n").unwrap().to_string(), sha256);
+        assert_eq!(hashed("hellO\n").unwrap_err().expected, expected);
+    }
+
+    #[test]
+    fn a_pointers_id_is_what_git_gives_the_note() {
+        // `printf 'version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 6\n' $SHA | git hash-object --stdin`
+        let sha256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+        let id = BlobId::of_pointer(Digest::parse(sha256).unwrap(), 6);
+        assert_eq!(id.to_string(), POINTER);
+    }
+
+    const POINTER: &str = "fa61e1ef71c9908c0926776a4aa3504b3a27f159";
+}

@@ -1,0 +1,313 @@
+//! What a folder holds and where it came from: the file `mist-download.json` beside what was downloaded.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+
+use super::listing::Entry;
+use super::{Commit, Digest, Error, FileName, RepoId, folder};
+use crate::files::Replacement;
+
+/// Its name in the folder.
+const FILE: &str = "mist-download.json";
+/// A line of some 200 bytes for each file.
+const MAX_BYTES: u64 = 16 << 20;
+/// The version that this program writes and reads.
+const VERSION: u32 = 1;
+
+/// The files of a download, those that have come and those that are still to come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    version: u32,
+    repository: String,
+    commit: String,
+    files: Vec<Record>,
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    name: String,
+    /// Bytes.
+    size: u64,
+    /// `null` until it is whole.
+    sha256: Option<String>,
+    /// Its time of modification when it was hashed, in nanoseconds since 1970: a file that has this time and its
+    /// size is not hashed again by the next download.
+    modified: Option<u64>,
+}
+
+/// A file that is not what was downloaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub file: FileName,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Manifest {
+    /// For `entries` of `commit`, of which none has come yet, and what `earlier` knows of them and, if it is of the
+    /// same commit, of others.
+    pub(super) fn new<'a>(
+        repo: &RepoId,
+        commit: &Commit,
+        entries: impl Iterator<Item = &'a Entry>,
+        earlier: Option<&Self>,
+    ) -> Self {
+        let (repository, commit) = (repo.to_string(), commit.as_str().to_string());
+        let mut manifest = Self { version: VERSION, repository, commit, files: Vec::new() };
+        if let Some(earlier) = earlier.filter(|e| manifest.is_of(e)) {
+            manifest.files.clone_from(&earlier.files);
+        }
+        for entry in entries {
+            let known = earlier.and_then(|e| e.known(&manifest, entry)).cloned();
+            match known {
+                Some(record) => manifest.put(record),
+                None => manifest.expect(entry),
+            }
+        }
+        manifest
+    }
+
+    /// The manifest of `folder`; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] if it cannot be read as one; [`Error::Io`].
+    pub fn read(folder: &Path) -> Result<Option<Self>, Error> {
+        let path = folder.join(FILE);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("read", &path)(e)),
+        };
+        let mut text = Vec::new();
+        file.take(MAX_BYTES).read_to_end(&mut text).map_err(Error::io("read", &path))?;
+        let bad = |why: String| Error::Manifest { path: path.clone(), why };
+        let manifest: Self = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
+        if manifest.version != VERSION {
+            return Err(bad(format!("it has version {} and this program reads {VERSION}", manifest.version)));
+        }
+        // A manifest can come with a folder from anywhere.
+        match manifest.files.iter().find(|r| FileName::parse(&r.name).is_none()) {
+            Some(record) => Err(bad(format!("{:?} is not the plain name of a file", record.name))),
+            None => Ok(Some(manifest)),
+        }
+    }
+
+    /// Writes it to `folder`, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn write(&self, folder: &Path) -> Result<(), Error> {
+        let path = folder.join(FILE);
+        let failed = || Error::io("write", &path);
+        let mut text = serde_json::to_vec_pretty(self).map_err(|e| failed()(e.into()))?;
+        text.push(b'\n');
+        let mut file = Replacement::new(&path).map_err(failed())?;
+        file.write_all(&text).map_err(failed())?;
+        file.finish().map_err(failed())
+    }
+
+    /// Notes that `entry` is whole in `folder`.
+    pub(super) fn finished(&mut self, folder: &Path, entry: &Entry, sha256: Digest) {
+        let modified = modified(&folder.join(entry.name.as_str()));
+        let sha256 = Some(sha256.to_string());
+        self.put(Record { name: entry.name.to_string(), size: entry.size, sha256, modified });
+    }
+
+    /// Notes that `entry` has to be fetched.
+    pub(super) fn expect(&mut self, entry: &Entry) {
+        self.put(Record { name: entry.name.to_string(), size: entry.size, sha256: None, modified: None });
+    }
+
+    /// Whether `entry` of this manifest's commit, or another one's if its content is the same, is in `folder` and has
+    /// not been touched since it was hashed.
+    pub(super) fn vouches(&self, repo: &RepoId, commit: &Commit, entry: &Entry, folder: &Path) -> bool {
+        let asked = Self::new(repo, commit, [].into_iter(), None);
+        self.known(&asked, entry).is_some_and(|record| record.is_untouched(folder))
+    }
+
+    /// The names of the files that are to be there and are not, or have been touched.
+    pub(super) fn missing(&self, folder: &Path) -> Vec<FileName> {
+        let missing = self.files.iter().filter(|r| !r.is_whole(folder));
+        missing.filter_map(|r| FileName::parse(&r.name)).collect()
+    }
+
+    /// The repository and the commit, for people.
+    pub fn origin(&self) -> String {
+        format!("{} at {}", self.repository, self.commit.get(..12).unwrap_or(&self.commit))
+    }
+
+    /// The repository's name, if it is one.
+    pub fn repository(&self) -> Option<RepoId> {
+        self.repository.parse().ok()
+    }
+
+    /// How many files there are.
+    pub fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Bytes of all files.
+    pub fn total(&self) -> u64 {
+        self.files.iter().fold(0, |sum, r| sum.saturating_add(r.size))
+    }
+
+    /// Reads every file in `folder`, tells `progress` the bytes as they pass, and gives those that are not what was
+    /// downloaded.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for a file that is there and cannot be read.
+    pub fn verify(&self, folder: &Path, progress: &mut dyn FnMut(u64)) -> Result<Vec<Damage>, Error> {
+        let mut damaged = Vec::new();
+        for record in &self.files {
+            let Some(file) = FileName::parse(&record.name) else { continue };
+            let entry = Entry { name: file.clone(), size: record.size, hash: None };
+            let why = match (folder::sha256(folder, &entry, progress)?, &record.sha256) {
+                (_, None) => "it was never fetched whole".to_string(),
+                (None, _) => format!("it is missing or is not {} bytes long", record.size),
+                (Some(found), Some(expected)) if found.to_string() != *expected => {
+                    format!("its sha256 is {found}, expected {expected}")
+                }
+                _ => continue,
+            };
+            damaged.push(Damage { file, why });
+        }
+        Ok(damaged)
+    }
+
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.repository, &self.commit) == (&other.repository, &other.commit)
+    }
+
+    /// What this one knows of an entry of `asked`, if it is the same content for sure.
+    fn known(&self, asked: &Self, entry: &Entry) -> Option<&Record> {
+        let record = self.files.iter().find(|r| r.name == entry.name.as_str() && r.size == entry.size)?;
+        let listed = entry.hash.and_then(|h| h.sha256()).map(|d| d.to_string());
+        let same = match &listed {
+            Some(_) => record.sha256 == listed,
+            None => self.is_of(asked),
+        };
+        same.then_some(record)
+    }
+
+    fn put(&mut self, record: Record) {
+        match self.files.iter_mut().find(|r| r.name == record.name) {
+            Some(there) => *there = record,
+            None => self.files.push(record),
+        }
+    }
+}
+
+impl Record {
+    /// Whether the file is there in its size, having come whole.
+    fn is_whole(&self, folder: &Path) -> bool {
+        self.sha256.is_some() && folder::size_of(&folder.join(&self.name)) == Some(self.size)
+    }
+
+    fn is_untouched(&self, folder: &Path) -> bool {
+        self.is_whole(folder)
+            && self.modified.is_some()
+            && self.modified == modified(&folder.join(&self.name))
+    }
+}
+
+/// Nanoseconds since 1970.
+fn modified(path: &Path) -> Option<u64> {
+    let time = fs::metadata(path).ok()?.modified().ok()?;
+    u64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest as _, Sha256};
+
+    use super::super::Hash;
+    use super::*;
+
+    fn commit(digit: char) -> Commit {
+        Commit::parse(&digit.to_string().repeat(40)).unwrap()
+    }
+
+    fn sha256(content: &[u8]) -> Digest {
+        Digest(Sha256::digest(content).into())
+    }
+
+    /// A folder that holds `x` with a manifest that says so.
+    fn folder(content: &str) -> (tempfile::TempDir, Entry, Manifest) {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("x"), content).unwrap();
+        let entry = Entry { name: "x".parse().unwrap(), size: content.len() as u64, hash: None };
+        let repo = "org/name".parse().unwrap();
+        let mut manifest = Manifest::new(&repo, &commit('a'), [&entry].into_iter(), None);
+        assert_eq!(manifest.missing(root.path()), [entry.name.clone()]);
+        manifest.finished(root.path(), &entry, sha256(content.as_bytes()));
+        (root, entry, manifest)
+    }
+
+    #[test]
+    fn it_vouches_for_what_was_not_touched() {
+        let (root, entry, manifest) = folder("abc");
+        manifest.write(root.path()).unwrap();
+        let read = Manifest::read(root.path()).unwrap().unwrap();
+        assert_eq!(read, manifest);
+        let repo = "org/name".parse().unwrap();
+        assert!(read.vouches(&repo, &commit('a'), &entry, root.path()));
+        // Another commit may have another content of that size; not if it has the same sha256.
+        assert!(!read.vouches(&repo, &commit('b'), &entry, root.path()));
+        let hash = Some(Hash::Sha256(sha256(b"abc")));
+        assert!(read.vouches(&repo, &commit('b'), &Entry { hash, ..entry.clone() }, root.path()));
+        let hash = Some(Hash::Sha256(sha256(b"abd")));
+        assert!(!read.vouches(&repo, &commit('a'), &Entry { hash, ..entry.clone() }, root.path()));
+
+        let file = File::options().write(true).open(root.path().join("x")).unwrap();
+        file.set_modified(UNIX_EPOCH).unwrap();
+        assert!(!read.vouches(&repo, &commit('a'), &entry, root.path()));
+    }
+
+    #[test]
+    fn it_finds_what_was_changed_cut_or_deleted() {
+        let (root, _, manifest) = folder("abc");
+        let verify = || manifest.verify(root.path(), &mut |_| {}).unwrap();
+        assert_eq!(verify(), []);
+        fs::write(root.path().join("x"), "abd").unwrap();
+        assert!(verify()[0].why.starts_with("its sha256 is"));
+        assert_eq!(manifest.missing(root.path()), [], "nothing but reading it tells");
+        fs::write(root.path().join("x"), "ab").unwrap();
+        assert!(verify()[0].why.contains("3 bytes"));
+        assert_eq!(manifest.missing(root.path()).len(), 1);
+    }
+
+    #[test]
+    fn files_of_one_commit_add_up_and_those_of_another_do_not() {
+        let (root, _, manifest) = folder("abc");
+        let repo = "org/name".parse().unwrap();
+        let other = Entry { name: "y".parse().unwrap(), size: 1, hash: None };
+        let names = |m: &Manifest| m.files.iter().map(|f| f.name.clone()).collect::<Vec<_>>();
+        let more = Manifest::new(&repo, &commit('a'), [&other].into_iter(), Some(&manifest));
+        assert_eq!(names(&more), ["x", "y"]);
+        assert_eq!(more.missing(root.path()), [other.name.clone()]);
+        let next = Manifest::new(&repo, &commit('b'), [&other].into_iter(), Some(&manifest));
+        assert_eq!(names(&next), ["y"]);
+    }
+
+    #[test]
+    fn a_manifest_that_is_none_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(Manifest::read(root.path()).unwrap(), None);
+        let record = r#"{"name":"../x","size":1,"sha256":null,"modified":null}"#;
+        for text in [
+            "",
+            "{}",
+            r#"{"version":2,"repository":"a/b","commit":"c","files":[]}"#,
+            &format!(r#"{{"version":1,"repository":"a/b","commit":"c","files":[{record}]}}"#),
+        ] {
+            fs::write(root.path().join(FILE), text).unwrap();
+            assert!(matches!(Manifest::read(root.path()), Err(Error::Manifest { .. })), "{text}");
+        }
+    }
+}
