@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use clap::Args;
 use mist::environment::{self, HF_HUB_OFFLINE};
-use mist::hub::catalogue::{self, Entry};
 use mist::hub::{
     self, Client, FileName, Outcome, Plan, PlannedFile, RepoId, Report, Request, Revision, Settings, Size,
     Token, starter,
@@ -14,7 +13,7 @@ use mist::hub::{
 use mist::terminal::{Bars, Interrupt, Printer, Progress};
 use serde_json::{Value, json};
 
-use super::{Hint, Status};
+use super::{Hint, Status, catalogue};
 
 /// Fetch a repository from the hub; without one, list those that are known to work.
 #[derive(Debug, Args)]
@@ -107,7 +106,7 @@ pub fn run(args: &DownloadArgs, printer: &Printer) -> anyhow::Result<Status> {
     match args.repository.as_ref().or(args.repo_id.as_ref()) {
         Some(name) => repository(args, &name.parse()?, offline, printer),
         None if args.starter => fetch_starter(args, offline, printer),
-        None => list(args.json, printer),
+        None => catalogue::list(args.json, printer),
     }
 }
 
@@ -207,56 +206,6 @@ fn fetch_starter(args: &DownloadArgs, offline: bool, printer: &Printer) -> anyho
         false => printer.data(&format!("{}\n", path.display()))?,
     }
     Ok(Status::Success)
-}
-
-/// Exactly the names, one a line, where a script reads; a table where a person does.
-fn list(json: bool, printer: &Printer) -> anyhow::Result<Status> {
-    let entries = catalogue::ENTRIES;
-    let text = match (json, printer.stdout_is_terminal()) {
-        (true, _) => {
-            format!("{}\n", json!({ "repositories": entries.iter().map(entry_as_json).collect::<Vec<_>>() }))
-        }
-        (false, false) => entries.iter().map(|e| format!("{}\n", e.name)).collect(),
-        (false, true) => table(entries),
-    };
-    printer.data(&text)?;
-    if printer.stdout_is_terminal() && !json {
-        printer.note("mist download ORG/NAME fetches one; others of the family work as well");
-    }
-    Ok(Status::Success)
-}
-
-fn table(entries: &[Entry]) -> String {
-    let count = |n: u64| match n {
-        0..1_000_000_000 => format!("{:.0} M", n as f64 / 1e6),
-        _ => format!("{:.1} B", n as f64 / 1e9),
-    };
-    let parameters = |e: &Entry| match (e.parameters, e.active) {
-        (Some(all), Some(active)) => format!("{}, {} active", count(all), count(active)),
-        (Some(all), None) => count(all),
-        (None, _) => String::new(),
-    };
-    let width = entries.iter().map(|e| e.name.len()).max().unwrap_or(0);
-    let row = |name: &str, parameters: &str, context: &str, disk: &str| {
-        let row = format!("{name:<width$}  {parameters:<22}{context:>8}{disk:>10}");
-        format!("{}\n", row.trim_end())
-    };
-    let rows = entries.iter().map(|e| {
-        let context = e.context.map(|c| c.to_string()).unwrap_or_default();
-        let disk = e.disk_bytes().map(|b| Size(b).to_string()).unwrap_or_default();
-        row(e.name, &parameters(e), &context, &disk)
-    });
-    [row("repository", "parameters", "context", "disk")].into_iter().chain(rows).collect()
-}
-
-fn entry_as_json(entry: &Entry) -> Value {
-    json!({
-        "name": entry.name,
-        "parameters": entry.parameters,
-        "active_parameters": entry.active,
-        "context": entry.context,
-        "bytes": entry.disk_bytes(),
-    })
 }
 
 /// The plan, and what became of each file; without outcomes, what would.

@@ -1,6 +1,7 @@
 //! The command line: arguments as typed, one file a verb, errors and exit codes in one place.
 
 mod arguments;
+mod catalogue;
 mod chat;
 mod convert;
 mod devices;

@@ -1,7 +1,7 @@
 //! The repositories that `mist download` lists. Only the listing and the hints depend on it: what a
 //! repository is gets read from its own `config.json`, and any repository of the family loads.
 
-/// One line of the listing. `None` where nothing at hand tells.
+/// One line of the listing. `None` where nothing at hand tells: nothing is guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// `ORG/NAME`.
@@ -12,6 +12,11 @@ pub struct Entry {
     pub active: Option<u64>,
     /// The longest context that the published `config.json` allows, in tokens.
     pub context: Option<u32>,
+    /// The licence, as the hub tags it.
+    pub licence: Option<&'static str>,
+    /// Whether terms must be accepted on the hub's page first. Owners change this: Mistral gated its open
+    /// repositories in 2024, and opened some again.
+    pub gated: Option<bool>,
 }
 
 impl Entry {
@@ -19,74 +24,109 @@ impl Entry {
     pub fn disk_bytes(&self) -> Option<u64> {
         self.parameters.map(|n| 2 * n)
     }
+
+    const fn context(self, tokens: u32) -> Self {
+        Self { context: Some(tokens), ..self }
+    }
+
+    const fn licence(self, tag: &'static str) -> Self {
+        Self { licence: Some(tag), ..self }
+    }
+
+    const fn gated(self, gated: bool) -> Self {
+        Self { gated: Some(gated), ..self }
+    }
 }
 
 /// A dense model.
-const fn dense(name: &'static str, parameters: u64, context: u32) -> Entry {
-    Entry { name, parameters: Some(parameters), active: None, context: Some(context) }
+const fn dense(name: &'static str, parameters: u64) -> Entry {
+    Entry { name, parameters: Some(parameters), active: None, context: None, licence: None, gated: None }
 }
 
 /// A mixture of experts.
-const fn sparse(name: &'static str, parameters: u64, active: u64, context: u32) -> Entry {
-    Entry { name, parameters: Some(parameters), active: Some(active), context: Some(context) }
-}
-
-/// Nothing at hand tells its figures, and none is guessed.
-const fn unknown(name: &'static str) -> Entry {
-    Entry { name, parameters: None, active: None, context: None }
+const fn sparse(name: &'static str, parameters: u64, active: u64) -> Entry {
+    Entry { active: Some(active), ..dense(name, parameters) }
 }
 
 const B7: u64 = 7_241_732_096;
 /// With 32768 instead of 32000 words.
 const B7_V3: u64 = 7_248_023_552;
-const B8X7: u64 = 46_702_792_704;
-const B8X7_ACTIVE: u64 = 12_879_925_248;
 const B12: u64 = 12_247_782_400;
+const B22: u64 = 22_247_282_688;
 const B24: u64 = 23_572_403_200;
 const B123: u64 = 122_610_069_504;
+/// In all, and active.
+const B8X7: (u64, u64) = (46_702_792_704, 12_879_925_248);
+
+const K8: u32 = 8 << 10;
+const K32: u32 = 32 << 10;
+const K64: u32 = 64 << 10;
+const K128: u32 = 128 << 10;
+
+const APACHE: &str = "apache-2.0";
+/// Mistral's licence for research.
+const MRL: &str = "mrl";
+/// Mistral's licence for anything but production.
+const MNPL: &str = "mnpl";
+const LLAMA: &str = "llama3.2";
 
 /// The five of lit-gpt's tutorial in its order, then the rest of the family, then small models of the same
-/// shape. Parameters are computed from each published configuration.
+/// shape. The tests compute every number of parameters from the published configuration.
 pub const ENTRIES: &[Entry] = &[
-    dense("mistralai/Mistral-7B-v0.1", B7, 32768),
-    dense("mistralai/Mistral-7B-Instruct-v0.1", B7, 32768),
-    sparse("mistralai/Mixtral-8x7B-v0.1", B8X7, B8X7_ACTIVE, 32768),
-    sparse("mistralai/Mixtral-8x7B-Instruct-v0.1", B8X7, B8X7_ACTIVE, 32768),
-    dense("mistralai/Mistral-7B-Instruct-v0.2", B7, 32768),
-    dense("unsloth/mistral-7b-v0.2", B7, 32768),
-    dense("mistralai/Mistral-7B-v0.3", B7_V3, 32768),
-    dense("mistralai/Mistral-7B-Instruct-v0.3", B7_V3, 32768),
-    dense("mistralai/Mathstral-7B-v0.1", B7_V3, 32768),
-    // Published with 32000 and with 32768 words.
-    Entry { parameters: None, active: None, ..sparse("mistralai/Mixtral-8x22B-v0.1", 0, 0, 65536) },
-    sparse("mistralai/Mixtral-8x22B-Instruct-v0.1", 140_630_071_296, 39_161_468_928, 65536),
-    Entry { context: None, ..dense("mistralai/Mistral-Nemo-Base-2407", B12, 0) },
-    Entry { context: None, ..dense("mistralai/Mistral-Nemo-Instruct-2407", B12, 0) },
-    Entry { context: None, ..dense("mistralai/Mistral-Small-24B-Base-2501", B24, 0) },
-    Entry { context: None, ..dense("mistralai/Mistral-Small-24B-Instruct-2501", B24, 0) },
-    dense("mistralai/Mistral-Large-Instruct-2407", B123, 131_072),
-    dense("mistralai/Mistral-Large-Instruct-2411", B123, 131_072),
-    dense("HuggingFaceTB/SmolLM2-135M-Instruct", 134_515_008, 8192),
-    unknown("HuggingFaceTB/SmolLM2-360M-Instruct"),
-    unknown("HuggingFaceTB/SmolLM2-1.7B-Instruct"),
-    unknown("TinyLlama/TinyLlama-1.1B-Chat-v1.0"),
+    dense("mistralai/Mistral-7B-v0.1", B7).context(K32).licence(APACHE),
+    dense("mistralai/Mistral-7B-Instruct-v0.1", B7).context(K32).licence(APACHE),
+    sparse("mistralai/Mixtral-8x7B-v0.1", B8X7.0, B8X7.1).context(K32).licence(APACHE),
+    sparse("mistralai/Mixtral-8x7B-Instruct-v0.1", B8X7.0, B8X7.1).context(K32).licence(APACHE).gated(false),
+    dense("mistralai/Mistral-7B-Instruct-v0.2", B7).context(K32).licence(APACHE),
+    dense("unsloth/mistral-7b-v0.2", B7).context(K32),
+    dense("mistralai/Mistral-7B-v0.3", B7_V3).context(K32).licence(APACHE),
+    dense("mistralai/Mistral-7B-Instruct-v0.3", B7_V3).context(K32).licence(APACHE).gated(false),
+    dense("mistralai/Mathstral-7B-v0.1", B7_V3).context(K32).licence(APACHE),
+    // Two vocabularies: 32000 words here, 32768 in the other.
+    sparse("mistralai/Mixtral-8x22B-v0.1", 140_620_634_112, 39_152_031_744).context(K64).licence(APACHE),
+    sparse("mistralai/Mixtral-8x22B-Instruct-v0.1", 140_630_071_296, 39_161_468_928)
+        .context(K64)
+        .licence(APACHE),
+    dense("mistralai/Codestral-22B-v0.1", B22).context(K32).licence(MNPL).gated(true),
+    // Its card says 128k tokens, its configuration has said 1024000.
+    dense("mistralai/Mistral-Nemo-Base-2407", B12).licence(APACHE),
+    dense("mistralai/Mistral-Nemo-Instruct-2407", B12).context(K128).licence(APACHE),
+    dense("mistralai/Ministral-8B-Instruct-2410", 8_019_808_256).context(K32).licence(MRL).gated(true),
+    dense("mistralai/Mistral-Small-Instruct-2409", B22).context(K32).licence(MRL).gated(true),
+    dense("mistralai/Mistral-Small-24B-Base-2501", B24).context(K32).licence(APACHE),
+    dense("mistralai/Mistral-Small-24B-Instruct-2501", B24).context(K32).licence(APACHE),
+    dense("mistralai/Mistral-Large-Instruct-2407", B123).context(K128).licence(MRL).gated(true),
+    dense("mistralai/Mistral-Large-Instruct-2411", B123).context(K128).licence(MRL).gated(true),
+    dense("HuggingFaceTB/SmolLM2-135M", 134_515_008).context(K8).licence(APACHE),
+    dense("HuggingFaceTB/SmolLM2-135M-Instruct", 134_515_008).context(K8).licence(APACHE),
+    dense("HuggingFaceTB/SmolLM2-360M", 361_821_120).context(K8),
+    dense("HuggingFaceTB/SmolLM2-360M-Instruct", 361_821_120).context(K8).licence(APACHE),
+    dense("HuggingFaceTB/SmolLM2-1.7B", 1_711_376_384).context(K8).licence(APACHE),
+    dense("HuggingFaceTB/SmolLM2-1.7B-Instruct", 1_711_376_384).context(K8).licence(APACHE),
+    dense("TinyLlama/TinyLlama-1.1B-Chat-v1.0", 1_100_048_384).context(2 << 10).licence(APACHE),
+    dense("meta-llama/Llama-3.2-1B", 1_235_814_400).context(K128).licence(LLAMA).gated(true),
+    dense("meta-llama/Llama-3.2-1B-Instruct", 1_235_814_400).context(K128).licence(LLAMA).gated(true),
+    dense("meta-llama/Llama-3.2-3B-Instruct", 3_212_749_824).context(K128).licence(LLAMA).gated(true),
 ];
 
-/// The listed name that `typed` is most likely meant to be, if one is near: compared without case, and
-/// against the part after the slash where the organisation was left out.
+/// The listed name that `typed` is most likely meant to be, if one is near; of equally near ones, the earlier
+/// in the list. Case does not count. Where the part after the slash is right or stands alone, the mistake
+/// is in the organisation.
 pub fn nearest(typed: &str) -> Option<&'static str> {
     let typed = typed.to_ascii_lowercase();
     // A long text is no misspelling, and the comparison is quadratic.
     if typed.len() > 200 {
         return None;
     }
+    let model = after_slash(&typed);
     let similarity = |entry: &Entry| {
         let name = entry.name.to_ascii_lowercase();
-        let compared = match typed.contains('/') {
-            true => name.as_str(),
-            false => name.rsplit('/').next().unwrap_or(&name),
-        };
-        strsim::normalized_damerau_levenshtein(&typed, compared)
+        let listed = after_slash(&name);
+        match typed.contains('/') {
+            _ if model == listed => 1.0,
+            true => strsim::normalized_damerau_levenshtein(&typed, &name),
+            false => strsim::normalized_damerau_levenshtein(model, listed),
+        }
     };
     let (score, name) = ENTRIES
         .iter()
@@ -94,6 +134,10 @@ pub fn nearest(typed: &str) -> Option<&'static str> {
         .fold((0.0, ""), |best, next| if next.0 > best.0 { next } else { best });
     // Below this, unrelated repositories of similar length begin to match.
     (score >= 0.75).then_some(name)
+}
+
+fn after_slash(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -125,9 +169,38 @@ mod tests {
     #[test]
     fn a_misspelt_name_finds_its_neighbour_and_a_strange_one_none() {
         assert_eq!(nearest("mistralai/Mistral-7B-v01"), Some("mistralai/Mistral-7B-v0.1"));
-        assert_eq!(nearest("mixtral-8x7b-instruct-v0.1"), Some("mistralai/Mixtral-8x7B-Instruct-v0.1"));
-        assert_eq!(nearest("mistral/Mistral-7B-Instruct-v0.3"), Some("mistralai/Mistral-7B-Instruct-v0.3"));
+        assert_eq!(
+            nearest("mistralai/Mixtral-8x7b-instruct-0.1"),
+            Some("mistralai/Mixtral-8x7B-Instruct-v0.1")
+        );
+        assert_eq!(nearest("mistralai/Codestal-22B-v0.1"), Some("mistralai/Codestral-22B-v0.1"));
+        assert_eq!(nearest("TinyLama-1.1B-chat-v1.0"), Some("TinyLlama/TinyLlama-1.1B-Chat-v1.0"));
         assert_eq!(nearest("openai/whisper-large-v3"), None);
+        assert_eq!(nearest("gpt2"), None);
         assert_eq!(nearest(""), None);
+    }
+
+    #[test]
+    fn a_wrong_or_missing_organisation_does_not_lead_to_another_model() {
+        assert_eq!(nearest("mistral/Mistral-7B-Instruct-v0.3"), Some("mistralai/Mistral-7B-Instruct-v0.3"));
+        assert_eq!(nearest("mixtral-8x7b-instruct-v0.1"), Some("mistralai/Mixtral-8x7B-Instruct-v0.1"));
+        assert_eq!(nearest("SmolLM2-360M-Instruct"), Some("HuggingFaceTB/SmolLM2-360M-Instruct"));
+        // One letter away from it are v0.1 and v0.3.
+        assert_eq!(nearest("mistralai/Mistral-7B-v0.2"), Some("unsloth/mistral-7b-v0.2"));
+    }
+
+    #[test]
+    fn without_instruct_a_base_model_is_meant_where_there_is_one() {
+        for base in ["mistralai/Mixtral-8x22B-v0.1", "HuggingFaceTB/SmolLM2-135M"] {
+            assert_eq!(nearest(base), Some(base));
+        }
+        assert_eq!(nearest("mistralai/Mistral-Nemo-2407"), Some("mistralai/Mistral-Nemo-Base-2407"));
+        assert_eq!(nearest("mistralai/Mistral-Large-2411"), Some("mistralai/Mistral-Large-Instruct-2411"));
+    }
+
+    #[test]
+    fn of_equally_near_names_the_earlier_wins() {
+        assert_eq!(nearest("mistralai/Mistral-7B-v0.4"), Some("mistralai/Mistral-7B-v0.1"));
+        assert_eq!(nearest("mistralai/Mistral-7B-Instruct-v0.5"), Some("mistralai/Mistral-7B-Instruct-v0.1"));
     }
 }

@@ -47,6 +47,12 @@ impl Printer {
         self.stdout_is_terminal
     }
 
+    /// Characters in a line of the terminal on stdout, where there is one that tells.
+    pub fn stdout_columns(&self) -> Option<usize> {
+        let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+        Some(usize::from(width.0))
+    }
+
     /// Whether `--quiet` was given.
     pub fn is_quiet(&self) -> bool {
         self.verbosity == Verbosity::Quiet

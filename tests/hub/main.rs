@@ -2,6 +2,7 @@
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod catalogue;
 mod server;
 
 use std::fs;
