@@ -2,39 +2,24 @@
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod fault;
+mod faults;
+mod full;
+mod killed;
 mod server;
+mod support;
+mod together;
+mod token;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
-use mist::hub::{self, Client, Digest, Error, Outcome, Plan, Report, Request, Revision, Settings, Silent};
+use mist::hub::{self, Client, Error, Outcome, Plan, Report, Request, Revision, Settings, Silent};
 use serde_json::{Value, json};
 use server::{Answer, Asked, Server};
-use sha2::Digest as _;
-
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-const SECRET: &str = "hf_secretsecret";
-
-/// A file of the repository that the tests serve.
-struct Served {
-    name: &'static str,
-    content: Vec<u8>,
-    large: bool,
-}
-
-fn small(name: &'static str, content: &str) -> Served {
-    Served { name, content: content.into(), large: false }
-}
-
-fn large(name: &'static str, content: impl Into<Vec<u8>>) -> Served {
-    Served { name, content: content.into(), large: true }
-}
-
-fn sha256(content: &[u8]) -> String {
-    Digest(sha2::Sha256::digest(content).into()).to_string()
-}
+use support::{COMMIT, SECRET, Served, api, command, large, small};
 
 fn weights() -> Vec<u8> {
     (0..300_000_u32).flat_map(|i| (i.wrapping_mul(2_654_435_761)).to_le_bytes()).collect()
@@ -50,37 +35,9 @@ fn repository() -> Vec<Served> {
     ]
 }
 
-/// What the hub's interface says about the files; `None` for an address that is not of the interface.
-fn api(files: &[Served], asked: &Asked) -> Option<Answer> {
-    let path = asked.path.strip_prefix("/api/models/org/name/")?;
-    if path.starts_with("revision/main") {
-        return Some(Answer::new(200, json!({ "sha": COMMIT }).to_string()));
-    }
-    let item = |f: &Served| match f.large {
-        false => json!({ "type": "file", "path": f.name, "size": f.content.len(), "oid": "x" }),
-        true => json!({
-            "type": "file", "path": f.name, "size": f.content.len(), "oid": "x",
-            "lfs": { "oid": sha256(&f.content), "size": f.content.len(), "pointerSize": 135 },
-        }),
-    };
-    // Two pages, the second behind a link to a host that must not be asked.
-    let half = files.len() / 2;
-    let link = "<http://192.0.2.1/api/models/org/name/tree/x?recursive=true&cursor=c2Vjb25k>; rel=\"next\"";
-    match path.contains("cursor=c2Vjb25k") {
-        false => {
-            let items: Vec<Value> = files[..half].iter().map(item).collect();
-            Some(Answer::new(200, Value::from(items).to_string()).header("Link", link))
-        }
-        true => {
-            let items: Vec<Value> = files[half..].iter().map(item).collect();
-            Some(Answer::new(200, Value::from(items).to_string()))
-        }
-    }
-}
-
 fn content(files: &[Served], asked: &Asked) -> Option<Vec<u8>> {
     let name = asked.path.strip_prefix(&format!("/org/name/resolve/{COMMIT}/"))?;
-    files.iter().find(|f| f.name == name).map(|f| f.content.clone())
+    files.iter().find(|f| f.name == name).map(|f| f.content.to_vec())
 }
 
 /// A hub that works.
@@ -406,7 +363,7 @@ fn a_listing_larger_than_the_disk_is_refused_before_the_first_byte() {
 /// A client that gives up on a silent server after a moment.
 fn hasty(address: &str) -> Client {
     let mut settings = Settings::new(address.parse().unwrap());
-    settings.read_timeout = Duration::from_millis(200);
+    settings.read_timeout = Duration::from_millis(500);
     settings.first_pause = Duration::from_millis(1);
     Client::new(settings).unwrap()
 }
@@ -473,16 +430,7 @@ fn the_bytes_reported_are_the_plans_total_even_after_a_cut() {
 
 /// Runs `mist` in `folder` against `server`.
 fn mist(server: &str, folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_mist"))
-        .args(arguments)
-        .current_dir(folder)
-        .env("HF_ENDPOINT", server)
-        .env("HF_HOME", folder)
-        .env("NO_PROXY", "127.0.0.1")
-        .env_remove("HF_TOKEN")
-        .env_remove("HF_HUB_OFFLINE")
-        .output()
-        .unwrap()
+    command(server, folder, arguments).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
