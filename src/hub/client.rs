@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::blocking::{self, Response};
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
+};
 use reqwest::{StatusCode, Url, redirect};
 
 use super::{Commit, Endpoint, Error, FileName, RepoId, Report, Revision, Token};
@@ -124,9 +126,8 @@ impl Client {
             // In the blocking client this bounds each wait (for the head, for each read), not the whole.
             .timeout(settings.read_timeout)
             .https_only(settings.endpoint.is_https())
-            .redirect(redirect::Policy::limited(MAX_REDIRECTS))
-            // An address of a private repository is nobody else's business.
-            .referer(false)
+            // Followed here: reqwest sends the token again to a third address that lies with the second.
+            .redirect(redirect::Policy::none())
             .build()
             .map_err(|e| Error::Unreachable { host: settings.endpoint.host(), cause: cause(e) })?;
         Ok(Self { settings, authorization, http: ManuallyDrop::new(http) })
@@ -161,9 +162,30 @@ impl Client {
         about: About<'_>,
         range: Option<(&Range<u64>, Option<&str>)>,
     ) -> Result<Response, Failure> {
+        let mut answer = self.send(url, range)?;
+        let mut redirects = 0;
+        while let Some(target) = self.redirect(&answer)? {
+            redirects += 1;
+            if redirects > MAX_REDIRECTS {
+                let (host, cause) =
+                    (self.endpoint().host(), format!("it redirects more than {MAX_REDIRECTS} times"));
+                return Err(Failure::Final(Error::Unreachable { host, cause }));
+            }
+            answer = self.send(&target, range)?;
+        }
+        match answer.status() {
+            StatusCode::OK => Ok(answer),
+            StatusCode::PARTIAL_CONTENT if range.is_some() => Ok(answer),
+            status => Err(self.failure(status, &answer, about)),
+        }
+    }
+
+    /// One request. The token goes to the endpoint's origin and to nobody else, however the address was come by.
+    fn send(&self, url: &Url, range: Option<(&Range<u64>, Option<&str>)>) -> Result<Response, Failure> {
         let mut request = self.http.get(url.clone());
-        if let Some(value) = &self.authorization {
-            // reqwest drops this header from a redirect that leaves the origin; a test holds it to that.
+        if url.origin() == self.endpoint().join([]).origin()
+            && let Some(value) = &self.authorization
+        {
             request = request.header(AUTHORIZATION, value.clone());
         }
         if let Some((range, etag)) = range {
@@ -172,14 +194,29 @@ impl Client {
                 request = request.header(IF_RANGE, etag);
             }
         }
-        let answer = request.send().map_err(|e| match e.is_redirect() || e.is_builder() {
+        request.send().map_err(|e| match e.is_builder() {
             true => Failure::Final(self.unreachable(e)),
             false => Failure::Passing(self.unreachable(e), None),
-        })?;
-        match answer.status() {
-            StatusCode::OK => Ok(answer),
-            StatusCode::PARTIAL_CONTENT if range.is_some() => Ok(answer),
-            status => Err(self.failure(status, &answer, about)),
+        })
+    }
+
+    /// Where the answer sends us, if it does. Its body is not read, whatever length it claims.
+    fn redirect(&self, answer: &Response) -> Result<Option<Url>, Failure> {
+        if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Ok(None);
+        }
+        let host = answer.url().host_str().unwrap_or_default().to_string();
+        let bad = |cause: &str| Failure::Final(Error::Unreachable { host, cause: cause.to_string() });
+        let location = answer.headers().get(LOCATION).and_then(|v| v.to_str().ok());
+        match location.and_then(|l| answer.url().join(l).ok()) {
+            None => Err(bad("it redirects to nowhere")),
+            Some(url) if !matches!(url.scheme(), "http" | "https") => {
+                Err(bad("it redirects to no web address"))
+            }
+            Some(url) if self.endpoint().is_https() && url.scheme() != "https" => {
+                Err(bad("it redirects to an address without TLS"))
+            }
+            Some(url) => Ok(Some(url)),
         }
     }
 

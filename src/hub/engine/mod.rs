@@ -159,7 +159,14 @@ fn work(source: &Arc<Source>, board: &Arc<Board>, sender: &Sender<Event>) {
     let tell = |event| drop(sender.send(event));
     let failed = loop {
         let outcome = match board.next() {
-            Ok(Some(Next::Fetch(stretch))) => worker::fetch(source, board, stretch, &tell),
+            Ok(Some(Next::Fetch(mut stretch))) => {
+                let outcome = worker::fetch(source, board, &mut stretch, &tell);
+                if outcome.is_err() {
+                    // Before the stretch goes back, where another worker would try it as often again.
+                    board.stop();
+                }
+                outcome
+            }
             Ok(Some(Next::Follow(part))) => follow_in_thread(board, part, sender),
             Ok(None) => return,
             Err(error) => Err(error),

@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::board::CONNECTIONS;
+
 /// How long a rate is measured before the next decision.
 const WINDOW: Duration = Duration::from_millis(500);
 /// Bytes a second from which on no connection is tried.
@@ -53,7 +55,7 @@ impl Ramp {
             self.rest -= 1;
             return busy;
         }
-        match rate < FAST {
+        match rate < FAST && busy < CONNECTIONS {
             true => {
                 self.before = Some(rate);
                 busy + 1
@@ -70,7 +72,7 @@ mod tests {
     /// The connections after some windows on a line that gives `each` to a connection and `all` to all of them.
     fn after(windows: usize, each: f64, all: f64) -> usize {
         let mut ramp = Ramp::new();
-        (0..windows).fold(1, |busy, _| ramp.decide(busy, (busy as f64 * each).min(all)).clamp(1, 8))
+        (0..windows).fold(1, |busy, _| ramp.decide(busy, (busy as f64 * each).min(all)))
     }
 
     #[test]

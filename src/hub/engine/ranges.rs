@@ -25,6 +25,9 @@ impl Ranges {
 
     /// Takes the positions of `range` out.
     pub fn remove(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
         let outside = |r: &Range<u64>| {
             [r.start..r.end.min(range.start), r.start.max(range.end)..r.end]
                 .into_iter()

@@ -55,13 +55,13 @@ impl From<Refused> for Stop {
 pub(super) fn fetch(
     source: &Source,
     board: &Board,
-    mut work: Work,
+    work: &mut Work,
     tell: &dyn Fn(Event),
 ) -> Result<(), Error> {
     let mut retries = source.client.retries();
     while let Some(gap) = work.part.gap(work.range.clone()) {
         let mut fresh = 0;
-        let failure = match attempt(source, &mut work, gap, &mut fresh) {
+        let failure = match attempt(source, work, gap, &mut fresh) {
             Ok(()) => continue,
             Err(Stop::Outdated) => return Ok(()),
             Err(Stop::Failed(failure)) => failure,
