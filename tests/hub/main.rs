@@ -6,6 +6,7 @@ mod fault;
 mod faults;
 mod full;
 mod killed;
+mod leftovers;
 mod server;
 mod support;
 mod together;

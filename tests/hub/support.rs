@@ -284,6 +284,14 @@ impl Run {
         self.end()
     }
 
+    /// Ends it as Ctrl-C does.
+    #[cfg(unix)]
+    pub fn interrupt(self) -> Ended {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        self.end()
+    }
+
     /// Waits for its end; one that hangs is killed, which no test takes for an end.
     pub fn end(mut self) -> Ended {
         let started = Instant::now();
