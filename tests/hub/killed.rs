@@ -106,6 +106,22 @@ fn killed_at(percent: u64, bytes_per_second: u64) {
     finish_cheaply(&hub, 0, root.path());
 }
 
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_it_at_once_and_keeps_what_has_come() {
+    let (hub, root) = (Hub::start(files()), tempfile::tempdir().unwrap());
+    hub.server.throttle(32 * MIB);
+    let mut run = hub.download(root.path(), &[]);
+    while hub.sent(WEIGHTS) < SIZE / 2 && run.runs() {
+        sleep(Duration::from_millis(1));
+    }
+    let ended = run.interrupt();
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), ""), "{}", ended.stderr);
+    hub.nothing_wrong(root.path()).unwrap();
+    hub.server.throttle(0);
+    finish_cheaply(&hub, 0, root.path());
+}
+
 #[test]
 fn after_a_kill_of_a_slow_download_the_rest_is_fetched_and_little_more() {
     for percent in [25, 50, 75] {

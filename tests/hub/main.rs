@@ -7,6 +7,7 @@ mod fault;
 mod faults;
 mod full;
 mod killed;
+mod leftovers;
 mod server;
 mod support;
 mod together;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use mist::hub::{self, Client, Error, FileName, Outcome, Plan, Report, Request, Revision, Settings, Silent};
 use serde_json::{Value, json};
 use server::{Answer, Asked, Server};
-use support::{COMMIT, SECRET, Served, api, command, large, small};
+use support::{COMMIT, Ids, SECRET, Served, api, command, large, small};
 
 fn weights() -> Vec<u8> {
     (0..300_000_u32).flat_map(|i| (i.wrapping_mul(2_654_435_761)).to_le_bytes()).collect()
@@ -46,7 +47,7 @@ fn content(files: &[Served], asked: &Asked) -> Option<Vec<u8>> {
 /// A hub that works.
 fn good_hub() -> Server {
     let files = repository();
-    Server::start(move |asked, _| match (api(&files, asked), content(&files, asked)) {
+    Server::start(move |asked, _| match (api(&files, Ids::Own, asked), content(&files, asked)) {
         (Some(answer), _) => answer,
         (None, Some(content)) => Answer::ranged(&content, asked),
         (None, None) => Answer::new(404, "").header("X-Error-Code", "EntryNotFound"),
@@ -58,7 +59,7 @@ fn good_hub() -> Server {
 fn hub_with_bodies(body: impl Fn(&[u8], &Asked, usize) -> Answer + Send + Sync + 'static) -> Server {
     let files = repository();
     let before = std::sync::Mutex::new(std::collections::BTreeMap::<String, usize>::new());
-    Server::start(move |asked, _| match (api(&files, asked), content(&files, asked)) {
+    Server::start(move |asked, _| match (api(&files, Ids::Own, asked), content(&files, asked)) {
         (Some(answer), _) => answer,
         (None, Some(content)) => {
             let n = {

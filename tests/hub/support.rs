@@ -51,16 +51,41 @@ pub fn noise(length: u64) -> Vec<u8> {
     (0..length.div_ceil(8)).flat_map(|i| mix(mix(i)).to_le_bytes()).take(length as usize).collect()
 }
 
+/// The ids that a listing gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// Git's: of the content, or of the note that git holds in place of a large file.
+    Git,
+    /// Of its own making, as some mirrors do.
+    Own,
+}
+
+impl Ids {
+    fn of(self, file: &Served) -> String {
+        let note = format!(
+            "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n",
+            file.sha256,
+            file.content.len()
+        );
+        let blob = if file.large { note.as_bytes() } else { &*file.content };
+        let git = sha1::Sha1::new_with_prefix(format!("blob {}\0", blob.len())).chain_update(blob).finalize();
+        match self {
+            Self::Git => git.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Self::Own => "0".repeat(40),
+        }
+    }
+}
+
 /// What the hub's interface says about the files; `None` for an address that is not of the interface.
-pub fn api(files: &[Served], asked: &Asked) -> Option<Answer> {
+pub fn api(files: &[Served], ids: Ids, asked: &Asked) -> Option<Answer> {
     let path = asked.path.strip_prefix("/api/models/org/name/")?;
     if path.starts_with("revision/main") {
         return Some(Answer::new(200, json!({ "sha": COMMIT }).to_string()));
     }
     let item = |f: &Served| match f.large {
-        false => json!({ "type": "file", "path": f.name, "size": f.content.len(), "oid": "x" }),
+        false => json!({ "type": "file", "path": f.name, "size": f.content.len(), "oid": ids.of(f) }),
         true => json!({
-            "type": "file", "path": f.name, "size": f.content.len(), "oid": "x",
+            "type": "file", "path": f.name, "size": f.content.len(), "oid": ids.of(f),
             "lfs": { "oid": f.sha256, "size": f.content.len(), "pointerSize": 135 },
         }),
     };
@@ -139,7 +164,7 @@ impl Hub {
             move |asked: &Asked, before: usize| {
                 let served = files.iter().find(|f| is_for(asked, f.name));
                 let etag = served.map(|f| format!("\"{}\"", f.sha256)).unwrap_or_default();
-                let honest = match (api(&files, asked), served) {
+                let honest = match (api(&files, Ids::Git, asked), served) {
                     (Some(answer), _) => answer,
                     (None, Some(f)) => Answer::file(&f.content, asked, Some(&etag)),
                     (None, None) => Answer::new(404, "").header("X-Error-Code", "EntryNotFound"),
@@ -281,6 +306,14 @@ impl Run {
     /// Ends it by kill -9, unless it has ended before.
     pub fn kill(mut self) -> Ended {
         self.child.kill().unwrap();
+        self.end()
+    }
+
+    /// Ends it as Ctrl-C does.
+    #[cfg(unix)]
+    pub fn interrupt(self) -> Ended {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
         self.end()
     }
 

@@ -11,7 +11,7 @@ use super::board::CONNECTIONS;
 /// How long a rate is measured before the next decision.
 const WINDOW: Duration = Duration::from_millis(500);
 /// Bytes a second from which on no connection is tried.
-const FAST: f64 = 200e6;
+const FAST: f64 = 100e6;
 /// Windows to wait after a connection that brought nothing.
 const REST: u32 = 20;
 
