@@ -150,6 +150,12 @@ fn repository(
         0 => "already here".to_string(),
         n => format!("fetched {n} files, {} already here", outcomes.len() - n),
     });
+    if fetched > 0 && plan.folder.join("mist.json").exists() {
+        let folder = plan.folder.display();
+        printer.warn(&format!(
+            "{folder} holds an earlier conversion, which is what runs: convert it again with --force"
+        ));
+    }
     print(args, &plan, Some(&outcomes), printer)
 }
 
@@ -307,8 +313,9 @@ impl Report for TerminalReport<'_> {
         if let Some(bar) = self.files.get(file) {
             bar.set(here);
         }
-        if let Some(bars) = &self.bars {
-            bars.set(self.all_here());
+        let here = self.all_here();
+        if let Some(bars) = &mut self.bars {
+            bars.set(here);
         }
     }
 

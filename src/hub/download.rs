@@ -106,6 +106,8 @@ pub fn carry_out(
     let (mut outcomes, mut missing) = (Vec::with_capacity(plan.files.len()), Vec::new());
     for entry in entries {
         if manifest.vouches(&plan.repo, commit, entry, folder.path()) {
+            report.begin(&entry.name, entry.size, entry.size);
+            report.end(&entry.name);
             outcomes.push(Outcome::Kept);
         } else if let Some(sha256) = folder.holds(entry, stop, report)? {
             manifest.finished(folder.path(), entry, sha256);

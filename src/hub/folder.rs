@@ -207,7 +207,7 @@ mod tests {
         assert!(check_space(Path::new("no-such-folder"), 1).is_ok());
     }
 
-    const GO_ON: AtomicBool = AtomicBool::new(false);
+    static GO_ON: AtomicBool = AtomicBool::new(false);
 
     #[test]
     fn a_folder_is_claimed_by_one_at_a_time() {

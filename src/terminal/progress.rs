@@ -1,9 +1,14 @@
 //! Progress bars on stderr: for a person who waits.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    DecimalBytes, FormattedDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle,
+};
 
+/// Bytes with what is said about them.
+const TOTAL: &str = "{prefix} {bar:24} {decimal_bytes}/{decimal_total_bytes} {msg}";
 /// Bytes with rate and time left.
 pub(super) const BYTES: &str =
     "{prefix} {bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
@@ -54,11 +59,12 @@ impl Drop for Progress {
     }
 }
 
-/// A bar over all of something, and below it one for each part that is under way.
+/// A bar over all bytes of something, and below it one for each part that is under way.
 #[derive(Debug)]
 pub struct Bars {
     all: MultiProgress,
-    total: Progress,
+    bar: ProgressBar,
+    rate: Rate,
 }
 
 impl Bars {
@@ -67,25 +73,28 @@ impl Bars {
             true => ProgressDrawTarget::stderr(),
             false => ProgressDrawTarget::hidden(),
         });
-        let bar = styled(all.add(ProgressBar::new(total)), label, BYTES);
-        if visible {
-            bar.enable_steady_tick(Duration::from_millis(200));
+        let bar = styled(all.add(ProgressBar::new(total)), label, TOTAL);
+        Self { all, bar, rate: Rate::default() }
+    }
+
+    /// `n` bytes of the whole are here.
+    pub fn set(&mut self, n: u64) {
+        self.bar.set_position(n);
+        let left = self.bar.length().unwrap_or(n).saturating_sub(n);
+        if let Some(rate) = self.rate.at(Instant::now(), n) {
+            let time = Duration::try_from_secs_f64(left as f64 / rate).unwrap_or(Duration::MAX);
+            let rate = DecimalBytes(rate as u64);
+            self.bar.set_message(format!("{rate}/s, {} left", FormattedDuration(time)));
         }
-        Self { all, total: Progress(bar) }
     }
 
-    /// `n` units of the whole are done.
-    pub fn set(&self, n: u64) {
-        self.total.set(n);
+    /// `n` bytes of the whole were here before: they say nothing about the rate.
+    pub fn skip_to(&mut self, n: u64) {
+        self.bar.set_position(n);
+        self.rate = Rate::default();
     }
 
-    /// `n` units of the whole were done before: they say nothing about the rate.
-    pub fn skip_to(&self, n: u64) {
-        self.total.set(n);
-        self.total.0.reset_eta();
-    }
-
-    /// A bar for a part of `size` units; it disappears when dropped.
+    /// A bar for a part of `size` bytes; it disappears when dropped.
     pub fn part(&self, label: &str, size: u64) -> Progress {
         Progress(styled(self.all.add(ProgressBar::new(size)), label, PART))
     }
@@ -96,10 +105,55 @@ impl Bars {
     }
 }
 
+impl Drop for Bars {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        // The parts that were dropped a moment ago may still count as lines. A terminal that is gone has no lines.
+        let _ = self.all.clear();
+    }
+}
+
+/// The rate of the last seconds. indicatif's own counts what a resumed download begins with as fetched at once.
+#[derive(Debug, Default)]
+struct Rate(VecDeque<(Instant, u64)>);
+
+impl Rate {
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    /// Units a second over the window before `now`, when `n` are done; `None` while that says nothing.
+    fn at(&mut self, now: Instant, n: u64) -> Option<f64> {
+        self.0.push_back((now, n));
+        while self.0.get(1).is_some_and(|(then, _)| now.duration_since(*then) >= Self::WINDOW) {
+            self.0.pop_front();
+        }
+        let (then, before) = self.0.front()?;
+        let seconds = now.duration_since(*then).as_secs_f64();
+        let rate = n.saturating_sub(*before) as f64 / seconds;
+        (seconds >= 0.5 && rate >= 1.0).then_some(rate)
+    }
+}
+
 fn styled(bar: ProgressBar, label: &str, template: &str) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
     bar.set_prefix(label.to_string());
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_that_of_the_last_ten_seconds() {
+        let (mut rate, start) = (Rate::default(), Instant::now());
+        let mut at = |seconds: f64, n| rate.at(start + Duration::from_secs_f64(seconds), n);
+        assert_eq!(at(0.0, 1_000_000), None);
+        assert_eq!(at(0.1, 1_000_010), None);
+        assert_eq!(at(1.0, 1_000_100), Some(100.0));
+        assert_eq!(at(20.0, 1_000_100), None, "nothing came since the second");
+        assert_eq!(at(21.0, 1_000_300), Some(200.0 / 20.0));
+        assert_eq!(at(30.5, 1_000_600), Some(500.0 / 10.5));
+    }
 }

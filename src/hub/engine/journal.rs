@@ -162,7 +162,7 @@ mod tests {
         journal.add(60..80).unwrap();
         journal.add(90..100).unwrap();
         assert_eq!(Remains::of(&entry(2), &partial, &path).have, Ranges::default());
-        assert_eq!(Remains::of(&entry(1), &partial, &path).have.iter().collect::<Vec<_>>(), [60..70]);
+        assert_eq!(Remains::of(&entry(1), &partial, &path).have.iter().next(), Some(60..70));
         fs::remove_file(&partial).unwrap();
         assert_eq!(Remains::of(&entry(1), &partial, &path).have, Ranges::default());
     }
