@@ -244,7 +244,7 @@ mod tests {
         let entry = Entry { name: "x".parse().unwrap(), size: content.len() as u64, hash: None };
         let repo = "org/name".parse().unwrap();
         let mut manifest = Manifest::new(&repo, &commit('a'), [&entry].into_iter(), None);
-        assert_eq!(manifest.missing(root.path()), [entry.name.clone()]);
+        assert!(manifest.missing(root.path()).contains(&entry.name));
         manifest.finished(root.path(), &entry, sha256(content.as_bytes()));
         (root, entry, manifest)
     }
@@ -290,7 +290,7 @@ mod tests {
         let names = |m: &Manifest| m.files.iter().map(|f| f.name.clone()).collect::<Vec<_>>();
         let more = Manifest::new(&repo, &commit('a'), [&other].into_iter(), Some(&manifest));
         assert_eq!(names(&more), ["x", "y"]);
-        assert_eq!(more.missing(root.path()), [other.name.clone()]);
+        assert!(more.missing(root.path()).iter().eq([&other.name]));
         let next = Manifest::new(&repo, &commit('b'), [&other].into_iter(), Some(&manifest));
         assert_eq!(names(&next), ["y"]);
     }

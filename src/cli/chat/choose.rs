@@ -164,9 +164,10 @@ mod tests {
     fn the_only_one_is_taken_and_several_are_listed_where_nobody_can_be_asked() {
         let printer = Printer::new(true, false);
         let one = root(&["a/x/mist.json"]);
-        assert_eq!(checkpoint(one.path(), false, &printer).unwrap(), one.path().join("a/x"));
+        let interrupt = Interrupt::install().unwrap();
+        assert_eq!(checkpoint(one.path(), false, &interrupt, &printer).unwrap(), one.path().join("a/x"));
         let two = root(&["a/x/mist.json", "a/y/mist.json"]);
-        let error = checkpoint(two.path(), false, &printer).unwrap_err();
+        let error = checkpoint(two.path(), false, &interrupt, &printer).unwrap_err();
         assert_eq!(error.downcast_ref::<Hint>().unwrap().0, "add --checkpoint-dir a/x");
         assert!(error.root_cause().to_string().ends_with(": a/x, a/y"));
     }
