@@ -16,6 +16,7 @@
 //! | [`gate`] | tensors against the config: what is used is what is there |
 //! | [`open`] | which layout a folder or file is |
 //! | [`manifest`], [`convert`] | the `mist` format |
+//! | [`mix`] | which scheme each matrix takes when a model is quantized |
 
 pub mod config;
 pub mod convert;
@@ -24,6 +25,7 @@ pub mod gate;
 pub mod gguf;
 pub mod manifest;
 mod map;
+pub mod mix;
 mod names;
 pub mod open;
 mod read;
