@@ -1,9 +1,9 @@
 //! The kernels' rates beside what the machine can do: `cargo bench --bench kernels`.
 //!
-//! Each figure is the mean and standard deviation of 15 runs after a warm-up. Widening and quantizing run on one thread,
-//! on data that stays in the second-level cache; products run on all threads, over weight matrices larger than the caches.
-//! The limit beside the latter is the rate at which all threads read a buffer of 1 GiB. `MIST_CPU` chooses the
-//! kernels.
+//! Each figure is the mean and standard deviation of 15 runs after a warm-up. Widening and quantizing run on one
+//! thread, on data that stays in the second-level cache; products run on all threads, over weight matrices larger
+//! than the caches. The limit beside the latter is the rate at which all threads read a buffer of 1 GiB. `MIST_CPU`
+//! chooses the kernels.
 
 use std::hint::black_box;
 use std::io::Write;

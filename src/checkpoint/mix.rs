@@ -135,26 +135,45 @@ mod tests {
         assert_eq!(MISTRAL_7B.scheme(Role::Head, 0, 4096), Scheme::Q6K);
     }
 
-    #[test]
-    fn q4_k_of_mistral_7b_is_as_large_as_its_published_q4_k_m() {
-        // (role, matrices of a layer together: rows, columns)
+    /// Bytes of all quantized matrices of a model whose queries are as wide as its hidden state, by 256 or 192 keys
+    /// and values, 1536 inner weights and 49152 tokens.
+    fn size(mix: Mix, hidden: usize, keys: usize) -> usize {
+        let networks = mix.experts.max(1);
         let layer = [
-            (Role::Query, 4096, 4096),
-            (Role::Key, 1024, 4096),
-            (Role::Value, 1024, 4096),
-            (Role::AttentionOutput, 4096, 4096),
-            (Role::GateUp, 2 * 14336, 4096),
-            (Role::Down, 4096, 14336),
+            (Role::Query, hidden, hidden),
+            (Role::Key, keys, hidden),
+            (Role::Value, keys, hidden),
+            (Role::AttentionOutput, hidden, hidden),
+            (Role::GateUp, networks * 2 * 1536, hidden),
+            (Role::Down, networks * hidden, 1536),
         ];
-        let bytes = |role: Role, at: usize, rows: usize, columns: usize| {
-            rows * MISTRAL_7B.scheme(role, at, columns).row_bytes(columns).unwrap()
+        let ends = [(Role::Embedding, 49152, hidden), (Role::Head, 49152, hidden)];
+        let ends = &ends[..if mix.tied_head { 1 } else { 2 }];
+        let bytes = |at: usize, matrices: &[(Role, usize, usize)]| -> usize {
+            let each = matrices.iter().map(|(role, rows, columns)| {
+                rows * mix.scheme(*role, at, *columns).row_bytes(*columns).unwrap()
+            });
+            each.sum()
         };
-        let layers = (0..32).flat_map(|at| layer.map(|(role, rows, columns)| bytes(role, at, rows, columns)));
-        let ends = bytes(Role::Embedding, 0, 32000, 4096) + bytes(Role::Head, 0, 32000, 4096);
-        let norms = (2 * 32 + 1) * 4096 * 4;
-        // mistral-7b-v0.1.Q4_K_M.gguf is 4 368 438 944 bytes, of which 0.7 MB describe the model and its vocabulary.
-        let total = layers.sum::<usize>() + ends + norms;
-        assert!((4_367_000_000..4_368_438_944).contains(&total), "{total}");
+        (0..mix.layers).map(|at| bytes(at, &layer)).sum::<usize>() + bytes(0, ends)
+    }
+
+    /// What `llama-quantize --dry-run` (build 11434) says of SmolLM2 135M, widened to rows of 768 with a head of its
+    /// own, and made a mixture of 8 experts with rows of 576 and a tied head.
+    #[test]
+    fn a_mix_is_as_large_as_llama_cpps_to_the_byte() {
+        for (asked, wide, mixture) in [
+            (Scheme::Q8_0, 243_154_944, 735_105_024),
+            (Scheme::Q6K, 187_729_920, 683_679_744),
+            (Scheme::Q5K, 164_908_032, 529_708_032),
+            (Scheme::Q5_1, 174_292_992, 529_818_624),
+            (Scheme::Q4K, 143_428_608, 488_388_096),
+            (Scheme::Q4_0, 138_461_184, 406_646_784),
+        ] {
+            let mix = Mix { asked, layers: 30, ..MISTRAL_7B };
+            assert_eq!(size(mix, 768, 256), wide, "{asked}");
+            assert_eq!(size(Mix { experts: 8, tied_head: true, ..mix }, 576, 192), mixture, "{asked}");
+        }
     }
 
     #[test]
