@@ -4,8 +4,8 @@
 //! The search is ggml's in kind (`make_qx_quants`): several scales about the one that puts the largest weight at the
 //! last level, the least-squares scale of each, the best kept. What is added is as in `affine`: the best is fitted
 //! again to its levels, multiples about the nearest are tried, and the number is fitted to them. ggml counts an error
-//! by the square of the weight alone; here the group's mean square has a share, which makes both the plain error and
-//! that weighted one smaller.
+//! by the square of the weight alone; here the group's mean square has a share, which lessens the plain error at little
+//! cost to that weighted one.
 
 use std::hint::black_box;
 
