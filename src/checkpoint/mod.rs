@@ -11,7 +11,7 @@
 //! | `map` | memory maps, the one unsafe module outside `kernels/` |
 //! | `read` | small files beside the weights |
 //! | `tensors` | names, shapes and bytes as a file gives them |
-//! | [`safetensors`], [`gguf`] | the two formats |
+//! | [`safetensors`], [`gguf`], [`torch`] | the formats |
 //! | `names` | renaming between layouts, as data |
 //! | [`gate`] | tensors against the config: what is used is what is there |
 //! | [`open`] | which layout a folder or file is |
@@ -29,6 +29,7 @@ pub mod open;
 mod read;
 pub mod safetensors;
 pub mod tensors;
+pub mod torch;
 
 pub use config::Config;
 pub use error::Error;
