@@ -48,9 +48,6 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
         None => return fields.fail("general.architecture is missing"),
     }
     fields.nothing_else()?;
-    if let Some(parts) = gguf.get("split.count").and_then(Value::as_usize).filter(|parts| *parts > 1) {
-        return Err(Error::not_yet(gguf.path(), format!("a checkpoint split into {parts} GGUF files")));
-    }
     let hidden_size = fields.size("embedding_length")?;
     let query_heads = fields.size("attention.head_count")?;
     let head_size = fields.optional_size("attention.key_length")?.unwrap_or(hidden_size / query_heads.max(1));
