@@ -17,10 +17,13 @@ use crate::text::Vocabulary;
 
 mod cursor;
 mod split;
+mod writer;
 
 use cursor::Cursor;
 pub use cursor::Value;
 pub(super) use split::first_of_one;
+pub(super) use writer::Entry;
+pub use writer::Plan;
 
 /// Most metadata entries: real files have some dozens.
 const MOST_ENTRIES: u64 = 1 << 16;
