@@ -120,6 +120,8 @@ mod tests {
     use super::super::tests::File;
     use super::*;
 
+    type Parts<'a> = Vec<(&'a str, File)>;
+
     /// Part `n` of `count` with one tensor, and the metadata `name` in the first.
     fn part(n: u64, count: u64, total: u64, tensor: &str) -> File {
         let file =
@@ -139,7 +141,7 @@ mod tests {
     const NAMES: [&str; 3] =
         ["a-1-00001-of-00003.gguf", "a-1-00002-of-00003.gguf", "a-1-00003-of-00003.gguf"];
 
-    fn three(change: impl FnOnce(&mut Vec<(&str, File)>)) -> tempfile::TempDir {
+    fn three(change: impl FnOnce(&mut Parts)) -> tempfile::TempDir {
         let tensors = ["x", "y", "z"];
         let mut parts = (0..3).map(|i| (NAMES[i], part(i as u64 + 1, 3, 3, tensors[i]))).collect();
         change(&mut parts);
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn parts_that_do_not_belong_together_are_refused() {
-        let refused = |change: &dyn Fn(&mut Vec<(&str, File)>), rule: &str| {
+        let refused = |change: &dyn Fn(&mut Parts), rule: &str| {
             assert_refused(&three(change), NAMES[0], rule);
         };
         refused(&|parts| parts[1].1 = part(3, 3, 3, "y"), "does not say that it is part 2 of 3");
