@@ -1,9 +1,9 @@
 //! The kernels' rates beside what the machine can do: `cargo bench --bench kernels`.
 //!
-//! Each figure is the mean and standard deviation of 15 runs after a warm-up. Widening runs on one thread, on data
-//! that stays in the second-level cache; products run on all threads, over weight matrices larger than the caches.
-//! The limit beside the latter is the rate at which all threads read a buffer of 1 GiB. `MIST_CPU` chooses the
-//! kernels.
+//! Each figure is the mean and standard deviation of 15 runs after a warm-up. Widening and quantizing run on one
+//! thread, on data that stays in the second-level cache; products run on all threads, over weight matrices larger
+//! than the caches. The limit beside the latter is the rate at which all threads read a buffer of 1 GiB. `MIST_CPU`
+//! chooses the kernels.
 
 use std::hint::black_box;
 use std::io::Write;
@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use mist::kernels::dequantize::dequantize;
 use mist::kernels::matmul::matmul;
+use mist::kernels::quantize::{self, quantize_rows};
 use mist::kernels::{Matrix, Scheme, cpu};
 use rayon::prelude::*;
 
@@ -61,6 +62,16 @@ fn main() -> Result<(), String> {
         let seconds =
             time(|| (0..50).for_each(|_| dequantize(scheme, black_box(&source), black_box(&mut out))));
         report(&format!("widen {scheme}"), 50.0 * weights as f64, &seconds, "Gweights/s", None);
+    }
+    let weights: Vec<f32> =
+        (0..256 * 64).map(|i| ((i * 40503 % 65536) as f32 / 65536.0 - 0.5) * 0.1).collect();
+    for scheme in quantize::WRITTEN {
+        let mut blocks = bytes(scheme.row_bytes(weights.len()).unwrap_or(0));
+        let seconds = time(|| {
+            // The weights are finite and small, so nothing is refused.
+            let _ = quantize_rows(scheme, black_box(&weights), weights.len(), black_box(&mut blocks));
+        });
+        report(&format!("quantize to {scheme}"), weights.len() as f64, &seconds, "Gweights/s", None);
     }
     let (rows, columns) = (32768, 4096);
     for scheme in [Scheme::F32, Scheme::Bf16, Scheme::Q8_0, Scheme::Q4_1, Scheme::Q4K, Scheme::Q6K] {

@@ -8,8 +8,9 @@ use super::Error;
 pub use crate::kernels::attention::Heads;
 pub use crate::kernels::rows::RopeLayout;
 
-mod gguf;
+pub(super) mod gguf;
 pub(super) mod hf;
+pub(super) mod json;
 
 pub use gguf::from_gguf;
 pub use hf::from_json;

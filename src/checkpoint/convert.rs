@@ -16,6 +16,9 @@ use crate::kernels::{Matrix, Scheme};
 /// Tensor data begins at a multiple of this, as the format's own writer aligns it to 8.
 const ALIGNMENT: usize = 64;
 
+/// What the header says that the file is.
+const FORMAT: &str = "mist";
+
 /// Rows that are converted at a time: bounds memory whatever a tensor's size.
 const ROWS_AT_A_TIME: usize = 64;
 
@@ -30,11 +33,11 @@ pub struct Plan {
 
 /// One tensor to be written: matrices one below the other, in one scheme.
 #[derive(Debug)]
-struct Output {
-    name: String,
-    shape: Vec<usize>,
-    scheme: Scheme,
-    matrices: Vec<Matrix>,
+pub(super) struct Output {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub scheme: Scheme,
+    pub matrices: Vec<Matrix>,
 }
 
 impl Plan {
@@ -63,7 +66,10 @@ impl Plan {
     /// # Errors
     /// The description cannot be written as JSON.
     pub fn files(&self) -> Result<Vec<(PathBuf, u64)>, Error> {
-        let weights = (self.folder.join(manifest::WEIGHTS), self.weights_size() + self.header().len() as u64);
+        let weights = (
+            self.folder.join(manifest::WEIGHTS),
+            self.weights_size() + header(&self.tensors, FORMAT).len() as u64,
+        );
         let description = self.folder.join(manifest::FILE);
         let size = self.description()?.len() as u64;
         let companions =
@@ -119,7 +125,10 @@ impl Plan {
     pub fn write(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), Error> {
         fs::create_dir_all(&self.folder).map_err(Error::write(&self.folder))?;
         let path = self.folder.join(manifest::WEIGHTS);
-        let mut complete = vec![(self.write_weights(&path, progress).map_err(Error::write(&path))?, path)];
+        let mut complete = vec![(
+            write_safetensors(&path, &self.tensors, FORMAT, progress).map_err(Error::write(&path))?,
+            path,
+        )];
         let description = self.folder.join(manifest::FILE);
         let json = self.description()?;
         let companions =
@@ -141,58 +150,64 @@ impl Plan {
         let path = self.folder.join(manifest::FILE);
         serde_json::to_string_pretty(&self.manifest).map_err(io::Error::other).map_err(Error::write(&path))
     }
+}
 
-    fn write_weights(
-        &self,
-        path: &Path,
-        progress: &mut dyn FnMut(u64) -> io::Result<()>,
-    ) -> io::Result<Replacement> {
-        let mut file = BufWriter::with_capacity(1 << 20, Replacement::new(path)?);
-        file.write_all(&self.header())?;
-        for tensor in &self.tensors {
-            for matrix in &tensor.matrices {
-                write_matrix(matrix, tensor.scheme, &mut file, progress)?;
-            }
+/// Writes a safetensors file, not yet under its name.
+pub(super) fn write_safetensors(
+    path: &Path,
+    tensors: &[Output],
+    format: &str,
+    progress: &mut dyn FnMut(u64) -> io::Result<()>,
+) -> io::Result<Replacement> {
+    let mut file = BufWriter::with_capacity(1 << 20, Replacement::new(path)?);
+    file.write_all(&header(tensors, format))?;
+    for tensor in tensors {
+        for matrix in &tensor.matrices {
+            write_matrix(matrix, tensor.scheme, &mut file, progress)?;
         }
-        file.into_inner().map_err(|e| e.into_error())
     }
+    file.into_inner().map_err(|e| e.into_error())
+}
 
-    /// The safetensors header: length, JSON, spaces up to the alignment.
-    fn header(&self) -> Vec<u8> {
-        let mut entries = Map::new();
-        entries.insert("__metadata__".into(), json!({"format": "mist"}));
-        let mut offset = 0;
-        for tensor in &self.tensors {
-            let end = offset + tensor.size();
-            let (dtype, shape) = tensor.stored();
-            entries.insert(
-                tensor.name.clone(),
-                json!({"dtype": dtype, "shape": shape, "data_offsets": [offset, end]}),
-            );
-            offset = end;
-        }
-        let mut json = Value::Object(entries).to_string().into_bytes();
-        json.resize((json.len() + 8).next_multiple_of(ALIGNMENT) - 8, b' ');
-        let mut header = (json.len() as u64).to_le_bytes().to_vec();
-        header.append(&mut json);
-        header
+/// The safetensors header: length, JSON, spaces up to the alignment.
+pub(super) fn header(tensors: &[Output], format: &str) -> Vec<u8> {
+    let mut entries = Map::new();
+    entries.insert("__metadata__".into(), json!({"format": format}));
+    let mut offset = 0;
+    for tensor in tensors {
+        let end = offset + tensor.size();
+        let (dtype, shape) = tensor.stored();
+        entries.insert(
+            tensor.name.clone(),
+            json!({"dtype": dtype, "shape": shape, "data_offsets": [offset, end]}),
+        );
+        offset = end;
     }
+    let mut json = Value::Object(entries).to_string().into_bytes();
+    json.resize((json.len() + 8).next_multiple_of(ALIGNMENT) - 8, b' ');
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.append(&mut json);
+    header
 }
 
 impl Output {
-    fn new(name: String, shape: Vec<usize>, matrices: Vec<Matrix>, dense: Option<Scheme>) -> Self {
-        let stored = matrices.first().and_then(uniform).unwrap_or(Scheme::F32);
+    /// In the one scheme of all matrices, or in f32 where there are several; dense ones in `dense`.
+    pub fn new(name: String, shape: Vec<usize>, matrices: Vec<Matrix>, dense: Option<Scheme>) -> Self {
+        let first = matrices.first().and_then(uniform);
+        let one = first.filter(|_| matrices.iter().all(|matrix| uniform(matrix) == first));
+        let stored = one.unwrap_or(Scheme::F32);
         let scheme = dense.filter(|_| stored.is_dense()).unwrap_or(stored);
         Self { name, shape, scheme, matrices }
     }
 
-    fn size(&self) -> u64 {
+    /// Bytes.
+    pub fn size(&self) -> u64 {
         let row = |m: &Matrix| self.scheme.row_bytes(m.columns()).unwrap_or(0) as u64;
         self.matrices.iter().map(|m| m.rows() as u64 * row(m)).sum()
     }
 
     /// Type and shape as the safetensors header has them.
-    fn stored(&self) -> (&'static str, Vec<usize>) {
+    pub fn stored(&self) -> (&'static str, Vec<usize>) {
         let dtype = match self.scheme {
             Scheme::F32 => "F32",
             Scheme::F16 => "F16",
@@ -297,7 +312,7 @@ impl List {
 }
 
 /// A matrix in `scheme`: its own bytes where they are that already, else rows widened and rounded.
-fn write_matrix(
+pub(super) fn write_matrix(
     matrix: &Matrix,
     scheme: Scheme,
     file: &mut impl Write,

@@ -25,6 +25,8 @@ pub enum Error {
     Malformed { path: PathBuf, rule: String },
     #[error("{}: {what} is not supported", path.display())]
     Unsupported { path: PathBuf, what: String },
+    #[error("{}: asks for {what}; of a PyTorch file plain tensors are read, and nothing is executed", path.display())]
+    ForeignPickle { path: PathBuf, what: String },
     #[error("{}: {what} cannot be read yet", path.display())]
     NotYet { path: PathBuf, what: String },
     #[error("{}: {rule}", path.display())]
@@ -87,6 +89,7 @@ impl Error {
             }
             Error::LfsPointer(_) => Some("fetch the weights with `git lfs pull`, or with `mist download`".into()),
             Error::Exists(_) => Some("--output-dir FOLDER writes elsewhere, --force writes it anew".into()),
+            Error::ForeignPickle { .. } => Some("look for the same model as *.safetensors".into()),
             Error::Malformed { .. } | Error::MissingTensor { .. } => {
                 Some("the file may be incomplete: fetch it again with `mist download`".into())
             }

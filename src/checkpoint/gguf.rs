@@ -16,9 +16,14 @@ use crate::kernels::Scheme;
 use crate::text::Vocabulary;
 
 mod cursor;
+mod split;
+mod writer;
 
 use cursor::Cursor;
 pub use cursor::Value;
+pub(super) use split::first_of_one;
+pub(super) use writer::Entry;
+pub use writer::Plan;
 
 /// Most metadata entries: real files have some dozens.
 const MOST_ENTRIES: u64 = 1 << 16;
@@ -26,7 +31,7 @@ const MOST_ENTRIES: u64 = 1 << 16;
 /// Most dimensions of a tensor.
 const MOST_DIMENSIONS: u32 = 4;
 
-/// An open GGUF file: its metadata, and where its tensors lie.
+/// An open GGUF file, or several that are one: its metadata, and where its tensors lie.
 #[derive(Debug)]
 pub struct Gguf {
     path: PathBuf,
@@ -35,11 +40,16 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Opens and checks a file; tensors are mapped, not read.
+    /// Opens and checks a file, and where it is one part of several all of them; tensors are mapped, not read.
     ///
     /// # Errors
-    /// The file breaks the format, repeats a name, or holds a tensor type that this program does not know.
+    /// A file breaks the format, repeats a name, or holds a tensor type that this program does not know, or a part
+    /// is missing.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        split::open_all(Self::open_one(path)?)
+    }
+
+    fn open_one(path: &Path) -> Result<Self, Error> {
         Self::parse(path, &map(path)?)
     }
 
@@ -63,7 +73,7 @@ impl Gguf {
         Ok(Self { path: path.into(), metadata, tensors })
     }
 
-    /// The file's own path.
+    /// The file's own path; of several parts, the first one's.
     pub fn path(&self) -> &Path {
         &self.path
     }

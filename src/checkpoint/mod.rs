@@ -7,28 +7,36 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`config`] | the model's description, and its reading from `config.json` and GGUF metadata |
+//! | [`config`] | the model's description, and `config.json` and GGUF metadata, read and written |
 //! | `map` | memory maps, the one unsafe module outside `kernels/` |
 //! | `read` | small files beside the weights |
 //! | `tensors` | names, shapes and bytes as a file gives them |
-//! | [`safetensors`], [`gguf`] | the two formats |
+//! | [`safetensors`], [`gguf`], [`torch`] | the formats; GGUF is also written |
 //! | `names` | renaming between layouts, as data |
 //! | [`gate`] | tensors against the config: what is used is what is there |
 //! | [`open`] | which layout a folder or file is |
+//! | `published`, `rows` | a checkpoint's tensors as others have them: apart, under their names |
+//! | [`huggingface`] | writing a Hugging Face folder |
 //! | [`manifest`], [`convert`] | the `mist` format |
+//! | [`mix`] | which scheme each matrix takes when a model is quantized |
 
 pub mod config;
 pub mod convert;
 pub mod error;
 pub mod gate;
 pub mod gguf;
+pub mod huggingface;
 pub mod manifest;
 mod map;
+pub mod mix;
 mod names;
 pub mod open;
+mod published;
 mod read;
+mod rows;
 pub mod safetensors;
 pub mod tensors;
+pub mod torch;
 
 pub use config::Config;
 pub use error::Error;

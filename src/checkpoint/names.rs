@@ -45,6 +45,19 @@ fn layer_from_gguf(name: &str) -> Option<String> {
     Some(format!("model.layers.{layer}.block_sparse_moe.experts.{expert}.{ours}.weight"))
 }
 
+/// Our name in a GGUF file's; a name that is in no table stays as it is.
+pub fn to_gguf(name: &str) -> String {
+    if let Some((gguf, _)) = GGUF_TOP.iter().find(|(_, ours)| *ours == name) {
+        return (*gguf).into();
+    }
+    let layer = || {
+        let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
+        let (gguf, _) = GGUF_LAYER.iter().find(|(_, ours)| *ours == rest)?;
+        Some(format!("blk.{layer}.{gguf}"))
+    };
+    layer().unwrap_or_else(|| name.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,11 +68,13 @@ mod tests {
         let mut ours = BTreeSet::new();
         for (gguf, expected) in GGUF_TOP {
             assert_eq!(from_gguf(gguf), expected);
+            assert_eq!(to_gguf(expected), gguf);
             assert!(ours.insert(expected.to_string()));
         }
         for (gguf, expected) in GGUF_LAYER {
             let name = from_gguf(&format!("blk.17.{gguf}"));
             assert_eq!(name, format!("model.layers.17.{expected}"));
+            assert_eq!(to_gguf(&name), format!("blk.17.{gguf}"));
             assert!(ours.insert(name));
         }
         for (gguf, expected) in GGUF_EXPERT {

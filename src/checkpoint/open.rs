@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::config::hf;
-use super::gguf::Gguf;
+use super::gguf::{self, Gguf};
 use super::read::{is_plain_file_name, read_text};
 use super::tensors::Tensors;
-use super::{Config, Error, Weights, config, gate, manifest, safetensors};
+use super::{Config, Error, Weights, config, gate, manifest, safetensors, torch};
 
 /// A checkpoint, opened: everything about it was checked, nothing of its weights was read.
 #[derive(Debug)]
@@ -142,6 +142,9 @@ fn original(path: &Path) -> Result<Option<Layout>, Error> {
         [] => Ok(None),
         [file] => Ok(Some(Layout::Gguf(file.clone()))),
         several => {
+            if let Some(first) = gguf::first_of_one(several) {
+                return Ok(Some(Layout::Gguf(first.clone())));
+            }
             let name = |file: &PathBuf| file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let names = several.iter().map(name).collect::<Vec<_>>().join(", ");
             Err(Error::SeveralGguf { folder: path.into(), names })
@@ -178,11 +181,7 @@ fn open_folder(folder: PathBuf) -> Result<Checkpoint, Error> {
     }
     config.end_ids.sort_unstable();
     config.end_ids.dedup();
-    let mut tensors = Tensors::new(&folder);
-    for file in weight_files(&folder)? {
-        safetensors::read(&file, &mut tensors, |_| None)?;
-    }
-    let weights = gate::assemble(&config, tensors)?;
+    let weights = gate::assemble(&config, read_weights(&folder)?)?;
     Ok(Checkpoint { config, weights, format: Format::HuggingFace, folder, gguf: None })
 }
 
@@ -200,30 +199,53 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The safetensors files of a folder: those that the index names, or the one there is.
-fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let index_path = folder.join("model.safetensors.index.json");
-    if !index_path.is_file() {
-        let single = folder.join("model.safetensors");
-        return match (single.is_file(), folder.join("pytorch_model.bin").is_file()) {
-            (true, _) => Ok(vec![single]),
-            (false, true) => Err(Error::not_yet(folder, "a checkpoint of pickles (*.bin)")),
-            (false, false) => {
-                Err(Error::malformed(folder, "there is a config.json, but no model.safetensors beside it"))
-            }
+/// How a folder's weights are stored.
+#[derive(Clone, Copy)]
+enum Storage {
+    SafeTensors,
+    Torch,
+}
+
+/// The files that hold a folder's weights, best first: stored how, whole, the index of shards.
+const WEIGHTS: [(Storage, &str, &str); 2] = [
+    (Storage::SafeTensors, "model.safetensors", "model.safetensors.index.json"),
+    (Storage::Torch, "pytorch_model.bin", "pytorch_model.bin.index.json"),
+];
+
+/// The weights of a Hugging Face folder.
+fn read_weights(folder: &Path) -> Result<Tensors, Error> {
+    let mut tensors = Tensors::new(folder);
+    for (storage, single, index) in WEIGHTS {
+        let (single, index) = (folder.join(single), folder.join(index));
+        let files = match (index.is_file(), single.is_file()) {
+            (true, _) => shards(folder, &index)?,
+            (false, true) => vec![single],
+            (false, false) => continue,
         };
+        for file in files {
+            match storage {
+                Storage::SafeTensors => safetensors::read(&file, &mut tensors, |_| None)?,
+                Storage::Torch => torch::read(&file, &mut tensors)?,
+            }
+        }
+        return Ok(tensors);
     }
-    let index: Index = serde_json::from_str(&read_text(&index_path)?)
-        .map_err(|e| Error::malformed(&index_path, format!("is no index of shards: {e}")))?;
+    Err(Error::malformed(folder, "there is a config.json, but no model.safetensors beside it"))
+}
+
+/// The files that an index of shards names.
+fn shards(folder: &Path, index_path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let index: Index = serde_json::from_str(&read_text(index_path)?)
+        .map_err(|e| Error::malformed(index_path, format!("is no index of shards: {e}")))?;
     let mut names: Vec<&String> = index.weight_map.values().collect();
     names.sort();
     names.dedup();
     for name in &names {
         if !is_plain_file_name(name) {
-            return Err(Error::malformed(&index_path, format!("{name:?} is not a plain file name")));
+            return Err(Error::malformed(index_path, format!("{name:?} is not a plain file name")));
         }
         if !folder.join(name).is_file() {
-            return Err(Error::malformed(&index_path, format!("names {name}, which is not there")));
+            return Err(Error::malformed(index_path, format!("names {name}, which is not there")));
         }
     }
     Ok(names.into_iter().map(|name| folder.join(name)).collect())

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`scheme`] | how weights are stored: dense types and ggml's block schemes |
 //! | `dequantize` | a row of any scheme as f32 |
+//! | [`quantize`] | rows of f32 as blocks |
 //! | [`matrix`] | a weight matrix over bytes that somebody else owns (a map of a file) |
 //! | `matmul` | activations times a weight matrix |
 //! | `attention` | one query row over the cache |
@@ -23,6 +24,7 @@ pub mod dequantize;
 pub mod matmul;
 pub mod matrix;
 pub mod ops;
+pub mod quantize;
 pub mod rows;
 pub mod scheme;
 pub mod weight;

@@ -67,6 +67,11 @@ impl Scheme {
         TABLE.iter().find(|row| row.2 == id).map(|row| row.0)
     }
 
+    /// What a GGUF file calls it.
+    pub fn ggml_type(self) -> u32 {
+        self.row().2
+    }
+
     /// The field's name of the scheme, in small letters.
     pub fn name(self) -> &'static str {
         self.row().1

@@ -44,6 +44,9 @@ pub enum Error {
         "the tokenizer's decoder {0} is not supported (ByteLevel, Metaspace, or a Sequence of Replace, ByteFallback, Fuse and Strip are)"
     )]
     UnknownDecoder(String),
+    /// A part of the tokenizer that a GGUF file has no way to say.
+    #[error("the tokenizer's {0} has no name in a GGUF file")]
+    NoGgufName(String),
     /// A text could not be encoded.
     #[error("the text cannot be encoded: {0}")]
     Encode(String),

@@ -18,13 +18,14 @@ use super::tokenizer::{Inner, NamedTokens};
 use super::{Error, Tokenizer, Vocabulary};
 
 /// `tokenizer.ggml.token_type`.
-const UNKNOWN: i32 = 2;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-const BYTE: i32 = 6;
+pub(super) const UNKNOWN: i32 = 2;
+pub(super) const CONTROL: i32 = 3;
+pub(super) const USER_DEFINED: i32 = 4;
+pub(super) const UNUSED: i32 = 5;
+pub(super) const BYTE: i32 = 6;
 
 /// SentencePiece's space.
-const SPACE: &str = "▁";
+pub(super) const SPACE: &str = "▁";
 
 pub(super) fn load(vocabulary: Vocabulary) -> Result<Tokenizer, Error> {
     let reason = |error: String| Error::Vocabulary(one_line(&error));

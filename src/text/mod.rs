@@ -13,6 +13,7 @@
 //! | `tokenizer` | [`Tokenizer`]: encode, decode, the ids of a conversation |
 //! | `folder` | a tokenizer from a folder's files, and back into files |
 //! | `gguf` | a tokenizer from the metadata of a GGUF file ([`Vocabulary`]) |
+//! | `vocabulary` | and back into that metadata |
 //! | `pre_tokenizer` | the regular expressions behind a GGUF's pre-tokenizer name |
 //! | `bytes` | which bytes an id stands for |
 //! | `detokenizer` | [`Detokenizer`]: ids to text, one at a time |
@@ -30,6 +31,7 @@ mod guard;
 mod pre_tokenizer;
 mod template;
 mod tokenizer;
+mod vocabulary;
 
 use serde::{Deserialize, Serialize};
 

@@ -11,7 +11,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 
 use super::Error;
 
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+pub(super) const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -48,6 +48,16 @@ impl Style {
             matches!(name, Some("llama-bpe" | "llama3" | "llama-v3" | "pixtral" | "falcon3" | "lfm2"));
         let tekken = name == Some("tekken");
         Ok(Self { expressions, ignore_merges: llama3 || tekken, adds_bos: llama3 || tekken })
+    }
+
+    /// The name for these expressions: one of several that mean the same.
+    pub(super) fn name_of(expressions: &[String], ignore_merges: bool) -> Option<&'static str> {
+        let names = ["gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "tekken", "default"];
+        let means = |name: &str| {
+            let style = Self::named(Some(name));
+            style.is_ok_and(|style| style.expressions == expressions && style.ignore_merges == ignore_merges)
+        };
+        names.into_iter().find(|name| means(name))
     }
 
     /// The expressions one after the other, then the byte-level alphabet.

@@ -1,9 +1,10 @@
-//! Quantized blocks against the `gguf` package's values.
+//! Quantized blocks against the `gguf` package's values, and blocks made here against the blocks it makes.
 
 use std::collections::BTreeMap;
 
 use mist::kernels::Scheme;
 use mist::kernels::dequantize::dequantize;
+use mist::kernels::quantize::quantize_rows;
 use serde::Deserialize;
 
 /// Four blocks and their values, in hexadecimal.
@@ -15,12 +16,10 @@ struct Blocks {
 
 #[test]
 fn blocks_of_every_scheme_have_the_values_of_the_gguf_package_bit_for_bit() {
-    let text = std::fs::read_to_string(crate::support::fixtures().join("quants.json")).unwrap();
-    let all: BTreeMap<String, Blocks> = serde_json::from_str(&text).unwrap();
+    let all: BTreeMap<String, Blocks> = serde_json::from_str(&fixture("quants.json")).unwrap();
     for scheme in Scheme::all().filter(|scheme| !scheme.is_dense()) {
         let case = &all[&scheme.name().to_uppercase()];
-        let expected: Vec<u32> =
-            bytes(&case.values).as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect();
+        let expected: Vec<u32> = words(&case.values).collect();
         let mut found = vec![0.0f32; expected.len()];
         dequantize(scheme, &bytes(&case.blocks), &mut found);
         let found: Vec<u32> = found.iter().map(|value| value.to_bits()).collect();
@@ -29,6 +28,31 @@ fn blocks_of_every_scheme_have_the_values_of_the_gguf_package_bit_for_bit() {
     }
     let ours = Scheme::all().filter(|scheme| !scheme.is_dense()).count();
     assert_eq!(all.len(), ours, "every block type of the fixture has a scheme");
+}
+
+#[test]
+fn rows_become_the_blocks_of_the_gguf_package_byte_for_byte() {
+    let all: BTreeMap<String, String> = serde_json::from_str(&fixture("quantized.json")).unwrap();
+    let rows: Vec<f32> = words(&all["values"]).map(f32::from_bits).collect();
+    for scheme in [Scheme::Q4_0, Scheme::Q4_1, Scheme::Q5_0, Scheme::Q5_1, Scheme::Q8_0] {
+        let expected = bytes(&all[&scheme.name().to_uppercase()]);
+        let mut found = vec![0; expected.len()];
+        quantize_rows(scheme, &rows, 32, &mut found).unwrap();
+        for (row, (found, expected)) in
+            found.chunks(scheme.block_bytes()).zip(expected.chunks(scheme.block_bytes())).enumerate()
+        {
+            assert_eq!(found, expected, "{scheme}, row {row}");
+        }
+    }
+}
+
+fn fixture(name: &str) -> String {
+    std::fs::read_to_string(crate::support::fixtures().join(name)).unwrap()
+}
+
+fn words(hexadecimal: &str) -> impl Iterator<Item = u32> {
+    let bytes = bytes(hexadecimal);
+    (0..bytes.len() / 4).map(move |i| u32::from_le_bytes(bytes[4 * i..4 * i + 4].try_into().unwrap()))
 }
 
 fn bytes(hexadecimal: &str) -> Vec<u8> {

@@ -3,7 +3,7 @@
 
 use super::{Architecture, Config, ExpertCount, Rope, RopeLayout, RopeScaling};
 use crate::checkpoint::Error;
-use crate::checkpoint::gguf::{Gguf, Value};
+use crate::checkpoint::gguf::{Entry, Gguf, Value};
 
 /// Entries under `llama.` that are read below, or that do not change what the weights compute.
 const UNDERSTOOD: [&str; 21] = [
@@ -48,9 +48,6 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
         None => return fields.fail("general.architecture is missing"),
     }
     fields.nothing_else()?;
-    if let Some(parts) = gguf.get("split.count").and_then(Value::as_usize).filter(|parts| *parts > 1) {
-        return Err(Error::not_yet(gguf.path(), format!("a checkpoint split into {parts} GGUF files")));
-    }
     let hidden_size = fields.size("embedding_length")?;
     let query_heads = fields.size("attention.head_count")?;
     let head_size = fields.optional_size("attention.key_length")?.unwrap_or(hidden_size / query_heads.max(1));
@@ -101,6 +98,50 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
     };
     config.check(gguf.path())?;
     Ok(config)
+}
+
+/// The entries that say what [`from_gguf`] reads, in the types that llama.cpp wants.
+pub fn entries(config: &Config) -> Vec<(String, Entry)> {
+    // Sizes of a checked config are far below 2^32.
+    let size = |value: usize| Entry::U32(value as u32);
+    let mut entries = vec![
+        ("block_count", size(config.layers)),
+        ("context_length", size(config.context_length)),
+        ("embedding_length", size(config.hidden_size)),
+        ("feed_forward_length", size(config.intermediate_size)),
+        ("attention.head_count", size(config.query_heads)),
+        ("attention.head_count_kv", size(config.key_value_heads)),
+        ("attention.key_length", size(config.head_size)),
+        ("attention.value_length", size(config.head_size)),
+        ("attention.layer_norm_rms_epsilon", Entry::F32(config.norm_epsilon as f32)),
+        ("rope.dimension_count", size(config.head_size)),
+        ("rope.freq_base", Entry::F32(config.rope.theta as f32)),
+        ("vocab_size", size(config.vocabulary_size)),
+    ];
+    // llama.cpp gives all keys to a model of architecture llama, whatever this says; we read it.
+    entries.extend(config.window.map(|window| ("attention.sliding_window", size(window))));
+    if let Some(experts) = config.experts {
+        entries.extend([("expert_count", size(experts.all)), ("expert_used_count", size(experts.active))]);
+    }
+    if let RopeScaling::Linear { factor } = config.rope.scaling {
+        entries.push(("rope.scaling.type", Entry::Text("linear".into())));
+        entries.push(("rope.scaling.factor", Entry::F32(factor as f32)));
+    }
+    entries.into_iter().map(|(key, entry)| (format!("llama.{key}"), entry)).collect()
+}
+
+/// The divisor of each rotary frequency, for `rope_freqs.weight`; none where an entry says it.
+pub fn rope_factors(config: &Config) -> Option<Vec<f32>> {
+    match &config.rope.scaling {
+        RopeScaling::None | RopeScaling::Linear { .. } => None,
+        RopeScaling::Factors { factors } => Some(factors.clone()),
+        RopeScaling::Llama3 { .. } => {
+            let plain = Rope { scaling: RopeScaling::None, ..config.rope.clone() };
+            let pairs = plain.frequencies(config.head_size).into_iter();
+            let scaled = config.rope.frequencies(config.head_size);
+            Some(pairs.zip(scaled).map(|(plain, scaled)| (plain / scaled) as f32).collect())
+        }
+    }
 }
 
 struct Fields<'a> {

@@ -2,33 +2,36 @@ use super::*;
 
 /// A header under construction.
 #[derive(Clone, Default)]
-struct File(Vec<u8>);
+pub(super) struct File(Vec<u8>);
 
 impl File {
-    fn new(tensors: u64, entries: u64) -> Self {
+    pub(super) fn new(tensors: u64, entries: u64) -> Self {
         Self(b"GGUF".to_vec()).u32(3).u64(tensors).u64(entries)
     }
-    fn bytes(mut self, bytes: &[u8]) -> Self {
+    pub(super) fn bytes(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self
     }
-    fn u32(self, value: u32) -> Self {
+    pub(super) fn u32(self, value: u32) -> Self {
         self.bytes(&value.to_le_bytes())
     }
-    fn u64(self, value: u64) -> Self {
+    pub(super) fn u64(self, value: u64) -> Self {
         self.bytes(&value.to_le_bytes())
     }
-    fn string(self, text: &str) -> Self {
+    pub(super) fn string(self, text: &str) -> Self {
         self.u64(text.len() as u64).bytes(text.as_bytes())
     }
-    fn tensor(self, name: &str, dimensions: &[u64], kind: u32, offset: u64) -> Self {
+    pub(super) fn tensor(self, name: &str, dimensions: &[u64], kind: u32, offset: u64) -> Self {
         let start = self.string(name).u32(dimensions.len() as u32);
         dimensions.iter().fold(start, |file, d| file.u64(*d)).u32(kind).u64(offset)
     }
-    fn padded(mut self, data: usize) -> Self {
+    pub(super) fn padded(mut self, data: usize) -> Self {
         let end = self.0.len().next_multiple_of(32) + data;
         self.0.resize(end, 0);
         self
+    }
+    pub(super) fn bytes_so_far(&self) -> &[u8] {
+        &self.0
     }
     fn open(self) -> Result<Gguf, String> {
         Gguf::parse(Path::new("x.gguf"), &Bytes::from(self.0)).map_err(|e| e.to_string())

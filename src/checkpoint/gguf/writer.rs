@@ -1,0 +1,373 @@
+//! Writing a GGUF file, version 3, that llama.cpp loads: architecture `llama`, which covers Mistral and Mixtral.
+//!
+//! Names, types of entries and the order of rotary pairs are those of llama.cpp's own converter
+//! (`conversion/llama.py`). As there, vectors and routers are f32 whatever the rest is: its kernels want it so.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use crate::checkpoint::config::{RopeLayout, gguf as metadata};
+use crate::checkpoint::convert::{Output, write_matrix};
+use crate::checkpoint::published::{self, ExpertsAs};
+use crate::checkpoint::{Checkpoint, Config, names};
+use crate::files::{Replacement, free_space};
+use crate::kernels::{Matrix, Scheme};
+use crate::text::Vocabulary;
+
+/// Tensors begin at multiples of this: the format's default.
+const ALIGNMENT: u64 = 32;
+
+/// `tokenizer.ggml.token_type` of an id that stands for nothing.
+const UNUSED: i32 = 5;
+
+/// `general.file_type` by the scheme of most of the bytes (`llama_ftype` in llama.h).
+const FILE_TYPES: [(Scheme, u32); 13] = [
+    (Scheme::F32, 0),
+    (Scheme::F16, 1),
+    (Scheme::Q4_0, 2),
+    (Scheme::Q4_1, 3),
+    (Scheme::Q8_0, 7),
+    (Scheme::Q5_0, 8),
+    (Scheme::Q5_1, 9),
+    (Scheme::Q2K, 10),
+    (Scheme::Q3K, 12),
+    (Scheme::Q4K, 15),
+    (Scheme::Q5K, 17),
+    (Scheme::Q6K, 18),
+    (Scheme::Bf16, 32),
+];
+
+/// A metadata value as it is written; llama.cpp wants each entry in one type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    U32(u32),
+    F32(f32),
+    Bool(bool),
+    Text(String),
+    Texts(Vec<String>),
+    I32s(Vec<i32>),
+    F32s(Vec<f32>),
+}
+
+/// What will be written.
+#[derive(Debug)]
+pub struct Plan {
+    path: PathBuf,
+    entries: Vec<(String, Entry)>,
+    tensors: Vec<Output>,
+}
+
+impl Plan {
+    /// Plans to write `checkpoint` and its tokenizer as the file `path`, its dense weights rounded to `dense` where
+    /// that is given.
+    ///
+    /// # Errors
+    /// The vocabulary has more tokens than the model.
+    pub fn new(
+        checkpoint: &Checkpoint,
+        vocabulary: &Vocabulary,
+        dense: Option<Scheme>,
+        path: &Path,
+    ) -> Result<Self, Error> {
+        let config = &checkpoint.config;
+        let mut tensors = published::tensors(checkpoint, dense, RopeLayout::Interleaved, ExpertsAs::Stacked)?;
+        for tensor in &mut tensors {
+            if tensor.shape.len() == 1 || tensor.name.ends_with(".block_sparse_moe.gate.weight") {
+                tensor.scheme = Scheme::F32;
+            }
+            tensor.name = names::to_gguf(&tensor.name);
+        }
+        tensors.extend(rope_factors(config));
+        let mut entries = vec![
+            ("general.architecture".into(), Entry::Text("llama".into())),
+            ("general.type".into(), Entry::Text("model".into())),
+            ("general.name".into(), Entry::Text(name(checkpoint))),
+            ("general.file_type".into(), Entry::U32(file_type(&tensors))),
+            // The block schemes are ggml's second version of them.
+            ("general.quantization_version".into(), Entry::U32(2)),
+        ];
+        entries.extend(metadata::entries(config));
+        entries.extend(tokenizer(vocabulary, config.vocabulary_size, path)?);
+        Ok(Self { path: path.into(), entries, tensors })
+    }
+
+    /// Bytes of the file.
+    pub fn size(&self) -> u64 {
+        let padded: u64 = self.tensors.iter().map(|t| t.size().next_multiple_of(ALIGNMENT)).sum();
+        self.header().len() as u64 + padded
+    }
+
+    /// Bytes of all tensors: what `progress` is told of.
+    pub fn weights_size(&self) -> u64 {
+        self.tensors.iter().map(Output::size).sum()
+    }
+
+    /// How many tensors are stored in each scheme.
+    pub fn schemes(&self) -> BTreeMap<Scheme, usize> {
+        let mut counts = BTreeMap::new();
+        for tensor in &self.tensors {
+            *counts.entry(tensor.scheme).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Checks that nothing is in the way: a file of that name, unless `force`, or a disk too full.
+    ///
+    /// # Errors
+    /// The first thing that is.
+    pub fn check(&self, force: bool) -> Result<(), Error> {
+        if !force && self.path.exists() {
+            return Err(Error::Exists(self.path.clone()));
+        }
+        let (needed, free) = (self.size(), free_space(&self.path).map_err(Error::read(&self.path))?);
+        match free < needed {
+            true => Err(Error::NoSpace { path: self.path.clone(), needed, free }),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the file, which takes its name when it is complete. `progress` is told of every run of bytes written;
+    /// its error ends the writing.
+    ///
+    /// # Errors
+    /// The file cannot be written, a weight is too large for its new type, or `progress` failed; what was there
+    /// before is as it was.
+    pub fn write(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), Error> {
+        self.write_file(progress).and_then(Replacement::finish).map_err(Error::write(&self.path))
+    }
+
+    fn write_file(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> io::Result<Replacement> {
+        let mut file = BufWriter::with_capacity(1 << 20, Replacement::new(&self.path)?);
+        file.write_all(&self.header())?;
+        for tensor in &self.tensors {
+            for matrix in &tensor.matrices {
+                write_matrix(matrix, tensor.scheme, &mut file, progress)?;
+            }
+            let gap = tensor.size().next_multiple_of(ALIGNMENT) - tensor.size();
+            file.write_all(&[0; ALIGNMENT as usize][..gap as usize])?;
+        }
+        file.into_inner().map_err(|e| e.into_error())
+    }
+
+    /// Everything before the first tensor.
+    fn header(&self) -> Vec<u8> {
+        let mut header = b"GGUF\x03\0\0\0".to_vec();
+        header.extend((self.tensors.len() as u64).to_le_bytes());
+        header.extend((self.entries.len() as u64).to_le_bytes());
+        for (key, entry) in &self.entries {
+            put_text(&mut header, key);
+            entry.put(&mut header);
+        }
+        let mut offset = 0u64;
+        for tensor in &self.tensors {
+            put_text(&mut header, &tensor.name);
+            header.extend((tensor.shape.len() as u32).to_le_bytes());
+            header.extend(tensor.shape.iter().rev().flat_map(|d| (*d as u64).to_le_bytes()));
+            header.extend(tensor.scheme.ggml_type().to_le_bytes());
+            header.extend(offset.to_le_bytes());
+            offset += tensor.size().next_multiple_of(ALIGNMENT);
+        }
+        header.resize(header.len().next_multiple_of(ALIGNMENT as usize), 0);
+        header
+    }
+}
+
+impl Entry {
+    /// Type and value. The ids of types are those of `gguf_type` in gguf.h.
+    fn put(&self, out: &mut Vec<u8>) {
+        fn array<T>(out: &mut Vec<u8>, kind: u32, items: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
+            out.extend([9, kind].map(u32::to_le_bytes).concat());
+            out.extend((items.len() as u64).to_le_bytes());
+            items.iter().for_each(|item| put(out, item));
+        }
+        match self {
+            Entry::U32(value) => out.extend([4, *value].map(u32::to_le_bytes).concat()),
+            Entry::F32(value) => out.extend([6, value.to_bits()].map(u32::to_le_bytes).concat()),
+            Entry::Bool(value) => {
+                out.extend(7u32.to_le_bytes());
+                out.push((*value).into());
+            }
+            Entry::Text(text) => {
+                out.extend(8u32.to_le_bytes());
+                put_text(out, text);
+            }
+            Entry::Texts(texts) => array(out, 8, texts, |out, text| put_text(out, text)),
+            Entry::I32s(values) => array(out, 5, values, |out, value| out.extend(value.to_le_bytes())),
+            Entry::F32s(values) => array(out, 6, values, |out, value| out.extend(value.to_le_bytes())),
+        }
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.extend((text.len() as u64).to_le_bytes());
+    out.extend(text.as_bytes());
+}
+
+/// What the model is called: what its GGUF file says, or its folder's name.
+fn name(checkpoint: &Checkpoint) -> String {
+    let said = checkpoint.gguf.as_ref().and_then(|gguf| gguf.get("general.name")?.as_str());
+    let folder = checkpoint.folder.file_name().unwrap_or_default().to_string_lossy();
+    said.map_or_else(|| folder.into_owned(), str::to_string)
+}
+
+fn file_type(tensors: &[Output]) -> u32 {
+    let mut bytes = BTreeMap::<Scheme, u64>::new();
+    for tensor in tensors {
+        *bytes.entry(tensor.scheme).or_default() += tensor.size();
+    }
+    let most = bytes.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(scheme, _)| scheme);
+    FILE_TYPES.iter().find(|(scheme, _)| Some(*scheme) == most).map_or(0, |(_, id)| *id)
+}
+
+/// The divisors of the rotary frequencies as a tensor, where one factor for all does not say it.
+fn rope_factors(config: &Config) -> Option<Output> {
+    let factors = metadata::rope_factors(config)?;
+    let bytes: Vec<u8> = factors.iter().flat_map(|factor| factor.to_le_bytes()).collect();
+    let matrix = Matrix::new(Scheme::F32, 1, factors.len(), bytes.into())?;
+    Some(Output::new("rope_freqs.weight".into(), vec![factors.len()], vec![matrix], None))
+}
+
+/// The tokenizer's entries, with an unused token for every id of the model that the vocabulary lacks.
+fn tokenizer(vocabulary: &Vocabulary, size: usize, path: &Path) -> Result<Vec<(String, Entry)>, Error> {
+    let known = vocabulary.tokens.len();
+    if known > size {
+        let rule = format!("the tokenizer has {known} tokens, the model {size}");
+        return Err(Error::config(path, rule));
+    }
+    let mut tokens = vocabulary.tokens.clone();
+    tokens.extend((known..size).map(|id| format!("[PAD{id}]")));
+    let mut types = vocabulary.token_types.clone();
+    types.resize(known, 1);
+    types.resize(size, UNUSED);
+    let mut entries = vec![
+        ("model", Entry::Text(vocabulary.model.clone())),
+        ("tokens", Entry::Texts(tokens)),
+        ("token_type", Entry::I32s(types)),
+    ];
+    if !vocabulary.scores.is_empty() {
+        let mut scores = vocabulary.scores.clone();
+        scores.resize(size, 0.0);
+        entries.push(("scores", Entry::F32s(scores)));
+    }
+    if !vocabulary.merges.is_empty() {
+        entries.push(("merges", Entry::Texts(vocabulary.merges.clone())));
+    }
+    let mut optional = |key, entry: Option<Entry>| entries.extend(entry.map(|entry| (key, entry)));
+    optional("pre", vocabulary.pre.clone().map(Entry::Text));
+    optional("bos_token_id", vocabulary.bos.map(Entry::U32));
+    optional("eos_token_id", vocabulary.eos.map(Entry::U32));
+    optional("eot_token_id", vocabulary.eot.map(Entry::U32));
+    optional("unknown_token_id", vocabulary.unknown.map(Entry::U32));
+    optional("add_bos_token", vocabulary.add_bos.map(Entry::Bool));
+    optional("add_space_prefix", vocabulary.add_space_prefix.map(Entry::Bool));
+    let mut entries: Vec<_> =
+        entries.into_iter().map(|(key, entry)| (format!("tokenizer.ggml.{key}"), entry)).collect();
+    let template = vocabulary.chat_template.clone().map(Entry::Text);
+    entries.extend(template.map(|template| ("tokenizer.chat_template".to_string(), template)));
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    }
+
+    fn values(checkpoint: &Checkpoint) -> Vec<(String, Vec<f32>)> {
+        let all = checkpoint.weights.matrices(checkpoint.config.tied_head);
+        all.into_iter().map(|(name, matrix)| (name, matrix.to_f32())).collect()
+    }
+
+    /// Writes a checkpoint with a vocabulary and opens what was written.
+    fn written(checkpoint: &Checkpoint, vocabulary: &Vocabulary) -> (tempfile::TempDir, Checkpoint) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.gguf");
+        let plan = Plan::new(checkpoint, vocabulary, None, &path).unwrap();
+        plan.check(false).unwrap();
+        let mut told = 0;
+        plan.write(&mut |bytes| {
+            told += bytes;
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(told, plan.weights_size());
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), plan.size());
+        assert!(matches!(plan.check(false), Err(Error::Exists(_))));
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        (folder, checkpoint)
+    }
+
+    fn small() -> Vocabulary {
+        Vocabulary { model: "gpt2".into(), tokens: vec!["a".into(), "b".into()], ..Vocabulary::default() }
+    }
+
+    /// llama.cpp's own files in our fixtures were made from the folders of the same name.
+    #[test]
+    fn a_folder_becomes_the_weights_that_llama_cpps_layout_has() {
+        for name in ["llama-gqa", "mistral-window", "mixtral"] {
+            let source = Checkpoint::open(&fixture(&format!("models/{name}"))).unwrap();
+            let theirs = Checkpoint::open(&fixture(&format!("gguf/{name}.gguf"))).unwrap();
+            let (_folder, ours) = written(&source, &small());
+            assert_eq!(ours.config, theirs.config, "{name}");
+            let scheme = theirs.weights.embedding.parts().next().unwrap().0;
+            let rounded = |matrix: Vec<f32>| match scheme {
+                Scheme::F16 => matrix.into_iter().map(|v| half::f16::from_f32(v).to_f32()).collect(),
+                _ => matrix,
+            };
+            for ((name, ours), (_, theirs)) in values(&ours).into_iter().zip(values(&theirs)) {
+                let (ours, theirs): (Vec<f32>, Vec<f32>) = (rounded(ours), rounded(theirs));
+                assert_eq!(ours, theirs, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_of_every_scheme_go_from_file_to_file_as_they_are() {
+        for name in ["llama-gqa-quants", "mixtral-quants"] {
+            let source = Checkpoint::open(&fixture(&format!("gguf/{name}.gguf"))).unwrap();
+            let vocabulary = source.gguf.as_ref().unwrap().vocabulary().unwrap();
+            let (_folder, ours) = written(&source, &vocabulary);
+            assert_eq!(ours.config, source.config);
+            for ((name, a), (_, b)) in ours.weights.matrices(false).iter().zip(source.weights.matrices(false))
+            {
+                let parts = |matrix: &Matrix| {
+                    let list = matrix.parts().map(|(scheme, rows, bytes)| (scheme, rows, bytes.clone()));
+                    list.collect::<Vec<_>>()
+                };
+                assert_eq!(parts(a), parts(b), "{name}");
+            }
+            let again = ours.gguf.unwrap().vocabulary().unwrap();
+            assert_eq!(format!("{again:?}"), format!("{vocabulary:?}"));
+        }
+    }
+
+    #[test]
+    fn rotary_scaling_is_written_so_that_frequencies_are_the_same() {
+        for name in ["llama-rope-linear", "llama-rope-llama3"] {
+            let source = Checkpoint::open(&fixture(&format!("models/{name}"))).unwrap();
+            let (_folder, ours) = written(&source, &small());
+            let size = source.config.head_size;
+            let pairs =
+                source.config.rope.frequencies(size).into_iter().zip(ours.config.rope.frequencies(size));
+            for (a, b) in pairs {
+                assert!((a - b).abs() <= 1e-7 * a, "{name}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn ids_without_a_token_are_unused_and_tokens_without_an_id_are_an_error() {
+        let source = Checkpoint::open(&fixture("models/llama-gqa")).unwrap();
+        let (_folder, ours) = written(&source, &small());
+        let vocabulary = ours.gguf.unwrap().vocabulary().unwrap();
+        assert_eq!((vocabulary.tokens.len(), vocabulary.tokens[2].as_str()), (320, "[PAD2]"));
+        assert_eq!(vocabulary.token_types[..3], [1, 1, UNUSED]);
+        let large = Vocabulary { tokens: vec![String::new(); 321], ..small() };
+        let error = Plan::new(&source, &large, None, Path::new("x.gguf")).unwrap_err().to_string();
+        assert!(error.contains("the tokenizer has 321 tokens, the model 320"), "{error}");
+    }
+}

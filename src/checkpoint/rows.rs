@@ -1,0 +1,88 @@
+//! Cutting and reordering matrices by rows, over the same bytes: between our fused matrices and published ones.
+
+use std::ops::Range;
+
+use super::config::RopeLayout;
+use crate::kernels::Matrix;
+
+/// Cuts a matrix into pieces of so many rows each, from the top. `None` if those are not exactly its rows.
+pub fn cut<const N: usize>(matrix: &Matrix, heights: [usize; N]) -> Option<[Matrix; N]> {
+    if heights.iter().sum::<usize>() != matrix.rows() {
+        return None;
+    }
+    let mut first = 0;
+    let piece = |height: usize| {
+        first += height;
+        rows(matrix, first - height..first)
+    };
+    heights.into_iter().map(piece).collect::<Option<Vec<_>>>()?.try_into().ok()
+}
+
+/// The rows of a range.
+fn rows(matrix: &Matrix, range: Range<usize>) -> Option<Matrix> {
+    let mut first = 0;
+    let mut pieces = Vec::new();
+    for (scheme, rows, bytes) in matrix.parts() {
+        let [start, end] = [range.start, range.end].map(|row| row.clamp(first, first + rows) - first);
+        first += rows;
+        if start < end {
+            let size = bytes.len() / rows;
+            let bytes = bytes.slice(start * size..end * size);
+            pieces.push(Matrix::new(scheme, end - start, matrix.columns(), bytes)?);
+        }
+    }
+    Matrix::stack(pieces)
+}
+
+/// Queries or keys of `heads` heads in another order of rotary pairs.
+///
+/// Of a head of size 6, pair i is rows i and i + 3 in one order (`HalfSplit`), 2i and 2i + 1 in the other
+/// (`Interleaved`). So rows 0 1 2 3 4 5 of the first are 0 3 1 4 2 5 in the second, and back 0 2 4 1 3 5.
+pub fn rotary(matrix: &Matrix, heads: usize, to: RopeLayout) -> Option<Matrix> {
+    let size = matrix.rows() / heads;
+    let half = size / 2;
+    let mut all = Vec::with_capacity(matrix.rows());
+    for (scheme, rows, bytes) in matrix.parts() {
+        let size = bytes.len() / rows;
+        all.extend((0..rows).map(|row| (scheme, bytes.slice(row * size..(row + 1) * size))));
+    }
+    let source = |row: usize| {
+        let i = row % size;
+        let within = match to {
+            RopeLayout::Interleaved => i % 2 * half + i / 2,
+            RopeLayout::HalfSplit => i % half * 2 + i / half,
+        };
+        row - i + within
+    };
+    let row = |(scheme, bytes)| Matrix::new(scheme, 1, matrix.columns(), bytes);
+    let rows = (0..matrix.rows()).map(|i| all.get(source(i)).cloned().and_then(row));
+    Matrix::stack(rows.collect::<Option<Vec<_>>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Scheme;
+
+    fn matrix(values: Range<u8>) -> Matrix {
+        let bytes: Vec<u8> = values.clone().flat_map(|v| f32::from(v).to_le_bytes()).collect();
+        Matrix::new(Scheme::F32, values.len(), 1, bytes.into()).unwrap()
+    }
+
+    #[test]
+    fn pieces_run_across_parts() {
+        let stack = Matrix::stack([matrix(0..3), matrix(3..4), matrix(4..9)]).unwrap();
+        let [a, b, c] = cut(&stack, [2, 4, 3]).unwrap();
+        assert_eq!([a.to_f32(), b.to_f32(), c.to_f32()].concat(), stack.to_f32());
+        assert_eq!((a.rows(), b.rows(), c.rows()), (2, 4, 3));
+        assert!(cut(&stack, [2, 4]).is_none() && cut(&stack, [2, 8]).is_none());
+    }
+
+    #[test]
+    fn rotary_pairs_change_their_order_and_back() {
+        let halves = matrix(0..12);
+        let pairs = rotary(&halves, 2, RopeLayout::Interleaved).unwrap();
+        assert_eq!(pairs.to_f32(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0, 6.0, 9.0, 7.0, 10.0, 8.0, 11.0]);
+        assert_eq!(rotary(&pairs, 2, RopeLayout::HalfSplit).unwrap().to_f32(), halves.to_f32());
+    }
+}
