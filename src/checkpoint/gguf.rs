@@ -23,7 +23,7 @@ use cursor::Cursor;
 pub use cursor::Value;
 pub(super) use split::first_of_one;
 pub(super) use writer::Entry;
-pub use writer::Plan;
+pub use writer::plan;
 
 /// Most metadata entries: real files have some dozens.
 const MOST_ENTRIES: u64 = 1 << 16;

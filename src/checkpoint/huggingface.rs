@@ -4,18 +4,16 @@
 //! Published names and order of rotary pairs; dense weights are the bytes that they were. Tensors stream from the
 //! map to the file one at a time.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use super::config::{RopeLayout, json as config_json};
-use super::convert::{Output, header, write_safetensors};
+use super::output::{Output, Rounding};
+use super::plan::{Payload, Plan};
 use super::published::{self, ExpertsAs};
+use super::safetensors::File;
 use super::{Checkpoint, Config, Error};
-use crate::files::{Replacement, free_space};
 use crate::kernels::Scheme;
 
 /// What transformers looks for in a safetensors header.
@@ -29,121 +27,50 @@ const INDEX: &str = "model.safetensors.index.json";
 /// Bytes of a shard where nobody says otherwise, as transformers 4 cut them.
 pub const SHARD_SIZE: u64 = 5_000_000_000;
 
-/// What will be written.
-#[derive(Debug)]
-pub struct Plan {
-    folder: PathBuf,
-    shards: Vec<(String, Vec<Output>)>,
-    /// The small files, the config last: a folder without it holds no checkpoint.
-    texts: Vec<(String, Vec<u8>)>,
-}
-
-impl Plan {
-    /// Plans to write `checkpoint` into `folder` in shards of at most `shard_size` bytes, or one tensor where that
-    /// alone is larger. Dense weights are rounded to `dense` where that is given, and blocks are widened to it, or
-    /// to f32. `ids` are the tokenizer's BOS and end ids, `companions` the files that go with the weights; a
-    /// `generation_config.json` among them is taken as it is.
-    ///
-    /// # Errors
-    /// The rotary frequencies cannot be said in a `config.json`.
-    pub fn new(
-        checkpoint: &Checkpoint,
-        folder: &Path,
-        dense: Option<Scheme>,
-        shard_size: u64,
-        ids: (Option<u32>, &[u32]),
-        companions: Vec<(String, Vec<u8>)>,
-    ) -> Result<Self, Error> {
-        let mut tensors = published::tensors(checkpoint, dense, RopeLayout::HalfSplit, ExpertsAs::OneByOne)?;
-        for tensor in tensors.iter_mut().filter(|tensor| !tensor.scheme.is_dense()) {
-            tensor.scheme = dense.unwrap_or(Scheme::F32);
-        }
-        let (bos, end_ids) = ids;
-        let config = Config { end_ids: end_ids.into(), ..checkpoint.config.clone() };
-        let dtype = tensors.first().map_or(Scheme::F32, |embedding| embedding.scheme);
-        let shards = shards(tensors, shard_size);
-        let mut texts = companions;
-        if !texts.iter().any(|(name, _)| name == GENERATION) {
-            let eos = config_json::end_ids(end_ids);
-            let generation = json!({"_from_model_config": true, "bos_token_id": bos, "eos_token_id": eos});
-            texts.push((GENERATION.into(), text(&generation)));
-        }
-        if shards.len() > 1 {
-            texts.push((INDEX.into(), text(&index(&shards))));
-        }
-        let config = config_json::to_json(&config, dtype, bos, &folder.join(CONFIG))?;
-        texts.push((CONFIG.into(), text(&config)));
-        Ok(Self { folder: folder.into(), shards, texts })
+/// Plans to write `checkpoint` into `folder` in shards of at most `shard_size` bytes, or one tensor where that alone is
+/// larger. Dense weights are rounded to `dense` where that is given, and blocks are widened to it, or to f32. `ids` are
+/// the tokenizer's BOS and end ids, `companions` the files that go with the weights; a `generation_config.json` among
+/// them is taken as it is. The config takes its name last: a folder without it holds no checkpoint.
+///
+/// # Errors
+/// The rotary frequencies cannot be said in a `config.json`.
+pub fn plan(
+    checkpoint: &Checkpoint,
+    folder: &Path,
+    dense: Option<Scheme>,
+    shard_size: u64,
+    ids: (Option<u32>, &[u32]),
+    companions: Vec<(String, Vec<u8>)>,
+) -> Result<Plan, Error> {
+    let rounding = Rounding { dense, ..Rounding::default() };
+    let mut tensors = published::tensors(checkpoint, rounding, RopeLayout::HalfSplit, ExpertsAs::OneByOne)?;
+    for tensor in tensors.iter_mut().filter(|tensor| !tensor.scheme.is_dense()) {
+        tensor.scheme = dense.unwrap_or(Scheme::F32);
     }
-
-    /// The files that will be written, with their sizes in bytes.
-    pub fn files(&self) -> Vec<(PathBuf, u64)> {
-        let size = |tensors: &[Output]| {
-            header(tensors, FORMAT).len() as u64 + tensors.iter().map(Output::size).sum::<u64>()
-        };
-        let shards = self.shards.iter().map(|(name, tensors)| (self.folder.join(name), size(tensors)));
-        let texts = self.texts.iter().map(|(name, bytes)| (self.folder.join(name), bytes.len() as u64));
-        shards.chain(texts).collect()
+    let (bos, end_ids) = ids;
+    let config = Config { end_ids: end_ids.into(), ..checkpoint.config.clone() };
+    let dtype = tensors.first().map_or(Scheme::F32, |embedding| embedding.scheme);
+    let shards = shards(tensors, shard_size);
+    let mut texts = companions;
+    if !texts.iter().any(|(name, _)| name == GENERATION) {
+        let eos = config_json::end_ids(end_ids);
+        let generation = json!({"_from_model_config": true, "bos_token_id": bos, "eos_token_id": eos});
+        texts.push((GENERATION.into(), text(&generation)));
     }
-
-    /// Bytes of all tensors: what `progress` is told of.
-    pub fn weights_size(&self) -> u64 {
-        self.shards.iter().flat_map(|(_, tensors)| tensors).map(Output::size).sum()
+    let mut stale = Vec::new();
+    match shards.len() {
+        // An index is believed before a single file.
+        1 => stale.push(folder.join(INDEX)),
+        _ => texts.push((INDEX.into(), text(&index(&shards)))),
     }
-
-    /// How many tensors are stored in each scheme.
-    pub fn schemes(&self) -> BTreeMap<Scheme, usize> {
-        let mut counts = BTreeMap::new();
-        for tensor in self.shards.iter().flat_map(|(_, tensors)| tensors) {
-            *counts.entry(tensor.scheme).or_default() += 1;
-        }
-        counts
-    }
-
-    /// Checks that nothing is in the way: files of these names, unless `force`, or a disk too full.
-    ///
-    /// # Errors
-    /// The first thing that is.
-    pub fn check(&self, force: bool) -> Result<(), Error> {
-        let files = self.files();
-        if let Some((path, _)) = files.iter().find(|(path, _)| !force && path.exists()) {
-            return Err(Error::Exists(path.clone()));
-        }
-        let needed = files.iter().map(|(_, size)| size).sum::<u64>();
-        let free = free_space(&self.folder).map_err(Error::read(&self.folder))?;
-        match free < needed {
-            true => Err(Error::NoSpace { path: self.folder.clone(), needed, free }),
-            false => Ok(()),
-        }
-    }
-
-    /// Writes the files. They take their names when all of them are complete, the config last. `progress` is told of
-    /// every run of bytes written; its error ends the writing.
-    ///
-    /// # Errors
-    /// A file cannot be written, a weight is too large for its new type, or `progress` failed; what was there before
-    /// is as it was.
-    pub fn write(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), Error> {
-        fs::create_dir_all(&self.folder).map_err(Error::write(&self.folder))?;
-        let mut complete = Vec::new();
-        for (name, tensors) in &self.shards {
-            let path = self.folder.join(name);
-            let file = write_safetensors(&path, tensors, FORMAT, progress).map_err(Error::write(&path))?;
-            complete.push((file, path));
-        }
-        for (name, bytes) in &self.texts {
-            let path = self.folder.join(name);
-            let mut file = Replacement::new(&path).map_err(Error::write(&path))?;
-            file.write_all(bytes).map_err(Error::write(&path))?;
-            complete.push((file, path));
-        }
-        let stale = self.folder.join(INDEX);
-        if self.shards.len() == 1 && stale.exists() {
-            // An index is believed before a single file.
-            fs::remove_file(&stale).map_err(Error::write(&stale))?;
-        }
-        complete.into_iter().try_for_each(|(file, path)| file.finish().map_err(Error::write(&path)))
-    }
+    let config = config_json::to_json(&config, dtype, bos, &folder.join(CONFIG))?;
+    texts.push((CONFIG.into(), text(&config)));
+    let file = |(name, tensors)| {
+        Box::new(File::new(folder.join::<String>(name), tensors, FORMAT)) as Box<dyn Payload>
+    };
+    let payloads = shards.into_iter().map(file).collect();
+    let texts = texts.into_iter().map(|(name, text)| (folder.join(name), text)).collect();
+    Ok(Plan { payloads, texts, stale })
 }
 
 /// Cuts the tensors, in their order, into shards, and names these.
@@ -182,6 +109,9 @@ fn text(json: &Value) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
     use super::*;
     use crate::checkpoint::safetensors;
     use crate::checkpoint::tensors::Tensors;
@@ -190,10 +120,10 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
     }
 
-    fn plan(source: &Path, folder: &Path, shard_size: u64) -> Plan {
+    fn planned(source: &Path, folder: &Path, shard_size: u64) -> Plan {
         let checkpoint = Checkpoint::open(source).unwrap();
         let ids = checkpoint.config.end_ids.clone();
-        Plan::new(&checkpoint, folder, None, shard_size, (Some(0), &ids), Vec::new()).unwrap()
+        plan(&checkpoint, folder, None, shard_size, (Some(0), &ids), Vec::new()).unwrap()
     }
 
     fn write(plan: &Plan) {
@@ -234,7 +164,7 @@ mod tests {
             "mixtral-window",
         ] {
             let (source, folder) = (fixture(&format!("models/{name}")), tempfile::tempdir().unwrap());
-            write(&plan(&source, folder.path(), 150_000));
+            write(&planned(&source, folder.path(), 150_000));
             let (mut theirs, mut ours) = (tensors(&source), tensors(folder.path()));
             for name in tensors(&source).names().filter(|name| !name.ends_with("inv_freq")) {
                 let (a, b) = (theirs.take(name).unwrap(), ours.take(name).unwrap());
@@ -249,7 +179,7 @@ mod tests {
     #[test]
     fn blocks_are_widened_and_rotary_pairs_put_back() {
         let (source, folder) = (fixture("gguf/mixtral-quants.gguf"), tempfile::tempdir().unwrap());
-        write(&plan(&source, folder.path(), SHARD_SIZE));
+        write(&planned(&source, folder.path(), SHARD_SIZE));
         let [theirs, ours] = [&source, folder.path()].map(|path| Checkpoint::open(path).unwrap());
         assert_eq!(ours.config.rope.layout, RopeLayout::HalfSplit);
         let values = |checkpoint: &Checkpoint| {
@@ -270,9 +200,9 @@ mod tests {
     #[test]
     fn an_index_of_an_earlier_conversion_does_not_outlive_its_shards() {
         let (source, folder) = (fixture("models/llama-old-config"), tempfile::tempdir().unwrap());
-        write(&plan(&source, folder.path(), 20_000));
+        write(&planned(&source, folder.path(), 20_000));
         assert!(folder.path().join(INDEX).is_file());
-        plan(&source, folder.path(), SHARD_SIZE).write(&mut |_| Ok(())).unwrap();
+        planned(&source, folder.path(), SHARD_SIZE).write(&mut |_| Ok(())).unwrap();
         assert!(!folder.path().join(INDEX).exists());
         Checkpoint::open(folder.path()).unwrap();
     }
@@ -280,7 +210,7 @@ mod tests {
     #[test]
     fn a_failed_writing_leaves_nothing() {
         let (source, folder) = (fixture("models/mixtral"), tempfile::tempdir().unwrap());
-        let plan = plan(&source, folder.path(), 150_000);
+        let plan = planned(&source, folder.path(), 150_000);
         let mut left = 400_000;
         let full = |bytes: u64| {
             left -= bytes as i64;

@@ -19,6 +19,8 @@
 //! | [`huggingface`] | writing a Hugging Face folder |
 //! | [`manifest`], [`convert`] | the `mist` format |
 //! | [`mix`] | which scheme each matrix takes when a model is quantized |
+//! | [`output`] | a tensor to be written: its type, and its bytes made on all cores |
+//! | [`plan`] | a conversion before it happens, its writing, and its proof |
 
 pub mod config;
 pub mod convert;
@@ -31,6 +33,8 @@ mod map;
 pub mod mix;
 mod names;
 pub mod open;
+pub mod output;
+pub mod plan;
 mod published;
 mod read;
 mod rows;

@@ -24,6 +24,8 @@ pub struct Checkpoint {
     pub format: Format,
     /// The folder it lies in.
     pub folder: PathBuf,
+    /// The files that hold the weights.
+    pub files: Vec<PathBuf>,
     /// The GGUF file, where it is one: it holds the tokenizer as well.
     pub gguf: Option<Gguf>,
 }
@@ -158,8 +160,9 @@ fn open_mist(folder: PathBuf) -> Result<Checkpoint, Error> {
     for file in &manifest.weights {
         safetensors::read(&folder.join(file), &mut tensors, |name| manifest.schemes.get(name).copied())?;
     }
+    let files = tensors.files();
     let weights = gate::assemble(&manifest.config, tensors)?;
-    Ok(Checkpoint { config: manifest.config, weights, format: Format::Mist, folder, gguf: None })
+    Ok(Checkpoint { config: manifest.config, weights, format: Format::Mist, folder, files, gguf: None })
 }
 
 fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
@@ -167,9 +170,10 @@ fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
     let config = config::from_gguf(&gguf)?;
     let mut tensors = Tensors::new(&file);
     gguf.read_tensors(&mut tensors)?;
+    let files = tensors.files();
     let weights = gate::assemble(&config, tensors)?;
     let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
-    Ok(Checkpoint { config, weights, format: Format::Gguf, folder, gguf: Some(gguf) })
+    Ok(Checkpoint { config, weights, format: Format::Gguf, folder, files, gguf: Some(gguf) })
 }
 
 fn open_folder(folder: PathBuf) -> Result<Checkpoint, Error> {
@@ -181,8 +185,10 @@ fn open_folder(folder: PathBuf) -> Result<Checkpoint, Error> {
     }
     config.end_ids.sort_unstable();
     config.end_ids.dedup();
-    let weights = gate::assemble(&config, read_weights(&folder)?)?;
-    Ok(Checkpoint { config, weights, format: Format::HuggingFace, folder, gguf: None })
+    let tensors = read_weights(&folder)?;
+    let files = tensors.files();
+    let weights = gate::assemble(&config, tensors)?;
+    Ok(Checkpoint { config, weights, format: Format::HuggingFace, folder, files, gguf: None })
 }
 
 /// The end ids of a `generation_config.json`; the rest of it is not ours.

@@ -2,10 +2,10 @@
 //! Face's names.
 
 use super::config::RopeLayout;
-use super::convert::Output;
+use super::output::{Output, Rounding, Rules};
 use super::rows::{cut, rotary};
 use super::{Checkpoint, Config, Error, Experts, LayerWeights, Mlp};
-use crate::kernels::{Matrix, Scheme};
+use crate::kernels::Matrix;
 
 /// How the experts of a layer are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,17 +16,18 @@ pub enum ExpertsAs {
     Stacked,
 }
 
-/// All tensors, in the order in which a token meets them; dense ones in `dense` where that is given.
+/// All tensors, in the order in which a token meets them, their types as `rounding` says.
 ///
 /// # Errors
 /// Matrices are not of the sizes that the config says, which the gate sees to.
 pub fn tensors(
     checkpoint: &Checkpoint,
-    dense: Option<Scheme>,
+    rounding: Rounding,
     layout: RopeLayout,
     experts: ExpertsAs,
 ) -> Result<Vec<Output>, Error> {
-    let mut list = List { config: &checkpoint.config, dense, layout, experts, outputs: Vec::new() };
+    let config = &checkpoint.config;
+    let mut list = List { config, rules: rounding.of(config), layout, experts, outputs: Vec::new() };
     let broken = || Error::malformed(&checkpoint.folder, "its matrices are not those of its config");
     list.all(checkpoint).ok_or_else(broken)?;
     Ok(list.outputs)
@@ -34,7 +35,7 @@ pub fn tensors(
 
 struct List<'a> {
     config: &'a Config,
-    dense: Option<Scheme>,
+    rules: Rules,
     layout: RopeLayout,
     experts: ExpertsAs,
     outputs: Vec<Output>,
@@ -123,6 +124,7 @@ impl List<'_> {
     }
 
     fn push(&mut self, name: &str, shape: Vec<usize>, matrices: Vec<Matrix>) {
-        self.outputs.push(Output::new(name.into(), shape, matrices, self.dense));
+        let scheme = self.rules.scheme(name, &matrices);
+        self.outputs.push(Output { name: name.into(), shape, scheme, matrices });
     }
 }

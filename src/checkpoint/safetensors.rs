@@ -1,5 +1,7 @@
 //! safetensors files: the header by the official crate, which checks sizes, spans and overlaps.
 
+mod writer;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
@@ -7,6 +9,8 @@ use std::path::Path;
 use ::safetensors::{Dtype, SafeTensors};
 use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+pub(super) use writer::File;
 
 use super::Error;
 use super::map::map;

@@ -1,6 +1,6 @@
 //! Tensors as a file gives them: name, scheme, shape, bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -34,13 +34,14 @@ impl Tensor {
 pub struct Tensors {
     /// What an error names: the checkpoint's folder or file.
     path: PathBuf,
+    files: BTreeSet<PathBuf>,
     tensors: BTreeMap<String, Tensor>,
 }
 
 impl Tensors {
     /// No tensors yet, of the checkpoint at `path`.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.into(), tensors: BTreeMap::new() }
+        Self { path: path.into(), files: BTreeSet::new(), tensors: BTreeMap::new() }
     }
 
     /// Where they come from.
@@ -59,8 +60,16 @@ impl Tensors {
         if self.tensors.contains_key(&name) {
             return Err(Error::DuplicateTensor { path: file.into(), name });
         }
+        if !self.files.contains(file) {
+            self.files.insert(file.into());
+        }
         self.tensors.insert(name, tensor);
         Ok(())
+    }
+
+    /// The files that tensors came from.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.files.iter().cloned().collect()
     }
 
     /// Takes a tensor out.

@@ -1,36 +1,44 @@
-//! `mist convert`: a checkpoint in the form that is ready to run.
+//! `mist convert`: a checkpoint in the form that is ready to run, or in one that other programs read.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
-use mist::checkpoint::convert::Plan;
-use mist::checkpoint::{Checkpoint, Format};
+use mist::checkpoint::output::Rounding;
+use mist::checkpoint::plan::Plan;
+use mist::checkpoint::{self, Checkpoint, Format, convert, gguf, huggingface};
+use mist::hub::Manifest;
+use mist::kernels::Scheme;
+use mist::kernels::quantize::WRITTEN;
 use mist::terminal::{Interrupt, Printer};
 use serde_json::json;
 
-use super::exit::Status;
-use super::model::{CheckpointArgs, Precision, dense_scheme, not_yet, tokenizer};
+use super::exit::{Hint, Status};
+use super::model::{CheckpointArgs, Opened, Precision, dense_scheme, not_yet, tokenizer};
 
-/// Convert a checkpoint to the mapped `mist` format, its weights as they are.
+/// Convert a checkpoint to the mapped `mist` format, or to that of another program; its weights as they are, or
+/// quantized.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: mist convert --checkpoint-dir checkpoints/mistralai/Mistral-7B-v0.1")]
+#[command(
+    after_help = "Example: mist convert --checkpoint-dir checkpoints/mistralai/Mistral-7B-v0.1 --quantize q4_k"
+)]
 pub struct ConvertArgs {
     #[command(flatten)]
     checkpoint: CheckpointArgs,
-    /// Where to write; beside the originals by default.
+    /// Where to write; beside the originals by default, for hf and litgpt in a folder of that name there.
     #[arg(long, value_name = "FOLDER")]
     output_dir: Option<PathBuf>,
     /// Round dense weights to this type; auto keeps them as they are.
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     dtype: Precision,
-    /// Quantize the weights (not there yet).
-    #[arg(long, value_name = "SCHEME")]
-    quantize: Option<String>,
-    /// One scheme throughout (not there yet).
-    #[arg(long)]
+    /// Quantize to q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1 or q4_0, with more bits where they matter most.
+    #[arg(long, value_name = "SCHEME", value_parser = scheme)]
+    quantize: Option<Scheme>,
+    /// With --quantize: that scheme throughout.
+    #[arg(long, requires = "quantize")]
     pure: bool,
     /// The format to write.
     #[arg(long, value_enum, default_value_t = Target::Mist)]
@@ -41,7 +49,7 @@ pub struct ConvertArgs {
     /// Replace an earlier conversion.
     #[arg(long)]
     force: bool,
-    /// Delete the originals afterwards (not there yet).
+    /// Read what was written again, compare it with the originals, and then delete their weights.
     #[arg(long)]
     delete_originals: bool,
     /// One JSON object on stdout.
@@ -50,77 +58,192 @@ pub struct ConvertArgs {
 }
 
 /// `--to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Target {
+    #[default]
     Mist,
     Hf,
     Gguf,
     Litgpt,
 }
 
+impl Target {
+    fn name(self) -> &'static str {
+        match self {
+            Target::Mist => "mist",
+            Target::Hf => "hf",
+            Target::Gguf => "gguf",
+            Target::Litgpt => "litgpt",
+        }
+    }
+}
+
+/// A value of `--quantize`.
+pub fn scheme(text: &str) -> Result<Scheme, String> {
+    WRITTEN.into_iter().find(|scheme| scheme.name() == text).ok_or_else(|| {
+        let names = WRITTEN.map(Scheme::name).join(", ");
+        format!("the schemes are {names}")
+    })
+}
+
 /// Runs `mist convert`.
 pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
-    refuse_what_is_not_there(args)?;
+    if args.quantize.is_some() && matches!(args.to, Target::Hf | Target::Litgpt) {
+        let error = anyhow!("{} has no quantized weights that others read", args.to.name());
+        return Err(error.context(Hint("--to gguf and --to mist take --quantize".into())));
+    }
     let path = args.checkpoint.path()?;
     let checkpoint = Checkpoint::open_original(&path)?;
-    let folder = args.output_dir.clone().unwrap_or_else(|| checkpoint.folder.clone());
-    let plan = Plan::new(&checkpoint, &folder, dense_scheme(args.dtype), companions(&checkpoint, &folder)?);
-    let files = plan.files()?;
+    let folder = folder(args, &checkpoint);
+    let plan = plan(args, &checkpoint, &folder)?;
+    if args.quantize.is_some() && is_quantized(&checkpoint) {
+        printer.warn("the weights are quantized already; doing it again loses more than doing it once");
+    }
+    let files = plan.files();
     for (file, size) in &files {
         printer.note(&format!("Will write {} ({})", file.display(), HumanBytes(*size)));
     }
     let needed = files.iter().map(|(_, size)| size).sum();
-    printer.note(&format!("Needs {} of disk, and little memory: weights stream through", HumanBytes(needed)));
+    let (disk, memory) = (HumanBytes(needed), HumanBytes(plan.memory()));
+    printer.note(&format!("Needs {disk} of disk, and up to {memory} of memory beside the mapped originals"));
     let schemes: Vec<String> = plan.schemes().iter().map(|(scheme, n)| format!("{n} in {scheme}")).collect();
     printer.note(&format!("Tensors: {}", schemes.join(", ")));
     plan.check(args.force)?;
     if !args.dry_run {
-        let interrupt = Interrupt::install()?;
-        let _listening = interrupt.listen();
-        let bar = printer.bytes_bar("Converting", plan.weights_size());
-        let written = plan.write(&mut |bytes| {
-            bar.add(bytes);
-            match interrupt.flag().load(Ordering::Relaxed) {
-                true => Err(io::ErrorKind::Interrupted.into()),
-                false => Ok(()),
-            }
-        });
-        drop(bar);
-        if written.is_err() && interrupt.take() {
-            printer.note("Stopped: nothing was written");
+        if !carry_out(&plan, args.delete_originals, printer)? {
             return Ok(Status::Interrupted);
         }
-        written?;
         printer.note(&format!("Wrote {}", folder.display()));
+        if args.delete_originals {
+            delete_originals(&checkpoint, &plan, printer)?;
+        }
     }
     if args.json {
         let files: Vec<_> = files.iter().map(|(file, size)| json!({"file": file, "bytes": size})).collect();
-        let json = json!({"folder": folder, "format": "mist", "files": files, "written": !args.dry_run});
+        let schemes: serde_json::Map<_, _> =
+            plan.schemes().iter().map(|(scheme, n)| (scheme.to_string(), json!(n))).collect();
+        let json = json!({
+            "folder": folder,
+            "format": args.to.name(),
+            "files": files,
+            "tensors": schemes,
+            "disk_bytes": needed,
+            "memory_bytes": plan.memory(),
+            "written": !args.dry_run,
+        });
         printer.data(&format!("{json}\n"))?;
     }
     Ok(Status::Success)
 }
 
-fn refuse_what_is_not_there(args: &ConvertArgs) -> anyhow::Result<()> {
-    if args.quantize.is_some() {
-        return Err(not_yet("--quantize"));
+/// Where the files go.
+fn folder(args: &ConvertArgs, checkpoint: &Checkpoint) -> PathBuf {
+    match (&args.output_dir, args.to) {
+        (Some(folder), _) => folder.clone(),
+        (None, Target::Mist | Target::Gguf) => checkpoint.folder.clone(),
+        (None, Target::Hf | Target::Litgpt) => checkpoint.folder.join(args.to.name()),
     }
-    if args.to != Target::Mist {
-        return Err(not_yet("--to other than mist"));
+}
+
+fn plan(args: &ConvertArgs, checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Plan> {
+    let dense = dense_scheme(args.dtype);
+    let rounding = Rounding { dense, quantize: args.quantize, pure: args.pure };
+    Ok(match args.to {
+        Target::Mist => convert::plan(checkpoint, folder, rounding, companions(checkpoint, folder)?)?,
+        Target::Gguf => {
+            let vocabulary = match &checkpoint.gguf {
+                Some(gguf) => gguf.vocabulary()?,
+                None => tokenizer(checkpoint)?.vocabulary()?,
+            };
+            gguf::plan(checkpoint, &vocabulary, rounding, &folder.join(gguf_name(args, checkpoint)))?
+        }
+        Target::Hf => {
+            let tokenizer = tokenizer(checkpoint)?;
+            let end_ids = Opened::end_ids(checkpoint, &tokenizer);
+            let ids = (tokenizer.bos(), end_ids.as_slice());
+            let companions = companions(checkpoint, folder)?;
+            huggingface::plan(checkpoint, folder, dense, huggingface::SHARD_SIZE, ids, companions)?
+        }
+        Target::Litgpt => return Err(not_yet("--to litgpt")),
+    })
+}
+
+/// What a GGUF file is called: after the folder, or the file, that it is made from, and its scheme.
+fn gguf_name(args: &ConvertArgs, checkpoint: &Checkpoint) -> String {
+    let source = checkpoint.gguf.as_ref().map_or(checkpoint.folder.as_path(), |gguf| gguf.path());
+    let source = std::fs::canonicalize(source).unwrap_or_else(|_| source.into());
+    let stem = match checkpoint.format {
+        Format::Gguf => source.file_stem(),
+        _ => source.file_name(),
+    };
+    let stem = stem.unwrap_or_default().to_string_lossy();
+    match args.quantize {
+        Some(scheme) => format!("{stem}-{scheme}.gguf"),
+        None if checkpoint.format == Format::Gguf => format!("{stem}-copy.gguf"),
+        None => format!("{stem}.gguf"),
     }
-    match (args.pure, args.delete_originals) {
-        (true, _) => Err(not_yet("--pure")),
-        (_, true) => Err(not_yet("--delete-originals")),
-        _ => Ok(()),
+}
+
+fn is_quantized(checkpoint: &Checkpoint) -> bool {
+    let matrices = checkpoint.weights.matrices(checkpoint.config.tied_head);
+    matrices.iter().any(|(_, matrix)| matrix.parts().any(|(scheme, ..)| !scheme.is_dense()))
+}
+
+/// A pass over the weights, which tells of every run of bytes.
+type Pass<'a> = dyn Fn(&mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), checkpoint::Error> + 'a;
+
+/// Writes, and reads again if what is there before will be deleted. Whether it was not interrupted.
+fn carry_out(plan: &Plan, verify: bool, printer: &Printer) -> anyhow::Result<bool> {
+    let interrupt = Interrupt::install()?;
+    let _listening = interrupt.listen();
+    let with_bar = |label: &str, work: &Pass<'_>| {
+        let bar = printer.bytes_bar(label, plan.weights_size());
+        work(&mut |bytes| {
+            bar.add(bytes);
+            match interrupt.flag().load(Ordering::Relaxed) {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => Ok(()),
+            }
+        })
+    };
+    let written = with_bar("Converting", &|progress| plan.write(progress));
+    if written.is_err() && interrupt.take() {
+        printer.note("Stopped: nothing was written");
+        return Ok(false);
     }
+    written?;
+    if verify {
+        let verified = with_bar("Verifying", &|progress| plan.verify(progress));
+        if verified.is_err() && interrupt.take() {
+            printer.note("Stopped: the conversion is complete, and the originals are there as well");
+            return Ok(false);
+        }
+        verified?;
+    }
+    Ok(true)
+}
+
+/// Deletes the original weights, which the conversion was compared with, and no other file: what describes the model
+/// and its text is small.
+fn delete_originals(checkpoint: &Checkpoint, plan: &Plan, printer: &Printer) -> anyhow::Result<()> {
+    let written: Vec<PathBuf> = plan.files().into_iter().map(|(file, _)| file).collect();
+    let originals: Vec<&PathBuf> = checkpoint.files.iter().filter(|file| !written.contains(file)).collect();
+    for file in &originals {
+        std::fs::remove_file(file).map_err(|e| anyhow!("cannot delete {}: {e}", file.display()))?;
+        printer.note(&format!("Deleted {}", file.display()));
+    }
+    // What was deleted on purpose is not missing.
+    let names = originals.iter().filter_map(|file| file.file_name()?.to_str());
+    Manifest::forget(&checkpoint.folder, &names.collect::<Vec<_>>())?;
+    Ok(())
 }
 
 /// The tokenizer's files that the converted folder needs and does not have: copied, or made from a GGUF file.
 fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
-    if checkpoint.format != Format::Gguf && same_folder(&checkpoint.folder, folder) {
+    if checkpoint.gguf.is_none() && same_folder(&checkpoint.folder, folder) {
         return Ok(Vec::new());
     }
-    if checkpoint.format == Format::Gguf {
+    if checkpoint.gguf.is_some() {
         return Ok(tokenizer(checkpoint)?.files()?);
     }
     let mut files = Vec::new();

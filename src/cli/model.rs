@@ -149,10 +149,16 @@ impl Opened {
     pub fn new(path: PathBuf) -> anyhow::Result<Self> {
         let checkpoint = Checkpoint::open(&path)?;
         let tokenizer = tokenizer(&checkpoint)?;
+        let end_ids = Self::end_ids(&checkpoint, &tokenizer);
+        Ok(Self { checkpoint, tokenizer, end_ids })
+    }
+
+    /// Ids that end a reply: the tokenizer's and the config's.
+    pub fn end_ids(checkpoint: &Checkpoint, tokenizer: &Tokenizer) -> Vec<u32> {
         let mut end_ids = [tokenizer.end_ids(), &checkpoint.config.end_ids].concat();
         end_ids.sort_unstable();
         end_ids.dedup();
-        Ok(Self { checkpoint, tokenizer, end_ids })
+        end_ids
     }
 }
 

@@ -112,6 +112,16 @@ impl Manifest {
         file.finish().map_err(failed())
     }
 
+    /// Takes files out of the manifest of `folder`, if there is one: they were deleted on purpose.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); [`Error::Io`].
+    pub fn forget(folder: &Path, names: &[&str]) -> Result<(), Error> {
+        let Some(mut manifest) = Self::read(folder)? else { return Ok(()) };
+        manifest.files.retain(|record| !names.contains(&record.name.as_str()));
+        manifest.write(folder)
+    }
+
     /// Notes that `entry` is whole in `folder`.
     pub(super) fn finished(&mut self, folder: &Path, entry: &Entry, sha256: Digest) {
         let modified = modified(&folder.join(entry.name.as_str()));

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use mist::checkpoint::convert::Plan;
+use mist::checkpoint::convert;
+use mist::checkpoint::output::Rounding;
 use mist::checkpoint::{Checkpoint, Format};
 use mist::kernels::Scheme;
 use mist::text::{FILES, Tokenizer};
@@ -10,7 +11,7 @@ use mist::text::{FILES, Tokenizer};
 use crate::fixture::{Fixture, assert_same_bits, greedy_afresh, load, logits, open, tokenizer};
 
 /// Converts a checkpoint as `mist convert` does.
-fn convert(checkpoint: &Checkpoint, folder: &Path, dense: Option<Scheme>) {
+fn converted(checkpoint: &Checkpoint, folder: &Path, dense: Option<Scheme>) {
     let companions = match checkpoint.format {
         Format::Gguf => tokenizer(checkpoint).files().unwrap(),
         _ => {
@@ -19,7 +20,8 @@ fn convert(checkpoint: &Checkpoint, folder: &Path, dense: Option<Scheme>) {
             FILES.iter().filter_map(|name| read(name)).collect()
         }
     };
-    let plan = Plan::new(checkpoint, folder, dense, companions);
+    let rounding = Rounding { dense, ..Rounding::default() };
+    let plan = convert::plan(checkpoint, folder, rounding, companions).unwrap();
     plan.check(false).unwrap();
     let mut told = 0;
     plan.write(&mut |bytes| {
@@ -36,7 +38,7 @@ fn convert(checkpoint: &Checkpoint, folder: &Path, dense: Option<Scheme>) {
 fn a_converted_checkpoint_gives_the_same_bits_ids_and_tokens() {
     for fixture in Fixture::all() {
         let folder = tempfile::tempdir().unwrap();
-        convert(&open(&fixture.path), folder.path(), None);
+        converted(&open(&fixture.path), folder.path(), None);
         assert_eq!(open(folder.path()).format, Format::Mist);
         let (before, after) = (fixture.load(), load(folder.path(), 1));
         let reference = &fixture.reference;
@@ -56,8 +58,8 @@ fn a_converted_checkpoint_gives_the_same_bits_ids_and_tokens() {
 fn converting_a_conversion_again_gives_the_same_bits() {
     for fixture in [Fixture::model("mixtral"), Fixture::gguf("mixtral-quants")] {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        convert(&open(&fixture.path), first.path(), None);
-        convert(&open(first.path()), second.path(), None);
+        converted(&open(&fixture.path), first.path(), None);
+        converted(&open(first.path()), second.path(), None);
         for name in ["mist.safetensors", "mist.json"] {
             let read = |folder: &Path| std::fs::read(folder.join(name)).unwrap();
             assert!(read(first.path()) == read(second.path()), "{name} of {}", fixture.name);
@@ -71,7 +73,7 @@ fn widening_to_f32_changes_no_logit() {
     for name in ["llama-tied", "mixtral"] {
         let fixture = Fixture::model(name);
         let folder = tempfile::tempdir().unwrap();
-        convert(&open(&fixture.path), folder.path(), Some(Scheme::F32));
+        converted(&open(&fixture.path), folder.path(), Some(Scheme::F32));
         let ids = &fixture.reference.ids[..100];
         let wide = logits(&load(folder.path(), 1), ids, 64);
         assert_same_bits(&wide, &logits(&fixture.load(), ids, 64), name);

@@ -4,15 +4,17 @@
 //! (`conversion/llama.py`). As there, vectors and routers are f32 whatever the rest is: its kernels want it so.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
 
 use super::Error;
 use crate::checkpoint::config::{RopeLayout, gguf as metadata};
-use crate::checkpoint::convert::{Output, write_matrix};
+use crate::checkpoint::output::{Output, Rounding};
+use crate::checkpoint::plan::{Payload, Plan, Sink};
 use crate::checkpoint::published::{self, ExpertsAs};
 use crate::checkpoint::{Checkpoint, Config, names};
-use crate::files::{Replacement, free_space};
 use crate::kernels::{Matrix, Scheme};
 use crate::text::Vocabulary;
 
@@ -51,127 +53,96 @@ pub enum Entry {
     F32s(Vec<f32>),
 }
 
-/// What will be written.
+/// A GGUF file to be written.
 #[derive(Debug)]
-pub struct Plan {
+struct File {
     path: PathBuf,
-    entries: Vec<(String, Entry)>,
+    header: Vec<u8>,
     tensors: Vec<Output>,
 }
 
-impl Plan {
-    /// Plans to write `checkpoint` and its tokenizer as the file `path`, its dense weights rounded to `dense` where
-    /// that is given.
-    ///
-    /// # Errors
-    /// The vocabulary has more tokens than the model.
-    pub fn new(
-        checkpoint: &Checkpoint,
-        vocabulary: &Vocabulary,
-        dense: Option<Scheme>,
-        path: &Path,
-    ) -> Result<Self, Error> {
-        let config = &checkpoint.config;
-        let mut tensors = published::tensors(checkpoint, dense, RopeLayout::Interleaved, ExpertsAs::Stacked)?;
-        for tensor in &mut tensors {
-            if tensor.shape.len() == 1 || tensor.name.ends_with(".block_sparse_moe.gate.weight") {
-                tensor.scheme = Scheme::F32;
-            }
-            tensor.name = names::to_gguf(&tensor.name);
+/// Plans to write `checkpoint` and its tokenizer as the file `path`, its weights as `rounding` says.
+///
+/// # Errors
+/// The vocabulary has more tokens than the model.
+pub fn plan(
+    checkpoint: &Checkpoint,
+    vocabulary: &Vocabulary,
+    rounding: Rounding,
+    path: &Path,
+) -> Result<Plan, Error> {
+    let config = &checkpoint.config;
+    let mut tensors = published::tensors(checkpoint, rounding, RopeLayout::Interleaved, ExpertsAs::Stacked)?;
+    for tensor in &mut tensors {
+        if tensor.shape.len() == 1 || tensor.name.ends_with(".block_sparse_moe.gate.weight") {
+            tensor.scheme = Scheme::F32;
         }
-        tensors.extend(rope_factors(config));
-        let mut entries = vec![
-            ("general.architecture".into(), Entry::Text("llama".into())),
-            ("general.type".into(), Entry::Text("model".into())),
-            ("general.name".into(), Entry::Text(name(checkpoint))),
-            ("general.file_type".into(), Entry::U32(file_type(&tensors))),
-            // The block schemes are ggml's second version of them.
-            ("general.quantization_version".into(), Entry::U32(2)),
-        ];
-        entries.extend(metadata::entries(config));
-        entries.extend(tokenizer(vocabulary, config.vocabulary_size, path)?);
-        Ok(Self { path: path.into(), entries, tensors })
+        tensor.name = names::to_gguf(&tensor.name);
+    }
+    tensors.extend(rope_factors(config));
+    let mut entries = vec![
+        ("general.architecture".into(), Entry::Text("llama".into())),
+        ("general.type".into(), Entry::Text("model".into())),
+        ("general.name".into(), Entry::Text(name(checkpoint))),
+        ("general.file_type".into(), Entry::U32(file_type(&tensors))),
+        // The block schemes are ggml's second version of them.
+        ("general.quantization_version".into(), Entry::U32(2)),
+    ];
+    entries.extend(metadata::entries(config));
+    entries.extend(tokenizer(vocabulary, config.vocabulary_size, path)?);
+    let file = File { path: path.into(), header: header(&entries, &tensors), tensors };
+    Ok(Plan { payloads: vec![Box::new(file)], texts: Vec::new(), stale: Vec::new() })
+}
+
+impl Payload for File {
+    fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Bytes of the file.
-    pub fn size(&self) -> u64 {
-        let padded: u64 = self.tensors.iter().map(|t| t.size().next_multiple_of(ALIGNMENT)).sum();
-        self.header().len() as u64 + padded
+    fn size(&self) -> u64 {
+        self.header.len() as u64 + self.tensors.iter().map(padded).sum::<u64>()
     }
 
-    /// Bytes of all tensors: what `progress` is told of.
-    pub fn weights_size(&self) -> u64 {
-        self.tensors.iter().map(Output::size).sum()
+    fn tensors(&self) -> &[Output] {
+        &self.tensors
     }
 
-    /// How many tensors are stored in each scheme.
-    pub fn schemes(&self) -> BTreeMap<Scheme, usize> {
-        let mut counts = BTreeMap::new();
+    fn produce(&self, sink: &mut Sink<'_>) -> io::Result<()> {
+        sink(self.header.clone().into())?;
         for tensor in &self.tensors {
-            *counts.entry(tensor.scheme).or_default() += 1;
+            tensor.produce(sink)?;
+            let gap = padded(tensor) - tensor.size();
+            sink(Bytes::from_static(&[0; ALIGNMENT as usize]).slice(..gap as usize))?;
         }
-        counts
+        Ok(())
     }
+}
 
-    /// Checks that nothing is in the way: a file of that name, unless `force`, or a disk too full.
-    ///
-    /// # Errors
-    /// The first thing that is.
-    pub fn check(&self, force: bool) -> Result<(), Error> {
-        if !force && self.path.exists() {
-            return Err(Error::Exists(self.path.clone()));
-        }
-        let (needed, free) = (self.size(), free_space(&self.path).map_err(Error::read(&self.path))?);
-        match free < needed {
-            true => Err(Error::NoSpace { path: self.path.clone(), needed, free }),
-            false => Ok(()),
-        }
-    }
+/// Bytes of a tensor up to the next one.
+fn padded(tensor: &Output) -> u64 {
+    tensor.size().next_multiple_of(ALIGNMENT)
+}
 
-    /// Writes the file, which takes its name when it is complete. `progress` is told of every run of bytes written;
-    /// its error ends the writing.
-    ///
-    /// # Errors
-    /// The file cannot be written, a weight is too large for its new type, or `progress` failed; what was there
-    /// before is as it was.
-    pub fn write(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), Error> {
-        self.write_file(progress).and_then(Replacement::finish).map_err(Error::write(&self.path))
+/// Everything before the first tensor.
+fn header(entries: &[(String, Entry)], tensors: &[Output]) -> Vec<u8> {
+    let mut header = b"GGUF\x03\0\0\0".to_vec();
+    header.extend((tensors.len() as u64).to_le_bytes());
+    header.extend((entries.len() as u64).to_le_bytes());
+    for (key, entry) in entries {
+        put_text(&mut header, key);
+        entry.put(&mut header);
     }
-
-    fn write_file(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> io::Result<Replacement> {
-        let mut file = BufWriter::with_capacity(1 << 20, Replacement::new(&self.path)?);
-        file.write_all(&self.header())?;
-        for tensor in &self.tensors {
-            for matrix in &tensor.matrices {
-                write_matrix(matrix, tensor.scheme, &mut file, progress)?;
-            }
-            let gap = tensor.size().next_multiple_of(ALIGNMENT) - tensor.size();
-            file.write_all(&[0; ALIGNMENT as usize][..gap as usize])?;
-        }
-        file.into_inner().map_err(|e| e.into_error())
+    let mut offset = 0u64;
+    for tensor in tensors {
+        put_text(&mut header, &tensor.name);
+        header.extend((tensor.shape.len() as u32).to_le_bytes());
+        header.extend(tensor.shape.iter().rev().flat_map(|d| (*d as u64).to_le_bytes()));
+        header.extend(tensor.scheme.ggml_type().to_le_bytes());
+        header.extend(offset.to_le_bytes());
+        offset += padded(tensor);
     }
-
-    /// Everything before the first tensor.
-    fn header(&self) -> Vec<u8> {
-        let mut header = b"GGUF\x03\0\0\0".to_vec();
-        header.extend((self.tensors.len() as u64).to_le_bytes());
-        header.extend((self.entries.len() as u64).to_le_bytes());
-        for (key, entry) in &self.entries {
-            put_text(&mut header, key);
-            entry.put(&mut header);
-        }
-        let mut offset = 0u64;
-        for tensor in &self.tensors {
-            put_text(&mut header, &tensor.name);
-            header.extend((tensor.shape.len() as u32).to_le_bytes());
-            header.extend(tensor.shape.iter().rev().flat_map(|d| (*d as u64).to_le_bytes()));
-            header.extend(tensor.scheme.ggml_type().to_le_bytes());
-            header.extend(offset.to_le_bytes());
-            offset += tensor.size().next_multiple_of(ALIGNMENT);
-        }
-        header.resize(header.len().next_multiple_of(ALIGNMENT as usize), 0);
-        header
-    }
+    header.resize(header.len().next_multiple_of(ALIGNMENT as usize), 0);
+    header
 }
 
 impl Entry {
@@ -226,7 +197,8 @@ fn rope_factors(config: &Config) -> Option<Output> {
     let factors = metadata::rope_factors(config)?;
     let bytes: Vec<u8> = factors.iter().flat_map(|factor| factor.to_le_bytes()).collect();
     let matrix = Matrix::new(Scheme::F32, 1, factors.len(), bytes.into())?;
-    Some(Output::new("rope_freqs.weight".into(), vec![factors.len()], vec![matrix], None))
+    let (name, shape) = ("rope_freqs.weight".into(), vec![factors.len()]);
+    Some(Output { name, shape, scheme: Scheme::F32, matrices: vec![matrix] })
 }
 
 /// The tokenizer's entries, with an unused token for every id of the model that the vocabulary lacks.
@@ -286,7 +258,7 @@ mod tests {
     fn written(checkpoint: &Checkpoint, vocabulary: &Vocabulary) -> (tempfile::TempDir, Checkpoint) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.gguf");
-        let plan = Plan::new(checkpoint, vocabulary, None, &path).unwrap();
+        let plan = plan(checkpoint, vocabulary, Rounding::default(), &path).unwrap();
         plan.check(false).unwrap();
         let mut told = 0;
         plan.write(&mut |bytes| {
@@ -295,7 +267,8 @@ mod tests {
         })
         .unwrap();
         assert_eq!(told, plan.weights_size());
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), plan.size());
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), plan.weights_size());
+        plan.verify(&mut |_| Ok(())).unwrap();
         assert!(matches!(plan.check(false), Err(Error::Exists(_))));
         let checkpoint = Checkpoint::open(&path).unwrap();
         (folder, checkpoint)
@@ -367,7 +340,7 @@ mod tests {
         assert_eq!((vocabulary.tokens.len(), vocabulary.tokens[2].as_str()), (320, "[PAD2]"));
         assert_eq!(vocabulary.token_types[..3], [1, 1, UNUSED]);
         let large = Vocabulary { tokens: vec![String::new(); 321], ..small() };
-        let error = Plan::new(&source, &large, None, Path::new("x.gguf")).unwrap_err().to_string();
+        let error = plan(&source, &large, Rounding::default(), Path::new("x.gguf")).unwrap_err().to_string();
         assert!(error.contains("the tokenizer has 321 tokens, the model 320"), "{error}");
     }
 }

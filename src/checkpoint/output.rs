@@ -1,0 +1,167 @@
+//! A tensor to be written: what it is called, what it becomes, and its bytes, made a run at a time on all cores.
+
+use std::io;
+
+use bytes::Bytes;
+use rayon::prelude::*;
+
+use super::Config;
+use super::mix::Mix;
+use super::names;
+use crate::kernels::quantize::quantize_rows;
+use crate::kernels::weight::narrow;
+use crate::kernels::{Matrix, Scheme};
+
+/// Weights that are converted at a time: bounds memory whatever a tensor's size. As f32 they are 16 MiB over all
+/// threads.
+const AT_A_TIME: usize = 4 << 20;
+/// Weights of one task of a thread: a few dozen blocks, so that threads end together.
+const OF_A_TASK: usize = 16 << 10;
+/// Bytes of a run that is passed on as it is.
+const RUN: usize = 4 << 20;
+
+/// What becomes of the types of weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rounding {
+    /// What is dense and stays dense is rounded to this; `None` keeps it.
+    pub dense: Option<Scheme>,
+    /// Matrices are quantized to this scheme or, where `pure` is not set, its mix.
+    pub quantize: Option<Scheme>,
+    /// One scheme throughout.
+    pub pure: bool,
+}
+
+impl Rounding {
+    /// For the matrices of one model.
+    pub(super) fn of(self, config: &Config) -> Rules {
+        let mix = self.quantize.map(|asked| Mix {
+            asked,
+            pure: self.pure,
+            layers: config.layers,
+            experts: config.experts.map_or(0, |experts| experts.all),
+            grouped_heads: config.query_heads > config.key_value_heads,
+            tied_head: config.tied_head,
+        });
+        Rules { dense: self.dense, mix }
+    }
+}
+
+/// [`Rounding`] for the matrices of one model.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    dense: Option<Scheme>,
+    mix: Option<Mix>,
+}
+
+impl Rules {
+    /// Whether matrices take schemes by what they do.
+    pub fn quantizes(self) -> bool {
+        self.mix.is_some()
+    }
+
+    /// The scheme that matrices take which are one tensor under the published name `name`: by what it does in the
+    /// model, where weights are quantized; else the one they have, or f32 where they have several.
+    pub fn scheme(self, name: &str, matrices: &[Matrix]) -> Scheme {
+        let columns = matrices.first().map_or(0, Matrix::columns);
+        if let Some((mix, (role, layer))) = self.mix.zip(names::role(name)) {
+            return mix.scheme(role, layer, columns);
+        }
+        let first = matrices.first().and_then(uniform);
+        let one = first.filter(|_| matrices.iter().all(|matrix| uniform(matrix) == first));
+        let stored = one.unwrap_or(Scheme::F32);
+        self.dense.filter(|_| stored.is_dense()).unwrap_or(stored)
+    }
+}
+
+/// One tensor to be written: matrices one below the other, in one scheme.
+#[derive(Debug)]
+pub(super) struct Output {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub scheme: Scheme,
+    pub matrices: Vec<Matrix>,
+}
+
+impl Output {
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        let row = |m: &Matrix| self.scheme.row_bytes(m.columns()).unwrap_or(0) as u64;
+        self.matrices.iter().map(|m| m.rows() as u64 * row(m)).sum()
+    }
+
+    /// Type and shape as a safetensors header has them: blocks are bytes.
+    pub fn stored(&self) -> (&'static str, Vec<usize>) {
+        let dtype = match self.scheme {
+            Scheme::F32 => "F32",
+            Scheme::F16 => "F16",
+            Scheme::Bf16 => "BF16",
+            _ => "U8",
+        };
+        let mut shape = self.shape.clone();
+        if let (false, Some(last)) = (self.scheme.is_dense(), shape.last_mut()) {
+            *last = *last / self.scheme.block_len() * self.scheme.block_bytes();
+        }
+        (dtype, shape)
+    }
+
+    /// Gives all bytes to `sink`, in their order.
+    ///
+    /// # Errors
+    /// A weight that its new type cannot hold, with the tensor's name; what `sink` returns.
+    pub fn produce(&self, sink: &mut dyn FnMut(Bytes) -> io::Result<()>) -> io::Result<()> {
+        for matrix in &self.matrices {
+            match uniform(matrix) == Some(self.scheme) {
+                true => pass_on(matrix, sink)?,
+                false => self.convert(matrix, sink)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows widened and rounded.
+    fn convert(&self, matrix: &Matrix, sink: &mut dyn FnMut(Bytes) -> io::Result<()>) -> io::Result<()> {
+        let columns = matrix.columns().max(1);
+        let row_bytes = self.scheme.row_bytes(columns).unwrap_or(0);
+        let (rows_at_a_time, rows_of_a_task) = ((AT_A_TIME / columns).max(1), (OF_A_TASK / columns).max(1));
+        for first in (0..matrix.rows()).step_by(rows_at_a_time) {
+            let rows = rows_at_a_time.min(matrix.rows() - first);
+            let mut bytes = vec![0; rows * row_bytes];
+            let tasks = bytes.par_chunks_mut((rows_of_a_task * row_bytes).max(1)).enumerate();
+            let failures = tasks.filter_map(|(task, bytes)| {
+                let mut wide = vec![0.0; bytes.len() / row_bytes * columns];
+                matrix.rows_f32(first + task * rows_of_a_task, &mut wide);
+                encode(self.scheme, &wide, columns, bytes).err().map(|error| (task, error))
+            });
+            // Of several the first: which thread ends when says nothing.
+            if let Some((_, error)) = failures.min_by_key(|(task, _)| *task) {
+                return Err(io::Error::other(format!("{}: {error}", self.name)));
+            }
+            sink(bytes.into())?;
+        }
+        Ok(())
+    }
+}
+
+/// f32 rows as bytes of a scheme.
+fn encode(scheme: Scheme, rows: &[f32], columns: usize, bytes: &mut [u8]) -> Result<(), String> {
+    match scheme.is_dense() {
+        true => narrow(rows, scheme).map(|narrow| bytes.copy_from_slice(&narrow)).map_err(|e| e.to_string()),
+        false => quantize_rows(scheme, rows, columns, bytes).map_err(|e| e.to_string()),
+    }
+}
+
+/// A matrix's own bytes.
+fn pass_on(matrix: &Matrix, sink: &mut dyn FnMut(Bytes) -> io::Result<()>) -> io::Result<()> {
+    for (_, _, bytes) in matrix.parts() {
+        for start in (0..bytes.len()).step_by(RUN) {
+            sink(bytes.slice(start..bytes.len().min(start + RUN)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The one scheme of a matrix's parts.
+pub(super) fn uniform(matrix: &Matrix) -> Option<Scheme> {
+    let (first, ..) = matrix.parts().next()?;
+    matrix.parts().all(|(scheme, ..)| scheme == first).then_some(first)
+}

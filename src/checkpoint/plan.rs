@@ -1,0 +1,244 @@
+//! A conversion: what will be written, made before anything is; then the writing, and the proof that what was written
+//! is what the originals give.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use bytes::Bytes;
+
+use super::Error;
+use super::output::Output;
+use crate::files::{Replacement, free_space};
+use crate::kernels::Scheme;
+
+/// Runs of bytes that wait for the disk while the next ones are made.
+const WAITING: usize = 4;
+
+/// Takes a run of bytes; its error ends what makes them.
+pub(super) type Sink<'a> = dyn FnMut(Bytes) -> io::Result<()> + 'a;
+
+/// A file of weights, as the bytes that it will have.
+pub(super) trait Payload: Debug {
+    /// Where it will be.
+    fn path(&self) -> &Path;
+    /// Bytes.
+    fn size(&self) -> u64;
+    /// The tensors in it.
+    fn tensors(&self) -> &[Output];
+    /// Gives all of its bytes to `sink`, in their order, the same each time.
+    ///
+    /// # Errors
+    /// A weight that its new type cannot hold; what `sink` returns.
+    fn produce(&self, sink: &mut Sink<'_>) -> io::Result<()>;
+}
+
+/// What a conversion will write.
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) payloads: Vec<Box<dyn Payload>>,
+    /// Small files, the one that makes a folder a checkpoint last.
+    pub(super) texts: Vec<(PathBuf, Vec<u8>)>,
+    /// Files that would be believed before the new ones, or that the new ones are not of.
+    pub(super) stale: Vec<PathBuf>,
+}
+
+impl Plan {
+    /// The files that will be written, with their sizes in bytes.
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        let payloads = self.payloads.iter().map(|file| (file.path().to_path_buf(), file.size()));
+        let texts = self.texts.iter().map(|(path, bytes)| (path.clone(), bytes.len() as u64));
+        payloads.chain(texts).collect()
+    }
+
+    /// Bytes of all files of weights: what `progress` is told of.
+    pub fn weights_size(&self) -> u64 {
+        self.payloads.iter().map(|file| file.size()).sum()
+    }
+
+    /// How many tensors are stored in each scheme.
+    pub fn schemes(&self) -> BTreeMap<Scheme, usize> {
+        let mut counts = BTreeMap::new();
+        for tensor in self.payloads.iter().flat_map(|file| file.tensors()) {
+            *counts.entry(tensor.scheme).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The most bytes that writing keeps in memory, the maps of the originals not counted: runs that wait, the one
+    /// that is made, and its weights in f32.
+    pub fn memory(&self) -> u64 {
+        (WAITING as u64 + 2) * (16 << 20)
+    }
+
+    /// Checks that nothing is in the way: a file of one of these names with another content, unless `force`, or a disk
+    /// too full.
+    ///
+    /// # Errors
+    /// The first thing that is.
+    pub fn check(&self, force: bool) -> Result<(), Error> {
+        if let Some(file) = self.payloads.iter().find(|file| !force && file.path().exists()) {
+            return Err(Error::Exists(file.path().into()));
+        }
+        for (path, bytes) in self.texts.iter().filter(|(path, _)| !force && path.exists()) {
+            if fs::read(path).map_err(Error::read(path))? != *bytes {
+                return Err(Error::Exists(path.clone()));
+            }
+        }
+        let files = self.files();
+        let Some((first, _)) = files.first() else { return Ok(()) };
+        let needed = files.iter().map(|(_, size)| size).sum::<u64>();
+        let folder = first.parent().unwrap_or(first);
+        let free = free_space(folder).map_err(Error::read(folder))?;
+        match free < needed {
+            true => Err(Error::NoSpace { path: folder.into(), needed, free }),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the files. They take their names when all of them are complete, in the order of [`files`](Self::files).
+    /// `progress` is told of every run of bytes of weights; its error ends the writing.
+    ///
+    /// # Errors
+    /// A file cannot be written, a weight is too large for its new type, or `progress` failed; what was there before
+    /// is as it was.
+    pub fn write(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), Error> {
+        let mut complete = Vec::new();
+        for file in &self.payloads {
+            let path = file.path().to_path_buf();
+            make_folder(&path)?;
+            let replacement = write_payload(&**file, progress).map_err(Error::write(&path))?;
+            complete.push((replacement, path));
+        }
+        for (path, bytes) in &self.texts {
+            make_folder(path)?;
+            let mut file = Replacement::new(path).map_err(Error::write(path))?;
+            file.write_all(bytes).map_err(Error::write(path))?;
+            complete.push((file, path.clone()));
+        }
+        for path in self.stale.iter().filter(|path| path.exists()) {
+            fs::remove_file(path).map_err(Error::write(path))?;
+        }
+        complete.into_iter().try_for_each(|(file, path)| file.finish().map_err(Error::write(&path)))
+    }
+
+    /// Reads the files of weights again and compares them with what the originals give.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for the first file that differs; one that cannot be read; `progress` failed.
+    pub fn verify(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), Error> {
+        for file in &self.payloads {
+            let path = file.path();
+            let mut written = BufReader::with_capacity(1 << 20, File::open(path).map_err(Error::read(path))?);
+            let mut found = Vec::new();
+            let compared = file.produce(&mut |bytes| {
+                found.resize(bytes.len(), 0);
+                written.read_exact(&mut found)?;
+                progress(bytes.len() as u64)?;
+                match found == bytes {
+                    true => Ok(()),
+                    false => Err(io::ErrorKind::InvalidData.into()),
+                }
+            });
+            match compared {
+                Err(e) if matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+                    return Err(Error::malformed(path, "it does not hold what was written"));
+                }
+                compared => compared.map_err(Error::read(path))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn make_folder(file: &Path) -> Result<(), Error> {
+    let folder = file.parent().unwrap_or(file);
+    fs::create_dir_all(folder).map_err(Error::write(folder))
+}
+
+/// Writes a file, not yet under its name: one thread waits for the disk while the others make the next bytes.
+fn write_payload(
+    payload: &dyn Payload,
+    progress: &mut dyn FnMut(u64) -> io::Result<()>,
+) -> io::Result<Replacement> {
+    let mut file = Replacement::new(payload.path())?;
+    thread::scope(|scope| {
+        let (sender, runs) = sync_channel::<Bytes>(WAITING);
+        let writer = scope.spawn(move || {
+            for run in runs {
+                file.write_all(&run)?;
+            }
+            Ok(file)
+        });
+        let produced = payload.produce(&mut |run| {
+            let bytes = run.len() as u64;
+            // A writer that has ended has an error to tell.
+            sender.send(run).map_err(io::Error::other)?;
+            progress(bytes)
+        });
+        drop(sender);
+        let written = writer.join().unwrap_or_else(|_| Err(io::Error::other("the writer failed")))?;
+        produced.map(|()| written)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of one run, and what becomes of it.
+    #[derive(Debug)]
+    struct Simple(PathBuf, &'static [u8]);
+
+    impl Payload for Simple {
+        fn path(&self) -> &Path {
+            &self.0
+        }
+        fn size(&self) -> u64 {
+            self.1.len() as u64
+        }
+        fn tensors(&self) -> &[Output] {
+            &[]
+        }
+        fn produce(&self, sink: &mut Sink<'_>) -> io::Result<()> {
+            self.1.chunks(2).try_for_each(|run| sink(Bytes::from_static(run)))
+        }
+    }
+
+    fn plan(folder: &Path) -> Plan {
+        let payloads: Vec<Box<dyn Payload>> = vec![Box::new(Simple(folder.join("w"), b"weights"))];
+        Plan { payloads, texts: vec![(folder.join("t"), b"text".to_vec())], stale: vec![folder.join("old")] }
+    }
+
+    #[test]
+    fn what_is_written_is_proven_and_what_differs_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("new");
+        let plan = plan(&folder);
+        plan.check(false).unwrap();
+        plan.write(&mut |_| Ok(())).unwrap();
+        assert_eq!(fs::read(folder.join("w")).unwrap(), b"weights");
+        plan.verify(&mut |_| Ok(())).unwrap();
+        assert!(matches!(plan.check(false), Err(Error::Exists(path)) if path.ends_with("w")));
+        plan.check(true).unwrap();
+        for wrong in ["weighty", "weight", ""] {
+            fs::write(folder.join("w"), wrong).unwrap();
+            assert!(matches!(plan.verify(&mut |_| Ok(())), Err(Error::Malformed { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_failure_leaves_what_was_there() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("old"), "x").unwrap();
+        fs::write(root.path().join("w"), "before").unwrap();
+        let error = plan(root.path()).write(&mut |_| Err(io::ErrorKind::StorageFull.into())).unwrap_err();
+        assert!(matches!(error, Error::Write { .. }));
+        assert_eq!(fs::read(root.path().join("w")).unwrap(), b"before");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
+    }
+}
