@@ -1,6 +1,8 @@
 //! Writing files so that nothing that looks finished is ever incomplete.
 
 use std::fs::File;
+#[cfg(unix)]
+use std::io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -108,14 +110,18 @@ pub fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> 
     }
 }
 
-/// Brings the names in `folder` to the disk, as after a rename; Windows does not let one do that.
+/// Brings the names in `folder` to the disk, as after a rename; Windows and some network file systems do not let one do
+/// that.
 ///
 /// # Errors
 /// What the system reports.
 #[cfg_attr(not(unix), allow(unused_variables))]
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(e) if ![InvalidInput, Unsupported, PermissionDenied].contains(&e.kind()) => return Err(e),
+        _ => {}
+    }
     Ok(())
 }
 

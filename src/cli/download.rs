@@ -134,6 +134,7 @@ fn repository(
     let client = Client::new(Settings::from_environment(args.access_token.clone())?)?;
     let plan = hub::plan(&client, &request, &mut report)?;
     if args.dry_run {
+        plan.check_space()?;
         return print(args, &plan, None, printer);
     }
     let interrupt = Interrupt::install()?;
@@ -238,6 +239,7 @@ fn as_json(plan: &Plan, outcomes: Option<&[Outcome]>) -> Value {
         "files": files.collect::<Vec<_>>(),
         "total_bytes": plan.total(),
         "missing_bytes": plan.missing(),
+        "free_bytes": plan.free,
         "left_out": plan.left_out.iter().map(FileName::as_str).collect::<Vec<_>>(),
     })
 }
@@ -290,7 +292,8 @@ impl Report for TerminalReport<'_> {
             n => format!("; {n} other files of weights are left out"),
         };
         let (missing, total) = (Size(plan.missing()), Size(plan.total()));
-        self.printer.note(&format!("{missing:>10}  to fetch, {total} in all{left_out}"));
+        let free = plan.free.map(|free| format!(", {} free on the disk", Size(free))).unwrap_or_default();
+        self.printer.note(&format!("{missing:>10}  to fetch, {total} in all{free}{left_out}"));
     }
 
     fn begin(&mut self, file: &FileName, size: u64, here: u64) {

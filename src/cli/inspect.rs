@@ -164,8 +164,10 @@ fn verify_download(path: &Path, printer: &Printer) -> anyhow::Result<Option<usiz
     let error =
         anyhow!("{damaged} of {all} files in {folder} are not those of {}: {each}", manifest.origin());
     let repository = manifest.repository().map(|r| r.to_string()).unwrap_or_default();
-    Err(error
-        .context(Hint(format!("delete what is wrong, then `mist download {repository}` fetches it again"))))
+    let commit = manifest.commit().map(|c| format!(" --revision {c}")).unwrap_or_default();
+    Err(error.context(Hint(format!(
+        "delete what is wrong, then `mist download {repository}{commit}` fetches it again"
+    ))))
 }
 
 /// Reads every weight.

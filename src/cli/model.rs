@@ -7,6 +7,7 @@ use candle_core::DType;
 use clap::{Args, ValueEnum};
 use mist::checkpoint::Checkpoint;
 use mist::checkpoint::gguf::Gguf;
+use mist::hub::Manifest;
 use mist::kernels::Scheme;
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName, Devices, Plan, Share};
@@ -148,6 +149,7 @@ impl Opened {
     /// Opens a checkpoint and the tokenizer that belongs to it.
     pub fn new(path: PathBuf) -> anyhow::Result<Self> {
         let checkpoint = Checkpoint::open(&path)?;
+        refuse_half_a_download(&checkpoint)?;
         let tokenizer = tokenizer(&checkpoint)?;
         let end_ids = Self::end_ids(&checkpoint, &tokenizer);
         Ok(Self { checkpoint, tokenizer, end_ids })
@@ -160,6 +162,18 @@ impl Opened {
         end_ids.dedup();
         end_ids
     }
+}
+
+/// Originals that are half way from one commit of their repository to another open like any others.
+fn refuse_half_a_download(checkpoint: &Checkpoint) -> anyhow::Result<()> {
+    let Ok(Some(manifest)) = Manifest::read(&checkpoint.folder) else { return Ok(()) };
+    let used = |name: &&str| checkpoint.files.iter().any(|file| file.file_name() == Some(name.as_ref()));
+    let Some(file) = manifest.unfinished().find(used) else { return Ok(()) };
+    let folder = checkpoint.folder.display();
+    let error =
+        anyhow::anyhow!("{folder} is half way to {}: {file} is still an older one", manifest.origin());
+    let repository = manifest.repository().map(|r| r.to_string()).unwrap_or_default();
+    Err(error.context(Hint(format!("`mist download {repository}` fetches the rest"))))
 }
 
 /// The tokenizer beside, or in, a checkpoint.

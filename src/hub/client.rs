@@ -3,11 +3,11 @@
 //! Plain HTTP and not the `hf-hub` crate (1.0.0), which sets no time limits, does not use a given HTTP client
 //! for all of its requests, and streams the body of an error answer into the file.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use reqwest::blocking::{self, Response};
@@ -22,6 +22,8 @@ use super::{Commit, Endpoint, Error, FileName, RepoId, Report, Revision, Token};
 const ATTEMPTS: u32 = 5;
 /// The longest that is waited when a server says so; the hub counts requests in windows of five minutes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(310);
+/// Bytes that must come in the time that one read may take.
+const LEAST: usize = 1 << 10;
 /// Hub to storage takes one or two; a renamed repository one more.
 const MAX_REDIRECTS: usize = 10;
 
@@ -129,7 +131,7 @@ impl Client {
             // Followed here: reqwest sends the token again to a third address that lies with the second.
             .redirect(redirect::Policy::none())
             .build()
-            .map_err(|e| Error::Unreachable { host: settings.endpoint.host(), cause: cause(e) })?;
+            .map_err(|e| unreachable(settings.endpoint.host(), e))?;
         Ok(Self { settings, authorization, http: ManuallyDrop::new(http) })
     }
 
@@ -146,7 +148,7 @@ impl Client {
     /// Whether the hub answers at all, within `limit`, name lookup included.
     pub(super) fn probe(&self, limit: Duration) -> Result<(), Error> {
         let request = self.http.head(self.endpoint().join([])).timeout(limit);
-        request.send().map(drop).map_err(|e| self.unreachable(e))
+        request.send().map(drop).map_err(|e| unreachable(self.endpoint().host(), e))
     }
 
     /// The most bytes of a file that are asked for at once.
@@ -194,9 +196,10 @@ impl Client {
                 request = request.header(IF_RANGE, etag);
             }
         }
+        let host = || Endpoint::of(url).host();
         request.send().map_err(|e| match e.is_builder() {
-            true => Failure::Final(self.unreachable(e)),
-            false => Failure::Passing(self.unreachable(e), None),
+            true => Failure::Final(unreachable(host(), e)),
+            false => Failure::Passing(unreachable(host(), e), None),
         })
     }
 
@@ -205,7 +208,7 @@ impl Client {
         if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
         }
-        let host = answer.url().host_str().unwrap_or_default().to_string();
+        let host = Endpoint::of(answer.url()).host();
         let bad = |cause: &str| Failure::Final(Error::Unreachable { host, cause: cause.to_string() });
         let location = answer.headers().get(LOCATION).and_then(|v| v.to_str().ok());
         match location.and_then(|l| answer.url().join(l).ok()) {
@@ -223,7 +226,7 @@ impl Client {
     fn failure(&self, status: StatusCode, answer: &Response, about: About<'_>) -> Failure {
         let elsewhere = answer.url().origin() != self.endpoint().join([]).origin();
         if elsewhere || is_passing(status) || status == StatusCode::RANGE_NOT_SATISFIABLE {
-            let host = answer.url().host_str().unwrap_or_default().to_string();
+            let host = Endpoint::of(answer.url()).host();
             let error = Error::Status { host, status: status.as_u16(), what: about.to_string() };
             return match status {
                 StatusCode::RANGE_NOT_SATISFIABLE => Failure::NoRange(error),
@@ -263,7 +266,7 @@ impl Client {
     ) -> Result<(HeaderMap, Vec<u8>), Failure> {
         let headers = answer.headers().clone();
         let mut body = Vec::new();
-        let read = answer.take(limit.saturating_add(1)).read_to_end(&mut body);
+        let read = self.patient(answer.take(limit.saturating_add(1))).read_to_end(&mut body);
         read.map_err(|e| {
             Failure::Passing(self.broken(about, format!("was cut short: {}", innermost(&e))), None)
         })?;
@@ -283,8 +286,9 @@ impl Client {
         Error::Answer { host: self.endpoint().host(), what: about.to_string(), why: why.into() }
     }
 
-    fn unreachable(&self, error: reqwest::Error) -> Error {
-        Error::Unreachable { host: self.endpoint().host(), cause: cause(error) }
+    /// A body that is given up when next to nothing comes.
+    pub(super) fn patient<R: Read>(&self, body: R) -> Patient<R> {
+        Patient { body, window: self.settings.read_timeout, begun: Instant::now(), bytes: 0 }
     }
 
     /// What a status other than success means. The hub names the reason in `X-Error-Code`; without a token it
@@ -307,6 +311,35 @@ impl Client {
             (status, _) => Error::Status { host: self.endpoint().host(), status, what: about.to_string() },
         }
     }
+}
+
+/// Reads a body for as long as it brings [`LEAST`] bytes in each window. The time limit of one read does not see a
+/// server that sends a byte now and then.
+#[derive(Debug)]
+pub(super) struct Patient<R> {
+    body: R,
+    window: Duration,
+    begun: Instant,
+    bytes: usize,
+}
+
+impl<R: Read> Read for Patient<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.body.read(buffer)?;
+        self.bytes += read;
+        if self.begun.elapsed() >= self.window {
+            // What came last is lost with the error: no more than this.
+            if self.bytes < LEAST && read > 0 {
+                return Err(io::Error::other("next to nothing comes"));
+            }
+            (self.begun, self.bytes) = (Instant::now(), 0);
+        }
+        Ok(read)
+    }
+}
+
+fn unreachable(host: String, error: reqwest::Error) -> Error {
+    Error::Unreachable { host, cause: cause(error) }
 }
 
 /// Counts attempts, and how long to wait between them.
@@ -340,7 +373,12 @@ impl Retries {
 
 /// Statuses that say "later", not "no".
 fn is_passing(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+    match status.as_u16() {
+        408 | 425 | 429 => true,
+        // Not implemented; not this version of HTTP.
+        501 | 505 => false,
+        status => status >= 500,
+    }
 }
 
 /// A failure that passes, after the pause that the server asks for if it asks for a bearable one.

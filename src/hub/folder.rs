@@ -50,8 +50,13 @@ impl Folder {
                     sleep(Duration::from_millis(100));
                 }
                 // Some network file systems have no locks. Two downloads of one commit write the same bytes there.
-                Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => break,
-                Err(TryLockError::Error(e)) => return Err(Error::io("lock", &lock_path)(e)),
+                Err(TryLockError::Error(e)) => {
+                    report.note(&format!(
+                        "{} cannot be locked ({e}): let no other mist write to it",
+                        path.display()
+                    ));
+                    break;
+                }
             }
         }
         Ok(Self { path: path.to_path_buf(), _lock: lock })

@@ -1,5 +1,7 @@
 //! A revision is a commit, and a commit is a list of files with sizes and, for large ones, hashes.
 
+use std::collections::BTreeMap;
+
 use reqwest::Url;
 use reqwest::header::{HeaderMap, LINK};
 use serde::Deserialize;
@@ -12,6 +14,8 @@ use super::{Commit, Digest, Error, FileName, Hash, RepoId, Report, Revision};
 const MAX_ANSWER: u64 = 16 << 20;
 /// A repository with more pages of files than this is no checkpoint.
 const MAX_PAGES: usize = 100;
+/// Nor is one with more files.
+const MAX_FILES: usize = 10_000;
 
 /// A file directly in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +38,7 @@ struct TreeItem {
     #[serde(rename = "type")]
     kind: String,
     path: String,
-    #[serde(default)]
-    size: u64,
+    size: Option<u64>,
     #[serde(default)]
     oid: String,
     lfs: Option<LargeFile>,
@@ -92,6 +95,9 @@ impl Client {
                 .map_err(|e| self.broken(about, format!("is not a listing: {e}")))?;
             for item in items {
                 let oid = BlobId::parse(&item.oid);
+                if files.len() >= MAX_FILES {
+                    return Err(self.broken(about, format!("has more than {MAX_FILES} files")));
+                }
                 if let Some(entry) = self.entry(item, about)? {
                     ids.see(&entry, oid);
                     files.push(entry);
@@ -112,7 +118,8 @@ impl Client {
             return Ok(None);
         };
         let Some(large) = item.lfs else {
-            return Ok(Some(Entry { name, size: item.size, hash: None }));
+            let size = item.size.ok_or_else(|| self.broken(about, format!("has no size for {name}")))?;
+            return Ok(Some(Entry { name, size, hash: None }));
         };
         match Digest::parse(&large.oid) {
             Some(digest) => Ok(Some(Entry { name, size: large.size, hash: Some(Hash::Sha256(digest)) })),
@@ -130,7 +137,7 @@ impl Client {
 /// Some mirrors make ids of their own.
 #[derive(Debug, Default)]
 struct Ids {
-    small: Vec<(FileName, BlobId)>,
+    small: BTreeMap<FileName, BlobId>,
     are_gits: bool,
 }
 
@@ -140,14 +147,14 @@ impl Ids {
             (Some(id), Some(Hash::Sha256(digest))) => {
                 self.are_gits |= id == BlobId::of_pointer(digest, entry.size);
             }
-            (Some(id), None) => self.small.push((entry.name.clone(), id)),
+            (Some(id), None) => drop(self.small.insert(entry.name.clone(), id)),
             _ => {}
         }
     }
 
     fn give(self, files: &mut [Entry]) {
-        for (name, id) in self.small.into_iter().filter(|_| self.are_gits) {
-            files.iter_mut().filter(|e| e.name == name).for_each(|e| e.hash = Some(Hash::GitBlob(id)));
+        for file in files.iter_mut().filter(|file| self.are_gits && file.hash.is_none()) {
+            file.hash = self.small.get(&file.name).copied().map(Hash::GitBlob);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use super::listing::Entry;
-use super::{Commit, Digest, Error, FileName, RepoId, folder};
+use super::{Commit, Digest, Error, FileName, Plan, RepoId, folder};
 use crate::files::Replacement;
 
 /// Its name in the folder.
@@ -145,6 +145,30 @@ impl Manifest {
     pub(super) fn missing(&self, folder: &Path) -> Vec<FileName> {
         let missing = self.files.iter().filter(|r| !r.is_whole(folder));
         missing.filter_map(|r| FileName::parse(&r.name)).collect()
+    }
+
+    /// Files that were begun and never became whole: what lies under their names is of an earlier commit.
+    pub fn unfinished(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().filter(|record| record.sha256.is_none()).map(|record| record.name.as_str())
+    }
+
+    /// The commit, if it is one.
+    pub fn commit(&self) -> Option<Commit> {
+        Commit::parse(&self.commit)
+    }
+
+    /// Whether it is of this commit.
+    pub(super) fn is_at(&self, repo: &RepoId, commit: &Commit) -> bool {
+        (self.repository.as_str(), self.commit.as_str()) == (&repo.to_string(), commit.as_str())
+    }
+
+    /// The commit that is here, and a file of it that `plan`, of another commit, would leave beside its own.
+    pub(super) fn left_behind(&self, plan: &Plan) -> Option<(Commit, FileName)> {
+        let commit = plan.commit.as_ref().filter(|commit| !self.is_at(&plan.repo, commit))?;
+        let planned = |record: &&Record| plan.files.iter().any(|f| f.entry.name.as_str() == record.name);
+        let whole = self.files.iter().filter(|record| record.is_whole(&plan.folder));
+        let left = whole.filter(|record| !planned(record)).find_map(|r| FileName::parse(&r.name))?;
+        Some((self.commit().unwrap_or_else(|| commit.clone()), left))
     }
 
     /// The repository and the commit, for people.

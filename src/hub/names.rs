@@ -97,6 +97,12 @@ impl fmt::Display for Revision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit(String);
 
+impl fmt::Display for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl Commit {
     /// The digits.
     pub fn as_str(&self) -> &str {
@@ -205,6 +211,11 @@ impl Endpoint {
     /// [`Error::Endpoint`] if the variable holds no usable address.
     pub fn from_environment() -> Result<Self, Error> {
         environment::value(HF_ENDPOINT).as_deref().unwrap_or("https://huggingface.co").parse()
+    }
+
+    /// The one that an address lies under.
+    pub(super) fn of(url: &Url) -> Self {
+        Self(url.clone())
     }
 
     /// Whether requests and redirects must stay on TLS.

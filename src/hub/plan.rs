@@ -22,6 +22,8 @@ pub struct Plan {
     pub folder: PathBuf,
     /// The files, by name.
     pub files: Vec<PlannedFile>,
+    /// Bytes that the disk of the folder has free, where that can be told.
+    pub free: Option<u64>,
     /// Weights that the repository also has and that are not needed: the same ones in another format.
     pub left_out: Vec<FileName>,
 }
@@ -46,6 +48,18 @@ impl Plan {
     /// Bytes of all files. Sizes come from the listing, so the sum stops at the largest number.
     pub fn total(&self) -> u64 {
         self.files.iter().fold(0, |sum, file| sum.saturating_add(file.entry.size))
+    }
+
+    /// Whether what is still to come fits on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Space`].
+    pub fn check_space(&self) -> Result<(), Error> {
+        let needed = self.missing();
+        match self.free {
+            Some(free) if free < needed => Err(Error::Space { folder: self.folder.clone(), free, needed }),
+            _ => Ok(()),
+        }
     }
 
     /// Bytes that are still to come.
@@ -101,6 +115,10 @@ pub(super) fn choose(
     let files = listing.iter().filter(|e| names.contains(&e.name)).cloned();
     // By name, and once: nothing stops a listing from naming a file twice.
     let files: BTreeMap<FileName, Entry> = files.map(|e| (e.name.clone(), e)).collect();
+    let mut names = BTreeSet::new();
+    if let Some(second) = files.keys().find(|name| !names.insert(name.as_str().to_ascii_lowercase())) {
+        return Err(Error::SameName { repo: wanted.repo.clone(), file: second.clone() });
+    }
     Ok(Choice { files: files.into_values().collect(), left_out })
 }
 
@@ -359,6 +377,12 @@ mod tests {
     }
 
     #[test]
+    fn names_that_are_one_file_on_some_systems_are_refused() {
+        let names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer.JSON"];
+        assert!(matches!(chosen(&names, b""), Err(Error::SameName { .. })));
+    }
+
+    #[test]
     fn sizes_that_would_overflow_stop_at_the_largest_number() {
         let entry = Entry { name: "x".parse().unwrap(), size: u64::MAX, hash: None };
         let file = PlannedFile { entry, here: 0 };
@@ -366,6 +390,7 @@ mod tests {
             repo: "org/name".parse().unwrap(),
             commit: None,
             folder: PathBuf::new(),
+            free: None,
             files: vec![file.clone(), file],
             left_out: vec![],
         };

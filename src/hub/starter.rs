@@ -54,6 +54,7 @@ pub fn ensure(root: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result
         commit: Some(file.commit.clone()),
         folder: path.clone(),
         files: vec![PlannedFile { entry: file.entry.clone(), here }],
+        free: None,
         left_out: Vec::new(),
     });
     check_space(&path, SIZE - here)?;

@@ -8,6 +8,7 @@ mod faults;
 mod full;
 mod killed;
 mod leftovers;
+mod reviewed;
 mod server;
 mod support;
 mod together;
@@ -249,7 +250,7 @@ fn a_body_longer_than_the_listing_says_is_refused_where_no_hash_tells_that_it_is
     let hub = hub_with_bodies(|content, _, _| Answer::new(200, [content, b"more"].concat()));
     let root = tempfile::tempdir().unwrap();
     let error = download(&client(&hub, None), root.path()).unwrap_err();
-    assert!(matches!(error, Error::Answer { .. }) && error.to_string().contains("longer"), "{error}");
+    assert!(matches!(error, Error::Answer { .. }) && error.to_string().contains("bytes long"), "{error}");
     let names = names_in(&root.path().join("org/name"));
     assert!(!names.contains(&"config.json".to_string()), "{names:?}");
 }
@@ -429,7 +430,7 @@ impl Report for Counts {
         self.here.insert(file.clone(), here);
     }
     fn progress(&mut self, file: &FileName, here: u64) {
-        assert!(self.here.insert(file.clone(), here).is_some_and(|before| before <= here), "{file}");
+        assert!(self.here.insert(file.clone(), here).is_some(), "{file} was not begun");
     }
     fn end(&mut self, file: &FileName) {
         self.ended.push(file.clone());

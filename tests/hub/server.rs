@@ -71,6 +71,8 @@ pub struct Answer {
     pub stall_at: usize,
     /// for this long.
     pub stall: Duration,
+    /// A byte, then this long nothing, and so on.
+    pub drip: Option<Duration>,
     /// Sent instead of all of the above; then the connection ends.
     pub raw: Option<&'static [u8]>,
 }
@@ -81,7 +83,18 @@ impl Answer {
         let framing = Framing::Length(body.len());
         let (cut, stall_at) = (usize::MAX, usize::MAX);
         let stall = Duration::ZERO;
-        Self { status, headers: Vec::new(), body, framing, cut, reset: false, stall_at, stall, raw: None }
+        Self {
+            status,
+            headers: Vec::new(),
+            body,
+            framing,
+            cut,
+            reset: false,
+            stall_at,
+            stall,
+            drip: None,
+            raw: None,
+        }
     }
 
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -278,8 +291,10 @@ impl Connection {
                 break;
             }
             let limit = if at < stall_at { stall_at } else { end };
-            let piece = &answer.body[at..limit.min(at + PIECE)];
+            let size = if answer.drip.is_some() { 1 } else { PIECE };
+            let piece = &answer.body[at..limit.min(at + size)];
             self.pace.wait(piece.len());
+            thread::sleep(answer.drip.unwrap_or_default());
             match answer.framing {
                 Framing::Chunked => {
                     write!(stream, "{:x}\r\n", piece.len()).ok()?;

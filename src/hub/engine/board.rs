@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::part::{Attempt, Part};
+use super::part::{Attempt, Part, Refused};
 use super::ranges::Ranges;
 use crate::hub::Error;
 use crate::hub::listing::Entry;
@@ -46,7 +46,8 @@ struct Running {
     /// What is here, and what somebody works on.
     claimed: Ranges,
     connections: usize,
-    /// The server does no ranges: one connection fetches all of it.
+    /// One connection fetches all of it: there is no hash to tell whether pieces fit each other, or the server does
+    /// no ranges.
     whole: bool,
 }
 
@@ -63,7 +64,7 @@ pub(super) struct Work {
     pub part: Arc<Part>,
     pub attempt: Attempt,
     pub range: Range<u64>,
-    /// Asked for without a range.
+    /// It is all of the file, for this connection alone.
     pub whole: bool,
 }
 
@@ -108,7 +109,7 @@ impl Board {
             if open && let Some(entry) = state.waiting.pop_front() {
                 let part = Arc::new(Part::open(&entry, &self.folder)?);
                 let claimed = part.have();
-                let (attempt, connections, whole) = (0, 0, false);
+                let (attempt, connections, whole) = (0, 0, entry.hash.is_none());
                 state.running.push(Running { part: part.clone(), attempt, claimed, connections, whole });
                 return Ok(Some(Next::Follow(part)));
             }
@@ -155,10 +156,10 @@ impl Board {
     /// A file has come wrong: all of it is to be fetched again.
     ///
     /// # Errors
-    /// The partial file cannot be emptied.
-    pub fn begin_anew(&self, part: &Part) -> Result<Attempt, Error> {
+    /// The partial file cannot be emptied, or is not this download's any more.
+    pub fn begin_anew(&self, part: &Part, attempt: Attempt) -> Result<Attempt, Refused> {
         let mut state = self.state();
-        let attempt = part.begin_anew()?;
+        let attempt = part.begin_anew(attempt)?;
         if let Some(running) = state.running.iter_mut().find(|r| std::ptr::eq(&*r.part, part)) {
             (running.attempt, running.claimed) = (attempt, Ranges::default());
         }
@@ -221,6 +222,8 @@ impl Drop for Work {
             running.connections = running.connections.saturating_sub(1);
             // What did not come is there to be taken again; not where another connection fetches all of it.
             if running.attempt == self.attempt && (self.whole || !running.whole) {
+                // The next connection may have better luck with ranges.
+                running.whole = running.part.entry.hash.is_none();
                 running.claimed.remove(self.range.clone());
                 self.part.have().iter().for_each(|r| running.claimed.insert(r));
             }

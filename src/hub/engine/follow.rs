@@ -28,11 +28,15 @@ pub(super) fn follow(board: &Board, part: &Arc<Part>, tell: &dyn Fn(Event)) -> R
         let file = part.name().clone();
         let error = Error::Hash { file, expected: mismatch.expected, found: mismatch.found };
         if attempt > 0 {
-            part.discard();
+            part.discard(attempt);
             return Err(error);
         }
         tell(Event::Note(format!("{error}; fetching it again")));
-        attempt = board.begin_anew(part)?;
+        attempt = match board.begin_anew(part, attempt) {
+            Ok(attempt) => attempt,
+            Err(Refused::Outdated) => return Ok(None),
+            Err(Refused::Disk(error)) => return Err(error),
+        };
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::journal::{Journal, Remains};
 use super::ranges::Ranges;
@@ -31,8 +31,9 @@ pub(super) struct Part {
     partial: PathBuf,
     target: PathBuf,
     file: File,
-    /// Held for reading while something is written, and for writing to wait until nothing is. Taken before `progress`.
-    writing: RwLock<()>,
+    /// Held by whoever changes the file: a byte is written once in an attempt, and none after the last was hashed.
+    /// Taken before `progress`.
+    changing: Mutex<()>,
     progress: Mutex<Progress>,
     moved: Condvar,
 }
@@ -69,7 +70,7 @@ impl Part {
             target: folder.join(entry.name.as_str()),
             partial,
             file,
-            writing: RwLock::new(()),
+            changing: Mutex::new(()),
             progress: Mutex::new(Progress { attempt: 0, closed: false, remains, journal }),
             moved: Condvar::new(),
         })
@@ -112,7 +113,7 @@ impl Part {
 
     /// Writes what of `bytes`, which begin at `start`, is not here yet. How many that were.
     pub fn write(&self, attempt: Attempt, start: u64, bytes: &[u8]) -> Result<u64, Refused> {
-        let _writing = self.enter(attempt).ok_or(Refused::Outdated)?;
+        let _changing = self.enter(attempt).ok_or(Refused::Outdated)?;
         let disk = |e| Refused::Disk(Error::io("write", &self.partial)(e));
         let mut written = 0;
         let mut rest = start..start.saturating_add(bytes.len() as u64);
@@ -130,8 +131,16 @@ impl Part {
         Ok(written)
     }
 
-    /// Waits until there are bytes from `from` on, and gives the end of the stretch that begins there. `None` as
-    /// soon as the attempt is outdated.
+    /// Nothing is here any more, of a file without a hash: pieces of two answers may be of two contents. Nobody has
+    /// read what was.
+    pub fn forget(&self, attempt: Attempt) {
+        if let Some(_changing) = self.enter(attempt) {
+            self.progress().remains = Remains::default();
+        }
+    }
+
+    /// Waits until there are bytes from `from` on that will not change, and gives the end of the stretch that begins
+    /// there. Of a file without a hash those are all or none. `None` as soon as the attempt is outdated.
     pub fn wait(&self, attempt: Attempt, from: u64) -> Option<u64> {
         let mut progress = self.progress();
         loop {
@@ -139,7 +148,7 @@ impl Part {
                 return None;
             }
             let front = progress.remains.have.front();
-            if front > from || front == self.entry.size {
+            if front == self.entry.size || (front > from && self.entry.hash.is_some()) {
                 return Some(front);
             }
             progress = self.moved.wait(progress).unwrap_or_else(PoisonError::into_inner);
@@ -151,27 +160,29 @@ impl Part {
         files::read_at(&self.file, bytes, from).map_err(Error::io("read", &self.partial))
     }
 
-    /// The whole file gets its name.
+    /// The whole file gets its name, and nobody writes to it any more.
     pub fn finish(&self, attempt: Attempt) -> Result<(), Refused> {
-        let disk = |e| Refused::Disk(e);
-        self.file.sync_all().map_err(Error::io("sync", &self.partial)).map_err(disk)?;
-        let _writing = self.enter(attempt).ok_or(Refused::Outdated)?;
-        fs::rename(&self.partial, &self.target).map_err(Error::io("write", &self.target)).map_err(disk)?;
-        self.progress().journal.remove();
+        self.file.sync_all().map_err(Error::io("sync", &self.partial)).map_err(Refused::Disk)?;
+        let _changing = self.enter(attempt).ok_or(Refused::Outdated)?;
+        let renamed = fs::rename(&self.partial, &self.target).map_err(Error::io("write", &self.target));
+        renamed.map_err(Refused::Disk)?;
+        let mut progress = self.progress();
+        progress.closed = true;
+        progress.journal.remove();
         let folder = self.target.parent().unwrap_or(Path::new("."));
-        files::sync_folder(folder).map_err(Error::io("sync", folder)).map_err(disk)
+        files::sync_folder(folder).map_err(Error::io("sync", folder)).map_err(Refused::Disk)
     }
 
     /// Begins anew: nothing is here. The number of the new attempt.
-    pub fn begin_anew(&self) -> Result<Attempt, Error> {
-        let _nobody = self.writing.write().unwrap_or_else(PoisonError::into_inner);
+    pub fn begin_anew(&self, attempt: Attempt) -> Result<Attempt, Refused> {
+        let _changing = self.enter(attempt).ok_or(Refused::Outdated)?;
         let mut progress = self.progress();
         progress.attempt += 1;
         progress.remains = Remains::default();
         self.moved.notify_all();
         // The journal first: one of pieces that are gone would be believed until the hash says otherwise.
-        let failed = Error::io("write", &self.partial);
-        progress.journal.begin_anew(&self.entry).and_then(|()| self.file.set_len(0)).map_err(failed)?;
+        let emptied = progress.journal.begin_anew(&self.entry).and_then(|()| self.file.set_len(0));
+        emptied.map_err(Error::io("write", &self.partial)).map_err(Refused::Disk)?;
         Ok(progress.attempt)
     }
 
@@ -180,24 +191,27 @@ impl Part {
         Error::io("read", &self.partial)(std::io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Deletes what is here of a file that came wrong.
-    pub fn discard(&self) {
-        self.close();
-        self.progress().journal.remove();
-        // Without a journal it is overwritten next time.
-        let _ = fs::remove_file(&self.partial);
+    /// Deletes what is here of a file that came wrong, unless it is another process's by now.
+    pub fn discard(&self, attempt: Attempt) {
+        if let Some(_changing) = self.enter(attempt) {
+            let mut progress = self.progress();
+            progress.closed = true;
+            progress.journal.remove();
+            // Without a journal it is overwritten next time.
+            let _ = fs::remove_file(&self.partial);
+        }
     }
 
     /// Returns when nobody writes any more, and nobody will.
     pub fn close(&self) {
-        let _nobody = self.writing.write().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.progress().closed = true;
         self.moved.notify_all();
     }
 
-    /// What is written while the guard lives is of the current attempt, if `attempt` is.
-    fn enter(&self, attempt: Attempt) -> Option<RwLockReadGuard<'_, ()>> {
-        let guard = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+    /// Lets nobody else change the file while the guard lives, if `attempt` is the current one.
+    fn enter(&self, attempt: Attempt) -> Option<MutexGuard<'_, ()>> {
+        let guard = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.progress().is_current(attempt).then_some(guard)
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use reqwest::blocking::Response;
-use reqwest::header::{CONTENT_RANGE, ETAG};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG};
 
 use super::Event;
 use super::board::{Board, Work};
@@ -31,6 +31,19 @@ enum Stop {
     Failed(Failure),
     /// Somebody else does it, or nobody is to.
     Outdated,
+    /// The server has another validator than the one that was given.
+    OtherTag,
+}
+
+/// How a stretch is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asking {
+    /// As a range of the content whose validator is known, if one is.
+    Conditional,
+    /// As a range.
+    Range,
+    /// As all of the file.
+    Whole,
 }
 
 impl From<Failure> for Stop {
@@ -59,23 +72,35 @@ pub(super) fn fetch(
     tell: &dyn Fn(Event),
 ) -> Result<(), Error> {
     let mut retries = source.client.retries();
-    while let Some(gap) = work.part.gap(work.range.clone()) {
+    let mut asking = Asking::Conditional;
+    while let Some(mut gap) = work.part.gap(work.range.clone()) {
+        if work.part.entry.hash.is_none() {
+            work.part.forget(work.attempt);
+            gap = 0..work.part.entry.size;
+        }
         let mut fresh = 0;
-        let failure = match attempt(source, work, gap, &mut fresh) {
+        let failure = match attempt(source, work, gap, asking, &mut fresh) {
             Ok(()) => continue,
             Err(Stop::Outdated) => return Ok(()),
+            Err(Stop::OtherTag) => {
+                asking = Asking::Range;
+                continue;
+            }
             Err(Stop::Failed(failure)) => failure,
         };
         if fresh >= WORTHWHILE {
             retries.progress();
         }
-        if matches!(failure, Failure::NoRange(_)) && !work.whole {
-            match work.make_whole() {
-                true => continue,
+        if matches!(failure, Failure::NoRange(_)) && asking != Asking::Whole {
+            match work.whole || work.make_whole() {
+                true => asking = Asking::Whole,
                 false => return Ok(()),
             }
+            continue;
         }
         let (error, pause) = retries.again(failure)?;
+        // Ranges once more: one refusal says little, and without them all that is here comes again.
+        asking = Asking::Range;
         tell(Event::Note(format!("{error}; trying again in {pause:?}")));
         if !wait(board, pause) {
             return Ok(());
@@ -98,35 +123,32 @@ fn wait(board: &Board, pause: Duration) -> bool {
 }
 
 /// One request for `gap`, or for all of the file where ranges are not done. Counts the fresh bytes it brought.
-fn attempt(source: &Source, work: &mut Work, gap: Range<u64>, fresh: &mut u64) -> Result<(), Stop> {
+fn attempt(
+    source: &Source,
+    work: &mut Work,
+    gap: Range<u64>,
+    asking: Asking,
+    fresh: &mut u64,
+) -> Result<(), Stop> {
     let part = work.part.clone();
-    let about = source.about(part.name());
-    let url = source.url(part.name());
-    let plain = work.whole || gap == (0..part.entry.size);
-    let etag = part.etag();
-    let range = (!plain).then_some((&gap, etag.as_deref()));
+    let (about, url, all) = (source.about(part.name()), source.url(part.name()), 0..part.entry.size);
+    let whole = asking == Asking::Whole || gap == all;
+    let etag = part.etag().filter(|_| asking == Asking::Conditional);
+    let range = (!whole).then_some((&gap, etag.as_deref()));
     let mut answer = source.client.attempt(&url, about, range)?;
     let found = strong_etag(&answer);
-    match (answer.status(), plain) {
-        (StatusCode::PARTIAL_CONTENT, _) => check_range(source, work, &answer, &gap)?,
-        (_, true) => {}
-        // Ranges are not done here, or the content is another than the one that was begun.
-        (_, false) => {
-            if !work.make_whole() {
-                return Err(Stop::Outdated);
-            }
-        }
-    }
-    if part.entry.hash.is_none() && etag.is_some() && etag != found {
-        // Where there is a hash, it tells whether the content is another one; file stores name one content twice.
-        let changed = source.client.broken(about, "is of another content than the one before");
-        return Err(Failure::Final(changed).into());
-    }
+    let came = match answer.status() {
+        StatusCode::PARTIAL_CONTENT => check_range(source, work, &answer, &gap)?,
+        // File stores call one content by several tags. The hash tells whether it is another one.
+        _ if !whole && etag.is_some() && etag != found => return Err(Stop::OtherTag),
+        _ if !whole && !work.whole && !work.make_whole() => return Err(Stop::Outdated),
+        _ => all,
+    };
+    check_length(source, work, &answer, &came)?;
     if let Some(found) = &found {
         part.set_etag(found).map_err(Failure::Final)?;
     }
-    let from = if answer.status() == StatusCode::PARTIAL_CONTENT { gap } else { 0..part.entry.size };
-    stream(source, work, &mut answer, from, fresh)
+    stream(source, work, &mut answer, came, fresh)
 }
 
 /// The validator, if it stands for the very bytes.
@@ -135,18 +157,42 @@ fn strong_etag(answer: &Response) -> Option<String> {
     etag.starts_with('"').then(|| etag.to_string())
 }
 
-/// The range that came must begin where the one that was asked for does, in a file of the listing's size.
-fn check_range(source: &Source, work: &Work, answer: &Response, asked: &Range<u64>) -> Result<(), Failure> {
+/// The range that came, which must begin where the one that was asked for does, in a file of the listing's size, and
+/// may end before it.
+fn check_range(
+    source: &Source,
+    work: &Work,
+    answer: &Response,
+    asked: &Range<u64>,
+) -> Result<Range<u64>, Failure> {
     let text = answer.headers().get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let size = work.part.entry.size;
-    let right = content_range(text).is_some_and(|(came, of)| {
-        came.start == asked.start && came.end <= asked.end && of.is_none_or(|of| of == size)
+    let right = content_range(text).filter(|(came, of)| {
+        came.start == asked.start
+            && (asked.start + 1..=asked.end).contains(&came.end)
+            && of.is_none_or(|of| of == size)
     });
-    match right {
-        true => Ok(()),
-        false => Err(Failure::NoRange(
-            source.client.broken(source.about(work.part.name()), "is another range than was asked for"),
-        )),
+    right.map(|(came, _)| came).ok_or_else(|| {
+        let about = source.about(work.part.name());
+        Failure::NoRange(source.client.broken(about, "is another range than was asked for"))
+    })
+}
+
+/// Bytes that are not those of the file are not written: packed ones, and of a file without a hash those of another
+/// length.
+fn check_length(source: &Source, work: &Work, answer: &Response, came: &Range<u64>) -> Result<(), Failure> {
+    let broken = |why: String| source.client.broken(source.about(work.part.name()), why);
+    let encoding = answer.headers().get(CONTENT_ENCODING).map(|v| v.as_bytes());
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Failure::Final(broken("is packed, which was not asked for".to_string())));
+    }
+    let (length, expected) = (answer.content_length(), came.end - came.start);
+    match length {
+        Some(length) if length != expected && work.part.entry.hash.is_none() => {
+            let why = format!("is {length} bytes long, and the listing says {expected}");
+            Err(Failure::Passing(broken(why), None))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -172,16 +218,19 @@ fn stream(
     let mut piece = vec![0; PIECE];
     let (mut start, mut filled) = (range.start, 0);
     let mut written = Instant::now();
+    let exact = answer.content_length() == Some(range.end - range.start);
+    let mut body = source.client.patient(answer);
     loop {
         // What is left of the range, if it is less than the piece has room for.
         let room = usize::try_from(range.end - start).unwrap_or(PIECE).min(PIECE);
-        let read = answer.read(&mut piece[filled..room]);
+        let read = body.read(&mut piece[filled..room]);
         if let Ok(n) = &read {
             filled += n;
         }
         let last = start + filled as u64 == range.end;
-        if last {
-            end(source, work, answer)?;
+        if last && work.part.entry.hash.is_none() && matches!(body.read(&mut [0]), Ok(1..)) {
+            // Before the last piece: with it the file would be whole.
+            return Err(longer(source, work).into());
         }
         let over = last || !matches!(read, Ok(1..));
         if over || filled == room || written.elapsed() >= LATEST {
@@ -190,28 +239,22 @@ fn stream(
             (start, filled, written) = (start + filled as u64, 0, Instant::now());
         }
         match read {
-            _ if last => return Ok(()),
+            _ if last => break,
             Ok(0) => return Err(cut(work, "the connection was closed").into()),
             Err(e) => return Err(cut(work, innermost(&e)).into()),
             Ok(_) => {}
         }
     }
+    if exact {
+        // A body that was read to its end leaves a connection that can be used again.
+        let _ = body.read(&mut [0]);
+    }
+    Ok(())
 }
 
-/// All bytes are here. The end of the body is read, so that the connection can be used again. Where no hash will tell
-/// whether the file is right, there must be one.
-fn end(source: &Source, work: &Work, answer: &mut Response) -> Result<(), Failure> {
-    let more = matches!(answer.read(&mut [0]), Ok(1..));
-    match more && work.part.entry.hash.is_none() && answer.status() == StatusCode::OK {
-        true => Err(Failure::Passing(
-            source.client.broken(
-                source.about(work.part.name()),
-                format!("is longer than the {} bytes that the listing says", work.part.entry.size),
-            ),
-            None,
-        )),
-        false => Ok(()),
-    }
+fn longer(source: &Source, work: &Work) -> Failure {
+    let why = format!("is longer than the {} bytes that the listing says", work.part.entry.size);
+    Failure::Passing(source.client.broken(source.about(work.part.name()), why), None)
 }
 
 fn cut(work: &Work, cause: impl Into<String>) -> Failure {
