@@ -16,9 +16,11 @@ use super::tensors::{Tensor, Tensors};
 use crate::kernels::Scheme;
 
 mod pickle;
+mod writer;
 mod zip;
 
 use pickle::View;
+pub(super) use writer::StateDict;
 use zip::Archive;
 
 /// Adds the tensors of one file to `tensors`, mapped, under the names that the file gives them.
