@@ -122,11 +122,28 @@ fn open((format, path): Found) -> Result<Checkpoint, Error> {
     }
 }
 
-/// The folders that others publish, best first: layout, config, whether a file of this name holds weights.
-const FOLDERS: [(Format, &[&str], fn(&str) -> bool); 3] = [
-    (Format::HuggingFace, &["config.json"], |name| WEIGHTS.iter().any(|(_, a, b)| name == *a || name == *b)),
-    (Format::Mistral, &[mistral::CONFIG], mistral::holds_weights),
-    (Format::LitGpt, &litgpt::CONFIGS, |name| name == litgpt::WEIGHTS),
+/// How others publish a model in a folder.
+struct Published {
+    format: Format,
+    /// The files that may describe it.
+    configs: &'static [&'static str],
+    /// Whether a file of this name holds weights.
+    holds_weights: fn(&str) -> bool,
+}
+
+/// The layouts of folders, best first.
+const PUBLISHED: [Published; 3] = [
+    Published {
+        format: Format::HuggingFace,
+        configs: &["config.json"],
+        holds_weights: |name| WEIGHTS.iter().any(|(_, whole, index)| name == *whole || name == *index),
+    },
+    Published { format: Format::Mistral, configs: &[mistral::CONFIG], holds_weights: mistral::holds_weights },
+    Published {
+        format: Format::LitGpt,
+        configs: &litgpt::CONFIGS,
+        holds_weights: |name| name == litgpt::WEIGHTS,
+    },
 ];
 
 /// The layout of what was downloaded, if anything was.
@@ -136,20 +153,18 @@ fn original(path: &Path) -> Result<Option<Found>, Error> {
         return Ok(Some((Format::Gguf, path.into())));
     }
     let names = file_names(path)?;
-    let found = |format: &Format| Ok(Some((*format, path.to_path_buf())));
-    let has_config = |configs: &[&str]| names.iter().any(|name| configs.contains(&name.as_str()));
-    let has_weights = |holds: &fn(&str) -> bool| names.iter().any(|name| holds(name));
+    let described = |layout: &&Published| names.iter().any(|name| layout.configs.contains(&name.as_str()));
+    let weighed = |layout: &&Published| names.iter().any(|name| (layout.holds_weights)(name));
+    let found = |layout: &Published| (layout.format, path.to_path_buf());
     // Both must be there: what litgpt trained lies beside the config.json of what it began with.
-    let whole = |(_, configs, holds): &&(_, &[&str], _)| has_config(configs) && has_weights(holds);
-    if let Some((format, ..)) = FOLDERS.iter().find(whole) {
-        return found(format);
+    if let Some(layout) = PUBLISHED.iter().find(|layout| described(layout) && weighed(layout)) {
+        return Ok(Some(found(layout)));
     }
     if let Some(file) = the_gguf(path, &names)? {
         return Ok(Some((Format::Gguf, file)));
     }
     // One of the two: opening it says what is missing.
-    let part = |(_, configs, holds): &&(_, &[&str], _)| has_config(configs) || has_weights(holds);
-    FOLDERS.iter().find(part).map_or(Ok(None), |(format, ..)| found(format))
+    Ok(PUBLISHED.iter().find(|layout| described(layout) || weighed(layout)).map(found))
 }
 
 /// A folder's one GGUF file, or the first part of its only one.
@@ -230,4 +245,61 @@ fn end_ids(path: &Path) -> Result<Vec<u32>, Error> {
         .map_err(|e| Error::config(path, format!("is not valid JSON: {e}")))?;
     let ids = value.get("eos_token_id").map_or(Some(Vec::new()), fields::ids);
     ids.ok_or_else(|| Error::config(path, "eos_token_id must be a token id or a list of them"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with so many of the fixtures' files.
+    fn folder(files: &[&str]) -> tempfile::TempDir {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            let source = fixtures.join(file);
+            fs::copy(&source, folder.path().join(source.file_name().unwrap())).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_folder_of_several_layouts_opens_as_the_best_that_is_whole() {
+        const HF: [&str; 2] =
+            ["models/mistral-head-dim/config.json", "models/mistral-head-dim/model.safetensors"];
+        const MISTRAL: [&str; 2] =
+            ["layouts/mistral/params.json", "layouts/mistral/consolidated.safetensors"];
+        const LITGPT: [&str; 2] = ["layouts/litgpt/model_config.yaml", "layouts/litgpt/lit_model.pth"];
+        const GGUF: &str = "gguf/mistral-window.gguf";
+        let cases: [(&[&str], Format); 6] = [
+            (&[HF[0], HF[1], MISTRAL[0], MISTRAL[1]], Format::HuggingFace),
+            // A repository of which only these were fetched.
+            (&[HF[0], MISTRAL[0], MISTRAL[1]], Format::Mistral),
+            // What litgpt's trainers leave.
+            (&[HF[0], LITGPT[0], LITGPT[1]], Format::LitGpt),
+            (&[MISTRAL[0], LITGPT[0], LITGPT[1]], Format::LitGpt),
+            (&[HF[0], GGUF], Format::Gguf),
+            (&[LITGPT[1], GGUF], Format::Gguf),
+        ];
+        for (files, format) in cases {
+            let folder = folder(files);
+            assert_eq!(Checkpoint::open(folder.path()).unwrap().format, format, "{files:?}");
+            assert_eq!(Checkpoint::open_original(folder.path()).unwrap().format, format, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_a_whole_layout_says_what_is_missing() {
+        for (file, part) in [
+            ("models/mistral-head-dim/config.json", "no model.safetensors beside it"),
+            ("models/mistral-head-dim/model.safetensors", "config.json does not exist"),
+            ("layouts/mistral/params.json", "no consolidated.safetensors beside it"),
+            ("layouts/mistral-experts/consolidated.01.pt", "params.json does not exist"),
+            ("layouts/litgpt-old/lit_config.json", "lit_model.pth does not exist"),
+            ("layouts/litgpt-old/lit_model.pth", "model_config.yaml does not exist"),
+            ("layouts/litgpt-old/tokenizer.json", "holds no checkpoint"),
+        ] {
+            let error = Checkpoint::open(folder(&[file]).path()).unwrap_err().to_string();
+            assert!(error.contains(part), "{file}: {error}");
+        }
+    }
 }

@@ -12,9 +12,9 @@ use super::fields::Fields;
 use super::{Architecture, Config, ExpertCount, Rope, RopeLayout, RopeScaling};
 use crate::checkpoint::{Error, yaml};
 
-/// Fields that do not change what the weights compute. `vocab_size` says how many of the rows stand for tokens.
-const HARMLESS: [&str; 7] =
-    ["gelu_approximate", "hf_config", "name", "norm_qk_type", "org", "padding_multiple", "vocab_size"];
+/// Fields that do not change what the weights compute.
+const HARMLESS: [&str; 6] =
+    ["gelu_approximate", "hf_config", "name", "norm_qk_type", "org", "padding_multiple"];
 
 /// What fields were called before: old, new.
 const RENAMED: [(&str, &str); 3] = [
@@ -56,6 +56,9 @@ impl Fields<'_> {
         self.expect("routed_scaling_factor", &[1.into(), 1.0.into()])?;
         self.expect("norm_1", &[true.into()])?;
         self.expect("norm_2", &[true.into()])?;
+        // How many of the rows stand for tokens, which the tokenizer says as well. But it ends litgpt's YAML, which has no
+        // end of its own: a file without it was cut.
+        self.size("vocab_size")?;
         let (hidden_size, query_heads) = (self.size("n_embd")?, self.size("n_head")?);
         let layers = self.size("n_layer")?;
         let (window, experts) = (self.window_of_all(layers)?, self.lit_experts()?);
@@ -318,9 +321,15 @@ mod tests {
     /// litgpt's own defaults for them are LayerNorm, a quarter rotary, biases.
     #[test]
     fn what_litgpt_would_fill_in_otherwise_must_be_there() {
-        for name in
-            ["_norm_class", "_mlp_class", "parallel_residual", "bias", "rotary_percentage", "n_query_groups"]
-        {
+        for name in [
+            "_norm_class",
+            "_mlp_class",
+            "parallel_residual",
+            "bias",
+            "rotary_percentage",
+            "n_query_groups",
+            "vocab_size",
+        ] {
             let mut config = old();
             config.as_object_mut().unwrap().remove(name);
             assert!(read(&config).unwrap_err().contains("is missing"), "{name}");

@@ -286,3 +286,52 @@ impl<W: Write> Write for Checked<W> {
         self.file.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Matrix;
+
+    #[test]
+    fn data_is_aligned_and_summed_up() {
+        let bytes: Vec<u8> = (0..40u8).flat_map(|value| f32::from(value).to_le_bytes()).collect();
+        let tensor = |name: &str, rows: usize| {
+            let bytes = bytes[..rows * 20].to_vec();
+            let matrix = Matrix::new(Scheme::F32, rows, 5, bytes.into()).unwrap();
+            Output::new(name.into(), vec![rows, 5], vec![matrix], None)
+        };
+        let aliases = vec![("again".to_string(), 1)];
+        let dict = StateDict { root: "x", tensors: vec![tensor("a", 3), tensor("b", 8)], aliases };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.pth");
+        dict.write(&path, &mut |_| Ok(())).unwrap().finish().unwrap();
+        let written = std::fs::read(&path).unwrap();
+        assert_eq!(written.len() as u64, dict.size());
+        let place = |data: &[u8]| written.windows(data.len()).position(|bytes| bytes == data).unwrap();
+        // The second begins as the first does: its own place is the one with all of it.
+        for data in [dict.pickle(), b"little".to_vec(), bytes.clone()] {
+            let end = place(&data) + data.len();
+            assert!(place(&data).is_multiple_of(64));
+            assert_eq!(written[end..end + 4], *b"PK\x07\x08");
+            assert_eq!(written[end + 4..end + 8], crc32fast::hash(&data).to_le_bytes());
+        }
+    }
+
+    /// Checked once with files of 8 GiB, which torch, litgpt and Python's zipfile read; too large for a test.
+    #[test]
+    fn numbers_of_more_than_32_bits_stand_in_the_extra_field() {
+        let large = 1 << 32;
+        for (size, start, numbers) in [
+            (5, 7, vec![]),
+            (5, large, vec![large]),
+            (large, 7, vec![large, large]),
+            (NARROW, large, vec![NARROW, NARROW, large]),
+        ] {
+            let mut archive = Archive { file: Count(0), position: 0, directory: Vec::new(), entries: 0 };
+            archive.list("n", 0, size, start);
+            let expected = if numbers.is_empty() { Vec::new() } else { wide(&numbers) };
+            assert_eq!(archive.directory[47..], expected, "{size} {start}");
+            assert_eq!(archive.directory[30], expected.len() as u8);
+        }
+    }
+}
