@@ -8,12 +8,17 @@ use super::Error;
 pub use crate::kernels::attention::Heads;
 pub use crate::kernels::rows::RopeLayout;
 
+pub(super) mod fields;
 pub(super) mod gguf;
-pub(super) mod hf;
+mod hf;
 pub(super) mod json;
+pub(super) mod litgpt;
+mod mistral;
 
 pub use gguf::from_gguf;
 pub use hf::from_json;
+pub use litgpt::{from_lit_json, from_lit_yaml};
+pub use mistral::from_params;
 
 /// The shape of a Llama, Mistral or Mixtral model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -27,8 +27,6 @@ pub enum Error {
     Unsupported { path: PathBuf, what: String },
     #[error("{}: asks for {what}; of a PyTorch file plain tensors are read, and nothing is executed", path.display())]
     ForeignPickle { path: PathBuf, what: String },
-    #[error("{}: {what} cannot be read yet", path.display())]
-    NotYet { path: PathBuf, what: String },
     #[error("{}: {rule}", path.display())]
     Config { path: PathBuf, rule: String },
     #[error("{}: there are two tensors named {name}", path.display())]
@@ -59,11 +57,6 @@ impl Error {
         Error::Unsupported { path: path.into(), what: what.into() }
     }
 
-    /// Something that a later version will do.
-    pub fn not_yet(path: &Path, what: impl Into<String>) -> Self {
-        Error::NotYet { path: path.into(), what: what.into() }
-    }
-
     /// A file that cannot be read.
     pub fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| match source.kind() {
@@ -92,9 +85,6 @@ impl Error {
             Error::ForeignPickle { .. } => Some("look for the same model as *.safetensors".into()),
             Error::Malformed { .. } | Error::MissingTensor { .. } => {
                 Some("the file may be incomplete: fetch it again with `mist download`".into())
-            }
-            Error::NotYet { .. } => {
-                Some("give a folder with config.json and *.safetensors, or one GGUF file".into())
             }
             Error::Config { .. } => {
                 Some("compare it with the repository's own, or fetch it again with `mist download`".into())

@@ -100,7 +100,9 @@ impl Gguf {
     pub fn read_tensors(&self, tensors: &mut Tensors) -> Result<(), Error> {
         let weights = self.tensors.iter().filter(|(name, _)| name != "rope_freqs.weight");
         for (name, tensor) in weights {
-            tensors.insert(&self.path, names::from_gguf(name), tensor.clone())?;
+            // A name that is in no table stays as it is, and the gate refuses it.
+            let ours = names::GGUF.ours(name).unwrap_or_else(|| name.clone());
+            tensors.insert(&self.path, ours, tensor.clone())?;
         }
         Ok(())
     }

@@ -7,16 +7,19 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`config`] | the model's description, and `config.json` and GGUF metadata, read and written |
+//! | [`config`] | the model's description, and how each layout says it |
 //! | `map` | memory maps, the one unsafe module outside `kernels/` |
-//! | `read` | small files beside the weights |
+//! | `read`, `yaml` | small files beside the weights |
 //! | `tensors` | names, shapes and bytes as a file gives them |
-//! | [`safetensors`], [`gguf`], [`torch`] | the formats; GGUF is also written |
+//! | [`safetensors`], [`gguf`], [`torch`] | the formats; GGUF and PyTorch's are also written |
+//! | `shards` | the files that together hold the weights |
 //! | `names` | renaming between layouts, as data |
 //! | [`gate`] | tensors against the config: what is used is what is there |
 //! | [`open`] | which layout a folder or file is |
 //! | `published`, `rows` | a checkpoint's tensors as others have them: apart, under their names |
 //! | [`huggingface`] | writing a Hugging Face folder |
+//! | `mistral` | reading Mistral's own layout |
+//! | [`litgpt`] | reading and writing litgpt's folders |
 //! | [`manifest`], [`convert`] | the `mist` format |
 //! | [`mix`] | which scheme each matrix takes when a model is quantized |
 //! | [`output`] | a tensor to be written: its type, and its bytes made on all cores |
@@ -28,8 +31,10 @@ pub mod error;
 pub mod gate;
 pub mod gguf;
 pub mod huggingface;
+pub mod litgpt;
 pub mod manifest;
 mod map;
+mod mistral;
 pub mod mix;
 mod names;
 pub mod open;
@@ -39,8 +44,10 @@ mod published;
 mod read;
 mod rows;
 pub mod safetensors;
+mod shards;
 pub mod tensors;
 pub mod torch;
+mod yaml;
 
 pub use config::Config;
 pub use error::Error;

@@ -2,62 +2,130 @@
 
 use super::mix::Role;
 
-/// Names outside the layers: GGUF, ours.
-const GGUF_TOP: [(&str, &str); 3] = [
-    ("token_embd.weight", "model.embed_tokens.weight"),
-    ("output_norm.weight", "model.norm.weight"),
-    ("output.weight", "lm_head.weight"),
-];
-
-/// Names within layer N: GGUF after `blk.N.`, ours after `model.layers.N.`.
-const GGUF_LAYER: [(&str, &str); 13] = [
-    ("attn_norm.weight", "input_layernorm.weight"),
-    ("attn_q.weight", "self_attn.q_proj.weight"),
-    ("attn_k.weight", "self_attn.k_proj.weight"),
-    ("attn_v.weight", "self_attn.v_proj.weight"),
-    ("attn_output.weight", "self_attn.o_proj.weight"),
-    ("ffn_norm.weight", "post_attention_layernorm.weight"),
-    ("ffn_gate.weight", "mlp.gate_proj.weight"),
-    ("ffn_up.weight", "mlp.up_proj.weight"),
-    ("ffn_down.weight", "mlp.down_proj.weight"),
-    ("ffn_gate_inp.weight", "block_sparse_moe.gate.weight"),
-    ("ffn_gate_exps.weight", "block_sparse_moe.experts.w1.weight"),
-    ("ffn_down_exps.weight", "block_sparse_moe.experts.w2.weight"),
-    ("ffn_up_exps.weight", "block_sparse_moe.experts.w3.weight"),
-];
-
-/// One expert's matrices in older GGUF files, `ffn_gate.E.weight`: GGUF, ours.
-const GGUF_EXPERT: [(&str, &str); 3] = [("ffn_gate", "w1"), ("ffn_down", "w2"), ("ffn_up", "w3")];
-
-/// A GGUF file's name in ours; a name that is in no table stays as it is, and the gate refuses it by name.
-pub fn from_gguf(name: &str) -> String {
-    if let Some((_, ours)) = GGUF_TOP.iter().find(|(gguf, _)| *gguf == name) {
-        return (*ours).into();
-    }
-    layer_from_gguf(name).unwrap_or_else(|| name.into())
+/// The names of one layout beside ours.
+pub struct Table {
+    /// Outside the layers: theirs, ours.
+    top: &'static [(&'static str, &'static str)],
+    /// What stands before a layer's number.
+    layers: &'static str,
+    /// Within layer N: theirs, ours after `model.layers.N.`.
+    layer: &'static [(&'static str, &'static str)],
+    /// One expert's matrices within layer N: theirs before and after the expert's number, ours.
+    experts: &'static [(&'static str, &'static str, &'static str)],
 }
 
-fn layer_from_gguf(name: &str) -> Option<String> {
-    let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
-    if let Some((_, ours)) = GGUF_LAYER.iter().find(|(gguf, _)| *gguf == rest) {
-        return Some(format!("model.layers.{layer}.{ours}"));
-    }
-    let (matrix, expert) = rest.strip_suffix(".weight")?.split_once('.')?;
-    let (_, ours) = GGUF_EXPERT.iter().find(|(gguf, _)| *gguf == matrix)?;
-    Some(format!("model.layers.{layer}.block_sparse_moe.experts.{expert}.{ours}.weight"))
-}
+/// GGUF of the architecture `llama`. Experts one by one are in its older files only.
+pub const GGUF: Table = Table {
+    top: &[
+        ("token_embd.weight", "model.embed_tokens.weight"),
+        ("output_norm.weight", "model.norm.weight"),
+        ("output.weight", "lm_head.weight"),
+    ],
+    layers: "blk.",
+    layer: &[
+        ("attn_norm.weight", "input_layernorm.weight"),
+        ("attn_q.weight", "self_attn.q_proj.weight"),
+        ("attn_k.weight", "self_attn.k_proj.weight"),
+        ("attn_v.weight", "self_attn.v_proj.weight"),
+        ("attn_output.weight", "self_attn.o_proj.weight"),
+        ("ffn_norm.weight", "post_attention_layernorm.weight"),
+        ("ffn_gate.weight", "mlp.gate_proj.weight"),
+        ("ffn_up.weight", "mlp.up_proj.weight"),
+        ("ffn_down.weight", "mlp.down_proj.weight"),
+        ("ffn_gate_inp.weight", "block_sparse_moe.gate.weight"),
+        ("ffn_gate_exps.weight", "block_sparse_moe.experts.w1.weight"),
+        ("ffn_down_exps.weight", "block_sparse_moe.experts.w2.weight"),
+        ("ffn_up_exps.weight", "block_sparse_moe.experts.w3.weight"),
+    ],
+    experts: &[("ffn_gate.", ".weight", "w1"), ("ffn_down.", ".weight", "w2"), ("ffn_up.", ".weight", "w3")],
+};
 
-/// Our name in a GGUF file's; a name that is in no table stays as it is.
-pub fn to_gguf(name: &str) -> String {
-    if let Some((gguf, _)) = GGUF_TOP.iter().find(|(_, ours)| *ours == name) {
-        return (*gguf).into();
+/// Mistral's own layout.
+pub const MISTRAL: Table = Table {
+    top: &[
+        ("tok_embeddings.weight", "model.embed_tokens.weight"),
+        ("norm.weight", "model.norm.weight"),
+        ("output.weight", "lm_head.weight"),
+    ],
+    layers: "layers.",
+    layer: &[
+        ("attention_norm.weight", "input_layernorm.weight"),
+        ("attention.wq.weight", "self_attn.q_proj.weight"),
+        ("attention.wk.weight", "self_attn.k_proj.weight"),
+        ("attention.wv.weight", "self_attn.v_proj.weight"),
+        ("attention.wo.weight", "self_attn.o_proj.weight"),
+        ("ffn_norm.weight", "post_attention_layernorm.weight"),
+        ("feed_forward.w1.weight", "mlp.gate_proj.weight"),
+        ("feed_forward.w3.weight", "mlp.up_proj.weight"),
+        ("feed_forward.w2.weight", "mlp.down_proj.weight"),
+        ("feed_forward.gate.weight", "block_sparse_moe.gate.weight"),
+    ],
+    experts: &[
+        ("feed_forward.experts.", ".w1.weight", "w1"),
+        ("feed_forward.experts.", ".w2.weight", "w2"),
+        ("feed_forward.experts.", ".w3.weight", "w3"),
+    ],
+};
+
+/// litgpt, with queries, keys and values one below the other.
+pub const LITGPT: Table = Table {
+    top: &[
+        ("transformer.wte.weight", "model.embed_tokens.weight"),
+        ("transformer.ln_f.weight", "model.norm.weight"),
+        ("lm_head.weight", "lm_head.weight"),
+    ],
+    layers: "transformer.h.",
+    layer: &[
+        ("norm_1.weight", "input_layernorm.weight"),
+        ("attn.qkv.weight", "self_attn.qkv_proj.weight"),
+        ("attn.proj.weight", "self_attn.o_proj.weight"),
+        ("norm_2.weight", "post_attention_layernorm.weight"),
+        ("mlp.fc_1.weight", "mlp.gate_proj.weight"),
+        ("mlp.fc_2.weight", "mlp.up_proj.weight"),
+        ("mlp.proj.weight", "mlp.down_proj.weight"),
+        ("mlp.gate.weight", "block_sparse_moe.gate.weight"),
+    ],
+    experts: &[
+        ("mlp.experts.", ".fc_1.weight", "w1"),
+        ("mlp.experts.", ".proj.weight", "w2"),
+        ("mlp.experts.", ".fc_2.weight", "w3"),
+    ],
+};
+
+impl Table {
+    /// Our name for one of theirs, if it is in the table.
+    pub fn ours(&self, name: &str) -> Option<String> {
+        if let Some((_, ours)) = self.top.iter().find(|(theirs, _)| *theirs == name) {
+            return Some((*ours).into());
+        }
+        let (layer, rest) = name.strip_prefix(self.layers)?.split_once('.')?;
+        if let Some((_, ours)) = self.layer.iter().find(|(theirs, _)| *theirs == rest) {
+            return Some(format!("model.layers.{layer}.{ours}"));
+        }
+        self.experts.iter().find_map(|(before, after, ours)| {
+            let expert = rest.strip_prefix(before)?.strip_suffix(after)?;
+            Some(format!("model.layers.{layer}.block_sparse_moe.experts.{expert}.{ours}.weight"))
+        })
     }
-    let layer = || {
-        let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
-        let (gguf, _) = GGUF_LAYER.iter().find(|(_, ours)| *ours == rest)?;
-        Some(format!("blk.{layer}.{gguf}"))
-    };
-    layer().unwrap_or_else(|| name.into())
+
+    /// Their name for one of ours; one that is in no table stays as it is.
+    pub fn theirs(&self, name: &str) -> String {
+        if let Some((theirs, _)) = self.top.iter().find(|(_, ours)| *ours == name) {
+            return (*theirs).into();
+        }
+        let layer = || {
+            let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
+            let prefix = format!("{}{layer}.", self.layers);
+            if let Some((theirs, _)) = self.layer.iter().find(|(_, ours)| *ours == rest) {
+                return Some(prefix + theirs);
+            }
+            let (expert, matrix) =
+                rest.strip_prefix("block_sparse_moe.experts.")?.strip_suffix(".weight")?.split_once('.')?;
+            let (before, after, _) = self.experts.iter().find(|(.., ours)| *ours == matrix)?;
+            Some(format!("{prefix}{before}{expert}{after}"))
+        };
+        layer().unwrap_or_else(|| name.into())
+    }
 }
 
 /// What the matrices do that are called so, and in which layer; 0 outside them. Fused and stacked names are known; norms
@@ -89,30 +157,35 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_gguf_name_has_one_name_of_ours_and_no_other_has_it() {
-        let mut ours = BTreeSet::new();
-        for (gguf, expected) in GGUF_TOP {
-            assert_eq!(from_gguf(gguf), expected);
-            assert_eq!(to_gguf(expected), gguf);
-            assert!(ours.insert(expected.to_string()));
-        }
-        for (gguf, expected) in GGUF_LAYER {
-            let name = from_gguf(&format!("blk.17.{gguf}"));
-            assert_eq!(name, format!("model.layers.17.{expected}"));
-            assert_eq!(to_gguf(&name), format!("blk.17.{gguf}"));
-            assert!(ours.insert(name));
-        }
-        for (gguf, expected) in GGUF_EXPERT {
-            let name = from_gguf(&format!("blk.3.{gguf}.7.weight"));
-            assert_eq!(name, format!("model.layers.3.block_sparse_moe.experts.7.{expected}.weight"));
-            assert!(ours.insert(name));
+    fn every_name_has_one_name_of_ours_and_no_other_has_it() {
+        for table in [GGUF, MISTRAL, LITGPT] {
+            let mut all = BTreeSet::new();
+            let mut both_ways = |theirs: String, ours: String| {
+                assert_eq!(table.ours(&theirs).as_deref(), Some(ours.as_str()));
+                assert_eq!(table.theirs(&ours), theirs);
+                assert!(all.insert(ours));
+            };
+            for (theirs, ours) in table.top {
+                both_ways(theirs.to_string(), ours.to_string());
+            }
+            for (theirs, ours) in table.layer {
+                both_ways(format!("{}17.{theirs}", table.layers), format!("model.layers.17.{ours}"));
+            }
+            for (before, after, ours) in table.experts {
+                let ours = format!("model.layers.3.block_sparse_moe.experts.7.{ours}.weight");
+                both_ways(format!("{}3.{before}7{after}", table.layers), ours);
+            }
         }
     }
 
     #[test]
-    fn unknown_names_stay_as_they_are() {
-        assert_eq!(from_gguf("blk.0.attn_q.bias"), "blk.0.attn_q.bias");
-        assert_eq!(from_gguf("rope_freqs.weight"), "rope_freqs.weight");
+    fn unknown_names_have_none() {
+        assert_eq!(GGUF.ours("blk.0.attn_q.bias"), None);
+        assert_eq!(GGUF.ours("rope_freqs.weight"), None);
+        assert_eq!(MISTRAL.ours("layers.0.block_sparse_moe.w1"), None);
+        assert_eq!(MISTRAL.ours("model.norm.weight"), None);
+        assert_eq!(LITGPT.ours("transformer.h.0.attn.attn.weight"), None);
+        assert_eq!(LITGPT.ours("transformer.h.0.mlp.experts.fc_1.weight"), None);
     }
 
     #[test]

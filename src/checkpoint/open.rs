@@ -1,17 +1,16 @@
 //! Which layout a folder or file is, and its opening: config and weights, checked and mapped.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::config::hf;
+use super::config::fields;
 use super::gguf::{self, Gguf};
-use super::read::{is_plain_file_name, read_text};
+use super::read::read_text;
+use super::shards::{self, Storage, file_names};
 use super::tensors::Tensors;
-use super::{Config, Error, Weights, config, gate, manifest, safetensors, torch};
+use super::{Config, Error, Weights, config, gate, litgpt, manifest, mistral, safetensors};
 
 /// A checkpoint, opened: everything about it was checked, nothing of its weights was read.
 #[derive(Debug)]
@@ -37,6 +36,10 @@ pub enum Format {
     Mist,
     /// A Hugging Face folder.
     HuggingFace,
+    /// A folder in Mistral's own layout.
+    Mistral,
+    /// A litgpt folder.
+    LitGpt,
     /// A GGUF file.
     Gguf,
 }
@@ -47,24 +50,21 @@ impl Format {
         match self {
             Format::Mist => "mist",
             Format::HuggingFace => "hf",
+            Format::Mistral => "mistral",
+            Format::LitGpt => "litgpt",
             Format::Gguf => "gguf",
         }
     }
 }
 
 impl Checkpoint {
-    /// Opens the checkpoint at `path`: a folder (converted, Hugging Face, or with one GGUF file) or a GGUF file.
-    /// A folder's converted form is preferred to its originals.
+    /// Opens the checkpoint at `path`: a GGUF file, or a folder (converted, Hugging Face's, Mistral's own, litgpt's, or
+    /// with one GGUF file). A folder's converted form is preferred to its originals.
     ///
     /// # Errors
     /// There is none, or it breaks a rule of its layout.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let checkpoint = match layout(path)? {
-            Layout::Mist(folder) => open_mist(folder),
-            Layout::HuggingFace(folder) => open_folder(folder),
-            Layout::Gguf(file) => open_gguf(file),
-        }?;
-        Ok(checkpoint)
+        open(find(path)?)
     }
 
     /// Opens the originals, though there may be a converted form beside them.
@@ -73,8 +73,7 @@ impl Checkpoint {
     /// As [`Checkpoint::open`].
     pub fn open_original(path: &Path) -> Result<Self, Error> {
         match original(path)? {
-            Some(Layout::Gguf(file)) => open_gguf(file),
-            Some(_) => open_folder(path.into()),
+            Some(found) => open(found),
             None => Self::open(path),
         }
     }
@@ -98,59 +97,93 @@ impl Tokenizing {
         if path.join("tokenizer.json").is_file() {
             return Ok(Tokenizing::Folder(path.into()));
         }
-        match layout(path)? {
-            Layout::Gguf(file) => Ok(Tokenizing::Gguf(Box::new(Gguf::open(&file)?))),
-            Layout::Mist(folder) | Layout::HuggingFace(folder) => Ok(Tokenizing::Folder(folder)),
+        match find(path)? {
+            (Format::Gguf, file) => Ok(Tokenizing::Gguf(Box::new(Gguf::open(&file)?))),
+            (_, folder) => Ok(Tokenizing::Folder(folder)),
         }
     }
 }
 
-enum Layout {
-    Mist(PathBuf),
-    HuggingFace(PathBuf),
-    Gguf(PathBuf),
-}
+/// A layout, and the folder or file that has it.
+type Found = (Format, PathBuf);
 
-fn layout(path: &Path) -> Result<Layout, Error> {
+fn find(path: &Path) -> Result<Found, Error> {
     if path.join(manifest::FILE).is_file() {
-        return Ok(Layout::Mist(path.into()));
+        return Ok((Format::Mist, path.into()));
     }
     original(path)?.ok_or_else(|| Error::NoCheckpoint(path.into()))
 }
 
+fn open((format, path): Found) -> Result<Checkpoint, Error> {
+    match format {
+        Format::Mist => open_mist(path),
+        Format::HuggingFace => open_folder(format, path, read_hugging_face),
+        Format::Mistral => open_folder(format, path, mistral::read),
+        Format::LitGpt => open_folder(format, path, litgpt::read),
+        Format::Gguf => open_gguf(path),
+    }
+}
+
+/// How others publish a model in a folder.
+struct Published {
+    format: Format,
+    /// The files that may describe it.
+    configs: &'static [&'static str],
+    /// Whether a file of this name holds weights.
+    holds_weights: fn(&str) -> bool,
+}
+
+/// The layouts of folders, best first.
+const PUBLISHED: [Published; 3] = [
+    Published {
+        format: Format::HuggingFace,
+        configs: &["config.json"],
+        holds_weights: |name| WEIGHTS.iter().any(|(_, whole, index)| name == *whole || name == *index),
+    },
+    Published { format: Format::Mistral, configs: &[mistral::CONFIG], holds_weights: mistral::holds_weights },
+    Published {
+        format: Format::LitGpt,
+        configs: &litgpt::CONFIGS,
+        holds_weights: |name| name == litgpt::WEIGHTS,
+    },
+];
+
 /// The layout of what was downloaded, if anything was.
-fn original(path: &Path) -> Result<Option<Layout>, Error> {
+fn original(path: &Path) -> Result<Option<Found>, Error> {
     let metadata = fs::metadata(path).map_err(Error::read(path))?;
     if metadata.is_file() {
-        return Ok(Some(Layout::Gguf(path.into())));
+        return Ok(Some((Format::Gguf, path.into())));
     }
-    if path.join("config.json").is_file() {
-        return Ok(Some(Layout::HuggingFace(path.into())));
+    let names = file_names(path)?;
+    let described = |layout: &&Published| names.iter().any(|name| layout.configs.contains(&name.as_str()));
+    let weighed = |layout: &&Published| names.iter().any(|name| (layout.holds_weights)(name));
+    let found = |layout: &Published| (layout.format, path.to_path_buf());
+    // Both must be there: what litgpt trained lies beside the config.json of what it began with.
+    if let Some(layout) = PUBLISHED.iter().find(|layout| described(layout) && weighed(layout)) {
+        return Ok(Some(found(layout)));
     }
-    let unsupported = [
-        ("params.json", "Mistral's own layout"),
-        ("lit_model.pth", "the litgpt layout"),
-        ("pytorch_model.bin", "a checkpoint of pickles without config.json"),
-    ];
-    if let Some((_, what)) = unsupported.iter().find(|(name, _)| path.join(name).is_file()) {
-        return Err(Error::not_yet(path, *what));
+    if let Some(file) = the_gguf(path, &names)? {
+        return Ok(Some((Format::Gguf, file)));
     }
-    let mut files: Vec<PathBuf> = fs::read_dir(path)
-        .and_then(|entries| entries.map(|entry| entry.map(|e| e.path())).collect())
-        .map_err(Error::read(path))?;
-    files.retain(|file| file.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")));
-    files.sort();
+    // One of the two: opening it says what is missing.
+    Ok(PUBLISHED.iter().find(|layout| described(layout) || weighed(layout)).map(found))
+}
+
+/// A folder's one GGUF file, or the first part of its only one.
+fn the_gguf(folder: &Path, names: &[String]) -> Result<Option<PathBuf>, Error> {
+    let is_gguf =
+        |name: &&String| Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+    let files: Vec<PathBuf> = names.iter().filter(is_gguf).map(|name| folder.join(name)).collect();
     match files.as_slice() {
         [] => Ok(None),
-        [file] => Ok(Some(Layout::Gguf(file.clone()))),
-        several => {
-            if let Some(first) = gguf::first_of_one(several) {
-                return Ok(Some(Layout::Gguf(first.clone())));
+        [file] => Ok(Some(file.clone())),
+        several => match gguf::first_of_one(several) {
+            Some(first) => Ok(Some(first.clone())),
+            None => {
+                let names = names.iter().filter(is_gguf).map(String::as_str).collect::<Vec<_>>().join(", ");
+                Err(Error::SeveralGguf { folder: folder.into(), names })
             }
-            let name = |file: &PathBuf| file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let names = several.iter().map(name).collect::<Vec<_>>().join(", ");
-            Err(Error::SeveralGguf { folder: path.into(), names })
-        }
+        },
     }
 }
 
@@ -176,83 +209,109 @@ fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
     Ok(Checkpoint { config, weights, format: Format::Gguf, folder, files, gguf: Some(gguf) })
 }
 
-fn open_folder(folder: PathBuf) -> Result<Checkpoint, Error> {
-    let path = folder.join("config.json");
-    let mut config = config::from_json(&read_text(&path)?, &path)?;
+/// What a folder holds.
+pub(super) struct Contents {
+    pub config: Config,
+    pub weights: Weights,
+    /// The files that hold the weights.
+    pub files: Vec<PathBuf>,
+}
+
+/// Opens a folder whose config and weights `read` reads. Which ids end a reply a `generation_config.json` also says.
+fn open_folder(
+    format: Format,
+    folder: PathBuf,
+    read: impl FnOnce(&Path) -> Result<Contents, Error>,
+) -> Result<Checkpoint, Error> {
+    let Contents { mut config, weights, files } = read(&folder)?;
     let generation = folder.join("generation_config.json");
     if generation.is_file() {
         config.end_ids.extend(end_ids(&generation)?);
     }
     config.end_ids.sort_unstable();
     config.end_ids.dedup();
-    let tensors = read_weights(&folder)?;
-    let files = tensors.files();
-    let weights = gate::assemble(&config, tensors)?;
-    Ok(Checkpoint { config, weights, format: Format::HuggingFace, folder, files, gguf: None })
+    Ok(Checkpoint { config, weights, format, folder, files, gguf: None })
+}
+
+/// The files that hold a Hugging Face folder's weights, best first: stored how, whole, the index of shards.
+const WEIGHTS: [(Storage, &str, &str); 2] = [
+    (Storage::SafeTensors, "model.safetensors", "model.safetensors.index.json"),
+    (Storage::Torch, "pytorch_model.bin", "pytorch_model.bin.index.json"),
+];
+
+fn read_hugging_face(folder: &Path) -> Result<Contents, Error> {
+    let path = folder.join("config.json");
+    let config = config::from_json(&read_text(&path)?, &path)?;
+    for (storage, whole, index) in WEIGHTS {
+        if let Some(files) = shards::find(folder, whole, index)? {
+            let weights = gate::assemble(&config, shards::read(folder, storage, &files)?)?;
+            return Ok(Contents { config, weights, files });
+        }
+    }
+    Err(Error::malformed(folder, "there is a config.json, but no model.safetensors beside it"))
 }
 
 /// The end ids of a `generation_config.json`; the rest of it is not ours.
 fn end_ids(path: &Path) -> Result<Vec<u32>, Error> {
     let value: Value = serde_json::from_str(&read_text(path)?)
         .map_err(|e| Error::config(path, format!("is not valid JSON: {e}")))?;
-    let ids = value.get("eos_token_id").map_or(Some(Vec::new()), hf::ids);
+    let ids = value.get("eos_token_id").map_or(Some(Vec::new()), fields::ids);
     ids.ok_or_else(|| Error::config(path, "eos_token_id must be a token id or a list of them"))
 }
 
-/// The index of a checkpoint in shards.
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// How a folder's weights are stored.
-#[derive(Clone, Copy)]
-enum Storage {
-    SafeTensors,
-    Torch,
-}
-
-/// The files that hold a folder's weights, best first: stored how, whole, the index of shards.
-const WEIGHTS: [(Storage, &str, &str); 2] = [
-    (Storage::SafeTensors, "model.safetensors", "model.safetensors.index.json"),
-    (Storage::Torch, "pytorch_model.bin", "pytorch_model.bin.index.json"),
-];
-
-/// The weights of a Hugging Face folder.
-fn read_weights(folder: &Path) -> Result<Tensors, Error> {
-    let mut tensors = Tensors::new(folder);
-    for (storage, single, index) in WEIGHTS {
-        let (single, index) = (folder.join(single), folder.join(index));
-        let files = match (index.is_file(), single.is_file()) {
-            (true, _) => shards(folder, &index)?,
-            (false, true) => vec![single],
-            (false, false) => continue,
-        };
+    /// A folder with so many of the fixtures' files.
+    fn folder(files: &[&str]) -> tempfile::TempDir {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let folder = tempfile::tempdir().unwrap();
         for file in files {
-            match storage {
-                Storage::SafeTensors => safetensors::read(&file, &mut tensors, |_| None)?,
-                Storage::Torch => torch::read(&file, &mut tensors)?,
-            }
+            let source = fixtures.join(file);
+            fs::copy(&source, folder.path().join(source.file_name().unwrap())).unwrap();
         }
-        return Ok(tensors);
+        folder
     }
-    Err(Error::malformed(folder, "there is a config.json, but no model.safetensors beside it"))
-}
 
-/// The files that an index of shards names.
-fn shards(folder: &Path, index_path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let index: Index = serde_json::from_str(&read_text(index_path)?)
-        .map_err(|e| Error::malformed(index_path, format!("is no index of shards: {e}")))?;
-    let mut names: Vec<&String> = index.weight_map.values().collect();
-    names.sort();
-    names.dedup();
-    for name in &names {
-        if !is_plain_file_name(name) {
-            return Err(Error::malformed(index_path, format!("{name:?} is not a plain file name")));
-        }
-        if !folder.join(name).is_file() {
-            return Err(Error::malformed(index_path, format!("names {name}, which is not there")));
+    #[test]
+    fn a_folder_of_several_layouts_opens_as_the_best_that_is_whole() {
+        const HF: [&str; 2] =
+            ["models/mistral-head-dim/config.json", "models/mistral-head-dim/model.safetensors"];
+        const MISTRAL: [&str; 2] =
+            ["layouts/mistral/params.json", "layouts/mistral/consolidated.safetensors"];
+        const LITGPT: [&str; 2] = ["layouts/litgpt/model_config.yaml", "layouts/litgpt/lit_model.pth"];
+        const GGUF: &str = "gguf/mistral-window.gguf";
+        let cases: [(&[&str], Format); 6] = [
+            (&[HF[0], HF[1], MISTRAL[0], MISTRAL[1]], Format::HuggingFace),
+            // A repository of which only these were fetched.
+            (&[HF[0], MISTRAL[0], MISTRAL[1]], Format::Mistral),
+            // What litgpt's trainers leave.
+            (&[HF[0], LITGPT[0], LITGPT[1]], Format::LitGpt),
+            (&[MISTRAL[0], LITGPT[0], LITGPT[1]], Format::LitGpt),
+            (&[HF[0], GGUF], Format::Gguf),
+            (&[LITGPT[1], GGUF], Format::Gguf),
+        ];
+        for (files, format) in cases {
+            let folder = folder(files);
+            assert_eq!(Checkpoint::open(folder.path()).unwrap().format, format, "{files:?}");
+            assert_eq!(Checkpoint::open_original(folder.path()).unwrap().format, format, "{files:?}");
         }
     }
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+
+    #[test]
+    fn a_folder_without_a_whole_layout_says_what_is_missing() {
+        for (file, part) in [
+            ("models/mistral-head-dim/config.json", "no model.safetensors beside it"),
+            ("models/mistral-head-dim/model.safetensors", "config.json does not exist"),
+            ("layouts/mistral/params.json", "no consolidated.safetensors beside it"),
+            ("layouts/mistral-experts/consolidated.01.pt", "params.json does not exist"),
+            ("layouts/litgpt-old/lit_config.json", "lit_model.pth does not exist"),
+            ("layouts/litgpt-old/lit_model.pth", "model_config.yaml does not exist"),
+            ("layouts/litgpt-old/tokenizer.json", "holds no checkpoint"),
+        ] {
+            let error = Checkpoint::open(folder(&[file]).path()).unwrap_err().to_string();
+            assert!(error.contains(part), "{file}: {error}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::config::RopeLayout;
+use super::config::{Heads, RopeLayout};
 use crate::kernels::Matrix;
 
 /// Cuts a matrix into pieces of so many rows each, from the top. `None` if those are not exactly its rows.
@@ -59,6 +59,24 @@ pub fn rotary(matrix: &Matrix, heads: usize, to: RopeLayout) -> Option<Matrix> {
     Matrix::stack(rows.collect::<Option<Vec<_>>>()?)
 }
 
+/// Queries, keys and values that lie group by group (H/G queries, a key, a value, each of D rows), one kind after
+/// another.
+///
+/// Of 4 query heads in 2 groups the heads lie as q0 q1 k0 v0 q2 q3 k1 v1, and become q0 q1 q2 q3 k0 k1 v0 v1.
+pub fn ungrouped(matrix: &Matrix, heads: Heads) -> Option<Matrix> {
+    let Heads { query: h, key_value: g, size: d } = heads;
+    if (h + 2 * g) * d != matrix.rows() {
+        return None;
+    }
+    let queries = h / g * d;
+    let group = |i: usize| i * (queries + 2 * d);
+    let all = |first: usize, height: usize| {
+        (0..g).map(move |i| rows(matrix, group(i) + first..group(i) + first + height))
+    };
+    let pieces = all(0, queries).chain(all(queries, d)).chain(all(queries + d, d));
+    Matrix::stack(pieces.collect::<Option<Vec<_>>>()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +94,16 @@ mod tests {
         assert_eq!([a.to_f32(), b.to_f32(), c.to_f32()].concat(), stack.to_f32());
         assert_eq!((a.rows(), b.rows(), c.rows()), (2, 4, 3));
         assert!(cut(&stack, [2, 4]).is_none() && cut(&stack, [2, 8]).is_none());
+    }
+
+    #[test]
+    fn groups_are_taken_apart() {
+        let grouped = matrix(0..16);
+        let heads = Heads { query: 4, key_value: 2, size: 2 };
+        let apart = ungrouped(&grouped, heads).unwrap().to_f32();
+        let expected = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15];
+        assert_eq!(apart, expected.map(|row| row as f32));
+        assert!(ungrouped(&matrix(0..15), heads).is_none());
     }
 
     #[test]

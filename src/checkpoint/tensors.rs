@@ -72,6 +72,23 @@ impl Tensors {
         self.files.iter().cloned().collect()
     }
 
+    /// The same tensors under the names that `rename` gives them.
+    ///
+    /// # Errors
+    /// It knows some of the names not, or gives two tensors one name.
+    pub fn renamed(self, rename: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let unknown: Vec<String> = self.names().filter(|n| rename(n).is_none()).map(str::to_string).collect();
+        if !unknown.is_empty() {
+            return Err(Error::ExtraTensors { path: self.path, names: unknown });
+        }
+        let mut renamed = Self { files: self.files.clone(), ..Self::new(&self.path) };
+        for (name, tensor) in self.tensors {
+            let name = rename(&name).unwrap_or(name);
+            renamed.insert(&self.path, name, tensor)?;
+        }
+        Ok(renamed)
+    }
+
     /// Takes a tensor out.
     pub fn take(&mut self, name: &str) -> Option<Tensor> {
         self.tensors.remove(name)

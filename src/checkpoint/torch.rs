@@ -1,5 +1,5 @@
 //! PyTorch's files (`pytorch_model.bin`, `lit_model.pth`, `consolidated.00.pth`): a zip archive with a pickle that
-//! describes tensors, and their storages as they lie in memory.
+//! describes tensors, and their storages as they lie in memory. Read as data, and written.
 //!
 //! Nothing of the pickle is executed. The bytes of a tensor are mapped where they lie; torch 2 aligns them to 64,
 //! earlier versions to nothing. Several tensors may share a storage, as tied weights do. A view that is not a plain
@@ -16,9 +16,11 @@ use super::tensors::{Tensor, Tensors};
 use crate::kernels::Scheme;
 
 mod pickle;
+mod writer;
 mod zip;
 
 use pickle::View;
+pub(super) use writer::StateDict;
 use zip::Archive;
 
 /// Adds the tensors of one file to `tensors`, mapped, under the names that the file gives them.

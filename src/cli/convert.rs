@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
 use mist::checkpoint::output::Rounding;
 use mist::checkpoint::plan::Plan;
-use mist::checkpoint::{self, Checkpoint, Format, convert, gguf, huggingface};
+use mist::checkpoint::{self, Checkpoint, convert, gguf, huggingface, litgpt};
 use mist::hub::Manifest;
 use mist::kernels::Scheme;
 use mist::kernels::quantize::WRITTEN;
@@ -17,7 +17,7 @@ use mist::terminal::{Interrupt, Printer};
 use serde_json::json;
 
 use super::exit::{Hint, Status};
-use super::model::{CheckpointArgs, Opened, Precision, dense_scheme, not_yet, tokenizer};
+use super::model::{CheckpointArgs, Opened, Precision, dense_scheme, tokenizer};
 
 /// Convert a checkpoint to the mapped `mist` format, or to that of another program; its weights as they are, or
 /// quantized.
@@ -164,23 +164,28 @@ fn plan(args: &ConvertArgs, checkpoint: &Checkpoint, folder: &Path) -> anyhow::R
             let companions = companions(checkpoint, folder)?;
             huggingface::plan(checkpoint, folder, dense, huggingface::SHARD_SIZE, ids, companions)?
         }
-        Target::Litgpt => return Err(not_yet("--to litgpt")),
+        Target::Litgpt => {
+            let companions = companions(checkpoint, folder)?;
+            litgpt::plan(checkpoint, folder, dense, &name(checkpoint), companions)?
+        }
     })
 }
 
-/// What a GGUF file is called: after the folder, or the file, that it is made from, and its scheme.
-fn gguf_name(args: &ConvertArgs, checkpoint: &Checkpoint) -> String {
+/// What the model is called: as the folder, or the GGUF file, that it is made from.
+fn name(checkpoint: &Checkpoint) -> String {
     let source = checkpoint.gguf.as_ref().map_or(checkpoint.folder.as_path(), |gguf| gguf.path());
     let source = std::fs::canonicalize(source).unwrap_or_else(|_| source.into());
-    let stem = match checkpoint.format {
-        Format::Gguf => source.file_stem(),
-        _ => source.file_name(),
-    };
-    let stem = stem.unwrap_or_default().to_string_lossy();
+    let name = if checkpoint.gguf.is_some() { source.file_stem() } else { source.file_name() };
+    name.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A GGUF file beside the one that it is made from needs a name of its own.
+fn gguf_name(args: &ConvertArgs, checkpoint: &Checkpoint) -> String {
+    let name = name(checkpoint);
     match args.quantize {
-        Some(scheme) => format!("{stem}-{scheme}.gguf"),
-        None if checkpoint.format == Format::Gguf => format!("{stem}-copy.gguf"),
-        None => format!("{stem}.gguf"),
+        Some(scheme) => format!("{name}-{scheme}.gguf"),
+        None if checkpoint.gguf.is_some() && args.output_dir.is_none() => format!("{name}-copy.gguf"),
+        None => format!("{name}.gguf"),
     }
 }
 

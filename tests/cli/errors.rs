@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::Mist;
+use crate::support::{Mist, copy_folder, layout};
 use crate::transcript::Transcript;
 
 /// Every command that opens a checkpoint.
@@ -63,6 +63,30 @@ fn weights_cut_short() {
     fs::remove_file(t.folder().join("checkpoints/tiny/mixtral/model-00002-of-00004.safetensors")).unwrap();
     t.run("inspect --checkpoint-dir tiny/mixtral");
     t.matches("errors_weights_cut_short");
+}
+
+/// Mistral's own layout and litgpt's, whole and not.
+#[test]
+fn other_layouts() {
+    let mut t = Transcript::new();
+    for (name, config, field, value) in [
+        ("mistral-experts", "params.json", "yarn", json!({"factor": 16})),
+        ("litgpt-old", "lit_config.json", "parallel_residual", json!(true)),
+    ] {
+        let folder = t.folder().join(name);
+        copy_folder(&layout(name), &folder);
+        t.run(&format!("inspect --checkpoint-dir {name}"));
+        edit(&folder.join(config), |config| config[field] = value.clone());
+        t.run(&format!("inspect --checkpoint-dir {name}"));
+        fs::remove_file(folder.join(config)).unwrap();
+        t.run(&format!("inspect --checkpoint-dir {name}"));
+        copy_folder(&layout(name), &folder);
+        for weights in ["consolidated.00.pt", "consolidated.01.pt", "lit_model.pth"] {
+            let _ = fs::remove_file(folder.join(weights));
+        }
+        t.run(&format!("inspect --checkpoint-dir {name}"));
+    }
+    t.matches("errors_other_layouts");
 }
 
 fn edit(path: &Path, change: impl Fn(&mut Value)) {

@@ -7,6 +7,7 @@
 //! | `gguf` | counts, lengths, spans, alignments and sizes in a GGUF header |
 //! | `safetensors` | the same in safetensors files, and what a header leaves out |
 //! | `folder` | the index, `config.json`, `mist.json` |
+//! | `layouts` | Mistral's own layout and litgpt's: `params.json`, YAML, names, shards |
 //! | `tokenizer` | `tokenizer.json`, vocabularies, chat templates |
 //! | `values` | weights that are no numbers |
 //! | `truncation` | every prefix of every file |
@@ -18,6 +19,7 @@
 mod bytes;
 mod folder;
 mod gguf;
+mod layouts;
 mod safetensors;
 #[path = "../support/mod.rs"]
 mod support;

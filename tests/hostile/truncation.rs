@@ -7,7 +7,7 @@ use std::path::Path;
 use mist::checkpoint::Checkpoint;
 use mist::text::Tokenizer;
 
-use crate::support::{copy_of, gguf};
+use crate::support::{copy_of, copy_of_layout, gguf};
 use crate::{refused, run};
 
 /// Lengths below `length`: every one up to `dense`, then in steps, and the last ones.
@@ -71,6 +71,35 @@ fn a_gguf_file() {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(gguf("llama-gqa-quants"), folder.path().join("x.gguf")).unwrap();
     sweep(folder.path(), "x.gguf", 2000, 151);
+}
+
+#[test]
+fn mistrals_own_layout() {
+    sweep(copy_of_layout("mistral").path(), "consolidated.safetensors", 3000, 331);
+    sweep(copy_of_layout("mistral").path(), "params.json", 1000, 1);
+    sweep(copy_of_layout("mistral-experts").path(), "consolidated.01.pt", 2000, 331);
+}
+
+#[test]
+fn litgpts_layout() {
+    sweep(copy_of_layout("litgpt-old").path(), "lit_model.pth", 3000, 61);
+    sweep(copy_of_layout("litgpt-old").path(), "lit_config.json", 1000, 1);
+}
+
+/// A YAML file has no end of its own; only the digits of the last line's number may be cut unseen, which nothing needs.
+#[test]
+fn litgpts_yaml() {
+    let folder = copy_of_layout("litgpt");
+    let path = folder.path().join("model_config.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    let last = "\nvocab_size: ";
+    for length in 0..=text.find(last).unwrap() + last.len() {
+        fs::write(&path, &text[..length]).unwrap();
+        match Checkpoint::open(folder.path()) {
+            Ok(_) => panic!("cut to {length} of {} bytes it is accepted", text.len()),
+            Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
+        }
+    }
 }
 
 #[test]

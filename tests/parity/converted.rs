@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use mist::checkpoint::convert;
 use mist::checkpoint::output::Rounding;
-use mist::checkpoint::{Checkpoint, Format};
+use mist::checkpoint::{Checkpoint, Format, convert, litgpt};
 use mist::kernels::Scheme;
 use mist::text::{FILES, Tokenizer};
 
-use crate::fixture::{Fixture, assert_same_bits, greedy_afresh, load, logits, open, tokenizer};
+use crate::fixture::{Fixture, MODELS, assert_same_bits, greedy_afresh, load, logits, open, tokenizer};
 
 /// Converts a checkpoint as `mist convert` does.
 fn converted(checkpoint: &Checkpoint, folder: &Path, dense: Option<Scheme>) {
@@ -64,6 +63,21 @@ fn converting_a_conversion_again_gives_the_same_bits() {
             let read = |folder: &Path| std::fs::read(folder.join(name)).unwrap();
             assert!(read(first.path()) == read(second.path()), "{name} of {}", fixture.name);
         }
+    }
+}
+
+/// litgpt has no tied heads, and no name for a model without a window; what it computes is the same.
+#[test]
+fn a_litgpt_folder_gives_the_same_bits() {
+    for fixture in MODELS.map(Fixture::model) {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = litgpt::plan(&open(&fixture.path), folder.path(), None, "tiny", Vec::new()).unwrap();
+        plan.write(&mut |_| Ok(())).unwrap();
+        let checkpoint = open(folder.path());
+        assert_eq!(checkpoint.format, Format::LitGpt);
+        let ids = &fixture.reference.ids[..100];
+        let after = logits(&load(folder.path(), 1), ids, 64);
+        assert_same_bits(&after, &logits(&fixture.load(), ids, 64), &fixture.name);
     }
 }
 

@@ -28,6 +28,17 @@ pub const MODELS: [&str; 9] = [
 
 pub const GGUFS: [&str; 5] = ["llama-gqa", "mistral-window", "mixtral", "llama-gqa-quants", "mixtral-quants"];
 
+/// The same models in other layouts: folder, the model whose weights and reference they are.
+pub const LAYOUTS: [(&str, &str); 7] = [
+    ("mistral", "mistral-head-dim"),
+    ("mistral-pth", "mistral-head-dim"),
+    ("mistral-shards", "mistral-head-dim"),
+    ("mistral-experts", "mixtral-window"),
+    ("litgpt", "mistral-window"),
+    ("litgpt-old", "llama-old-config"),
+    ("litgpt-experts-old", "mixtral-window"),
+];
+
 /// What transformers computed.
 #[derive(Deserialize)]
 pub struct Reference {
@@ -73,8 +84,15 @@ impl Fixture {
         Self { name: format!("gguf/{name}"), path, reference }
     }
 
+    pub fn layout(name: &str, model: &str) -> Self {
+        let reference = read(&support::model(model).join("reference.json"));
+        Self { name: format!("layouts/{name}"), path: support::layout(name), reference }
+    }
+
     pub fn all() -> impl Iterator<Item = Self> {
-        MODELS.iter().map(|name| Self::model(name)).chain(GGUFS.iter().map(|name| Self::gguf(name)))
+        let models = MODELS.iter().map(|name| Self::model(name));
+        let layouts = LAYOUTS.iter().map(|(name, model)| Self::layout(name, model));
+        models.chain(GGUFS.iter().map(|name| Self::gguf(name))).chain(layouts)
     }
 
     pub fn load(&self) -> Transformer {

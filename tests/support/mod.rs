@@ -22,6 +22,11 @@ pub fn gguf(name: &str) -> PathBuf {
     fixtures().join("gguf").join(format!("{name}.gguf"))
 }
 
+/// A tiny checkpoint in Mistral's own layout or in litgpt's.
+pub fn layout(name: &str) -> PathBuf {
+    fixtures().join("layouts").join(name)
+}
+
 /// Copies the files of a folder, but for the references, which no command reads.
 pub fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -37,8 +42,17 @@ pub fn copy_folder(from: &Path, to: &Path) {
 
 /// A copy of a tiny checkpoint, to be damaged.
 pub fn copy_of(name: &str) -> tempfile::TempDir {
+    copy(&model(name))
+}
+
+/// A copy of a tiny checkpoint in another layout, to be damaged.
+pub fn copy_of_layout(name: &str) -> tempfile::TempDir {
+    copy(&layout(name))
+}
+
+fn copy(from: &Path) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    copy_folder(&model(name), folder.path());
+    copy_folder(from, folder.path());
     folder
 }
 

@@ -6,8 +6,9 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::fields::Fields;
 use super::{Architecture, Config, ExpertCount, Rope, RopeLayout, RopeScaling};
 use crate::checkpoint::Error;
 
@@ -47,12 +48,7 @@ const HARMLESS: [&str; 26] = [
 /// The JSON is broken, the architecture is not of this family, a field is missing, of the wrong type, beyond
 /// its limits or not understood.
 pub fn from_json(text: &str, path: &Path) -> Result<Config, Error> {
-    let value: Value =
-        serde_json::from_str(text).map_err(|e| Error::config(path, format!("is not valid JSON: {e}")))?;
-    let Value::Object(map) = value else {
-        return Err(Error::config(path, "is not a JSON object"));
-    };
-    let mut fields = Fields { map, path };
+    let mut fields = Fields::from_json(text, path)?;
     let architecture = fields.architecture()?;
     let hidden_size = fields.size("hidden_size")?;
     let query_heads = fields.size("num_attention_heads")?;
@@ -86,74 +82,12 @@ pub fn from_json(text: &str, path: &Path) -> Result<Config, Error> {
     fields.expect("hidden_act", &[Value::from("silu"), Value::from("swish")])?;
     fields.expect("partial_rotary_factor", &[Value::from(1.0), Value::from(1)])?;
     fields.layer_types(&config)?;
-    fields.nothing_left()?;
+    fields.nothing_left(&HARMLESS)?;
     config.check(path)?;
     Ok(config)
 }
 
-/// The fields that have not been understood yet.
-struct Fields<'a> {
-    map: Map<String, Value>,
-    path: &'a Path,
-}
-
 impl Fields<'_> {
-    fn fail<T>(&self, rule: impl Into<String>) -> Result<T, Error> {
-        Err(Error::config(self.path, rule))
-    }
-
-    /// Takes a field; null is as if it were not there.
-    fn take(&mut self, name: &str) -> Option<Value> {
-        self.map.remove(name).filter(|v| !v.is_null())
-    }
-
-    fn size(&mut self, name: &str) -> Result<usize, Error> {
-        match self.optional_size(name)? {
-            Some(size) => Ok(size),
-            None => self.fail(format!("{name} is missing")),
-        }
-    }
-
-    fn optional_size(&mut self, name: &str) -> Result<Option<usize>, Error> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        match value.as_u64().and_then(|v| usize::try_from(v).ok()) {
-            Some(size) => Ok(Some(size)),
-            None => self.fail(format!("{name} is {value}, it must be a whole number")),
-        }
-    }
-
-    fn number(&mut self, name: &str) -> Result<f64, Error> {
-        match self.optional_number(name)? {
-            Some(number) => Ok(number),
-            None => self.fail(format!("{name} is missing")),
-        }
-    }
-
-    fn flag(&mut self, name: &str) -> Result<Option<bool>, Error> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::Bool(value)) => Ok(Some(value)),
-            Some(value) => self.fail(format!("{name} is {value}, it must be true or false")),
-        }
-    }
-
-    fn optional_number(&mut self, name: &str) -> Result<Option<f64>, Error> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        match value.as_f64() {
-            Some(number) => Ok(Some(number)),
-            None => self.fail(format!("{name} is {value}, it must be a number")),
-        }
-    }
-
-    /// One token id or a list of them.
-    fn ids(&mut self, name: &str) -> Result<Vec<u32>, Error> {
-        let Some(value) = self.take(name) else { return Ok(Vec::new()) };
-        match ids(&value) {
-            Some(ids) => Ok(ids),
-            None => self.fail(format!("{name} is {value}, it must be a token id or a list of them")),
-        }
-    }
-
     fn architecture(&mut self) -> Result<Architecture, Error> {
         let named = self.map.get("architectures").and_then(|v| v.get(0)).and_then(Value::as_str);
         let kind = self.map.get("model_type").and_then(Value::as_str);
@@ -219,7 +153,7 @@ impl Fields<'_> {
             }
             scaling = found;
             fields.expect("partial_rotary_factor", &[Value::from(1.0), Value::from(1)])?;
-            fields.nothing_left()?;
+            fields.nothing_left(&HARMLESS)?;
         }
         self.expect("rope_interleaved", &[Value::Bool(false)])?;
         let theta = match (theta, architecture) {
@@ -266,41 +200,6 @@ impl Fields<'_> {
             true => Ok(()),
             false => self.fail(format!("layer_types are not {expected} throughout, which is not understood")),
         }
-    }
-
-    /// A field that must have one of these values if it is there.
-    fn expect(&mut self, name: &str, values: &[Value]) -> Result<(), Error> {
-        match self.take(name) {
-            Some(value) if !values.contains(&value) => {
-                self.fail(format!("{name} is {value}, which is not understood"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn nothing_left(&self) -> Result<(), Error> {
-        let is_off = |value: &Value| match value {
-            Value::Null | Value::Bool(false) => true,
-            Value::Array(list) => list.is_empty(),
-            Value::Object(map) => map.is_empty(),
-            _ => false,
-        };
-        let unknown =
-            self.map.iter().find(|(name, value)| !HARMLESS.contains(&name.as_str()) && !is_off(value));
-        match unknown {
-            Some((name, value)) => self.fail(format!("the field {name} ({value}) is not understood")),
-            None => Ok(()),
-        }
-    }
-}
-
-/// One token id or a list of them.
-pub(crate) fn ids(value: &Value) -> Option<Vec<u32>> {
-    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-    match value {
-        Value::Array(list) => list.iter().map(id).collect(),
-        Value::Null => Some(Vec::new()),
-        one => id(one).map(|id| vec![id]),
     }
 }
 

@@ -77,7 +77,7 @@ pub fn plan(
         if tensor.shape.len() == 1 || tensor.name.ends_with(".block_sparse_moe.gate.weight") {
             tensor.scheme = Scheme::F32;
         }
-        tensor.name = names::to_gguf(&tensor.name);
+        tensor.name = names::GGUF.theirs(&tensor.name);
     }
     tensors.extend(rope_factors(config));
     let mut entries = vec![

@@ -9,6 +9,7 @@
 //!
 //! Follows CPython's `Lib/pickletools.py` and torch's `_weights_only_unpickler.py`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -69,7 +70,7 @@ enum Value<'a> {
     Function(Function),
     StorageType(&'a str),
     Storage {
-        key: &'a str,
+        key: Cow<'a, str>,
         kind: &'a str,
         elements: usize,
     },

@@ -165,6 +165,16 @@ fn no_function_is_called_and_no_foreign_class_built() {
     }
 }
 
+/// litgpt's incremental saver numbers its storages where torch names them.
+#[test]
+fn a_storage_may_be_called_by_a_number() {
+    let named = view(6, 0, &[2, 3], &[3, 1]);
+    let at = named.windows(3).position(|bytes| bytes == b"\x8c\x010").unwrap();
+    let numbered = [&named[..at], b"K\0", &named[at + 3..]].concat();
+    let found = |pickle: &[u8]| tensors(archive(pickle, 24)).unwrap().take("t").unwrap();
+    assert_eq!(found(&numbered).bytes, found(&named).bytes);
+}
+
 #[test]
 fn broken_pickles_are_refused() {
     let cases: [(&[u8], &str); 16] = [

@@ -1,5 +1,7 @@
 //! What a state dict's pickle names and calls: storages, and tensors as views of them.
 
+use std::borrow::Cow;
+
 use super::{Error, Id, Machine, Value};
 
 /// Most dimensions of a tensor.
@@ -9,7 +11,7 @@ const MOST_DIMENSIONS: usize = 8;
 #[derive(Clone, Debug, PartialEq)]
 pub struct View<'a> {
     /// The storage's name in the archive.
-    pub key: &'a str,
+    pub key: Cow<'a, str>,
     /// The storage's type: `FloatStorage`, …
     pub kind: &'a str,
     /// Elements of the storage.
@@ -57,7 +59,7 @@ impl<'a> Machine<'a, '_> {
                     Value::StorageType(kind) => Some(kind),
                     _ => None,
                 };
-                kind.zip(self.str(key)).zip(self.size(elements))
+                kind.zip(self.key(key)).zip(self.size(elements))
             }
             _ => None,
         };
@@ -82,9 +84,10 @@ impl<'a> Machine<'a, '_> {
                 Ok(())
             }
             (Function::Tensor, &[storage, offset, shape, stride, ..]) => {
-                let Value::Storage { key, kind, elements } = self.values[storage] else {
+                let Value::Storage { key, kind, elements } = &self.values[storage] else {
                     return Err(self.foreign("a tensor of what is no storage"));
                 };
+                let (key, kind, elements) = (key.clone(), *kind, *elements);
                 let view = (self.size(offset), self.sizes(shape), self.sizes(stride));
                 let (Some(offset), Some(shape), Some(stride)) = view else {
                     return Err(self.broken("a tensor's offset, shape or stride is not of whole numbers"));
@@ -111,6 +114,14 @@ impl<'a> Machine<'a, '_> {
         match self.values[id] {
             Value::Text(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// A storage's name: text, but a number in the files of litgpt's incremental saver.
+    fn key(&self, id: Id) -> Option<Cow<'a, str>> {
+        match self.values[id] {
+            Value::Integer(number) => Some(number.to_string().into()),
+            _ => self.str(id).map(Cow::from),
         }
     }
 

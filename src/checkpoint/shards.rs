@@ -1,0 +1,78 @@
+//! The files that together hold a folder's weights.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::read::{is_plain_file_name, read_text};
+use super::tensors::Tensors;
+use super::{Error, safetensors, torch};
+
+/// How files store tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    SafeTensors,
+    Torch,
+}
+
+/// The index of a checkpoint in shards.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// The names of the files in a folder, sorted; those that are no UTF-8 are none of ours.
+pub fn file_names(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let entries = entries.map_err(Error::read(folder))?;
+    // Links are followed: the hub's cache is made of them.
+    let files = entries.into_iter().filter(|entry| entry.path().is_file());
+    let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The shards that the file `index` names, else the file `whole`, as far as they are there.
+pub fn find(folder: &Path, whole: &str, index: &str) -> Result<Option<Vec<PathBuf>>, Error> {
+    let (whole, index) = (folder.join(whole), folder.join(index));
+    match (index.is_file(), whole.is_file()) {
+        (true, _) => named_by(folder, &index).map(Some),
+        (false, true) => Ok(Some(vec![whole])),
+        (false, false) => Ok(None),
+    }
+}
+
+/// The files that an index of shards names.
+fn named_by(folder: &Path, index_path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let index: Index = serde_json::from_str(&read_text(index_path)?)
+        .map_err(|e| Error::malformed(index_path, format!("is no index of shards: {e}")))?;
+    let mut names: Vec<&String> = index.weight_map.values().collect();
+    names.sort();
+    names.dedup();
+    for name in &names {
+        if !is_plain_file_name(name) {
+            return Err(Error::malformed(index_path, format!("{name:?} is not a plain file name")));
+        }
+        if !folder.join(name).is_file() {
+            return Err(Error::malformed(index_path, format!("names {name}, which is not there")));
+        }
+    }
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
+
+/// The tensors of all files, mapped.
+///
+/// # Errors
+/// A file breaks its format, or a tensor is in two of them.
+pub fn read(folder: &Path, storage: Storage, files: &[PathBuf]) -> Result<Tensors, Error> {
+    let mut tensors = Tensors::new(folder);
+    for file in files {
+        match storage {
+            Storage::SafeTensors => safetensors::read(file, &mut tensors, |_| None)?,
+            Storage::Torch => torch::read(file, &mut tensors)?,
+        }
+    }
+    Ok(tensors)
+}
