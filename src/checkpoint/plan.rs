@@ -75,6 +75,13 @@ impl Plan {
         (WAITING as u64 + 2) * (16 << 20)
     }
 
+    /// Whether all of it is there already, as far as sizes and the small files tell.
+    pub fn is_there(&self) -> bool {
+        let size = |file: &Path| fs::metadata(file).map(|data| data.len()).ok();
+        self.payloads.iter().all(|file| size(file.path()) == Some(file.size()))
+            && self.texts.iter().all(|(path, text)| fs::read(path).is_ok_and(|there| there == *text))
+    }
+
     /// Checks that nothing is in the way: a file of one of these names with another content, unless `force`, or a disk
     /// too full.
     ///

@@ -110,7 +110,7 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     printer.note(&format!("Tensors: {}", schemes.join(", ")));
     plan.check(args.force)?;
     if !args.dry_run {
-        if !carry_out(&plan, args.delete_originals, printer)? {
+        if !carry_out(&plan, args.delete_originals, &Interrupt::install()?, printer)? {
             return Ok(Status::Interrupted);
         }
         printer.note(&format!("Wrote {}", folder.display()));
@@ -134,6 +134,27 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
         printer.data(&format!("{json}\n"))?;
     }
     Ok(Status::Success)
+}
+
+/// Quantizes a downloaded checkpoint to the `mist` format beside it, unless that has been done.
+pub fn quantize(
+    folder: &Path,
+    scheme: Scheme,
+    interrupt: &Interrupt,
+    printer: &Printer,
+) -> anyhow::Result<Status> {
+    let checkpoint = Checkpoint::open_original(folder)?;
+    let rounding = Rounding { quantize: Some(scheme), ..Rounding::default() };
+    let plan = convert::plan(&checkpoint, folder, rounding, companions(&checkpoint, folder)?)?;
+    if plan.is_there() {
+        printer.note(&format!("already converted to {scheme}"));
+        return Ok(Status::Success);
+    }
+    plan.check(true)?;
+    match carry_out(&plan, false, interrupt, printer)? {
+        true => Ok(Status::Success),
+        false => Ok(Status::Interrupted),
+    }
 }
 
 /// Where the files go.
@@ -198,8 +219,7 @@ fn is_quantized(checkpoint: &Checkpoint) -> bool {
 type Pass<'a> = dyn Fn(&mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), checkpoint::Error> + 'a;
 
 /// Writes, and reads again if what is there before will be deleted. Whether it was not interrupted.
-fn carry_out(plan: &Plan, verify: bool, printer: &Printer) -> anyhow::Result<bool> {
-    let interrupt = Interrupt::install()?;
+fn carry_out(plan: &Plan, verify: bool, interrupt: &Interrupt, printer: &Printer) -> anyhow::Result<bool> {
     let _listening = interrupt.listen();
     let with_bar = |label: &str, work: &Pass<'_>| {
         let bar = printer.bytes_bar(label, plan.weights_size());

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
 use clap::Args;
 use mist::environment::{self, HF_HUB_OFFLINE};
 use mist::hub::{
     self, Client, FileName, Outcome, Plan, PlannedFile, RepoId, Report, Request, Revision, Settings, Size,
     Token, starter,
 };
+use mist::kernels::Scheme;
 use mist::terminal::{Bars, Interrupt, Printer, Progress};
 use serde_json::{Value, json};
 
-use super::{Hint, Status, catalogue};
+use super::{Status, catalogue, convert};
 
 /// Fetch a repository from the hub; without one, list those that are known to work.
 #[derive(Debug, Args)]
@@ -46,11 +46,11 @@ pub struct DownloadArgs {
     #[arg(long)]
     dry_run: bool,
     /// Use no network: only check that the repository is there.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quantize")]
     offline: bool,
-    /// Quantize what was fetched (not there yet).
-    #[arg(long, value_name = "SCHEME")]
-    quantize: Option<String>,
+    /// Convert what was fetched, quantized to this scheme.
+    #[arg(long, value_name = "SCHEME", value_parser = convert::scheme, conflicts_with_all = ["tokenizer_only", "starter"])]
+    quantize: Option<Scheme>,
     /// One JSON object on stdout.
     #[arg(long)]
     json: bool,
@@ -73,6 +73,9 @@ impl DownloadArgs {
         }
         if let Some(file) = &self.file {
             add(&["--file", file]);
+        }
+        if let Some(scheme) = self.quantize {
+            add(&["--quantize", scheme.name()]);
         }
         if self.tokenizer_only {
             add(&["--tokenizer-only"]);
@@ -98,10 +101,6 @@ fn quoted(word: &str) -> String {
 /// # Errors
 /// What the hub room reports, with its hint.
 pub fn run(args: &DownloadArgs, printer: &Printer) -> anyhow::Result<Status> {
-    if let Some(scheme) = &args.quantize {
-        let error = anyhow!("--quantize {scheme}: quantizing after a download is not there yet");
-        return Err(error.context(Hint("download without --quantize".to_string())));
-    }
     let offline = args.offline || environment::is_true(HF_HUB_OFFLINE);
     match args.repository.as_ref().or(args.repo_id.as_ref()) {
         Some(name) => repository(args, &name.parse()?, offline, printer),
@@ -151,13 +150,17 @@ fn repository(
         0 => "already here".to_string(),
         n => format!("fetched {n} files, {} already here", outcomes.len() - n),
     });
-    if fetched > 0 && plan.folder.join("mist.json").exists() {
+    if args.quantize.is_none() && fetched > 0 && plan.folder.join("mist.json").exists() {
         let folder = plan.folder.display();
         printer.warn(&format!(
             "{folder} holds an earlier conversion, which is what runs: convert it again with --force"
         ));
     }
-    print(args, &plan, Some(&outcomes), printer)
+    print(args, &plan, Some(&outcomes), printer)?;
+    match args.quantize {
+        Some(scheme) => convert::quantize(&plan.folder, scheme, &interrupt, printer),
+        None => Ok(Status::Success),
+    }
 }
 
 /// The result: one JSON object, or the folder once all is there.

@@ -496,8 +496,8 @@ fn the_command_fails_with_one_line_and_a_hint() {
                  hint: did you mean mistralai/Mistral-7B-v0.1?\n";
     assert_eq!(text(&failed.stderr), lines);
 
-    let quantize = mist(&server.address, root.path(), &["download", "org/name", "--quantize", "q4_k"]);
-    assert!(quantize.status.code() == Some(1) && text(&quantize.stderr).contains("hint: "));
+    let quantize = mist(&server.address, root.path(), &["download", "org/name", "--quantize", "q9"]);
+    assert!(quantize.status.code() == Some(2) && text(&quantize.stderr).contains("the schemes are q8_0"));
     let offline = mist(&server.address, root.path(), &["download", "org/name", "--offline"]);
     assert!(
         text(&offline.stderr).starts_with("error: offline, and checkpoints"),
