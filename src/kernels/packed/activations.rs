@@ -3,13 +3,17 @@
 use crate::kernels::cpu::kernel;
 
 /// Columns over which a sum of activations is kept.
-pub(super) const SUM: usize = 32;
+const SUM: usize = 32;
+
+/// Rows of activations that share the unpacking of a group of weights.
+pub(super) const TILE: usize = 16;
 
 /// Rows of activations `(M, K)` as blocks of signed bytes with one f32 scale each: x ≈ q · scale, |q| <= 127.
 ///
 /// Blocks of 32 are ggml's `q8_0` (with its scale in f32, not f16), blocks of 256 its `q8_k` (with |q| <= 127, so
-/// that no pair of products overflows 16 bits). The blocks of the same columns of all rows are next to each
-/// other: a tile of rows is one stretch of memory, where rows 4096 bytes apart would share a cache set.
+/// that no pair of products overflows 16 bits). They lie in the order in which kernels read them: tile after tile
+/// of 16 rows, in a tile block after block of columns, in that row after row. Rows 4096 bytes apart would share a
+/// cache set.
 #[derive(Clone, Debug, Default)]
 pub struct Activations {
     rows: usize,
@@ -34,7 +38,7 @@ impl Activations {
         self.sums.resize(blocks * rows * block / SUM, 0);
         for (row, x) in x.chunks_exact(columns.max(1)).enumerate() {
             for (b, x) in x.chunks_exact(block).enumerate() {
-                let at = b * rows + row;
+                let at = place(rows, blocks, row, b);
                 let quants = &mut self.quants[at * block..][..block];
                 quantize(x, quants, &mut self.scales[at]);
                 let sums = &mut self.sums[at * block / SUM..][..block / SUM];
@@ -60,10 +64,16 @@ impl Activations {
         self.block
     }
 
-    /// Up to `count` rows from row `first` on.
-    pub(super) fn tile(&self, first: usize, count: usize) -> Tile<'_> {
-        Tile { all: self, first, rows: count.min(self.rows - first) }
+    /// The tile that begins with row `first`, a multiple of [`TILE`].
+    pub(super) fn tile(&self, first: usize) -> Tile<'_> {
+        Tile { all: self, first, rows: TILE.min(self.rows - first) }
     }
+}
+
+/// Where a row's block of columns is, in blocks.
+fn place(rows: usize, blocks: usize, row: usize, block: usize) -> usize {
+    let first = row / TILE * TILE;
+    first * blocks + block * TILE.min(rows - first) + row - first
 }
 
 /// Some rows of the activations.
@@ -87,7 +97,7 @@ impl<'a> Tile<'a> {
     /// The rows in the block of columns `b`. The widths must be those of the activations: B = block, S = block / 32.
     #[inline(always)]
     pub fn block<const B: usize, const S: usize>(&self, b: usize) -> Block<'a, B, S> {
-        let at = b * self.all.rows + self.first;
+        let at = place(self.all.rows, self.all.columns() / B, self.first, b);
         let rows = at..at + self.rows;
         Block {
             quants: &self.all.quants.as_chunks().0[rows.clone()],

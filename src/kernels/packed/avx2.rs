@@ -6,7 +6,6 @@
 
 use std::arch::x86_64::*;
 
-use super::TILE;
 use super::activations::{Block, Tile};
 use super::layout::ROWS;
 
@@ -16,10 +15,11 @@ const LANES: usize = 8;
 /// Registers that hold one piece of each row of the strip.
 const HALVES: usize = ROWS / LANES;
 
-type Sums = [[f32; ROWS]];
+/// How far ahead of its loads a kernel asks for weights, in bytes.
+const AHEAD: usize = 8192;
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn q8_0(strip: &[u8], x: Tile, out: &mut Sums) {
+pub fn q8_0<const M: usize>(strip: &[u8], x: Tile, out: &mut [[f32; ROWS]; M]) {
     for (b, block) in strip.as_chunks::<{ 34 * ROWS }>().0.iter().enumerate() {
         let x: Block<32, 1> = x.block(b);
         let (scales, words) = block.split_at(2 * ROWS);
@@ -30,7 +30,7 @@ pub fn q8_0(strip: &[u8], x: Tile, out: &mut Sums) {
             for (m, w) in magnitudes.iter_mut().zip(w) {
                 *m = _mm256_abs_epi8(w);
             }
-            for (i, out) in out.iter_mut().take(x.quants.len()).enumerate() {
+            for (out, i) in out.iter_mut().zip(0..x.quants.len()) {
                 let mut sum = _mm256_setzero_si256();
                 for s in 0..8 {
                     // |w| · (x · sign w): 2 · 128 · 127 fits 16 bits.
@@ -46,7 +46,7 @@ pub fn q8_0(strip: &[u8], x: Tile, out: &mut Sums) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn q4_0(strip: &[u8], x: Tile, out: &mut Sums) {
+pub fn q4_0<const M: usize>(strip: &[u8], x: Tile, out: &mut [[f32; ROWS]; M]) {
     for (b, block) in strip.as_chunks::<{ 18 * ROWS }>().0.iter().enumerate() {
         let x: Block<32, 1> = x.block(b);
         let (scales, words) = block.split_at(2 * ROWS);
@@ -58,7 +58,7 @@ pub fn q4_0(strip: &[u8], x: Tile, out: &mut Sums) {
                 w[s] = low(packed);
                 w[4 + s] = high(packed);
             }
-            for (i, out) in out.iter_mut().take(x.quants.len()).enumerate() {
+            for (out, i) in out.iter_mut().zip(0..x.quants.len()) {
                 let sum = _mm256_madd_epi16(group(&w, &x.quants[i]), _mm256_set1_epi16(1));
                 let offset = _mm256_set1_epi32(8 * i32::from(x.sums[i][0]));
                 let sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, offset));
@@ -70,7 +70,7 @@ pub fn q4_0(strip: &[u8], x: Tile, out: &mut Sums) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn q4_k(strip: &[u8], x: Tile, out: &mut Sums) {
+pub fn q4_k<const M: usize>(strip: &[u8], x: Tile, out: &mut [[f32; ROWS]; M]) {
     for (b, block) in strip.as_chunks::<{ 144 * ROWS }>().0.iter().enumerate() {
         let x: Block<256, 8> = x.block(b);
         let (scales, rest) = block.split_at(2 * ROWS);
@@ -78,22 +78,13 @@ pub fn q4_k(strip: &[u8], x: Tile, out: &mut Sums) {
         let (packed, words) = rest.split_at(12 * ROWS);
         for half in 0..HALVES {
             let small = Small::new(registers(packed, half));
-            let mut sums = [_mm256_setzero_si256(); TILE];
-            for pair in 0..4 {
-                let words = &words[pair * 32 * ROWS..];
-                let packed: [__m256i; 8] = registers(words, half);
-                let mut w = packed;
-                for w in &mut w {
-                    *w = low(*w);
-                }
-                add_group(&w, small.scale(2 * pair), 2 * pair, x.quants, &mut sums);
-                for (w, packed) in w.iter_mut().zip(packed) {
-                    *w = high(packed);
-                }
-                add_group(&w, small.scale(2 * pair + 1), 2 * pair + 1, x.quants, &mut sums);
-            }
+            let mut sums = [_mm256_setzero_si256(); M];
+            two_groups::<0>(words, half, &small, x.quants, &mut sums);
+            two_groups::<1>(words, half, &small, x.quants, &mut sums);
+            two_groups::<2>(words, half, &small, x.quants, &mut sums);
+            two_groups::<3>(words, half, &small, x.quants, &mut sums);
             let (scales, minima) = (halves(scales, half), halves(minima, half));
-            for (i, out) in out.iter_mut().take(x.quants.len()).enumerate() {
+            for (out, i) in out.iter_mut().zip(0..x.quants.len()) {
                 let mut below = _mm256_setzero_si256();
                 for j in 0..4 {
                     let [first, second] = [x.sums[i][2 * j], x.sums[i][2 * j + 1]];
@@ -109,12 +100,33 @@ pub fn q4_k(strip: &[u8], x: Tile, out: &mut Sums) {
     }
 }
 
-/// Adds the group's sums, times the group's scales, for every row of activations.
+/// Adds the sums of groups 2P and 2P + 1, which share their bytes, times the groups' scales, for every row of
+/// activations. P is known when compiling, so that shuffles are constants and nothing goes through memory.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add_group(w: &[__m256i; 8], scales: __m256i, j: usize, x: &[[i8; 256]], sums: &mut [__m256i; TILE]) {
+fn two_groups<const P: usize>(
+    words: &[u8],
+    half: usize,
+    small: &Small,
+    x: &[[i8; 256]],
+    sums: &mut [__m256i],
+) {
+    let packed: [__m256i; 8] = registers(&words[P * 32 * ROWS..], half);
+    let mut w = packed;
+    for w in &mut w {
+        *w = low(*w);
+    }
+    let scales = small.scale(2 * P);
+    for (x, sum) in x.iter().zip(&mut *sums) {
+        let products = group(&w, &x.as_chunks().0[2 * P]);
+        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(products, scales));
+    }
+    for (w, packed) in w.iter_mut().zip(packed) {
+        *w = high(packed);
+    }
+    let scales = small.scale(2 * P + 1);
     for (x, sum) in x.iter().zip(sums) {
-        let products = group(w, &x.as_chunks().0[j]);
+        let products = group(&w, &x.as_chunks().0[2 * P + 1]);
         *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(products, scales));
     }
 }
@@ -212,6 +224,9 @@ fn registers<const N: usize>(words: &[u8], half: usize) -> [__m256i; N] {
         #[allow(unsafe_code)]
         unsafe {
             *out = _mm256_loadu_si256(lanes.as_ptr().cast());
+        }
+        if half == 0 {
+            _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().wrapping_add(AHEAD).cast());
         }
     }
     out

@@ -3,20 +3,22 @@
 mod activations;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+#[allow(dead_code)]
+mod avx512;
 mod layout;
 mod portable;
 
 pub use activations::Activations;
 pub use layout::{ROWS, pack, unpack};
 
+use activations::TILE;
+
 use rayon::prelude::*;
 
 use super::Scheme;
 use super::cpu::{self, Level};
 use super::matmul::Columns;
-
-/// Rows of activations that share the unpacking of a group of weights.
-const TILE: usize = 32;
 
 /// A weight matrix in packed order, as [`pack`] makes it.
 #[derive(Clone, Copy, Debug)]
@@ -67,9 +69,12 @@ pub fn multiply(x: &Activations, w: &Packed, out: &mut [f32]) {
         let (first, rows) = if i < full { (i * ROWS, ROWS) } else { (full * ROWS + i - full, 1) };
         let strip = &w.bytes[first * row_bytes..][..rows * row_bytes];
         for row in (0..m).step_by(TILE) {
-            let tile = x.tile(row, TILE);
+            let tile = x.tile(row);
             let mut sums = [[0.0; ROWS]; TILE];
-            multiply_strip(w.scheme, strip, rows, tile, &mut sums);
+            match sums.first_chunk_mut::<1>() {
+                Some(sums) if tile.rows == 1 => multiply_strip(w.scheme, strip, rows, tile, sums),
+                _ => multiply_strip(w.scheme, strip, rows, tile, &mut sums),
+            }
             for (i, sums) in sums.iter().take(tile.rows).enumerate() {
                 for (r, sum) in sums.iter().take(rows).enumerate() {
                     // SAFETY: row + i < m and first + r < n, so the element is within `out`; strips share no
@@ -84,12 +89,12 @@ pub fn multiply(x: &Activations, w: &Packed, out: &mut [f32]) {
     });
 }
 
-fn multiply_strip(
+fn multiply_strip<const M: usize>(
     scheme: Scheme,
     strip: &[u8],
     rows: usize,
     x: activations::Tile,
-    sums: &mut [[f32; ROWS]; TILE],
+    sums: &mut [[f32; ROWS]; M],
 ) {
     #[cfg(target_arch = "x86_64")]
     if rows == ROWS && cpu::level() == Level::Avx2 {
@@ -164,11 +169,14 @@ mod tests {
         for case in cases() {
             let (x, row_bytes) = (case.activations(), case.plain.len() / case.n);
             let out = case.product();
-            for row in 0..case.m {
+            for first in (0..case.m).step_by(TILE) {
                 for (column, plain) in case.plain.chunks_exact(row_bytes).enumerate() {
-                    let mut sums = [[0.0; ROWS]];
-                    portable::strip(case.scheme, plain, 1, x.tile(row, 1), &mut sums);
-                    assert_eq!(sums[0][0].to_bits(), out[row * case.n + column].to_bits(), "{}", case.scheme);
+                    let mut sums = [[0.0; ROWS]; TILE];
+                    portable::strip(case.scheme, plain, 1, x.tile(first), &mut sums);
+                    for (row, sums) in (first..case.m).zip(sums) {
+                        let y = out[row * case.n + column];
+                        assert_eq!(sums[0].to_bits(), y.to_bits(), "{}", case.scheme);
+                    }
                 }
             }
         }
@@ -180,7 +188,7 @@ mod tests {
             let (x, row_bytes) = (case.activations(), case.plain.len() / case.n);
             let plain = &case.plain[..ROWS * row_bytes];
             let packed = pack(case.scheme, ROWS, case.k, plain).unwrap();
-            let tile = x.tile(0, TILE);
+            let tile = x.tile(0);
             let (mut together, mut alone) = ([[0.0; ROWS]; TILE], [[0.0; ROWS]; TILE]);
             portable::strip(case.scheme, &packed, ROWS, tile, &mut together);
             for (r, plain) in plain.chunks_exact(row_bytes).enumerate() {
