@@ -76,13 +76,23 @@ pub fn q4_k<const M: usize>(strip: &[u8], x: Tile, out: &mut [[f32; ROWS]; M]) {
         let (scales, rest) = block.split_at(2 * ROWS);
         let (minima, rest) = rest.split_at(2 * ROWS);
         let (packed, words) = rest.split_at(12 * ROWS);
+        let small = [Small::new(registers(packed, 0)), Small::new(registers(packed, HALVES - 1))];
+        let mut sums = [[_mm256_setzero_si256(); M]; HALVES];
+        // Both halves of some bytes before the next bytes, so that memory is read at an even pace.
         for half in 0..HALVES {
-            let small = Small::new(registers(packed, half));
-            let mut sums = [_mm256_setzero_si256(); M];
-            two_groups::<0>(words, half, &small, x.quants, &mut sums);
-            two_groups::<1>(words, half, &small, x.quants, &mut sums);
-            two_groups::<2>(words, half, &small, x.quants, &mut sums);
-            two_groups::<3>(words, half, &small, x.quants, &mut sums);
+            two_groups::<0>(words, half, &small[half], x.quants, &mut sums[half]);
+        }
+        for half in 0..HALVES {
+            two_groups::<1>(words, half, &small[half], x.quants, &mut sums[half]);
+        }
+        for half in 0..HALVES {
+            two_groups::<2>(words, half, &small[half], x.quants, &mut sums[half]);
+        }
+        for half in 0..HALVES {
+            two_groups::<3>(words, half, &small[half], x.quants, &mut sums[half]);
+        }
+        for half in 0..HALVES {
+            let (small, sums) = (&small[half], &sums[half]);
             let (scales, minima) = (halves(scales, half), halves(minima, half));
             for (out, i) in out.iter_mut().zip(0..x.quants.len()) {
                 let mut below = _mm256_setzero_si256();
