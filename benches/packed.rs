@@ -277,7 +277,7 @@ mod plain {
         let mut below = [_mm_setzero_ps(); 4];
         let mut spread = [_mm256_setzero_si256(); 8];
         for (j, spread) in spread.iter_mut().enumerate() {
-            *spread = _mm256_set1_epi16((2 * j | (2 * j + 1) << 8) as i16);
+            *spread = _mm256_set1_epi16(((2 * j) | ((2 * j + 1) << 8)) as i16);
         }
         for b in 0..x.len() / 256 {
             unsafe {

@@ -30,14 +30,14 @@ impl Activations {
     /// left out. A block that is not finite gets a scale that is not, so that the result is not finite either.
     pub fn fill(&mut self, x: &[f32], columns: usize, block: usize) {
         let rows = x.len().checked_div(columns).unwrap_or(0);
-        let blocks = columns / block;
+        let blocks = columns.checked_div(block).unwrap_or(0);
         self.rows = rows;
         self.block = block;
         self.quants.resize(blocks * rows * block, 0);
         self.scales.resize(blocks * rows, 0.0);
         self.sums.resize(blocks * rows * block / SUM, 0);
         for (row, x) in x.chunks_exact(columns.max(1)).enumerate() {
-            for (b, x) in x.chunks_exact(block).enumerate() {
+            for (b, x) in x.chunks_exact(block.max(1)).take(blocks).enumerate() {
                 let at = place(rows, blocks, row, b);
                 let quants = &mut self.quants[at * block..][..block];
                 quantize(x, quants, &mut self.scales[at]);

@@ -146,8 +146,8 @@ fn two_groups<const P: usize>(
 #[target_feature(enable = "avx2")]
 fn group(w: &[__m256i; 8], x: &[i8; 32]) -> __m256i {
     let mut sum = _mm256_maddubs_epi16(w[0], four(x, 0));
-    for s in 1..8 {
-        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w[s], four(x, s)));
+    for (s, w) in w.iter().enumerate().skip(1) {
+        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(*w, four(x, s)));
     }
     sum
 }

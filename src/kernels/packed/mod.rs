@@ -104,7 +104,6 @@ pub fn multiply(x: &Activations, w: &Packed, out: &mut [f32]) {
     let (m, n) = (x.rows(), w.rows);
     let promised =
         x.columns() == w.columns && Some(x.block()) == activation_block(w.scheme) && out.len() == m * n;
-    debug_assert!(promised);
     if !promised || m == 0 || n == 0 {
         return;
     }
