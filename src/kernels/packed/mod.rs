@@ -26,26 +26,29 @@
 //!
 //! # Measured
 //!
-//! Zen 3, 2 threads, AVX2, on a busy machine: `cargo bench --bench packed`, medians, decode in percent of the rate
-//! at which the same buffer is summed (21 to 27 GB/s when quiet). All of these prefetch 8 KiB ahead, which is worth
-//! more than the layout: without it packed q4_k has 66 to 68 %, plain q4_k 53 to 56 %.
+//! Zen 3, 2 threads, AVX2, `cargo bench --bench packed`. The machine was shared and never quiet for long: ranges are
+//! over the medians of several runs, and shares beyond 100 % are its noise. Decode in percent of the rate at which
+//! the same buffer is summed in the same repetition (10 to 27 GB/s), all with a prefetch of 8 KiB ahead. The prefetch
+//! is worth more than the layout: without it q4_k had 66 to 68 % packed and 51 to 56 % plain.
 //!
 //! | decode | packed | plain rows, same arithmetic | f32 |
 //! |---|---|---|---|
-//! | q8_0 | 91 to 94 | 90 to 93 | 28 |
-//! | q4_k | 91 to 102 | 84 to 90 | 13 |
-//! | q4_0 | 96 | 68 | 15 |
+//! | q8_0 | 91 to 98 | 90 to 105 | 25 to 29 |
+//! | q4_k | 91 to 102 | 76 to 90 | 11 to 14 |
+//! | q4_0 | 96 to 116 | 68 to 74 | 15 to 17 |
 //!
 //! | prompt, GFLOP/s a thread, 16 / 128 / 512 rows | packed | f32 |
 //! |---|---|---|
-//! | q8_0 | 99 / 76 / 83 | 34 / 37 / 38 |
-//! | q4_k | 180 / 165 / 146 | 32 / 38 / 38 |
+//! | q8_0 | 76 to 99 / 76 to 102 / 83 to 87 | 26 to 34 / 37 / 35 to 38 |
+//! | q4_k | 125 to 180 / 143 to 165 / 146 to 169 | 29 to 32 / 36 to 38 / 35 to 38 |
 //!
-//! A register loop of this product's `broadcast` + `maddubs` + `add` reached 190 to 290 on the same thread.
-//! For decode with AVX2, plain rows are as fast for q8_0 and 5 to 10 points behind for q4_k. The layout is decided by
-//! q4_0, by prompts (plain rows pay for scales and horizontal sums row by row), and by the other instruction sets,
-//! which are argued, not measured. Strips of eight rows were 5 to 8 points faster than sixteen in AVX2 decode of
-//! q4_k (100 to 108 %, within the noise of the two); sixteen is kept for AVX512 and AMX.
+//! A register loop of the product's `broadcast`, `maddubs` and `add` reached 190 to 290 on the same thread.
+//!
+//! For decode with AVX2, plain rows do as well for q8_0, and in one quiet run of q4_k (91 %) better than packed rows
+//! did (83 %) before their two halves were read in step. So decode of q8_0 and q4_k does not decide the layout: q4_0
+//! does, and arguments that are not measured here: prompts (plain rows pay for scales and horizontal sums row by
+//! row) and the other instruction sets. Strips of eight rows, in runs of their own, had 95 to 108 % for q4_k and 97
+//! to 98 % for q8_0, a few points more than sixteen; sixteen is for AVX512 and AMX, and is one constant to change.
 
 mod activations;
 #[cfg(target_arch = "x86_64")]
