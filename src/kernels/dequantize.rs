@@ -74,7 +74,7 @@ fn brain(bytes: &[u8], out: &mut [f32]) {
 /// the two exponents' biases. Exact, subnormals too. The `half` crate's conversion asks the processor's features
 /// at every call, which does not vectorise.
 #[inline(always)]
-fn half_at(b: &[u8], at: usize) -> f32 {
+pub(super) fn half_at(b: &[u8], at: usize) -> f32 {
     let bits = u32::from(u16::from_le_bytes([b[at], b[at + 1]]));
     let (sign, magnitude) = ((bits & 0x8000) << 16, bits & 0x7fff);
     let scaled = (f32::from_bits(magnitude << 13) * f32::from_bits(239 << 23)).to_bits();

@@ -56,9 +56,9 @@ thread_local! {
 
 /// The result, shared by threads that write different columns of it.
 #[derive(Clone, Copy)]
-struct Columns {
-    out: *mut f32,
-    n: usize,
+pub(super) struct Columns {
+    pub out: *mut f32,
+    pub n: usize,
 }
 
 // SAFETY: the pointer is only written through `write`, whose callers write disjoint elements.
@@ -72,7 +72,7 @@ impl Columns {
     /// # Safety
     /// `(row, column)` lies within the result and no other thread accesses it.
     #[allow(unsafe_code)]
-    unsafe fn write(&self, row: usize, column: usize, value: f32) {
+    pub unsafe fn write(&self, row: usize, column: usize, value: f32) {
         // SAFETY: in bounds and unshared by the caller's promise.
         unsafe { *self.out.add(row * self.n + column) = value };
     }

@@ -10,6 +10,7 @@
 //! | [`quantize`] | rows of f32 as blocks |
 //! | [`matrix`] | a weight matrix over bytes that somebody else owns (a map of a file) |
 //! | `matmul` | activations times a weight matrix |
+//! | [`packed`] | the same in integers, over rows interleaved for the dot-product instructions (not in use yet) |
 //! | `attention` | one query row over the cache |
 //! | `rows` | norms, rotary positions, gated activation |
 //! | [`cpu`] | which instruction set is in use |
@@ -24,6 +25,7 @@ pub mod dequantize;
 pub mod matmul;
 pub mod matrix;
 pub mod ops;
+pub mod packed;
 pub mod quantize;
 pub mod rows;
 pub mod scheme;

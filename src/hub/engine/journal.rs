@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::ranges::Ranges;
 use crate::hub::listing::Entry;
 
-/// A line is less than 50 bytes and stands for a piece of [`super::PIECE`] bytes, less at the end of a connection.
+/// A line is less than 50 bytes and stands for a piece of [`super::worker::PIECE`] bytes, less at the end of a connection.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// What an earlier run left of a file.
