@@ -72,8 +72,9 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`].
     pub fn open_original(path: &Path) -> Result<Self, Error> {
-        match original(path)? {
+        match whole(path)? {
             Some(found) => open(found),
+            // Deleted after it was converted, perhaps, or not all there: that is told where there is nothing else.
             None => Self::open(path),
         }
     }
@@ -133,6 +134,16 @@ struct Published {
     holds_weights: fn(&str) -> bool,
 }
 
+impl Published {
+    fn is_described(&self, names: &[String]) -> bool {
+        names.iter().any(|name| self.configs.contains(&name.as_str()))
+    }
+
+    fn is_weighed(&self, names: &[String]) -> bool {
+        names.iter().any(|name| (self.holds_weights)(name))
+    }
+}
+
 /// The layouts of folders, best first.
 const PUBLISHED: [Published; 3] = [
     Published {
@@ -150,23 +161,28 @@ const PUBLISHED: [Published; 3] = [
 
 /// The layout of what was downloaded, if anything was.
 fn original(path: &Path) -> Result<Option<Found>, Error> {
+    if let Some(found) = whole(path)? {
+        return Ok(Some(found));
+    }
+    // One of the two: opening it says what is missing.
+    let names = file_names(path)?;
+    let begun = |layout: &&Published| layout.is_described(&names) || layout.is_weighed(&names);
+    Ok(PUBLISHED.iter().find(begun).map(|layout| (layout.format, path.to_path_buf())))
+}
+
+/// The layout of originals that have a description and weights.
+fn whole(path: &Path) -> Result<Option<Found>, Error> {
     let metadata = fs::metadata(path).map_err(Error::read(path))?;
     if metadata.is_file() {
         return Ok(Some((Format::Gguf, path.into())));
     }
     let names = file_names(path)?;
-    let described = |layout: &&Published| names.iter().any(|name| layout.configs.contains(&name.as_str()));
-    let weighed = |layout: &&Published| names.iter().any(|name| (layout.holds_weights)(name));
-    let found = |layout: &Published| (layout.format, path.to_path_buf());
     // Both must be there: what litgpt trained lies beside the config.json of what it began with.
-    if let Some(layout) = PUBLISHED.iter().find(|layout| described(layout) && weighed(layout)) {
-        return Ok(Some(found(layout)));
+    let both = |layout: &&Published| layout.is_described(&names) && layout.is_weighed(&names);
+    if let Some(layout) = PUBLISHED.iter().find(both) {
+        return Ok(Some((layout.format, path.to_path_buf())));
     }
-    if let Some(file) = the_gguf(path, &names)? {
-        return Ok(Some((Format::Gguf, file)));
-    }
-    // One of the two: opening it says what is missing.
-    Ok(PUBLISHED.iter().find(|layout| described(layout) || weighed(layout)).map(found))
+    Ok(the_gguf(path, &names)?.map(|file| (Format::Gguf, file)))
 }
 
 /// A folder's one GGUF file, or the first part of its only one.

@@ -238,6 +238,7 @@ fn carry_out(plan: &Plan, verify: bool, interrupt: &Interrupt, printer: &Printer
     }
     written?;
     if verify {
+        printer.note("Reading it again, to compare it with the originals");
         let verified = with_bar("Verifying", &|progress| plan.verify(progress));
         if verified.is_err() && interrupt.take() {
             printer.note("Stopped: the conversion is complete, and the originals are there as well");
@@ -248,11 +249,18 @@ fn carry_out(plan: &Plan, verify: bool, interrupt: &Interrupt, printer: &Printer
     Ok(true)
 }
 
+/// What names the shards of the original weights.
+const INDICES: [&str; 3] =
+    ["model.safetensors.index.json", "pytorch_model.bin.index.json", "consolidated.safetensors.index.json"];
+
 /// Deletes the original weights, which the conversion was compared with, and no other file: what describes the model
 /// and its text is small.
 fn delete_originals(checkpoint: &Checkpoint, plan: &Plan, printer: &Printer) -> anyhow::Result<()> {
     let written: Vec<PathBuf> = plan.files().into_iter().map(|(file, _)| file).collect();
-    let originals: Vec<&PathBuf> = checkpoint.files.iter().filter(|file| !written.contains(file)).collect();
+    // An index of shards that are gone would be taken for a checkpoint that is not whole.
+    let indices = INDICES.iter().map(|name| checkpoint.folder.join(name)).filter(|index| index.is_file());
+    let originals: Vec<PathBuf> = checkpoint.files.iter().cloned().chain(indices).collect();
+    let originals: Vec<&PathBuf> = originals.iter().filter(|file| !written.contains(file)).collect();
     for file in &originals {
         std::fs::remove_file(file).map_err(|e| anyhow!("cannot delete {}: {e}", file.display()))?;
         printer.note(&format!("Deleted {}", file.display()));

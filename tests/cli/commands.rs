@@ -194,6 +194,25 @@ fn convert_and_what_it_made() {
 }
 
 #[test]
+fn originals_go_after_the_conversion_was_compared_with_them_and_it_opens_in_their_place() {
+    let t = Transcript::new();
+    let folder = t.folder().join("checkpoints/tiny/mixtral");
+    let run = |line: &str| Mist::new(t.folder()).args(line.split(' ')).run();
+    let deleted = run("convert --checkpoint-dir tiny/mixtral --quantize q8_0 --delete-originals");
+    assert_eq!(deleted.code, Some(0), "{}", deleted.stderr);
+    assert!(!folder.join("model.safetensors.index.json").exists());
+    assert!(folder.join("tokenizer.json").exists());
+    for line in [
+        "generate --checkpoint-dir tiny/mixtral --prompt a --temperature 0",
+        "convert --checkpoint-dir tiny/mixtral --to hf",
+    ] {
+        let ended = run(line);
+        assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);
+    }
+    assert!(folder.join("hf/model.safetensors").exists());
+}
+
+#[test]
 fn download_without_a_repository_lists_names() {
     let mut t = Transcript::new();
     t.run("download");
