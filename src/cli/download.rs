@@ -60,6 +60,14 @@ pub struct DownloadArgs {
 }
 
 impl DownloadArgs {
+    /// An outcome as it is; of one that was interrupted it is said how to go on.
+    fn or_how_to_go_on<T>(&self, outcome: Result<T, hub::Error>, printer: &Printer) -> Result<T, hub::Error> {
+        if let Err(hub::Error::Interrupted) = outcome {
+            printer.note(&format!("Stopped: `{}` goes on from here", self.command()));
+        }
+        outcome
+    }
+
     /// The command that goes on with this download. It holds no token: the shell's history would keep it.
     fn command(&self) -> String {
         let mut command = vec!["mist".to_string(), "download".to_string()];
@@ -141,10 +149,7 @@ fn repository(
     let outcomes = hub::carry_out(&client, &plan, interrupt.flag(), &mut report);
     drop(listening);
     report.done();
-    if let Err(hub::Error::Interrupted) = outcomes {
-        printer.note(&format!("Stopped: `{}` goes on from here", args.command()));
-    }
-    let outcomes = outcomes?;
+    let outcomes = args.or_how_to_go_on(outcomes, printer)?;
     let fetched = outcomes.iter().filter(|o| **o == Outcome::Fetched).count();
     printer.note(&match fetched {
         0 => "already here".to_string(),
@@ -205,10 +210,7 @@ fn fetch_starter(args: &DownloadArgs, offline: bool, printer: &Printer) -> anyho
             let mut report = TerminalReport::new(printer);
             let fetched = starter::ensure(root, interrupt.flag(), &mut report);
             report.done();
-            if let Err(hub::Error::Interrupted) = fetched {
-                printer.note(&format!("Stopped: `{}` goes on from here", args.command()));
-            }
-            fetched?
+            args.or_how_to_go_on(fetched, printer)?
         }
     };
     match args.json {

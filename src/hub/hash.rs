@@ -5,7 +5,7 @@ use std::fmt;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use super::Digest;
+use super::{Digest, Error, FileName};
 
 /// The id that git gives a file's content: the sha1 of `blob SIZE\0` and the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,13 @@ impl Hasher {
 pub(super) struct Mismatch {
     pub expected: Hash,
     pub found: Hash,
+}
+
+impl Mismatch {
+    /// The error of `file`, which came so.
+    pub fn of(self, file: &FileName) -> Error {
+        Error::Hash { file: file.clone(), expected: self.expected, found: self.found }
+    }
 }
 
 #[cfg(test)]

@@ -58,15 +58,12 @@ impl Manifest {
         entries: impl Iterator<Item = &'a Entry>,
         earlier: Option<&Self>,
     ) -> Self {
-        let (repository, commit) = (repo.to_string(), commit.as_str().to_string());
-        let mut manifest = Self { version: VERSION, repository, commit, files: Vec::new() };
-        if let Some(earlier) = earlier.filter(|e| manifest.is_of(e)) {
-            manifest.files.clone_from(&earlier.files);
-        }
+        let files = earlier.filter(|e| e.is_at(repo, commit)).map_or(Vec::new(), |e| e.files.clone());
+        let (repository, hash) = (repo.to_string(), commit.to_string());
+        let mut manifest = Self { version: VERSION, repository, commit: hash, files };
         for entry in entries {
-            let known = earlier.and_then(|e| e.known(&manifest, entry)).cloned();
-            match known {
-                Some(record) => manifest.put(record),
+            match earlier.and_then(|e| e.known(repo, commit, entry)) {
+                Some(record) => manifest.put(record.clone()),
                 None => manifest.expect(entry),
             }
         }
@@ -137,8 +134,7 @@ impl Manifest {
     /// Whether `entry` of this manifest's commit, or another one's if its content is the same, is in `folder` and has
     /// not been touched since it was hashed.
     pub(super) fn vouches(&self, repo: &RepoId, commit: &Commit, entry: &Entry, folder: &Path) -> bool {
-        let asked = Self::new(repo, commit, [].into_iter(), None);
-        self.known(&asked, entry).is_some_and(|record| record.is_untouched(folder))
+        self.known(repo, commit, entry).is_some_and(|record| record.is_untouched(folder))
     }
 
     /// The names of the files that are to be there and are not, or have been touched.
@@ -214,17 +210,13 @@ impl Manifest {
         Ok(damaged)
     }
 
-    fn is_of(&self, other: &Self) -> bool {
-        (&self.repository, &self.commit) == (&other.repository, &other.commit)
-    }
-
-    /// What this one knows of an entry of `asked`, if it is the same content for sure.
-    fn known(&self, asked: &Self, entry: &Entry) -> Option<&Record> {
+    /// What it knows of an entry of a commit, if that is the same content for sure.
+    fn known(&self, repo: &RepoId, commit: &Commit, entry: &Entry) -> Option<&Record> {
         let record = self.files.iter().find(|r| r.name == entry.name.as_str() && r.size == entry.size)?;
         let listed = entry.hash.and_then(|h| h.sha256()).map(|d| d.to_string());
         let same = match &listed {
             Some(_) => record.sha256 == listed,
-            None => self.is_of(asked),
+            None => self.is_at(repo, commit),
         };
         same.then_some(record)
     }

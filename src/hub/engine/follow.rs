@@ -25,8 +25,7 @@ pub(super) fn follow(board: &Board, part: &Arc<Part>, tell: &dyn Fn(Event)) -> R
             Ok(sha256) => return finish(board, part, attempt, sha256),
             Err(mismatch) => mismatch,
         };
-        let file = part.name().clone();
-        let error = Error::Hash { file, expected: mismatch.expected, found: mismatch.found };
+        let error = mismatch.of(part.name());
         if attempt > 0 {
             part.discard(attempt);
             return Err(error);

@@ -44,6 +44,7 @@ use super::{Commit, Digest, Error, RepoId, Report};
 
 /// How often the report is told, and looked for an end.
 const TICK: Duration = Duration::from_millis(100);
+
 /// What the threads tell the caller's.
 #[derive(Debug)]
 enum Event {
