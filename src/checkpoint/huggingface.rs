@@ -126,22 +126,6 @@ mod tests {
         plan(&checkpoint, folder, None, shard_size, (Some(0), &ids), Vec::new()).unwrap()
     }
 
-    fn write(plan: &Plan) {
-        plan.check(false).unwrap();
-        let mut told = 0;
-        plan.write(&mut |bytes| {
-            told += bytes;
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(told, plan.weights_size());
-        for (path, size) in plan.files() {
-            assert_eq!(std::fs::metadata(path).unwrap().len(), size);
-        }
-        assert!(matches!(plan.check(false), Err(Error::Exists(_))));
-        plan.check(true).unwrap();
-    }
-
     fn tensors(folder: &Path) -> Tensors {
         let mut all = Tensors::new(folder);
         let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
@@ -164,7 +148,7 @@ mod tests {
             "mixtral-window",
         ] {
             let (source, folder) = (fixture(&format!("models/{name}")), tempfile::tempdir().unwrap());
-            write(&planned(&source, folder.path(), 150_000));
+            planned(&source, folder.path(), 150_000).write_checked();
             let (mut theirs, mut ours) = (tensors(&source), tensors(folder.path()));
             for name in tensors(&source).names().filter(|name| !name.ends_with("inv_freq")) {
                 let (a, b) = (theirs.take(name).unwrap(), ours.take(name).unwrap());
@@ -179,7 +163,7 @@ mod tests {
     #[test]
     fn blocks_are_widened_and_rotary_pairs_put_back() {
         let (source, folder) = (fixture("gguf/mixtral-quants.gguf"), tempfile::tempdir().unwrap());
-        write(&planned(&source, folder.path(), SHARD_SIZE));
+        planned(&source, folder.path(), SHARD_SIZE).write_checked();
         let [theirs, ours] = [&source, folder.path()].map(|path| Checkpoint::open(path).unwrap());
         assert_eq!(ours.config.rope.layout, RopeLayout::HalfSplit);
         let values = |checkpoint: &Checkpoint| {
@@ -200,7 +184,7 @@ mod tests {
     #[test]
     fn an_index_of_an_earlier_conversion_does_not_outlive_its_shards() {
         let (source, folder) = (fixture("models/llama-old-config"), tempfile::tempdir().unwrap());
-        write(&planned(&source, folder.path(), 20_000));
+        planned(&source, folder.path(), 20_000).write_checked();
         assert!(folder.path().join(INDEX).is_file());
         planned(&source, folder.path(), SHARD_SIZE).write(&mut |_| Ok(())).unwrap();
         assert!(!folder.path().join(INDEX).exists());

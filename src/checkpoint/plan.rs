@@ -194,6 +194,27 @@ fn write_payload(
 }
 
 #[cfg(test)]
+impl Plan {
+    /// Writes it as a command does, and checks what every plan owes.
+    pub(super) fn write_checked(&self) {
+        self.check(false).unwrap();
+        let mut told = 0;
+        self.write(&mut |bytes| {
+            told += bytes;
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(told, self.weights_size());
+        for (path, size) in self.files() {
+            assert_eq!(fs::metadata(&path).unwrap().len(), size, "{}", path.display());
+        }
+        self.verify(&mut |_| Ok(())).unwrap();
+        assert!(matches!(self.check(false), Err(Error::Exists(_))));
+        self.check(true).unwrap();
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

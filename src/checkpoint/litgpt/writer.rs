@@ -104,19 +104,7 @@ mod tests {
         ] {
             let (source, folder) = (fixture(name), tempfile::tempdir().unwrap());
             let plan = planned(&source, folder.path());
-            plan.check(false).unwrap();
-            let mut told = 0;
-            plan.write(&mut |bytes| {
-                told += bytes;
-                Ok(())
-            })
-            .unwrap();
-            assert_eq!(told, plan.weights_size());
-            for (path, size) in plan.files() {
-                assert_eq!(fs::metadata(&path).unwrap().len(), size, "{}", path.display());
-            }
-            assert!(matches!(plan.check(false), Err(Error::Exists(_))));
-            plan.check(true).unwrap();
+            plan.write_checked();
             let [theirs, ours] = [&source, folder.path()].map(|path| Checkpoint::open(path).unwrap());
             assert_eq!(ours.format, Format::LitGpt);
             assert_eq!(values(&ours), values(&theirs), "{name}");
