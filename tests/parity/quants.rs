@@ -32,15 +32,26 @@ fn blocks_of_every_scheme_have_the_values_of_the_gguf_package_bit_for_bit() {
 
 #[test]
 fn rows_become_the_blocks_of_the_gguf_package_byte_for_byte() {
-    let all: BTreeMap<String, String> = serde_json::from_str(&fixture("quantized.json")).unwrap();
+    let of_32 = [Scheme::Q4_0, Scheme::Q4_1, Scheme::Q5_0, Scheme::Q5_1, Scheme::Q8_0];
+    assert_blocks_of("quantized.json", &of_32);
+}
+
+#[test]
+fn rows_become_the_blocks_of_ggmls_searches_byte_for_byte() {
+    assert_blocks_of("searched.json", &[Scheme::Q4K, Scheme::Q5K, Scheme::Q6K]);
+}
+
+/// Quantizes a fixture's values, a block a row, and compares with its blocks.
+#[track_caller]
+fn assert_blocks_of(name: &str, schemes: &[Scheme]) {
+    let all: BTreeMap<String, String> = serde_json::from_str(&fixture(name)).unwrap();
     let rows: Vec<f32> = words(&all["values"]).map(f32::from_bits).collect();
-    for scheme in [Scheme::Q4_0, Scheme::Q4_1, Scheme::Q5_0, Scheme::Q5_1, Scheme::Q8_0] {
+    for scheme in schemes {
+        let size = scheme.block_bytes();
         let expected = bytes(&all[&scheme.name().to_uppercase()]);
         let mut found = vec![0; expected.len()];
-        quantize_rows(scheme, &rows, 32, &mut found).unwrap();
-        for (row, (found, expected)) in
-            found.chunks(scheme.block_bytes()).zip(expected.chunks(scheme.block_bytes())).enumerate()
-        {
+        quantize_rows(*scheme, &rows, scheme.block_len(), &mut found).unwrap();
+        for (row, (found, expected)) in found.chunks(size).zip(expected.chunks(size)).enumerate() {
             assert_eq!(found, expected, "{scheme}, row {row}");
         }
     }

@@ -1,7 +1,8 @@
 //! A super-block of 256 weights with its groups side by side, which is how the k-schemes are searched: weight i of
 //! every group is one row of lanes, so all groups are searched at once and no sum runs across a vector.
 //!
-//! Products and sums are never fused: a file comes out the same byte for byte, whatever processor wrote it.
+//! Products and sums are never fused, and a group's sums run in its weights' order: a block comes out the same byte for
+//! byte as from ggml's loops, whatever processor wrote it.
 
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
@@ -62,12 +63,6 @@ impl<const G: usize> Lanes<G> {
         self
     }
 
-    /// 1 / x, and 0 where x is 0.
-    #[inline(always)]
-    pub fn inverse(self) -> Self {
-        self.map(|x| if x != 0.0 { 1.0 / x } else { 0.0 })
-    }
-
     /// The larger of each two.
     #[inline(always)]
     pub fn at_least(self, low: Self) -> Self {
@@ -95,12 +90,6 @@ impl<const G: usize> Lanes<G> {
         otherwise
     }
 
-    /// The sum over the groups.
-    #[inline(always)]
-    pub fn sum(self) -> f32 {
-        self.0.iter().sum()
-    }
-
     /// The number of the largest magnitude, the first of several.
     #[inline(always)]
     pub fn extreme(self) -> f32 {
@@ -111,13 +100,13 @@ impl<const G: usize> Lanes<G> {
 /// `N` weights of each of `G` groups.
 pub type Rows<const G: usize, const N: usize> = [Lanes<G>; N];
 
-/// `x · unit`, groups side by side.
+/// A block's weights, groups side by side.
 #[inline(always)]
-pub fn side_by_side<const G: usize, const N: usize>(x: &[f32; 256], unit: f32) -> Rows<G, N> {
+pub fn side_by_side<const G: usize, const N: usize>(x: &[f32; 256]) -> Rows<G, N> {
     let mut rows = [Lanes([0.0; G]); N];
     for (g, group) in x.as_chunks::<N>().0.iter().enumerate() {
         for i in 0..N {
-            rows[i].0[g] = group[i] * unit;
+            rows[i].0[g] = group[i];
         }
     }
     rows
@@ -134,60 +123,19 @@ pub fn nearest(x: f32, low: f32, high: f32) -> f32 {
     (x + WHOLE) - WHOLE
 }
 
-/// A block's order of magnitude.
-#[derive(Debug, PartialEq)]
-pub enum Magnitude {
-    /// Every weight is nearer to zero than to the smallest f16.
-    Negligible,
-    /// Weights times this power of two are below 2, the largest at least 1: no product in a search overflows or is
-    /// lost.
-    Unit(f32),
-    /// Not finite, or more than any scheme reaches.
-    TooLarge,
-}
-
-impl Magnitude {
-    /// The magnitude of some weights.
-    #[inline(always)]
-    pub fn of(x: &[f32]) -> Self {
-        const HALF_THE_SMALLEST_F16: f32 = 1.0 / (1 << 25) as f32;
-        // q6_k reaches furthest: 65504 · 128 · 32.
-        const BEYOND_EVERY_SCHEME: f32 = (1 << 29) as f32;
-        let largest = largest(x);
-        if largest < HALF_THE_SMALLEST_F16 {
-            Magnitude::Negligible
-        } else if largest < BEYOND_EVERY_SCHEME {
-            // The exponents of the largest and of the unit add up to zero, each stored with a bias of 127.
-            Magnitude::Unit(f32::from_bits((254 - (largest.to_bits() >> 23)) << 23))
-        } else {
-            Magnitude::TooLarge
-        }
-    }
-}
-
 /// The largest magnitude; not finite if any value is not. Ordered as bits, where NaN is above infinity.
 #[inline(always)]
 pub fn largest(x: &[f32]) -> f32 {
     f32::from_bits(x.iter().fold(0, |most, x| most.max(x.to_bits() & 0x7fff_ffff)))
 }
 
-/// The f16 that stores the scale `x`: the nearest one, but among the subnormals, where f16 is coarse, the next one
-/// outward, so that the scale's multiples still reach what it was made for.
+/// The numbers of a block as it stores them; `None` if one is too large, or the block's weights are, or not finite.
 #[inline(always)]
-pub fn scale_to_half(x: f32) -> f16 {
-    let half = f16::from_f32_const(x);
-    let subnormal = half.to_bits() & 0x7c00 == 0;
-    match subnormal && half.to_f32_const().abs() < x.abs() {
-        true => f16::from_bits(half.to_bits() + 1),
-        false => half,
-    }
-}
-
-/// What is left of a scale, in a block that is searched in units of `unit`, once it is stored. Infinite if it is too
-/// large for f16.
-#[inline(always)]
-pub fn stored(x: f32, unit: f32) -> f32 {
-    scale_to_half(x / unit).to_f32_const() * unit
+pub fn storable<const N: usize>(x: &[f32; 256], numbers: [f32; N]) -> Option<[f16; N]> {
+    /// q6_k reaches furthest, to 65504 · 128 · 32. What is far beyond overflows in a search, and would be lost there.
+    const BEYOND_EVERY_SCHEME: f32 = (1 << 29) as f32;
+    let halves = numbers.map(f16::from_f32_const);
+    (largest(x) < BEYOND_EVERY_SCHEME && halves.iter().all(|half| half.is_finite())).then_some(halves)
 }
 
 #[cfg(test)]
@@ -195,33 +143,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_unit_brings_the_largest_weight_to_between_one_and_two() {
-        for largest in [2f32.powi(-25), 0.013, 1.0, 1.999, 2.0, 65504.0, 5.3e8] {
-            let Magnitude::Unit(unit) = Magnitude::of(&[0.0, -largest, largest / 2.0]) else {
-                panic!("{largest} has no unit")
-            };
-            assert!((1.0..2.0).contains(&(largest * unit)), "{largest} times {unit}");
-        }
-        assert_eq!(Magnitude::of(&[0.0, -0.0, 2.9e-8, -f32::MIN_POSITIVE]), Magnitude::Negligible);
-        for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
-            assert_eq!(Magnitude::of(&[1.0, special]), Magnitude::TooLarge);
-        }
-    }
-
-    #[test]
     fn nearest_rounds_ties_to_even_and_stays_within_its_ends() {
         let rounded = [-9.0, -0.5, 0.5, 0.49999997, 1.5, 2.5, 14.6, 99.0].map(|x| nearest(x, 0.0, 15.0));
         assert_eq!(rounded, [0.0, 0.0, 0.0, 0.0, 2.0, 2.0, 15.0, 15.0]);
         assert_eq!([-32.5, -31.4, 31.4].map(|x| nearest(x, -32.0, 31.0)), [-32.0, -31.0, 31.0]);
-    }
-
-    #[test]
-    fn a_subnormal_scale_is_never_stored_smaller() {
-        let smallest = 2f32.powi(-24);
-        for (x, stored) in [(0.0, 0.0), (0.1, 1.0), (1.0, 1.0), (1.2, 2.0), (-1.2, -2.0)] {
-            assert_eq!(scale_to_half(x * smallest).to_f32(), stored * smallest);
-        }
-        assert_eq!(scale_to_half(1.0004), f16::ONE);
-        assert!(scale_to_half(1e6).is_infinite());
     }
 }

@@ -1,15 +1,13 @@
 //! q6_k: 16 groups of 16 weights, each `level · scale` with levels from -32 to 31. A block stores the groups' scales
 //! as signed bytes, multiples of one f16 number.
 //!
-//! The search is ggml's in kind (`make_qx_quants`): several scales about the one that puts the largest weight at the
-//! last level, the least-squares scale of each, the best kept. What is added is as in `affine`: the best is fitted
-//! again to its levels, multiples about the nearest are tried, and the number is fitted to them. ggml counts an error
-//! by the square of the weight alone; here the group's mean square has a share, which lessens the plain error at little
-//! cost to that weighted one.
+//! The search is ggml's (`make_qx_quants`, `quantize_row_q6_K_ref` in `ggml-quants.c`), operation by operation, so a
+//! block is byte for byte the one that llama-quantize writes: several scales about the one that puts the largest weight
+//! at the last level, the least-squares scale of each, the best kept. An error counts by the square of the weight.
 
 use std::hint::black_box;
 
-use super::groups::{Lanes, Magnitude, Rows, nearest, scale_to_half, side_by_side, stored};
+use super::groups::{Lanes, Rows, nearest, side_by_side, storable};
 
 type Sixteen = Lanes<16>;
 
@@ -17,142 +15,83 @@ type Sixteen = Lanes<16>;
 const LEVEL: f32 = -32.0;
 const MULTIPLE: f32 = -128.0;
 
-/// A super-block's weights, and how much an error in each counts.
-struct Groups {
-    x: Rows<16, 16>,
-    importance: Rows<16, 16>,
+/// A group, or a block, whose largest number is less is all zeros.
+const NOTHING: f32 = 1e-15;
+
+/// Each group's weight of the largest magnitude, the first of several; its scale; and what levels were counted with
+/// for it.
+struct Found {
+    extreme: Sixteen,
+    scale: Sixteen,
+    inverse: Sixteen,
 }
 
-impl Groups {
-    #[inline(always)]
-    fn new(x: Rows<16, 16>) -> Self {
-        /// Of a group's mean square in each weight's importance: against none, 0.4 lessens the plain error by 0.8 % and
-        /// raises the one weighted by squares alone by 0.2 %.
-        const SHARE: f32 = 0.3;
-        let mut squares = Sixteen::all(0.0);
-        for x in &x {
-            squares += *x * *x;
+/// Sums over a group's levels, weighted by importance: of their products with the weights, and of their squares. The
+/// first pass is where the time goes: for its shape see `affine`.
+#[inline(always)]
+fn moments(x: &Rows<16, 16>, inverse: Sixteen) -> (Sixteen, Sixteen) {
+    let Lanes(inverse) = black_box(inverse);
+    let (mut products, mut squares) = ([0.0; 16], [0.0; 16]);
+    for Lanes(x) in x {
+        for g in 0..16 {
+            let level = nearest(inverse[g] * x[g], LEVEL, -LEVEL - 1.0);
+            let importance = x[g] * x[g];
+            products[g] += importance * x[g] * level;
+            squares[g] += importance * level * level;
         }
-        let typical = squares.map(|sum| sum / 16.0 * SHARE);
-        let mut groups = Self { x, importance: x };
-        for x in &mut groups.importance {
-            *x = *x * *x + typical;
-        }
-        groups
     }
+    black_box((Lanes(products), Lanes(squares)))
+}
 
-    // For the shape of the two passes see `affine`.
-
-    /// Sums over a group's levels, weighted by importance: of their squares, and of their products with the weights.
-    #[inline(always)]
-    fn moments(&self, scale: Sixteen) -> (Sixteen, Sixteen) {
-        let Lanes(inverse) = black_box(scale.inverse());
-        let (mut squares, mut products) = ([0.0; 16], [0.0; 16]);
-        for (Lanes(x), Lanes(importance)) in self.x.iter().zip(&self.importance) {
-            for g in 0..16 {
-                let level = nearest(x[g] * inverse[g], LEVEL, -LEVEL - 1.0);
-                let weighted = importance[g] * level;
-                squares[g] += weighted * level;
-                products[g] += weighted * x[g];
-            }
-        }
-        black_box((Lanes(squares), Lanes(products)))
+#[inline(always)]
+fn search(x: &Rows<16, 16>) -> Found {
+    let zero = Sixteen::all(0.0);
+    let mut extreme = zero;
+    for x in x {
+        extreme = x.map(f32::abs).if_greater(extreme.map(f32::abs), *x, extreme);
     }
-
-    /// Each group's squared error, weighted by importance.
-    #[inline(always)]
-    fn errors(&self, scale: Sixteen) -> Sixteen {
-        let (Lanes(inverse), Lanes(scale)) = black_box((scale.inverse(), scale));
-        let mut sums = [0.0; 16];
-        for (Lanes(x), Lanes(importance)) in self.x.iter().zip(&self.importance) {
-            for g in 0..16 {
-                let error = nearest(x[g] * inverse[g], LEVEL, -LEVEL - 1.0) * scale[g] - x[g];
-                sums[g] += importance[g] * error * error;
-            }
-        }
-        black_box(Lanes(sums))
+    let mut inverse = Sixteen::all(LEVEL) / extreme;
+    let (product, square) = moments(x, inverse);
+    let mut scale = square.if_greater(zero, product / square, zero);
+    let mut gain = scale * product;
+    for step in (-9i8..=9).filter(|step| *step != 0) {
+        let attempt = Sixteen::all(LEVEL - 0.1 * f32::from(step)) / extreme;
+        let (product, square) = moments(x, attempt);
+        let (this, least) = (product * product, gain * square);
+        let fitted = product / square;
+        // Where all squares are nothing neither is greater.
+        scale = this.if_greater(least, fitted, scale);
+        inverse = this.if_greater(least, attempt, inverse);
+        gain = this.if_greater(least, fitted * product, gain);
     }
-
-    /// Each group's best scale.
-    #[inline(always)]
-    fn search(&self) -> Sixteen {
-        /// At how many levels beyond the last the largest weight is put: fewer leave it out. With none below -0.8 the
-        /// error is 3 % more.
-        const RANGES: [f32; 10] = [-5.0, -4.4, -3.8, -3.2, -2.6, -2.0, -1.4, -0.8, -0.2, 0.4];
-        const REFITS: usize = 2;
-        let zero = Sixteen::all(0.0);
-        let mut extreme = zero;
-        for x in &self.x {
-            extreme = x.map(f32::abs).if_greater(extreme.map(f32::abs), *x, extreme);
-        }
-        let (mut best, mut most) = (zero, zero);
-        for attempt in 0..RANGES.len() + REFITS {
-            let scale = match RANGES.get(attempt) {
-                Some(more) => extreme / Sixteen::all(LEVEL - more),
-                None => best,
-            };
-            let (square, product) = self.moments(scale);
-            let fitted = product * square.inverse();
-            let gain = fitted * product;
-            best = gain.if_greater(most, fitted, best);
-            most = gain.if_greater(most, gain, most);
-        }
-        best
-    }
-
-    /// The best of three multiples of `scale` about each group's own, and the error of the whole.
-    #[inline(always)]
-    fn neighbours(&self, scale: f32, about: Sixteen) -> (Sixteen, f32) {
-        let scale = Sixteen::all(scale);
-        let mut best = about;
-        let mut least = self.errors(about * scale);
-        for step in [-1.0, 1.0] {
-            let multiples = (about + Sixteen::all(step)).nearest(MULTIPLE, -MULTIPLE - 1.0);
-            let errors = self.errors(multiples * scale);
-            best = least.if_greater(errors, multiples, best);
-            least = least.if_greater(errors, errors, least);
-        }
-        (best, least.sum())
-    }
-
-    /// The best number that a block can store, and the groups' multiples of it; `None` if it is too large for f16.
-    #[inline(always)]
-    fn multiples(&self, unit: f32) -> Option<(f32, Sixteen)> {
-        let scales = self.search();
-        let scale = stored(scales.extreme() / MULTIPLE, unit);
-        if scale.is_infinite() {
-            return None;
-        }
-        let nearest = (scales * Sixteen::all(scale).inverse()).nearest(MULTIPLE, -MULTIPLE - 1.0);
-        let (best, error) = self.neighbours(scale, nearest);
-        let (square, product) = self.moments(best * Sixteen::all(scale));
-        let fitted = stored((best * product).sum() / (best * best * square).sum(), unit);
-        // An infinite number leaves an error that is not less.
-        let (again, error_again) = self.neighbours(fitted, best);
-        Some(if error_again < error { (fitted, again) } else { (scale, best) })
-    }
+    let something = |found: Sixteen| Sixteen::all(NOTHING).if_greater(extreme.map(f32::abs), zero, found);
+    Found { extreme, scale: something(scale), inverse }
 }
 
 /// 128 bytes of low 4 bits, 64 bytes of high 2 bits, 16 signed scales, scale. `false` if the weights are not finite or
 /// too large.
 #[inline(always)]
 pub fn q6_k(x: &[f32; 256], b: &mut [u8; 210]) -> bool {
-    let unit = match Magnitude::of(x) {
-        Magnitude::Unit(unit) => unit,
-        Magnitude::Negligible => {
-            *b = [0; 210];
-            return true;
-        }
-        Magnitude::TooLarge => return false,
-    };
-    let groups = Groups::new(side_by_side(x, unit));
-    let Some((scale, multiples)) = groups.multiples(unit) else { return false };
-    let inverse = (multiples * Sixteen::all(scale)).inverse();
+    let rows = side_by_side(x);
+    let found = search(&rows);
+    let most = found.scale.extreme();
+    if most.abs() < NOTHING {
+        *b = [0; 210];
+        return storable(x, []).is_some();
+    }
+    let inverse = MULTIPLE / most;
+    let Some([scale]) = storable(x, [1.0 / inverse]) else { return false };
+    let multiples = (found.scale * Sixteen::all(inverse)).nearest(MULTIPLE, -MULTIPLE - 1.0);
+    let scaled = multiples * Sixteen::all(scale.to_f32_const());
     let mut levels = [0u8; 256];
-    for (i, x) in groups.x.iter().enumerate() {
-        let row = (*x * inverse).nearest(LEVEL, -LEVEL - 1.0) - Sixteen::all(LEVEL);
+    for (i, x) in rows.iter().enumerate() {
+        // A group whose multiple is zero keeps the levels of the search, which nothing reads.
+        let searched = (*x * found.inverse).nearest(LEVEL, -LEVEL - 1.0);
+        let stored = (*x / scaled).nearest(LEVEL, -LEVEL - 1.0);
         for g in 0..16 {
-            levels[g * 16 + i] = row.0[g] as u8;
+            let level = if scaled.0[g] != 0.0 { stored.0[g] } else { searched.0[g] };
+            let level = if found.extreme.0[g].abs() < NOTHING { LEVEL } else { level };
+            levels[g * 16 + i] = (level - LEVEL) as u8;
         }
     }
     // Each half of 128 weights is four runs of 32: two share the low and high halves of 32 bytes, all four the 2-bit
@@ -168,6 +107,6 @@ pub fn q6_k(x: &[f32; 256], b: &mut [u8; 210]) -> bool {
     for (b, multiple) in b[192..208].iter_mut().zip(multiples.0) {
         *b = (multiple as i8).cast_unsigned();
     }
-    b[208..].copy_from_slice(&scale_to_half(scale / unit).to_le_bytes());
+    b[208..].copy_from_slice(&scale.to_le_bytes());
     true
 }
