@@ -6,12 +6,14 @@ use crate::environment::{self, MIST_CPU};
 
 /// A kernel set. Each one's results are the same bit for bit for any number of rows and threads; between
 /// sets they differ by rounding (the portable one has no fused multiply-add on x86).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Plain Rust; what the compiler makes of it. The oracle of the others.
     Portable,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
+    /// That, with AVX512-VNNI for products in integers. Products in f32 are those of AVX2, bit for bit.
+    Avx512,
 }
 
 impl Level {
@@ -20,6 +22,7 @@ impl Level {
         match self {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
         }
     }
 
@@ -30,7 +33,10 @@ impl Level {
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c")
         {
-            return Level::Avx2;
+            let vnni = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vnni");
+            return if vnni { Level::Avx512 } else { Level::Avx2 };
         }
         Level::Portable
     }
@@ -49,17 +55,13 @@ pub fn level() -> Level {
 /// The variable names a set that does not exist or that this processor cannot run; the message lists what can be.
 pub fn choose_from_environment() -> Result<Level, String> {
     let best = Level::detect();
-    let chosen = match environment::value(MIST_CPU).as_deref() {
+    let levels = || [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(|level| *level <= best);
+    let chosen = match environment::value(MIST_CPU) {
         None => best,
-        Some("portable") => Level::Portable,
-        Some("avx2") if best == Level::Avx2 => Level::Avx2,
-        Some(other) => {
-            let names = match best {
-                Level::Portable => "portable",
-                Level::Avx2 => "portable, avx2",
-            };
-            return Err(format!("{MIST_CPU}={other}: this processor runs {names}"));
-        }
+        Some(asked) => levels().find(|level| level.name() == asked).ok_or_else(|| {
+            let names = levels().map(Level::name).collect::<Vec<_>>().join(", ");
+            format!("{MIST_CPU}={asked}: this processor runs {names}")
+        })?,
     };
     Ok(*LEVEL.get_or_init(|| chosen))
 }
@@ -77,8 +79,8 @@ macro_rules! kernel {
                 fn avx2($($arg: $ty),*) {
                     $body::<true $(, $generic)?>($($arg),*)
                 }
-                if $crate::kernels::cpu::level() == $crate::kernels::cpu::Level::Avx2 {
-                    // SAFETY: the level is Avx2 only where the processor was found to have all three features.
+                if $crate::kernels::cpu::level() >= $crate::kernels::cpu::Level::Avx2 {
+                    // SAFETY: the level is Avx2 or above only where the processor was found to have all three features.
                     #[allow(unsafe_code)]
                     return unsafe { avx2($($arg),*) };
                 }

@@ -81,8 +81,8 @@ impl Columns {
 /// All products of the rows of `x` with the rows of `panel`, both k wide, given to `write(row, column, value)`.
 fn multiply_panel(x: &[f32], panel: &[f32], k: usize, write: impl Fn(usize, usize, f32)) {
     #[cfg(target_arch = "x86_64")]
-    if cpu::level() == Level::Avx2 {
-        // SAFETY: the level is Avx2 only where the processor has AVX2 and FMA.
+    if cpu::level() >= Level::Avx2 {
+        // SAFETY: the level is Avx2 or above only where the processor has AVX2 and FMA.
         #[allow(unsafe_code)]
         return unsafe { avx2::multiply_panel(x, panel, k, write) };
     }
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_fast_tile_is_the_fused_portable_one_bit_for_bit() {
-        if cpu::level() != Level::Avx2 {
+        if cpu::level() < Level::Avx2 {
             return;
         }
         for (m, n, k) in SIZES {

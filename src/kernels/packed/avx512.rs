@@ -1,8 +1,7 @@
 //! The packed product with AVX512-VNNI: sixteen rows in the sixteen lanes of a register, four bytes of each.
 //!
-//! **Compiled, never run**: no machine at hand has the instructions. It is not wired up; before it is, it has to
-//! pass the tests of [`super::avx2`] on a machine that has. It is here to show that the layout needs no
-//! shuffle: a register of weights is one load, four activations are one broadcast that `vpdpbusd` takes from memory.
+//! The layout needs no shuffle: a register of weights is one load, four activations are one broadcast that `vpdpbusd`
+//! takes from memory. Blocks of a strip do not begin on lines, so half of the loads touch two.
 //!
 //! The instruction multiplies unsigned by signed bytes, and weights are the unsigned ones. Those of `q8_0` get
 //! 128 more, which the activations' sum, times 128, takes away again.
@@ -11,6 +10,9 @@ use std::arch::x86_64::*;
 
 use super::activations::{Block, Tile};
 use super::layout::ROWS;
+
+/// How far ahead of its loads a kernel asks for weights, in bytes.
+const AHEAD: usize = 8192;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub fn q8_0<const M: usize>(strip: &[u8], x: Tile, out: &mut [[f32; ROWS]; M]) {
@@ -32,6 +34,27 @@ pub fn q8_0<const M: usize>(strip: &[u8], x: Tile, out: &mut [[f32; ROWS]; M]) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub fn q4_0<const M: usize>(strip: &[u8], x: Tile, out: &mut [[f32; ROWS]; M]) {
+    for (b, block) in strip.as_chunks::<{ 18 * ROWS }>().0.iter().enumerate() {
+        let x: Block<32, 1> = x.block(b);
+        let (scales, words) = block.split_at(2 * ROWS);
+        let scales = halves(scales);
+        let packed: [__m512i; 4] = registers(words);
+        let mut w = [_mm512_setzero_si512(); 8];
+        for (s, packed) in packed.into_iter().enumerate() {
+            w[s] = low(packed);
+            w[4 + s] = low(_mm512_srli_epi16::<4>(packed));
+        }
+        for (out, i) in out.iter_mut().zip(0..x.quants.len()) {
+            let offset = _mm512_set1_epi32(-8 * i32::from(x.sums[i][0]));
+            let sum = _mm512_cvtepi32_ps(group(&w, &x.quants[i], offset));
+            let scale = _mm512_mul_ps(scales, _mm512_set1_ps(x.scales[i]));
+            add(out, _mm512_mul_ps(sum, scale));
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub fn q4_k<const M: usize>(strip: &[u8], x: Tile, out: &mut [[f32; ROWS]; M]) {
     for (b, block) in strip.as_chunks::<{ 144 * ROWS }>().0.iter().enumerate() {
         let x: Block<256, 8> = x.block(b);
@@ -45,8 +68,7 @@ pub fn q4_k<const M: usize>(strip: &[u8], x: Tile, out: &mut [[f32; ROWS]; M]) {
         for j in 0..8 {
             let mut w: [__m512i; 8] = registers(&words[j / 2 * 32 * ROWS..]);
             for w in &mut w {
-                let nibbles = if j % 2 == 0 { *w } else { _mm512_srli_epi16::<4>(*w) };
-                *w = _mm512_and_si512(nibbles, _mm512_set1_epi8(15));
+                *w = low(if j % 2 == 0 { *w } else { _mm512_srli_epi16::<4>(*w) });
             }
             let scale = _mm512_cvtepi32_ps(byte(small.scales[j / 4], j % 4));
             for (x, sums) in x.quants.iter().zip(&mut sums) {
@@ -101,6 +123,13 @@ impl Small {
     }
 }
 
+/// The low 4 bits of each byte.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn low(x: __m512i) -> __m512i {
+    _mm512_and_si512(x, _mm512_set1_epi8(15))
+}
+
 /// Byte `at` of each lane.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -120,6 +149,7 @@ fn registers<const N: usize>(words: &[u8]) -> [__m512i; N] {
         unsafe {
             *out = _mm512_loadu_si512(lanes.as_ptr().cast());
         }
+        _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().wrapping_add(AHEAD).cast());
     }
     out
 }

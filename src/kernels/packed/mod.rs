@@ -1,5 +1,5 @@
 //! Products in integers over packed weights: 8-bit activations, quantized once, times rows interleaved for the
-//! processors' dot-product instructions. Not in use by [`Matrix`](super::Matrix) yet.
+//! processors' dot-product instructions. Not in use by [`Matrix`](super::Matrix)'s products yet.
 //!
 //! | file | what |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `activations` | rows of f32 as blocks of 8-bit integers |
 //! | `portable` | the oracle, and the rows that fill no strip |
 //! | `avx2` | eight rows a register |
-//! | `avx512` | sixteen rows a register: compiled, never run, not wired up |
+//! | `avx512` | sixteen rows a register |
 //!
 //! # The layout
 //!
@@ -26,35 +26,37 @@
 //!
 //! # Measured
 //!
-//! Zen 3, 2 threads, AVX2, `cargo bench --bench packed`. The machine was shared and never quiet for long: ranges are
-//! over the medians of several runs, and shares beyond 100 % are its noise. Decode in percent of the rate at which
-//! the same buffer is summed in the same repetition (10 to 27 GB/s), all with a prefetch of 8 KiB ahead. The prefetch
-//! is worth more than the layout: without it q4_k had 66 to 68 % packed and 51 to 56 % plain.
+//! `cargo bench --bench packed`, 2 threads. Decode over 1.25 GiB of weights in percent of the rate at which the same
+//! buffer is summed in the same repetition; shares beyond 100 % say that the kernel asks for memory further ahead than
+//! the sum does. "Plain" is the same arithmetic over standard rows, with AVX2.
 //!
-//! | decode | packed | plain rows, same arithmetic | f32 |
+//! On an Intel core with AVX512-VNNI (2.6 GHz, read 20.6 GB/s), a quiet machine, medians of 15:
+//!
+//! | decode | AVX512 packed | AVX2 packed | AVX2 plain | f32 |
+//! |---|---|---|---|---|
+//! | q8_0 | 119 | 104 | 115 | 36 |
+//! | q4_k | 101 | 96 | 105 | 21 |
+//! | q4_0 | 100 | 99 | 91 | 22 |
+//!
+//! | prompt, GFLOP/s a thread, 16 / 128 / 512 rows | AVX512 packed | AVX2 packed, 128 rows | f32 |
 //! |---|---|---|---|
-//! | q8_0 | 91 to 98 | 90 to 105 | 25 to 29 |
-//! | q4_k | 91 to 102 | 76 to 90 | 11 to 14 |
-//! | q4_0 | 96 to 116 | 68 to 74 | 15 to 17 |
+//! | q8_0 | 270 / 297 / 278 | 130 | 50 / 63 / 60 |
+//! | q4_k | 341 / 354 / 295 | 235 | 50 / 67 / 61 |
+//! | q4_0 | 292 / 309 / 284 | 194 | 53 / 65 / 60 |
 //!
-//! | prompt, GFLOP/s a thread, 16 / 128 / 512 rows | packed | f32 |
-//! |---|---|---|
-//! | q8_0 | 76 to 99 / 76 to 102 / 83 to 87 | 26 to 34 / 37 / 35 to 38 |
-//! | q4_k | 125 to 180 / 143 to 165 / 146 to 169 | 29 to 32 / 36 to 38 / 35 to 38 |
+//! On a Zen 3 with AVX2 alone, shared and never quiet for long, ranges over several runs: q8_0 91 to 98, q4_k 91 to 102,
+//! q4_0 96 to 116 packed; 90 to 105, 76 to 90, 68 to 74 plain. A prefetch of 8 KiB ahead is worth more than the layout:
+//! without it q4_k had 66 to 68 % packed and 51 to 56 % plain. Strips of eight rows had a few points more there than
+//! sixteen.
 //!
-//! A register loop of the product's `broadcast`, `maddubs` and `add` reached 190 to 290 on the same thread.
-//!
-//! For decode with AVX2, plain rows do as well for q8_0, and in one quiet run of q4_k (91 %) better than packed rows
-//! did (83 %) before their two halves were read in step. So decode of q8_0 and q4_k does not decide the layout: q4_0
-//! does, and arguments that are not measured here: prompts (plain rows pay for scales and horizontal sums row by
-//! row) and the other instruction sets. Strips of eight rows, in runs of their own, had 95 to 108 % for q4_k and 97
-//! to 98 % for q8_0, a few points more than sixteen; sixteen is for AVX512 and AMX, and is one constant to change.
+//! So plain rows decode as fast where the memory is the limit; what decides for strips is q4_0, and prompts, where plain
+//! rows pay for scales and horizontal sums row by row (llama.cpp, which multiplies plain rows there, is at 120 a
+//! thread). Sixteen rows are one AVX512 register, and as many lanes as an AMX tile has rows.
 
 mod activations;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-#[allow(dead_code)]
 mod avx512;
 mod layout;
 mod portable;
@@ -146,14 +148,18 @@ fn multiply_strip<const M: usize>(
     sums: &mut [[f32; ROWS]; M],
 ) {
     #[cfg(target_arch = "x86_64")]
-    if rows == ROWS && cpu::level() == Level::Avx2 {
-        // SAFETY: the level is Avx2 only where the processor was found to have AVX2, FMA and F16C.
+    if rows == ROWS {
+        // SAFETY: a level is only where the processor was found to have what it names.
         #[allow(unsafe_code)]
         unsafe {
-            return match scheme {
-                Scheme::Q4_0 => avx2::q4_0(strip, x, sums),
-                Scheme::Q8_0 => avx2::q8_0(strip, x, sums),
-                _ => avx2::q4_k(strip, x, sums),
+            return match (cpu::level(), scheme) {
+                (Level::Avx512, Scheme::Q4_0) => avx512::q4_0(strip, x, sums),
+                (Level::Avx512, Scheme::Q8_0) => avx512::q8_0(strip, x, sums),
+                (Level::Avx512, _) => avx512::q4_k(strip, x, sums),
+                (Level::Avx2, Scheme::Q4_0) => avx2::q4_0(strip, x, sums),
+                (Level::Avx2, Scheme::Q8_0) => avx2::q8_0(strip, x, sums),
+                (Level::Avx2, _) => avx2::q4_k(strip, x, sums),
+                (Level::Portable, _) => portable::strip(scheme, strip, rows, x, sums),
             };
         }
     }
