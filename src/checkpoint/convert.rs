@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::manifest::{self, Manifest, RowLayout};
-use super::output::{self, Output, Rounding, Rules};
+use super::manifest::{self, Manifest};
+use super::output::{Output, Rounding, Rules};
 use super::plan::{Payload, Plan};
 use super::rows::cut;
 use super::safetensors::File;
 use super::{Checkpoint, Config, Error, Experts, Mlp};
-use crate::kernels::Matrix;
+use crate::kernels::{Layout, Matrix};
 
 /// What the header says that the file is.
 const FORMAT: &str = "mist";
@@ -29,7 +29,7 @@ pub fn plan(
     let blocks = tensors.iter().filter(|t| !t.scheme.is_dense());
     let manifest = Manifest {
         version: manifest::VERSION,
-        layout: RowLayout::Rows,
+        layout: Layout::Strips,
         config: checkpoint.config.clone(),
         weights: vec![manifest::WEIGHTS.into()],
         schemes: blocks.map(|t| (t.name.clone(), t.scheme)).collect(),
@@ -89,7 +89,7 @@ struct List<'a> {
 impl List<'_> {
     fn push(&mut self, name: &str, shape: Vec<usize>, matrices: Vec<Matrix>) {
         let scheme = self.rules.scheme(name, &matrices);
-        self.outputs.push(Output { name: name.into(), shape, scheme, matrices });
+        self.outputs.push(Output { name: name.into(), shape, scheme, layout: Layout::Strips, matrices });
     }
 
     fn whole(&mut self, name: &str, matrix: &Matrix) {
@@ -110,8 +110,8 @@ impl List<'_> {
         match schemes.windows(2).all(|pair| pair[0] == pair[1]) {
             true => {
                 let shape = vec![whole.rows(), whole.columns()];
-                let (name, matrices) = (name.into(), vec![whole.clone()]);
-                self.outputs.push(Output { name, shape, scheme: schemes[0], matrices });
+                let (name, layout, matrices) = (name.into(), Layout::Strips, vec![whole.clone()]);
+                self.outputs.push(Output { name, shape, scheme: schemes[0], layout, matrices });
             }
             false => names.iter().zip(&parts).for_each(|(name, part)| self.whole(name, part)),
         }
@@ -152,6 +152,6 @@ impl List<'_> {
 
     /// Whether a matrix does not have to be widened for being of several types.
     fn has_one_type(&self, matrix: &Matrix) -> bool {
-        self.rules.quantizes() || output::uniform(matrix).is_some()
+        self.rules.quantizes() || matrix.scheme().is_some()
     }
 }

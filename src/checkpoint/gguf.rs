@@ -12,7 +12,7 @@ use super::Error;
 use super::map::map;
 use super::names;
 use super::tensors::{MOST_TENSORS, Tensor, Tensors};
-use crate::kernels::Scheme;
+use crate::kernels::{Layout, Scheme};
 use crate::text::Vocabulary;
 
 mod cursor;
@@ -251,7 +251,7 @@ impl Description {
         let end = start.zip(row_bytes.checked_mul(rows)).and_then(|(start, size)| start.checked_add(size));
         match (start, end) {
             (Some(start), Some(end)) if end <= bytes.len() => {
-                Ok((name, Tensor { scheme, bytes: bytes.slice(start..end), shape }))
+                Ok((name, Tensor { scheme, layout: Layout::Rows, shape, bytes: bytes.slice(start..end) }))
             }
             _ => Err(beyond()),
         }

@@ -3,7 +3,9 @@
 //! The safetensors file holds the weights under Hugging Face's names with queries, keys and values fused
 //! (`self_attn.qkv_proj`), gate and up fused (`mlp.gate_up_proj`) and experts stacked (`mlp.experts.…`), each
 //! in the scheme it came in. Block schemes are tensors of type U8 whose last dimension counts bytes; the JSON
-//! names their schemes. Matrices whose parts differ in scheme stay apart. The tokenizer's files lie beside it.
+//! names their schemes, and how their rows lie: as [`Layout::Strips`], sixteen rows of each matrix (of each expert)
+//! interleaved for the products of [`packed`](crate::kernels::packed). Matrices whose parts differ in scheme stay
+//! apart. The tokenizer's files lie beside it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::read::{is_plain_file_name, read_text};
 use super::{Config, Error};
-use crate::kernels::Scheme;
+use crate::kernels::{Layout, Scheme};
 
 /// The description's file name.
 pub const FILE: &str = "mist.json";
@@ -20,8 +22,9 @@ pub const FILE: &str = "mist.json";
 /// The weights' file name.
 pub const WEIGHTS: &str = "mist.safetensors";
 
-/// The version that this program writes, and the newest that it reads. 0 may still change.
-pub const VERSION: u32 = 0;
+/// The version that this program writes, and the newest that it reads. In 0, the only other one, rows lay one after
+/// another.
+pub const VERSION: u32 = 1;
 
 /// `mist.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,22 +32,14 @@ pub const VERSION: u32 = 0;
 pub struct Manifest {
     /// Version of the format.
     pub version: u32,
-    /// How rows lie in the weights' file.
-    pub layout: RowLayout,
+    /// How rows of blocks lie in the weights' file.
+    pub layout: Layout,
     /// The description of the model.
     pub config: Config,
     /// The safetensors files.
     pub weights: Vec<String>,
     /// The scheme of each tensor of blocks.
     pub schemes: BTreeMap<String, Scheme>,
-}
-
-/// How rows lie in the weights' file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RowLayout {
-    /// Row after row, as in the originals.
-    Rows,
 }
 
 impl Manifest {

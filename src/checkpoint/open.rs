@@ -207,7 +207,8 @@ fn open_mist(folder: PathBuf) -> Result<Checkpoint, Error> {
     let manifest = manifest::Manifest::read(&folder)?;
     let mut tensors = Tensors::new(&folder);
     for file in &manifest.weights {
-        safetensors::read(&folder.join(file), &mut tensors, |name| manifest.schemes.get(name).copied())?;
+        let blocks_of = |name: &str| manifest.schemes.get(name).map(|scheme| (*scheme, manifest.layout));
+        safetensors::read(&folder.join(file), &mut tensors, blocks_of)?;
     }
     let files = tensors.files();
     let weights = gate::assemble(&manifest.config, tensors)?;

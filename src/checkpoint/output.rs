@@ -10,7 +10,7 @@ use super::mix::Mix;
 use super::names;
 use crate::kernels::quantize::quantize_rows;
 use crate::kernels::weight::narrow;
-use crate::kernels::{Matrix, Scheme};
+use crate::kernels::{Layout, Matrix, Scheme, layout};
 
 /// Weights that are converted at a time: bounds memory whatever a tensor's size. As f32 they are 16 MiB over all
 /// threads.
@@ -66,8 +66,8 @@ impl Rules {
         if let Some((mix, (role, layer))) = self.mix.zip(names::role(name)) {
             return mix.scheme(role, layer, columns);
         }
-        let first = matrices.first().and_then(uniform);
-        let one = first.filter(|_| matrices.iter().all(|matrix| uniform(matrix) == first));
+        let first = matrices.first().and_then(Matrix::scheme);
+        let one = first.filter(|_| matrices.iter().all(|matrix| matrix.scheme() == first));
         let stored = one.unwrap_or(Scheme::F32);
         self.dense.filter(|_| stored.is_dense()).unwrap_or(stored)
     }
@@ -79,6 +79,8 @@ pub(super) struct Output {
     pub name: String,
     pub shape: Vec<usize>,
     pub scheme: Scheme,
+    /// How rows of blocks will lie, those of each matrix by themselves.
+    pub layout: Layout,
     pub matrices: Vec<Matrix>,
 }
 
@@ -109,59 +111,82 @@ impl Output {
     /// # Errors
     /// A weight that its new type cannot hold, with the tensor's name; what `sink` returns.
     pub fn produce(&self, sink: &mut dyn FnMut(Bytes) -> io::Result<()>) -> io::Result<()> {
+        let in_strips = self.layout == Layout::Strips && !self.scheme.is_dense();
         for matrix in &self.matrices {
-            match uniform(matrix) == Some(self.scheme) {
-                true => pass_on(matrix, sink)?,
-                false => self.convert(matrix, sink)?,
+            match matrix.scheme() == Some(self.scheme) && !in_strips {
+                true => matrix.runs(RUN).try_for_each(&mut *sink)?,
+                false => self.convert(matrix, in_strips, sink)?,
             }
         }
         Ok(())
     }
 
-    /// Rows widened and rounded.
-    fn convert(&self, matrix: &Matrix, sink: &mut dyn FnMut(Bytes) -> io::Result<()>) -> io::Result<()> {
+    /// Rows as they will be stored, a few million weights at a time.
+    fn convert(
+        &self,
+        matrix: &Matrix,
+        in_strips: bool,
+        sink: &mut dyn FnMut(Bytes) -> io::Result<()>,
+    ) -> io::Result<()> {
         let columns = matrix.columns().max(1);
-        let row_bytes = self.scheme.row_bytes(columns).unwrap_or(0);
-        let (rows_at_a_time, rows_of_a_task) = ((AT_A_TIME / columns).max(1), (OF_A_TASK / columns).max(1));
+        // Whole strips, but for the last rows of a matrix.
+        let rows_at_a_time = (AT_A_TIME / columns).next_multiple_of(layout::ROWS).max(layout::ROWS);
         for first in (0..matrix.rows()).step_by(rows_at_a_time) {
             let rows = rows_at_a_time.min(matrix.rows() - first);
-            let mut bytes = vec![0; rows * row_bytes];
-            let tasks = bytes.par_chunks_mut((rows_of_a_task * row_bytes).max(1)).enumerate();
-            let failures = tasks.filter_map(|(task, bytes)| {
-                let mut wide = vec![0.0; bytes.len() / row_bytes * columns];
-                matrix.rows_f32(first + task * rows_of_a_task, &mut wide);
-                encode(self.scheme, &wide, columns, bytes).err().map(|error| (task, error))
-            });
-            // Of several the first: which thread ends when says nothing.
-            if let Some((_, error)) = failures.min_by_key(|(task, _)| *task) {
-                return Err(io::Error::other(format!("{}: {error}", self.name)));
-            }
-            sink(bytes.into())?;
+            let bytes = self.rows(matrix, first, rows)?;
+            let packed = in_strips.then(|| layout::pack(self.scheme, rows, columns, &bytes)).flatten();
+            sink(packed.unwrap_or(bytes).into())?;
         }
         Ok(())
     }
-}
 
-/// f32 rows as bytes of a scheme.
-fn encode(scheme: Scheme, rows: &[f32], columns: usize, bytes: &mut [u8]) -> Result<(), String> {
-    match scheme.is_dense() {
-        true => narrow(rows, scheme).map(|narrow| bytes.copy_from_slice(&narrow)).map_err(|e| e.to_string()),
-        false => quantize_rows(scheme, rows, columns, bytes).map_err(|e| e.to_string()),
-    }
-}
-
-/// A matrix's own bytes.
-fn pass_on(matrix: &Matrix, sink: &mut dyn FnMut(Bytes) -> io::Result<()>) -> io::Result<()> {
-    for (_, _, bytes) in matrix.parts() {
-        for start in (0..bytes.len()).step_by(RUN) {
-            sink(bytes.slice(start..bytes.len().min(start + RUN)))?;
+    /// Rows from `first` on in the tensor's scheme, one after another: copied, or widened and rounded.
+    fn rows(&self, matrix: &Matrix, first: usize, rows: usize) -> io::Result<Vec<u8>> {
+        let columns = matrix.columns().max(1);
+        let row_bytes = self.scheme.row_bytes(columns).unwrap_or(0);
+        let rows_at_once = (OF_A_TASK / columns).max(1);
+        let rows_of_a_task = rows_at_once.next_multiple_of(layout::ROWS);
+        let mut bytes = vec![0; rows * row_bytes];
+        let as_it_is = matrix.scheme() == Some(self.scheme);
+        let failure = |(task, bytes): (usize, &mut [u8])| {
+            let first = first + task * rows_of_a_task;
+            if as_it_is {
+                matrix.copy_rows(first, bytes);
+                return None;
+            }
+            let mut strip = Vec::new();
+            let mut reader = matrix.reader(&mut strip);
+            let mut wide = vec![0.0; rows_at_once * columns];
+            let pieces =
+                (first..).step_by(rows_at_once).zip(bytes.chunks_mut((rows_at_once * row_bytes).max(1)));
+            for (first, bytes) in pieces {
+                let wide = &mut wide[..bytes.len() / row_bytes * columns];
+                reader.rows_f32(first, wide);
+                if let Err(error) = encode(self.scheme, wide, columns, first, bytes) {
+                    return Some((task, error));
+                }
+            }
+            None
+        };
+        let tasks = bytes.par_chunks_mut((rows_of_a_task * row_bytes).max(1)).enumerate();
+        // Of several the first: which thread ends when says nothing.
+        match tasks.filter_map(failure).min_by_key(|(task, _)| *task) {
+            Some((_, error)) => Err(io::Error::other(format!("{}: {error}", self.name))),
+            None => Ok(bytes),
         }
     }
-    Ok(())
 }
 
-/// The one scheme of a matrix's parts.
-pub(super) fn uniform(matrix: &Matrix) -> Option<Scheme> {
-    let (first, ..) = matrix.parts().next()?;
-    matrix.parts().all(|(scheme, ..)| scheme == first).then_some(first)
+/// f32 rows, the first of which is row `first` of a matrix, as bytes of a scheme.
+fn encode(
+    scheme: Scheme,
+    rows: &[f32],
+    columns: usize,
+    first: usize,
+    bytes: &mut [u8],
+) -> Result<(), String> {
+    match scheme.is_dense() {
+        true => narrow(rows, scheme).map(|narrow| bytes.copy_from_slice(&narrow)).map_err(|e| e.to_string()),
+        false => quantize_rows(scheme, rows, columns, bytes).map_err(|e| e.below(first).to_string()),
+    }
 }

@@ -5,7 +5,7 @@ use super::config::RopeLayout;
 use super::output::{Output, Rounding, Rules};
 use super::rows::{cut, rotary};
 use super::{Checkpoint, Config, Error, Experts, LayerWeights, Mlp};
-use crate::kernels::Matrix;
+use crate::kernels::{Layout, Matrix};
 
 /// How the experts of a layer are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +125,6 @@ impl List<'_> {
 
     fn push(&mut self, name: &str, shape: Vec<usize>, matrices: Vec<Matrix>) {
         let scheme = self.rules.scheme(name, &matrices);
-        self.outputs.push(Output { name: name.into(), shape, scheme, matrices });
+        self.outputs.push(Output { name: name.into(), shape, scheme, layout: Layout::Rows, matrices });
     }
 }

@@ -1,7 +1,5 @@
 //! Cutting and reordering matrices by rows, over the same bytes: between our fused matrices and published ones.
 
-use std::ops::Range;
-
 use super::config::{Heads, RopeLayout};
 use crate::kernels::Matrix;
 
@@ -13,25 +11,9 @@ pub fn cut<const N: usize>(matrix: &Matrix, heights: [usize; N]) -> Option<[Matr
     let mut first = 0;
     let piece = |height: usize| {
         first += height;
-        rows(matrix, first - height..first)
+        matrix.slice(first - height..first)
     };
     heights.into_iter().map(piece).collect::<Option<Vec<_>>>()?.try_into().ok()
-}
-
-/// The rows of a range.
-fn rows(matrix: &Matrix, range: Range<usize>) -> Option<Matrix> {
-    let mut first = 0;
-    let mut pieces = Vec::new();
-    for (scheme, rows, bytes) in matrix.parts() {
-        let [start, end] = [range.start, range.end].map(|row| row.clamp(first, first + rows) - first);
-        first += rows;
-        if start < end {
-            let size = bytes.len() / rows;
-            let bytes = bytes.slice(start * size..end * size);
-            pieces.push(Matrix::new(scheme, end - start, matrix.columns(), bytes)?);
-        }
-    }
-    Matrix::stack(pieces)
 }
 
 /// Queries or keys of `heads` heads in another order of rotary pairs.
@@ -41,11 +23,6 @@ fn rows(matrix: &Matrix, range: Range<usize>) -> Option<Matrix> {
 pub fn rotary(matrix: &Matrix, heads: usize, to: RopeLayout) -> Option<Matrix> {
     let size = matrix.rows() / heads;
     let half = size / 2;
-    let mut all = Vec::with_capacity(matrix.rows());
-    for (scheme, rows, bytes) in matrix.parts() {
-        let size = bytes.len() / rows;
-        all.extend((0..rows).map(|row| (scheme, bytes.slice(row * size..(row + 1) * size))));
-    }
     let source = |row: usize| {
         let i = row % size;
         let within = match to {
@@ -54,8 +31,7 @@ pub fn rotary(matrix: &Matrix, heads: usize, to: RopeLayout) -> Option<Matrix> {
         };
         row - i + within
     };
-    let row = |(scheme, bytes)| Matrix::new(scheme, 1, matrix.columns(), bytes);
-    let rows = (0..matrix.rows()).map(|i| all.get(source(i)).cloned().and_then(row));
+    let rows = (0..matrix.rows()).map(|row| matrix.slice(source(row)..source(row) + 1));
     Matrix::stack(rows.collect::<Option<Vec<_>>>()?)
 }
 
@@ -71,7 +47,7 @@ pub fn ungrouped(matrix: &Matrix, heads: Heads) -> Option<Matrix> {
     let queries = h / g * d;
     let group = |i: usize| i * (queries + 2 * d);
     let all = |first: usize, height: usize| {
-        (0..g).map(move |i| rows(matrix, group(i) + first..group(i) + first + height))
+        (0..g).map(move |i| matrix.slice(group(i) + first..group(i) + first + height))
     };
     let pieces = all(0, queries).chain(all(queries, d)).chain(all(queries + d, d));
     Matrix::stack(pieces.collect::<Option<Vec<_>>>()?)
@@ -79,6 +55,8 @@ pub fn ungrouped(matrix: &Matrix, heads: Heads) -> Option<Matrix> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
     use crate::kernels::Scheme;
 

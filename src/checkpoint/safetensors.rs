@@ -15,18 +15,18 @@ pub(super) use writer::File;
 use super::Error;
 use super::map::map;
 use super::tensors::{Tensor, Tensors};
-use crate::kernels::Scheme;
+use crate::kernels::{Layout, Scheme};
 
 /// Adds the tensors of one file to `tensors`, mapped.
 ///
-/// `scheme_of` names the scheme of a tensor whose bytes are blocks (type U8 in the file), `None` elsewhere.
+/// `blocks_of` says of a tensor whose bytes are blocks (type U8 in the file) of which scheme, and how its rows lie.
 ///
 /// # Errors
 /// The file breaks the format, or holds a type that no model of ours has.
 pub fn read(
     path: &Path,
     tensors: &mut Tensors,
-    scheme_of: impl Fn(&str) -> Option<Scheme>,
+    blocks_of: impl Fn(&str) -> Option<(Scheme, Layout)>,
 ) -> Result<(), Error> {
     let bytes = map(path)?;
     let (header, metadata) = SafeTensors::read_metadata(&bytes)
@@ -46,8 +46,8 @@ pub fn read(
     for (name, info) in metadata.tensors() {
         let (start, end) = info.data_offsets;
         let span = bytes.slice(data + start..data + end);
-        let scheme = scheme(path, &name, info.dtype, scheme_of(&name))?;
-        tensors.insert(path, name, tensor(scheme, info.shape.clone(), span))?;
+        let stored = stored(path, &name, info.dtype, blocks_of(&name))?;
+        tensors.insert(path, name, tensor(stored, info.shape.clone(), span))?;
     }
     Ok(())
 }
@@ -80,21 +80,26 @@ fn repeated_name(header: &[u8]) -> Option<String> {
     serde_json::from_slice::<Names>(header).ok()?.0
 }
 
-/// The scheme of a tensor of a file's type. Types that no weight has are kept out of the way as U8 is not.
-fn scheme(path: &Path, name: &str, dtype: Dtype, blocks: Option<Scheme>) -> Result<Scheme, Error> {
+/// How a tensor of a file's type is stored. Types that no weight has are kept out of the way as U8 is not.
+fn stored(
+    path: &Path,
+    name: &str,
+    dtype: Dtype,
+    blocks: Option<(Scheme, Layout)>,
+) -> Result<(Scheme, Layout), Error> {
     match (dtype, blocks) {
-        (Dtype::U8, Some(scheme)) => Ok(scheme),
-        (Dtype::F32, None) => Ok(Scheme::F32),
-        (Dtype::F16, None) => Ok(Scheme::F16),
-        (Dtype::BF16, None) => Ok(Scheme::Bf16),
+        (Dtype::U8, Some(stored)) => Ok(stored),
+        (Dtype::F32, None) => Ok((Scheme::F32, Layout::Rows)),
+        (Dtype::F16, None) => Ok((Scheme::F16, Layout::Rows)),
+        (Dtype::BF16, None) => Ok((Scheme::Bf16, Layout::Rows)),
         _ => Err(Error::unsupported(path, format!("tensor {name} of type {dtype:?}"))),
     }
 }
 
 /// A tensor whose shape is in elements: the last dimension of blocks is given in bytes by the file.
-fn tensor(scheme: Scheme, mut shape: Vec<usize>, bytes: Bytes) -> Tensor {
+fn tensor((scheme, layout): (Scheme, Layout), mut shape: Vec<usize>, bytes: Bytes) -> Tensor {
     if let (false, Some(last)) = (scheme.is_dense(), shape.last_mut()) {
         *last = *last / scheme.block_bytes() * scheme.block_len();
     }
-    Tensor { scheme, shape, bytes }
+    Tensor { scheme, layout, shape, bytes }
 }

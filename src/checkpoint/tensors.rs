@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::Error;
-use crate::kernels::{Matrix, Scheme};
+use crate::kernels::{Layout, Matrix, Scheme};
 
 /// Most tensors in a checkpoint: Mixtral 8x22B with an entry per expert has about 1,700.
 pub const MOST_TENSORS: usize = 1 << 17;
@@ -16,6 +16,8 @@ pub const MOST_TENSORS: usize = 1 << 17;
 pub struct Tensor {
     /// How its elements are stored.
     pub scheme: Scheme,
+    /// How its rows lie.
+    pub layout: Layout,
     /// Dimensions in elements, the row last.
     pub shape: Vec<usize>,
     /// Exactly the elements' bytes.
@@ -25,7 +27,7 @@ pub struct Tensor {
 impl Tensor {
     /// The tensor as a matrix of `rows` by its last dimension. `None` if that is not its size.
     pub fn matrix(&self, rows: usize, columns: usize) -> Option<Matrix> {
-        Matrix::new(self.scheme, rows, columns, self.bytes.clone())
+        Matrix::laid(self.layout, self.scheme, rows, columns, self.bytes.clone())
     }
 }
 

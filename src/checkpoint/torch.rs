@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::Error;
 use super::map::map;
 use super::tensors::{Tensor, Tensors};
-use crate::kernels::Scheme;
+use crate::kernels::{Layout, Scheme};
 
 mod pickle;
 mod writer;
@@ -102,7 +102,8 @@ fn place(path: &Path, name: &str, view: &View, storage: Option<&Bytes>) -> Resul
     let end = view.offset.checked_add(count).filter(|end| *end <= view.elements).ok_or_else(beyond)?;
     // Both are at most the storage's elements, whose bytes were counted above.
     let size = scheme.block_bytes();
-    Ok(Tensor { scheme, shape: view.shape.clone(), bytes: storage.slice(view.offset * size..end * size) })
+    let bytes = storage.slice(view.offset * size..end * size);
+    Ok(Tensor { scheme, layout: Layout::Rows, shape: view.shape.clone(), bytes })
 }
 
 /// Whether a view's elements follow one another in its storage. The stride of a single index means nothing, nor

@@ -128,8 +128,8 @@ fn matrices(checkpoint: &Checkpoint) -> Vec<(String, &Matrix)> {
 /// The bytes in each scheme.
 fn schemes(checkpoint: &Checkpoint) -> BTreeMap<Scheme, u64> {
     let mut bytes = BTreeMap::new();
-    for (scheme, _, part) in matrices(checkpoint).iter().flat_map(|(_, matrix)| matrix.parts()) {
-        *bytes.entry(scheme).or_insert(0u64) += part.len() as u64;
+    for (scheme, size) in matrices(checkpoint).iter().flat_map(|(_, matrix)| matrix.parts()) {
+        *bytes.entry(scheme).or_insert(0u64) += size as u64;
     }
     bytes
 }

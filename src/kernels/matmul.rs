@@ -16,8 +16,8 @@ use super::cpu::{self, LANES, Level, sum_lanes};
 /// Widened weights of one panel: half of a small second-level cache.
 const PANEL_BYTES: usize = 128 << 10;
 
-/// Most weight rows in a panel: a matrix of 576 rows still gives two threads nine panels each.
-const PANEL_ROWS: usize = 32;
+/// Weight rows of a task, two strips: a matrix of 576 rows still gives two threads nine tasks each.
+const TASK_ROWS: usize = 32;
 
 /// `out (m, n) = x (m, k) · wᵀ (k, n)`, where `w` has n rows and k columns.
 ///
@@ -29,29 +29,31 @@ pub fn matmul(x: &[f32], w: &Matrix, out: &mut [f32]) {
         return out.fill(0.0);
     }
     let m = (x.len() / k).min(out.len() / n);
-    let panel_rows = (PANEL_BYTES / size_of::<f32>() / k).clamp(1, PANEL_ROWS);
+    let panel_rows = (PANEL_BYTES / size_of::<f32>() / k).clamp(1, TASK_ROWS);
     let columns = Columns { out: out.as_mut_ptr(), n };
-    (0..n.div_ceil(panel_rows)).into_par_iter().for_each(|panel| {
-        let first = panel * panel_rows;
-        let rows = panel_rows.min(n - first);
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.resize(rows * k, 0.0);
-            w.rows_f32(first, scratch);
-            multiply_panel(&x[..m * k], scratch, k, |row, column, value| {
-                // SAFETY: row < m and column < rows, so the element is within `out`; panels share no column,
-                // and each (row, column) of a panel is written by this one closure call.
-                #[allow(unsafe_code)]
-                unsafe {
-                    columns.write(row, first + column, value);
-                }
-            });
+    (0..n.div_ceil(TASK_ROWS)).into_par_iter().for_each(|task| {
+        let end = n.min((task + 1) * TASK_ROWS);
+        SCRATCH.with_borrow_mut(|(panel, strip)| {
+            let mut reader = w.reader(strip);
+            for first in (task * TASK_ROWS..end).step_by(panel_rows) {
+                panel.resize(panel_rows.min(end - first) * k, 0.0);
+                reader.rows_f32(first, panel);
+                multiply_panel(&x[..m * k], panel, k, |row, column, value| {
+                    // SAFETY: row < m and first + column < end <= n, so the element is within `out`; tasks and their
+                    // panels share no column, and each (row, column) of a panel is written by this one closure call.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        columns.write(row, first + column, value);
+                    }
+                });
+            }
         });
     });
 }
 
 thread_local! {
-    /// The widened panel of the thread: kept, so that a token allocates nothing here.
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// The thread's widened panel, and its reader's room: kept, so that a token allocates nothing here.
+    static SCRATCH: RefCell<(Vec<f32>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
 /// The result, shared by threads that write different columns of it.

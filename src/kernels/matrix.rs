@@ -1,9 +1,12 @@
 //! A weight matrix over bytes that somebody else owns: usually the map of a checkpoint's file.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
-use super::Scheme;
 use super::dequantize::dequantize;
+use super::layout::{ROWS, unpack_strip};
+use super::{Layout, Scheme};
 
 /// Rows of weights, `(rows, columns)`, multiplied as `x · Wᵀ`.
 ///
@@ -20,7 +23,11 @@ pub struct Matrix {
 #[derive(Clone, Debug)]
 struct Part {
     scheme: Scheme,
+    layout: Layout,
+    /// Of `Rows` exactly the part's rows; of `Strips` those of the matrix that was packed.
     bytes: Bytes,
+    /// The part's first row among those.
+    first: usize,
     rows: usize,
     row_bytes: usize,
 }
@@ -30,11 +37,17 @@ impl Matrix {
     ///
     /// `None` if the bytes are not exactly that many, or rows are no whole number of blocks.
     pub fn new(scheme: Scheme, rows: usize, columns: usize, bytes: Bytes) -> Option<Self> {
+        Self::laid(Layout::Rows, scheme, rows, columns, bytes)
+    }
+
+    /// The same of rows that lie as `layout` says; dense ones always lie one after another.
+    pub fn laid(layout: Layout, scheme: Scheme, rows: usize, columns: usize, bytes: Bytes) -> Option<Self> {
         let row_bytes = scheme.row_bytes(columns)?;
         if row_bytes.checked_mul(rows)? != bytes.len() {
             return None;
         }
-        let part = Part { scheme, bytes, rows, row_bytes };
+        let layout = if scheme.is_dense() { Layout::Rows } else { layout };
+        let part = Part { scheme, layout, bytes, first: 0, rows, row_bytes };
         Some(Self { parts: vec![part], rows, columns })
     }
 
@@ -52,8 +65,8 @@ impl Matrix {
         Some(stacked)
     }
 
-    /// Cuts a matrix of equal, stacked matrices into them: `(E·n, columns)` into E times `(n, columns)`.
-    /// `None` if the rows do not divide or the matrix has several parts.
+    /// Cuts a matrix of equal matrices, stored one after another, into them: `(E·n, columns)` into E times
+    /// `(n, columns)`. `None` if the rows do not divide or the matrix has several parts.
     pub fn split(&self, count: usize) -> Option<Vec<Matrix>> {
         let [part] = self.parts.as_slice() else { return None };
         if count == 0 || !self.rows.is_multiple_of(count) {
@@ -61,9 +74,27 @@ impl Matrix {
         }
         let rows = self.rows / count;
         let size = rows * part.row_bytes;
-        let piece =
-            |i: usize| Self::new(part.scheme, rows, self.columns, part.bytes.slice(i * size..(i + 1) * size));
-        (0..count).map(piece).collect()
+        // Each was packed by itself.
+        let piece = |i: usize| part.bytes.slice(i * size..(i + 1) * size);
+        (0..count).map(|i| Self::laid(part.layout, part.scheme, rows, self.columns, piece(i))).collect()
+    }
+
+    /// The rows of a range, over the same bytes. `None` if it is empty or not within the matrix.
+    pub fn slice(&self, range: Range<usize>) -> Option<Matrix> {
+        if range.is_empty() || range.end > self.rows {
+            return None;
+        }
+        let mut above = 0;
+        let mut parts = Vec::new();
+        for part in &self.parts {
+            let [start, end] =
+                [range.start, range.end].map(|row| row.clamp(above, above + part.rows) - above);
+            above += part.rows;
+            if start < end {
+                parts.push(part.slice(start..end));
+            }
+        }
+        Some(Self { parts, rows: range.len(), columns: self.columns })
     }
 
     /// The parts as matrices of their own; stacked, they are this one.
@@ -84,29 +115,48 @@ impl Matrix {
 
     /// Bytes over all parts.
     pub fn size(&self) -> usize {
-        self.parts.iter().map(|p| p.bytes.len()).sum()
+        self.parts.iter().map(Part::size).sum()
     }
 
-    /// The parts: scheme, rows and bytes of each.
-    pub fn parts(&self) -> impl Iterator<Item = (Scheme, usize, &Bytes)> {
-        self.parts.iter().map(|p| (p.scheme, p.rows, &p.bytes))
+    /// The parts: scheme and bytes of each.
+    pub fn parts(&self) -> impl Iterator<Item = (Scheme, usize)> {
+        self.parts.iter().map(|part| (part.scheme, part.size()))
+    }
+
+    /// The one scheme of all parts.
+    pub fn scheme(&self) -> Option<Scheme> {
+        let (first, _) = self.parts().next()?;
+        self.parts().all(|(scheme, _)| scheme == first).then_some(first)
+    }
+
+    /// All rows as they are stored, one after another, in runs of about `size` bytes: rows are not copied where they lie
+    /// so already.
+    pub fn runs(&self, size: usize) -> impl Iterator<Item = Bytes> {
+        self.parts.iter().flat_map(move |part| part.runs(size))
+    }
+
+    /// A reader of its rows; `strip` is room that it may use.
+    pub fn reader<'a>(&'a self, strip: &'a mut Vec<u8>) -> Reader<'a> {
+        Reader { parts: &self.parts, columns: self.columns, held: None, strip }
     }
 
     /// Widens `out.len() / columns` rows, from row `first` on.
     pub fn rows_f32(&self, first: usize, out: &mut [f32]) {
-        let mut skip = first;
-        let mut out = out.chunks_exact_mut(self.columns.max(1));
-        for part in &self.parts {
-            if skip >= part.rows {
-                skip -= part.rows;
-                continue;
+        self.reader(&mut Vec::new()).rows_f32(first, out);
+    }
+
+    /// Copies the standard blocks of `out.len() / row size` rows, from row `first` on, where all are of one scheme.
+    pub fn copy_rows(&self, first: usize, out: &mut [u8]) {
+        let Some(part) = self.parts.first() else { return };
+        let mut strip = Vec::new();
+        let mut reader = self.reader(&mut strip);
+        let count = out.len().checked_div(part.row_bytes).unwrap_or(0);
+        let mut out = out.chunks_exact_mut(part.row_bytes.max(1));
+        reader.each(first, count, |_, row| {
+            if let Some(out) = out.next() {
+                out.copy_from_slice(row);
             }
-            for row in skip..part.rows {
-                let Some(out) = out.next() else { return };
-                dequantize(part.scheme, &part.bytes[row * part.row_bytes..][..part.row_bytes], out);
-            }
-            skip = 0;
-        }
+        });
     }
 
     /// The whole matrix as f32, `rows · columns` values: for accelerators and tests.
@@ -117,9 +167,104 @@ impl Matrix {
     }
 }
 
+impl Part {
+    fn size(&self) -> usize {
+        self.rows * self.row_bytes
+    }
+
+    fn slice(&self, range: Range<usize>) -> Part {
+        match self.layout {
+            Layout::Rows => {
+                let bytes = self.bytes.slice(range.start * self.row_bytes..range.end * self.row_bytes);
+                Part { bytes, rows: range.len(), ..self.clone() }
+            }
+            Layout::Strips => Part { first: self.first + range.start, rows: range.len(), ..self.clone() },
+        }
+    }
+
+    /// Where a row is: in which strip, and as which of its rows; `None` for one that lies by itself.
+    fn strip(&self, row: usize) -> Option<(usize, usize)> {
+        let (row, stored) = (self.first + row, self.bytes.len() / self.row_bytes);
+        let in_strip = self.layout == Layout::Strips && row < stored / ROWS * ROWS;
+        in_strip.then_some((row / ROWS, row % ROWS))
+    }
+
+    /// A row that lies by itself.
+    fn plain_row(&self, row: usize) -> &[u8] {
+        &self.bytes[(self.first + row) * self.row_bytes..][..self.row_bytes]
+    }
+
+    fn runs(&self, size: usize) -> impl Iterator<Item = Bytes> {
+        let rows = (size / self.row_bytes.max(1)).max(1);
+        (0..self.rows).step_by(rows).map(move |first| {
+            let part = self.slice(first..self.rows.min(first + rows));
+            if part.layout == Layout::Rows {
+                return part.bytes;
+            }
+            let (mut strip, mut run) = (Vec::new(), Vec::with_capacity(part.size()));
+            let mut reader =
+                Reader { parts: std::slice::from_ref(&part), columns: 0, held: None, strip: &mut strip };
+            reader.each(0, part.rows, |_, row| run.extend_from_slice(row));
+            run.into()
+        })
+    }
+}
+
+/// Reads rows from first to last; of a strip that rows are read from one by one, or few by few, each byte is moved once.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    parts: &'a [Part],
+    columns: usize,
+    /// The part and the strip in it whose rows are in `strip`.
+    held: Option<(usize, usize)>,
+    strip: &'a mut Vec<u8>,
+}
+
+impl Reader<'_> {
+    /// Widens `out.len() / columns` rows, from row `first` on.
+    pub fn rows_f32(&mut self, first: usize, out: &mut [f32]) {
+        let columns = self.columns.max(1);
+        let count = out.len() / columns;
+        let mut out = out.chunks_exact_mut(columns);
+        self.each(first, count, |scheme, row| {
+            if let Some(out) = out.next() {
+                dequantize(scheme, row, out);
+            }
+        });
+    }
+
+    /// Gives `count` rows' standard blocks to `take`.
+    fn each(&mut self, first: usize, count: usize, mut take: impl FnMut(Scheme, &[u8])) {
+        let (mut skip, mut left) = (first, count);
+        for (i, part) in self.parts.iter().enumerate() {
+            if skip >= part.rows {
+                skip -= part.rows;
+                continue;
+            }
+            for row in skip..part.rows.min(skip + left) {
+                match part.strip(row) {
+                    None => take(part.scheme, part.plain_row(row)),
+                    Some((strip, row)) => {
+                        if self.held != Some((i, strip)) {
+                            let size = ROWS * part.row_bytes;
+                            self.strip.resize(size, 0);
+                            unpack_strip(part.scheme, &part.bytes[strip * size..][..size], self.strip);
+                            self.held = Some((i, strip));
+                        }
+                        take(part.scheme, &self.strip[row * part.row_bytes..][..part.row_bytes]);
+                    }
+                }
+            }
+            left -= left.min(part.rows - skip);
+            skip = 0;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::layout::pack;
 
     fn matrix(rows: usize, columns: usize, first: f32) -> Matrix {
         let values = (0..rows * columns).flat_map(|i| (first + i as f32).to_le_bytes());
@@ -148,5 +293,54 @@ mod tests {
         assert!(Matrix::new(Scheme::F32, 2, 3, vec![0u8; 23].into()).is_none());
         assert!(Matrix::new(Scheme::Q4_1, 1, 33, vec![0u8; 40].into()).is_none());
         assert!(Matrix::new(Scheme::F32, usize::MAX, 2, vec![0u8; 8].into()).is_none());
+    }
+
+    /// 50 rows of blocks that all differ, as strips, and as rows.
+    fn blocks(scheme: Scheme) -> [Matrix; 2] {
+        let (rows, columns) = (50, 512);
+        let size = scheme.row_bytes(columns).unwrap() * rows;
+        // Scales stay finite: no byte of an f16 has all exponent bits set.
+        let plain: Vec<u8> = (0..size).map(|i| (i * 7919 % 251) as u8 & 0x3f).collect();
+        let strips = pack(scheme, rows, columns, &plain).unwrap();
+        [(Layout::Strips, strips), (Layout::Rows, plain)]
+            .map(|(layout, bytes)| Matrix::laid(layout, scheme, rows, columns, bytes.into()).unwrap())
+    }
+
+    #[test]
+    fn strips_have_the_values_the_bytes_and_the_pieces_of_their_rows() {
+        for scheme in Scheme::all().filter(|scheme| !scheme.is_dense()) {
+            let [strips, rows] = blocks(scheme);
+            assert_eq!(strips.to_f32(), rows.to_f32(), "{scheme}");
+            for range in [0..50, 3..4, 15..17, 20..50, 47..49] {
+                let [strips, rows] = [&strips, &rows].map(|m| m.slice(range.clone()).unwrap());
+                assert_eq!((strips.rows(), strips.size()), (rows.rows(), rows.size()));
+                assert_eq!(strips.to_f32(), rows.to_f32(), "{scheme} {range:?}");
+                for size in [1, 3000, 1 << 20] {
+                    let [a, b] = [&strips, &rows].map(|m| m.runs(size).collect::<Vec<_>>().concat());
+                    assert_eq!(a, b, "{scheme} {range:?}");
+                }
+                let mut copied = vec![0; rows.size() / rows.rows()];
+                strips.copy_rows(strips.rows() - 1, &mut copied);
+                assert!(rows.runs(1 << 20).collect::<Vec<_>>().concat().ends_with(&copied));
+            }
+        }
+    }
+
+    #[test]
+    fn stacked_matrices_of_strips_are_split_into_strips_of_their_own() {
+        let plain: Vec<u8> = (0..3 * 20 * 18).map(|i| (i * 7919 % 251) as u8 & 0x3f).collect();
+        let each = plain.chunks(20 * 18).map(|plain| pack(Scheme::Q4_0, 20, 32, plain).unwrap());
+        let stacked: Vec<u8> = each.flatten().collect();
+        let strips = Matrix::laid(Layout::Strips, Scheme::Q4_0, 60, 32, stacked.into()).unwrap();
+        let rows = Matrix::new(Scheme::Q4_0, 60, 32, plain.into()).unwrap();
+        for (strips, rows) in strips.split(3).unwrap().iter().zip(rows.split(3).unwrap()) {
+            assert_eq!(strips.to_f32(), rows.to_f32());
+        }
+    }
+
+    #[test]
+    fn a_slice_beyond_the_matrix_or_of_nothing_is_refused() {
+        let matrix = matrix(4, 2, 0.0);
+        assert!(matrix.slice(0..5).is_none() && matrix.slice(4..5).is_none() && matrix.slice(2..2).is_none());
     }
 }

@@ -6,6 +6,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`scheme`] | how weights are stored: dense types and ggml's block schemes |
+//! | [`layout`] | how rows lie: one after another, or sixteen interleaved |
 //! | `dequantize` | a row of any scheme as f32 |
 //! | [`quantize`] | rows of f32 as blocks |
 //! | [`matrix`] | a weight matrix over bytes that somebody else owns (a map of a file) |
@@ -22,6 +23,7 @@
 pub mod attention;
 pub mod cpu;
 pub mod dequantize;
+pub mod layout;
 pub mod matmul;
 pub mod matrix;
 pub mod ops;
@@ -31,6 +33,7 @@ pub mod rows;
 pub mod scheme;
 pub mod weight;
 
+pub use layout::Layout;
 pub use matrix::Matrix;
 pub use scheme::Scheme;
 pub use weight::Weight;

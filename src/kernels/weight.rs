@@ -48,7 +48,7 @@ fn rounded(matrix: &Matrix, dtype: DType) -> Result<Matrix> {
         _ => return Ok(matrix.clone()),
     };
     let parts = matrix.split_parts().into_iter().map(|part| {
-        let narrows = part.parts().all(|(stored, ..)| stored.is_dense() && stored != scheme);
+        let narrows = part.scheme().is_some_and(|stored| stored.is_dense() && stored != scheme);
         if !narrows {
             return Ok(part);
         }

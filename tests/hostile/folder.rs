@@ -209,7 +209,7 @@ fn description_refused(change: impl FnOnce(&mut Value), parts: &[&str]) {
 
 #[test]
 fn a_description_of_a_conversion_that_lies() {
-    description_refused(|d| d["version"] = json!(1), &["version 1 of the mist format"]);
+    description_refused(|d| d["version"] = json!(2), &["version 2 of the mist format"]);
     description_refused(|d| d["version"] = json!(-1), &["mist.json: "]);
     description_refused(|d| d["layout"] = json!("columns"), &["mist.json: ", "columns"]);
     description_refused(|d| d["extra"] = json!(1), &["mist.json: ", "extra"]);

@@ -15,7 +15,7 @@ use crate::checkpoint::output::{Output, Rounding};
 use crate::checkpoint::plan::{Payload, Plan, Sink};
 use crate::checkpoint::published::{self, ExpertsAs};
 use crate::checkpoint::{Checkpoint, Config, names};
-use crate::kernels::{Matrix, Scheme};
+use crate::kernels::{Layout, Matrix, Scheme};
 use crate::text::Vocabulary;
 
 /// Tensors begin at multiples of this: the format's default.
@@ -198,7 +198,7 @@ fn rope_factors(config: &Config) -> Option<Output> {
     let bytes: Vec<u8> = factors.iter().flat_map(|factor| factor.to_le_bytes()).collect();
     let matrix = Matrix::new(Scheme::F32, 1, factors.len(), bytes.into())?;
     let (name, shape) = ("rope_freqs.weight".into(), vec![factors.len()]);
-    Some(Output { name, shape, scheme: Scheme::F32, matrices: vec![matrix] })
+    Some(Output { name, shape, scheme: Scheme::F32, layout: Layout::Rows, matrices: vec![matrix] })
 }
 
 /// The tokenizer's entries, with an unused token for every id of the model that the vocabulary lacks.
@@ -244,6 +244,7 @@ fn tokenizer(vocabulary: &Vocabulary, size: usize, path: &Path) -> Result<Vec<(S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::convert;
 
     fn fixture(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -289,22 +290,29 @@ mod tests {
     }
 
     #[test]
-    fn blocks_of_every_scheme_go_from_file_to_file_as_they_are() {
+    fn blocks_of_every_scheme_go_from_file_to_file_as_they_are_also_through_strips() {
         for name in ["llama-gqa-quants", "mixtral-quants"] {
             let source = Checkpoint::open(&fixture(&format!("gguf/{name}.gguf"))).unwrap();
             let vocabulary = source.gguf.as_ref().unwrap().vocabulary().unwrap();
-            let (_folder, ours) = written(&source, &vocabulary);
-            assert_eq!(ours.config, source.config);
-            for ((name, a), (_, b)) in ours.weights.matrices(false).iter().zip(source.weights.matrices(false))
-            {
-                let parts = |matrix: &Matrix| {
-                    let list = matrix.parts().map(|(scheme, rows, bytes)| (scheme, rows, bytes.clone()));
-                    list.collect::<Vec<_>>()
-                };
-                assert_eq!(parts(a), parts(b), "{name}");
+            let folder = tempfile::tempdir().unwrap();
+            convert::plan(&source, folder.path(), Rounding::default(), Vec::new()).unwrap().write_checked();
+            let converted = Checkpoint::open(folder.path()).unwrap();
+            for from in [&source, &converted] {
+                let (_folder, ours) = written(from, &vocabulary);
+                assert_eq!(ours.config, source.config);
+                let [a, b] = [&ours, &source].map(|checkpoint| checkpoint.weights.matrices(false));
+                for ((name, a), (_, b)) in a.iter().zip(b) {
+                    let stored = |matrix: &Matrix| {
+                        (
+                            matrix.parts().collect::<Vec<_>>(),
+                            matrix.runs(1 << 20).collect::<Vec<_>>().concat(),
+                        )
+                    };
+                    assert_eq!(stored(a), stored(b), "{name}");
+                }
+                let again = ours.gguf.unwrap().vocabulary().unwrap();
+                assert_eq!(format!("{again:?}"), format!("{vocabulary:?}"));
             }
-            let again = ours.gguf.unwrap().vocabulary().unwrap();
-            assert_eq!(format!("{again:?}"), format!("{vocabulary:?}"));
         }
     }
 

@@ -12,7 +12,7 @@ use crate::checkpoint::plan::Plan;
 use crate::checkpoint::published::{self, ExpertsAs};
 use crate::checkpoint::torch::StateDict;
 use crate::checkpoint::{Checkpoint, Error, names};
-use crate::kernels::Scheme;
+use crate::kernels::{Layout, Scheme};
 
 /// Plans to write `checkpoint` into `folder`. Dense weights are rounded to `dense` where that is given, and blocks are
 /// widened to it, or to f32. `name` is what litgpt knows the model by: its prompt style depends on it. `companions` are
@@ -63,7 +63,7 @@ fn fused(tensors: Vec<Output>, rules: Rules) -> Vec<Output> {
         let shape = vec![rows, columns.copied().unwrap_or(0)];
         let matrices: Vec<_> = parts.into_iter().flat_map(|part| part.matrices).collect();
         let scheme = rules.scheme(&name, &matrices);
-        fused.push(Output { name, shape, scheme, matrices });
+        fused.push(Output { name, shape, scheme, layout: Layout::Rows, matrices });
     }
     fused
 }
@@ -122,7 +122,7 @@ mod tests {
         let plan = planned(&tied, folder.path());
         plan.write(&mut |_| Ok(())).unwrap();
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
-        let bytes = |matrix: &crate::kernels::Matrix| matrix.parts().next().unwrap().2.as_ptr();
+        let bytes = |matrix: &crate::kernels::Matrix| matrix.runs(64).next().unwrap().as_ptr();
         assert_eq!(bytes(&checkpoint.weights.head), bytes(&checkpoint.weights.embedding));
     }
 

@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::activations::{Block, Tile};
-use super::layout::ROWS;
+use crate::kernels::layout::ROWS;
 
 /// Rows in a register.
 const LANES: usize = 8;

@@ -9,7 +9,7 @@
 use std::arch::x86_64::*;
 
 use super::activations::{Block, Tile};
-use super::layout::ROWS;
+use crate::kernels::layout::ROWS;
 
 /// How far ahead of its loads a kernel asks for weights, in bytes.
 const AHEAD: usize = 8192;

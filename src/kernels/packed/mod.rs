@@ -3,7 +3,6 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `layout` | the permutation: [`pack`], [`unpack`] |
 //! | `activations` | rows of f32 as blocks of 8-bit integers |
 //! | `portable` | the oracle, and the rows that fill no strip |
 //! | `avx2` | eight rows a register |
@@ -58,11 +57,9 @@ mod activations;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod layout;
 mod portable;
 
 pub use activations::Activations;
-pub use layout::{ROWS, pack, unpack};
 
 use activations::TILE;
 
@@ -70,9 +67,10 @@ use rayon::prelude::*;
 
 use super::Scheme;
 use super::cpu::{self, Level};
+use super::layout::ROWS;
 use super::matmul::Columns;
 
-/// A weight matrix in packed order, as [`pack`] makes it.
+/// A weight matrix as strips, as [`pack`](super::layout::pack) makes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Packed<'a> {
     scheme: Scheme,
@@ -169,7 +167,7 @@ fn multiply_strip<const M: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::{Matrix, matmul::matmul};
+    use crate::kernels::{Matrix, layout::pack, matmul::matmul};
     use rand::{Rng, SeedableRng};
 
     const SCHEMES: [Scheme; 3] = [Scheme::Q4_0, Scheme::Q8_0, Scheme::Q4K];

@@ -1,9 +1,9 @@
 //! The packed product in plain Rust: the oracle of the others, and the way of the rows that fill no strip.
 
 use super::activations::Tile;
-use super::layout::{ROWS, gather};
 use crate::kernels::Scheme;
 use crate::kernels::dequantize::half_at;
+use crate::kernels::layout::{ROWS, gather};
 
 /// Adds to `sums[i][r]` the product of the tile's row i with row r of `rows` interleaved rows.
 ///

@@ -22,8 +22,6 @@ mod symmetric;
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
-use rayon::prelude::*;
-
 use super::Scheme;
 use super::cpu::kernel;
 
@@ -83,6 +81,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The error of rows that have `rows` others above them.
+    pub fn below(mut self, rows: usize) -> Self {
+        match &mut self {
+            Error::NotFinite { row, .. } | Error::TooLarge { row, .. } => *row += rows,
+            Error::NotWritten(_) | Error::Shape { .. } => {}
+        }
+        self
+    }
+}
+
 /// Quantizes rows of `columns` weights, on this thread. `into` holds `scheme.row_bytes(columns)` bytes for each row.
 ///
 /// # Errors
@@ -93,32 +102,6 @@ pub fn quantize_rows(scheme: Scheme, source: &[f32], columns: usize, into: &mut 
     let mut refused = None;
     quantize_blocks(scheme, source, into, &mut refused);
     match refused {
-        None => Ok(()),
-        Some(block) => Err(reason(scheme, source, columns, block)),
-    }
-}
-
-/// [`quantize_rows`] on all threads.
-///
-/// # Errors
-/// As there; of several bad weights the first is named.
-pub fn quantize_rows_parallel(
-    scheme: Scheme,
-    source: &[f32],
-    columns: usize,
-    into: &mut [u8],
-) -> Result<(), Error> {
-    /// Blocks of a task: about 0.2 ms for q4_k.
-    const BLOCKS: usize = 64;
-    check(scheme, source, columns, into)?;
-    let sources = source.par_chunks(BLOCKS * scheme.block_len()).enumerate();
-    let first =
-        sources.zip(into.par_chunks_mut(BLOCKS * scheme.block_bytes())).filter_map(|((i, source), into)| {
-            let mut refused = None;
-            quantize_blocks(scheme, source, into, &mut refused);
-            refused.map(|block| i * BLOCKS + block)
-        });
-    match first.min() {
         None => Ok(()),
         Some(block) => Err(reason(scheme, source, columns, block)),
     }

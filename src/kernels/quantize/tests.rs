@@ -127,16 +127,13 @@ fn typical(count: usize) -> Vec<f32> {
 }
 
 #[test]
-fn blocks_are_the_same_on_every_instruction_set_and_for_any_number_of_threads() {
+fn blocks_are_the_same_on_every_instruction_set() {
     let weights = typical(300 * 256);
     for scheme in WRITTEN {
         let bytes = blocks(scheme, &weights);
         let mut portable = vec![0; bytes.len()];
         body::<false>(scheme, &weights, &mut portable, &mut None);
         assert!(portable == bytes, "{scheme}");
-        let mut parallel = vec![0; bytes.len()];
-        quantize_rows_parallel(scheme, &weights, 3 * 256, &mut parallel).unwrap();
-        assert!(parallel == bytes, "{scheme}");
     }
 }
 
@@ -230,8 +227,8 @@ fn the_first_bad_weight_is_named() {
             let mut bytes = vec![0; scheme.row_bytes(weights.len()).unwrap()];
             let expected = Error::TooLarge { scheme, row: 130, column: 5, value };
             assert_eq!(quantize_rows(scheme, &weights, 256, &mut bytes), Err(expected));
-            let error = quantize_rows_parallel(scheme, &weights, 256, &mut bytes).unwrap_err();
-            assert_eq!(error, Error::TooLarge { scheme, row: 130, column: 5, value });
+            let below = Error::TooLarge { scheme, row: 130, column: 5, value }.below(1000);
+            assert!(below.to_string().contains("in row 1130, column 5 is too large"));
         }
     }
 }
