@@ -17,6 +17,7 @@ use mist::terminal::{Interrupt, Printer};
 use serde_json::json;
 
 use super::exit::{Hint, Status};
+use super::memory::PeakMemory;
 use super::model::{CheckpointArgs, Opened, Precision, dense_scheme, tokenizer};
 
 /// Convert a checkpoint to the mapped `mist` format, or to that of another program; its weights as they are, or
@@ -92,6 +93,7 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
         let error = anyhow!("{} has no quantized weights that others read", args.to.name());
         return Err(error.context(Hint("--to gguf and --to mist take --quantize".into())));
     }
+    let peak = PeakMemory::watch();
     let path = args.checkpoint.path()?;
     let checkpoint = Checkpoint::open_original(&path)?;
     let folder = folder(args, &checkpoint);
@@ -129,6 +131,7 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
             "tensors": schemes,
             "disk_bytes": needed,
             "memory_bytes": plan.memory(),
+            "peak_memory_bytes": peak.bytes(),
             "written": !args.dry_run,
         });
         printer.data(&format!("{json}\n"))?;

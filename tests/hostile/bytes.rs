@@ -160,3 +160,21 @@ impl Gguf {
         fs::write(folder.join("x.gguf"), &self.0).unwrap();
     }
 }
+
+/// A zip archive of stored entries, as `torch.save` writes them.
+pub fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+    for (name, data) in entries {
+        let sizes = [0, data.len() as u32, data.len() as u32].map(u32::to_le_bytes).concat();
+        let common = [&[0; 10][..], &sizes, &(name.len() as u16).to_le_bytes(), &[0; 2]].concat();
+        let offset = (bytes.len() as u32).to_le_bytes();
+        let listed = [&b"PK\x01\x02\0\0"[..], &common, &[0; 10], &offset, name.as_bytes()];
+        directory.extend(listed.concat());
+        bytes.extend([b"PK\x03\x04", &common[..], name.as_bytes(), data].concat());
+    }
+    let count = (entries.len() as u16).to_le_bytes();
+    let spans = [directory.len(), bytes.len()].map(|n| (n as u32).to_le_bytes()).concat();
+    bytes.extend(directory);
+    bytes.extend([&b"PK\x05\x06\0\0\0\0"[..], &count, &count, &spans, &[0; 2]].concat());
+    bytes
+}

@@ -38,7 +38,7 @@ fn a_file_with_harmless_entries_more_is_accepted() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
 }
 
-/// CVE-2024-39720 (ollama): a file of the magic alone.
+/// CVE-2024-39720, CVE-2024-12055 (ollama): a file of the magic alone, and reads beyond its end.
 #[test]
 fn files_of_up_to_64_bytes() {
     let folder = tempdir().unwrap();
@@ -58,7 +58,8 @@ fn counts_larger_than_the_file() {
     }
 }
 
-/// CVE-2024-23605, CVE-2025-66960 (ollama), CVE-2025-49847: lengths of strings.
+/// CVE-2024-23605, CVE-2025-66960 (ollama), CVE-2025-49847, CVE-2025-52566 (llama.cpp: a length cut to 32 bits): lengths
+/// of strings.
 #[test]
 fn a_string_longer_than_the_file() {
     for length in [100u64, 1 << 31, (1 << 32) + 1, 1 << 63, u64::MAX, u64::MAX - 7] {
@@ -143,6 +144,15 @@ fn tensors_beyond_the_end() {
     }
 }
 
+/// candle, ggml: data that begins where no tensor's data may.
+#[test]
+fn tensors_that_are_not_aligned() {
+    for by in [1, 4, 31] {
+        let gguf = Gguf::fixture(NAME).describe("blk.0.attn_q.weight", |_, _, offset| *offset += by);
+        file_refused(&gguf, &["blk.0.attn_q.weight"]);
+    }
+}
+
 /// Two names for the same bytes, as aliasing keys and values would be.
 #[test]
 fn tensors_that_overlap() {
@@ -189,7 +199,7 @@ fn a_file_without_tensors() {
     file_refused(&gguf, &["model.embed_tokens.weight is missing"]);
 }
 
-/// llama.cpp PR #25821, CVE-2025-0317 (ollama): sizes that index fixed arrays or divide.
+/// llama.cpp PR #25821, CVE-2025-0317, CVE-2024-8063 (ollama): sizes that index fixed arrays or divide.
 #[test]
 fn sizes_of_the_model_that_cannot_be() {
     for key in [

@@ -8,6 +8,8 @@
 //! | `safetensors` | the same in safetensors files, and what a header leaves out |
 //! | `folder` | the index, `config.json`, `mist.json` |
 //! | `layouts` | Mistral's own layout and litgpt's: `params.json`, YAML, names, shards |
+//! | `pickle` | PyTorch's files: programs, archives |
+//! | `files` | links, and files that change while they are read |
 //! | `tokenizer` | `tokenizer.json`, vocabularies, chat templates |
 //! | `values` | weights that are no numbers |
 //! | `truncation` | every prefix of every file |
@@ -17,9 +19,11 @@
 #![cfg(unix)]
 
 mod bytes;
+mod files;
 mod folder;
 mod gguf;
 mod layouts;
+mod pickle;
 mod safetensors;
 #[path = "../support/mod.rs"]
 mod support;
