@@ -43,11 +43,13 @@ impl Replacement {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let mut builder = tempfile::Builder::new();
         let prefix = format!(".{name}.");
-        builder.prefix(&prefix).suffix(".partial");
+        builder.prefix(&prefix).suffix(PARTIAL);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
         // The error's own words name the temporary file, which the user never heard of.
         let file = builder.tempfile_in(folder).map_err(|e| io::Error::from(e.kind()))?;
+        // For as long as it is written: what is not locked was abandoned. Not every file system has locks.
+        let _ = file.as_file().try_lock();
         Ok(Self { file, target: target.into() })
     }
 
@@ -68,6 +70,26 @@ impl Write for Replacement {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+/// How the temporary name of a file ends that is on its way.
+const PARTIAL: &str = ".partial";
+
+/// Deletes what programs that were killed have left of files on their way to `target`.
+pub fn delete_abandoned(target: &Path) {
+    let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else { return };
+    let prefix = format!(".{}.", name.to_string_lossy());
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let middle = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(PARTIAL));
+        // As `tempfile` names them; what a download leaves is not ours.
+        let ours = middle.is_some_and(|m| m.len() == 6 && m.bytes().all(|b| b.is_ascii_alphanumeric()));
+        let abandoned = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if ours && abandoned() {
+            // What cannot be deleted takes disk, no more.
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -152,5 +174,21 @@ mod tests {
         finished.finish().unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_killed_programs_left_is_deleted_and_what_others_write_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("x");
+        let others = [".x.partial", ".x.a.b.partial", ".y.a.partial", "x.a.partial", ".x.a"];
+        for name in others.into_iter().chain([".x.Ab3dEf.partial"]) {
+            std::fs::write(folder.path().join(name), "half").unwrap();
+        }
+        let running = Replacement::new(&target).unwrap();
+        delete_abandoned(&target);
+        assert!(!folder.path().join(".x.Ab3dEf.partial").exists());
+        assert!(others.iter().all(|name| folder.path().join(name).exists()));
+        running.finish().unwrap();
+        assert!(target.exists());
     }
 }

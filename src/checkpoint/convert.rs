@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::manifest::{self, Manifest};
+use super::origin::Origin;
 use super::output::{Output, Rounding, Rules};
 use super::plan::{Payload, Plan};
 use super::rows::cut;
@@ -17,7 +18,7 @@ const FORMAT: &str = "mist";
 /// it: the tokenizer's. The description takes its name last: a folder without it holds no finished conversion.
 ///
 /// # Errors
-/// Matrices are not of the sizes that the config says, which the gate sees to; the description is no JSON.
+/// Matrices are not of the sizes that the config says, which the gate sees to; a file of the originals cannot be read.
 pub fn plan(
     checkpoint: &Checkpoint,
     folder: &Path,
@@ -26,6 +27,11 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     let broken = || Error::malformed(&checkpoint.folder, "its matrices are not those of its config");
     let tensors = outputs(checkpoint, rounding.of(&checkpoint.config)).ok_or_else(broken)?;
+    let origin = match &checkpoint.origin {
+        // Converted over itself: what it was made of at first is what may still lie beside it.
+        Some(origin) if checkpoint.folder == folder => Origin { rounding, ..origin.clone() },
+        _ => Origin::of(rounding, &checkpoint.files)?,
+    };
     let blocks = tensors.iter().filter(|t| !t.scheme.is_dense());
     let manifest = Manifest {
         version: manifest::VERSION,
@@ -33,6 +39,7 @@ pub fn plan(
         config: checkpoint.config.clone(),
         weights: vec![manifest::WEIGHTS.into()],
         schemes: blocks.map(|t| (t.name.clone(), t.scheme)).collect(),
+        origin,
     };
     let description = folder.join(manifest::FILE);
     let json = serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::other);

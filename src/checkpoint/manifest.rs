@@ -12,6 +12,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::origin::Origin;
 use super::read::{is_plain_file_name, read_text};
 use super::{Config, Error};
 use crate::kernels::{Layout, Scheme};
@@ -40,6 +41,9 @@ pub struct Manifest {
     pub weights: Vec<String>,
     /// The scheme of each tensor of blocks.
     pub schemes: BTreeMap<String, Scheme>,
+    /// What it was made of.
+    #[serde(default)]
+    pub origin: Origin,
 }
 
 impl Manifest {

@@ -20,7 +20,7 @@
 //! | [`huggingface`] | writing a Hugging Face folder |
 //! | `mistral` | reading Mistral's own layout |
 //! | [`litgpt`] | reading and writing litgpt's folders |
-//! | [`manifest`], [`convert`] | the `mist` format |
+//! | [`manifest`], [`origin`], [`convert`] | the `mist` format |
 //! | [`mix`] | which scheme each matrix takes when a model is quantized |
 //! | [`output`] | a tensor to be written: its type, and its bytes made on all cores |
 //! | [`plan`] | a conversion before it happens, its writing, and its proof |
@@ -38,6 +38,7 @@ mod mistral;
 pub mod mix;
 mod names;
 pub mod open;
+pub mod origin;
 pub mod output;
 pub mod plan;
 mod published;

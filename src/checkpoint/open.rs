@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::config::fields;
 use super::gguf::{self, Gguf};
+use super::origin::Origin;
 use super::read::read_text;
 use super::shards::{self, Storage, file_names};
 use super::tensors::Tensors;
@@ -27,6 +28,8 @@ pub struct Checkpoint {
     pub files: Vec<PathBuf>,
     /// The GGUF file, where it is one: it holds the tokenizer as well.
     pub gguf: Option<Gguf>,
+    /// What a converted checkpoint was made of.
+    pub origin: Option<Origin>,
 }
 
 /// The layouts that can be read.
@@ -212,7 +215,8 @@ fn open_mist(folder: PathBuf) -> Result<Checkpoint, Error> {
     }
     let files = tensors.files();
     let weights = gate::assemble(&manifest.config, tensors)?;
-    Ok(Checkpoint { config: manifest.config, weights, format: Format::Mist, folder, files, gguf: None })
+    let (config, origin) = (manifest.config, Some(manifest.origin));
+    Ok(Checkpoint { config, weights, format: Format::Mist, folder, files, gguf: None, origin })
 }
 
 fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
@@ -223,7 +227,7 @@ fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
     let files = tensors.files();
     let weights = gate::assemble(&config, tensors)?;
     let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
-    Ok(Checkpoint { config, weights, format: Format::Gguf, folder, files, gguf: Some(gguf) })
+    Ok(Checkpoint { config, weights, format: Format::Gguf, folder, files, gguf: Some(gguf), origin: None })
 }
 
 /// What a folder holds.
@@ -247,7 +251,7 @@ fn open_folder(
     }
     config.end_ids.sort_unstable();
     config.end_ids.dedup();
-    Ok(Checkpoint { config, weights, format, folder, files, gguf: None })
+    Ok(Checkpoint { config, weights, format, folder, files, gguf: None, origin: None })
 }
 
 /// The files that hold a Hugging Face folder's weights, best first: stored how, whole, the index of shards.

@@ -4,6 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::Config;
 use super::mix::Mix;
@@ -21,7 +22,8 @@ const OF_A_TASK: usize = 16 << 10;
 const RUN: usize = 4 << 20;
 
 /// What becomes of the types of weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rounding {
     /// What is dense and stays dense is rounded to this; `None` keeps it.
     pub dense: Option<Scheme>,
@@ -106,6 +108,20 @@ impl Output {
         (dtype, shape)
     }
 
+    /// Bytes of the largest run that is given to a sink.
+    pub fn run(&self) -> u64 {
+        let of_matrix = |matrix: &Matrix| {
+            let rows = Self::rows_at_a_time(matrix).min(matrix.rows());
+            rows as u64 * self.scheme.row_bytes(matrix.columns()).unwrap_or(0) as u64
+        };
+        self.matrices.iter().map(of_matrix).max().unwrap_or(0)
+    }
+
+    /// Whole strips, but for the last rows of a matrix.
+    fn rows_at_a_time(matrix: &Matrix) -> usize {
+        (AT_A_TIME / matrix.columns().max(1)).next_multiple_of(layout::ROWS).max(layout::ROWS)
+    }
+
     /// Gives all bytes to `sink`, in their order.
     ///
     /// # Errors
@@ -129,8 +145,7 @@ impl Output {
         sink: &mut dyn FnMut(Bytes) -> io::Result<()>,
     ) -> io::Result<()> {
         let columns = matrix.columns().max(1);
-        // Whole strips, but for the last rows of a matrix.
-        let rows_at_a_time = (AT_A_TIME / columns).next_multiple_of(layout::ROWS).max(layout::ROWS);
+        let rows_at_a_time = Self::rows_at_a_time(matrix);
         for first in (0..matrix.rows()).step_by(rows_at_a_time) {
             let rows = rows_at_a_time.min(matrix.rows() - first);
             let bytes = self.rows(matrix, first, rows)?;

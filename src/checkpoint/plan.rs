@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::Error;
 use super::output::Output;
-use crate::files::{Replacement, free_space};
+use crate::files::{Replacement, delete_abandoned, free_space};
 use crate::kernels::Scheme;
 
 /// Runs of bytes that wait for the disk while the next ones are made.
@@ -70,9 +70,11 @@ impl Plan {
     }
 
     /// The most bytes that writing keeps in memory, the maps of the originals not counted: runs that wait, the one
-    /// that is made, and its weights in f32.
+    /// that is written, the one that is made, in rows and in strips, and the program's own.
     pub fn memory(&self) -> u64 {
-        (WAITING as u64 + 2) * (16 << 20)
+        const OWN: u64 = 16 << 20;
+        let runs = self.payloads.iter().flat_map(|file| file.tensors()).map(Output::run);
+        (WAITING as u64 + 3) * runs.max().unwrap_or(0) + OWN
     }
 
     /// Whether all of it is there already, as far as sizes and the small files tell.
@@ -83,7 +85,7 @@ impl Plan {
     }
 
     /// Checks that nothing is in the way: a file of one of these names with another content, unless `force`, or a disk
-    /// too full.
+    /// too full, less what a conversion that was killed has left.
     ///
     /// # Errors
     /// The first thing that is.
@@ -98,6 +100,8 @@ impl Plan {
         }
         let files = self.files();
         let Some((first, _)) = files.first() else { return Ok(()) };
+        // It may be as large as what is to be written.
+        files.iter().for_each(|(path, _)| delete_abandoned(path));
         let needed = files.iter().map(|(_, size)| size).sum::<u64>();
         let folder = first.parent().unwrap_or(first);
         let free = free_space(folder).map_err(Error::read(folder))?;

@@ -16,9 +16,9 @@ use mist::kernels::quantize::WRITTEN;
 use mist::terminal::{Interrupt, Printer};
 use serde_json::json;
 
-use super::exit::{Hint, Status};
+use super::exit::{Hint, Interrupted, Status};
 use super::memory::PeakMemory;
-use super::model::{CheckpointArgs, Opened, Precision, dense_scheme, tokenizer};
+use super::model::{CheckpointArgs, Opened, Precision, dense_scheme, refuse_half_a_download, tokenizer};
 
 /// Convert a checkpoint to the mapped `mist` format, or to that of another program; its weights as they are, or
 /// quantized.
@@ -96,10 +96,11 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     let peak = PeakMemory::watch();
     let path = args.checkpoint.path()?;
     let checkpoint = Checkpoint::open_original(&path)?;
+    refuse_half_a_download(&checkpoint)?;
     let folder = folder(args, &checkpoint);
     let plan = plan(args, &checkpoint, &folder)?;
-    if args.quantize.is_some() && is_quantized(&checkpoint) {
-        printer.warn("the weights are quantized already; doing it again loses more than doing it once");
+    if args.quantize.is_some() {
+        warn_of_blocks(&checkpoint, printer);
     }
     let files = plan.files();
     for (file, size) in &files {
@@ -112,9 +113,7 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     printer.note(&format!("Tensors: {}", schemes.join(", ")));
     plan.check(args.force)?;
     if !args.dry_run {
-        if !carry_out(&plan, args.delete_originals, &Interrupt::install()?, printer)? {
-            return Ok(Status::Interrupted);
-        }
+        carry_out(&plan, args.delete_originals, printer)?;
         printer.note(&format!("Wrote {}", folder.display()));
         if args.delete_originals {
             delete_originals(&checkpoint, &plan, printer)?;
@@ -139,25 +138,23 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     Ok(Status::Success)
 }
 
-/// Quantizes a downloaded checkpoint to the `mist` format beside it, unless that has been done.
+/// Quantizes a checkpoint to the `mist` format in `folder`, unless that has been done.
 pub fn quantize(
+    checkpoint: &Checkpoint,
     folder: &Path,
     scheme: Scheme,
-    interrupt: &Interrupt,
     printer: &Printer,
-) -> anyhow::Result<Status> {
-    let checkpoint = Checkpoint::open_original(folder)?;
+) -> anyhow::Result<()> {
+    refuse_half_a_download(checkpoint)?;
     let rounding = Rounding { quantize: Some(scheme), ..Rounding::default() };
-    let plan = convert::plan(&checkpoint, folder, rounding, companions(&checkpoint, folder)?)?;
+    let plan = convert::plan(checkpoint, folder, rounding, companions(checkpoint, folder)?)?;
     if plan.is_there() {
         printer.note(&format!("already converted to {scheme}"));
-        return Ok(Status::Success);
+        return Ok(());
     }
+    warn_of_blocks(checkpoint, printer);
     plan.check(true)?;
-    match carry_out(&plan, false, interrupt, printer)? {
-        true => Ok(Status::Success),
-        false => Ok(Status::Interrupted),
-    }
+    carry_out(&plan, false, printer)
 }
 
 /// Where the files go.
@@ -213,16 +210,19 @@ fn gguf_name(args: &ConvertArgs, checkpoint: &Checkpoint) -> String {
     }
 }
 
-fn is_quantized(checkpoint: &Checkpoint) -> bool {
+fn warn_of_blocks(checkpoint: &Checkpoint, printer: &Printer) {
     let matrices = checkpoint.weights.matrices(checkpoint.config.tied_head);
-    matrices.iter().any(|(_, matrix)| matrix.parts().any(|(scheme, ..)| !scheme.is_dense()))
+    if matrices.iter().any(|(_, matrix)| matrix.parts().any(|(scheme, _)| !scheme.is_dense())) {
+        printer.warn("the weights are quantized already; doing it again loses more than doing it once");
+    }
 }
 
 /// A pass over the weights, which tells of every run of bytes.
 type Pass<'a> = dyn Fn(&mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), checkpoint::Error> + 'a;
 
-/// Writes, and reads again if what is there before will be deleted. Whether it was not interrupted.
-fn carry_out(plan: &Plan, verify: bool, interrupt: &Interrupt, printer: &Printer) -> anyhow::Result<bool> {
+/// Writes, and reads again if what is there before will be deleted.
+fn carry_out(plan: &Plan, verify: bool, printer: &Printer) -> anyhow::Result<()> {
+    let interrupt = Interrupt::install()?;
     let _listening = interrupt.listen();
     let with_bar = |label: &str, work: &Pass<'_>| {
         let bar = printer.bytes_bar(label, plan.weights_size());
@@ -237,7 +237,7 @@ fn carry_out(plan: &Plan, verify: bool, interrupt: &Interrupt, printer: &Printer
     let written = with_bar("Converting", &|progress| plan.write(progress));
     if written.is_err() && interrupt.take() {
         printer.note("Stopped: nothing was written");
-        return Ok(false);
+        return Err(Interrupted.into());
     }
     written?;
     if verify {
@@ -245,11 +245,11 @@ fn carry_out(plan: &Plan, verify: bool, interrupt: &Interrupt, printer: &Printer
         let verified = with_bar("Verifying", &|progress| plan.verify(progress));
         if verified.is_err() && interrupt.take() {
             printer.note("Stopped: the conversion is complete, and the originals are there as well");
-            return Ok(false);
+            return Err(Interrupted.into());
         }
         verified?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// What names the shards of the original weights.

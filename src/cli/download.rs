@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use mist::checkpoint::Checkpoint;
 use mist::environment::{self, HF_HUB_OFFLINE};
 use mist::hub::{
     self, Client, FileName, Outcome, Plan, PlannedFile, RepoId, Report, Request, Revision, Settings, Size,
@@ -162,10 +163,10 @@ fn repository(
         ));
     }
     print(args, &plan, Some(&outcomes), printer)?;
-    match args.quantize {
-        Some(scheme) => convert::quantize(&plan.folder, scheme, &interrupt, printer),
-        None => Ok(Status::Success),
+    if let Some(scheme) = args.quantize {
+        convert::quantize(&Checkpoint::open_original(&plan.folder)?, &plan.folder, scheme, printer)?;
     }
+    Ok(Status::Success)
 }
 
 /// The result: one JSON object, or the folder once all is there.

@@ -33,6 +33,11 @@ impl From<Status> for ExitCode {
     }
 }
 
+/// The error of work that Ctrl-C ended, and that has said so.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
 /// What to do about an error: attached with [`anyhow::Error::context`], shown on the `hint:` line.
 #[derive(Debug)]
 pub struct Hint(pub String);
@@ -53,7 +58,7 @@ pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
         return Status::Success.into();
     }
     // Whoever was interrupted has said how to go on.
-    if let Some(hub::Error::Interrupted) = error.downcast_ref() {
+    if error.is::<Interrupted>() || matches!(error.downcast_ref(), Some(hub::Error::Interrupted)) {
         return Status::Interrupted.into();
     }
     show(&error, printer);

@@ -264,7 +264,7 @@ impl Run<'_> {
 /// What `--plan` prints: one line a device.
 fn print_plan(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
     args.model.prepare()?;
-    let opened = Opened::new(args.model.checkpoint.path()?)?;
+    let opened = args.model.open(&args.model.checkpoint.path()?, printer)?;
     let plan: Plan = args.model.plan(&opened.checkpoint, devices)?;
     let config = &opened.checkpoint.config;
     let element = args.model.cache_dtype(&plan)?.size_in_bytes();

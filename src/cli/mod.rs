@@ -13,6 +13,7 @@ mod inspect;
 mod memory;
 mod model;
 mod output;
+mod quantized;
 mod table;
 mod tokenize;
 

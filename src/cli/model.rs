@@ -15,6 +15,7 @@ use mist::terminal::Printer;
 use mist::text::Tokenizer;
 
 use super::exit::Hint;
+use super::{convert, quantized};
 
 /// Where a checkpoint is.
 #[derive(Args, Clone, Debug)]
@@ -39,8 +40,8 @@ pub struct ModelArgs {
     #[arg(long, value_enum, default_value_t = CachePrecision::Auto)]
     pub cache_dtype: CachePrecision,
     /// Use, or make and keep, a quantized conversion.
-    #[arg(long, value_name = "SCHEME")]
-    pub quantize: Option<String>,
+    #[arg(long, value_name = "SCHEME", value_parser = convert::scheme)]
+    pub quantize: Option<Scheme>,
     /// CPU threads; all processors by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -147,9 +148,10 @@ fn find(path: &Path) -> PathBuf {
 
 impl Opened {
     /// Opens a checkpoint and the tokenizer that belongs to it.
-    pub fn new(path: PathBuf) -> anyhow::Result<Self> {
-        let checkpoint = Checkpoint::open(&path)?;
+    pub fn new(path: &Path, printer: &Printer) -> anyhow::Result<Self> {
+        let checkpoint = Checkpoint::open(path)?;
         refuse_half_a_download(&checkpoint)?;
+        warn_of_other_originals(&checkpoint, printer)?;
         let tokenizer = tokenizer(&checkpoint)?;
         let end_ids = Self::end_ids(&checkpoint, &tokenizer);
         Ok(Self { checkpoint, tokenizer, end_ids })
@@ -165,7 +167,7 @@ impl Opened {
 }
 
 /// Originals that are half way from one commit of their repository to another open like any others.
-fn refuse_half_a_download(checkpoint: &Checkpoint) -> anyhow::Result<()> {
+pub fn refuse_half_a_download(checkpoint: &Checkpoint) -> anyhow::Result<()> {
     let Ok(Some(manifest)) = Manifest::read(&checkpoint.folder) else { return Ok(()) };
     let used = |name: &&str| checkpoint.files.iter().any(|file| file.file_name() == Some(name.as_ref()));
     let Some(file) = manifest.unfinished().find(used) else { return Ok(()) };
@@ -174,6 +176,19 @@ fn refuse_half_a_download(checkpoint: &Checkpoint) -> anyhow::Result<()> {
         anyhow::anyhow!("{folder} is half way to {}: {file} is still an older one", manifest.origin());
     let repository = manifest.repository().map(|r| r.to_string()).unwrap_or_default();
     Err(error.context(Hint(format!("`mist download {repository}` fetches the rest"))))
+}
+
+/// A conversion runs also where the weights beside it are no longer those that it was made of.
+pub fn warn_of_other_originals(checkpoint: &Checkpoint, printer: &Printer) -> anyhow::Result<()> {
+    let Some(origin) = &checkpoint.origin else { return Ok(()) };
+    let changed = origin.changed(&checkpoint.folder)?;
+    if !changed.is_empty() {
+        let (folder, files) = (checkpoint.folder.display(), changed.join(", "));
+        printer.warn(&format!(
+            "{folder} was converted from other weights than now lie beside it ({files}): `mist convert --force` does it anew"
+        ));
+    }
+    Ok(())
 }
 
 /// The tokenizer beside, or in, a checkpoint.
@@ -194,7 +209,7 @@ impl ModelArgs {
     pub fn load(&self, path: PathBuf, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Loaded> {
         let start = std::time::Instant::now();
         self.prepare()?;
-        let opened = Opened::new(path)?;
+        let opened = self.open(&path, printer)?;
         let plan = self.plan(&opened.checkpoint, devices)?;
         if self.device == "auto" {
             printer.note(&format!("Running on {}", names(&plan)));
@@ -209,11 +224,16 @@ impl ModelArgs {
         Ok(Loaded { opened, model, cache_dtype, load_seconds: start.elapsed().as_secs_f64() })
     }
 
+    /// Opens the checkpoint at `path`, or its conversion where `--quantize` asks for one.
+    pub fn open(&self, path: &Path, printer: &Printer) -> anyhow::Result<Opened> {
+        match self.quantize {
+            None => Opened::new(path, printer),
+            Some(scheme) => Opened::new(&quantized::conversion(path, scheme, printer)?, printer),
+        }
+    }
+
     /// Sets the threads, and refuses what is not there yet, before anything is read.
     pub fn prepare(&self) -> anyhow::Result<()> {
-        if self.quantize.is_some() {
-            return Err(not_yet("--quantize"));
-        }
         if self.cache_dtype == CachePrecision::Q8_0 {
             return Err(not_yet("--cache-dtype q8_0"));
         }

@@ -4,6 +4,7 @@
 //! (SIGTERM, SIGHUP) are not caught: they end the process as they end any other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// The exit status of a process that was ended by Ctrl-C: 128 + SIGINT.
 const STATUS: i32 = 130;
@@ -40,11 +41,16 @@ pub enum InterruptError {
 pub struct Interrupt(());
 
 impl Interrupt {
-    /// Installs the handler; once a process.
+    /// Installs the handler, if it is not there yet.
     ///
     /// # Errors
-    /// [`InterruptError::Install`] if there is one already or the system refuses.
+    /// [`InterruptError::Install`] if there is another one or the system refuses.
     pub fn install() -> Result<Self, InterruptError> {
+        static INSTALLED: Mutex<bool> = Mutex::new(false);
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        if *installed {
+            return Ok(Self(()));
+        }
         ctrlc::set_handler(|| {
             if STATE.signal() {
                 // The main thread is busy, or it would have taken the signal before: only this thread can end it.
@@ -52,6 +58,7 @@ impl Interrupt {
                 std::process::exit(STATUS);
             }
         })?;
+        *installed = true;
         Ok(Self(()))
     }
 

@@ -213,6 +213,29 @@ fn originals_go_after_the_conversion_was_compared_with_them_and_it_opens_in_thei
 }
 
 #[test]
+fn a_quantized_run_converts_once_and_again_when_the_originals_are_others() {
+    let mut t = Transcript::new();
+    let tiny = format!("generate --checkpoint-dir tiny/llama --quantize q8_0 {GREEDY}");
+    t.run(&tiny);
+    t.run(&format!("{tiny} --quiet"));
+    t.run(&format!("generate --checkpoint-dir tiny.gguf --quantize q4_0 {GREEDY} --quiet"));
+    assert!(t.folder().join("checkpoints/tiny/llama/q8_0/mist.json").exists());
+    assert!(t.folder().join("tiny.q4_0/tokenizer.json").exists());
+    // The conversion beside the originals is one as well, and theirs is what runs without the flag.
+    t.run("convert --checkpoint-dir tiny/llama --quantize q4_1 --quiet");
+    t.run(&format!("generate --checkpoint-dir tiny/llama --quantize q4_1 {GREEDY} --quiet"));
+    assert!(!t.folder().join("checkpoints/tiny/llama/q4_1").exists());
+    let weights = t.folder().join("checkpoints/tiny/llama/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    t.run("inspect --checkpoint-dir tiny/llama --quiet");
+    t.run(&tiny);
+    t.matches("quantize");
+}
+
+#[test]
 fn download_without_a_repository_lists_names() {
     let mut t = Transcript::new();
     t.run("download");

@@ -160,7 +160,7 @@ fn values_that_are_out_of_range() {
         "--devices 99",
         "--device cpu --devices 2",
         "--cache-dtype q8_0",
-        "--quantize q4_k",
+        "--quantize q4",
         "--memory 1GiB",
     ] {
         t.run(&format!("generate --checkpoint-dir tiny/llama --prompt x {flags}"));
