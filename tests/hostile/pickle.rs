@@ -117,9 +117,7 @@ fn names_in_an_archive_are_no_paths() {
 
 #[test]
 fn an_index_that_names_files_elsewhere() {
-    let folder = tempfile::tempdir().unwrap();
-    let source = fixtures().join("torch/sharded");
-    crate::support::copy_folder(&source, folder.path());
+    let folder = copy_of_layout("torch");
     assert_eq!(run(folder.path(), "convert --dry-run --checkpoint-dir .").code, Some(0));
     edit_json(&folder.path().join("pytorch_model.bin.index.json"), |index| {
         let map = index["weight_map"].as_object_mut().unwrap();

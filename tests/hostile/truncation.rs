@@ -7,7 +7,7 @@ use std::path::Path;
 use mist::checkpoint::Checkpoint;
 use mist::text::Tokenizer;
 
-use crate::support::{copy_folder, copy_of, copy_of_layout, fixtures, gguf};
+use crate::support::{copy_of, copy_of_layout, gguf};
 use crate::{refused, run};
 
 /// Cuts a file of a folder to every length, and expects the checkpoint to be refused each time.
@@ -68,10 +68,7 @@ fn a_gguf_file() {
 #[test]
 fn weights_saved_by_torch() {
     for file in ["pytorch_model-00002-of-00002.bin", "pytorch_model.bin.index.json"] {
-        let folder = tempfile::tempdir().unwrap();
-        copy_folder(&fixtures().join("torch/sharded"), folder.path());
-        fs::copy(fixtures().join("tokenizer/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
-        sweep(folder.path(), file);
+        sweep(copy_of_layout("torch").path(), file);
     }
 }
 

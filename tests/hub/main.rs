@@ -242,7 +242,9 @@ fn a_wrong_hash_deletes_the_part_and_is_tried_again_once() {
     let folder = root.path().join("org/name");
     assert!(!names_in(&folder).contains(&"model.safetensors".to_string()));
     assert!(!folder.join(".model.safetensors.partial").exists());
-    assert_eq!(hub.asked().iter().filter(|a| a.path.ends_with("model.safetensors")).count(), 2);
+    // Where the machine is busy a second connection may take the end of a file: its beginnings are its attempts.
+    let begins = |a: &&Asked| a.path.ends_with("model.safetensors") && a.range_start().unwrap_or(0) == 0;
+    assert_eq!(hub.asked().iter().filter(begins).count(), 2);
 }
 
 #[test]

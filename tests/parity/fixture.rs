@@ -26,17 +26,21 @@ pub const MODELS: [&str; 9] = [
     "mixtral-window",
 ];
 
-pub const GGUFS: [&str; 5] = ["llama-gqa", "mistral-window", "mixtral", "llama-gqa-quants", "mixtral-quants"];
+pub const GGUFS: [&str; 6] =
+    ["llama-gqa", "mistral-window", "mixtral", "llama-gqa-quants", "mixtral-quants", "llama-k-quants"];
 
-/// The same models in other layouts: folder, the model whose weights and reference they are.
-pub const LAYOUTS: [(&str, &str); 7] = [
-    ("mistral", "mistral-head-dim"),
-    ("mistral-pth", "mistral-head-dim"),
-    ("mistral-shards", "mistral-head-dim"),
-    ("mistral-experts", "mixtral-window"),
-    ("litgpt", "mistral-window"),
-    ("litgpt-old", "llama-old-config"),
-    ("litgpt-experts-old", "mixtral-window"),
+/// The same weights in other layouts: where they are, and the reference of those whose weights they are.
+const LAYOUTS: [(&str, &str); 10] = [
+    ("layouts/torch", "models/llama-tied/reference.json"),
+    ("layouts/mistral", "models/mistral-head-dim/reference.json"),
+    ("layouts/mistral-pth", "models/mistral-head-dim/reference.json"),
+    ("layouts/mistral-shards", "models/mistral-head-dim/reference.json"),
+    ("layouts/mistral-experts", "models/mixtral-window/reference.json"),
+    ("layouts/litgpt", "models/mistral-window/reference.json"),
+    ("layouts/litgpt-old", "models/llama-old-config/reference.json"),
+    ("layouts/litgpt-experts-old", "models/mixtral-window/reference.json"),
+    ("gguf/mixtral-per-expert.gguf", "models/mixtral-window/reference.json"),
+    ("gguf/split/llama-gqa-quants-00001-of-00003.gguf", "gguf/llama-gqa-quants.reference.json"),
 ];
 
 /// What transformers computed.
@@ -84,14 +88,14 @@ impl Fixture {
         Self { name: format!("gguf/{name}"), path, reference }
     }
 
-    pub fn layout(name: &str, model: &str) -> Self {
-        let reference = read(&support::model(model).join("reference.json"));
-        Self { name: format!("layouts/{name}"), path: support::layout(name), reference }
+    fn layout(name: &str, reference: &str) -> Self {
+        let (path, reference) = (support::fixtures().join(name), read(&support::fixtures().join(reference)));
+        Self { name: name.into(), path, reference }
     }
 
     pub fn all() -> impl Iterator<Item = Self> {
         let models = MODELS.iter().map(|name| Self::model(name));
-        let layouts = LAYOUTS.iter().map(|(name, model)| Self::layout(name, model));
+        let layouts = LAYOUTS.iter().map(|(name, reference)| Self::layout(name, reference));
         models.chain(GGUFS.iter().map(|name| Self::gguf(name))).chain(layouts)
     }
 
