@@ -6,11 +6,10 @@ use std::sync::atomic::Ordering;
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
-use indicatif::HumanBytes;
 use mist::checkpoint::output::Rounding;
 use mist::checkpoint::plan::Plan;
 use mist::checkpoint::{self, Checkpoint, convert, gguf, huggingface, litgpt};
-use mist::hub::Manifest;
+use mist::hub::{Manifest, Size};
 use mist::kernels::Scheme;
 use mist::kernels::quantize::WRITTEN;
 use mist::terminal::{Interrupt, Printer};
@@ -104,10 +103,10 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     let files = plan.files();
     for (file, size) in &files {
-        printer.note(&format!("Will write {} ({})", file.display(), HumanBytes(*size)));
+        printer.note(&format!("Will write {} ({})", file.display(), Size(*size)));
     }
     let needed = files.iter().map(|(_, size)| size).sum();
-    let (disk, memory) = (HumanBytes(needed), HumanBytes(plan.memory()));
+    let (disk, memory) = (Size(needed), Size(plan.memory()));
     printer.note(&format!("Needs {disk} of disk, and up to {memory} of memory beside the mapped originals"));
     let schemes: Vec<String> = plan.schemes().iter().map(|(scheme, n)| format!("{n} in {scheme}")).collect();
     printer.note(&format!("Tensors: {}", schemes.join(", ")));
