@@ -73,6 +73,11 @@ impl Write for Replacement {
     }
 }
 
+/// Whether these are the bytes of the note that a clone without `git lfs` holds in place of a large file.
+pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"version https://git-lfs.github.com/spec/")
+}
+
 /// How the temporary name of a file ends that is on its way.
 const PARTIAL: &str = ".partial";
 

@@ -80,7 +80,10 @@ impl Error {
             Error::SeveralGguf { folder, .. } => {
                 Some(format!("name one of them: --checkpoint-dir {}/FILE.gguf", folder.display()))
             }
-            Error::LfsPointer(_) => Some("fetch the weights with `git lfs pull`, or with `mist download`".into()),
+            Error::LfsPointer(_) => Some("fetch it with `git lfs pull`, or all with `mist download`".into()),
+            Error::Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("`mist convert --output-dir FOLDER` writes elsewhere".into())
+            }
             Error::Exists(_) => Some("--output-dir FOLDER writes elsewhere, --force writes it anew".into()),
             Error::ForeignPickle { .. } => Some("look for the same model as *.safetensors".into()),
             Error::Malformed { .. } | Error::MissingTensor { .. } => {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use memmap2::Mmap;
 
 use super::Error;
+use crate::files::is_lfs_pointer;
 
 /// Maps a whole file for reading. The bytes stay mapped as long as any slice of them lives.
 ///
@@ -27,7 +28,7 @@ pub fn map(path: &Path) -> Result<Bytes, Error> {
     #[allow(unsafe_code)]
     let map = unsafe { Mmap::map(&file) }.map_err(Error::read(path))?;
     let bytes = Bytes::from_owner(map);
-    match bytes.starts_with(b"version https://git-lfs.github.com/spec/") {
+    match is_lfs_pointer(&bytes) {
         true => Err(Error::LfsPointer(path.into())),
         false => Ok(bytes),
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::Error;
+use crate::files::is_lfs_pointer;
 
 /// Largest JSON file beside the weights.
 const LARGEST_JSON: u64 = 64 << 20;
@@ -21,6 +22,9 @@ pub(super) fn read_text(path: &Path) -> Result<String, Error> {
         return Err(Error::malformed(path, format!("is {size} bytes long, at most {LARGEST_JSON} are read")));
     }
     let bytes = fs::read(path).map_err(Error::read(path))?;
+    if is_lfs_pointer(&bytes) {
+        return Err(Error::LfsPointer(path.into()));
+    }
     String::from_utf8(bytes).map_err(|_| Error::malformed(path, "is not UTF-8"))
 }
 

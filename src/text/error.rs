@@ -11,6 +11,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The note of a clone without `git lfs`.
+    #[error("{} is a Git LFS pointer, not the file itself", .0.display())]
+    LfsPointer(PathBuf),
     /// The folder has no `tokenizer.json`.
     #[error("no tokenizer.json in {}", .0.display())]
     NoTokenizer(PathBuf),
@@ -80,6 +83,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoTokenizer(_) => Some("mist download --tokenizer-only --repo-id ORG/NAME".into()),
+            Self::LfsPointer(_) => Some("fetch it with `git lfs pull`, or all with `mist download`".into()),
             Self::NoBos => Some("--no-bos encodes without it".into()),
             Self::NoTemplate => Some("mist generate continues a plain text".into()),
             _ => None,

@@ -10,6 +10,7 @@ use super::error::one_line;
 use super::guard::guarded;
 use super::tokenizer::{Inner, NamedTokens};
 use super::{Error, Tokenizer};
+use crate::files::is_lfs_pointer;
 
 /// The largest `tokenizer.json` of a published model is about 33 MB.
 const MAX_FILE: u64 = 64 << 20;
@@ -127,6 +128,9 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
     if read as u64 > MAX_FILE {
         return Err(Error::FileTooLarge { path: path.to_owned(), limit: MAX_FILE });
+    }
+    if is_lfs_pointer(&bytes) {
+        return Err(Error::LfsPointer(path.to_owned()));
     }
     Ok(Some(bytes))
 }

@@ -135,7 +135,7 @@ fn broken_weights_are_not_replaced_by_a_pickle_beside_them() {
     folder_refused(folder.path(), &["model.safetensors: "]);
 }
 
-/// A clone without `git lfs`, in the other layouts.
+/// A clone without `git lfs`, in the other layouts, and of the files beside the weights.
 #[test]
 fn git_lfs_pointers() {
     let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 537336\n";
@@ -149,5 +149,10 @@ fn git_lfs_pointers() {
         let folder = copy_of_layout(layout);
         fs::write(folder.path().join(file), pointer).unwrap();
         folder_refused(folder.path(), &[file, "is a Git LFS pointer"]);
+    }
+    for file in ["config.json", "tokenizer.json"] {
+        let folder = copy_of("llama-old-config");
+        fs::write(folder.path().join(file), pointer).unwrap();
+        refused(folder.path(), "inspect --checkpoint-dir .", &[file, "is a Git LFS pointer"]);
     }
 }
