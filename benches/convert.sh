@@ -5,15 +5,16 @@
 #   CHECKPOINT   a Hugging Face folder with a tokenizer.model or tokenizer.json, such as shape.py makes
 #   LLAMA_CPP    a folder with bin/llama-quantize, src/convert_hf_to_gguf.py and, to run that, venv/bin/python3
 # PYTHON names another python3. Needs free disk for the weights once more and half as much again. Prints seconds, the peak
-# of memory without mapped files (mist) or with them (llama.cpp), and the ratio. The page cache is emptied before each
-# where the system allows it.
+# of memory without mapped files (mist) or with them (llama.cpp), and the ratio. The page cache is emptied before either
+# where the system allows it; what llama.cpp's quantizer reads was written just before.
 set -euo pipefail
-checkpoint=$1 llama_cpp=$2 runs=${3:-1}
+checkpoint=$(realpath "$1") llama_cpp=$(realpath "$2") runs=${3:-1}
 python=${PYTHON:-$llama_cpp/venv/bin/python3}
+[ -z "${PYTHON:-}" ] || python=$(realpath -s "$PYTHON")
 cd "$(dirname "$0")/.."
 cargo build --release --quiet
 mist=${CARGO_TARGET_DIR:-target}/release/mist
-work=$(mktemp -d "$(dirname "$(realpath "$checkpoint")")/convert.XXXXXX")
+work=$(mktemp -d "$(dirname "$checkpoint")/convert.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
 cold() { sync; echo 3 2>/dev/null > /proc/sys/vm/drop_caches || true; }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
@@ -36,13 +37,8 @@ impl Replacement {
 
     #[cfg_attr(not(unix), allow(unused_variables))]
     fn with_mode(target: &Path, mode: u32) -> io::Result<Self> {
-        let folder = match target.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let (folder, prefix) = place(target);
         let mut builder = tempfile::Builder::new();
-        let prefix = format!(".{name}.");
         builder.prefix(&prefix).suffix(PARTIAL);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
@@ -58,7 +54,23 @@ impl Replacement {
     /// # Errors
     /// The bytes cannot be brought to the disk, or the name cannot be given.
     pub fn finish(self) -> io::Result<()> {
-        self.file.as_file().sync_all()?;
+        self.sync()?;
+        self.rename()
+    }
+
+    /// Brings what was written to the disk.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.as_file().sync_all()
+    }
+
+    /// Gives what was written the target's name.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn rename(self) -> io::Result<()> {
         self.file.persist(&self.target).map(drop).map_err(|e| e.error)
     }
 }
@@ -81,20 +93,42 @@ pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
 /// How the temporary name of a file ends that is on its way.
 const PARTIAL: &str = ".partial";
 
-/// Deletes what programs that were killed have left of files on their way to `target`.
-pub fn delete_abandoned(target: &Path) {
-    let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else { return };
-    let prefix = format!(".{}.", name.to_string_lossy());
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+/// How long a temporary file must not have been written to before it may be taken for abandoned: it is made before it is
+/// locked, and locks of one host do not hold on every file system of another.
+const UNTOUCHED: Duration = Duration::from_secs(10);
+
+/// What programs that were killed have left of files on their way to `target`, and how large each is.
+pub fn abandoned(target: &Path) -> Vec<(PathBuf, u64)> {
+    let (folder, prefix) = place(target);
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let found = entries.filter_map(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let middle = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(PARTIAL));
+        let middle = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(PARTIAL))?;
         // As `tempfile` names them; what a download leaves is not ours.
-        let ours = middle.is_some_and(|m| m.len() == 6 && m.bytes().all(|b| b.is_ascii_alphanumeric()));
-        let abandoned = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-        if ours && abandoned() {
-            // What cannot be deleted takes disk, no more.
-            let _ = std::fs::remove_file(entry.path());
-        }
+        let ours = middle.len() == 6 && middle.bytes().all(|b| b.is_ascii_alphanumeric());
+        // Of the entry itself: neither a link nor a pipe is.
+        let data = entry.metadata().ok().filter(|data| ours && data.is_file())?;
+        let untouched = data.modified().ok()?.elapsed().is_ok_and(|age| age > UNTOUCHED);
+        let abandoned = untouched && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        abandoned.then(|| (entry.path(), data.len()))
+    });
+    found.collect()
+}
+
+/// The folder of a file, and how the names of its temporary files begin.
+fn place(target: &Path) -> (&Path, String) {
+    let folder = match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    (folder, format!(".{}.", target.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// Deletes what is [`abandoned`] of files on their way to `target`.
+pub fn delete_abandoned(target: &Path) {
+    for (path, _) in abandoned(target) {
+        // What cannot be deleted takes disk, no more.
+        let _ = std::fs::remove_file(path);
     }
 }
 
@@ -185,14 +219,20 @@ mod tests {
     fn what_killed_programs_left_is_deleted_and_what_others_write_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("x");
-        let others = [".x.partial", ".x.a.b.partial", ".y.a.partial", "x.a.partial", ".x.a"];
+        let others =
+            [".x.partial", ".x.a.b.partial", ".y.Ab3dEf.partial", "x.Ab3dEf.partial", ".x.Ab3dE.partial"];
+        let old = std::time::SystemTime::now() - 2 * UNTOUCHED;
         for name in others.into_iter().chain([".x.Ab3dEf.partial"]) {
-            std::fs::write(folder.path().join(name), "half").unwrap();
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_modified(old).unwrap();
         }
+        std::fs::write(folder.path().join(".x.youngs.partial"), "half").unwrap();
         let running = Replacement::new(&target).unwrap();
+        running.file.as_file().set_modified(old).unwrap();
         delete_abandoned(&target);
         assert!(!folder.path().join(".x.Ab3dEf.partial").exists());
         assert!(others.iter().all(|name| folder.path().join(name).exists()));
+        assert!(folder.path().join(".x.youngs.partial").exists());
         running.finish().unwrap();
         assert!(target.exists());
     }

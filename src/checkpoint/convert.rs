@@ -25,13 +25,33 @@ pub fn plan(
     rounding: Rounding,
     companions: Vec<(String, Vec<u8>)>,
 ) -> Result<Plan, Error> {
+    plan_of(checkpoint, folder, rounding, companions, Origin::of(checkpoint, rounding)?)
+}
+
+/// Whether what [`plan`] would write is there already: a conversion of the same weights and the same description, with
+/// the same files beside it.
+pub fn is_there(
+    checkpoint: &Checkpoint,
+    folder: &Path,
+    rounding: Rounding,
+    companions: Vec<(String, Vec<u8>)>,
+) -> bool {
+    let description = folder.join(manifest::FILE);
+    let there = description.is_file().then(|| Manifest::read(folder).ok()).flatten();
+    let of_these = there.filter(|there| there.origin.is_of(checkpoint, rounding, &description));
+    let plan = of_these.map(|there| plan_of(checkpoint, folder, rounding, companions, there.origin));
+    plan.is_some_and(|plan| plan.is_ok_and(|plan| plan.is_there()))
+}
+
+fn plan_of(
+    checkpoint: &Checkpoint,
+    folder: &Path,
+    rounding: Rounding,
+    companions: Vec<(String, Vec<u8>)>,
+    origin: Origin,
+) -> Result<Plan, Error> {
     let broken = || Error::malformed(&checkpoint.folder, "its matrices are not those of its config");
     let tensors = outputs(checkpoint, rounding.of(&checkpoint.config)).ok_or_else(broken)?;
-    let origin = match &checkpoint.origin {
-        // Converted over itself: what it was made of at first is what may still lie beside it.
-        Some(origin) if checkpoint.folder == folder => Origin { rounding, ..origin.clone() },
-        _ => Origin::of(rounding, &checkpoint.files)?,
-    };
     let blocks = tensors.iter().filter(|t| !t.scheme.is_dense());
     let manifest = Manifest {
         version: manifest::VERSION,
@@ -47,9 +67,8 @@ pub fn plan(
     let weights = File::new(folder.join(manifest::WEIGHTS), tensors, FORMAT);
     let payloads: Vec<Box<dyn Payload>> = vec![Box::new(weights)];
     let mut texts: Vec<_> = companions.into_iter().map(|(name, text)| (folder.join(name), text)).collect();
-    texts.push((description.clone(), json));
-    // An old description beside new weights would be wrong.
-    Ok(Plan { payloads, texts, stale: vec![description] })
+    texts.push((description, json));
+    Ok(Plan { payloads, texts, stale: Vec::new() })
 }
 
 /// The tensors of a checkpoint, in the order in which a token meets them.

@@ -35,6 +35,7 @@ const MOST_DIMENSIONS: u32 = 4;
 #[derive(Debug)]
 pub struct Gguf {
     path: PathBuf,
+    parts: Vec<PathBuf>,
     metadata: BTreeMap<String, Value>,
     tensors: Vec<(String, Tensor)>,
 }
@@ -70,12 +71,17 @@ impl Gguf {
         let tensors =
             descriptions.into_iter().map(|d| d.place(path, bytes, data)).collect::<Result<Vec<_>, _>>()?;
         check_spans(path, &tensors, bytes)?;
-        Ok(Self { path: path.into(), metadata, tensors })
+        Ok(Self { path: path.into(), parts: vec![path.into()], metadata, tensors })
     }
 
     /// The file's own path; of several parts, the first one's.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The files of the checkpoint: itself, or all parts.
+    pub fn parts(&self) -> &[PathBuf] {
+        &self.parts
     }
 
     /// A metadata entry.

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::config::{RopeLayout, json as config_json};
+use super::manifest;
 use super::output::{Output, Rounding};
 use super::plan::{Payload, Plan};
 use super::published::{self, ExpertsAs};
@@ -57,7 +58,7 @@ pub fn plan(
         let generation = json!({"_from_model_config": true, "bos_token_id": bos, "eos_token_id": eos});
         texts.push((GENERATION.into(), text(&generation)));
     }
-    let mut stale = Vec::new();
+    let mut stale = vec![folder.join(manifest::FILE)];
     match shards.len() {
         // An index is believed before a single file.
         1 => stale.push(folder.join(INDEX)),

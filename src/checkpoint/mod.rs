@@ -54,3 +54,4 @@ pub use config::Config;
 pub use error::Error;
 pub use gate::{Experts, LayerWeights, Mlp, Weights};
 pub use open::{Checkpoint, Format, Tokenizing};
+pub use origin::Origin;

@@ -24,7 +24,7 @@ pub struct Checkpoint {
     pub format: Format,
     /// The folder it lies in.
     pub folder: PathBuf,
-    /// The files that hold the weights.
+    /// The files that hold the weights, and the index that names them.
     pub files: Vec<PathBuf>,
     /// The GGUF file, where it is one: it holds the tokenizer as well.
     pub gguf: Option<Gguf>,
@@ -68,6 +68,13 @@ impl Checkpoint {
     /// There is none, or it breaks a rule of its layout.
     pub fn open(path: &Path) -> Result<Self, Error> {
         open(find(path)?)
+    }
+
+    /// Whether a folder holds a checkpoint by its files' names: a converted form, or a description with its weights.
+    pub fn is_at(folder: &Path) -> bool {
+        let names = file_names(folder).unwrap_or_default();
+        let whole = |layout: &Published| layout.is_described(&names) && layout.is_weighed(&names);
+        names.iter().any(|name| name == manifest::FILE) || PUBLISHED.iter().any(whole)
     }
 
     /// Opens the originals, though there may be a converted form beside them.
@@ -224,9 +231,10 @@ fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
     let config = config::from_gguf(&gguf)?;
     let mut tensors = Tensors::new(&file);
     gguf.read_tensors(&mut tensors)?;
-    let files = tensors.files();
+    let files = gguf.parts().to_vec();
     let weights = gate::assemble(&config, tensors)?;
-    let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.to_path_buf();
     Ok(Checkpoint { config, weights, format: Format::Gguf, folder, files, gguf: Some(gguf), origin: None })
 }
 
@@ -234,7 +242,7 @@ fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
 pub(super) struct Contents {
     pub config: Config,
     pub weights: Weights,
-    /// The files that hold the weights.
+    /// The files that hold the weights, and the index that names them.
     pub files: Vec<PathBuf>,
 }
 
@@ -264,8 +272,9 @@ fn read_hugging_face(folder: &Path) -> Result<Contents, Error> {
     let path = folder.join("config.json");
     let config = config::from_json(&read_text(&path)?, &path)?;
     for (storage, whole, index) in WEIGHTS {
-        if let Some(files) = shards::find(folder, whole, index)? {
+        if let Some(mut files) = shards::find(folder, whole, index)? {
             let weights = gate::assemble(&config, shards::read(folder, storage, &files)?)?;
+            files.extend(Some(folder.join(index)).filter(|index| index.is_file()));
             return Ok(Contents { config, weights, files });
         }
     }

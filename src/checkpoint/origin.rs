@@ -1,27 +1,30 @@
 //! What a conversion was made of: enough of each file to see later that another one lies in its place.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Error;
 use super::output::Rounding;
 use super::read::is_plain_file_name;
+use super::{Checkpoint, Error};
 use crate::files::read_at;
 
-/// Bytes that are hashed at the beginning, in the middle and at the end of a file: other weights differ in each.
-const SAMPLE: u64 = 64 << 10;
+/// Places of a file that are hashed, evenly spread, and the bytes of each: no change of a stretch of a 255th of a file is
+/// missed.
+const SAMPLES: u64 = 256;
+const SAMPLE: u64 = 4 << 10;
 
 /// How a conversion was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
-    /// What became of the types of weights.
-    pub rounding: Rounding,
-    /// The files of weights that it was made from.
+    /// What became of the types of weights, one after the other where a conversion was converted; none if they are as
+    /// they were.
+    pub roundings: Vec<Rounding>,
+    /// The files of weights that it was made from at first.
     pub sources: Vec<Source>,
 }
 
@@ -38,56 +41,99 @@ pub struct Source {
 }
 
 impl Origin {
-    /// A conversion of these files.
+    /// Of a conversion of `checkpoint`; of a conversion, what that was made of.
     ///
     /// # Errors
-    /// One of them cannot be read.
-    pub fn of(rounding: Rounding, files: &[impl AsRef<Path>]) -> Result<Self, Error> {
-        let sources = files.iter().map(|file| Source::of(file.as_ref())).collect::<Result<_, _>>()?;
-        Ok(Self { rounding, sources })
+    /// A file cannot be read.
+    pub fn of(checkpoint: &Checkpoint, rounding: Rounding) -> Result<Self, Error> {
+        let of_file = |file: &PathBuf| Source::of(file).map_err(Error::read(file));
+        let sources = match known(checkpoint) {
+            Some(origin) => origin.sources.clone(),
+            None => checkpoint.files.iter().map(of_file).collect::<Result<_, _>>()?,
+        };
+        Ok(Self { roundings: roundings(checkpoint, rounding), sources })
     }
 
-    /// The sources in whose place other files lie in `folder`. Those that are not there were deleted, perhaps.
-    ///
-    /// # Errors
-    /// One of them cannot be read.
-    pub fn changed(&self, folder: &Path) -> Result<Vec<&str>, Error> {
-        let mut changed = Vec::new();
-        for source in self.sources.iter().filter(|source| is_plain_file_name(&source.file)) {
-            let file = folder.join(&source.file);
-            if file.is_file() && Source::of(&file)? != *source {
-                changed.push(source.file.as_str());
-            }
-        }
-        Ok(changed)
+    /// Whether a conversion of `checkpoint` with this rounding would have it. `description` is the file that says so: what
+    /// was not touched since that was written is not read.
+    pub fn is_of(&self, checkpoint: &Checkpoint, rounding: Rounding, description: &Path) -> bool {
+        let is_source = |file: &PathBuf| {
+            let name = file.file_name().unwrap_or_default();
+            self.sources.iter().any(|source| name == source.file.as_str() && source.is(file, description))
+        };
+        let same_sources = match known(checkpoint) {
+            Some(origin) => self.sources == origin.sources,
+            None => self.sources.len() == checkpoint.files.len() && checkpoint.files.iter().all(is_source),
+        };
+        same_sources && self.roundings == roundings(checkpoint, rounding)
     }
+
+    /// The sources in whose place other files lie in `folder`, the description's. Those that are not there were deleted,
+    /// perhaps; those that cannot be read are not others as far as can be told.
+    pub fn changed(&self, folder: &Path, description: &Path) -> Vec<&str> {
+        let other = |source: &&Source| {
+            let file = folder.join(&source.file);
+            is_plain_file_name(&source.file) && file.is_file() && !source.is(&file, description)
+        };
+        self.sources.iter().filter(other).map(|source| source.file.as_str()).collect()
+    }
+}
+
+/// What a checkpoint was made of, where it was converted and says so.
+fn known(checkpoint: &Checkpoint) -> Option<&Origin> {
+    checkpoint.origin.as_ref().filter(|origin| !origin.sources.is_empty())
+}
+
+/// What became of the types of weights once `rounding` was done as well.
+fn roundings(checkpoint: &Checkpoint, rounding: Rounding) -> Vec<Rounding> {
+    let before = known(checkpoint).map_or(&[][..], |origin| &origin.roundings);
+    let all = before.iter().copied().chain([rounding]);
+    all.filter(|rounding| *rounding != Rounding::default()).collect()
 }
 
 impl Source {
-    fn of(path: &Path) -> Result<Self, Error> {
-        let (bytes, samples) = samples(path).map_err(Error::read(path))?;
+    fn of(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let bytes = file.metadata()?.len();
+        let mut hash = Sha256::new();
+        let mut sample = vec![0; SAMPLE.min(bytes) as usize];
+        let room = bytes - sample.len() as u64;
+        for i in 0..SAMPLES {
+            let start = (u128::from(room) * u128::from(i) / u128::from(SAMPLES - 1)) as u64;
+            let mut read = 0;
+            while read < sample.len() {
+                match read_at(&file, &mut sample[read..], start + read as u64)? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    n => read += n,
+                }
+            }
+            hash.update(&sample);
+        }
+        let samples = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { file, bytes, samples })
     }
+
+    /// Whether `file` is this one, as far as can be told.
+    fn is(&self, file: &Path, description: &Path) -> bool {
+        let (Ok(data), Ok(described)) = (file.metadata(), description.metadata()) else { return true };
+        data.len() == self.bytes
+            && (is_untouched(&data, &described)
+                || Self::of(file).is_ok_and(|found| found.samples == self.samples))
+    }
 }
 
-/// Size of a file, and the hash of its samples.
-fn samples(path: &Path) -> io::Result<(u64, String)> {
-    let file = File::open(path)?;
-    let bytes = file.metadata()?.len();
-    let mut hash = Sha256::new();
-    for start in [0, bytes / 2, bytes.saturating_sub(SAMPLE)] {
-        let mut sample = vec![0; SAMPLE.min(bytes - start) as usize];
-        let mut read = 0;
-        while read < sample.len() {
-            match read_at(&file, &mut sample[read..], start + read as u64)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => read += n,
-            }
-        }
-        hash.update(&sample);
-    }
-    Ok((bytes, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+/// Whether a file was neither written, nor renamed, nor copied to its place since another one was: its inode's time says
+/// so, which no program sets.
+#[cfg(unix)]
+fn is_untouched(data: &Metadata, since: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (data.ctime(), data.ctime_nsec()) < (since.ctime(), since.ctime_nsec())
+}
+
+#[cfg(not(unix))]
+fn is_untouched(_: &Metadata, _: &Metadata) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -97,24 +143,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_bytes_anywhere_that_is_sampled_and_other_sizes_are_seen() {
+    fn other_bytes_and_other_sizes_are_seen() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("weights");
-        let bytes: Vec<u8> = (0..1_000_000u32).map(|i| (i * 7919 >> 5) as u8).collect();
+        let (file, description) = (folder.path().join("weights"), folder.path().join("description"));
+        fs::write(&description, "").unwrap();
+        let bytes: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 7919) >> 5) as u8).collect();
         fs::write(&file, &bytes).unwrap();
-        let origin = Origin::of(Rounding::default(), &[&file]).unwrap();
-        assert!(origin.changed(folder.path()).unwrap().is_empty());
-        for at in [0, 65_535, 500_000, 999_999] {
+        let origin = Origin { roundings: Vec::new(), sources: vec![Source::of(&file).unwrap()] };
+        let changed = || !origin.changed(folder.path(), &description).is_empty();
+        assert!(!changed());
+        // A hundredth of it, wherever that is.
+        for start in (0..bytes.len()).step_by(91_111) {
             let mut other = bytes.clone();
-            other[at] ^= 1;
+            other[start..(start + 30_000).min(bytes.len())].fill(0);
             fs::write(&file, &other).unwrap();
-            assert_eq!(origin.changed(folder.path()).unwrap(), ["weights"], "{at}");
+            assert!(changed(), "{start}");
         }
-        for size in [0, 10, 999_999] {
+        for size in [0, 10, bytes.len() - 1] {
             fs::write(&file, &bytes[..size]).unwrap();
-            assert_eq!(origin.changed(folder.path()).unwrap(), ["weights"], "{size}");
+            assert!(changed(), "{size}");
         }
         fs::remove_file(&file).unwrap();
-        assert!(origin.changed(folder.path()).unwrap().is_empty());
+        assert!(!changed());
+        for size in [0, 1, 4095, 4096, 4097] {
+            fs::write(&file, &bytes[..size]).unwrap();
+            assert_eq!(Source::of(&file).unwrap().bytes, size as u64);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_was_not_touched_since_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, description) = (folder.path().join("weights"), folder.path().join("description"));
+        fs::write(&file, "abc").unwrap();
+        let source = Source { samples: "not its own".into(), ..Source::of(&file).unwrap() };
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(&description, "").unwrap();
+        assert!(source.is(&file, &description));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let moved = folder.path().join("moved");
+        fs::rename(&file, &moved).unwrap();
+        fs::rename(&moved, &file).unwrap();
+        assert!(!source.is(&file, &description));
     }
 }

@@ -114,7 +114,7 @@ impl Output {
             let rows = Self::rows_at_a_time(matrix).min(matrix.rows());
             rows as u64 * self.scheme.row_bytes(matrix.columns()).unwrap_or(0) as u64
         };
-        self.matrices.iter().map(of_matrix).max().unwrap_or(0)
+        self.matrices.iter().map(of_matrix).max().unwrap_or(0).max(self.size().min(RUN as u64))
     }
 
     /// Whole strips, but for the last rows of a matrix.
@@ -149,8 +149,11 @@ impl Output {
         for first in (0..matrix.rows()).step_by(rows_at_a_time) {
             let rows = rows_at_a_time.min(matrix.rows() - first);
             let bytes = self.rows(matrix, first, rows)?;
-            let packed = in_strips.then(|| layout::pack(self.scheme, rows, columns, &bytes)).flatten();
-            sink(packed.unwrap_or(bytes).into())?;
+            let bytes = match in_strips {
+                true => layout::pack(self.scheme, rows, columns, &bytes).ok_or(io::ErrorKind::InvalidData)?,
+                false => bytes,
+            };
+            sink(bytes.into())?;
         }
         Ok(())
     }
@@ -169,14 +172,12 @@ impl Output {
                 matrix.copy_rows(first, bytes);
                 return None;
             }
-            let mut strip = Vec::new();
-            let mut reader = matrix.reader(&mut strip);
             let mut wide = vec![0.0; rows_at_once * columns];
             let pieces =
                 (first..).step_by(rows_at_once).zip(bytes.chunks_mut((rows_at_once * row_bytes).max(1)));
             for (first, bytes) in pieces {
                 let wide = &mut wide[..bytes.len() / row_bytes * columns];
-                reader.rows_f32(first, wide);
+                matrix.rows_f32(first, wide);
                 if let Err(error) = encode(self.scheme, wide, columns, first, bytes) {
                     return Some((task, error));
                 }

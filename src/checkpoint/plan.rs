@@ -1,7 +1,7 @@
 //! A conversion: what will be written, made before anything is; then the writing, and the proof that what was written
 //! is what the originals give.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::Error;
 use super::output::Output;
-use crate::files::{Replacement, delete_abandoned, free_space};
+use crate::files::{Replacement, abandoned, delete_abandoned, free_space, sync_folder};
 use crate::kernels::Scheme;
 
 /// Runs of bytes that wait for the disk while the next ones are made.
@@ -72,7 +72,8 @@ impl Plan {
     /// The most bytes that writing keeps in memory, the maps of the originals not counted: runs that wait, the one
     /// that is written, the one that is made, in rows and in strips, and the program's own.
     pub fn memory(&self) -> u64 {
-        const OWN: u64 = 16 << 20;
+        // A vocabulary alone takes 30 MB on its way to a GGUF file.
+        const OWN: u64 = 64 << 20;
         let runs = self.payloads.iter().flat_map(|file| file.tensors()).map(Output::run);
         (WAITING as u64 + 3) * runs.max().unwrap_or(0) + OWN
     }
@@ -84,8 +85,8 @@ impl Plan {
             && self.texts.iter().all(|(path, text)| fs::read(path).is_ok_and(|there| there == *text))
     }
 
-    /// Checks that nothing is in the way: a file of one of these names with another content, unless `force`, or a disk
-    /// too full, less what a conversion that was killed has left.
+    /// Checks that nothing is in the way: a file of one of these names with another content, or one that would be
+    /// believed before the new ones, unless `force`; or a disk too full, less what killed conversions have left.
     ///
     /// # Errors
     /// The first thing that is.
@@ -99,26 +100,32 @@ impl Plan {
             }
         }
         let files = self.files();
+        let is_other = |stale: &&PathBuf| files.iter().all(|(path, _)| path != *stale) && stale.exists();
+        if let Some(other) = self.stale.iter().find(is_other).filter(|_| !force) {
+            return Err(Error::Exists(other.clone()));
+        }
         let Some((first, _)) = files.first() else { return Ok(()) };
-        // It may be as large as what is to be written.
-        files.iter().for_each(|(path, _)| delete_abandoned(path));
         let needed = files.iter().map(|(_, size)| size).sum::<u64>();
         let folder = first.parent().unwrap_or(first);
-        let free = free_space(folder).map_err(Error::read(folder))?;
+        let left_behind =
+            files.iter().flat_map(|(path, _)| abandoned(path)).map(|(_, size)| size).sum::<u64>();
+        let free = free_space(folder).map_err(Error::read(folder))? + left_behind;
         match free < needed {
             true => Err(Error::NoSpace { path: folder.into(), needed, free }),
             false => Ok(()),
         }
     }
 
-    /// Writes the files. They take their names when all of them are complete, in the order of [`files`](Self::files).
-    /// `progress` is told of every run of bytes of weights; its error ends the writing.
+    /// Writes the files. They take their names when all of them are complete and on the disk, in the order of
+    /// [`files`](Self::files); meanwhile the description of what was there before is gone. `progress` is told of every
+    /// run of bytes of weights; its error ends the writing.
     ///
     /// # Errors
-    /// A file cannot be written, a weight is too large for its new type, or `progress` failed; what was there before
-    /// is as it was.
+    /// A file cannot be written, a weight is too large for its new type, or `progress` failed: what was there before
+    /// is as it was. A file cannot take its name: the folder is no checkpoint any more, or not yet.
     pub fn write(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), Error> {
         let mut complete = Vec::new();
+        self.files().iter().for_each(|(path, _)| delete_abandoned(path));
         for file in &self.payloads {
             let path = file.path().to_path_buf();
             make_folder(&path)?;
@@ -131,10 +138,17 @@ impl Plan {
             file.write_all(bytes).map_err(Error::write(path))?;
             complete.push((file, path.clone()));
         }
-        for path in self.stale.iter().filter(|path| path.exists()) {
+        complete.iter().try_for_each(|(file, path)| file.sync().map_err(Error::write(path)))?;
+        let description = self.texts.last().map(|(path, _)| path);
+        for path in self.stale.iter().chain(description).filter(|path| path.exists()) {
             fs::remove_file(path).map_err(Error::write(path))?;
         }
-        complete.into_iter().try_for_each(|(file, path)| file.finish().map_err(Error::write(&path)))
+        let mut folders = BTreeSet::new();
+        for (file, path) in complete {
+            file.rename().map_err(Error::write(&path))?;
+            folders.extend(path.parent().map(Path::to_path_buf));
+        }
+        folders.iter().try_for_each(|folder| sync_folder(folder).map_err(Error::write(folder)))
     }
 
     /// Reads the files of weights again and compares them with what the originals give.

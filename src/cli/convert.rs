@@ -115,6 +115,11 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
         carry_out(&plan, args.delete_originals, printer)?;
         printer.note(&format!("Wrote {}", folder.display()));
         if args.delete_originals {
+            // Once more by the gate, as whoever runs it will open it.
+            Checkpoint::open(&match args.to {
+                Target::Gguf => folder.join(gguf_name(args, &checkpoint)),
+                Target::Mist | Target::Hf | Target::Litgpt => folder.clone(),
+            })?;
             delete_originals(&checkpoint, &plan, printer)?;
         }
     }
@@ -137,11 +142,12 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     Ok(Status::Success)
 }
 
-/// Quantizes a checkpoint to the `mist` format in `folder`, unless that has been done.
+/// Quantizes a checkpoint to the `mist` format in `folder`, unless that has been done; `force` replaces what is there.
 pub fn quantize(
     checkpoint: &Checkpoint,
     folder: &Path,
     scheme: Scheme,
+    force: bool,
     printer: &Printer,
 ) -> anyhow::Result<()> {
     refuse_half_a_download(checkpoint)?;
@@ -152,7 +158,7 @@ pub fn quantize(
         return Ok(());
     }
     warn_of_blocks(checkpoint, printer);
-    plan.check(true)?;
+    plan.check(force)?;
     carry_out(&plan, false, printer)
 }
 
@@ -239,30 +245,37 @@ fn carry_out(plan: &Plan, verify: bool, printer: &Printer) -> anyhow::Result<()>
         return Err(Interrupted.into());
     }
     written?;
+    stop_if_asked(&interrupt, printer)?;
     if verify {
         printer.note("Reading it again, to compare it with the originals");
         let verified = with_bar("Verifying", &|progress| plan.verify(progress));
-        if verified.is_err() && interrupt.take() {
-            printer.note("Stopped: the conversion is complete, and the originals are there as well");
-            return Err(Interrupted.into());
+        if verified.is_err() {
+            stop_if_asked(&interrupt, printer)?;
         }
         verified?;
+        stop_if_asked(&interrupt, printer)?;
     }
     Ok(())
 }
 
-/// What names the shards of the original weights.
-const INDICES: [&str; 3] =
-    ["model.safetensors.index.json", "pytorch_model.bin.index.json", "consolidated.safetensors.index.json"];
+/// Ends a conversion that is complete, if Ctrl-C asked for it.
+fn stop_if_asked(interrupt: &Interrupt, printer: &Printer) -> Result<(), Interrupted> {
+    match interrupt.take() {
+        true => {
+            printer.note("Stopped: the conversion is complete, and the originals are there as well");
+            Err(Interrupted)
+        }
+        false => Ok(()),
+    }
+}
 
 /// Deletes the original weights, which the conversion was compared with, and no other file: what describes the model
 /// and its text is small.
 fn delete_originals(checkpoint: &Checkpoint, plan: &Plan, printer: &Printer) -> anyhow::Result<()> {
-    let written: Vec<PathBuf> = plan.files().into_iter().map(|(file, _)| file).collect();
-    // An index of shards that are gone would be taken for a checkpoint that is not whole.
-    let indices = INDICES.iter().map(|name| checkpoint.folder.join(name)).filter(|index| index.is_file());
-    let originals: Vec<PathBuf> = checkpoint.files.iter().cloned().chain(indices).collect();
-    let originals: Vec<&PathBuf> = originals.iter().filter(|file| !written.contains(file)).collect();
+    // By what they are, not by how they are called: `x` is `./x`.
+    let same = |file: &Path| std::fs::canonicalize(file).unwrap_or_else(|_| file.into());
+    let written: Vec<PathBuf> = plan.files().iter().map(|(file, _)| same(file)).collect();
+    let originals: Vec<_> = checkpoint.files.iter().filter(|file| !written.contains(&same(file))).collect();
     for file in &originals {
         std::fs::remove_file(file).map_err(|e| anyhow!("cannot delete {}: {e}", file.display()))?;
         printer.note(&format!("Deleted {}", file.display()));
@@ -273,8 +286,8 @@ fn delete_originals(checkpoint: &Checkpoint, plan: &Plan, printer: &Printer) -> 
     Ok(())
 }
 
-/// The tokenizer's files that the converted folder needs and does not have: copied, or made from a GGUF file.
-fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+/// The files beside the weights that the converted folder needs and does not share: copied, or made from a GGUF file.
+pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     if checkpoint.gguf.is_none() && same_folder(&checkpoint.folder, folder) {
         return Ok(Vec::new());
     }

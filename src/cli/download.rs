@@ -164,7 +164,7 @@ fn repository(
     }
     print(args, &plan, Some(&outcomes), printer)?;
     if let Some(scheme) = args.quantize {
-        convert::quantize(&Checkpoint::open_original(&plan.folder)?, &plan.folder, scheme, printer)?;
+        convert::quantize(&Checkpoint::open_original(&plan.folder)?, &plan.folder, scheme, true, printer)?;
     }
     Ok(Status::Success)
 }

@@ -1,20 +1,22 @@
 //! `mist generate` and `mist generate-sequential`: text from a prompt, on stdout and nothing else.
 
 use std::io::{IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use mist::generate::{CHUNK, Finish, Generation, Sampler, Sampling, Session, TextStream};
+use mist::kernels::Scheme;
 use mist::placement::{self, Devices, Load, Plan, Share};
 use mist::terminal::{Interrupt, Printer};
 use mist::text::Message;
 use serde_json::json;
 
-use super::exit::Status;
+use super::exit::{Hint, Status};
 use super::memory::PeakMemory;
 use super::model::{DevicesArgs, Loaded, ModelArgs, Opened};
 use super::output::{Output, note_timings};
+use super::quantized;
 use super::table::Table;
 
 /// lit-gpt's default prompt.
@@ -261,10 +263,25 @@ impl Run<'_> {
     }
 }
 
+fn not_quantized(path: &Path, scheme: Scheme) -> anyhow::Error {
+    let (path, kept) = (path.display(), quantized::kept(path, scheme));
+    let error = anyhow!("{path} has no conversion to {scheme} to plan with");
+    error.context(Hint(format!(
+        "mist convert --checkpoint-dir {path} --quantize {scheme} --output-dir {}",
+        kept.display()
+    )))
+}
+
 /// What `--plan` prints: one line a device.
 fn print_plan(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
     args.model.prepare()?;
-    let opened = args.model.open(&args.model.checkpoint.path()?, printer)?;
+    let path = args.model.checkpoint.path()?;
+    let path = match args.model.quantize {
+        // A plan makes nothing.
+        Some(scheme) => quantized::existing(&path, scheme)?.ok_or_else(|| not_quantized(&path, scheme))?,
+        None => path,
+    };
+    let opened = Opened::new(&path, printer)?;
     let plan: Plan = args.model.plan(&opened.checkpoint, devices)?;
     let config = &opened.checkpoint.config;
     let element = args.model.cache_dtype(&plan)?.size_in_bytes();

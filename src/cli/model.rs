@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use candle_core::DType;
 use clap::{Args, ValueEnum};
-use mist::checkpoint::Checkpoint;
 use mist::checkpoint::gguf::Gguf;
+use mist::checkpoint::{Checkpoint, manifest};
 use mist::hub::Manifest;
 use mist::kernels::Scheme;
 use mist::model::Transformer;
@@ -151,7 +151,7 @@ impl Opened {
     pub fn new(path: &Path, printer: &Printer) -> anyhow::Result<Self> {
         let checkpoint = Checkpoint::open(path)?;
         refuse_half_a_download(&checkpoint)?;
-        warn_of_other_originals(&checkpoint, printer)?;
+        warn_of_other_originals(&checkpoint, printer);
         let tokenizer = tokenizer(&checkpoint)?;
         let end_ids = Self::end_ids(&checkpoint, &tokenizer);
         Ok(Self { checkpoint, tokenizer, end_ids })
@@ -179,16 +179,18 @@ pub fn refuse_half_a_download(checkpoint: &Checkpoint) -> anyhow::Result<()> {
 }
 
 /// A conversion runs also where the weights beside it are no longer those that it was made of.
-pub fn warn_of_other_originals(checkpoint: &Checkpoint, printer: &Printer) -> anyhow::Result<()> {
-    let Some(origin) = &checkpoint.origin else { return Ok(()) };
-    let changed = origin.changed(&checkpoint.folder)?;
+pub fn warn_of_other_originals(checkpoint: &Checkpoint, printer: &Printer) {
+    let Some(origin) = &checkpoint.origin else { return };
+    let changed = origin.changed(&checkpoint.folder, &checkpoint.folder.join(manifest::FILE));
     if !changed.is_empty() {
         let (folder, files) = (checkpoint.folder.display(), changed.join(", "));
+        let quantize = origin.roundings.iter().rev().find_map(|rounding| rounding.quantize);
+        let quantize = quantize.map_or(String::new(), |scheme| format!(" --quantize {scheme}"));
         printer.warn(&format!(
-            "{folder} was converted from other weights than now lie beside it ({files}): `mist convert --force` does it anew"
+            "{folder} was converted from other weights than now lie beside it ({files}): \
+             `mist convert --checkpoint-dir {folder}{quantize} --force` does it anew"
         ));
     }
-    Ok(())
 }
 
 /// The tokenizer beside, or in, a checkpoint.

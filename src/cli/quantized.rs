@@ -2,39 +2,70 @@
 
 use std::path::{Path, PathBuf};
 
-use mist::checkpoint::Checkpoint;
-use mist::checkpoint::manifest::{self, Manifest};
 use mist::checkpoint::output::Rounding;
+use mist::checkpoint::{Checkpoint, Error, Origin, convert as mist_format, manifest};
 use mist::kernels::Scheme;
 use mist::terminal::Printer;
 
-use super::convert;
+use super::convert::{self, companions};
+use super::exit::Hint;
 
 /// The conversion of the checkpoint at `path` to `scheme`: what lies there, if it is one; else a folder of the scheme's
-/// name in it, or beside a GGUF file, which is written if it is not there or was made of other weights.
+/// name in it, or beside a GGUF file. It is made if it is not there, or is not of the weights, the description and the
+/// tokenizer that are.
 pub fn conversion(path: &Path, scheme: Scheme, printer: &Printer) -> anyhow::Result<PathBuf> {
-    let originals = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-    if is_conversion(path, scheme, originals)? {
-        return Ok(path.into());
+    if let Some(there) = existing(path, scheme)? {
+        return Ok(there);
     }
-    let kept = match path.is_dir() {
-        true => path.join(scheme.name()),
-        false => path.with_extension(scheme.name()),
-    };
-    if !is_conversion(&kept, scheme, originals)? {
-        let checkpoint = Checkpoint::open_original(path)?;
-        printer.note(&format!("Quantizing to {scheme}, once: {} keeps it", kept.display()));
-        convert::quantize(&checkpoint, &kept, scheme, printer)?;
-    }
+    let (checkpoint, kept) = (Checkpoint::open_original(path)?, kept(path, scheme));
+    printer.note(&format!("Quantizing to {scheme}, once: {} keeps it", kept.display()));
+    // An earlier one may be replaced, and nothing else of that name.
+    let earlier = manifest::Manifest::read(&kept).is_ok_and(|there| is_to(&there.origin, scheme));
+    convert::quantize(&checkpoint, &kept, scheme, earlier, printer).map_err(|error| {
+        match error.downcast_ref() {
+            Some(Error::Exists(_)) => error.context(Hint(format!("delete or rename {}", kept.display()))),
+            _ => error,
+        }
+    })?;
     Ok(kept)
 }
 
-/// Whether a folder holds a conversion to `scheme`'s mix, of the weights that lie in `originals`.
-fn is_conversion(folder: &Path, scheme: Scheme, originals: &Path) -> anyhow::Result<bool> {
-    if !folder.join(manifest::FILE).is_file() {
-        return Ok(false);
+/// The conversion, if it is there.
+pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> {
+    let kept = kept(path, scheme);
+    let checkpoint = match Checkpoint::open_original(path) {
+        Ok(checkpoint) => checkpoint,
+        // Without originals what was kept of them is what there is.
+        Err(Error::NoCheckpoint(_)) if kept.join(manifest::FILE).is_file() => return Ok(Some(kept)),
+        Err(error) => return Err(error.into()),
+    };
+    if checkpoint.origin.as_ref().is_some_and(|origin| is_to(origin, scheme)) {
+        return Ok(Some(path.into()));
     }
-    let origin = Manifest::read(folder)?.origin;
-    let asked = Rounding { quantize: Some(scheme), dense: origin.rounding.dense, pure: false };
-    Ok(origin.rounding == asked && origin.changed(originals)?.is_empty())
+    for folder in [path, &kept] {
+        if folder.join(manifest::FILE).is_file() {
+            let companions = companions(&checkpoint, folder)?;
+            if mist_format::is_there(&checkpoint, folder, rounding(scheme), companions) {
+                return Ok(Some(folder.into()));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Where a run keeps its conversion.
+pub fn kept(path: &Path, scheme: Scheme) -> PathBuf {
+    match path.is_dir() {
+        true => path.join(scheme.name()),
+        false => path.with_extension(scheme.name()),
+    }
+}
+
+fn rounding(scheme: Scheme) -> Rounding {
+    Rounding { quantize: Some(scheme), ..Rounding::default() }
+}
+
+/// Whether a conversion was made by quantizing to `scheme`'s mix, and by nothing else.
+fn is_to(origin: &Origin, scheme: Scheme) -> bool {
+    origin.roundings == [rounding(scheme)]
 }

@@ -80,13 +80,20 @@ fn pack_strip(scheme: Scheme, plain: &[u8], packed: &mut [u8]) {
 }
 
 /// The sixteen rows of a strip, one after another.
-pub(super) fn unpack_strip(scheme: Scheme, packed: &[u8], plain: &mut [u8]) {
-    with_pieces!(scheme, separate(packed, plain, ROWS));
+fn unpack_strip(scheme: Scheme, packed: &[u8], plain: &mut [u8]) {
+    let row_bytes = plain.len() / ROWS;
+    for (row, plain) in plain.chunks_exact_mut(row_bytes.max(1)).enumerate() {
+        gather(scheme, packed, ROWS, row, plain);
+    }
 }
 
-/// One row's standard block out of the interleaved blocks of `rows` rows.
-pub(super) fn gather(scheme: Scheme, interleaved: &[u8], rows: usize, row: usize, block: &mut [u8]) {
-    with_pieces!(scheme, gather_block(interleaved, rows, row, block));
+/// One row's standard blocks, as many as `blocks` holds, out of the interleaved blocks of `rows` rows.
+pub(super) fn gather(scheme: Scheme, packed: &[u8], rows: usize, row: usize, blocks: &mut [u8]) {
+    match rows {
+        // A number known when compiling.
+        ROWS => with_pieces!(scheme, separate(packed, ROWS, row, blocks)),
+        _ => with_pieces!(scheme, separate(packed, rows, row, blocks)),
+    };
 }
 
 // The widths are known when compiling, so that the loops below are moves at fixed places: four times the rate of loops
@@ -114,38 +121,27 @@ fn interleave<const N: usize, const BEFORE: usize, const WORDS: usize, const AFT
     }
 }
 
-fn separate<const N: usize, const BEFORE: usize, const WORDS: usize, const AFTER: usize>(
-    packed: &[u8],
-    plain: &mut [u8],
-    rows: usize,
-) {
-    let plain = plain.as_chunks_mut::<N>().0;
-    let blocks = plain.len() / rows;
-    // Block by block, not row by row: what is interleaved is read once.
-    for (b, packed) in packed.chunks_exact(N * rows).enumerate() {
-        for (row, block) in plain.iter_mut().skip(b).step_by(blocks.max(1)).enumerate() {
-            gather_block::<N, BEFORE, WORDS, AFTER>(packed, rows, row, block);
-        }
-    }
-}
-
 #[inline(always)]
-fn gather_block<const N: usize, const BEFORE: usize, const WORDS: usize, const AFTER: usize>(
+fn separate<const N: usize, const BEFORE: usize, const WORDS: usize, const AFTER: usize>(
     packed: &[u8],
     rows: usize,
     row: usize,
-    block: &mut [u8],
+    blocks: &mut [u8],
 ) {
-    for i in 0..BEFORE {
-        copy::<2>(packed, 2 * i * rows + 2 * row, block, 2 * i);
-    }
-    for i in 0..WORDS {
-        let at = 2 * BEFORE + 4 * i;
-        copy::<4>(packed, at * rows + 4 * row, block, at);
-    }
-    for i in 0..AFTER {
-        let at = 2 * BEFORE + 4 * WORDS + 2 * i;
-        copy::<2>(packed, at * rows + 2 * row, block, at);
+    // Said here so that no place below needs a check.
+    assert!(row < rows);
+    for (block, packed) in blocks.as_chunks_mut::<N>().0.iter_mut().zip(packed.chunks_exact(N * rows)) {
+        for i in 0..BEFORE {
+            copy::<2>(packed, 2 * i * rows + 2 * row, block, 2 * i);
+        }
+        for i in 0..WORDS {
+            let at = 2 * BEFORE + 4 * i;
+            copy::<4>(packed, at * rows + 4 * row, block, at);
+        }
+        for i in 0..AFTER {
+            let at = 2 * BEFORE + 4 * WORDS + 2 * i;
+            copy::<2>(packed, at * rows + 2 * row, block, at);
+        }
     }
 }
 

@@ -33,11 +33,10 @@ pub fn matmul(x: &[f32], w: &Matrix, out: &mut [f32]) {
     let columns = Columns { out: out.as_mut_ptr(), n };
     (0..n.div_ceil(TASK_ROWS)).into_par_iter().for_each(|task| {
         let end = n.min((task + 1) * TASK_ROWS);
-        SCRATCH.with_borrow_mut(|(panel, strip)| {
-            let mut reader = w.reader(strip);
+        SCRATCH.with_borrow_mut(|panel| {
             for first in (task * TASK_ROWS..end).step_by(panel_rows) {
                 panel.resize(panel_rows.min(end - first) * k, 0.0);
-                reader.rows_f32(first, panel);
+                w.rows_f32(first, panel);
                 multiply_panel(&x[..m * k], panel, k, |row, column, value| {
                     // SAFETY: row < m and first + column < end <= n, so the element is within `out`; tasks and their
                     // panels share no column, and each (row, column) of a panel is written by this one closure call.
@@ -52,8 +51,8 @@ pub fn matmul(x: &[f32], w: &Matrix, out: &mut [f32]) {
 }
 
 thread_local! {
-    /// The thread's widened panel, and its reader's room: kept, so that a token allocates nothing here.
-    static SCRATCH: RefCell<(Vec<f32>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    /// The widened panel of the thread: kept, so that a token allocates nothing here.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The result, shared by threads that write different columns of it.

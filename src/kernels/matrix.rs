@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::dequantize::dequantize;
-use super::layout::{ROWS, unpack_strip};
+use super::layout::{ROWS, gather};
 use super::{Layout, Scheme};
 
 /// Rows of weights, `(rows, columns)`, multiplied as `x · Wᵀ`.
@@ -66,7 +66,7 @@ impl Matrix {
     }
 
     /// Cuts a matrix of equal matrices, stored one after another, into them: `(E·n, columns)` into E times
-    /// `(n, columns)`. `None` if the rows do not divide or the matrix has several parts.
+    /// `(n, columns)`. `None` if the rows do not divide, or the matrix has several parts or is a slice.
     pub fn split(&self, count: usize) -> Option<Vec<Matrix>> {
         let [part] = self.parts.as_slice() else { return None };
         if count == 0 || !self.rows.is_multiple_of(count) {
@@ -74,6 +74,9 @@ impl Matrix {
         }
         let rows = self.rows / count;
         let size = rows * part.row_bytes;
+        if part.bytes.len() != part.size() {
+            return None;
+        }
         // Each was packed by itself.
         let piece = |i: usize| part.bytes.slice(i * size..(i + 1) * size);
         (0..count).map(|i| Self::laid(part.layout, part.scheme, rows, self.columns, piece(i))).collect()
@@ -84,16 +87,7 @@ impl Matrix {
         if range.is_empty() || range.end > self.rows {
             return None;
         }
-        let mut above = 0;
-        let mut parts = Vec::new();
-        for part in &self.parts {
-            let [start, end] =
-                [range.start, range.end].map(|row| row.clamp(above, above + part.rows) - above);
-            above += part.rows;
-            if start < end {
-                parts.push(part.slice(start..end));
-            }
-        }
+        let parts = self.within(range.start, range.len()).map(|(part, rows)| part.slice(rows)).collect();
         Some(Self { parts, rows: range.len(), columns: self.columns })
     }
 
@@ -135,28 +129,40 @@ impl Matrix {
         self.parts.iter().flat_map(move |part| part.runs(size))
     }
 
-    /// A reader of its rows; `strip` is room that it may use.
-    pub fn reader<'a>(&'a self, strip: &'a mut Vec<u8>) -> Reader<'a> {
-        Reader { parts: &self.parts, columns: self.columns, held: None, strip }
-    }
-
     /// Widens `out.len() / columns` rows, from row `first` on.
     pub fn rows_f32(&self, first: usize, out: &mut [f32]) {
-        self.reader(&mut Vec::new()).rows_f32(first, out);
+        let columns = self.columns.max(1);
+        let mut rest = out;
+        for (part, rows) in self.within(first, rest.len() / columns) {
+            let (out, below) = rest.split_at_mut(rows.len() * columns);
+            part.widen(rows, out);
+            rest = below;
+        }
     }
 
     /// Copies the standard blocks of `out.len() / row size` rows, from row `first` on, where all are of one scheme.
     pub fn copy_rows(&self, first: usize, out: &mut [u8]) {
-        let Some(part) = self.parts.first() else { return };
-        let mut strip = Vec::new();
-        let mut reader = self.reader(&mut strip);
-        let count = out.len().checked_div(part.row_bytes).unwrap_or(0);
-        let mut out = out.chunks_exact_mut(part.row_bytes.max(1));
-        reader.each(first, count, |_, row| {
-            if let Some(out) = out.next() {
-                out.copy_from_slice(row);
-            }
-        });
+        let row_bytes = self.parts.first().map_or(1, |part| part.row_bytes.max(1));
+        let mut rest = out.chunks_exact_mut(row_bytes);
+        for (part, rows) in self.within(first, rest.len()) {
+            rows.zip(&mut rest).for_each(|(row, out)| part.copy_row(row, out));
+        }
+    }
+
+    /// The parts that `count` rows from `first` on lie in, and which of their rows those are.
+    fn within(&self, first: usize, count: usize) -> impl Iterator<Item = (&Part, Range<usize>)> {
+        let (mut above, end) = (0, first.saturating_add(count));
+        let within = move |part: &Part| {
+            let [start, end] = [first, end].map(|row| row.clamp(above, above + part.rows) - above);
+            above += part.rows;
+            start..end
+        };
+        self.parts
+            .iter()
+            .map(within)
+            .zip(&self.parts)
+            .map(|(rows, part)| (part, rows))
+            .filter(|(_, rows)| !rows.is_empty())
     }
 
     /// The whole matrix as f32, `rows · columns` values: for accelerators and tests.
@@ -194,6 +200,19 @@ impl Part {
         &self.bytes[(self.first + row) * self.row_bytes..][..self.row_bytes]
     }
 
+    /// The bytes of a strip.
+    fn strip_bytes(&self, strip: usize) -> &[u8] {
+        let size = ROWS * self.row_bytes;
+        &self.bytes[strip * size..][..size]
+    }
+
+    fn copy_row(&self, row: usize, out: &mut [u8]) {
+        match self.strip(row) {
+            None => out.copy_from_slice(self.plain_row(row)),
+            Some((strip, row)) => gather(self.scheme, self.strip_bytes(strip), ROWS, row, out),
+        }
+    }
+
     fn runs(&self, size: usize) -> impl Iterator<Item = Bytes> {
         let rows = (size / self.row_bytes.max(1)).max(1);
         (0..self.rows).step_by(rows).map(move |first| {
@@ -201,62 +220,48 @@ impl Part {
             if part.layout == Layout::Rows {
                 return part.bytes;
             }
-            let (mut strip, mut run) = (Vec::new(), Vec::with_capacity(part.size()));
-            let mut reader =
-                Reader { parts: std::slice::from_ref(&part), columns: 0, held: None, strip: &mut strip };
-            reader.each(0, part.rows, |_, row| run.extend_from_slice(row));
+            let mut run = vec![0; part.size()];
+            for (row, out) in run.chunks_exact_mut(part.row_bytes.max(1)).enumerate() {
+                part.copy_row(row, out);
+            }
             run.into()
         })
     }
-}
 
-/// Reads rows from first to last; of a strip that rows are read from one by one, or few by few, each byte is moved once.
-#[derive(Debug)]
-pub struct Reader<'a> {
-    parts: &'a [Part],
-    columns: usize,
-    /// The part and the strip in it whose rows are in `strip`.
-    held: Option<(usize, usize)>,
-    strip: &'a mut Vec<u8>,
-}
-
-impl Reader<'_> {
-    /// Widens `out.len() / columns` rows, from row `first` on.
-    pub fn rows_f32(&mut self, first: usize, out: &mut [f32]) {
-        let columns = self.columns.max(1);
-        let count = out.len() / columns;
-        let mut out = out.chunks_exact_mut(columns);
-        self.each(first, count, |scheme, row| {
-            if let Some(out) = out.next() {
-                dequantize(scheme, row, out);
-            }
-        });
+    fn widen(&self, rows: Range<usize>, out: &mut [f32]) {
+        let columns = out.len() / rows.len();
+        let mut row = rows.start;
+        while row < rows.end {
+            let out = &mut out[(row - rows.start) * columns..];
+            row += match self.strip(row) {
+                None => {
+                    dequantize(self.scheme, self.plain_row(row), &mut out[..columns]);
+                    1
+                }
+                Some((strip, first)) => {
+                    let count = (rows.end - row).min(ROWS - first);
+                    self.widen_strip(strip, first, columns, &mut out[..count * columns]);
+                    count
+                }
+            };
+        }
     }
 
-    /// Gives `count` rows' standard blocks to `take`.
-    fn each(&mut self, first: usize, count: usize, mut take: impl FnMut(Scheme, &[u8])) {
-        let (mut skip, mut left) = (first, count);
-        for (i, part) in self.parts.iter().enumerate() {
-            if skip >= part.rows {
-                skip -= part.rows;
-                continue;
+    /// Widens rows of a strip, from its row `first` on: 256 columns of all of them, then the next, so that what is
+    /// interleaved is in the first-level cache for all but the first.
+    fn widen_strip(&self, strip: usize, first: usize, columns: usize, out: &mut [f32]) {
+        const COLUMNS: usize = 256;
+        let (length, size) = (self.scheme.block_len(), self.scheme.block_bytes());
+        // The largest blocks of 32 take 34 bytes, of 256 210.
+        let mut blocks = [0; COLUMNS / 32 * 34];
+        let packed = self.strip_bytes(strip);
+        for start in (0..columns).step_by(COLUMNS) {
+            let width = COLUMNS.min(columns - start);
+            let blocks = &mut blocks[..width / length * size];
+            for (row, out) in out.chunks_exact_mut(columns).enumerate() {
+                gather(self.scheme, &packed[start / length * size * ROWS..], ROWS, first + row, blocks);
+                dequantize(self.scheme, blocks, &mut out[start..start + width]);
             }
-            for row in skip..part.rows.min(skip + left) {
-                match part.strip(row) {
-                    None => take(part.scheme, part.plain_row(row)),
-                    Some((strip, row)) => {
-                        if self.held != Some((i, strip)) {
-                            let size = ROWS * part.row_bytes;
-                            self.strip.resize(size, 0);
-                            unpack_strip(part.scheme, &part.bytes[strip * size..][..size], self.strip);
-                            self.held = Some((i, strip));
-                        }
-                        take(part.scheme, &self.strip[row * part.row_bytes..][..part.row_bytes]);
-                    }
-                }
-            }
-            left -= left.min(part.rows - skip);
-            skip = 0;
         }
     }
 }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `transcript` | commands and what they print, as one text, less what differs from run to run |
 //! | `commands` | what works |
+//! | `conversions` | what conversions replace, delete and believe |
 //! | `chat` | turns from a pipe |
 //! | `help` | `--help` of each command |
 //! | `errors` | what fails, and how it says so |
@@ -15,6 +16,7 @@
 
 mod chat;
 mod commands;
+mod conversions;
 mod errors;
 mod help;
 mod streams;

@@ -6,7 +6,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::bytes::{edit_json, zip};
-use crate::support::{copy_of, copy_of_layout, fixtures};
+use crate::support::{copy_folder, copy_of, copy_of_layout, fixtures};
 use crate::{refused, run};
 
 /// Puts a `pytorch_model.bin` in the place of a checkpoint's weights.
@@ -110,9 +110,11 @@ fn names_in_an_archive_are_no_paths() {
     let bytes = zip(&[("../../data.pkl", b"}."), ("/etc/passwd", b"x")]);
     folder_refused(with_weights(&bytes).path(), &["pytorch_model.bin: "]);
     let bytes = zip(&[("x/data.pkl", b"}."), ("../escaped", b"x")]);
-    let folder = with_weights(&bytes);
-    folder_refused(folder.path(), &["is missing"]);
-    assert!(!folder.path().join("../escaped").exists());
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("checkpoint");
+    copy_folder(with_weights(&bytes).path(), &folder);
+    folder_refused(&folder, &["is missing"]);
+    assert!(!outer.path().join("escaped").exists());
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use mist::checkpoint::manifest::Manifest;
 use mist::checkpoint::output::Rounding;
 use mist::checkpoint::{Checkpoint, Format, convert, litgpt};
 use mist::kernels::Scheme;
@@ -62,10 +61,9 @@ fn converting_a_conversion_again_gives_the_same_bits() {
         converted(&open(first.path()), second.path(), None);
         let weights = |folder: &Path| std::fs::read(folder.join("mist.safetensors")).unwrap();
         assert!(weights(first.path()) == weights(second.path()), "{}", fixture.name);
-        let [before, mut after] = [&first, &second].map(|folder| Manifest::read(folder.path()).unwrap());
-        assert_eq!(after.origin.sources[0].file, "mist.safetensors");
-        after.origin.clone_from(&before.origin);
-        assert_eq!(after, before, "{}", fixture.name);
+        // Also in what it says that it was made of.
+        let description = |folder: &Path| std::fs::read(folder.join("mist.json")).unwrap();
+        assert!(description(first.path()) == description(second.path()), "{}", fixture.name);
     }
 }
 

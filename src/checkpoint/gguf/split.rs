@@ -74,7 +74,10 @@ pub fn open_all(part: Gguf) -> Result<Gguf, Error> {
         check_number(&part, n, count)?;
         match &mut whole {
             None => whole = Some(part),
-            Some(whole) => whole.tensors.extend(part.tensors),
+            Some(whole) => {
+                whole.tensors.extend(part.tensors);
+                whole.parts.extend(part.parts);
+            }
         }
     }
     // There are at least two parts.

@@ -11,7 +11,7 @@ use crate::checkpoint::output::{Output, Rounding, Rules};
 use crate::checkpoint::plan::Plan;
 use crate::checkpoint::published::{self, ExpertsAs};
 use crate::checkpoint::torch::StateDict;
-use crate::checkpoint::{Checkpoint, Error, names};
+use crate::checkpoint::{Checkpoint, Error, manifest, names};
 use crate::kernels::{Layout, Scheme};
 
 /// Plans to write `checkpoint` into `folder`. Dense weights are rounded to `dense` where that is given, and blocks are
@@ -44,7 +44,7 @@ pub fn plan(
     let config = lit_config::to_lit_yaml(&checkpoint.config, name, &folder.join(CONFIG))?;
     let mut texts: Vec<_> = companions.into_iter().map(|(name, text)| (folder.join(name), text)).collect();
     texts.push((folder.join(CONFIG), config.into_bytes()));
-    Ok(Plan { payloads: vec![Box::new(weights)], texts, stale: Vec::new() })
+    Ok(Plan { payloads: vec![Box::new(weights)], texts, stale: vec![folder.join(manifest::FILE)] })
 }
 
 /// Puts queries, keys and values, which follow one another, into one tensor.

@@ -5,6 +5,7 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use mist::checkpoint::Checkpoint;
 use mist::hub::{self, Size, starter};
 use mist::terminal::{Interrupt, Printer};
 
@@ -66,6 +67,9 @@ fn checkpoints(root: &Path) -> Vec<PathBuf> {
             _ => {}
         }
     }
+    // What a quantized run keeps beside a GGUF file is found by that file.
+    let kept = |path: &Path| path.is_dir() && path.with_extension("gguf").is_file();
+    found.retain(|path| !kept(path));
     found.sort();
     found
 }
@@ -76,10 +80,10 @@ fn openable(folder: &Path) -> Vec<PathBuf> {
     let has = |name: &str| folder.join(name).is_file();
     let with =
         |extension: &'static str| files.iter().filter(move |f| f.extension() == Some(extension.as_ref()));
-    let dense = has("config.json") && with("safetensors").next().is_some();
+    let whole = Checkpoint::is_at(folder);
     let ggufs: Vec<PathBuf> = with("gguf").cloned().collect();
     match ggufs.len() {
-        _ if dense || has("mist.json") => vec![folder.into()],
+        _ if whole => vec![folder.into()],
         // What has a config.json is not opened as a GGUF file unless that file is named.
         1 if !has("config.json") => vec![folder.into()],
         _ => ggufs,

@@ -1,0 +1,249 @@
+//! What conversions replace, delete and believe: each of these went wrong once.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::{Ended, Mist, copy_folder, fixtures, layout, model};
+
+const GREEDY: &str = "--prompt x --max-new-tokens 8 --temperature 0 --quiet";
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    /// A folder with `m`, a copy of a tiny checkpoint.
+    fn with(source: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(source, &folder.path().join("m"));
+        Self(folder)
+    }
+
+    fn mist(&self, line: &str) -> Ended {
+        Mist::new(self.0.path()).args(line.split_whitespace()).run()
+    }
+
+    #[track_caller]
+    fn done(&self, line: &str) -> Ended {
+        let ended = self.mist(line);
+        assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);
+        ended
+    }
+
+    #[track_caller]
+    fn refused(&self, line: &str, part: &str) {
+        let ended = self.mist(line);
+        assert!(ended.code == Some(1) && ended.stderr.contains(part), "{line}: {ended:?}");
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.0.path().join(file).exists()
+    }
+
+    fn read(&self, file: &str) -> Vec<u8> {
+        fs::read(self.0.path().join(file)).unwrap()
+    }
+
+    fn write(&self, file: &str, bytes: &[u8]) {
+        fs::write(self.0.path().join(file), bytes).unwrap();
+    }
+
+    fn delete(&self, file: &str) {
+        fs::remove_file(self.0.path().join(file)).unwrap();
+    }
+
+    /// What a run generates.
+    #[track_caller]
+    fn quantized(&self, path: &str, scheme: &str) -> Vec<u8> {
+        self.done(&format!("generate --checkpoint-dir {path} --quantize {scheme} {GREEDY}")).stdout
+    }
+
+    /// Whether a run converts first.
+    #[track_caller]
+    fn converts(&self, path: &str, scheme: &str) -> bool {
+        let greedy = GREEDY.replace(" --quiet", "");
+        let ended = self.done(&format!("generate --checkpoint-dir {path} --quantize {scheme} {greedy}"));
+        ended.stderr.contains("Quantizing")
+    }
+}
+
+#[test]
+fn originals_that_are_the_result_by_another_name_stay() {
+    let t = Folder::with(&model("llama-gqa"));
+    t.done("convert --checkpoint-dir m --delete-originals");
+    assert!(t.has("m/mist.safetensors") && !t.has("m/model.safetensors"));
+    for (folder, dtype) in [("./m".to_string(), "bf16"), (t.0.path().join("m").display().to_string(), "f16")]
+    {
+        let line = format!(
+            "convert --checkpoint-dir m --dtype {dtype} --force --delete-originals --output-dir {folder}"
+        );
+        let ended = t.done(&line);
+        assert!(!ended.stderr.contains("Deleted"), "{}", ended.stderr);
+        t.done(&format!("generate --checkpoint-dir m {GREEDY}"));
+    }
+}
+
+#[test]
+fn of_the_originals_only_what_was_converted_is_deleted() {
+    let t = Folder::with(&model("llama-tied"));
+    t.write("m/x.gguf", &fs::read(fixtures().join("gguf/llama-gqa.gguf")).unwrap());
+    t.done("convert --checkpoint-dir m/x.gguf --output-dir out --delete-originals");
+    assert!(!t.has("m/x.gguf") && t.has("m/model.safetensors.index.json"));
+    t.done("convert --checkpoint-dir m --output-dir again --delete-originals");
+    assert!(!t.has("m/model.safetensors.index.json") && !t.has("m/model-00001-of-00003.safetensors"));
+    assert!(t.has("m/config.json"));
+}
+
+#[test]
+fn all_parts_of_a_split_file_are_originals() {
+    let t = Folder::with(&fixtures().join("gguf/split"));
+    t.done("convert --checkpoint-dir m --output-dir out --delete-originals");
+    assert_eq!(fs::read_dir(t.0.path().join("m")).unwrap().count(), 0);
+    let origin = String::from_utf8(t.read("out/mist.json")).unwrap();
+    assert!(origin.contains("llama-gqa-quants-00003-of-00003.gguf"), "{origin}");
+}
+
+#[test]
+fn a_run_replaces_its_own_conversion_and_no_other() {
+    let t = Folder::with(&model("llama-gqa"));
+    t.done("convert --checkpoint-dir m --quantize q4_0 --pure --output-dir m/q4_0");
+    let pure = t.read("m/q4_0/mist.safetensors");
+    t.refused(&format!("generate --checkpoint-dir m --quantize q4_0 {GREEDY}"), "is there already");
+    assert_eq!(t.read("m/q4_0/mist.safetensors"), pure);
+}
+
+#[test]
+fn a_dry_run_deletes_nothing_and_a_pipe_of_a_temporary_name_is_not_waited_for() {
+    let t = Folder::with(&model("llama-gqa"));
+    let (left, pipe) = ("m/.mist.safetensors.abcdef.partial", "m/.mist.json.abcdef.partial");
+    t.write(left, b"half");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    fs::File::options().write(true).open(t.0.path().join(left)).unwrap().set_modified(old).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(t.0.path().join(pipe)).status();
+    t.done("convert --checkpoint-dir m --dry-run");
+    assert!(t.has(left));
+    t.done("convert --checkpoint-dir m");
+    assert!(!t.has(left));
+    assert!(made.is_err() || t.has(pipe));
+}
+
+#[test]
+fn a_conversion_of_a_conversion_is_of_the_first_originals() {
+    let t = Folder::with(&model("llama-gqa"));
+    t.done("convert --checkpoint-dir m --delete-originals");
+    assert!(t.converts("m", "q8_0") && !t.converts("m", "q8_0"));
+    let again = t.done(&format!("generate --checkpoint-dir m --quantize q8_0 {GREEDY}"));
+    assert_eq!(again.stderr, "");
+    t.done("convert --checkpoint-dir m --quantize q8_0 --output-dir b");
+    assert!(!t.converts("b", "q8_0"));
+    assert!(!t.has("b/q8_0"));
+}
+
+/// q8_0 of what was rounded to q4_0 is not the q8_0 of the originals.
+#[test]
+fn what_was_rounded_twice_is_not_what_was_rounded_once() {
+    let t = Folder::with(&model("llama-gqa"));
+    let original = t.read("m/model.safetensors");
+    let once = t.quantized("m", "q8_0");
+    fs::remove_dir_all(t.0.path().join("m/q8_0")).unwrap();
+    t.done("convert --checkpoint-dir m --quantize q4_0 --delete-originals");
+    t.done("convert --checkpoint-dir m --quantize q8_0 --force");
+    t.write("m/model.safetensors", &original);
+    assert_eq!(t.quantized("m", "q8_0"), once);
+    assert!(t.has("m/q8_0/mist.json"));
+}
+
+#[test]
+fn a_kept_conversion_is_made_anew_when_anything_it_was_made_of_is_other() {
+    let t = Folder::with(&model("llama-tied"));
+    assert!(t.converts("m", "q8_0") && !t.converts("m", "q8_0"));
+    let config = String::from_utf8(t.read("m/config.json")).unwrap();
+    t.write("m/config.json", config.replace("\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": 1e-04").as_bytes());
+    assert!(t.converts("m", "q8_0") && !t.converts("m", "q8_0"));
+    let tokenizer = t.read("m/tokenizer_config.json");
+    t.write("m/tokenizer_config.json", &[&tokenizer[..], b"\n"].concat());
+    assert!(t.converts("m", "q8_0") && !t.converts("m", "q8_0"));
+    for damage in [&b""[..], b"{}"] {
+        t.write("m/q8_0/mist.json", damage);
+        let ended = t.mist(&format!("generate --checkpoint-dir m --quantize q8_0 {GREEDY}"));
+        assert!(ended.code == Some(1) && ended.stderr.contains("hint: delete or rename"), "{ended:?}");
+        fs::remove_dir_all(t.0.path().join("m/q8_0")).unwrap();
+        assert!(t.converts("m", "q8_0"));
+    }
+    t.delete("m/q8_0/mist.safetensors");
+    assert!(t.converts("m", "q8_0") && !t.converts("m", "q8_0"));
+    t.delete("m/q8_0/tokenizer.json");
+    assert!(t.converts("m", "q8_0") && !t.converts("m", "q8_0"));
+    // The same weights in other files are other originals.
+    for n in 1..=3 {
+        t.delete(&format!("m/model-0000{n}-of-00003.safetensors"));
+    }
+    t.delete("m/model.safetensors.index.json");
+    copy_folder(&layout("torch"), &t.0.path().join("m"));
+    assert!(t.converts("m", "q8_0") && !t.converts("m", "q8_0"));
+    // Without any it is what there is.
+    for n in 1..=2 {
+        t.delete(&format!("m/pytorch_model-0000{n}-of-00002.bin"));
+    }
+    for file in ["pytorch_model.bin.index.json", "config.json"] {
+        t.delete(&format!("m/{file}"));
+    }
+    assert!(!t.converts("m", "q8_0"));
+}
+
+#[test]
+fn a_layout_that_would_not_be_opened_is_not_written_beside_a_conversion() {
+    for to in ["hf", "litgpt"] {
+        let t = Folder::with(&model("llama-gqa"));
+        t.done("convert --checkpoint-dir m --output-dir out");
+        copy_folder(&model("mixtral"), &t.0.path().join("n"));
+        t.refused(
+            &format!("convert --checkpoint-dir n --to {to} --output-dir out"),
+            "mist.json is there already",
+        );
+        t.done(&format!("convert --checkpoint-dir n --to {to} --output-dir out --force"));
+        let inspected = t.done("inspect --checkpoint-dir out --json").json();
+        assert_eq!((&inspected["format"], &inspected["architecture"]), (&to.into(), &"mixtral".into()));
+    }
+}
+
+#[test]
+fn a_plan_makes_no_conversion() {
+    let t = Folder::with(&model("llama-gqa"));
+    let plan = "generate-sequential --checkpoint-dir m --quantize q8_0 --devices 2 --plan";
+    t.refused(plan, "hint: mist convert --checkpoint-dir m --quantize q8_0 --output-dir m/q8_0");
+    assert!(!t.has("m/q8_0"));
+    t.done("convert --checkpoint-dir m --quantize q8_0 --output-dir m/q8_0");
+    t.done(plan);
+}
+
+#[test]
+fn what_is_kept_beside_a_gguf_file_is_no_checkpoint_of_its_own() {
+    let t = Folder::with(&model("llama-gqa"));
+    fs::remove_dir_all(t.0.path().join("m")).unwrap();
+    fs::create_dir(t.0.path().join("checkpoints")).unwrap();
+    t.write("checkpoints/x.gguf", &fs::read(fixtures().join("gguf/llama-gqa.gguf")).unwrap());
+    for _ in 0..2 {
+        t.done("chat --quantize q8_0 --prompt x --max-new-tokens 3 --quiet");
+    }
+    assert!(t.has("checkpoints/x.q8_0/mist.json"));
+}
+
+#[test]
+fn a_bare_name_of_a_file_is_in_this_folder() {
+    let t = Folder::with(&model("llama-gqa"));
+    t.write("x.gguf", &fs::read(fixtures().join("gguf/llama-gqa.gguf")).unwrap());
+    let json = t.done("convert --checkpoint-dir x.gguf --json").json();
+    assert_eq!(json["folder"], ".");
+    assert!(t.has("mist.json"));
+}
+
+/// Who may not read the originals may run the conversion.
+#[cfg(unix)]
+#[test]
+fn originals_that_cannot_be_read_do_not_end_a_run() {
+    use std::os::unix::fs::symlink;
+    let t = Folder::with(&model("llama-gqa"));
+    t.done("convert --checkpoint-dir m");
+    t.delete("m/model.safetensors");
+    symlink("nowhere", t.0.path().join("m/model.safetensors")).unwrap();
+    t.done(&format!("generate --checkpoint-dir m {GREEDY}"));
+}
