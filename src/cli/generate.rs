@@ -264,12 +264,9 @@ impl Run<'_> {
 }
 
 fn not_quantized(path: &Path, scheme: Scheme) -> anyhow::Error {
-    let (path, kept) = (path.display(), quantized::kept(path, scheme));
+    let path = path.display();
     let error = anyhow!("{path} has no conversion to {scheme} to plan with");
-    error.context(Hint(format!(
-        "mist convert --checkpoint-dir {path} --quantize {scheme} --output-dir {}",
-        kept.display()
-    )))
+    error.context(Hint(format!("`mist convert --checkpoint-dir {path} --quantize {scheme}` makes one")))
 }
 
 /// What `--plan` prints: one line a device.

@@ -11,13 +11,14 @@ use super::convert::{self, companions};
 use super::exit::Hint;
 
 /// The conversion of the checkpoint at `path` to `scheme`: what lies there, if it is one; else a folder of the scheme's
-/// name in it, or beside a GGUF file. It is made if it is not there, or is not of the weights, the description and the
+/// name in it, or of a GGUF file's beside that. It is made if it is not there, or is not of the weights, the description and the
 /// tokenizer that are.
 pub fn conversion(path: &Path, scheme: Scheme, printer: &Printer) -> anyhow::Result<PathBuf> {
     if let Some(there) = existing(path, scheme)? {
         return Ok(there);
     }
-    let (checkpoint, kept) = (Checkpoint::open_original(path)?, kept(path, scheme));
+    let checkpoint = Checkpoint::open_original(path)?;
+    let kept = kept(path, &checkpoint, scheme);
     printer.note(&format!("Quantizing to {scheme}, once: {} keeps it", kept.display()));
     // An earlier one may be replaced, and nothing else of that name.
     let earlier = manifest::Manifest::read(&kept).is_ok_and(|there| is_to(&there.origin, scheme));
@@ -32,17 +33,18 @@ pub fn conversion(path: &Path, scheme: Scheme, printer: &Printer) -> anyhow::Res
 
 /// The conversion, if it is there.
 pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> {
-    let kept = kept(path, scheme);
     let checkpoint = match Checkpoint::open_original(path) {
         Ok(checkpoint) => checkpoint,
         // Without originals what was kept of them is what there is.
-        Err(Error::NoCheckpoint(_)) if kept.join(manifest::FILE).is_file() => return Ok(Some(kept)),
+        Err(Error::NoCheckpoint(_)) if path.join(scheme.name()).join(manifest::FILE).is_file() => {
+            return Ok(Some(path.join(scheme.name())));
+        }
         Err(error) => return Err(error.into()),
     };
     if checkpoint.origin.as_ref().is_some_and(|origin| is_to(origin, scheme)) {
         return Ok(Some(path.into()));
     }
-    for folder in [path, &kept] {
+    for folder in [path, &kept(path, &checkpoint, scheme)] {
         if folder.join(manifest::FILE).is_file() {
             let companions = companions(&checkpoint, folder)?;
             if mist_format::is_there(&checkpoint, folder, rounding(scheme), companions) {
@@ -53,11 +55,11 @@ pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> 
     Ok(None)
 }
 
-/// Where a run keeps its conversion.
-pub fn kept(path: &Path, scheme: Scheme) -> PathBuf {
-    match path.is_dir() {
-        true => path.join(scheme.name()),
-        false => path.with_extension(scheme.name()),
+/// Where a run keeps its conversion: of a GGUF file beside it, whether the file is named or its folder.
+fn kept(path: &Path, checkpoint: &Checkpoint, scheme: Scheme) -> PathBuf {
+    match &checkpoint.gguf {
+        Some(gguf) => gguf.path().with_extension(scheme.name()),
+        None => path.join(scheme.name()),
     }
 }
 

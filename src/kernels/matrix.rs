@@ -190,9 +190,11 @@ impl Part {
 
     /// Where a row is: in which strip, and as which of its rows; `None` for one that lies by itself.
     fn strip(&self, row: usize) -> Option<(usize, usize)> {
-        let (row, stored) = (self.first + row, self.bytes.len() / self.row_bytes);
-        let in_strip = self.layout == Layout::Strips && row < stored / ROWS * ROWS;
-        in_strip.then_some((row / ROWS, row % ROWS))
+        if self.layout == Layout::Rows {
+            return None;
+        }
+        let (row, stored) = (self.first + row, self.bytes.len() / self.row_bytes.max(1));
+        (row < stored / ROWS * ROWS).then_some((row / ROWS, row % ROWS))
     }
 
     /// A row that lies by itself.

@@ -209,9 +209,9 @@ fn a_layout_that_would_not_be_opened_is_not_written_beside_a_conversion() {
 fn a_plan_makes_no_conversion() {
     let t = Folder::with(&model("llama-gqa"));
     let plan = "generate-sequential --checkpoint-dir m --quantize q8_0 --devices 2 --plan";
-    t.refused(plan, "hint: mist convert --checkpoint-dir m --quantize q8_0 --output-dir m/q8_0");
+    t.refused(plan, "hint: `mist convert --checkpoint-dir m --quantize q8_0` makes one");
     assert!(!t.has("m/q8_0"));
-    t.done("convert --checkpoint-dir m --quantize q8_0 --output-dir m/q8_0");
+    t.done("convert --checkpoint-dir m --quantize q8_0");
     t.done(plan);
 }
 
@@ -225,6 +225,8 @@ fn what_is_kept_beside_a_gguf_file_is_no_checkpoint_of_its_own() {
         t.done("chat --quantize q8_0 --prompt x --max-new-tokens 3 --quiet");
     }
     assert!(t.has("checkpoints/x.q8_0/mist.json"));
+    // Whether the file is named or its folder.
+    assert!(!t.converts("checkpoints/x.gguf", "q8_0") && !t.converts("checkpoints", "q8_0"));
 }
 
 #[test]
