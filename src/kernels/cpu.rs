@@ -26,6 +26,12 @@ impl Level {
         }
     }
 
+    /// The sets that this processor runs.
+    pub fn available() -> impl Iterator<Item = Self> {
+        let best = Self::detect();
+        [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(move |level| *level <= best)
+    }
+
     /// The best set that this processor runs.
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
@@ -54,12 +60,10 @@ pub fn level() -> Level {
 /// # Errors
 /// The variable names a set that does not exist or that this processor cannot run; the message lists what can be.
 pub fn choose_from_environment() -> Result<Level, String> {
-    let best = Level::detect();
-    let levels = || [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(|level| *level <= best);
     let chosen = match environment::value(MIST_CPU) {
-        None => best,
-        Some(asked) => levels().find(|level| level.name() == asked).ok_or_else(|| {
-            let names = levels().map(Level::name).collect::<Vec<_>>().join(", ");
+        None => Level::detect(),
+        Some(asked) => Level::available().find(|level| level.name() == asked).ok_or_else(|| {
+            let names = Level::available().map(Level::name).collect::<Vec<_>>().join(", ");
             format!("{MIST_CPU}={asked}: this processor runs {names}")
         })?,
     };

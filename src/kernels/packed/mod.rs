@@ -104,6 +104,11 @@ pub fn activation_block(scheme: Scheme) -> Option<usize> {
 /// The activations are in the scheme's [`activation_block`]s and as wide as the matrix, and `out` holds m · n
 /// values: the caller's promise, without which nothing is computed. Threads are those of rayon's pool.
 pub fn multiply(x: &Activations, w: &Packed, out: &mut [f32]) {
+    multiply_with(cpu::level(), x, w, out);
+}
+
+/// The same with one of the processor's [`available`](Level::available) sets.
+fn multiply_with(level: Level, x: &Activations, w: &Packed, out: &mut [f32]) {
     let (m, n) = (x.rows(), w.rows);
     let promised =
         x.columns() == w.columns && Some(x.block()) == activation_block(w.scheme) && out.len() == m * n;
@@ -121,8 +126,8 @@ pub fn multiply(x: &Activations, w: &Packed, out: &mut [f32]) {
             let tile = x.tile(row);
             let mut sums = [[0.0; ROWS]; TILE];
             match sums.first_chunk_mut::<1>() {
-                Some(sums) if tile.rows == 1 => multiply_strip(w.scheme, strip, rows, tile, sums),
-                _ => multiply_strip(w.scheme, strip, rows, tile, &mut sums),
+                Some(sums) if tile.rows == 1 => multiply_strip(level, w.scheme, strip, rows, tile, sums),
+                _ => multiply_strip(level, w.scheme, strip, rows, tile, &mut sums),
             }
             for (i, sums) in sums.iter().take(tile.rows).enumerate() {
                 for (r, sum) in sums.iter().take(rows).enumerate() {
@@ -139,6 +144,7 @@ pub fn multiply(x: &Activations, w: &Packed, out: &mut [f32]) {
 }
 
 fn multiply_strip<const M: usize>(
+    level: Level,
     scheme: Scheme,
     strip: &[u8],
     rows: usize,
@@ -150,7 +156,7 @@ fn multiply_strip<const M: usize>(
         // SAFETY: a level is only where the processor was found to have what it names.
         #[allow(unsafe_code)]
         unsafe {
-            return match (cpu::level(), scheme) {
+            return match (level, scheme) {
                 (Level::Avx512, Scheme::Q4_0) => avx512::q4_0(strip, x, sums),
                 (Level::Avx512, Scheme::Q8_0) => avx512::q8_0(strip, x, sums),
                 (Level::Avx512, _) => avx512::q4_k(strip, x, sums),
@@ -208,12 +214,19 @@ mod tests {
             x
         }
 
+        /// The product, which is the same bit for bit on every set that this processor runs.
         fn product(&self) -> Vec<f32> {
             let bytes = pack(self.scheme, self.n, self.k, &self.plain).unwrap();
-            let mut out = vec![f32::NAN; self.m * self.n];
-            let w = Packed::new(self.scheme, self.n, self.k, &bytes).unwrap();
-            multiply(&self.activations(), &w, &mut out);
-            out
+            let (x, w) = (self.activations(), Packed::new(self.scheme, self.n, self.k, &bytes).unwrap());
+            let mut products = Level::available().map(|level| {
+                let mut out = vec![f32::NAN; self.m * self.n];
+                multiply_with(level, &x, &w, &mut out);
+                out
+            });
+            let first = products.next().unwrap();
+            let bits = |product: &[f32]| product.iter().map(|y| y.to_bits()).collect::<Vec<_>>();
+            assert!(products.all(|other| bits(&other) == bits(&first)), "{}", self.scheme);
+            first
         }
     }
 
