@@ -5,7 +5,7 @@ use std::path::Path;
 use super::manifest::{self, Manifest};
 use super::origin::Origin;
 use super::output::{Output, Rounding, Rules};
-use super::plan::{Payload, Plan};
+use super::plan::{Companions, Payload, Plan};
 use super::rows::cut;
 use super::safetensors::File;
 use super::{Checkpoint, Config, Error, Experts, Mlp};
@@ -23,9 +23,9 @@ pub fn plan(
     checkpoint: &Checkpoint,
     folder: &Path,
     rounding: Rounding,
-    companions: Vec<(String, Vec<u8>)>,
+    companions: impl Into<Companions>,
 ) -> Result<Plan, Error> {
-    plan_of(checkpoint, folder, rounding, companions, Origin::of(checkpoint, rounding)?)
+    plan_of(checkpoint, folder, rounding, companions.into(), Origin::of(checkpoint, rounding)?)
 }
 
 /// Whether what [`plan`] would write is there already: a conversion of the same weights and the same description, with
@@ -34,12 +34,12 @@ pub fn is_there(
     checkpoint: &Checkpoint,
     folder: &Path,
     rounding: Rounding,
-    companions: Vec<(String, Vec<u8>)>,
+    companions: impl Into<Companions>,
 ) -> bool {
     let description = folder.join(manifest::FILE);
     let there = description.is_file().then(|| Manifest::read(folder).ok()).flatten();
-    let of_these = there.filter(|there| there.origin.is_of(checkpoint, rounding, &description));
-    let plan = of_these.map(|there| plan_of(checkpoint, folder, rounding, companions, there.origin));
+    let of_these = there.filter(|there| there.origin.is_of(checkpoint, rounding));
+    let plan = of_these.map(|there| plan_of(checkpoint, folder, rounding, companions.into(), there.origin));
     plan.is_some_and(|plan| plan.is_ok_and(|plan| plan.is_there()))
 }
 
@@ -47,7 +47,7 @@ fn plan_of(
     checkpoint: &Checkpoint,
     folder: &Path,
     rounding: Rounding,
-    companions: Vec<(String, Vec<u8>)>,
+    companions: Companions,
     origin: Origin,
 ) -> Result<Plan, Error> {
     let broken = || Error::malformed(&checkpoint.folder, "its matrices are not those of its config");
@@ -66,9 +66,10 @@ fn plan_of(
     let json = json.map_err(Error::write(&description))?;
     let weights = File::new(folder.join(manifest::WEIGHTS), tensors, FORMAT);
     let payloads: Vec<Box<dyn Payload>> = vec![Box::new(weights)];
-    let mut texts: Vec<_> = companions.into_iter().map(|(name, text)| (folder.join(name), text)).collect();
+    let files = companions.files.into_iter();
+    let mut texts: Vec<_> = files.map(|(name, text)| (folder.join(name), text)).collect();
     texts.push((description, json));
-    Ok(Plan { payloads, texts, stale: Vec::new() })
+    Ok(Plan { payloads, texts, stale: companions.absent.iter().map(|name| folder.join(name)).collect() })
 }
 
 /// The tensors of a checkpoint, in the order in which a token meets them.

@@ -37,6 +37,8 @@ pub enum Error {
     WrongShape { path: PathBuf, name: String, found: Vec<usize>, expected: Vec<usize> },
     #[error("{}: {} not used by this architecture: {}", path.display(), tensors(names.len()), few(names))]
     ExtraTensors { path: PathBuf, names: Vec<String> },
+    #[error("{} holds a checkpoint in the layout {format}, which would be opened before the new one", folder.display())]
+    OtherLayout { folder: PathBuf, format: &'static str },
     #[error("not enough disk space at {}: {needed} bytes are needed, {free} are free", path.display())]
     NoSpace { path: PathBuf, needed: u64, free: u64 },
 }
@@ -81,6 +83,7 @@ impl Error {
                 Some(format!("name one of them: --checkpoint-dir {}/FILE.gguf", folder.display()))
             }
             Error::LfsPointer(_) => Some("fetch it with `git lfs pull`, or all with `mist download`".into()),
+            Error::OtherLayout { .. } => Some("--output-dir FOLDER writes elsewhere".into()),
             Error::Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("`mist convert --output-dir FOLDER` writes elsewhere".into())
             }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::config::{RopeLayout, json as config_json};
 use super::manifest;
 use super::output::{Output, Rounding};
-use super::plan::{Payload, Plan};
+use super::plan::{Companions, Payload, Plan};
 use super::published::{self, ExpertsAs};
 use super::safetensors::File;
 use super::{Checkpoint, Config, Error};
@@ -41,7 +41,7 @@ pub fn plan(
     dense: Option<Scheme>,
     shard_size: u64,
     ids: (Option<u32>, &[u32]),
-    companions: Vec<(String, Vec<u8>)>,
+    companions: impl Into<Companions>,
 ) -> Result<Plan, Error> {
     let rounding = Rounding { dense, ..Rounding::default() };
     let mut tensors = published::tensors(checkpoint, rounding, RopeLayout::HalfSplit, ExpertsAs::OneByOne)?;
@@ -52,13 +52,14 @@ pub fn plan(
     let config = Config { end_ids: end_ids.into(), ..checkpoint.config.clone() };
     let dtype = tensors.first().map_or(Scheme::F32, |embedding| embedding.scheme);
     let shards = shards(tensors, shard_size);
-    let mut texts = companions;
+    let Companions { files: mut texts, absent } = companions.into();
     if !texts.iter().any(|(name, _)| name == GENERATION) {
         let eos = config_json::end_ids(end_ids);
         let generation = json!({"_from_model_config": true, "bos_token_id": bos, "eos_token_id": eos});
         texts.push((GENERATION.into(), text(&generation)));
     }
     let mut stale = vec![folder.join(manifest::FILE)];
+    stale.extend(absent.iter().map(|name| folder.join(name)));
     match shards.len() {
         // An index is believed before a single file.
         1 => stale.push(folder.join(INDEX)),

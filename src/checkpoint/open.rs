@@ -72,9 +72,12 @@ impl Checkpoint {
 
     /// Whether a folder holds a checkpoint by its files' names: a converted form, or a description with its weights.
     pub fn is_at(folder: &Path) -> bool {
-        let names = file_names(folder).unwrap_or_default();
-        let whole = |layout: &Published| layout.is_described(&names) && layout.is_weighed(&names);
-        names.iter().any(|name| name == manifest::FILE) || PUBLISHED.iter().any(whole)
+        folder.join(manifest::FILE).is_file() || published(folder).is_some()
+    }
+
+    /// Whether there is more at `path` than conversions.
+    pub fn has_original(path: &Path) -> bool {
+        whole(path).is_ok_and(|found| found.is_some())
     }
 
     /// Opens the originals, though there may be a converted form beside them.
@@ -83,6 +86,8 @@ impl Checkpoint {
     /// As [`Checkpoint::open`].
     pub fn open_original(path: &Path) -> Result<Self, Error> {
         match whole(path)? {
+            // A file that was made of the conversion, perhaps: the other is then the better one.
+            Some((Format::Gguf, file)) if path.is_dir() && !is_source(path, &file) => open_mist(path.into()),
             Some(found) => open(found),
             // Deleted after it was converted, perhaps, or not all there: that is told where there is nothing else.
             None => Self::open(path),
@@ -180,6 +185,27 @@ fn original(path: &Path) -> Result<Option<Found>, Error> {
     Ok(PUBLISHED.iter().find(begun).map(|layout| (layout.format, path.to_path_buf())))
 }
 
+/// The layout of a folder's originals that are no GGUF file. Both must be there: what litgpt trained lies beside the
+/// config.json of what it began with.
+fn published(folder: &Path) -> Option<Format> {
+    let names = file_names(folder).unwrap_or_default();
+    let both = |layout: &&Published| layout.is_described(&names) && layout.is_weighed(&names);
+    PUBLISHED.iter().find(both).map(|layout| layout.format)
+}
+
+/// What a folder is opened as, if that is another layout than litgpt's, whatever of litgpt's lies in it. A converted form
+/// is not asked for.
+pub(super) fn opened_before_litgpt(folder: &Path) -> Option<Format> {
+    published(folder).filter(|format| *format != Format::LitGpt)
+}
+
+/// Whether what is converted in a folder was made of this file of it, or nothing is.
+fn is_source(folder: &Path, file: &Path) -> bool {
+    let Ok(manifest) = manifest::Manifest::read(folder) else { return true };
+    let sources = manifest.origin.sources;
+    sources.is_empty() || sources.iter().any(|s| file.file_name().is_some_and(|name| name == s.file.as_str()))
+}
+
 /// The layout of originals that have a description and weights.
 fn whole(path: &Path) -> Result<Option<Found>, Error> {
     let metadata = fs::metadata(path).map_err(Error::read(path))?;
@@ -187,10 +213,8 @@ fn whole(path: &Path) -> Result<Option<Found>, Error> {
         return Ok(Some((Format::Gguf, path.into())));
     }
     let names = file_names(path)?;
-    // Both must be there: what litgpt trained lies beside the config.json of what it began with.
-    let both = |layout: &&Published| layout.is_described(&names) && layout.is_weighed(&names);
-    if let Some(layout) = PUBLISHED.iter().find(both) {
-        return Ok(Some((layout.format, path.to_path_buf())));
+    if let Some(format) = published(path) {
+        return Ok(Some((format, path.to_path_buf())));
     }
     Ok(the_gguf(path, &names)?.map(|file| (Format::Gguf, file)))
 }
@@ -220,7 +244,9 @@ fn open_mist(folder: PathBuf) -> Result<Checkpoint, Error> {
         let blocks_of = |name: &str| manifest.schemes.get(name).map(|scheme| (*scheme, manifest.layout));
         safetensors::read(&folder.join(file), &mut tensors, blocks_of)?;
     }
-    let files = tensors.files();
+    // Without the weights the description would be believed still.
+    let mut files = tensors.files();
+    files.push(folder.join(manifest::FILE));
     let weights = gate::assemble(&manifest.config, tensors)?;
     let (config, origin) = (manifest.config, Some(manifest.origin));
     Ok(Checkpoint { config, weights, format: Format::Mist, folder, files, gguf: None, origin })

@@ -1,6 +1,6 @@
 //! What a conversion was made of: enough of each file to see later that another one lies in its place.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -54,26 +54,30 @@ impl Origin {
         Ok(Self { roundings: roundings(checkpoint, rounding), sources })
     }
 
-    /// Whether a conversion of `checkpoint` with this rounding would have it. `description` is the file that says so: what
-    /// was not touched since that was written is not read.
-    pub fn is_of(&self, checkpoint: &Checkpoint, rounding: Rounding, description: &Path) -> bool {
+    /// Whether a conversion of `checkpoint` with this rounding would have it.
+    pub fn is_of(&self, checkpoint: &Checkpoint, rounding: Rounding) -> bool {
         let is_source = |file: &PathBuf| {
             let name = file.file_name().unwrap_or_default();
-            self.sources.iter().any(|source| name == source.file.as_str() && source.is(file, description))
+            self.sources.iter().any(|source| name == source.file.as_str() && source.is(file))
         };
         let same_sources = match known(checkpoint) {
             Some(origin) => self.sources == origin.sources,
             None => self.sources.len() == checkpoint.files.len() && checkpoint.files.iter().all(is_source),
         };
-        same_sources && self.roundings == roundings(checkpoint, rounding)
+        same_sources && self.is_rounded_as(checkpoint, rounding)
     }
 
-    /// The sources in whose place other files lie in `folder`, the description's. Those that are not there were deleted,
+    /// Whether weights became in it what they would in a conversion of `checkpoint` with this rounding.
+    pub fn is_rounded_as(&self, checkpoint: &Checkpoint, rounding: Rounding) -> bool {
+        self.roundings == roundings(checkpoint, rounding)
+    }
+
+    /// The sources in whose place other files lie in `folder`. Those that are not there were deleted,
     /// perhaps; those that cannot be read are not others as far as can be told.
-    pub fn changed(&self, folder: &Path, description: &Path) -> Vec<&str> {
+    pub fn changed(&self, folder: &Path) -> Vec<&str> {
         let other = |source: &&Source| {
             let file = folder.join(&source.file);
-            is_plain_file_name(&source.file) && file.is_file() && !source.is(&file, description)
+            is_plain_file_name(&source.file) && file.is_file() && !source.is(&file)
         };
         self.sources.iter().filter(other).map(|source| source.file.as_str()).collect()
     }
@@ -114,26 +118,13 @@ impl Source {
         Ok(Self { file, bytes, samples })
     }
 
-    /// Whether `file` is this one, as far as can be told.
-    fn is(&self, file: &Path, description: &Path) -> bool {
-        let (Ok(data), Ok(described)) = (file.metadata(), description.metadata()) else { return true };
-        data.len() == self.bytes
-            && (is_untouched(&data, &described)
-                || Self::of(file).is_ok_and(|found| found.samples == self.samples))
+    /// Whether `file` is this one, as far as can be told: one that cannot be read may be.
+    fn is(&self, file: &Path) -> bool {
+        match Self::of(file) {
+            Ok(found) => found.bytes == self.bytes && found.samples == self.samples,
+            Err(_) => true,
+        }
     }
-}
-
-/// Whether a file was neither written, nor renamed, nor copied to its place since another one was: its inode's time says
-/// so, which no program sets.
-#[cfg(unix)]
-fn is_untouched(data: &Metadata, since: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    (data.ctime(), data.ctime_nsec()) < (since.ctime(), since.ctime_nsec())
-}
-
-#[cfg(not(unix))]
-fn is_untouched(_: &Metadata, _: &Metadata) -> bool {
-    false
 }
 
 #[cfg(test)]
@@ -145,12 +136,11 @@ mod tests {
     #[test]
     fn other_bytes_and_other_sizes_are_seen() {
         let folder = tempfile::tempdir().unwrap();
-        let (file, description) = (folder.path().join("weights"), folder.path().join("description"));
-        fs::write(&description, "").unwrap();
+        let file = folder.path().join("weights");
         let bytes: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 7919) >> 5) as u8).collect();
         fs::write(&file, &bytes).unwrap();
         let origin = Origin { roundings: Vec::new(), sources: vec![Source::of(&file).unwrap()] };
-        let changed = || !origin.changed(folder.path(), &description).is_empty();
+        let changed = || !origin.changed(folder.path()).is_empty();
         assert!(!changed());
         // A hundredth of it, wherever that is.
         for start in (0..bytes.len()).step_by(91_111) {
@@ -169,22 +159,5 @@ mod tests {
             fs::write(&file, &bytes[..size]).unwrap();
             assert_eq!(Source::of(&file).unwrap().bytes, size as u64);
         }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn what_was_not_touched_since_is_not_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, description) = (folder.path().join("weights"), folder.path().join("description"));
-        fs::write(&file, "abc").unwrap();
-        let source = Source { samples: "not its own".into(), ..Source::of(&file).unwrap() };
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        fs::write(&description, "").unwrap();
-        assert!(source.is(&file, &description));
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        let moved = folder.path().join("moved");
-        fs::rename(&file, &moved).unwrap();
-        fs::rename(&moved, &file).unwrap();
-        assert!(!source.is(&file, &description));
     }
 }

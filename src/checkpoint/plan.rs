@@ -37,6 +37,21 @@ pub(super) trait Payload: Debug {
     fn produce(&self, sink: &mut Sink<'_>) -> io::Result<()>;
 }
 
+/// The small files that go with a converted checkpoint: the tokenizer's.
+#[derive(Debug, Default)]
+pub struct Companions {
+    /// Those that are written, by name.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Names of those that must not be there: they would be taken for this checkpoint's.
+    pub absent: Vec<String>,
+}
+
+impl From<Vec<(String, Vec<u8>)>> for Companions {
+    fn from(files: Vec<(String, Vec<u8>)>) -> Self {
+        Self { files, absent: Vec::new() }
+    }
+}
+
 /// What a conversion will write.
 #[derive(Debug)]
 pub struct Plan {
@@ -78,11 +93,18 @@ impl Plan {
         (WAITING as u64 + 3) * runs.max().unwrap_or(0) + OWN
     }
 
-    /// Whether all of it is there already, as far as sizes and the small files tell.
+    /// Whether all of it is there already and nothing stale, as far as sizes and the small files tell.
     pub fn is_there(&self) -> bool {
         let size = |file: &Path| fs::metadata(file).map(|data| data.len()).ok();
-        self.payloads.iter().all(|file| size(file.path()) == Some(file.size()))
+        self.other_stale().is_none()
+            && self.payloads.iter().all(|file| size(file.path()) == Some(file.size()))
             && self.texts.iter().all(|(path, text)| fs::read(path).is_ok_and(|there| there == *text))
+    }
+
+    /// A stale file that is there and will not be written.
+    fn other_stale(&self) -> Option<&PathBuf> {
+        let files = self.files();
+        self.stale.iter().find(|stale| files.iter().all(|(path, _)| path != *stale) && stale.exists())
     }
 
     /// Checks that nothing is in the way: a file of one of these names with another content, or one that would be
@@ -99,11 +121,10 @@ impl Plan {
                 return Err(Error::Exists(path.clone()));
             }
         }
-        let files = self.files();
-        let is_other = |stale: &&PathBuf| files.iter().all(|(path, _)| path != *stale) && stale.exists();
-        if let Some(other) = self.stale.iter().find(is_other).filter(|_| !force) {
+        if let Some(other) = self.other_stale().filter(|_| !force) {
             return Err(Error::Exists(other.clone()));
         }
+        let files = self.files();
         let Some((first, _)) = files.first() else { return Ok(()) };
         let needed = files.iter().map(|(_, size)| size).sum::<u64>();
         let folder = first.parent().unwrap_or(first);

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use mist::checkpoint::output::Rounding;
-use mist::checkpoint::plan::Plan;
+use mist::checkpoint::plan::{Companions, Plan};
 use mist::checkpoint::{self, Checkpoint, convert, gguf, huggingface, litgpt};
 use mist::hub::{Manifest, Size};
 use mist::kernels::Scheme;
@@ -116,10 +116,13 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
         printer.note(&format!("Wrote {}", folder.display()));
         if args.delete_originals {
             // Once more by the gate, as whoever runs it will open it.
-            Checkpoint::open(&match args.to {
+            let opened = Checkpoint::open(&match args.to {
                 Target::Gguf => folder.join(gguf_name(args, &checkpoint)),
                 Target::Mist | Target::Hf | Target::Litgpt => folder.clone(),
             })?;
+            if opened.format.name() != args.to.name() {
+                anyhow::bail!("{} opens as another checkpoint: nothing was deleted", folder.display());
+            }
             delete_originals(&checkpoint, &plan, printer)?;
         }
     }
@@ -277,7 +280,11 @@ fn delete_originals(checkpoint: &Checkpoint, plan: &Plan, printer: &Printer) -> 
     let written: Vec<PathBuf> = plan.files().iter().map(|(file, _)| same(file)).collect();
     let originals: Vec<_> = checkpoint.files.iter().filter(|file| !written.contains(&same(file))).collect();
     for file in &originals {
-        std::fs::remove_file(file).map_err(|e| anyhow!("cannot delete {}: {e}", file.display()))?;
+        match std::fs::remove_file(file) {
+            // An index of shards that the new files took the place of.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            deleted => deleted.map_err(|e| anyhow!("cannot delete {}: {e}", file.display()))?,
+        }
         printer.note(&format!("Deleted {}", file.display()));
     }
     // What was deleted on purpose is not missing.
@@ -287,21 +294,25 @@ fn delete_originals(checkpoint: &Checkpoint, plan: &Plan, printer: &Printer) -> 
 }
 
 /// The files beside the weights that the converted folder needs and does not share: copied, or made from a GGUF file.
-pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
-    if checkpoint.gguf.is_none() && same_folder(&checkpoint.folder, folder) {
-        return Ok(Vec::new());
+pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Companions> {
+    let own_folder = same_folder(&checkpoint.folder, folder);
+    if checkpoint.gguf.is_none() && own_folder {
+        return Ok(Companions::default());
     }
-    if checkpoint.gguf.is_some() {
-        return Ok(tokenizer(checkpoint)?.files()?);
-    }
+    let names = || mist::text::FILES.into_iter().chain(["generation_config.json"]);
     let mut files = Vec::new();
-    for name in mist::text::FILES.into_iter().chain(["generation_config.json"]) {
-        let file = checkpoint.folder.join(name);
-        if file.is_file() {
+    if checkpoint.gguf.is_some() {
+        files = tokenizer(checkpoint)?.files()?;
+    } else {
+        for (name, file) in
+            names().map(|name| (name, checkpoint.folder.join(name))).filter(|(_, f)| f.is_file())
+        {
             files.push((name.to_string(), std::fs::read(&file)?));
         }
     }
-    Ok(files)
+    let is_absent = |name: &&str| !own_folder && files.iter().all(|(file, _)| file != name);
+    let absent = names().filter(is_absent).map(str::to_string).collect();
+    Ok(Companions { files, absent })
 }
 
 fn same_folder(a: &Path, b: &Path) -> bool {

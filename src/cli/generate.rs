@@ -266,7 +266,7 @@ impl Run<'_> {
 fn not_quantized(path: &Path, scheme: Scheme) -> anyhow::Error {
     let path = path.display();
     let error = anyhow!("{path} has no conversion to {scheme} to plan with");
-    error.context(Hint(format!("`mist convert --checkpoint-dir {path} --quantize {scheme}` makes one")))
+    error.context(Hint(format!("a run with --quantize {scheme} makes one and keeps it")))
 }
 
 /// What `--plan` prints: one line a device.

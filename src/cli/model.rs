@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use candle_core::DType;
 use clap::{Args, ValueEnum};
+use mist::checkpoint::Checkpoint;
 use mist::checkpoint::gguf::Gguf;
-use mist::checkpoint::{Checkpoint, manifest};
 use mist::hub::Manifest;
 use mist::kernels::Scheme;
 use mist::model::Transformer;
@@ -181,15 +181,14 @@ pub fn refuse_half_a_download(checkpoint: &Checkpoint) -> anyhow::Result<()> {
 /// A conversion runs also where the weights beside it are no longer those that it was made of.
 pub fn warn_of_other_originals(checkpoint: &Checkpoint, printer: &Printer) {
     let Some(origin) = &checkpoint.origin else { return };
-    let changed = origin.changed(&checkpoint.folder, &checkpoint.folder.join(manifest::FILE));
+    let own =
+        |file: &str| checkpoint.files.iter().any(|own| own.file_name().is_some_and(|name| name == file));
+    let changed = origin.changed(&checkpoint.folder);
+    let changed: Vec<&str> = changed.into_iter().filter(|file| !own(file)).collect();
     if !changed.is_empty() {
         let (folder, files) = (checkpoint.folder.display(), changed.join(", "));
-        let quantize = origin.roundings.iter().rev().find_map(|rounding| rounding.quantize);
-        let quantize = quantize.map_or(String::new(), |scheme| format!(" --quantize {scheme}"));
-        printer.warn(&format!(
-            "{folder} was converted from other weights than now lie beside it ({files}): \
-             `mist convert --checkpoint-dir {folder}{quantize} --force` does it anew"
-        ));
+        printer.warn(&format!("{folder} was converted from other weights than now lie beside it ({files})"));
+        printer.note("`mist convert` with its flags and --force does it anew");
     }
 }
 

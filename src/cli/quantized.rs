@@ -1,9 +1,11 @@
 //! `--quantize` where a model runs: the conversion that is there, or one that is made and kept.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use mist::checkpoint::manifest::{self, Manifest};
 use mist::checkpoint::output::Rounding;
-use mist::checkpoint::{Checkpoint, Error, Origin, convert as mist_format, manifest};
+use mist::checkpoint::{Checkpoint, Error, convert as mist_format};
 use mist::kernels::Scheme;
 use mist::terminal::Printer;
 
@@ -11,17 +13,26 @@ use super::convert::{self, companions};
 use super::exit::Hint;
 
 /// The conversion of the checkpoint at `path` to `scheme`: what lies there, if it is one; else a folder of the scheme's
-/// name in it, or of a GGUF file's beside that. It is made if it is not there, or is not of the weights, the description and the
-/// tokenizer that are.
+/// name in it, or of a GGUF file's beside that. It is made if it is not there, or is not of the weights, the description
+/// and the tokenizer that are.
 pub fn conversion(path: &Path, scheme: Scheme, printer: &Printer) -> anyhow::Result<PathBuf> {
     if let Some(there) = existing(path, scheme)? {
         return Ok(there);
     }
     let checkpoint = Checkpoint::open_original(path)?;
     let kept = kept(path, &checkpoint, scheme);
+    // Another run may be at it: the second waits, and then finds what the first made.
+    fs::create_dir_all(&kept).map_err(Error::write(&kept))?;
+    let lock = File::create(kept.join(".mist.lock")).map_err(Error::write(&kept))?;
+    // Not every file system has locks.
+    let _ = lock.lock();
+    if let Some(there) = existing(path, scheme)? {
+        return Ok(there);
+    }
     printer.note(&format!("Quantizing to {scheme}, once: {} keeps it", kept.display()));
     // An earlier one may be replaced, and nothing else of that name.
-    let earlier = manifest::Manifest::read(&kept).is_ok_and(|there| is_to(&there.origin, scheme));
+    let is_earlier = |there: Manifest| there.origin.is_rounded_as(&checkpoint, rounding(scheme));
+    let earlier = Manifest::read(&kept).is_ok_and(is_earlier);
     convert::quantize(&checkpoint, &kept, scheme, earlier, printer).map_err(|error| {
         match error.downcast_ref() {
             Some(Error::Exists(_)) => error.context(Hint(format!("delete or rename {}", kept.display()))),
@@ -33,21 +44,23 @@ pub fn conversion(path: &Path, scheme: Scheme, printer: &Printer) -> anyhow::Res
 
 /// The conversion, if it is there.
 pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> {
-    let checkpoint = match Checkpoint::open_original(path) {
-        Ok(checkpoint) => checkpoint,
+    let rounding = rounding(scheme);
+    if !Checkpoint::has_original(path) && !path.join(manifest::FILE).is_file() {
         // Without originals what was kept of them is what there is.
-        Err(Error::NoCheckpoint(_)) if path.join(scheme.name()).join(manifest::FILE).is_file() => {
-            return Ok(Some(path.join(scheme.name())));
+        let there = [path.join(scheme.name()), beside(path, scheme)].into_iter();
+        let mut there = there.filter(|folder| folder.join(manifest::FILE).is_file());
+        if let Some(there) = there.next() {
+            return Ok(Some(there));
         }
-        Err(error) => return Err(error.into()),
-    };
-    if checkpoint.origin.as_ref().is_some_and(|origin| is_to(origin, scheme)) {
+    }
+    let checkpoint = Checkpoint::open_original(path)?;
+    if checkpoint.origin.as_ref().is_some_and(|origin| origin.roundings == [rounding]) {
         return Ok(Some(path.into()));
     }
     for folder in [path, &kept(path, &checkpoint, scheme)] {
         if folder.join(manifest::FILE).is_file() {
             let companions = companions(&checkpoint, folder)?;
-            if mist_format::is_there(&checkpoint, folder, rounding(scheme), companions) {
+            if mist_format::is_there(&checkpoint, folder, rounding, companions) {
                 return Ok(Some(folder.into()));
             }
         }
@@ -55,19 +68,25 @@ pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> 
     Ok(None)
 }
 
-/// Where a run keeps its conversion: of a GGUF file beside it, whether the file is named or its folder.
+/// Where a run keeps its conversion.
 fn kept(path: &Path, checkpoint: &Checkpoint, scheme: Scheme) -> PathBuf {
     match &checkpoint.gguf {
-        Some(gguf) => gguf.path().with_extension(scheme.name()),
+        Some(gguf) => beside(gguf.path(), scheme),
         None => path.join(scheme.name()),
+    }
+}
+
+/// `x.q8_0` of `x.gguf`.
+fn beside(file: &Path, scheme: Scheme) -> PathBuf {
+    match file.extension() {
+        Some(extension) if extension == "gguf" => file.with_extension(scheme.name()),
+        _ => {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            file.with_file_name(format!("{name}.{scheme}"))
+        }
     }
 }
 
 fn rounding(scheme: Scheme) -> Rounding {
     Rounding { quantize: Some(scheme), ..Rounding::default() }
-}
-
-/// Whether a conversion was made by quantizing to `scheme`'s mix, and by nothing else.
-fn is_to(origin: &Origin, scheme: Scheme) -> bool {
-    origin.roundings == [rounding(scheme)]
 }

@@ -209,7 +209,7 @@ fn a_layout_that_would_not_be_opened_is_not_written_beside_a_conversion() {
 fn a_plan_makes_no_conversion() {
     let t = Folder::with(&model("llama-gqa"));
     let plan = "generate-sequential --checkpoint-dir m --quantize q8_0 --devices 2 --plan";
-    t.refused(plan, "hint: `mist convert --checkpoint-dir m --quantize q8_0` makes one");
+    t.refused(plan, "hint: a run with --quantize q8_0 makes one and keeps it");
     assert!(!t.has("m/q8_0"));
     t.done("convert --checkpoint-dir m --quantize q8_0");
     t.done(plan);
@@ -248,4 +248,123 @@ fn originals_that_cannot_be_read_do_not_end_a_run() {
     t.delete("m/model.safetensors");
     symlink("nowhere", t.0.path().join("m/model.safetensors")).unwrap();
     t.done(&format!("generate --checkpoint-dir m {GREEDY}"));
+}
+
+/// Weights of the same names and sizes, as fine-tunes of one model have.
+fn other(weights: &[u8]) -> Vec<u8> {
+    let header = u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize + 8;
+    let flipped = weights.iter().enumerate().map(|(i, byte)| match i >= header && i % 4 == 3 {
+        true => byte ^ 0x80,
+        false => *byte,
+    });
+    flipped.collect()
+}
+
+#[test]
+fn a_conversion_of_other_weights_is_not_believed_for_being_younger() {
+    let t = Folder::with(&model("llama-gqa"));
+    let theirs = other(&t.read("m/model.safetensors"));
+    copy_folder(&model("llama-gqa"), &t.0.path().join("n"));
+    t.write("n/model.safetensors", &theirs);
+    let right = t.quantized("n", "q8_0");
+    fs::remove_dir_all(t.0.path().join("n/q8_0")).unwrap();
+    t.done("convert --checkpoint-dir m --quantize q8_0 --output-dir n/q8_0");
+    assert_eq!(t.quantized("n", "q8_0"), right);
+    t.done("convert --checkpoint-dir m --output-dir n");
+    assert!(t.done("inspect --checkpoint-dir n").stderr.contains("was converted from other weights"));
+}
+
+#[test]
+fn litgpts_layout_is_not_written_where_another_would_be_opened() {
+    for (source, format) in [(model("llama-gqa"), "hf"), (layout("mistral"), "mistral")] {
+        let t = Folder::with(&source);
+        copy_folder(&model("mixtral"), &t.0.path().join("n"));
+        let line = "convert --checkpoint-dir n --to litgpt --output-dir m --delete-originals --force";
+        t.refused(line, &format!("in the layout {format}, which would be opened before"));
+        assert!(t.has("n/model-00001-of-00004.safetensors") && !t.has("m/lit_model.pth"));
+    }
+}
+
+#[test]
+fn originals_that_the_result_took_the_place_of_are_gone_already() {
+    let t = Folder::with(&model("llama-tied"));
+    let line = "convert --checkpoint-dir m --to hf --output-dir m --force --delete-originals --json";
+    assert_eq!(t.done(line).json()["written"], true);
+    assert!(!t.has("m/model-00001-of-00003.safetensors") && !t.has("m/model.safetensors.index.json"));
+    t.done(&format!("generate --checkpoint-dir m {GREEDY}"));
+}
+
+#[test]
+fn a_deleted_conversion_leaves_no_description() {
+    let t = Folder::with(&model("llama-gqa"));
+    t.done("convert --checkpoint-dir m --delete-originals");
+    t.done("convert --checkpoint-dir m --to gguf --delete-originals");
+    assert!(!t.has("m/mist.json") && !t.has("m/mist.safetensors"));
+    t.delete("m/config.json");
+    assert_eq!(t.done("inspect --checkpoint-dir m --json").json()["format"], "gguf");
+}
+
+#[test]
+fn what_was_made_of_a_conversion_is_not_its_original() {
+    let t = Folder::with(&model("llama-gqa"));
+    let right = t.quantized("m", "q8_0");
+    t.done("convert --checkpoint-dir m --delete-originals");
+    t.done("convert --checkpoint-dir m --to gguf --quantize q4_0");
+    assert!(t.has("m/m-q4_0.gguf"));
+    assert_eq!(t.quantized("m", "q8_0"), right);
+}
+
+#[test]
+fn what_was_kept_runs_without_its_originals() {
+    let t = Folder::with(&model("llama-gqa"));
+    let right = t.quantized("m", "q8_0");
+    t.delete("m/model.safetensors");
+    assert_eq!(t.quantized("m", "q8_0"), right);
+    t.write("x.gguf", &fs::read(fixtures().join("gguf/llama-gqa.gguf")).unwrap());
+    let right = t.quantized("x.gguf", "q8_0");
+    t.delete("x.gguf");
+    assert_eq!(t.quantized("x.gguf", "q8_0"), right);
+}
+
+#[test]
+fn runs_at_once_make_one_conversion() {
+    let t = Folder::with(&model("mixtral"));
+    for _ in 0..4 {
+        std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| t.quantized("m", "q8_0"))).collect();
+            let texts: Vec<_> = runs.into_iter().map(|run| run.join().unwrap()).collect();
+            assert!(texts.iter().all(|text| *text == texts[0]));
+        });
+        fs::remove_dir_all(t.0.path().join("m/q8_0")).unwrap();
+    }
+}
+
+#[test]
+fn a_template_that_is_gone_is_not_kept() {
+    let t = Folder::with(&model("llama-gqa"));
+    t.write("m/chat_template.jinja", b"{{ messages[0].content }}");
+    assert!(t.converts("m", "q8_0") && t.has("m/q8_0/chat_template.jinja"));
+    t.delete("m/chat_template.jinja");
+    assert!(t.converts("m", "q8_0") && !t.has("m/q8_0/chat_template.jinja"));
+    assert!(!t.converts("m", "q8_0"));
+}
+
+#[test]
+fn what_is_kept_of_a_rounded_conversion_is_made_anew() {
+    let t = Folder::with(&model("llama-gqa"));
+    t.done("convert --checkpoint-dir m --dtype f16 --delete-originals");
+    assert!(t.converts("m", "q8_0") && !t.converts("m", "q8_0"));
+    let tokenizer = t.read("m/tokenizer_config.json");
+    t.write("m/tokenizer_config.json", &[&tokenizer[..], b"\n"].concat());
+    assert!(t.converts("m", "q8_0") && !t.converts("m", "q8_0"));
+}
+
+#[test]
+fn files_that_differ_after_the_last_dot_keep_apart() {
+    let t = Folder::with(&model("llama-gqa"));
+    for (name, gguf) in [("l-3.1", "llama-gqa"), ("l-3.2", "mistral-window")] {
+        t.write(name, &fs::read(fixtures().join("gguf").join(format!("{gguf}.gguf"))).unwrap());
+    }
+    assert!(t.converts("l-3.1", "q8_0") && t.converts("l-3.2", "q8_0"));
+    assert!(!t.converts("l-3.1", "q8_0") && !t.converts("l-3.2", "q8_0"));
 }

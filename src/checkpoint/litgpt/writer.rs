@@ -8,10 +8,10 @@ use std::path::Path;
 use super::{CONFIG, WEIGHTS};
 use crate::checkpoint::config::{RopeLayout, litgpt as lit_config};
 use crate::checkpoint::output::{Output, Rounding, Rules};
-use crate::checkpoint::plan::Plan;
+use crate::checkpoint::plan::{Companions, Plan};
 use crate::checkpoint::published::{self, ExpertsAs};
 use crate::checkpoint::torch::StateDict;
-use crate::checkpoint::{Checkpoint, Error, manifest, names};
+use crate::checkpoint::{Checkpoint, Error, manifest, names, open};
 use crate::kernels::{Layout, Scheme};
 
 /// Plans to write `checkpoint` into `folder`. Dense weights are rounded to `dense` where that is given, and blocks are
@@ -19,14 +19,18 @@ use crate::kernels::{Layout, Scheme};
 /// the files that go with the weights. The config takes its name last: a folder without it holds no checkpoint.
 ///
 /// # Errors
-/// The rotary frequencies cannot be said in a `model_config.yaml`.
+/// The rotary frequencies cannot be said in a `model_config.yaml`; the folder holds another layout, which would be opened
+/// before this one.
 pub fn plan(
     checkpoint: &Checkpoint,
     folder: &Path,
     dense: Option<Scheme>,
     name: &str,
-    companions: Vec<(String, Vec<u8>)>,
+    companions: impl Into<Companions>,
 ) -> Result<Plan, Error> {
+    if let Some(format) = open::opened_before_litgpt(folder) {
+        return Err(Error::OtherLayout { folder: folder.into(), format: format.name() });
+    }
     let rounding = Rounding { dense, ..Rounding::default() };
     let rules = rounding.of(&checkpoint.config);
     let published = published::tensors(checkpoint, rounding, RopeLayout::HalfSplit, ExpertsAs::OneByOne)?;
@@ -42,9 +46,12 @@ pub fn plan(
     let aliases = head.into_iter().collect();
     let weights = StateDict { path: folder.join(WEIGHTS), root: "lit_model", tensors, aliases };
     let config = lit_config::to_lit_yaml(&checkpoint.config, name, &folder.join(CONFIG))?;
-    let mut texts: Vec<_> = companions.into_iter().map(|(name, text)| (folder.join(name), text)).collect();
+    let Companions { files, absent } = companions.into();
+    let mut texts: Vec<_> = files.into_iter().map(|(name, text)| (folder.join(name), text)).collect();
     texts.push((folder.join(CONFIG), config.into_bytes()));
-    Ok(Plan { payloads: vec![Box::new(weights)], texts, stale: vec![folder.join(manifest::FILE)] })
+    let mut stale = vec![folder.join(manifest::FILE)];
+    stale.extend(absent.iter().map(|name| folder.join(name)));
+    Ok(Plan { payloads: vec![Box::new(weights)], texts, stale })
 }
 
 /// Puts queries, keys and values, which follow one another, into one tensor.

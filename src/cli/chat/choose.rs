@@ -5,10 +5,11 @@ use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use mist::checkpoint::Checkpoint;
+use mist::checkpoint::{Checkpoint, manifest};
 use mist::hub::{self, Size, starter};
 use mist::terminal::{Interrupt, Printer};
 
+use crate::cli::convert;
 use crate::cli::download::TerminalReport;
 use crate::cli::exit::Hint;
 
@@ -68,7 +69,10 @@ fn checkpoints(root: &Path) -> Vec<PathBuf> {
         }
     }
     // What a quantized run keeps beside a GGUF file is found by that file.
-    let kept = |path: &Path| path.is_dir() && path.with_extension("gguf").is_file();
+    let kept = |path: &Path| {
+        let scheme = path.extension().and_then(|e| e.to_str()).is_some_and(|e| convert::scheme(e).is_ok());
+        scheme && path.join(manifest::FILE).is_file() && path.with_extension("gguf").is_file()
+    };
     found.retain(|path| !kept(path));
     found.sort();
     found
