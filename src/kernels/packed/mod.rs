@@ -49,8 +49,8 @@
 //! sixteen.
 //!
 //! So plain rows decode as fast where the memory is the limit; what decides for strips is q4_0, and prompts, where plain
-//! rows pay for scales and horizontal sums row by row (llama.cpp, which multiplies plain rows there, is at 120 a
-//! thread). Sixteen rows are one AVX512 register, and as many lanes as an AMX tile has rows.
+//! rows pay for scales and horizontal sums row by row. Sixteen rows are one AVX512 register, and as many lanes as an AMX
+//! tile has rows.
 
 mod activations;
 #[cfg(target_arch = "x86_64")]
