@@ -36,8 +36,7 @@ pub fn is_there(
     rounding: Rounding,
     companions: impl Into<Companions>,
 ) -> bool {
-    let description = folder.join(manifest::FILE);
-    let there = description.is_file().then(|| Manifest::read(folder).ok()).flatten();
+    let there = Manifest::read(folder).ok();
     let of_these = there.filter(|there| there.origin.is_of(checkpoint, rounding));
     let plan = of_these.map(|there| plan_of(checkpoint, folder, rounding, companions.into(), there.origin));
     plan.is_some_and(|plan| plan.is_ok_and(|plan| plan.is_there()))
@@ -66,10 +65,9 @@ fn plan_of(
     let json = json.map_err(Error::write(&description))?;
     let weights = File::new(folder.join(manifest::WEIGHTS), tensors, FORMAT);
     let payloads: Vec<Box<dyn Payload>> = vec![Box::new(weights)];
-    let files = companions.files.into_iter();
-    let mut texts: Vec<_> = files.map(|(name, text)| (folder.join(name), text)).collect();
+    let (mut texts, stale) = companions.placed(folder);
     texts.push((description, json));
-    Ok(Plan { payloads, texts, stale: companions.absent.iter().map(|name| folder.join(name)).collect() })
+    Ok(Plan { payloads, texts, stale })
 }
 
 /// The tensors of a checkpoint, in the order in which a token meets them.

@@ -52,26 +52,26 @@ pub fn plan(
     let config = Config { end_ids: end_ids.into(), ..checkpoint.config.clone() };
     let dtype = tensors.first().map_or(Scheme::F32, |embedding| embedding.scheme);
     let shards = shards(tensors, shard_size);
-    let Companions { files: mut texts, absent } = companions.into();
-    if !texts.iter().any(|(name, _)| name == GENERATION) {
+    let (mut texts, mut stale) = companions.into().placed(folder);
+    let generation_config = folder.join(GENERATION);
+    if !texts.iter().any(|(path, _)| *path == generation_config) {
         let eos = config_json::end_ids(end_ids);
         let generation = json!({"_from_model_config": true, "bos_token_id": bos, "eos_token_id": eos});
-        texts.push((GENERATION.into(), text(&generation)));
+        texts.push((generation_config, text(&generation)));
     }
-    let mut stale = vec![folder.join(manifest::FILE)];
-    stale.extend(absent.iter().map(|name| folder.join(name)));
+    stale.push(folder.join(manifest::FILE));
     match shards.len() {
         // An index is believed before a single file.
         1 => stale.push(folder.join(INDEX)),
-        _ => texts.push((INDEX.into(), text(&index(&shards)))),
+        _ => texts.push((folder.join(INDEX), text(&index(&shards)))),
     }
-    let config = config_json::to_json(&config, dtype, bos, &folder.join(CONFIG))?;
-    texts.push((CONFIG.into(), text(&config)));
+    let description = folder.join(CONFIG);
+    let config = config_json::to_json(&config, dtype, bos, &description)?;
+    texts.push((description, text(&config)));
     let file = |(name, tensors)| {
         Box::new(File::new(folder.join::<String>(name), tensors, FORMAT)) as Box<dyn Payload>
     };
     let payloads = shards.into_iter().map(file).collect();
-    let texts = texts.into_iter().map(|(name, text)| (folder.join(name), text)).collect();
     Ok(Plan { payloads, texts, stale })
 }
 

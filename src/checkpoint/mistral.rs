@@ -44,7 +44,7 @@ fn storage_of_shard(name: &str) -> Option<Storage> {
 pub fn read(folder: &Path) -> Result<Contents, Error> {
     let path = folder.join(CONFIG);
     let config = config::from_params(&read_text(&path)?, &path)?;
-    let (storage, mut files) = weights(folder)?;
+    let (storage, files) = weights(folder)?;
     let tensors = shards::read(folder, storage, &files).map_err(|error| match error {
         Error::DuplicateTensor { path, name } if storage == Storage::Torch => {
             let what = format!("a model cut for several devices ({name} is in an earlier file too)");
@@ -57,8 +57,7 @@ pub fn read(folder: &Path) -> Result<Contents, Error> {
         return Err(Error::unsupported(folder, what));
     }
     let weights = gate::assemble(&config, tensors.renamed(|name| names::MISTRAL.ours(name))?)?;
-    files.extend(Some(folder.join(INDEX)).filter(|index| index.is_file()));
-    Ok(Contents { config, weights, files })
+    Ok(Contents { config, weights, files: shards::with_index(files, folder.join(INDEX)) })
 }
 
 /// The files of weights: those that an index names, a whole one, or shards by their names.

@@ -298,10 +298,9 @@ fn read_hugging_face(folder: &Path) -> Result<Contents, Error> {
     let path = folder.join("config.json");
     let config = config::from_json(&read_text(&path)?, &path)?;
     for (storage, whole, index) in WEIGHTS {
-        if let Some(mut files) = shards::find(folder, whole, index)? {
+        if let Some(files) = shards::find(folder, whole, index)? {
             let weights = gate::assemble(&config, shards::read(folder, storage, &files)?)?;
-            files.extend(Some(folder.join(index)).filter(|index| index.is_file()));
-            return Ok(Contents { config, weights, files });
+            return Ok(Contents { config, weights, files: shards::with_index(files, folder.join(index)) });
         }
     }
     Err(Error::malformed(folder, "there is a config.json, but no model.safetensors beside it"))

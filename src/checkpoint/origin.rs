@@ -1,7 +1,7 @@
 //! What a conversion was made of: enough of each file to see later that another one lies in its place.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 use super::output::Rounding;
 use super::read::is_plain_file_name;
 use super::{Checkpoint, Error};
-use crate::files::read_at;
 
 /// Places of a file that are hashed, evenly spread, and the bytes of each: no change of a stretch of a 255th of a file is
 /// missed.
@@ -60,11 +59,11 @@ impl Origin {
             let name = file.file_name().unwrap_or_default();
             self.sources.iter().any(|source| name == source.file.as_str() && source.is(file))
         };
-        let same_sources = match known(checkpoint) {
+        let are_sources = || match known(checkpoint) {
             Some(origin) => self.sources == origin.sources,
             None => self.sources.len() == checkpoint.files.len() && checkpoint.files.iter().all(is_source),
         };
-        same_sources && self.is_rounded_as(checkpoint, rounding)
+        self.is_rounded_as(checkpoint, rounding) && are_sources()
     }
 
     /// Whether weights became in it what they would in a conversion of `checkpoint` with this rounding.
@@ -97,20 +96,15 @@ fn roundings(checkpoint: &Checkpoint, rounding: Rounding) -> Vec<Rounding> {
 
 impl Source {
     fn of(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let mut file = File::open(path)?;
         let bytes = file.metadata()?.len();
         let mut hash = Sha256::new();
         let mut sample = vec![0; SAMPLE.min(bytes) as usize];
         let room = bytes - sample.len() as u64;
         for i in 0..SAMPLES {
             let start = (u128::from(room) * u128::from(i) / u128::from(SAMPLES - 1)) as u64;
-            let mut read = 0;
-            while read < sample.len() {
-                match read_at(&file, &mut sample[read..], start + read as u64)? {
-                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    n => read += n,
-                }
-            }
+            file.seek(SeekFrom::Start(start))?;
+            file.read_exact(&mut sample)?;
             hash.update(&sample);
         }
         let samples = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();

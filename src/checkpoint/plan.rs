@@ -52,6 +52,14 @@ impl From<Vec<(String, Vec<u8>)>> for Companions {
     }
 }
 
+impl Companions {
+    /// What of them a plan for `folder` writes, and what is stale there.
+    pub(super) fn placed(self, folder: &Path) -> (Vec<(PathBuf, Vec<u8>)>, Vec<PathBuf>) {
+        let files = self.files.into_iter().map(|(name, bytes)| (folder.join(name), bytes));
+        (files.collect(), self.absent.iter().map(|name| folder.join(name)).collect())
+    }
+}
+
 /// What a conversion will write.
 #[derive(Debug)]
 pub struct Plan {

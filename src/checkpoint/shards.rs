@@ -44,6 +44,12 @@ pub fn find(folder: &Path, whole: &str, index: &str) -> Result<Option<Vec<PathBu
     }
 }
 
+/// The files of weights, and the index of them where there is one.
+pub fn with_index(mut files: Vec<PathBuf>, index: PathBuf) -> Vec<PathBuf> {
+    files.extend(Some(index).filter(|index| index.is_file()));
+    files
+}
+
 /// The files that an index of shards names.
 fn named_by(folder: &Path, index_path: &Path) -> Result<Vec<PathBuf>, Error> {
     let index: Index = serde_json::from_str(&read_text(index_path)?)

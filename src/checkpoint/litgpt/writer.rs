@@ -46,11 +46,9 @@ pub fn plan(
     let aliases = head.into_iter().collect();
     let weights = StateDict { path: folder.join(WEIGHTS), root: "lit_model", tensors, aliases };
     let config = lit_config::to_lit_yaml(&checkpoint.config, name, &folder.join(CONFIG))?;
-    let Companions { files, absent } = companions.into();
-    let mut texts: Vec<_> = files.into_iter().map(|(name, text)| (folder.join(name), text)).collect();
+    let (mut texts, mut stale) = companions.into().placed(folder);
     texts.push((folder.join(CONFIG), config.into_bytes()));
-    let mut stale = vec![folder.join(manifest::FILE)];
-    stale.extend(absent.iter().map(|name| folder.join(name)));
+    stale.push(folder.join(manifest::FILE));
     Ok(Plan { payloads: vec![Box::new(weights)], texts, stale })
 }
 

@@ -80,16 +80,12 @@ fn checkpoints(root: &Path) -> Vec<PathBuf> {
 
 /// The folder, if it is a checkpoint; of a folder with several GGUF files, each of them.
 fn openable(folder: &Path) -> Vec<PathBuf> {
-    let files = visible(folder);
-    let has = |name: &str| folder.join(name).is_file();
-    let with =
-        |extension: &'static str| files.iter().filter(move |f| f.extension() == Some(extension.as_ref()));
-    let whole = Checkpoint::is_at(folder);
-    let ggufs: Vec<PathBuf> = with("gguf").cloned().collect();
+    let is_gguf = |file: &PathBuf| file.extension() == Some("gguf".as_ref());
+    let ggufs: Vec<PathBuf> = visible(folder).into_iter().filter(is_gguf).collect();
     match ggufs.len() {
-        _ if whole => vec![folder.into()],
+        _ if Checkpoint::is_at(folder) => vec![folder.into()],
         // What has a config.json is not opened as a GGUF file unless that file is named.
-        1 if !has("config.json") => vec![folder.into()],
+        1 if !folder.join("config.json").is_file() => vec![folder.into()],
         _ => ggufs,
     }
 }
