@@ -98,7 +98,7 @@ impl Checkpoint {
 /// Where a checkpoint's tokenizer is.
 #[derive(Debug)]
 pub enum Tokenizing {
-    /// In the folder's files.
+    /// In the folder's files, or this one.
     Folder(PathBuf),
     /// In the metadata of a GGUF file.
     Gguf(Box<Gguf>),
@@ -110,7 +110,7 @@ impl Tokenizing {
     /// # Errors
     /// There is nothing, or a GGUF file that breaks a rule.
     pub fn find(path: &Path) -> Result<Self, Error> {
-        if path.join("tokenizer.json").is_file() {
+        if crate::text::is_at(path) {
             return Ok(Tokenizing::Folder(path.into()));
         }
         match find(path)? {

@@ -1,5 +1,6 @@
 //! `mist convert`: a checkpoint in the form that is ready to run, or in one that other programs read.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -299,20 +300,32 @@ pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Comp
     if checkpoint.gguf.is_none() && own_folder {
         return Ok(Companions::default());
     }
-    let names = || mist::text::FILES.into_iter().chain(["generation_config.json"]);
+    let names = names(&[&checkpoint.folder, folder]);
     let mut files = Vec::new();
-    if checkpoint.gguf.is_some() {
-        files = tokenizer(checkpoint)?.files()?;
-    } else {
-        for (name, file) in
-            names().map(|name| (name, checkpoint.folder.join(name))).filter(|(_, f)| f.is_file())
-        {
-            files.push((name.to_string(), std::fs::read(&file)?));
+    if checkpoint.gguf.is_none() {
+        for name in names.iter().filter(|name| checkpoint.folder.join(name).is_file()) {
+            files.push((name.clone(), std::fs::read(checkpoint.folder.join(name))?));
         }
     }
-    let is_absent = |name: &&str| !own_folder && files.iter().all(|(file, _)| file != name);
-    let absent = names().filter(is_absent).map(str::to_string).collect();
+    // Other programs may read no other form.
+    if !files.iter().any(|(name, _)| name == "tokenizer.json") {
+        for made in tokenizer(checkpoint)?.files()? {
+            if files.iter().all(|(name, _)| *name != made.0) {
+                files.push(made);
+            }
+        }
+    }
+    let is_absent = |name: &String| !own_folder && files.iter().all(|(file, _)| file != name);
+    let absent = names.iter().filter(|name| is_absent(name)).cloned().collect();
     Ok(Companions { files, absent })
+}
+
+/// The files of these folders that say how to run a model beside its weights, and those that there may be.
+fn names(folders: &[&Path]) -> BTreeSet<String> {
+    let there = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+    let there = there.filter_map(|entry| entry.file_name().into_string().ok());
+    let fixed = mist::text::FILES.into_iter().chain(["generation_config.json"]).map(str::to_owned);
+    fixed.chain(there.filter(|name| mist::text::is_file(name))).collect()
 }
 
 fn same_folder(a: &Path, b: &Path) -> bool {

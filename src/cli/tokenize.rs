@@ -67,7 +67,7 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
         }
     };
     if args.json {
-        let tokens: Vec<String> = ids.iter().map(|id| tokenizer.token(*id).unwrap_or_default()).collect();
+        let tokens: Vec<&str> = ids.iter().map(|id| tokenizer.token(*id).unwrap_or_default()).collect();
         printer.data(&format!("{}\n", json!({"ids": ids, "tokens": tokens})))?;
     } else {
         let ids: Vec<String> = ids.iter().map(u32::to_string).collect();

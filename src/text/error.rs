@@ -14,8 +14,8 @@ pub enum Error {
     /// The note of a clone without `git lfs`.
     #[error("{} is a Git LFS pointer, not the file itself", .0.display())]
     LfsPointer(PathBuf),
-    /// The folder has no `tokenizer.json`.
-    #[error("no tokenizer.json in {}", .0.display())]
+    /// The folder has no file of a tokenizer.
+    #[error("no tokenizer in {} (tokenizer.json, tokenizer.model or tekken.json)", .0.display())]
     NoTokenizer(PathBuf),
     /// A tokenizer file beyond the size that is read at all.
     #[error("{} is larger than {limit} bytes, the limit for a tokenizer file", path.display())]
@@ -42,26 +42,29 @@ pub enum Error {
     /// `tokenizer.ggml.pre` is none that we know.
     #[error("the pre-tokenizer {0:?} is not supported")]
     UnknownPreTokenizer(String),
-    /// The `decoder` of `tokenizer.json` is none that we know.
-    #[error(
-        "the tokenizer's decoder {0} is not supported (ByteLevel, Metaspace, or a Sequence of Replace, ByteFallback, Fuse and Strip are)"
-    )]
-    UnknownDecoder(String),
+    /// A part of the tokenizer is none that we know.
+    #[error("the tokenizer's {part} {what} is not supported")]
+    UnknownPart {
+        /// Which part.
+        part: &'static str,
+        /// What it is called.
+        what: String,
+    },
     /// A part of the tokenizer that a GGUF file has no way to say.
     #[error("the tokenizer's {0} has no name in a GGUF file")]
     NoGgufName(String),
     /// A text could not be encoded.
     #[error("the text cannot be encoded: {0}")]
     Encode(String),
-    /// The tokenizer's own tables turn plain text into a control token: it is damaged or hostile.
-    #[error("the tokenizer turns plain text into the control token {0:?}")]
-    ControlFromText(String),
     /// BOS was asked for and the tokenizer names none.
     #[error("the tokenizer names no BOS token")]
     NoBos,
     /// A conversation for a model that has no chat format.
-    #[error("the model has no chat template")]
+    #[error("the model has no chat format")]
     NoTemplate,
+    /// The chat format does not take the conversation.
+    #[error("the chat format does not take this conversation: {0}")]
+    Conversation(String),
     /// A chat template beyond the size that is compiled at all.
     #[error("the chat template is {bytes} bytes; the limit is {limit}")]
     TemplateTooLarge {

@@ -1,37 +1,42 @@
 //! Text and token ids: the two directions, and the chat format between a conversation and its ids.
 //!
-//! What this room knows: `tokenizer.json` and its companions in a Hugging Face folder, the vocabulary of a
-//! GGUF file, how bytes of several tokens make one character, and how a model wants a conversation written
-//! down. What it must never know: weights, devices, terminals, where a file came from.
+//! What this room knows: the files that tokenizers come in (`tokenizer.json`, `tokenizer.model`, `tekken.json`, the
+//! vocabulary of a GGUF file), how text is cut and joined into tokens, how bytes of several tokens make one character,
+//! and how a model wants a conversation written down. What it must never know: weights, devices, terminals, where a
+//! file came from.
 //!
 //! The one rule of the room: **text of a user never becomes a control token.** A control token (`<s>`,
-//! `<|im_end|>`, `[INST]`) is an id that code puts between stretches of text; every stretch is encoded with
-//! special tokens off, and an id that is a control token all the same is an error.
+//! `<|im_end|>`, `[INST]`) is an id that code puts between stretches of text; no stretch of text is encoded to one,
+//! as no join leads to it.
 //!
 //! | file | idea |
 //! |---|---|
 //! | `tokenizer` | [`Tokenizer`]: encode, decode, the ids of a conversation |
-//! | `folder` | a tokenizer from a folder's files, and back into files |
-//! | `gguf` | a tokenizer from the metadata of a GGUF file ([`Vocabulary`]) |
-//! | `vocabulary` | and back into that metadata |
-//! | `pre_tokenizer` | the regular expressions behind a GGUF's pre-tokenizer name |
-//! | `bytes` | which bytes an id stands for |
+//! | `model` | what a tokenizer is, whichever file it came from |
+//! | `read/` | from files to a model |
+//! | `encode/` | from text to ids by a model |
 //! | `detokenizer` | [`Detokenizer`]: ids to text, one at a time |
+//! | `chat/` | chat formats: Mistral's, and Jinja templates, with limits |
+//! | `write/` | from a model to files |
+//! | `alphabet` | how a vocabulary spells bytes |
 //! | `control` | the control tokens: finding them, cutting at them, masking their spellings |
-//! | `template` | Jinja chat templates, with limits |
 //! | `guard` | panics of a dependency on hostile input, turned into errors |
 
-mod bytes;
+mod alphabet;
+mod chat;
 mod control;
 mod detokenizer;
+mod encode;
 mod error;
-mod folder;
-mod gguf;
 mod guard;
-mod pre_tokenizer;
-mod template;
+mod model;
+mod read;
+#[cfg(test)]
+mod tests;
 mod tokenizer;
-mod vocabulary;
+mod write;
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,9 +44,25 @@ pub use detokenizer::Detokenizer;
 pub use error::Error;
 pub use tokenizer::Tokenizer;
 
-/// The files of a folder that make up its tokenizer; all but the first may be missing.
+/// The files that a tokenizer is written as.
 pub const FILES: [&str; 4] =
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"];
+
+/// Whether a file of this name belongs to a tokenizer: a vocabulary, or the settings beside one.
+pub fn is_file(name: &str) -> bool {
+    FILES.contains(&name) || read::is_vocabulary(name)
+}
+
+/// Whether a folder holds a tokenizer, or the path is one's file.
+pub fn is_at(path: &Path) -> bool {
+    let named = |name: &std::ffi::OsStr| name.to_str().is_some_and(read::is_vocabulary);
+    match path.is_file() {
+        true => path.file_name().is_some_and(named),
+        false => {
+            std::fs::read_dir(path).is_ok_and(|mut all| all.any(|e| e.is_ok_and(|e| named(&e.file_name()))))
+        }
+    }
+}
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -64,7 +64,7 @@ fn a_model_without_a_chat_template_continues_every_line_on_its_own() {
     let chat = |input| chat(folder.path(), &["--max-new-tokens", "8"], input);
     let ((one, _), (two, _), (both, stderr)) = (chat("one\n"), chat("two\n"), chat("one\ntwo\n"));
     assert_eq!(both, one + &two);
-    assert!(stderr.contains("warning: the model has no chat template"), "{stderr}");
+    assert!(stderr.contains("warning: the model has no chat format"), "{stderr}");
 }
 
 #[test]

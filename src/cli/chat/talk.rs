@@ -46,10 +46,9 @@ impl<'a> Talk<'a> {
             label: "",
         };
         if talk.is_plain() {
-            printer
-                .warn("the model has no chat template: each message is continued as plain text, on its own");
+            printer.warn("the model has no chat format: each message is continued as plain text, on its own");
             if talk.conversation.system().is_some() {
-                printer.warn("without a chat template the system prompt is not used");
+                printer.warn("without a chat format the system prompt is not used");
             }
         }
         Ok(talk)
@@ -190,6 +189,6 @@ impl<'a> Talk<'a> {
 
     /// Whether the model only continues text.
     fn is_plain(&self) -> bool {
-        self.opened.tokenizer.chat_template().is_none()
+        self.opened.tokenizer.chat_format().is_none()
     }
 }

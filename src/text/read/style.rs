@@ -3,26 +3,20 @@
 //! (`llm_tokenizer_bpe` in src/llama-vocab.cpp). Where llama.cpp wrote an expression anew for its own engine,
 //! this is the original of the model's `tokenizer.json`.
 
-use tokenizers::SplitDelimiterBehavior;
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use super::hugging_face::GPT2;
+use crate::text::Error;
 
-use super::Error;
-
-pub(super) const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// What a name of `tokenizer.ggml.pre` stands for.
 #[derive(Debug)]
-pub(super) struct Style {
-    /// Each cuts the pieces that the one before left.
-    expressions: &'static [&'static str],
+pub(in crate::text) struct Style {
+    /// Each cuts what the one before left.
+    pub(super) expressions: &'static [&'static str],
     /// A word that is a token is that token, whatever the merges say.
-    pub(super) ignore_merges: bool,
+    pub(super) whole_words: bool,
     /// Whether BOS goes in front where the file does not say.
     pub(super) adds_bos: bool,
 }
@@ -47,42 +41,33 @@ impl Style {
         let llama3 =
             matches!(name, Some("llama-bpe" | "llama3" | "llama-v3" | "pixtral" | "falcon3" | "lfm2"));
         let tekken = name == Some("tekken");
-        Ok(Self { expressions, ignore_merges: llama3 || tekken, adds_bos: llama3 || tekken })
+        Ok(Self { expressions, whole_words: llama3 || tekken, adds_bos: llama3 || tekken })
     }
 
     /// The name for these expressions: one of several that mean the same.
-    pub(super) fn name_of(expressions: &[String], ignore_merges: bool) -> Option<&'static str> {
+    pub(in crate::text) fn name_of(expressions: &[&str], whole_words: bool) -> Option<&'static str> {
         let names = ["gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "tekken", "default"];
         let means = |name: &str| {
             let style = Self::named(Some(name));
-            style.is_ok_and(|style| style.expressions == expressions && style.ignore_merges == ignore_merges)
+            style.is_ok_and(|style| style.expressions == expressions && style.whole_words == whole_words)
         };
         names.into_iter().find(|name| means(name))
-    }
-
-    /// The expressions one after the other, then the byte-level alphabet.
-    pub(super) fn pre_tokenizer(&self) -> tokenizers::Result<PreTokenizerWrapper> {
-        let mut steps = Vec::new();
-        for expression in self.expressions {
-            let pattern = SplitPattern::Regex((*expression).to_owned());
-            steps.push(Split::new(pattern, SplitDelimiterBehavior::Isolated, false)?.into());
-        }
-        steps.push(ByteLevel::new(false, true, false).into());
-        Ok(Sequence::new(steps).into())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _};
-
+    use super::super::super::encode::words::Words;
+    use super::super::super::model::{Cut, Model};
     use super::*;
 
     fn words(name: Option<&str>, text: &str) -> Vec<String> {
-        let mut pieces = PreTokenizedString::from(text);
-        Style::named(name).unwrap().pre_tokenizer().unwrap().pre_tokenize(&mut pieces).unwrap();
-        let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
-        splits.into_iter().map(|(_, (start, end), _)| text[start..end].to_owned()).collect()
+        let style = Style::named(name).unwrap();
+        let cuts = style.expressions.iter().map(|expression| Cut::Matches((*expression).into())).collect();
+        let mut all = Vec::new();
+        let words = Words::new(&Model { cuts, ..Model::default() }).unwrap();
+        words.each(text, &mut |word| all.push(word.to_owned())).unwrap();
+        all
     }
 
     #[test]

@@ -13,9 +13,9 @@ use minijinja::{Environment, ErrorKind, context};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter};
 
-use super::error::one_line;
-use super::guard::guarded;
-use super::{Error, Message};
+use crate::text::error::one_line;
+use crate::text::guard::guarded;
+use crate::text::{Error, Message};
 
 /// The longest template that is compiled. The longest published ones are about 20 KiB.
 const MAX_TEMPLATE: usize = 64 << 10;
@@ -31,10 +31,10 @@ const MAX_RECURSION: usize = 128;
 
 /// The spellings that templates ask for by name.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Names<'a> {
-    pub(super) bos: Option<&'a str>,
-    pub(super) eos: Option<&'a str>,
-    pub(super) unknown: Option<&'a str>,
+pub(in crate::text) struct Names<'a> {
+    pub(in crate::text) bos: Option<&'a str>,
+    pub(in crate::text) eos: Option<&'a str>,
+    pub(in crate::text) unknown: Option<&'a str>,
 }
 
 /// The conversation as the template writes it, ready for the assistant's turn.

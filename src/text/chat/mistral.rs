@@ -1,0 +1,285 @@
+//! Mistral's chat formats, id by id as `mistral-common` 1.13 encodes them
+//! (<https://github.com/mistralai/mistral-common>: `normalize.py`, `instruct.py`).
+//!
+//! ```text
+//! v1        <s> "[INST] system\n\nfirst [/INST]" "reply" </s> "[INST] second [/INST]"       tags are text
+//! v2, v3    <s> [INST] "first" [/INST] "reply" </s> [INST] "system\n\nlast" [/INST]         tags are ids
+//! v7 …      <s> [SYSTEM_PROMPT] "system" [/SYSTEM_PROMPT] [INST] "first" [/INST] "reply" </s> …
+//! ```
+//!
+//! What stands in quotes is encoded by itself, so that SentencePiece puts its space in front of each. The system
+//! prompt is in the first message of the user (v1), in the last (v2, v3: it moves with every turn), or where it is
+//! said (v7 and later). Versions 11 and 13 differ from 7 in tool calls, tekken's from SentencePiece's in the tokenizer.
+
+use crate::text::model::{Kind, Model};
+use crate::text::{Error, Message};
+
+/// A version of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::text) enum Version {
+    V1,
+    V2,
+    V3,
+    V7,
+    V11,
+    V13,
+}
+
+impl Version {
+    const ALL: [(&str, Self); 6] = [
+        ("v1", Self::V1),
+        ("v2", Self::V2),
+        ("v3", Self::V3),
+        ("v7", Self::V7),
+        ("v11", Self::V11),
+        ("v13", Self::V13),
+    ];
+
+    pub(in crate::text) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, version)| version)
+    }
+
+    fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, version)| *version == self).map_or("", |(name, _)| name)
+    }
+
+    /// What a vocabulary of Mistral's is, by the control tokens that came with each version.
+    pub(in crate::text) fn of(model: &Model) -> Self {
+        let has = |name: &str| control(model, name).is_some();
+        match () {
+            () if has("[SYSTEM_PROMPT]") => Self::V7,
+            () if has("[PREFIX]") => Self::V3,
+            () if has("[INST]") => Self::V2,
+            () => Self::V1,
+        }
+    }
+}
+
+/// The id of a control token.
+fn control(model: &Model, name: &str) -> Option<u32> {
+    model.all().find(|&(id, token)| token == name && model.kind(id) == Kind::Control).map(|(id, _)| id)
+}
+
+/// A format, and the ids that it is written with.
+#[derive(Clone, Debug)]
+pub(in crate::text) struct Mistral {
+    version: Version,
+    bos: u32,
+    eos: u32,
+    /// `[INST]` and `[/INST]`, but for v1.
+    inst: Option<(u32, u32)>,
+    /// `[SYSTEM_PROMPT]` and `[/SYSTEM_PROMPT]`, from v7.
+    system: Option<(u32, u32)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    System,
+    User,
+    Assistant,
+}
+
+impl Mistral {
+    /// `None` where the vocabulary does not have the control tokens of the version.
+    pub(in crate::text) fn new(version: Version, model: &Model) -> Option<Self> {
+        let id = |name: &str| control(model, name);
+        Some(Self {
+            version,
+            bos: id("<s>")?,
+            eos: id("</s>")?,
+            inst: if version > Version::V1 { Some((id("[INST]")?, id("[/INST]")?)) } else { None },
+            system: match version >= Version::V7 {
+                true => Some((id("[SYSTEM_PROMPT]")?, id("[/SYSTEM_PROMPT]")?)),
+                false => None,
+            },
+        })
+    }
+
+    /// What it is called.
+    pub(in crate::text) fn name(&self) -> String {
+        format!("Mistral {}", self.version.name())
+    }
+
+    /// The ids of a conversation. `encode` appends those of a stretch of text.
+    ///
+    /// # Errors
+    /// [`Error::Conversation`], and what `encode` reports.
+    pub(in crate::text) fn encode(
+        &self,
+        messages: &[Message],
+        mut encode: impl FnMut(&str, &mut Vec<u32>) -> Result<(), Error>,
+    ) -> Result<Vec<u32>, Error> {
+        let (system, turns) = self.turns(messages)?;
+        let of_user = |turn: &(Role, String)| turn.0 == Role::User;
+        // The message that the system prompt is put in front of.
+        let carrier = match self.version {
+            Version::V1 => turns.iter().position(of_user),
+            _ => turns.iter().rposition(of_user),
+        };
+        let mut ids = vec![self.bos];
+        for (index, (role, content)) in turns.iter().enumerate() {
+            match role {
+                Role::System => self.between(self.system, content, &mut ids, &mut encode)?,
+                Role::User => {
+                    let carried = system.as_deref().filter(|_| carrier == Some(index));
+                    let content =
+                        carried.map_or_else(|| content.clone(), |system| format!("{system}\n\n{content}"));
+                    match self.inst {
+                        None => encode(&format!("[INST] {content} [/INST]"), &mut ids)?,
+                        inst => self.between(inst, &content, &mut ids, &mut encode)?,
+                    }
+                }
+                Role::Assistant => {
+                    let trimmed =
+                        if self.version > Version::V1 { content.trim_end_matches(' ') } else { content };
+                    encode(trimmed, &mut ids)?;
+                    ids.push(self.eos);
+                }
+            }
+        }
+        Ok(ids)
+    }
+
+    fn between(
+        &self,
+        tags: Option<(u32, u32)>,
+        content: &str,
+        ids: &mut Vec<u32>,
+        encode: &mut impl FnMut(&str, &mut Vec<u32>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        ids.extend(tags.map(|(open, _)| open));
+        encode(content, ids)?;
+        ids.extend(tags.map(|(_, close)| close));
+        Ok(())
+    }
+
+    /// The messages as the format knows them: those of one role in a row are one, and before v7 what the system says
+    /// is not in its place but returned by itself.
+    fn turns(&self, messages: &[Message]) -> Result<(Option<String>, Vec<(Role, String)>), Error> {
+        check_order(messages)?;
+        let mut system: Vec<&str> = Vec::new();
+        let mut turns: Vec<(Role, String)> = Vec::new();
+        let mut before = None;
+        for message in messages {
+            let (role, content) = (role(message)?, message.content.as_str());
+            match role {
+                Role::System if self.version < Version::V7 => {
+                    system.extend(Some(content).filter(|content| !content.is_empty()));
+                }
+                Role::User | Role::Assistant if before == Some(role) => {
+                    if let Some((_, joined)) = turns.last_mut() {
+                        join(joined, content);
+                    }
+                }
+                role => turns.push((role, content.to_owned())),
+            }
+            before = Some(role);
+        }
+        // A conversation begins with the user, if only with nothing.
+        if self.version < Version::V7 && turns.first().is_none_or(|(role, _)| *role != Role::User) {
+            turns.insert(0, (Role::User, String::new()));
+        }
+        Ok(((!system.is_empty()).then(|| system.join("\n\n")), turns))
+    }
+}
+
+/// Texts that are not empty, with an empty line between.
+fn join(text: &mut String, more: &str) {
+    if !text.is_empty() && !more.is_empty() {
+        text.push_str("\n\n");
+    }
+    text.push_str(more);
+}
+
+fn role(message: &Message) -> Result<Role, Error> {
+    match message.role.as_str() {
+        "system" => Ok(Role::System),
+        "user" => Ok(Role::User),
+        "assistant" => Ok(Role::Assistant),
+        other => {
+            Err(Error::Conversation(format!("it has no role {other:?} (system, user and assistant it has)")))
+        }
+    }
+}
+
+fn check_order(messages: &[Message]) -> Result<(), Error> {
+    let roles: Vec<Role> = messages.iter().map(role).collect::<Result<_, _>>()?;
+    let refuse = |reason: &str| Err(Error::Conversation(reason.into()));
+    if roles.windows(2).any(|pair| pair == [Role::Assistant, Role::System]) {
+        return refuse("a system message cannot follow the assistant's");
+    }
+    match roles.last() {
+        None => refuse("there is no message"),
+        Some(Role::Assistant) => refuse("the last message is the assistant's, there is nothing to reply to"),
+        Some(Role::System | Role::User) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Control tokens 1 to 6; a byte of text is its value plus 100.
+    fn ids(version: Version, messages: &[(&str, &str)]) -> Result<String, String> {
+        let names = ["<s>", "</s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"];
+        let tokens: Vec<String> = names.map(str::to_owned).into();
+        let model = Model { kinds: vec![Kind::Control; tokens.len()], tokens, ..Model::default() };
+        let messages: Vec<Message> = messages
+            .iter()
+            .map(|(role, content)| Message { role: (*role).into(), content: (*content).into() })
+            .collect();
+        let encode = |text: &str, ids: &mut Vec<u32>| {
+            ids.extend(text.bytes().map(|byte| u32::from(byte) + 100));
+            Ok(())
+        };
+        let ids = Mistral::new(version, &model).unwrap().encode(&messages, encode);
+        let shown = |id: &u32| match id.checked_sub(100) {
+            Some(byte) => char::from(byte as u8).to_string(),
+            None => names[*id as usize].into(),
+        };
+        Ok(ids.map_err(|error| error.to_string())?.iter().map(shown).collect())
+    }
+
+    const TALK: [(&str, &str); 4] = [("system", "S"), ("user", "a"), ("assistant", "b "), ("user", "c")];
+
+    #[test]
+    fn the_system_prompt_is_first_last_or_in_its_place() {
+        assert_eq!(ids(Version::V1, &TALK).unwrap(), "<s>[INST] S\n\na [/INST]b </s>[INST] c [/INST]");
+        assert_eq!(ids(Version::V3, &TALK).unwrap(), "<s>[INST]a[/INST]b</s>[INST]S\n\nc[/INST]");
+        assert_eq!(
+            ids(Version::V7, &TALK).unwrap(),
+            "<s>[SYSTEM_PROMPT]S[/SYSTEM_PROMPT][INST]a[/INST]b</s>[INST]c[/INST]"
+        );
+    }
+
+    #[test]
+    fn messages_of_one_role_in_a_row_are_one_unless_the_system_speaks_between() {
+        let row = [("user", "a"), ("user", ""), ("user", "b")];
+        assert_eq!(ids(Version::V2, &row).unwrap(), "<s>[INST]a\n\nb[/INST]");
+        let apart = [("user", "a"), ("system", "S"), ("user", "b"), ("system", "T")];
+        assert_eq!(ids(Version::V2, &apart).unwrap(), "<s>[INST]a[/INST][INST]S\n\nT\n\nb[/INST]");
+    }
+
+    #[test]
+    fn what_the_format_does_not_take_is_an_error() {
+        let error = |messages: &[(&str, &str)]| ids(Version::V3, messages).unwrap_err();
+        assert!(error(&[]).contains("no message"));
+        assert!(error(&TALK[..3]).contains("nothing to reply to"));
+        assert!(error(&[("tool", "x")]).contains("role \"tool\""));
+        assert!(error(&[("user", "a"), ("assistant", "b"), ("system", "c")]).contains("cannot follow"));
+    }
+
+    #[test]
+    fn versions_are_told_by_their_names_and_by_their_control_tokens() {
+        assert_eq!(Version::named("v11"), Some(Version::V11));
+        assert_eq!(Version::named("v15"), None);
+        let of = |names: &[&str]| {
+            let tokens: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            Version::of(&Model { kinds: vec![Kind::Control; tokens.len()], tokens, ..Model::default() })
+        };
+        assert_eq!(of(&["<s>"]), Version::V1);
+        assert_eq!(of(&["<s>", "[INST]"]), Version::V2);
+        assert_eq!(of(&["<s>", "[INST]", "[PREFIX]"]), Version::V3);
+        assert_eq!(of(&["[INST]", "[PREFIX]", "[SYSTEM_PROMPT]"]), Version::V7);
+    }
+}

@@ -1,0 +1,145 @@
+//! Text to ids: added tokens are taken out, what is between is normalized, cut into words, and each word joined.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `mod` | [`Encoder`]: the way of a stretch of text |
+//! | `added` | tokens that are found in a text as it stands |
+//! | `words` | cutting a text into words |
+//! | `bpe` | joining the symbols of a word |
+//!
+//! The ids are those of sentencepiece, tiktoken and `tokenizers`, whichever the model comes from; none of them does
+//! the work, as each costs 5 to 20 times the time (`benches/tokenize.rs`) and no one of them reads all files.
+
+mod added;
+mod bpe;
+pub(super) mod words;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use unicode_normalization::UnicodeNormalization as _;
+
+use self::added::{Finder, Part};
+use self::bpe::{Bpe, Scratch};
+use self::words::Words;
+
+use super::Error;
+use super::alphabet::SPACE;
+use super::model::{Alphabet, Model, NormalForm, Prefix};
+
+/// As quick as they come, with a seed of its own for each process, as vocabularies may be hostile.
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// Words longer than this many bytes are joined anew each time.
+const LONGEST_REMEMBERED: usize = 64;
+
+/// Text to ids, of one model.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    raw: Option<Finder>,
+    normalized: Option<Finder>,
+    normalizer: Normalizer,
+    words: Words,
+    bpe: Bpe,
+}
+
+impl Encoder {
+    /// # Errors
+    /// [`Error::Vocabulary`] for an expression that cannot be used.
+    pub(super) fn new(model: &Model) -> Result<Self, Error> {
+        let (normalized, raw): (Vec<_>, Vec<_>) =
+            model.added.iter().cloned().partition(|added| added.normalized);
+        Ok(Self {
+            raw: Finder::new(raw)?,
+            normalized: Finder::new(normalized)?,
+            normalizer: Normalizer::new(model),
+            words: Words::new(model)?,
+            bpe: Bpe::new(model),
+        })
+    }
+
+    /// Appends the ids of one stretch of text between control tokens. `first`: nothing comes before it.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] where an expression of the pre-tokenizer takes too long.
+    pub(super) fn encode(&self, text: &str, first: bool, ids: &mut Vec<u32>) -> Result<(), Error> {
+        let Some(raw) = &self.raw else { return self.encode_between(text, first, ids) };
+        for (range, part) in raw.cut(text) {
+            match part {
+                Part::Token(id) => ids.push(id),
+                Part::Text => self.encode_between(&text[range.clone()], first && range.start == 0, ids)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies between the tokens that are found before normalization.
+    fn encode_between(&self, text: &str, first: bool, ids: &mut Vec<u32>) -> Result<(), Error> {
+        let text = self.normalizer.apply(text, first);
+        let Some(normalized) = &self.normalized else { return self.encode_words(&text, ids) };
+        for (range, part) in normalized.cut(&text) {
+            match part {
+                Part::Token(id) => ids.push(id),
+                Part::Text => self.encode_words(&text[range], ids)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A word that came before is copied from where its ids are: most of a long text is.
+    fn encode_words(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), Error> {
+        let mut known: Map<&str, Range<usize>> = Map::default();
+        let mut scratch = Scratch::default();
+        self.words.each(text, &mut |word| {
+            if word.len() > LONGEST_REMEMBERED {
+                return self.bpe.join(word, &mut scratch, ids);
+            }
+            if let Some(range) = known.get(word) {
+                ids.extend_from_within(range.clone());
+                return;
+            }
+            let start = ids.len();
+            self.bpe.join(word, &mut scratch, ids);
+            known.insert(word, start..ids.len());
+        })
+    }
+}
+
+/// What is done to a text before it is cut.
+#[derive(Debug)]
+pub(super) struct Normalizer {
+    form: Option<NormalForm>,
+    alphabet: Alphabet,
+    prefix: Prefix,
+}
+
+impl Normalizer {
+    pub(super) fn new(model: &Model) -> Self {
+        Self { form: model.normal_form, alphabet: model.alphabet, prefix: model.prefix }
+    }
+
+    /// `first`: nothing comes before the text. In the alphabet of spaces `▁` is a space: the encoder knows no other.
+    pub(super) fn apply<'text>(&self, text: &'text str, first: bool) -> Cow<'text, str> {
+        let mut text = match self.form {
+            None => Cow::Borrowed(text),
+            Some(NormalForm::Nfc) => text.nfc().collect::<String>().into(),
+            Some(NormalForm::Nfd) => text.nfd().collect::<String>().into(),
+            Some(NormalForm::Nfkc) => text.nfkc().collect::<String>().into(),
+            Some(NormalForm::Nfkd) => text.nfkd().collect::<String>().into(),
+        };
+        if self.alphabet == Alphabet::Spaces && text.contains(SPACE) {
+            text = text.replace(SPACE, " ").into();
+        }
+        let wanted = match self.prefix {
+            Prefix::Never => false,
+            Prefix::Always => true,
+            Prefix::Missing => !text.starts_with(' '),
+            Prefix::MissingAtStart => first && !text.starts_with(' '),
+        };
+        if wanted && !text.is_empty() {
+            text = format!(" {text}").into();
+        }
+        text
+    }
+}

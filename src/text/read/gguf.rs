@@ -1,0 +1,217 @@
+//! A tokenizer from the metadata of a GGUF file.
+
+use std::collections::HashMap;
+
+use super::style::Style;
+use super::{MAX_IDS, Names, Source};
+use crate::text::alphabet::SPACE;
+use crate::text::error::one_line;
+use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};
+use crate::text::{Error, Vocabulary};
+
+/// `tokenizer.ggml.token_type`.
+pub(in crate::text) const NORMAL: i32 = 1;
+pub(in crate::text) const UNKNOWN: i32 = 2;
+pub(in crate::text) const CONTROL: i32 = 3;
+pub(in crate::text) const USER_DEFINED: i32 = 4;
+pub(in crate::text) const UNUSED: i32 = 5;
+pub(in crate::text) const BYTE: i32 = 6;
+
+/// # Errors
+/// [`Error::Vocabulary`], [`Error::UnknownModel`], [`Error::UnknownPreTokenizer`].
+pub(super) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
+    let ids = ids(&vocabulary)?;
+    let (mut model, adds_bos) = match vocabulary.model.as_str() {
+        "gpt2" => byte_level(&vocabulary, &ids)?,
+        "llama" => (sentence_piece(&vocabulary)?, true),
+        other => return Err(Error::UnknownModel(other.to_owned())),
+    };
+    let kind = |id: u32| vocabulary.token_types.get(id as usize).copied().unwrap_or(NORMAL);
+    let named = [vocabulary.bos, vocabulary.eos, vocabulary.eot];
+    let of_type = |id: u32| match kind(id) {
+        _ if named.contains(&Some(id)) => Kind::Control,
+        UNKNOWN | CONTROL => Kind::Control,
+        USER_DEFINED => Kind::Added,
+        UNUSED => Kind::Unused,
+        BYTE => Kind::Byte,
+        _ => Kind::Normal,
+    };
+    model.kinds = (0..vocabulary.tokens.len() as u32).map(of_type).collect();
+    let added = model.all().filter(|&(id, _)| matches!(model.kind(id), Kind::Added));
+    // SentencePiece finds them in the text with its prefix, the others in the text as it is.
+    let normalized = model.alphabet == Alphabet::Spaces;
+    let content = |token: &str| if normalized { token.replace(SPACE, " ") } else { token.to_owned() };
+    model.added = added
+        .map(|(id, token)| Added { id, content: content(token), normalized, ..Added::default() })
+        .collect();
+    let unknown =
+        vocabulary.unknown.or_else(|| (0..model.kinds.len() as u32).find(|&id| kind(id) == UNKNOWN));
+    model.unknown = unknown.filter(|&id| vocabulary.model == "llama" && model.token(id).is_some());
+    let spelling = |id: Option<u32>| model.token(id?).map(str::to_owned);
+    let names = Names {
+        bos: spelling(vocabulary.bos),
+        eos: spelling(vocabulary.eos),
+        eot: spelling(vocabulary.eot),
+        unknown: spelling(unknown),
+        special: Vec::new(),
+        adds_bos: Some(vocabulary.add_bos.unwrap_or(adds_bos)),
+        chat_template: vocabulary.chat_template,
+    };
+    Ok(Source { model, names, in_front: None, version: None })
+}
+
+/// Ids by spelling. An empty token spells nothing, so no text leads to it; its id stays a hole.
+fn ids(vocabulary: &Vocabulary) -> Result<HashMap<&str, u32>, Error> {
+    let count = vocabulary.tokens.len();
+    if !(1..=MAX_IDS).contains(&count) {
+        return Err(Error::Vocabulary(format!("it has {count} ids, allowed are 1 to {MAX_IDS}")));
+    }
+    for (name, length) in [("scores", vocabulary.scores.len()), ("token_type", vocabulary.token_types.len())]
+    {
+        if length != 0 && length != count {
+            return Err(Error::Vocabulary(format!("{length} {name} for {count} tokens")));
+        }
+    }
+    let mut ids = HashMap::with_capacity(count);
+    for (token, id) in vocabulary.tokens.iter().zip(0..).filter(|(token, _)| !token.is_empty()) {
+        if ids.insert(token.as_str(), id).is_some() {
+            return Err(Error::Vocabulary(format!("the token {:?} is in it twice", one_line(token))));
+        }
+    }
+    Ok(ids)
+}
+
+/// Byte-level BPE, and whether BOS goes in front where the file does not say.
+fn byte_level(vocabulary: &Vocabulary, ids: &HashMap<&str, u32>) -> Result<(Model, bool), Error> {
+    let style = Style::named(vocabulary.pre.as_deref())?;
+    let mut pairs = Vec::with_capacity(vocabulary.merges.len());
+    for merge in &vocabulary.merges {
+        let Some((left, right)) = merge.split_once(' ') else {
+            return Err(Error::Vocabulary(format!("the merge {:?} is not two tokens", one_line(merge))));
+        };
+        let id = |token: &str| ids.get(token).copied();
+        let (Some(left), Some(right), Some(joined)) = (id(left), id(right), id(&[left, right].concat()))
+        else {
+            return Err(Error::Vocabulary(format!("the merge {:?} leads to no token", one_line(merge))));
+        };
+        pairs.push([left, right, joined]);
+    }
+    let model = Model {
+        tokens: vocabulary.tokens.clone(),
+        alphabet: Alphabet::Bytes,
+        joins: Joins::Pairs(pairs),
+        whole_words: style.whole_words,
+        cuts: style.expressions.iter().map(|expression| Cut::Matches((*expression).to_owned())).collect(),
+        ..Model::default()
+    };
+    Ok((model, style.adds_bos))
+}
+
+fn sentence_piece(vocabulary: &Vocabulary) -> Result<Model, Error> {
+    if vocabulary.scores.is_empty() {
+        return Err(Error::Vocabulary("it has no scores".into()));
+    }
+    let adds_space = vocabulary.add_space_prefix.unwrap_or(true);
+    Ok(Model {
+        tokens: vocabulary.tokens.clone(),
+        alphabet: Alphabet::Spaces,
+        joins: Joins::Scores(vocabulary.scores.clone()),
+        byte_fallback: true,
+        fuses_unknown: true,
+        prefix: if adds_space { Prefix::Always } else { Prefix::Never },
+        drops_first_space: adds_space,
+        ..Model::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Tokenizer;
+    use super::*;
+
+    fn load(vocabulary: Vocabulary) -> Result<Tokenizer, Error> {
+        Tokenizer::from_vocabulary(vocabulary)
+    }
+
+    /// A few letters, and a control token that a merge leads to.
+    fn small() -> Vocabulary {
+        Vocabulary {
+            model: "gpt2".into(),
+            pre: Some("gpt-2".into()),
+            tokens: ["a", "b", "ab", "abb", "Ġ"].map(str::to_owned).to_vec(),
+            token_types: vec![1, 1, 1, 3, 1],
+            merges: ["a b", "ab b"].map(str::to_owned).to_vec(),
+            eos: Some(3),
+            ..Vocabulary::default()
+        }
+    }
+
+    fn error(vocabulary: Vocabulary) -> String {
+        load(vocabulary).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn merges_never_lead_to_a_control_token() {
+        let tokenizer = load(small()).unwrap();
+        assert_eq!(tokenizer.encode("ab abb", false).unwrap(), [2, 4, 2, 1]);
+        assert_eq!(tokenizer.decode(&[2, 4, 2, 1, 3]), "ab abb");
+        let untyped = load(Vocabulary { token_types: vec![], ..small() }).unwrap();
+        assert_eq!(untyped.encode("abb", false).unwrap(), [2, 1]);
+    }
+
+    #[test]
+    fn bos_goes_in_front_where_the_file_or_else_the_model_says_so() {
+        let adds = |pre: &str, add_bos| {
+            let vocabulary = Vocabulary { pre: Some(pre.into()), bos: Some(3), add_bos, ..small() };
+            load(vocabulary).unwrap().adds_bos()
+        };
+        assert!(!adds("gpt-2", None));
+        assert!(adds("gpt-2", Some(true)));
+        assert!(adds("tekken", None));
+        assert!(!adds("llama-bpe", Some(false)));
+    }
+
+    #[test]
+    fn user_defined_tokens_are_found_in_text_before_merging() {
+        let mut vocabulary = small();
+        vocabulary.token_types[2] = USER_DEFINED;
+        vocabulary.merges.clear();
+        assert_eq!(load(vocabulary).unwrap().encode("aab", false).unwrap(), [0, 2]);
+    }
+
+    #[test]
+    fn vocabularies_that_contradict_themselves_are_errors() {
+        assert!(error(Vocabulary { model: "rwkv".into(), ..small() }).contains("\"rwkv\" is not supported"));
+        assert!(error(Vocabulary { pre: Some("x".into()), ..small() }).contains("\"x\" is not supported"));
+        assert!(error(Vocabulary { merges: vec!["ab".into()], ..small() }).contains("not two tokens"));
+        assert!(error(Vocabulary { merges: vec!["b a".into()], ..small() }).contains("leads to no token"));
+        assert!(error(Vocabulary { scores: vec![0.0], ..small() }).contains("1 scores for 5 tokens"));
+        assert!(error(Vocabulary { model: "llama".into(), ..small() }).contains("no scores"));
+        assert!(
+            error(Vocabulary { tokens: vec![], token_types: vec![], merges: vec![], ..small() })
+                .contains("ids")
+        );
+        let mut twice = small();
+        twice.tokens[1] = "a".into();
+        assert!(error(twice).contains("\"a\" is in it twice"));
+        assert!(load(Vocabulary { bos: Some(99), eos: Some(u32::MAX), ..small() }).unwrap().bos().is_none());
+    }
+
+    #[test]
+    fn scores_that_are_not_numbers_do_not_stop_the_sorting() {
+        let scores = [f32::NAN, 1.0, f32::NAN, -0.0, f32::NEG_INFINITY];
+        let vocabulary = Vocabulary { model: "llama".into(), scores: scores.to_vec(), ..small() };
+        assert!(load(vocabulary).is_ok());
+    }
+
+    #[test]
+    fn without_a_space_prefix_none_is_added_and_none_dropped() {
+        let mut vocabulary = Vocabulary { model: "llama".into(), scores: vec![0.0; 5], ..small() };
+        vocabulary.tokens[4] = SPACE.into();
+        vocabulary.add_space_prefix = Some(false);
+        let tokenizer = load(vocabulary).unwrap();
+        assert_eq!(tokenizer.encode(" a", false).unwrap(), [4, 0]);
+        assert_eq!(tokenizer.encode("a", false).unwrap(), [0]);
+        assert_eq!(tokenizer.decode(&[4, 0]), " a");
+    }
+}

@@ -1,0 +1,340 @@
+//! A tokenizer from a `tokenizer.json`, as the `tokenizers` crate writes it.
+//!
+//! The parts that models of the family have are understood, each in the one way in which they have it; another part
+//! is an error that names it.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{MAX_IDS, Names, Source};
+use crate::text::Error;
+use crate::text::alphabet::{SPACE, fallback_byte};
+use crate::text::encode::Normalizer;
+use crate::text::error::one_line;
+use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, NormalForm, Prefix};
+
+/// GPT-2's expression, which the step `ByteLevel` has built in.
+pub(in crate::text) const GPT2: &str =
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+
+/// The file, as far as it matters.
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    added_tokens: Vec<AddedToken>,
+    #[serde(default)]
+    normalizer: Value,
+    #[serde(default)]
+    pre_tokenizer: Value,
+    #[serde(default)]
+    post_processor: Value,
+    #[serde(default)]
+    decoder: Value,
+    model: Bpe,
+}
+
+/// One of `added_tokens`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::text) struct AddedToken {
+    pub(in crate::text) id: u32,
+    pub(in crate::text) content: String,
+    #[serde(default)]
+    pub(in crate::text) single_word: bool,
+    #[serde(default)]
+    pub(in crate::text) lstrip: bool,
+    #[serde(default)]
+    pub(in crate::text) rstrip: bool,
+    #[serde(default)]
+    pub(in crate::text) normalized: bool,
+    #[serde(default)]
+    pub(in crate::text) special: bool,
+}
+
+/// The `model`.
+#[derive(Deserialize)]
+struct Bpe {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    dropout: Option<f32>,
+    #[serde(default)]
+    unk_token: Option<String>,
+    #[serde(default)]
+    continuing_subword_prefix: Option<String>,
+    #[serde(default)]
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    fuse_unk: bool,
+    #[serde(default)]
+    byte_fallback: bool,
+    #[serde(default)]
+    ignore_merges: bool,
+    vocab: HashMap<String, u32>,
+    merges: Vec<Merge>,
+}
+
+/// `"a b"`, or, in files of `tokenizers` 0.20 and later, `["a", "b"]`.
+struct Merge(String, String);
+
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pair;
+        impl<'de> Visitor<'de> for Pair {
+            type Value = Merge;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a merge: two tokens")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Merge, E> {
+                let two = text.split_once(' ').filter(|(_, right)| !right.contains(' '));
+                let (left, right) =
+                    two.ok_or_else(|| E::custom(format!("the merge {text:?} is not two tokens")))?;
+                Ok(Merge(left.into(), right.into()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Merge, A::Error> {
+                match (list.next_element()?, list.next_element()?, list.next_element::<String>()?) {
+                    (Some(left), Some(right), None) => Ok(Merge(left, right)),
+                    _ => Err(A::Error::custom("a merge is not two tokens")),
+                }
+            }
+        }
+        deserializer.deserialize_any(Pair)
+    }
+}
+
+/// The model in the contents of a `tokenizer.json`.
+///
+/// # Errors
+/// [`Error::Vocabulary`] for what contradicts itself; [`Error::UnknownPart`] for what is not understood.
+pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
+    let file: File = serde_json::from_slice(bytes).map_err(|error| malformed(&error.to_string()))?;
+    let bpe = file.model;
+    if let Some(other) = bpe.kind.as_deref().filter(|kind| *kind != "BPE") {
+        return Err(unknown("model", other));
+    }
+    if bpe.dropout.is_some_and(|p| p != 0.0) {
+        return Err(unknown("model", "with dropout"));
+    }
+    let affix = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    if affix(&bpe.continuing_subword_prefix) || affix(&bpe.end_of_word_suffix) {
+        return Err(unknown("model", "with a prefix or suffix of its own"));
+    }
+
+    let largest = bpe.vocab.values().copied().chain(file.added_tokens.iter().map(|token| token.id)).max();
+    let size = largest.map_or(0, |id| id as usize + 1);
+    if !(1..=MAX_IDS).contains(&size) {
+        return Err(malformed(&format!("its ids run up to {size}, allowed are 1 to {MAX_IDS}")));
+    }
+    let pairs = pairs(&bpe.merges, &bpe.vocab)?;
+    let mut model = Model {
+        tokens: vec![String::new(); size],
+        kinds: vec![Kind::Unused; size],
+        joins: Joins::Pairs(pairs),
+        whole_words: bpe.ignore_merges,
+        byte_fallback: bpe.byte_fallback,
+        unknown: bpe.unk_token.as_ref().and_then(|token| bpe.vocab.get(token)).copied(),
+        fuses_unknown: bpe.fuse_unk,
+        ..Model::default()
+    };
+    for (token, id) in bpe.vocab {
+        let byte = bpe.byte_fallback && fallback_byte(&token).is_some();
+        model.kinds[id as usize] = if byte { Kind::Byte } else { Kind::Normal };
+        if !std::mem::replace(&mut model.tokens[id as usize], token).is_empty() {
+            return Err(malformed(&format!("two tokens have the id {id}")));
+        }
+    }
+    read_steps(&file.normalizer, &file.pre_tokenizer, &mut model)?;
+    read_added(file.added_tokens, &mut model);
+    read_decoder(&file.decoder, &mut model)?;
+    let in_front = in_front(&file.post_processor, &model);
+    let names = Names { unknown: bpe.unk_token, ..Names::default() };
+    Ok(Source { model, names, in_front, version: None })
+}
+
+fn malformed(reason: &str) -> Error {
+    Error::Vocabulary(one_line(reason))
+}
+
+fn unknown(part: &'static str, what: &str) -> Error {
+    Error::UnknownPart { part, what: one_line(what) }
+}
+
+fn pairs(merges: &[Merge], vocabulary: &HashMap<String, u32>) -> Result<Vec<[u32; 3]>, Error> {
+    let id = |token: &str| {
+        let known = vocabulary.get(token).copied();
+        known.ok_or_else(|| malformed(&format!("a merge has {token:?}, which is no token")))
+    };
+    let pair = |Merge(left, right): &Merge| {
+        let joined = [left.as_str(), right.as_str()].concat();
+        Ok([id(left)?, id(right)?, id(&joined)?])
+    };
+    merges.iter().map(pair).collect()
+}
+
+/// A token that is not in the vocabulary gets the id that is written beside it. One that is found after normalization
+/// is normalized itself, prefix and all.
+fn read_added(tokens: Vec<AddedToken>, model: &mut Model) {
+    let normalizer = Normalizer::new(model);
+    for token in tokens {
+        let id = token.id as usize;
+        model.kinds[id] = if token.special { Kind::Control } else { Kind::Added };
+        model.tokens[id].clone_from(&token.content);
+        model.added.retain(|added| added.id != token.id);
+        model.added.push(Added {
+            id: token.id,
+            content: match token.normalized {
+                true => normalizer.apply(&token.content, true).into_owned(),
+                false => token.content,
+            },
+            single_word: token.single_word,
+            takes_left: token.lstrip,
+            takes_right: token.rstrip,
+            normalized: token.normalized,
+        });
+    }
+}
+
+/// The parts of a `Sequence`, or the one part there is.
+fn parts<'a>(part: &'a Value, list: &str) -> Vec<&'a Value> {
+    match &part[list] {
+        Value::Array(parts) if part["type"] == "Sequence" => parts.iter().collect(),
+        _ if part.is_null() => Vec::new(),
+        _ => vec![part],
+    }
+}
+
+fn kind(part: &Value) -> &str {
+    part["type"].as_str().unwrap_or("without a type")
+}
+
+/// What is done to a text before it is joined.
+fn read_steps(normalizer: &Value, pre_tokenizer: &Value, model: &mut Model) -> Result<(), Error> {
+    model.alphabet = Alphabet::Plain;
+    let space = SPACE.to_string();
+    for part in parts(normalizer, "normalizers") {
+        match kind(part) {
+            "Prepend" if part["prepend"] == *space => model.prefix = Prefix::Always,
+            "Replace" if part["pattern"]["String"] == " " && part["content"] == *space => {
+                model.alphabet = Alphabet::Spaces;
+            }
+            "NFC" => model.normal_form = Some(NormalForm::Nfc),
+            "NFD" => model.normal_form = Some(NormalForm::Nfd),
+            "NFKC" => model.normal_form = Some(NormalForm::Nfkc),
+            "NFKD" => model.normal_form = Some(NormalForm::Nfkd),
+            other => return Err(unknown("normalizer", other)),
+        }
+    }
+    if model.prefix == Prefix::Always && model.alphabet == Alphabet::Plain {
+        return Err(unknown("normalizer", "Prepend without Replace"));
+    }
+    for part in parts(pre_tokenizer, "pretokenizers") {
+        match kind(part) {
+            "Split" if part["behavior"] == "Isolated" && part["invert"] != true => {
+                let pattern = &part["pattern"];
+                let text = pattern["String"].as_str().map(escaped);
+                let expression = pattern["Regex"].as_str().map(str::to_owned).or(text);
+                model.cuts.push(Cut::Matches(expression.ok_or_else(|| unknown("pre-tokenizer", "Split"))?));
+            }
+            "Digits" if part["individual_digits"] == true => model.cuts.push(Cut::Matches(r"\p{N}".into())),
+            "Digits" => model.cuts.push(Cut::Matches(r"\p{N}+".into())),
+            "ByteLevel" => {
+                model.alphabet = Alphabet::Bytes;
+                if part["add_prefix_space"] == true {
+                    if !model.cuts.is_empty() {
+                        return Err(unknown("pre-tokenizer", "ByteLevel with a space before every word"));
+                    }
+                    model.prefix = Prefix::Missing;
+                }
+                if part["use_regex"] != false {
+                    model.cuts.push(Cut::Matches(GPT2.into()));
+                }
+            }
+            "Metaspace" if part["replacement"] == *space && model.cuts.is_empty() => {
+                model.alphabet = Alphabet::Spaces;
+                model.prefix = match (part["prepend_scheme"].as_str(), part["add_prefix_space"].as_bool()) {
+                    (Some("first"), _) => Prefix::MissingAtStart,
+                    (Some("never"), _) | (None, Some(false)) => Prefix::Never,
+                    _ => Prefix::Missing,
+                };
+                if part["split"] != false {
+                    model.cuts.push(Cut::BeforeSpaces);
+                }
+            }
+            other => return Err(unknown("pre-tokenizer", other)),
+        }
+    }
+    Ok(())
+}
+
+/// A text as an expression that matches it and nothing else.
+fn escaped(text: &str) -> String {
+    let mut expression = String::new();
+    for character in text.chars() {
+        if !character.is_alphanumeric() && !character.is_whitespace() {
+            expression.push('\\');
+        }
+        expression.push(character);
+    }
+    expression
+}
+
+/// How tokens become text has to be the way back of how text becomes tokens: a decoder that can be streamed is one
+/// function of one token, and one rule about the start of a text.
+fn read_decoder(decoder: &Value, model: &mut Model) -> Result<(), Error> {
+    let mut alphabet = Alphabet::Plain;
+    let mut fused = false;
+    let all = parts(decoder, "decoders");
+    if all.is_empty() {
+        return Err(unknown("decoder", "none"));
+    }
+    for part in all {
+        match kind(part) {
+            "ByteLevel" => alphabet = Alphabet::Bytes,
+            "ByteFallback" => {
+                for (kind, token) in model.kinds.iter_mut().zip(&model.tokens) {
+                    if *kind == Kind::Normal && fallback_byte(token).is_some() {
+                        *kind = Kind::Byte;
+                    }
+                }
+            }
+            "Fuse" => fused = true,
+            "Replace"
+                if !fused && part["pattern"]["String"] == *SPACE.to_string() && part["content"] == " " =>
+            {
+                alphabet = Alphabet::Spaces;
+            }
+            // Before Fuse it would strip every token; at the end of a text it cannot be streamed.
+            "Strip" if fused && part["content"] == " " && part["start"] == 1 && part["stop"] == 0 => {
+                model.drops_first_space = true;
+            }
+            "Metaspace" => {
+                alphabet = Alphabet::Spaces;
+                let never = part["prepend_scheme"] == "never"
+                    || part["prepend_scheme"].is_null() && part["add_prefix_space"] == false;
+                model.drops_first_space = !never;
+            }
+            other => return Err(unknown("decoder", other)),
+        }
+    }
+    if alphabet != model.alphabet {
+        return Err(unknown("decoder", "of another alphabet than the pre-tokenizer's"));
+    }
+    Ok(())
+}
+
+/// The control token that the post-processor puts in front of a text: what else but BOS.
+fn in_front(post_processor: &Value, model: &Model) -> Option<u32> {
+    let first = parts(post_processor, "processors")
+        .into_iter()
+        .find(|part| part["type"] == "TemplateProcessing")
+        .and_then(|part| Some((part, part["single"].as_array()?.first()?["SpecialToken"]["id"].as_str()?)));
+    let (part, name) = first?;
+    let id = part["special_tokens"][name]["ids"][0].as_u64().and_then(|id| u32::try_from(id).ok())?;
+    (model.kind(id) == Kind::Control).then_some(id)
+}

@@ -1,0 +1,168 @@
+//! A tokenizer from the files of a folder, or from the metadata of a GGUF file.
+//!
+//! | file | reads |
+//! |---|---|
+//! | `mod` | which of a folder's files is the vocabulary |
+//! | `settings` | what lies beside it: names of tokens, the chat template |
+//! | `hugging_face` | `tokenizer.json` |
+//! | `sentence_piece` | `tokenizer.model`, also `.v1` to `.v7` |
+//! | `tekken` | `tekken.json` |
+//! | `gguf` | a [`Vocabulary`] |
+//! | `style` | the expressions behind a GGUF's pre-tokenizer name |
+//!
+//! # Where a folder has several
+//!
+//! Mistral publishes its own file (`tekken.json`, `tokenizer.model.v3`) beside a `tokenizer.json` that others made of
+//! it. Its own is the one that is read, first tekken, then the highest version, then `tokenizer.json`, then
+//! `tokenizer.model`. With one exception: where the chat template does not write `[INST]`, the model was trained on
+//! to another format, and the tokens of that format are in `tokenizer.json`, which then comes first.
+
+mod gguf;
+mod hugging_face;
+mod sentence_piece;
+mod settings;
+mod style;
+mod tekken;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub(super) use self::gguf::{BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED};
+pub(super) use self::hugging_face::AddedToken;
+pub(super) use self::style::Style;
+use super::chat::{Version, writes_inst};
+use super::model::Model;
+use super::{Error, Vocabulary};
+
+/// More ids than any vocabulary has (the largest are about 262,000): tables are sized by the largest id.
+const MAX_IDS: usize = 1 << 22;
+
+/// What a file or several hold.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) model: Model,
+    pub(super) names: Names,
+    /// The control token that goes in front of a text where no setting says which.
+    pub(super) in_front: Option<u32>,
+    /// Of Mistral's own files: the version of the chat format.
+    pub(super) version: Option<Version>,
+}
+
+/// Tokens by what they are for, in spellings.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    pub(super) bos: Option<String>,
+    pub(super) eos: Option<String>,
+    pub(super) eot: Option<String>,
+    pub(super) unknown: Option<String>,
+    /// Tokens that are control tokens whatever the vocabulary says of them; those above always are.
+    pub(super) special: Vec<String>,
+    /// None: what the post-processor of `tokenizer.json` does.
+    pub(super) adds_bos: Option<bool>,
+    pub(super) chat_template: Option<String>,
+}
+
+impl Names {
+    /// What these do not say, as the vocabulary's own file has it.
+    fn or(self, own: Names) -> Names {
+        Names {
+            bos: self.bos.or(own.bos),
+            eos: self.eos.or(own.eos),
+            eot: self.eot.or(own.eot),
+            unknown: self.unknown.or(own.unknown),
+            special: self.special,
+            adds_bos: self.adds_bos.or(own.adds_bos),
+            chat_template: self.chat_template.or(own.chat_template),
+        }
+    }
+}
+
+/// What a file's name says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Format {
+    SentencePiece(Option<Version>),
+    HuggingFace,
+    Tekken,
+}
+
+impl Format {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "tokenizer.json" => return Some(Self::HuggingFace),
+            _ if name.starts_with("tekken") && name.ends_with(".json") => return Some(Self::Tekken),
+            _ if name.ends_with(".model") => return Some(Self::SentencePiece(None)),
+            _ => {}
+        }
+        // `tokenizer.model.v7m1`: version 7 of the text, version 1 of the images.
+        let (_, version) = name.split_once(".model.")?;
+        let version = version.split_once('m').map_or(version, |(text, _)| text);
+        Some(Self::SentencePiece(Some(Version::named(version)?)))
+    }
+
+    /// Made by Mistral, for its own models.
+    fn is_mistrals(self) -> bool {
+        matches!(self, Self::Tekken | Self::SentencePiece(Some(_)))
+    }
+}
+
+/// Whether a file of this name can be a tokenizer's vocabulary.
+pub(super) fn is_vocabulary(name: &str) -> bool {
+    Format::named(name).is_some()
+}
+
+/// The tokenizer of a folder, or of one file of it.
+///
+/// # Errors
+/// A file that is missing, too large or not what it should be.
+pub(super) fn folder(path: &Path) -> Result<Source, Error> {
+    let folder = if path.is_file() { path.parent().unwrap_or(path) } else { path };
+    let names = settings::names(folder)?;
+    let (format, file) = match path.is_file() {
+        true => {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            (Format::named(name).ok_or_else(|| Error::NoTokenizer(path.to_owned()))?, path.to_owned())
+        }
+        false => choose(folder, names.chat_template.as_deref())?,
+    };
+    let bytes = settings::read(&file)?.ok_or_else(|| Error::NoTokenizer(folder.to_owned()))?;
+    let source = match format {
+        Format::HuggingFace => hugging_face::read(&bytes),
+        Format::Tekken => tekken::read(&bytes),
+        Format::SentencePiece(version) => {
+            sentence_piece::read(&bytes).map(|source| Source { version, ..source })
+        }
+    };
+    let source = source.map_err(|error| match error {
+        Error::Vocabulary(reason) => Error::Malformed { path: file, reason },
+        other => other,
+    })?;
+    Ok(Source { names: names.or(source.names), ..source })
+}
+
+/// Which file is read, by the order that is described above.
+fn choose(folder: &Path, template: Option<&str>) -> Result<(Format, PathBuf), Error> {
+    let entries = std::fs::read_dir(folder).map_err(|_| Error::NoTokenizer(folder.to_owned()))?;
+    let mut found: Vec<(Format, PathBuf)> = entries
+        .flatten()
+        .filter_map(|entry| Some((Format::named(entry.file_name().to_str()?)?, entry.path())))
+        .collect();
+    let other_format = template.is_some_and(|template| !writes_inst(template));
+    let place = |format: Format| match format {
+        Format::HuggingFace if other_format => 4,
+        Format::Tekken => 3,
+        format if format.is_mistrals() => 2,
+        Format::HuggingFace => 1,
+        _ => 0,
+    };
+    found.sort_by(|(a, first), (b, second)| (place(*b), b, first).cmp(&(place(*a), a, second)));
+    found.into_iter().next().ok_or_else(|| Error::NoTokenizer(folder.to_owned()))
+}
+
+/// The tokenizer of a GGUF file.
+///
+/// # Errors
+/// A vocabulary that contradicts itself, or of a kind that is not supported.
+pub(super) fn vocabulary(vocabulary: Vocabulary) -> Result<Source, Error> {
+    gguf::read(vocabulary)
+}

@@ -1,0 +1,202 @@
+//! `tokenizer.json` and `tokenizer_config.json`: the way back of `read::hugging_face`.
+
+use serde_json::{Map, Value, json};
+
+use super::pairs;
+use crate::text::Error;
+use crate::text::alphabet::SPACE;
+use crate::text::error::one_line;
+use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, NormalForm, Prefix};
+use crate::text::read::{AddedToken, Names};
+
+/// Names and contents. `bos`: the id that goes in front of every text.
+///
+/// # Errors
+/// [`Error::Vocabulary`] if something cannot be written.
+pub(in crate::text) fn files(
+    model: &Model,
+    names: &Names,
+    bos: Option<u32>,
+) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let failed = |error: serde_json::Error| Error::Vocabulary(one_line(&error.to_string()));
+    let tokenizer = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added_tokens(model),
+        "normalizer": normalizer(model),
+        "pre_tokenizer": pre_tokenizer(model),
+        "post_processor": bos.and_then(|id| post_processor(id, model)),
+        "decoder": decoder(model),
+        "model": bpe(model),
+    });
+    let config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": false,
+        "add_bos_token": bos.is_some(),
+        "add_eos_token": false,
+        "bos_token": names.bos,
+        "eos_token": names.eos,
+        "eot_token": names.eot,
+        "unk_token": names.unknown,
+        "chat_template": names.chat_template,
+    });
+    let Value::Object(fields) = config else { return Ok(Vec::new()) };
+    let config: Map<_, _> = fields.into_iter().filter(|(_, value)| !value.is_null()).collect();
+    Ok(vec![
+        ("tokenizer.json".into(), serde_json::to_vec(&tokenizer).map_err(failed)?),
+        ("tokenizer_config.json".into(), serde_json::to_vec_pretty(&config).map_err(failed)?),
+    ])
+}
+
+/// Control tokens and those that are found in a text, by id.
+fn added_tokens(model: &Model) -> Vec<AddedToken> {
+    let plain = Added::default();
+    let token = |(id, token): (u32, &str)| {
+        let special = model.kind(id) == Kind::Control;
+        if !special && model.kind(id) != Kind::Added {
+            return None;
+        }
+        let added = model.added.iter().find(|added| added.id == id).unwrap_or(&plain);
+        Some(AddedToken {
+            id,
+            content: token.to_owned(),
+            single_word: added.single_word,
+            lstrip: added.takes_left,
+            rstrip: added.takes_right,
+            // What SentencePiece finds with its prefix has no form here that does.
+            normalized: added.normalized && matches!(model.joins, Joins::Pairs(_)),
+            special,
+        })
+    };
+    model.all().filter_map(token).collect()
+}
+
+fn replace(from: &str, to: &str) -> Value {
+    json!({"type": "Replace", "pattern": {"String": from}, "content": to})
+}
+
+fn sequence(list: &str, parts: Vec<Value>) -> Value {
+    if parts.is_empty() { Value::Null } else { json!({"type": "Sequence", list: parts}) }
+}
+
+/// Whether the space rule is a pre-tokenizer, not a normalizer.
+fn is_metaspace(model: &Model) -> bool {
+    let missing = matches!(model.prefix, Prefix::Missing | Prefix::MissingAtStart);
+    model.alphabet == Alphabet::Spaces && (missing || model.cuts.contains(&Cut::BeforeSpaces))
+}
+
+fn normalizer(model: &Model) -> Value {
+    let form = model.normal_form.map(|form| match form {
+        NormalForm::Nfc => "NFC",
+        NormalForm::Nfd => "NFD",
+        NormalForm::Nfkc => "NFKC",
+        NormalForm::Nfkd => "NFKD",
+    });
+    let mut parts: Vec<Value> = form.into_iter().map(|form| json!({"type": form})).collect();
+    if model.alphabet == Alphabet::Spaces && !is_metaspace(model) {
+        if model.prefix == Prefix::Always {
+            parts.push(json!({"type": "Prepend", "prepend": SPACE}));
+        }
+        parts.push(replace(" ", &SPACE.to_string()));
+    }
+    sequence("normalizers", parts)
+}
+
+fn metaspace(model: &Model) -> Value {
+    let scheme = match model.prefix {
+        Prefix::Never => "never",
+        Prefix::MissingAtStart => "first",
+        Prefix::Always | Prefix::Missing => "always",
+    };
+    let split = model.cuts.contains(&Cut::BeforeSpaces);
+    json!({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": split})
+}
+
+fn pre_tokenizer(model: &Model) -> Value {
+    let mut parts = Vec::new();
+    if is_metaspace(model) {
+        parts.push(metaspace(model));
+    }
+    let byte_level = |prefix: bool| json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": false});
+    // The space has to be in front before anything is cut.
+    let prefix = model.alphabet == Alphabet::Bytes && model.prefix == Prefix::Missing;
+    for cut in &model.cuts {
+        if let Cut::Matches(expression) = cut {
+            parts.push(json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false}));
+        }
+    }
+    match (model.alphabet, prefix) {
+        // Afterwards every byte is a letter of the alphabet, which no other expression than its own can cut.
+        (Alphabet::Bytes, true) => {
+            parts = vec![
+                json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": !model.cuts.is_empty()}),
+            ];
+        }
+        (Alphabet::Bytes, false) => parts.push(byte_level(false)),
+        _ => {}
+    }
+    sequence("pretokenizers", parts)
+}
+
+fn post_processor(id: u32, model: &Model) -> Option<Value> {
+    let token = model.token(id)?;
+    let special = |kind: u32| json!({"SpecialToken": {"id": token, "type_id": kind}});
+    let text = |name: &str, kind: u32| json!({"Sequence": {"id": name, "type_id": kind}});
+    Some(json!({
+        "type": "TemplateProcessing",
+        "single": [special(0), text("A", 0)],
+        "pair": [special(0), text("A", 0), special(1), text("B", 1)],
+        "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}},
+    }))
+}
+
+fn decoder(model: &Model) -> Value {
+    let space = SPACE.to_string();
+    match model.alphabet {
+        Alphabet::Bytes => {
+            json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true})
+        }
+        Alphabet::Spaces if is_metaspace(model) && !model.byte_fallback => metaspace(model),
+        alphabet => {
+            let mut parts = Vec::new();
+            if alphabet == Alphabet::Spaces {
+                parts.push(replace(&space, " "));
+            }
+            if model.byte_fallback {
+                parts.push(json!({"type": "ByteFallback"}));
+            }
+            parts.push(json!({"type": "Fuse"}));
+            if model.drops_first_space {
+                parts.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+            }
+            sequence("decoders", parts)
+        }
+    }
+}
+
+fn bpe(model: &Model) -> Value {
+    let spelled = |id: u32| model.token(id).unwrap_or_default();
+    // A text token that is spelled like a control token has to give way: one spelling has one id.
+    let mut vocabulary: Map<String, Value> = Map::new();
+    let control = |id: u32| model.kind(id) == Kind::Control;
+    for wanted in [false, true] {
+        for (id, token) in model.all().filter(|&(id, _)| control(id) == wanted) {
+            vocabulary.insert(token.to_owned(), id.into());
+        }
+    }
+    let merges: Vec<Value> =
+        pairs(model).into_iter().map(|[left, right, _]| json!([spelled(left), spelled(right)])).collect();
+    json!({
+        "type": "BPE",
+        "dropout": null,
+        "unk_token": model.unknown.and_then(|id| model.token(id)),
+        "continuing_subword_prefix": null,
+        "end_of_word_suffix": null,
+        "fuse_unk": model.fuses_unknown,
+        "byte_fallback": model.byte_fallback,
+        "ignore_merges": model.whole_words,
+        "vocab": vocabulary,
+        "merges": merges,
+    })
+}
