@@ -3,12 +3,14 @@
 use crate::text::Message;
 
 /// What the user said and, once there is one, the reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exchange {
     /// The user's message.
     pub user: String,
     /// The assistant's reply.
     pub reply: Option<String>,
+    /// The ids that the model generated the reply as; none where it did not, as in a conversation from a file.
+    pub reply_ids: Vec<u32>,
 }
 
 /// A system prompt, or none, and exchanges in order. Only the last exchange can be without a reply.
@@ -75,18 +77,23 @@ impl Conversation {
         if self.unanswered().is_some() {
             return Err(ConversationError::Unanswered);
         }
-        self.exchanges.push(Exchange { user: text.into(), reply: None });
+        self.exchanges.push(Exchange { user: text.into(), ..Exchange::default() });
         Ok(())
     }
 
-    /// Adds the reply to the last message.
+    /// Adds the reply to the last message, and the ids that it was generated as.
     ///
     /// # Errors
     /// [`ConversationError::NothingToAnswer`] if there is none, or it has its reply.
-    pub fn push_assistant(&mut self, text: impl Into<String>) -> Result<(), ConversationError> {
+    pub fn push_assistant(
+        &mut self,
+        text: impl Into<String>,
+        ids: Vec<u32>,
+    ) -> Result<(), ConversationError> {
         match self.exchanges.last_mut() {
-            Some(Exchange { reply: reply @ None, .. }) => {
-                *reply = Some(text.into());
+            Some(exchange @ Exchange { reply: None, .. }) => {
+                exchange.reply = Some(text.into());
+                exchange.reply_ids = ids;
                 Ok(())
             }
             _ => Err(ConversationError::NothingToAnswer),
@@ -108,6 +115,7 @@ impl Conversation {
     pub fn retry(&mut self) -> Option<&str> {
         let last = self.exchanges.last_mut()?;
         last.reply = None;
+        last.reply_ids.clear();
         Some(&last.user)
     }
 
@@ -119,12 +127,11 @@ impl Conversation {
 
 /// A system prompt and exchanges as messages.
 pub(super) fn messages(system: Option<&str>, exchanges: &[Exchange]) -> Vec<Message> {
-    let message =
-        |role: &str, content: &str| Message { role: role.to_string(), content: content.to_string() };
-    let mut all: Vec<Message> = system.map(|s| message("system", s)).into_iter().collect();
+    let mut all: Vec<Message> = system.map(|s| Message::new("system", s)).into_iter().collect();
     for exchange in exchanges {
-        all.push(message("user", &exchange.user));
-        all.extend(exchange.reply.as_deref().map(|reply| message("assistant", reply)));
+        all.push(Message::new("user", &exchange.user));
+        let reply = exchange.reply.as_deref().map(|reply| Message::new("assistant", reply));
+        all.extend(reply.map(|reply| Message { ids: exchange.reply_ids.clone(), ..reply }));
     }
     all
 }
@@ -141,7 +148,7 @@ mod tests {
         let mut c = Conversation::new(Some("s".into()));
         for n in ["1", "2"] {
             c.push_user(format!("u{n}")).unwrap();
-            c.push_assistant(format!("a{n}")).unwrap();
+            c.push_assistant(format!("a{n}"), vec![2]).unwrap();
         }
         c
     }
@@ -154,11 +161,11 @@ mod tests {
     #[test]
     fn messages_out_of_turn_are_refused_and_change_nothing() {
         let mut c = Conversation::default();
-        assert_eq!(c.push_assistant("a"), Err(ConversationError::NothingToAnswer));
+        assert_eq!(c.push_assistant("a", Vec::new()), Err(ConversationError::NothingToAnswer));
         c.push_user("u").unwrap();
         assert_eq!(c.push_user("v"), Err(ConversationError::Unanswered));
-        c.push_assistant("a").unwrap();
-        assert_eq!(c.push_assistant("b"), Err(ConversationError::NothingToAnswer));
+        c.push_assistant("a", Vec::new()).unwrap();
+        assert_eq!(c.push_assistant("b", Vec::new()), Err(ConversationError::NothingToAnswer));
         assert_eq!(roles(&c), ["user:u", "assistant:a"]);
     }
 
@@ -174,9 +181,12 @@ mod tests {
     #[test]
     fn undo_takes_back_a_whole_turn_or_an_unanswered_message() {
         let mut c = two_turns();
-        assert_eq!(c.undo(), Some(Exchange { user: "u2".into(), reply: Some("a2".into()) }));
+        assert_eq!(
+            c.undo(),
+            Some(Exchange { user: "u2".into(), reply: Some("a2".into()), reply_ids: vec![2] })
+        );
         c.push_user("u3").unwrap();
-        assert_eq!(c.undo(), Some(Exchange { user: "u3".into(), reply: None }));
+        assert_eq!(c.undo(), Some(Exchange { user: "u3".into(), ..Exchange::default() }));
         assert_eq!(roles(&c), ["system:s", "user:u1", "assistant:a1"]);
         c.undo();
         assert_eq!(c.undo(), None);

@@ -105,7 +105,7 @@ impl Conversation {
                 ("system", 0, _) => conversation.system = Some(content),
                 ("assistant", _, Some(Exchange { reply: reply @ None, .. })) => *reply = Some(content),
                 ("user", _, None | Some(Exchange { reply: Some(_), .. })) => {
-                    conversation.exchanges.push(Exchange { user: content, reply: None });
+                    conversation.exchanges.push(Exchange { user: content, ..Exchange::default() });
                 }
                 _ => {
                     return Err(ParseError::Role { number: index + 1, found: role, expected });
@@ -215,7 +215,7 @@ mod tests {
     fn conversation() -> Conversation {
         let mut c = Conversation::new(Some("be \"brief\"\n".into()));
         c.push_user("héllo \u{1b}[0m").unwrap();
-        c.push_assistant("").unwrap();
+        c.push_assistant("", Vec::new()).unwrap();
         c.push_user("and?").unwrap();
         c
     }

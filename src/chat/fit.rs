@@ -90,7 +90,7 @@ mod tests {
         for turn in 0..turns {
             c.push_user(format!("user{turn:02}")).unwrap();
             if turn + 1 < turns {
-                c.push_assistant("yes!").unwrap();
+                c.push_assistant("yes!", Vec::new()).unwrap();
             }
         }
         c

@@ -199,7 +199,7 @@ fn read_limited(source: impl Read) -> anyhow::Result<String> {
 fn encode(opened: &Opened, prompt: &str, chat: bool) -> anyhow::Result<Vec<u32>> {
     let tokenizer = &opened.tokenizer;
     match chat {
-        true => Ok(tokenizer.encode_chat(&[Message { role: "user".into(), content: prompt.into() }])?),
+        true => Ok(tokenizer.encode_chat(&[Message::new("user", prompt)])?),
         false => Ok(tokenizer.encode(prompt, tokenizer.adds_bos())?),
     }
 }

@@ -67,8 +67,12 @@ impl<'a> Output<'a> {
 
 /// The line about a generation's speed.
 pub fn note_timings(timings: &Timings, printer: &Printer) {
+    let cached = match timings.cached_tokens {
+        0 => String::new(),
+        tokens => format!(" ({tokens} more in the cache)"),
+    };
     printer.note(&format!(
-        "Prompt: {} tokens, {:.2} tokens/s. Generated: {} tokens, {:.2} tokens/s. First token after {:.2} s.",
+        "Prompt: {} tokens, {:.2} tokens/s{cached}. Generated: {} tokens, {:.2} tokens/s. First token after {:.2} s.",
         timings.prompt_tokens,
         timings.prompt_rate(),
         timings.generated_tokens,

@@ -49,7 +49,9 @@ impl Finish {
 pub struct Timings {
     /// Tokens of the prompt that were computed: those that were not in the cache.
     pub prompt_tokens: usize,
-    /// Their time.
+    /// Tokens of the prompt that the cache held.
+    pub cached_tokens: usize,
+    /// The time of those that were computed.
     pub prompt: Duration,
     /// Tokens that were generated, an end token included.
     pub generated_tokens: usize,
@@ -184,7 +186,7 @@ impl<'m> Session<'m> {
         let common = self.ids.iter().zip(&prompt[..all_but_last]).take_while(|(a, b)| a == b).count();
         let kept = self.cache.truncate(common);
         self.ids.truncate(kept);
-        timings.prompt_tokens = prompt.len() - kept;
+        (timings.prompt_tokens, timings.cached_tokens) = (prompt.len() - kept, kept);
         let mut last = None;
         for chunk in prompt[kept..].chunks(self.cache.chunk()) {
             if interrupt.load(Ordering::Relaxed) {

@@ -127,13 +127,22 @@ impl<'controls> Masks<'controls> {
         if let Some((&mask, _)) = self.spellings.iter().find(|(_, known)| *known == spelling) {
             return Ok(mask);
         }
+        let mask = self.mark()?;
+        self.spellings.insert(mask, spelling.to_owned());
+        Ok(mask)
+    }
+
+    /// A character that occurs nowhere, and stands for nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::TooManySpellings`] when the private-use characters run out.
+    pub(super) fn mark(&mut self) -> Result<char, Error> {
         loop {
-            let mask = char::from_u32(self.next).filter(|c| PRIVATE_USE.contains(c));
-            let mask = mask.ok_or(Error::TooManySpellings(self.spellings.len()))?;
+            let mark = char::from_u32(self.next).filter(|c| PRIVATE_USE.contains(c));
+            let mark = mark.ok_or(Error::TooManySpellings(self.spellings.len()))?;
             self.next += 1;
-            if !self.taken.contains(&mask) {
-                self.spellings.insert(mask, spelling.to_owned());
-                return Ok(mask);
+            if !self.taken.contains(&mark) {
+                return Ok(mark);
             }
         }
     }

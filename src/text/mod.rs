@@ -71,6 +71,18 @@ pub struct Message {
     pub role: String,
     /// What is said.
     pub content: String,
+    /// The ids that the model generated as this content; none where it did not. Text can be written in more than one
+    /// way, and a reply stays in a conversation as the model wrote it: that is what it has seen, and what the cache
+    /// holds.
+    #[serde(skip)]
+    pub ids: Vec<u32>,
+}
+
+impl Message {
+    /// A message that nobody generated.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { role: role.into(), content: content.into(), ids: Vec::new() }
+    }
 }
 
 /// The tokenizer as a GGUF file's metadata has it (`tokenizer.ggml.*` and `tokenizer.chat_template`).

@@ -57,7 +57,7 @@ fn vocabulary() -> Vocabulary {
 }
 
 fn message(role: &str, content: &str) -> Message {
-    Message { role: role.into(), content: content.into() }
+    Message::new(role, content)
 }
 
 #[track_caller]

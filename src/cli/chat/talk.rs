@@ -1,6 +1,6 @@
 //! A turn: from the message to the reply on the screen.
 
-use mist::chat::{Conversation, ConversationError};
+use mist::chat::{Conversation, ConversationError, Exchange};
 use mist::generate::{Finish, Generation, Sampler, Session, SessionError, TextStream};
 use mist::terminal::{Interrupt, Printer};
 use mist::text::Message;
@@ -73,13 +73,13 @@ impl<'a> Talk<'a> {
         let before = self.conversation.clone();
         ask(&mut self.conversation)?;
         match self.reply() {
-            Ok((Finish::Interrupted, text)) if text.is_empty() => {
+            Ok((Finish::Interrupted, text, _)) if text.is_empty() => {
                 self.conversation = before;
                 self.printer.note("Stopped before the reply began: the conversation is as it was");
                 Ok(Finish::Interrupted)
             }
-            Ok((finish, text)) => {
-                self.conversation.push_assistant(text)?;
+            Ok((finish, text, ids)) => {
+                self.conversation.push_assistant(text, ids)?;
                 Ok(finish)
             }
             Err(error) => {
@@ -89,8 +89,8 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// The reply to the message that waits for one, shown while it is generated.
-    fn reply(&mut self) -> anyhow::Result<(Finish, String)> {
+    /// The reply to the message that waits for one, shown while it is generated, and the ids it was generated as.
+    fn reply(&mut self) -> anyhow::Result<(Finish, String, Vec<u32>)> {
         let prompt = self.prompt()?;
         let tokenizer = &self.opened.tokenizer;
         let detokenizer =
@@ -110,7 +110,9 @@ impl<'a> Talk<'a> {
         let text = output.finish(true)?;
         let generation = generation?;
         self.note_end(&generation, prompt.len());
-        Ok((generation.finish, text))
+        // A control token in the middle of a reply is not said again: it is no text, and may end a turn.
+        let is_text = !generation.ids.iter().any(|&id| tokenizer.is_control(id));
+        Ok((generation.finish, text, if is_text { generation.ids } else { Vec::new() }))
     }
 
     /// The ids that the reply continues. Where the context is full, the oldest turns go.
@@ -174,17 +176,31 @@ impl<'a> Talk<'a> {
     pub fn values(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
         let context = self.session.context_length();
         let turns = self.conversation.exchanges().len();
-        // Templates may refuse a conversation of nothing.
-        let used = match self.is_plain() || turns == 0 {
-            true => 0,
-            false => self.opened.tokenizer.encode_chat(&self.conversation.messages())?.len(),
-        };
+        let used = self.used()?;
         let system = self.conversation.system().map_or("none".into(), |text| format!("{text:?}"));
         let mut values = vec![("system prompt", system)];
         values.extend(self.settings.values());
+        let format = self.opened.tokenizer.chat_format().unwrap_or_else(|| "none".into());
+        values.push(("chat format", format));
         values.push(("turns", turns.to_string()));
         values.push(("context", format!("{used} of {context} tokens are used")));
         Ok(values)
+    }
+
+    /// Tokens that the conversation takes, less what ends the last reply.
+    fn used(&self) -> anyhow::Result<usize> {
+        let tokenizer = &self.opened.tokenizer;
+        let mut asked = self.conversation.clone();
+        // Formats may refuse a conversation of nothing.
+        if self.is_plain() || asked.retry().is_none() {
+            return Ok(0);
+        }
+        let reply = match self.conversation.exchanges().last() {
+            Some(Exchange { reply_ids, .. }) if !reply_ids.is_empty() => reply_ids.len(),
+            Some(Exchange { reply: Some(text), .. }) => tokenizer.encode(text, false)?.len(),
+            _ => 0,
+        };
+        Ok(tokenizer.encode_chat(&asked.messages())?.len() + reply)
     }
 
     /// Whether the model only continues text.

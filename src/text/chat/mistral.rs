@@ -79,6 +79,14 @@ enum Role {
     Assistant,
 }
 
+/// A message as the format knows it.
+struct Turn {
+    role: Role,
+    content: String,
+    /// What the model generated it as.
+    ids: Vec<u32>,
+}
+
 impl Mistral {
     /// `None` where the vocabulary does not have the control tokens of the version.
     pub(in crate::text) fn new(version: Version, model: &Model) -> Option<Self> {
@@ -110,14 +118,14 @@ impl Mistral {
         mut encode: impl FnMut(&str, &mut Vec<u32>) -> Result<(), Error>,
     ) -> Result<Vec<u32>, Error> {
         let (system, turns) = self.turns(messages)?;
-        let of_user = |turn: &(Role, String)| turn.0 == Role::User;
+        let of_user = |turn: &Turn| turn.role == Role::User;
         // The message that the system prompt is put in front of.
         let carrier = match self.version {
             Version::V1 => turns.iter().position(of_user),
             _ => turns.iter().rposition(of_user),
         };
         let mut ids = vec![self.bos];
-        for (index, (role, content)) in turns.iter().enumerate() {
+        for (index, Turn { role, content, ids: generated }) in turns.iter().enumerate() {
             match role {
                 Role::System => self.between(self.system, content, &mut ids, &mut encode)?,
                 Role::User => {
@@ -132,7 +140,10 @@ impl Mistral {
                 Role::Assistant => {
                     let trimmed =
                         if self.version > Version::V1 { content.trim_end_matches(' ') } else { content };
-                    encode(trimmed, &mut ids)?;
+                    match generated.is_empty() {
+                        true => encode(trimmed, &mut ids)?,
+                        false => ids.extend(generated),
+                    }
                     ids.push(self.eos);
                 }
             }
@@ -155,10 +166,10 @@ impl Mistral {
 
     /// The messages as the format knows them: those of one role in a row are one, and before v7 what the system says
     /// is not in its place but returned by itself.
-    fn turns(&self, messages: &[Message]) -> Result<(Option<String>, Vec<(Role, String)>), Error> {
+    fn turns(&self, messages: &[Message]) -> Result<(Option<String>, Vec<Turn>), Error> {
         check_order(messages)?;
         let mut system: Vec<&str> = Vec::new();
-        let mut turns: Vec<(Role, String)> = Vec::new();
+        let mut turns: Vec<Turn> = Vec::new();
         let mut before = None;
         for message in messages {
             let (role, content) = (role(message)?, message.content.as_str());
@@ -167,17 +178,18 @@ impl Mistral {
                     system.extend(Some(content).filter(|content| !content.is_empty()));
                 }
                 Role::User | Role::Assistant if before == Some(role) => {
-                    if let Some((_, joined)) = turns.last_mut() {
-                        join(joined, content);
+                    if let Some(turn) = turns.last_mut() {
+                        join(&mut turn.content, content);
+                        turn.ids.clear();
                     }
                 }
-                role => turns.push((role, content.to_owned())),
+                role => turns.push(Turn { role, content: content.to_owned(), ids: message.ids.clone() }),
             }
             before = Some(role);
         }
         // A conversation begins with the user, if only with nothing.
-        if self.version < Version::V7 && turns.first().is_none_or(|(role, _)| *role != Role::User) {
-            turns.insert(0, (Role::User, String::new()));
+        if self.version < Version::V7 && turns.first().is_none_or(|turn| turn.role != Role::User) {
+            turns.insert(0, Turn { role: Role::User, content: String::new(), ids: Vec::new() });
         }
         Ok(((!system.is_empty()).then(|| system.join("\n\n")), turns))
     }
@@ -224,10 +236,8 @@ mod tests {
         let names = ["<s>", "</s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"];
         let tokens: Vec<String> = names.map(str::to_owned).into();
         let model = Model { kinds: vec![Kind::Control; tokens.len()], tokens, ..Model::default() };
-        let messages: Vec<Message> = messages
-            .iter()
-            .map(|(role, content)| Message { role: (*role).into(), content: (*content).into() })
-            .collect();
+        let messages: Vec<Message> =
+            messages.iter().map(|(role, content)| Message::new(*role, *content)).collect();
         let encode = |text: &str, ids: &mut Vec<u32>| {
             ids.extend(text.bytes().map(|byte| u32::from(byte) + 100));
             Ok(())

@@ -19,7 +19,8 @@ mod render;
 mod template;
 
 pub(super) use self::mistral::{Mistral, Version};
-pub(super) use self::render::{TemplateNames, render};
+pub(super) use self::render::render;
+pub(super) use self::template::Names as TemplateNames;
 use super::model::{Alphabet, Joins, Kind, Model};
 
 /// The way of one model.

@@ -4,13 +4,13 @@ use super::template::{self, Names};
 use crate::text::control::{Controls, Masks, Part};
 use crate::text::{Error, Message};
 
-pub(in crate::text) use super::template::Names as TemplateNames;
-
 /// The ids of a conversation by `template`. `encode` appends those of a stretch of text; its flag says whether the
 /// stretch is the first.
 ///
-/// The ids are those of transformers' `apply_chat_template`, except that a control token which a message spells stays
-/// text: the spellings are masked before rendering, and undone after the rendered text is cut at control tokens.
+/// The ids are those of transformers' `apply_chat_template`, but for two things. A control token that a message spells
+/// stays text: spellings are masked before rendering, and unmasked after the rendered text is cut at control tokens.
+/// And a reply stays as the model generated it, where the template writes it as it was generated: whole, and behind
+/// what the generation began with.
 ///
 /// # Errors
 /// [`Error::Template`] and its kin, and what `encode` reports.
@@ -23,18 +23,119 @@ pub(in crate::text) fn render(
 ) -> Result<Vec<u32>, Error> {
     let texts = messages.iter().flat_map(|message| [message.role.as_str(), message.content.as_str()]);
     let mut masks = Masks::new(controls, texts.chain([template]));
-    let masked = messages.iter().map(|message| {
-        Ok(Message { role: masks.role(&message.role)?, content: masks.content(&message.content)? })
-    });
+    let masked = messages
+        .iter()
+        .map(|message| Ok(Message::new(masks.role(&message.role)?, masks.content(&message.content)?)));
     let masked: Vec<Message> = masked.collect::<Result<_, Error>>()?;
     let rendered = template::render(template, &masked, names)?;
+    let marks = Marks::new(messages, &mut masks)?;
+    let marked = match marks.0.is_empty() {
+        true => None,
+        false => Some(template::render(template, &marks.put(&masked), names)?),
+    };
+    let marked = marked.filter(|marked| marks.stand_for(marked, &masked, &rendered, controls));
 
     let mut ids = Vec::new();
-    for (index, part) in controls.cut(&rendered).into_iter().enumerate() {
+    for (index, part) in controls.cut(marked.as_ref().unwrap_or(&rendered)).into_iter().enumerate() {
         match part {
             Part::Control(id) => ids.push(id),
-            Part::Text(text) => encode(&masks.unmask(text), index == 0, &mut ids)?,
+            Part::Text(text) => {
+                let generated = marked.as_ref().and_then(|_| marks.find(text));
+                let (before, after) = generated.map_or((text, ""), |(before, _, after)| (before, after));
+                encode(&masks.unmask(before), index == 0, &mut ids)?;
+                ids.extend(generated.into_iter().flat_map(|(_, reply, _)| &messages[reply].ids));
+                encode(&masks.unmask(after), false, &mut ids)?;
+            }
         }
     }
     Ok(ids)
+}
+
+/// A character for each reply whose ids are known, and the message that it stands for.
+struct Marks(Vec<(char, usize)>);
+
+impl Marks {
+    fn new(messages: &[Message], masks: &mut Masks<'_>) -> Result<Self, Error> {
+        let known = (0..messages.len()).filter(|&index| !messages[index].ids.is_empty());
+        Ok(Self(known.map(|index| Ok((masks.mark()?, index))).collect::<Result<_, Error>>()?))
+    }
+
+    /// The messages with marks for contents.
+    fn put(&self, masked: &[Message]) -> Vec<Message> {
+        let mut marked = masked.to_vec();
+        for &(mark, index) in &self.0 {
+            marked[index].content = mark.into();
+        }
+        marked
+    }
+
+    /// The text before the first mark in `text`, the message it stands for, and the text after it.
+    fn find<'text>(&self, text: &'text str) -> Option<(&'text str, usize, &'text str)> {
+        text.char_indices().find_map(|(at, character)| {
+            let (mark, index) = self.0.iter().find(|(mark, _)| *mark == character)?;
+            Some((&text[..at], *index, &text[at + mark.len_utf8()..]))
+        })
+    }
+
+    /// Whether the ids of the replies may take their places: a template that trims a reply, or leaves out a part of
+    /// it, has to see it; and where it writes more in front of a reply than it lets a generation begin with (a space,
+    /// say), the ids would follow what they did not.
+    fn stand_for(&self, marked: &str, masked: &[Message], rendered: &str, controls: &Controls) -> bool {
+        let unmarked = self
+            .0
+            .iter()
+            .fold(marked.to_owned(), |text, (mark, index)| text.replace(*mark, &masked[*index].content));
+        let parts = controls.cut(marked);
+        let beginning = match parts.last() {
+            Some(Part::Text(text)) => *text,
+            _ => "",
+        };
+        let stands = |part: &Part<'_>| match part {
+            Part::Text(text) => self
+                .find(text)
+                .is_none_or(|(before, _, after)| before == beginning && self.find(after).is_none()),
+            Part::Control(_) => true,
+        };
+        unmarked == rendered && parts.iter().all(stands)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::control::Control;
+
+    /// Bytes for text, 1000 for `<e>`.
+    fn ids(template: &str, ids: &[u32]) -> Vec<u32> {
+        let control = Control { spelling: "<e>".into(), id: 1000, takes_left: false, takes_right: false };
+        let reply = Message { ids: ids.to_vec(), ..Message::new("assistant", "yes ") };
+        let messages = [Message::new("user", "a"), reply, Message::new("user", "b")];
+        let encode = |text: &str, _: bool, ids: &mut Vec<u32>| {
+            ids.extend(text.bytes().map(u32::from));
+            Ok(())
+        };
+        render(template, &messages, Names::default(), &Controls::new([control]), encode).unwrap()
+    }
+
+    const PLAIN: &str = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }}<e>{% endfor %}a:";
+
+    fn bytes(text: &str) -> Vec<u32> {
+        text.bytes().map(|byte| if byte == b'|' { 1000 } else { byte.into() }).collect()
+    }
+
+    #[test]
+    fn a_reply_stays_as_it_was_generated() {
+        assert_eq!(ids(PLAIN, &[]), bytes("u:a|a:yes |u:b|a:"));
+        assert_eq!(ids(PLAIN, &[7, 8]), [bytes("u:a|a:"), vec![7, 8], bytes("|u:b|a:")].concat());
+    }
+
+    #[test]
+    fn unless_the_template_changes_it_or_writes_something_in_front_of_it() {
+        let trims = PLAIN.replace("m.content }}", "m.content | trim }}");
+        assert_eq!(ids(&trims, &[7, 8]), bytes("u:a|a:yes|u:b|a:"));
+        let space = PLAIN.replace(":{{", ": {{");
+        assert_eq!(ids(&space, &[7, 8]), bytes("u: a|a: yes |u: b|a:"));
+        let twice = PLAIN.replace("m.content }}", "m.content }}{{ m.content }}");
+        assert_eq!(ids(&twice, &[7, 8]), bytes("u:aa|a:yes yes |u:bb|a:"));
+    }
 }
