@@ -8,6 +8,8 @@ use std::path::Path;
 use super::*;
 
 const KINDS: [&str; 3] = ["byte_level", "sentence_piece", "metaspace"];
+/// Files of Mistral's own, whose chat format is not a template.
+const MISTRAL: [&str; 2] = ["mistral", "tekken"];
 
 #[derive(Deserialize)]
 struct Cases {
@@ -72,8 +74,8 @@ fn assert_agrees(tokenizer: &Tokenizer, cases: &Cases) {
 }
 
 #[test]
-fn ids_texts_and_chats_are_those_of_sentencepiece_and_transformers() {
-    for kind in KINDS {
+fn ids_texts_and_chats_are_those_of_the_programs_that_made_them() {
+    for kind in KINDS.into_iter().chain(MISTRAL) {
         assert_agrees(&tokenizer(kind), &cases(kind));
     }
 }
@@ -99,6 +101,25 @@ fn the_files_read_back_to_the_same_tokenizer() {
         assert_eq!(after.end_ids(), before.end_ids());
         assert_eq!(after.vocabulary_size(), before.vocabulary_size());
         assert_eq!(after.chat_template(), before.chat_template());
+    }
+}
+
+/// In its other forms a file of Mistral's own has a template, which takes messages that alternate.
+#[test]
+fn a_tokenizer_of_mistrals_in_another_form_gives_the_same_ids() {
+    for kind in MISTRAL {
+        let tokenizer = tokenizer(kind);
+        let mut cases = cases(kind);
+        cases.chats.retain(|chat| chat.messages.windows(2).all(|pair| pair[0].role != pair[1].role));
+        assert!(cases.chats.len() >= 5);
+        assert_agrees(&Tokenizer::from_vocabulary(tokenizer.vocabulary().unwrap()).unwrap(), &cases);
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in tokenizer.files().unwrap() {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        // SentencePiece finds such a token without a space behind it; this form has no way to say so.
+        cases.texts.retain(|case| !case.text.contains("[REF]"));
+        assert_agrees(&Tokenizer::from_folder(folder.path()).unwrap(), &cases);
     }
 }
 

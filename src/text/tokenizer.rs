@@ -202,7 +202,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Vocabulary`] if the vocabulary cannot be written.
     pub fn files(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
-        write::files(&self.model, &self.names, self.bos.filter(|_| self.adds_bos))
+        write::files(&self.model, &self.names_for_others(), self.bos.filter(|_| self.adds_bos))
     }
 
     /// The metadata of a GGUF file that [`from_vocabulary`](Self::from_vocabulary) reads this tokenizer back from.
@@ -210,7 +210,16 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::NoGgufName`], [`Error::Vocabulary`].
     pub fn vocabulary(&self) -> Result<Vocabulary, Error> {
-        write::vocabulary(&self.model, &self.names, self.adds_bos, |token| self.id(token))
+        write::vocabulary(&self.model, &self.names_for_others(), self.adds_bos, |token| self.id(token))
+    }
+
+    /// With a template where the format is Mistral's and no file has one: it is how others know a format.
+    fn names_for_others(&self) -> Names {
+        let mut names = self.names.clone();
+        if let (Some(Format::Mistral(format)), None) = (&self.format, &names.chat_template) {
+            names.chat_template = Some(format.template());
+        }
+        names
     }
 }
 

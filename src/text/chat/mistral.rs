@@ -151,6 +151,40 @@ impl Mistral {
         Ok(ids)
     }
 
+    /// The format as a template, for programs that know no other way. It takes conversations in which user and
+    /// assistant alternate, and encodes them to the same ids.
+    pub(in crate::text) fn template(&self) -> String {
+        const FIND: &str = "{%- set ns = namespace(system='', user=-1) -%}{%- for m in messages -%}\
+            {%- if m.role == 'system' -%}{%- set ns.system = ns.system + m.content + '\\n\\n' -%}\
+            {%- elif m.role == 'user' -%}{%- set ns.user = WHICH -%}{%- endif -%}{%- endfor -%}";
+        const USER: &str = "(ns.system if loop.index0 == ns.user else '') + m.content";
+        let (find, system, user, reply) = match self.version {
+            Version::V1 => (
+                FIND.replace("WHICH", "loop.index0 if ns.user == -1 else ns.user"),
+                "",
+                format!("'[INST] ' + {USER} + ' [/INST]'"),
+                "m.content",
+            ),
+            Version::V2 | Version::V3 => (
+                FIND.replace("WHICH", "loop.index0"),
+                "",
+                format!("'[INST]' + {USER} + '[/INST]'"),
+                "m.content.rstrip(' ')",
+            ),
+            Version::V7 | Version::V11 | Version::V13 => (
+                String::new(),
+                "{{- '[SYSTEM_PROMPT]' + m.content + '[/SYSTEM_PROMPT]' -}}",
+                "'[INST]' + m.content + '[/INST]'".into(),
+                "m.content.rstrip(' ')",
+            ),
+        };
+        format!(
+            "{find}{{{{- bos_token -}}}}{{%- for m in messages -%}}{{%- if m.role == 'system' -%}}{system}\
+             {{%- elif m.role == 'user' -%}}{{{{- {user} -}}}}\
+             {{%- else -%}}{{{{- {reply} + eos_token -}}}}{{%- endif -%}}{{%- endfor -%}}"
+        )
+    }
+
     fn between(
         &self,
         tags: Option<(u32, u32)>,
