@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What can be wrong with a tokenizer, a text or a conversation.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +82,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// With the file whose vocabulary it is about.
+    pub(super) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::Vocabulary(reason) => Self::Malformed { path: path.to_owned(), reason },
+            other => other,
+        }
+    }
+
     /// What the user can type instead, where there is something.
     pub fn hint(&self) -> Option<String> {
         match self {

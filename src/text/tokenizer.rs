@@ -36,7 +36,8 @@ impl Tokenizer {
     /// A file that is missing, too large or not what it should be, and a tokenizer of a kind that is not
     /// supported.
     pub fn from_folder(folder: &Path) -> Result<Self, Error> {
-        Self::assemble(read::folder(folder)?)
+        let (source, file) = read::folder(folder)?;
+        Self::assemble(source).map_err(|error| error.in_file(&file))
     }
 
     /// The tokenizer of a GGUF file.

@@ -7,6 +7,7 @@
 //! | `gguf` | counts, lengths, spans, alignments and sizes in a GGUF header |
 //! | `safetensors` | the same in safetensors files, and what a header leaves out |
 //! | `folder` | the index, `config.json`, `mist.json` |
+//! | `mistral` | SentencePiece models and `tekken.json` |
 //! | `layouts` | Mistral's own layout and litgpt's: `params.json`, YAML, names, shards |
 //! | `pickle` | PyTorch's files: programs, archives |
 //! | `files` | links, and files that change while they are read |
@@ -23,6 +24,7 @@ mod files;
 mod folder;
 mod gguf;
 mod layouts;
+mod mistral;
 mod pickle;
 mod safetensors;
 #[path = "../support/mod.rs"]

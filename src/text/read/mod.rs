@@ -111,11 +111,11 @@ pub(super) fn is_vocabulary(name: &str) -> bool {
     Format::named(name).is_some()
 }
 
-/// The tokenizer of a folder, or of one file of it.
+/// The tokenizer of a folder, or of one file of it, and the file that it was in.
 ///
 /// # Errors
 /// A file that is missing, too large or not what it should be.
-pub(super) fn folder(path: &Path) -> Result<Source, Error> {
+pub(super) fn folder(path: &Path) -> Result<(Source, PathBuf), Error> {
     let folder = if path.is_file() { path.parent().unwrap_or(path) } else { path };
     let names = settings::names(folder)?;
     let (format, file) = match path.is_file() {
@@ -133,11 +133,8 @@ pub(super) fn folder(path: &Path) -> Result<Source, Error> {
             sentence_piece::read(&bytes).map(|source| Source { version, ..source })
         }
     };
-    let source = source.map_err(|error| match error {
-        Error::Vocabulary(reason) => Error::Malformed { path: file, reason },
-        other => other,
-    })?;
-    Ok(Source { names: names.or(source.names), ..source })
+    let source = source.map_err(|error| error.in_file(&file))?;
+    Ok((Source { names: names.or(source.names), ..source }, file))
 }
 
 /// Which file is read, by the order that is described above.
