@@ -1,11 +1,12 @@
 //! Chat templates: Jinja as Hugging Face's `apply_chat_template` sets it up (`_compile_jinja_template` in
 //! transformers/utils/chat_template_utils.py), with limits, because a template is part of an untrusted file.
 //!
-//! What the limits do not cover: a template that doubles a string over and over reaches any size of memory in
-//! a few dozen instructions, and minijinja 3.0 counts instructions, not bytes.
+//! minijinja counts instructions; bytes and seconds are counted by [`budget`](crate::budget).
 
 use std::fmt::Write as _;
 use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
@@ -13,15 +14,17 @@ use minijinja::{Environment, ErrorKind, context};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter};
 
+use crate::budget::{Budget, Exceeded, within};
 use crate::text::error::one_line;
 use crate::text::guard::guarded;
 use crate::text::{Error, Message};
 
 /// The longest template that is compiled. The longest published ones are about 20 KiB.
 const MAX_TEMPLATE: usize = 64 << 10;
-/// Stack of the thread that compiles and renders: minijinja's parser recurses with the template's nesting, which
-/// its length bounds. 20,000 nested signs overflowed a main thread's 8 MiB.
-const STACK: usize = 256 << 20;
+/// Of one rendering. A turn of a published template takes a few hundred KiB and less than a millisecond. The stack:
+/// minijinja's parser recurses with the template's nesting, which its length bounds; 20,000 nested signs overflowed a
+/// main thread's 8 MiB.
+const BUDGET: Budget = Budget { bytes: 512 << 20, time: Duration::from_secs(20), stack: 256 << 20 };
 /// The longest conversation that is written, in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
 /// Instructions; a turn of a published template takes a few hundred.
@@ -46,13 +49,28 @@ pub(super) fn render(source: &str, messages: &[Message], names: Names<'_>) -> Re
     if source.len() > MAX_TEMPLATE {
         return Err(Error::TemplateTooLarge { bytes: source.len(), limit: MAX_TEMPLATE });
     }
-    let render = || guarded(|| render_unguarded(&without_generation_tags(source), messages, names));
-    let rendered = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, render);
-        thread.map(|thread| thread.join().unwrap_or_else(|_| Err("it panicked".into())))
-    });
-    let rendered = rendered.map_err(|e| Error::Template(format!("it cannot be run: {e}")))?;
+    let (template, messages) = (without_generation_tags(source), messages.to_vec());
+    let names = [names.bos, names.eos, names.unknown].map(|name| name.map(str::to_owned));
+    let work = move || {
+        let [bos, eos, unknown] = &names;
+        let names = Names { bos: bos.as_deref(), eos: eos.as_deref(), unknown: unknown.as_deref() };
+        guarded(|| render_unguarded(&template, &messages, names))
+    };
+    let rendered = known_to_exceed(source, || within(BUDGET, work))?;
     rendered.unwrap_or_else(|panic| Err(Error::Template(one_line(&panic))))
+}
+
+/// A template that exceeded its budget once is not run again: what it took is not given back.
+fn known_to_exceed<T>(source: &str, run: impl FnOnce() -> Result<T, Exceeded>) -> Result<T, Error> {
+    static KNOWN: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, reason)) = known().iter().find(|(template, _)| template == source) {
+        return Err(Error::Template(reason.clone()));
+    }
+    run().map_err(|exceeded| {
+        known().push((source.to_owned(), exceeded.to_string()));
+        Error::Template(exceeded.to_string())
+    })
 }
 
 fn render_unguarded(source: &str, messages: &[Message], names: Names<'_>) -> Result<String, Error> {

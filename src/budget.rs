@@ -1,0 +1,192 @@
+//! Work on behalf of an untrusted file, within a limit of memory and of time.
+//!
+//! A chat template is a program, and its engine counts instructions, not bytes: a hundred of them ask for 2^64. No
+//! hook of the engine reaches that, so the limit is where bytes are asked for: in the allocator. There an error cannot
+//! be returned (a failed allocation aborts the process) and nothing may unwind. But it can wait: the thread that asks
+//! for too much gets no answer, ever, and whoever waits for its result is told. What it holds, at most its limit,
+//! stays taken until the process ends.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+/// What work may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Of memory, beyond the stack.
+    pub bytes: usize,
+    /// From start to end.
+    pub time: Duration,
+    /// Of stack.
+    pub stack: usize,
+}
+
+/// Why there is no result.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Exceeded {
+    /// It asked for more memory than it may have.
+    #[error("it needs more than {0} bytes of memory")]
+    Memory(usize),
+    /// It was not done in time.
+    #[error("it takes longer than {} seconds", .0.as_secs())]
+    Time(Duration),
+    /// The system gives no thread, or the work panicked.
+    #[error("it cannot be run")]
+    NotRun,
+}
+
+/// How often is looked for a thread that asked for too much.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Does `work` in a thread of its own, within `budget`.
+///
+/// # Errors
+/// [`Exceeded`]. The thread then waits for ever, or, if it asks for no memory, runs on until it is done.
+pub fn within<T: Send + 'static>(
+    budget: Budget,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Exceeded> {
+    let (sender, receiver) = mpsc::channel();
+    let end = Instant::now() + budget.time;
+    let limited = move || {
+        LIMIT.set(Some(Limit { bytes: budget.bytes, end }));
+        let result = work();
+        LIMIT.set(None);
+        // Nobody waits any more where the time was up.
+        let _ = sender.send(result);
+    };
+    let thread = thread::Builder::new().stack_size(budget.stack).spawn(limited);
+    let id = thread.map_err(|_| Exceeded::NotRun)?.thread().id();
+    loop {
+        match receiver.recv_timeout(LOOK) {
+            Ok(result) => return Ok(result),
+            Err(RecvTimeoutError::Disconnected) => return Err(Exceeded::NotRun),
+            Err(RecvTimeoutError::Timeout) if Instant::now() > end => {
+                return Err(Exceeded::Time(budget.time));
+            }
+            Err(RecvTimeoutError::Timeout) if stopped(id) => return Err(Exceeded::Memory(budget.bytes)),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// What a thread may still take.
+#[derive(Clone, Copy)]
+struct Limit {
+    bytes: usize,
+    end: Instant,
+}
+
+thread_local! {
+    static LIMIT: Cell<Option<Limit>> = const { Cell::new(None) };
+}
+
+/// Threads that asked for too much.
+static STOPPED: Mutex<Vec<ThreadId>> = Mutex::new(Vec::new());
+
+fn stopped(id: ThreadId) -> bool {
+    STOPPED.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+}
+
+/// The system's allocator, but for threads with a limit.
+struct Limited;
+
+#[global_allocator]
+static ALLOCATOR: Limited = Limited;
+
+/// Takes `more` bytes from this thread's limit and gives `less` back. Does not return where it is exceeded.
+fn account(more: usize, less: usize) {
+    // A thread that ends has no limit any more.
+    let Ok(Some(limit)) = LIMIT.try_with(Cell::get) else { return };
+    // A thread that tells of its panic holds locks that others need.
+    if thread::panicking() {
+        return;
+    }
+    match limit.bytes.saturating_add(less).checked_sub(more) {
+        Some(bytes) if more == 0 || Instant::now() <= limit.end => LIMIT.set(Some(Limit { bytes, ..limit })),
+        _ => stop(),
+    }
+}
+
+#[cold]
+fn stop() -> ! {
+    // Without a limit, as this allocates.
+    LIMIT.set(None);
+    STOPPED.lock().unwrap_or_else(PoisonError::into_inner).push(thread::current().id());
+    loop {
+        thread::park();
+    }
+}
+
+// SAFETY: every call is passed on to the system's allocator as it is, and nothing unwinds before it: `account` only
+// computes, returns, or waits for ever.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Limited {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        account(layout.size(), 0);
+        // SAFETY: the caller's promise for this function is the one that the system's wants.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        account(layout.size(), 0);
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        account(0, layout.size());
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        account(size, layout.size());
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUDGET: Budget = Budget { bytes: 1 << 20, time: Duration::from_secs(60), stack: 1 << 20 };
+
+    #[test]
+    fn work_within_the_budget_is_done_and_what_it_frees_counts_for_it() {
+        let result = within(BUDGET, || (0..100).map(|_| vec![0u8; 1 << 18].len()).sum::<usize>());
+        assert_eq!(result, Ok(100 << 18));
+    }
+
+    #[test]
+    fn work_that_asks_for_too_much_is_left_waiting() {
+        let growing =
+            |bytes: u32| move || (0..bytes).fold(String::new(), |text, _| text.clone() + &text + "x").len();
+        assert_eq!(within(BUDGET, growing(64)), Err(Exceeded::Memory(1 << 20)));
+        assert_eq!(
+            within(BUDGET, || std::hint::black_box(vec![0u8; 1 << 21]).len()),
+            Err(Exceeded::Memory(1 << 20))
+        );
+        // Others go on.
+        assert_eq!(vec![1u8; 1 << 22].len(), 1 << 22);
+        assert_eq!(within(BUDGET, growing(4)), Ok(15));
+    }
+
+    #[test]
+    fn work_that_takes_too_long_is_not_waited_for() {
+        let budget = Budget { time: Duration::from_millis(50), ..BUDGET };
+        let endless = || loop {
+            std::hint::black_box(vec![1u8]);
+        };
+        assert_eq!(within::<()>(budget, endless), Err(Exceeded::Time(budget.time)));
+    }
+
+    #[test]
+    fn work_that_panics_has_no_result() {
+        assert_eq!(within(BUDGET, || assert!(std::hint::black_box(false))), Err(Exceeded::NotRun));
+    }
+}
