@@ -3,45 +3,16 @@
 //! The hub and a package registry are not always within reach. Then these tests are skipped, loudly, unless
 //! `MIST_REQUIRE_STARTER=1` forbids it, as the checks before a change lands do.
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
-
-use support::{Ended, Mist};
-
-/// The folder that the starter lies in under `checkpoints/`, kept between runs; `None` where it cannot be fetched.
-fn cache() -> Option<&'static Path> {
-    static CACHE: OnceLock<Option<PathBuf>> = OnceLock::new();
-    CACHE.get_or_init(fetch).as_deref()
-}
-
-fn fetch() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("starter");
-    std::fs::create_dir_all(&folder).unwrap();
-    // With the machine's own settings: they say how to reach the network.
-    let fetched = Command::new(env!("CARGO_BIN_EXE_mist"))
-        .args(["download", "--starter"])
-        .current_dir(&folder)
-        .output()
-        .unwrap();
-    if fetched.status.success() {
-        return Some(folder);
-    }
-    let why = String::from_utf8_lossy(&fetched.stderr).into_owned();
-    let required = std::env::var("MIST_REQUIRE_STARTER").is_ok_and(|v| v == "1");
-    assert!(!required, "the starter cannot be fetched: {why}");
-    eprintln!("SKIPPED: the starter cannot be fetched: {why}");
-    None
-}
+use support::{Ended, Mist, starter};
 
 /// `None` where the starter is not there.
 fn ask(args: &[&str], stdin: &str) -> Option<Ended> {
-    let ended = Mist::new(cache()?).args(args).stdin(stdin).run();
+    let ended = Mist::new(starter()?).args(args).stdin(stdin).run();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     Some(ended)
 }

@@ -1,11 +1,12 @@
 //! What the test programs share: where the fixtures are, and how the binary is run.
 // Each test program uses its own part of this.
-#![allow(dead_code, clippy::panic)]
+#![allow(dead_code, clippy::panic, clippy::print_stderr)]
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// The folder of the fixtures.
 pub fn fixtures() -> PathBuf {
@@ -25,6 +26,31 @@ pub fn gguf(name: &str) -> PathBuf {
 /// A tiny checkpoint in Mistral's own layout or in litgpt's.
 pub fn layout(name: &str) -> PathBuf {
     fixtures().join("layouts").join(name)
+}
+
+/// A test is about to be skipped, loudly, unless `MIST_REQUIRE_STARTER=1` forbids it.
+pub fn skipped<T>(what: &str, why: &str) -> Option<T> {
+    let required = std::env::var("MIST_REQUIRE_STARTER").is_ok_and(|v| v == "1");
+    assert!(!required, "{what}: {why}");
+    eprintln!("SKIPPED: {what}: {why}");
+    None
+}
+
+/// The folder that the starter lies in under `checkpoints/`, kept between runs; `None` where it cannot be fetched.
+pub fn starter() -> Option<&'static Path> {
+    static STARTER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let fetch = || {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("starter");
+        fs::create_dir_all(&folder).unwrap();
+        // With the machine's own settings: they say how to reach the network.
+        let mut fetch = Command::new(env!("CARGO_BIN_EXE_mist"));
+        let fetched = fetch.args(["download", "--starter"]).current_dir(&folder).output().unwrap();
+        match fetched.status.success() {
+            true => Some(folder),
+            false => skipped("the starter cannot be fetched", &String::from_utf8_lossy(&fetched.stderr)),
+        }
+    };
+    STARTER.get_or_init(fetch).as_deref()
 }
 
 /// Copies the files of a folder, but for the references, which no command reads.
