@@ -10,16 +10,10 @@ use proptest::sample::Index;
 use crate::data::{NAMES, tokenizer};
 use crate::text::SAID;
 
-/// The ids that stand for no text.
+/// The control tokens and their spellings.
 fn controls(tokenizer: &Tokenizer) -> BTreeMap<u32, String> {
-    let silent = |id: &u32| {
-        let mut detokenizer = tokenizer.detokenizer();
-        detokenizer.push(*id).is_empty() && detokenizer.flush().is_empty()
-    };
-    let ids = (0..tokenizer.vocabulary_size() as u32).filter(silent);
-    ids.filter_map(|id| Some((id, tokenizer.token(id)?)))
-        .filter(|(_, spelling)| !spelling.is_empty())
-        .collect()
+    let ids = (0..tokenizer.vocabulary_size() as u32).filter(|&id| tokenizer.is_control(id));
+    ids.filter_map(|id| Some((id, tokenizer.token(id)?.to_owned()))).collect()
 }
 
 /// Of spellings that differ in a number only, the first and the last.
@@ -34,7 +28,7 @@ fn kinds(controls: &BTreeMap<u32, String>) -> Vec<&str> {
 }
 
 fn message(role: &str, content: String) -> Message {
-    Message { role: role.to_owned(), content }
+    Message::new(role, content)
 }
 
 /// No control token, and the text again.
