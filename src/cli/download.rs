@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clap::builder::StringValueParser;
+use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use mist::checkpoint::Checkpoint;
 use mist::environment::{self, HF_HUB_OFFLINE};
@@ -65,7 +65,7 @@ pub struct DownloadArgs {
 }
 
 /// A repository: any, and shells offer those of the catalogue.
-fn listed() -> Offering<StringValueParser> {
+fn listed() -> impl TypedValueParser<Value = String> {
     let values = || ENTRIES.iter().map(|entry| entry.name).collect();
     Offering { values, parser: StringValueParser::new() }
 }

@@ -95,10 +95,7 @@ fn page(command: &Command, root: &Command) -> io::Result<String> {
         list("ENVIRONMENT", named(&ENVIRONMENT)).to_writer(&mut page)?;
         list("EXIT STATUS", named(&EXIT_STATUS)).to_writer(&mut page)?;
     }
-    // Not every formatter is told that a page is UTF-8; all know a character by its number.
-    let page = String::from_utf8_lossy(&page);
-    let plain = |c: char| if c.is_ascii() { c.to_string() } else { format!("\\[u{:04X}]", u32::from(c)) };
-    Ok(page.chars().map(plain).collect())
+    Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
 /// As `--help` has it: the page lists two dozen flags soon enough.

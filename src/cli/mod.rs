@@ -107,3 +107,43 @@ fn run(command: &Command, printer: &Printer) -> anyhow::Result<Status> {
         Command::Man(args) => man::run(args, typed_command(), printer),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line, of which some may be in double quotes.
+    fn words(line: &str) -> Vec<std::ffi::OsString> {
+        let mut words = Vec::new();
+        for (i, piece) in line.split('"').enumerate() {
+            match i % 2 {
+                0 => words.extend(piece.split_whitespace().map(Into::into)),
+                _ => words.push(piece.into()),
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn every_help_ends_with_one_example_of_the_command_that_can_be_typed() {
+        let mut command = typed_command();
+        command.build();
+        let verbs = command.get_subcommands().filter(|verb| verb.get_name() != "help");
+        for verb in verbs {
+            let text = verb.get_after_help().unwrap().to_string();
+            let line = text.strip_prefix("Example:\n  ").unwrap();
+            assert!(text.lines().all(|line| line.len() <= 80), "wraps on a narrow terminal: {text}");
+            let line = line.replace("\\\n", " ");
+            // What follows is the shell's.
+            let line = line.split(" > ").next().unwrap();
+            let matches = command.clone().try_get_matches_from(words(line)).unwrap();
+            assert_eq!(matches.subcommand_name(), Some(verb.get_name()));
+        }
+    }
+
+    #[test]
+    fn clap_finds_nothing_wrong_with_the_commands() {
+        Cli::command().debug_assert();
+        typed_command().debug_assert();
+    }
+}

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use candle_core::DType;
+use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum, ValueHint};
 use mist::checkpoint::Checkpoint;
 use mist::checkpoint::gguf::Gguf;
@@ -33,7 +34,7 @@ pub struct ModelArgs {
     #[command(flatten)]
     pub checkpoint: CheckpointArgs,
     /// Where to run: auto, cpu, cuda, cuda:N or metal.
-    #[arg(long, default_value = "auto", conflicts_with = "devices", value_parser = DEVICE, hide_possible_values = true)]
+    #[arg(long, default_value = "auto", conflicts_with = "devices", value_parser = device(), hide_possible_values = true)]
     pub device: String,
     /// Type of computation; on the CPU sums are always in f32.
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
@@ -278,12 +279,12 @@ impl ModelArgs {
     }
 }
 
-/// A value of `--device`. There are more than these: one for each GPU.
-const DEVICE: Offering<fn(&str) -> Result<String, placement::Error>> =
-    Offering { values: || vec!["auto", "cpu", "cuda", "metal"], parser: device };
+/// A value of `--device`. There are more than shells offer: one for each GPU.
+fn device() -> impl TypedValueParser<Value = String> {
+    Offering { values: || vec!["auto", "cpu", "cuda", "metal"], parser: checked_device }
+}
 
-/// A value of `--device`.
-fn device(text: &str) -> Result<String, placement::Error> {
+fn checked_device(text: &str) -> Result<String, placement::Error> {
     if text != "auto" {
         text.parse::<DeviceName>()?;
     }

@@ -33,7 +33,7 @@ pub struct TokenizeArgs {
     decode: Vec<String>,
     #[command(flatten)]
     beginning: BeginningArgs,
-    /// {"ids": […], "tokens": […]} on stdout.
+    /// {"ids": [...], "tokens": [...]} on stdout.
     #[arg(long)]
     json: bool,
 }
