@@ -6,37 +6,35 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use anyhow::anyhow;
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use mist::checkpoint::output::Rounding;
 use mist::checkpoint::plan::{Companions, Plan};
 use mist::checkpoint::{self, Checkpoint, convert, gguf, huggingface, litgpt};
 use mist::hub::{Manifest, Size};
 use mist::kernels::Scheme;
-use mist::kernels::quantize::WRITTEN;
 use mist::terminal::{Interrupt, Printer};
 use serde_json::json;
 
 use super::exit::{Hint, Interrupted, Status};
 use super::memory::PeakMemory;
 use super::model::{CheckpointArgs, Opened, Precision, dense_scheme, refuse_half_a_download, tokenizer};
+use super::values::scheme;
 
 /// Convert a checkpoint to the mapped `mist` format, or to that of another program; its weights as they are, or
 /// quantized.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example: mist convert --checkpoint-dir checkpoints/mistralai/Mistral-7B-v0.1 --quantize q4_k"
-)]
+#[command(after_help = "Example:\n  mist convert --checkpoint-dir mistralai/Mistral-7B-v0.1 --quantize q4_k")]
 pub struct ConvertArgs {
     #[command(flatten)]
     checkpoint: CheckpointArgs,
     /// Where to write; beside the originals by default, for hf and litgpt in a folder of that name there.
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     output_dir: Option<PathBuf>,
     /// Round dense weights to this type; auto keeps them as they are.
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     dtype: Precision,
-    /// Quantize to q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1 or q4_0, with more bits where they matter most.
-    #[arg(long, value_name = "SCHEME", value_parser = scheme)]
+    /// Quantize, with more bits where they matter most.
+    #[arg(long, value_name = "SCHEME", value_parser = scheme())]
     quantize: Option<Scheme>,
     /// With --quantize: that scheme throughout.
     #[arg(long, requires = "quantize")]
@@ -77,14 +75,6 @@ impl Target {
             Target::Litgpt => "litgpt",
         }
     }
-}
-
-/// A value of `--quantize`.
-pub fn scheme(text: &str) -> Result<Scheme, String> {
-    WRITTEN.into_iter().find(|scheme| scheme.name() == text).ok_or_else(|| {
-        let names = WRITTEN.map(Scheme::name).join(", ");
-        format!("the schemes are {names}")
-    })
 }
 
 /// Runs `mist convert`.

@@ -11,6 +11,7 @@ use super::exit::Status;
 
 /// List the devices there are, and what the CPU's kernels use.
 #[derive(Args, Debug)]
+#[command(after_help = "Example:\n  mist devices --json")]
 pub struct DevicesArgs {
     /// One JSON object on stdout.
     #[arg(long)]

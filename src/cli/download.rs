@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::builder::{StringValueParser, TypedValueParser};
+use clap::{Args, ValueHint};
 use mist::checkpoint::Checkpoint;
 use mist::environment::{self, HF_HUB_OFFLINE};
+use mist::hub::catalogue::ENTRIES;
 use mist::hub::{
     self, Client, FileName, Outcome, Plan, PlannedFile, RepoId, Report, Request, Revision, Settings, Size,
     Token, starter,
@@ -14,16 +16,18 @@ use mist::kernels::Scheme;
 use mist::terminal::{Bars, Interrupt, Printer, Progress};
 use serde_json::{Value, json};
 
+use super::values::{Offering, scheme};
 use super::{Status, catalogue, convert};
 
 /// Fetch a repository from the hub; without one, list those that are known to work.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  mist download mistralai/Mistral-7B-Instruct-v0.3")]
 pub struct DownloadArgs {
     /// The repository, as ORG/NAME.
-    #[arg(value_name = "ORG/NAME", conflicts_with = "repo_id")]
+    #[arg(value_name = "ORG/NAME", conflicts_with = "repo_id", value_parser = listed(), hide_possible_values = true)]
     repository: Option<String>,
     /// The repository, as lit-gpt wants it given.
-    #[arg(long, value_name = "ORG/NAME")]
+    #[arg(long, value_name = "ORG/NAME", value_parser = listed(), hide_possible_values = true)]
     repo_id: Option<String>,
     /// A branch, a tag or a commit.
     #[arg(long, value_name = "REV", default_value = "main")]
@@ -41,7 +45,7 @@ pub struct DownloadArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "tokenizer_only")]
     file: Option<String>,
     /// The folder of all checkpoints; files land in ORG/NAME under it.
-    #[arg(long, value_name = "FOLDER", default_value = "checkpoints")]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, default_value = "checkpoints")]
     checkpoint_dir: PathBuf,
     /// Say what would be fetched, and stop.
     #[arg(long)]
@@ -50,7 +54,7 @@ pub struct DownloadArgs {
     #[arg(long, conflicts_with = "quantize")]
     offline: bool,
     /// Convert what was fetched, quantized to this scheme.
-    #[arg(long, value_name = "SCHEME", value_parser = convert::scheme, conflicts_with_all = ["tokenizer_only", "starter"])]
+    #[arg(long, value_name = "SCHEME", value_parser = scheme(), conflicts_with_all = ["tokenizer_only", "starter"])]
     quantize: Option<Scheme>,
     /// One JSON object on stdout.
     #[arg(long)]
@@ -58,6 +62,12 @@ pub struct DownloadArgs {
     /// Fetch the small model that `mist chat` starts with.
     #[arg(long, conflicts_with_all = ["repository", "repo_id", "revision", "file", "tokenizer_only"])]
     starter: bool,
+}
+
+/// A repository: any, and shells offer those of the catalogue.
+fn listed() -> impl TypedValueParser<Value = String> {
+    let values = || ENTRIES.iter().map(|entry| entry.name).collect();
+    Offering { values, parser: StringValueParser::new() }
 }
 
 impl DownloadArgs {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueHint};
 use mist::evaluate::likelihood;
 use mist::terminal::Printer;
 use serde_json::json;
@@ -14,7 +14,7 @@ use super::model::{BeginningArgs, DevicesArgs, ModelArgs};
 /// Measure how well a model foresees a text: its perplexity.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example: mist evaluate --checkpoint-dir mistralai/Mistral-7B-v0.1 --file book.txt --context-length 4096"
+    after_help = "Example:\n  mist evaluate --checkpoint-dir mistralai/Mistral-7B-v0.1 --file book.txt \\\n    --context-length 4096"
 )]
 pub struct EvaluateArgs {
     #[command(flatten)]
@@ -22,7 +22,7 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     devices: DevicesArgs,
     /// The text, in UTF-8.
-    #[arg(long, value_name = "TEXT.txt")]
+    #[arg(long, value_name = "TEXT.txt", value_hint = ValueHint::FilePath)]
     file: PathBuf,
     /// Cut the text into windows of N tokens; without, it is one window.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]

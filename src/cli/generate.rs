@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use clap::Args;
+use clap::{Args, ValueHint};
 use mist::generate::{CHUNK, Finish, Generation, Sampler, Sampling, Session, TextStream};
 use mist::kernels::Scheme;
 use mist::placement::{self, Devices, Load, Plan, Share};
@@ -24,6 +24,15 @@ const DEFAULT_PROMPT: &str = "What food do llamas eat?";
 
 /// Largest prompt that is read from a file or a pipe.
 const LARGEST_PROMPT: u64 = 256 << 20;
+
+/// Help of `--devices` in `generate-sequential`, which has another default.
+pub const SEQUENTIAL_DEVICES: &str =
+    "How many devices, or a list such as cuda:0,cuda:1,cpu; all accelerators by default, else one CPU";
+
+/// An example of `generate-sequential`, which has the flags of `generate` and its own use.
+pub const SEQUENTIAL_EXAMPLE: &str = "Example:
+  mist generate-sequential --checkpoint-dir mistralai/Mixtral-8x7B-v0.1 \\
+    --devices 4 --prompt \"My name is\"";
 
 /// How tokens are chosen.
 #[derive(Args, Clone, Debug)]
@@ -72,7 +81,7 @@ impl SamplingArgs {
 /// Generate text from a prompt.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example: mist generate --checkpoint-dir mistralai/Mistral-7B-v0.1 --prompt \"Once upon a time\""
+    after_help = "Example:\n  mist generate --checkpoint-dir mistralai/Mistral-7B-v0.1 --prompt \"My name is\""
 )]
 pub struct GenerateArgs {
     #[command(flatten)]
@@ -82,11 +91,12 @@ pub struct GenerateArgs {
     /// Print the plan (layers, bytes of weights and cache of each device) and stop.
     #[arg(long)]
     plan: bool,
-    /// The text to continue; - or a pipe is read to its end, less its last newline.
+    /// The text to continue; - or a pipe is read to its end, less its last newline; "What food do llamas eat?" on a
+    /// terminal.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
     /// A file with one prompt a line.
-    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "prompt")]
     prompts_file: Option<PathBuf>,
     /// Most tokens to generate.
     #[arg(long, value_name = "N", default_value_t = 50)]

@@ -18,7 +18,7 @@ use super::model::{CheckpointArgs, tokenizer, warn_of_other_originals};
 /// Describe a checkpoint and compare its tensors with its config.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example: mist inspect --checkpoint-dir mistralai/Mistral-7B-v0.1 --context-length 4096"
+    after_help = "Example:\n  mist inspect --checkpoint-dir mistralai/Mistral-7B-v0.1 --context-length 4096"
 )]
 pub struct InspectArgs {
     #[command(flatten)]

@@ -3,6 +3,7 @@
 mod arguments;
 mod catalogue;
 mod chat;
+mod completions;
 mod convert;
 mod devices;
 mod download;
@@ -10,12 +11,14 @@ mod evaluate;
 mod exit;
 mod generate;
 mod inspect;
+mod man;
 mod memory;
 mod model;
 mod output;
 mod quantized;
 mod table;
 mod tokenize;
+mod values;
 
 use std::process::ExitCode;
 
@@ -25,15 +28,24 @@ pub use exit::{Hint, Status};
 use mist::kernels::cpu;
 use mist::terminal::Printer;
 
+/// After a command's own flags, and before `--help`.
+const LAST: usize = 900;
+
 /// Mistral-family language models from the hub to running text.
 #[derive(Debug, Parser)]
-#[command(name = "mist", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "mist",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = "Example:\n  mist chat"
+)]
 struct Cli {
     /// Only errors, warnings and results.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = LAST)]
     quiet: bool,
     /// Say more about what is done.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = LAST)]
     verbose: bool,
     #[command(subcommand)]
     command: Command,
@@ -46,16 +58,22 @@ enum Command {
     Chat(chat::ChatArgs),
     Generate(generate::GenerateArgs),
     /// Generate text with the model's layers spread over several devices.
+    #[command(
+        mut_arg("devices", |devices| devices.help(generate::SEQUENTIAL_DEVICES)),
+        after_help = generate::SEQUENTIAL_EXAMPLE
+    )]
     GenerateSequential(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
     Tokenize(tokenize::TokenizeArgs),
     Inspect(inspect::InspectArgs),
     Devices(devices::DevicesArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the command that was typed; the only place where an outcome becomes an exit code.
 pub fn main() -> ExitCode {
-    let command = arguments::with_optional_values(Cli::command());
+    let command = typed_command();
     let typed = arguments::normalise(std::env::args_os().collect(), &command);
     let called = arguments::called(&typed, &command);
     let cli = match command.try_get_matches_from(typed).and_then(|m| Cli::from_arg_matches(&m)) {
@@ -69,6 +87,11 @@ pub fn main() -> ExitCode {
     exit::report(outcome, &printer)
 }
 
+/// The commands as they are typed.
+fn typed_command() -> clap::Command {
+    arguments::with_optional_values(Cli::command())
+}
+
 fn run(command: &Command, printer: &Printer) -> anyhow::Result<Status> {
     match command {
         Command::Download(args) => download::run(args, printer),
@@ -80,5 +103,47 @@ fn run(command: &Command, printer: &Printer) -> anyhow::Result<Status> {
         Command::Tokenize(args) => tokenize::run(args, printer),
         Command::Inspect(args) => inspect::run(args, printer),
         Command::Devices(args) => devices::run(args, printer),
+        Command::Completions(args) => completions::run(args, Cli::command(), printer),
+        Command::Man(args) => man::run(args, typed_command(), printer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line, of which some may be in double quotes.
+    fn words(line: &str) -> Vec<std::ffi::OsString> {
+        let mut words = Vec::new();
+        for (i, piece) in line.split('"').enumerate() {
+            match i % 2 {
+                0 => words.extend(piece.split_whitespace().map(Into::into)),
+                _ => words.push(piece.into()),
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn every_help_ends_with_one_example_of_the_command_that_can_be_typed() {
+        let mut command = typed_command();
+        command.build();
+        let verbs = command.get_subcommands().filter(|verb| verb.get_name() != "help");
+        for verb in verbs {
+            let text = verb.get_after_help().unwrap().to_string();
+            let line = text.strip_prefix("Example:\n  ").unwrap();
+            assert!(text.lines().all(|line| line.len() <= 80), "wraps on a narrow terminal: {text}");
+            let line = line.replace("\\\n", " ");
+            // What follows is the shell's.
+            let line = line.split(" > ").next().unwrap();
+            let matches = command.clone().try_get_matches_from(words(line)).unwrap();
+            assert_eq!(matches.subcommand_name(), Some(verb.get_name()));
+        }
+    }
+
+    #[test]
+    fn clap_finds_nothing_wrong_with_the_commands() {
+        Cli::command().debug_assert();
+        typed_command().debug_assert();
     }
 }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use candle_core::DType;
-use clap::{Args, ValueEnum};
+use clap::builder::TypedValueParser;
+use clap::{Args, ValueEnum, ValueHint};
 use mist::checkpoint::Checkpoint;
 use mist::checkpoint::gguf::Gguf;
 use mist::hub::Manifest;
@@ -15,13 +16,15 @@ use mist::terminal::Printer;
 use mist::text::Tokenizer;
 
 use super::exit::Hint;
-use super::{convert, quantized};
+use super::quantized;
+use super::values::{Offering, scheme};
 
 /// Where a checkpoint is.
 #[derive(Args, Clone, Debug)]
 pub struct CheckpointArgs {
     /// A folder, a .gguf file, or ORG/NAME under checkpoints/.
-    #[arg(long, value_name = "PATH")]
+    // A folder as well: bash goes on into a folder, and takes spaces, for the hint of a file and for no other.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub checkpoint_dir: Option<PathBuf>,
 }
 
@@ -31,7 +34,7 @@ pub struct ModelArgs {
     #[command(flatten)]
     pub checkpoint: CheckpointArgs,
     /// Where to run: auto, cpu, cuda, cuda:N or metal.
-    #[arg(long, default_value = "auto", conflicts_with = "devices", value_parser = device)]
+    #[arg(long, default_value = "auto", conflicts_with = "devices", value_parser = device(), hide_possible_values = true)]
     pub device: String,
     /// Type of computation; on the CPU sums are always in f32.
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
@@ -39,8 +42,8 @@ pub struct ModelArgs {
     /// Type of the keys and values that are kept; auto is the type of computation.
     #[arg(long, value_enum, default_value_t = CachePrecision::Auto)]
     pub cache_dtype: CachePrecision,
-    /// Use, or make and keep, a quantized conversion.
-    #[arg(long, value_name = "SCHEME", value_parser = convert::scheme)]
+    /// Use, or make and keep, a quantized conversion; without, the weights as they are.
+    #[arg(long, value_name = "SCHEME", value_parser = scheme())]
     pub quantize: Option<Scheme>,
     /// CPU threads; all processors by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -68,10 +71,10 @@ impl BeginningArgs {
 /// How a model's layers are spread.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DevicesArgs {
-    /// How many devices, or a list such as cuda:0,cuda:1,cpu.
+    /// How many devices, or a list such as cuda:0,cuda:1,cpu; the one of --device by default.
     #[arg(long, value_name = "DEVICES", value_parser = devices)]
     pub devices: Option<Devices>,
-    /// Layers of each device, such as 10,12,10.
+    /// Layers of each device, such as 10,12,10; as equal as they can be by default.
     #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     pub split: Vec<usize>,
     /// Memory of each device, such as 20GiB,20GiB.
@@ -276,8 +279,12 @@ impl ModelArgs {
     }
 }
 
-/// A value of `--device`.
-fn device(text: &str) -> Result<String, placement::Error> {
+/// A value of `--device`. There are more than shells offer: one for each GPU.
+fn device() -> impl TypedValueParser<Value = String> {
+    Offering { values: || vec!["auto", "cpu", "cuda", "metal"], parser: checked_device }
+}
+
+fn checked_device(text: &str) -> Result<String, placement::Error> {
     if text != "auto" {
         text.parse::<DeviceName>()?;
     }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueHint};
 use mist::checkpoint::Tokenizing;
 use mist::terminal::Printer;
 use mist::text::{Message, Tokenizer};
@@ -16,7 +16,7 @@ use super::model::{BeginningArgs, CheckpointArgs, gguf_tokenizer};
 /// Show how a model's tokenizer sees a text.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example: mist tokenize --checkpoint-dir mistralai/Mistral-7B-v0.1 --text \"How are you?\""
+    after_help = "Example:\n  mist tokenize --checkpoint-dir mistralai/Mistral-7B-v0.1 --text \"How are you?\""
 )]
 #[group(id = "source", required = true, multiple = false, args = ["text", "messages", "decode"])]
 pub struct TokenizeArgs {
@@ -26,14 +26,14 @@ pub struct TokenizeArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     text: Option<String>,
     /// A JSON list of {"role", "content"}: the ids of the conversation in the model's chat format.
-    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["bos", "no_bos"])]
+    #[arg(long, value_name = "FILE.json", value_hint = ValueHint::FilePath, conflicts_with_all = ["bos", "no_bos"])]
     messages: Option<PathBuf>,
     /// Ids to turn into text; - reads them from stdin.
     #[arg(long, value_name = "IDS", num_args = 1.., value_delimiter = ',')]
     decode: Vec<String>,
     #[command(flatten)]
     beginning: BeginningArgs,
-    /// {"ids": […], "tokens": […]} on stdout.
+    /// {"ids": [...], "tokens": [...]} on stdout.
     #[arg(long)]
     json: bool,
 }

@@ -9,19 +9,24 @@ fn help_of_every_command() {
     t.run("--version");
     t.run("");
     t.matches("help");
-    for command in [
-        "download",
-        "convert",
-        "chat",
-        "generate",
-        "generate-sequential",
-        "evaluate",
-        "tokenize",
-        "inspect",
-        "devices",
-    ] {
+    for command in COMMANDS {
         let mut t = Transcript::new();
         t.run(&format!("{command} --help"));
         t.matches(&format!("help_{command}"));
     }
 }
+
+/// In the order of `mist --help`.
+pub const COMMANDS: [&str; 11] = [
+    "download",
+    "convert",
+    "chat",
+    "generate",
+    "generate-sequential",
+    "evaluate",
+    "tokenize",
+    "inspect",
+    "devices",
+    "completions",
+    "man",
+];

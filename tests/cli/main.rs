@@ -10,6 +10,7 @@
 //! | `chat` | turns from a pipe |
 //! | `help` | `--help` of each command |
 //! | `errors` | what fails, and how it says so |
+//! | `shell` | completions and manual pages |
 //! | `streams` | pipes, closed pipes, full disks, terminals' escapes |
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
 #![allow(clippy::unwrap_used)]
@@ -19,6 +20,7 @@ mod commands;
 mod conversions;
 mod errors;
 mod help;
+mod shell;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

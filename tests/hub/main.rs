@@ -499,7 +499,7 @@ fn the_command_fails_with_one_line_and_a_hint() {
     assert_eq!(text(&failed.stderr), lines);
 
     let quantize = mist(&server.address, root.path(), &["download", "org/name", "--quantize", "q9"]);
-    assert!(quantize.status.code() == Some(2) && text(&quantize.stderr).contains("the schemes are q8_0"));
+    assert!(quantize.status.code() == Some(2) && text(&quantize.stderr).contains("[possible values: q8_0"));
     let offline = mist(&server.address, root.path(), &["download", "org/name", "--offline"]);
     assert!(
         text(&offline.stderr).starts_with("error: offline, and checkpoints"),

@@ -9,9 +9,9 @@ use mist::checkpoint::{Checkpoint, manifest};
 use mist::hub::{self, Size, starter};
 use mist::terminal::{Interrupt, Printer};
 
-use crate::cli::convert;
 use crate::cli::download::TerminalReport;
 use crate::cli::exit::Hint;
+use crate::cli::values::scheme_named;
 
 /// The path of the checkpoint under `root`; `ask` says whether a person can be asked.
 pub fn checkpoint(
@@ -70,7 +70,7 @@ fn checkpoints(root: &Path) -> Vec<PathBuf> {
     }
     // What a quantized run keeps beside a GGUF file is found by that file.
     let kept = |path: &Path| {
-        let scheme = path.extension().and_then(|e| e.to_str()).is_some_and(|e| convert::scheme(e).is_ok());
+        let scheme = path.extension().and_then(|e| e.to_str()).is_some_and(|e| scheme_named(e).is_some());
         scheme && path.join(manifest::FILE).is_file() && path.with_extension("gguf").is_file()
     };
     found.retain(|path| !kept(path));

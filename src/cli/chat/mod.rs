@@ -31,8 +31,8 @@ use super::model::{DevicesArgs, ModelArgs};
 /// Talk to a model.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Without --checkpoint-dir: the checkpoint under checkpoints/, or a small model that is fetched first.\n\
-                  Example: mist chat --checkpoint-dir mistralai/Mistral-7B-Instruct-v0.3"
+    mut_arg("checkpoint_dir", |path| path.help(CHECKPOINT)),
+    after_help = "Example:\n  mist chat --checkpoint-dir mistralai/Mistral-7B-Instruct-v0.3"
 )]
 pub struct ChatArgs {
     #[command(flatten)]
@@ -51,6 +51,10 @@ pub struct ChatArgs {
     #[arg(long, value_name = "N")]
     max_new_tokens: Option<NonZeroUsize>,
 }
+
+/// Help of `--checkpoint-dir`, which has a default here and nowhere else.
+const CHECKPOINT: &str = "A folder, a .gguf file, or ORG/NAME under checkpoints/; by default the checkpoint that is \
+                          there, or a small model that is fetched first";
 
 /// Runs `mist chat`.
 pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
