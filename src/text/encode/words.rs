@@ -109,12 +109,13 @@ const LOOK_AHEAD: &str = r"|\s+(?!\S)|\s+";
 impl Pattern {
     fn new(expression: &str) -> Result<Self, Error> {
         let config = Regex::config().hybrid_cache_capacity(32 << 20);
-        let build = |expressions: &[&str]| Regex::builder().configure(config.clone()).build_many(expressions);
+        let build =
+            |expressions: &[&str]| Regex::builder().configure(config.clone()).build_many(expressions).ok();
         let linear = match expression.strip_suffix(LOOK_AHEAD) {
             Some(before) => build(&[before, r"\s+"]),
             None => build(&[expression]),
         };
-        if let Ok(regex) = linear {
+        if let Some(regex) = linear {
             return Ok(Self::Linear { regex });
         }
         let malformed = |error: fancy_regex::Error| {
