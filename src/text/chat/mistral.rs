@@ -163,7 +163,8 @@ impl Mistral {
                 FIND.replace("WHICH", "loop.index0 if ns.user == -1 else ns.user"),
                 "",
                 format!("'[INST] ' + {USER} + ' [/INST]'"),
-                "m.content",
+                // The tag is text, so that nothing parts it from the reply: the space in front of that is written.
+                "' ' + m.content",
             ),
             Version::V2 | Version::V3 => (
                 FIND.replace("WHICH", "loop.index0"),

@@ -156,3 +156,47 @@ fn a_file_beyond_the_limit_is_not_read() {
     file.set_len(MAX_FILE + 1).unwrap();
     assert!(matches!(load(folder.path()), Err(Error::FileTooLarge { limit: MAX_FILE, .. })));
 }
+
+/// Of several files one is read; which, the vocabulary's size tells.
+#[test]
+fn of_several_files_mistrals_own_is_read_unless_the_template_is_of_another_format() {
+    let fixture = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/text").join(name);
+        std::fs::read(path).unwrap()
+    };
+    let model = fixture("mistral/tokenizer.model.v7");
+    let tekken = fixture("tekken/tekken.json");
+    let json = fixture("byte_level/tokenizer.json");
+    let size = |files: &[(&str, &[u8])], template: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        if !template.is_empty() {
+            std::fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+        }
+        let tokenizer = load(folder.path()).unwrap();
+        (tokenizer.vocabulary_size(), tokenizer.chat_format())
+    };
+    let (of_model, of_tekken, of_json) = (900, 720, 701);
+    let mistral = |version: &str| Some(format!("Mistral {version}"));
+    let own = Some("the model's own template".to_owned());
+    let all: [(&str, &[u8]); 4] = [
+        ("tokenizer.json", &json),
+        ("tokenizer.model.v7", &model),
+        ("tekken.json", &tekken),
+        ("tokenizer.model", b"no model"),
+    ];
+    assert_eq!(size(&all, ""), (of_tekken, mistral("v3")));
+    assert_eq!(size(&all, "{{ '[INST]' }}"), (of_tekken, mistral("v3")));
+    assert_eq!(size(&all, "<|im_start|>"), (of_json, own.clone()));
+    assert_eq!(size(&all[..2], ""), (of_model, mistral("v7")));
+    assert_eq!(size(&all[1..2], "<|im_start|>"), (of_model, own.clone()));
+    assert_eq!(size(&[all[0], all[3]], ""), (of_json, None));
+    assert_eq!(size(&[("tokenizer.model.v3", &model), all[1]], ""), (of_model, mistral("v7")));
+    assert_eq!(size(&[("tokenizer.model.v3", &model)], ""), (of_model, mistral("v3")));
+    // Llama 2 has Mistral's tags, and a system prompt in others.
+    assert_eq!(size(&all[1..2], "[INST] <<SYS>>"), (of_model, own));
+    // The name says nothing of a version, and the pieces are not those of Mistral's vocabulary.
+    assert_eq!(size(&[("tokenizer.model", &model)], ""), (of_model, None));
+}
