@@ -137,7 +137,13 @@ impl<'a> Talk<'a> {
             None => ROOM.min(context / 4),
         };
         let count = |messages: &[Message]| tokenizer.encode_chat(messages).map(|ids| ids.len());
-        let dropped = self.conversation.fit(context - room, count)?;
+        let limit = context - room;
+        let mut dropped = self.conversation.fit(limit, count)?;
+        if dropped > 0 {
+            // What is left is computed anew. With a quarter more gone the next turns need not be, which would each
+            // drop one turn and compute all the others. Where the newest turn is that long, it stays alone.
+            dropped += self.conversation.fit(limit / 4 * 3, count).unwrap_or(0);
+        }
         if dropped > 0 {
             let turns = if dropped == 1 { "turn is".into() } else { format!("{dropped} turns are") };
             self.printer
