@@ -19,7 +19,7 @@
 //! | `chat/` | chat formats: Mistral's, and Jinja templates, with limits |
 //! | `write/` | from a model to files |
 //! | `alphabet` | how a vocabulary spells bytes |
-//! | `control` | the control tokens: finding them, cutting at them, masking their spellings |
+//! | `control` | the control tokens: finding them, cutting at them |
 //! | `guard` | panics of a dependency on hostile input, turned into errors |
 
 mod alphabet;

@@ -6,6 +6,7 @@
 //! | `mistral` | Mistral's own, by version |
 //! | `template` | Jinja, with limits |
 //! | `render` | a template's text as ids, in which no message is a control token |
+//! | `masks` | what stands for the spellings of control tokens while a template renders |
 //!
 //! # Which
 //!
@@ -14,6 +15,7 @@
 //! is used where it does not write `[INST]`: then the model was trained on to another format. Every other model has
 //! its template, or no format.
 
+mod masks;
 mod mistral;
 mod render;
 mod template;

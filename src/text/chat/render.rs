@@ -1,7 +1,8 @@
 //! A conversation by a chat template, as ids.
 
+use super::masks::Masks;
 use super::template::{self, Names};
-use crate::text::control::{Controls, Masks, Part};
+use crate::text::control::{Controls, Part};
 use crate::text::{Error, Message};
 
 /// The ids of a conversation by `template`. `encode` appends those of a stretch of text; its flag says whether the
