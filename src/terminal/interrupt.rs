@@ -3,7 +3,6 @@
 //! The line editor reads Ctrl-C as a key, so no signal comes from there. `kill` and a closed terminal
 //! (SIGTERM, SIGHUP) are not caught: they end the process as they end any other.
 
-use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -54,10 +53,6 @@ impl Interrupt {
         }
         ctrlc::set_handler(|| {
             if STATE.signal() {
-                if super::echo::restore() {
-                    // The reply ends in the middle of a line.
-                    let _ = writeln!(std::io::stderr());
-                }
                 // The main thread is busy, or it would have taken the signal before: only this thread can end it.
                 #[allow(clippy::exit)]
                 std::process::exit(STATUS);

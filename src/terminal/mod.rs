@@ -10,10 +10,8 @@
 //! | `filter` | text that `mist` did not write cannot steer the terminal |
 //! | `editor` | one message from the keyboard, on one line or several |
 //! | `history` | where the editor keeps what was typed |
-//! | `echo` | what is typed while a reply is written is not shown in it |
 //! | `interrupt` | Ctrl-C stops a reply before it stops the process |
 
-mod echo;
 mod editor;
 mod filter;
 mod history;
@@ -21,7 +19,6 @@ mod interrupt;
 mod printer;
 mod progress;
 
-pub use echo::Silence;
 pub use editor::{Editor, EditorError, Input};
 pub use filter::{EscapeFilter, escaped};
 pub use interrupt::{Interrupt, InterruptError, Listening};

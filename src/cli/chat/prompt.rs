@@ -19,7 +19,6 @@ pub fn run(talk: &mut Talk, checkpoint: &Path) -> anyhow::Result<Status> {
     let printer = talk.printer;
     // In a file the replies stand alone.
     talk.label = if printer.stdout_is_terminal() { REPLY } else { "" };
-    talk.quiet_keys = true;
     printer.note("/help lists the commands; Ctrl-C stops a reply; Ctrl-D or an empty line leaves");
     loop {
         match take(editor.read(PROMPT)?, talk, checkpoint) {

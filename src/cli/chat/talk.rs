@@ -2,7 +2,7 @@
 
 use mist::chat::{Conversation, ConversationError, Exchange};
 use mist::generate::{Finish, Generation, Sampler, Session, SessionError, TextStream};
-use mist::terminal::{Interrupt, Printer, Silence};
+use mist::terminal::{Interrupt, Printer};
 use mist::text::Message;
 
 use super::settings::Settings;
@@ -24,8 +24,6 @@ pub struct Talk<'a> {
     pub printer: &'a Printer,
     /// What stands before a reply.
     pub label: &'static str,
-    /// A person types at the terminal: not into the middle of a reply.
-    pub quiet_keys: bool,
 }
 
 impl<'a> Talk<'a> {
@@ -46,7 +44,6 @@ impl<'a> Talk<'a> {
             interrupt,
             printer,
             label: "",
-            quiet_keys: false,
         };
         if talk.is_plain() {
             printer.warn("the model has no chat format: each message is continued as plain text, on its own");
@@ -99,7 +96,6 @@ impl<'a> Talk<'a> {
         let detokenizer =
             if self.is_plain() { tokenizer.detokenizer() } else { tokenizer.detokenizer_at_start() };
         let _listening = self.interrupt.listen();
-        let _silence = self.quiet_keys.then(Silence::begin);
         self.printer.data(self.label)?;
         let mut output = Output::new(TextStream::new(detokenizer, &[]), false, self.printer);
         let generation = self.session.generate(
