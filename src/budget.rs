@@ -91,13 +91,18 @@ fn stopped(id: ThreadId) -> bool {
     STOPPED.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
 }
 
-/// The system's allocator, but for threads with a limit.
-struct Limited;
+/// The system's allocator, but for threads with a limit. A program that makes it its own
+/// (`#[global_allocator] static ALLOCATOR: Limited = Limited;`, as `mist` does) has limits of memory; another has limits
+/// of time only.
+#[derive(Debug)]
+pub struct Limited;
 
+#[cfg(test)]
 #[global_allocator]
 static ALLOCATOR: Limited = Limited;
 
-/// Takes `more` bytes from this thread's limit and gives `less` back. Does not return where it is exceeded.
+/// Takes `more` bytes from this thread's limit and gives `less` back, also for what another thread had asked for: no more
+/// than was handed to the work. Does not return where it is exceeded.
 fn account(more: usize, less: usize) {
     // A thread that ends has no limit any more.
     let Ok(Some(limit)) = LIMIT.try_with(Cell::get) else { return };

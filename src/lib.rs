@@ -12,7 +12,7 @@
 //! | 2 | [`checkpoint`], [`text`], [`hub`] | file formats; tokenizers and chat formats; downloads |
 //! | 1 | [`kernels`] | slices, schemes, instruction sets; the seam to candle |
 
-mod budget;
+pub mod budget;
 pub mod chat;
 pub mod checkpoint;
 pub mod environment;

@@ -2,6 +2,10 @@
 
 mod cli;
 
+/// Chat templates run within a limit of memory.
+#[global_allocator]
+static ALLOCATOR: mist::budget::Limited = mist::budget::Limited;
+
 fn main() -> std::process::ExitCode {
     cli::main()
 }

@@ -6,7 +6,7 @@ pub(super) struct ByteTable {
     bytes: Vec<u8>,
     /// Where the bytes of an id end; those of the next begin there.
     ends: Vec<usize>,
-    /// See [`super::bytes::Spelling`].
+    /// See [`Model::drops_first_space`](super::model::Model).
     drops_first_space: bool,
 }
 

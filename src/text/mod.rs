@@ -7,7 +7,8 @@
 //!
 //! The one rule of the room: **text of a user never becomes a control token.** A control token (`<s>`,
 //! `<|im_end|>`, `[INST]`) is an id that code puts between stretches of text; no stretch of text is encoded to one,
-//! as no join leads to it.
+//! as no join leads to it. (`<unk>` is one, and stands for a character that a vocabulary without byte tokens cannot
+//! spell.)
 //!
 //! | file | idea |
 //! |---|---|
@@ -55,13 +56,7 @@ pub fn is_file(name: &str) -> bool {
 
 /// Whether a folder holds a tokenizer, or the path is one's file.
 pub fn is_at(path: &Path) -> bool {
-    let named = |name: &std::ffi::OsStr| name.to_str().is_some_and(read::is_vocabulary);
-    match path.is_file() {
-        true => path.file_name().is_some_and(named),
-        false => {
-            std::fs::read_dir(path).is_ok_and(|mut all| all.any(|e| e.is_ok_and(|e| named(&e.file_name()))))
-        }
-    }
+    read::is_at(path)
 }
 
 /// One turn of a conversation.

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use super::chat::{self, Format, TemplateNames};
 use super::control::{Control, Controls};
 use super::detokenizer::ByteTable;
 use super::encode::Encoder;
-use super::model::{Kind, Model};
-use super::read::{self, Names, Source};
+use super::model::{Added, Kind, Model};
+use super::read::{self, MAX_CONTROLS, Names, Source};
 use super::{Detokenizer, Error, Message, Vocabulary, write};
 
 /// Text to ids and back, and the chat format, of one model.
@@ -52,19 +52,24 @@ impl Tokenizer {
         let Source { mut model, mut names, in_front, version } = source;
         promote(&mut model, &names);
         let spelled = |id: u32| model.token(id).unwrap_or_default();
-        let controls =
-            (0..model.tokens.len() as u32).filter(|&id| model.kind(id) == Kind::Control).map(|id| {
-                let added = model.added.iter().find(|added| added.id == id);
-                Control {
-                    spelling: spelled(id).to_owned(),
-                    id,
-                    takes_left: added.is_some_and(|added| added.takes_left),
-                    takes_right: added.is_some_and(|added| added.takes_right),
-                }
-            });
-        let controls = Controls::new(controls);
+        let ids = 0..model.tokens.len() as u32;
+        let count = ids.clone().filter(|&id| model.kind(id) == Kind::Control).count();
+        if count > MAX_CONTROLS {
+            let reason = format!("it has {count} control tokens, the limit is {MAX_CONTROLS}");
+            return Err(Error::Vocabulary(reason));
+        }
+        let added: HashMap<u32, &Added> = model.added.iter().map(|added| (added.id, added)).collect();
+        let controls = Controls::new(ids.clone().filter(|&id| model.kind(id) == Kind::Control).map(|id| {
+            let added = added.get(&id);
+            Control {
+                spelling: spelled(id).to_owned(),
+                id,
+                takes_left: added.is_some_and(|added| added.takes_left),
+                takes_right: added.is_some_and(|added| added.takes_right),
+            }
+        }));
         let mut table = ByteTable::new(model.drops_first_space);
-        (0..model.tokens.len() as u32).for_each(|id| table.push(&model.bytes(id)));
+        ids.for_each(|id| table.push(&model.bytes(id)));
 
         let id = |name: &Option<String>| find(&model, name.as_deref()?);
         let bos = id(&names.bos).or(in_front);
@@ -73,8 +78,6 @@ impl Tokenizer {
         end_ids.dedup();
         names.bos = bos.map(|id| spelled(id).to_owned());
         let format = Format::of(&model, version, names.chat_template.as_deref());
-        // What is special is put between stretches of text by code, and found in none of them.
-        model.added.retain(|added| model.kinds.get(added.id as usize) == Some(&Kind::Added));
         Ok(Self {
             encoder: Encoder::new(&model)?,
             table: Arc::new(table),
@@ -231,17 +234,24 @@ fn find(model: &Model, token: &str) -> Option<u32> {
     Some(std::iter::once(first).chain(spelled).find(|&id| model.kind(id) == Kind::Control).unwrap_or(first))
 }
 
-/// Makes control tokens of what the settings name. A token that the vocabulary does not have is left out, and one of
-/// a single character stays text, whatever else it is used for: texts are spelled with it.
+/// Makes control tokens of what the settings name, and of what the chat template writes that is a token of its own: a
+/// tag, of whatever kind the file says it is. A token that the vocabulary does not have is left out, and a byte or a
+/// single character stays text, whatever else it is used for: texts are spelled with it.
 fn promote(model: &mut Model, names: &Names) {
     let named =
         [&names.bos, &names.eos, &names.eot, &names.unknown].into_iter().flatten().chain(&names.special);
-    let mut wanted: HashSet<&str> =
-        named.map(String::as_str).filter(|token| token.chars().count() > 1).collect();
+    let mut wanted: HashSet<&str> = named.map(String::as_str).collect();
+    let template = names.chat_template.as_deref().unwrap_or_default();
+    let is_tag =
+        |token: &str| token.starts_with(['<', '[']) && token.ends_with(['>', ']']) && token.len() > 3;
+    let written = |added: &&Added| is_tag(&added.content) && template.contains(&added.content);
+    wanted.extend(model.added.iter().filter(written).map(|added| added.content.as_str()));
+    wanted.retain(|token| token.chars().count() > 1);
     for (_, token) in model.all().filter(|&(id, _)| model.kind(id) == Kind::Control) {
         wanted.remove(token);
     }
-    let ids: Vec<u32> = model.all().filter(|(_, token)| wanted.contains(token)).map(|(id, _)| id).collect();
+    let is_wanted = |&(id, token): &(u32, &str)| wanted.contains(token) && model.kind(id) != Kind::Byte;
+    let ids: Vec<u32> = model.all().filter(is_wanted).map(|(id, _)| id).collect();
     for id in ids {
         model.kinds[id as usize] = Kind::Control;
     }

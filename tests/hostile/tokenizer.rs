@@ -49,7 +49,7 @@ fn vocabularies_with_holes_and_huge_ids() {
 
 /// tokenizers PR #2151: values that the crate's own constructors would refuse, and its reader does not.
 #[test]
-fn parts_that_the_crate_panics_on() {
+fn parts_that_make_the_crate_panic() {
     let folder = copy_of("llama-gqa");
     let path = folder.path().join("tokenizer.json");
     let original = fs::read(&path).unwrap();

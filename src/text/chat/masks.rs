@@ -21,8 +21,8 @@ const KNOWN_ROLES: [&str; 7] = ["system", "user", "assistant", "tool", "develope
 /// next message       "end|>"                    masked  "③"           ③ = end|>
 /// ```
 ///
-/// A template that builds a control token out of a message by its own work (changes its case, cuts it and
-/// joins the pieces) is not held off by this. None is known that does.
+/// A template that builds a control token out of a message by its own work (changes its case, takes something out of its
+/// middle) is not held off by this.
 #[derive(Debug)]
 pub(super) struct Masks<'controls> {
     controls: &'controls Controls,

@@ -92,9 +92,9 @@ impl Marks {
             _ => "",
         };
         let stands = |part: &Part<'_>| match part {
-            Part::Text(text) => self
-                .find(text)
-                .is_none_or(|(before, _, after)| before == beginning && self.find(after).is_none()),
+            Part::Text(text) => {
+                self.find(text).is_none_or(|(before, _, after)| before == beginning && after.is_empty())
+            }
             Part::Control(_) => true,
         };
         unmarked == rendered && parts.iter().all(stands)

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use crate::text::Error;
 use crate::text::error::one_line;
@@ -32,6 +32,8 @@ impl Finder {
         }
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
+            // The smallest there is, as the tokens may be many and long.
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(tokens.iter().map(|added| &added.content))
             .map_err(|error| Error::Vocabulary(one_line(&error.to_string())))?;
         Ok(Some(Self { automaton, tokens }))

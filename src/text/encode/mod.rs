@@ -26,7 +26,7 @@ use self::words::Words;
 
 use super::Error;
 use super::alphabet::SPACE;
-use super::model::{Alphabet, Model, NormalForm, Prefix};
+use super::model::{Alphabet, Kind, Model, NormalForm, Prefix};
 
 /// As quick as they come, with a seed of its own for each process, as vocabularies may be hostile.
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -40,6 +40,7 @@ pub(super) struct Encoder {
     raw: Option<Finder>,
     normalized: Option<Finder>,
     normalizer: Normalizer,
+    prefix: Prefix,
     words: Words,
     bpe: Bpe,
 }
@@ -48,12 +49,14 @@ impl Encoder {
     /// # Errors
     /// [`Error::Vocabulary`] for an expression that cannot be used.
     pub(super) fn new(model: &Model) -> Result<Self, Error> {
-        let (normalized, raw): (Vec<_>, Vec<_>) =
-            model.added.iter().cloned().partition(|added| added.normalized);
+        // Control tokens are put between stretches of text, and found in none of them.
+        let found = model.added.iter().filter(|added| model.kind(added.id) != Kind::Control);
+        let (normalized, raw): (Vec<_>, Vec<_>) = found.cloned().partition(|added| added.normalized);
         Ok(Self {
             raw: Finder::new(raw)?,
             normalized: Finder::new(normalized)?,
             normalizer: Normalizer::new(model),
+            prefix: model.prefix,
             words: Words::new(model)?,
             bpe: Bpe::new(model),
         })
@@ -76,15 +79,28 @@ impl Encoder {
 
     /// What lies between the tokens that are found before normalization.
     fn encode_between(&self, text: &str, first: bool, ids: &mut Vec<u32>) -> Result<(), Error> {
-        let text = self.normalizer.apply(text, first);
-        let Some(normalized) = &self.normalized else { return self.encode_words(&text, ids) };
+        let text = self.normalizer.apply(text);
+        let Some(normalized) = &self.normalized else { return self.encode_stretch(&text, first, ids) };
         for (range, part) in normalized.cut(&text) {
             match part {
                 Part::Token(id) => ids.push(id),
-                Part::Text => self.encode_words(&text[range], ids)?,
+                Part::Text => self.encode_stretch(&text[range.clone()], first && range.start == 0, ids)?,
             }
         }
         Ok(())
+    }
+
+    /// What lies between all tokens that are found. A space that is only put where none is comes now.
+    fn encode_stretch(&self, text: &str, first: bool, ids: &mut Vec<u32>) -> Result<(), Error> {
+        let wanted = match self.prefix {
+            Prefix::Never | Prefix::Always => false,
+            Prefix::Missing => true,
+            Prefix::MissingAtStart => first,
+        };
+        match wanted && !text.is_empty() && !text.starts_with(' ') {
+            true => self.encode_words(&format!(" {text}"), ids),
+            false => self.encode_words(text, ids),
+        }
     }
 
     /// A word that came before is copied from where its ids are: most of a long text is.
@@ -111,16 +127,17 @@ impl Encoder {
 pub(super) struct Normalizer {
     form: Option<NormalForm>,
     alphabet: Alphabet,
-    prefix: Prefix,
+    prefixes: bool,
 }
 
 impl Normalizer {
     pub(super) fn new(model: &Model) -> Self {
-        Self { form: model.normal_form, alphabet: model.alphabet, prefix: model.prefix }
+        let prefixes = model.prefix == Prefix::Always;
+        Self { form: model.normal_form, alphabet: model.alphabet, prefixes }
     }
 
-    /// `first`: nothing comes before the text. In the alphabet of spaces `▁` is a space: the encoder knows no other.
-    pub(super) fn apply<'text>(&self, text: &'text str, first: bool) -> Cow<'text, str> {
+    /// In the alphabet of spaces `▁` is a space: the encoder knows no other.
+    pub(super) fn apply<'text>(&self, text: &'text str) -> Cow<'text, str> {
         let mut text = match self.form {
             None => Cow::Borrowed(text),
             Some(NormalForm::Nfc) => text.nfc().collect::<String>().into(),
@@ -131,13 +148,7 @@ impl Normalizer {
         if self.alphabet == Alphabet::Spaces && text.contains(SPACE) {
             text = text.replace(SPACE, " ").into();
         }
-        let wanted = match self.prefix {
-            Prefix::Never => false,
-            Prefix::Always => true,
-            Prefix::Missing => !text.starts_with(' '),
-            Prefix::MissingAtStart => first && !text.starts_with(' '),
-        };
-        if wanted && !text.is_empty() {
+        if self.prefixes && !text.is_empty() {
             text = format!(" {text}").into();
         }
         text

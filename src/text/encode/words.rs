@@ -1,6 +1,7 @@
 //! Cutting a text into words.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use regex_automata::meta::Regex;
 use regex_automata::{Anchored, Input};
@@ -8,7 +9,7 @@ use regex_automata::{Anchored, Input};
 use crate::text::Error;
 use crate::text::alphabet::SPACE;
 use crate::text::error::one_line;
-use crate::text::model::{Alphabet, Cut, Joins, Model};
+use crate::text::model::{Alphabet, Cut, Joins, Kind, Model};
 
 /// How a model cuts a text into words.
 #[derive(Debug)]
@@ -31,8 +32,11 @@ impl Words {
             Cut::Matches(expression) => Pattern::new(expression).map(Step::Matches),
             Cut::BeforeSpaces => Ok(Step::BeforeSpaces),
         };
-        // Several unknown characters in a row may have to become one token: then they stay together.
-        let by_characters = model.alphabet != Alphabet::Bytes && model.byte_fallback;
+        // Several unknown characters in a row may have to become one token, and a whole word may be one: then they
+        // stay together.
+        let bytes = model.kinds.iter().filter(|kind| **kind == Kind::Byte).count();
+        let all_written = model.byte_fallback && bytes == 256;
+        let by_characters = model.alphabet != Alphabet::Bytes && all_written && !model.whole_words;
         Ok(Self {
             steps: model.cuts.iter().map(step).collect::<Result<_, Error>>()?,
             seams: by_characters.then(|| Seams::new(model)),
@@ -48,26 +52,28 @@ impl Words {
         text: &'text str,
         take: &mut dyn FnMut(&'text str),
     ) -> Result<(), Error> {
-        self.cut(&self.steps, text, take)
+        let deadline = Instant::now() + LONGEST + Duration::from_secs(text.len() as u64 / SLOWEST);
+        self.cut(&self.steps, text, deadline, take)
     }
 
     fn cut<'text>(
         &self,
         steps: &[Step],
         text: &'text str,
+        deadline: Instant,
         take: &mut dyn FnMut(&'text str),
     ) -> Result<(), Error> {
         match (steps.split_first(), &self.seams) {
             (Some((Step::Matches(pattern), rest)), _) => {
-                pattern.cut(text, &mut |word| self.cut(rest, word, take))
+                pattern.cut(text, deadline, &mut |word| self.cut(rest, word, deadline, take))
             }
             (Some((Step::BeforeSpaces, rest)), _) => {
                 let mut start = 0;
                 for (at, _) in text.match_indices(' ').filter(|&(at, _)| at > 0) {
-                    self.cut(rest, &text[start..at], take)?;
+                    self.cut(rest, &text[start..at], deadline, take)?;
                     start = at;
                 }
-                self.cut(rest, &text[start..], take)
+                self.cut(rest, &text[start..], deadline, take)
             }
             (None, Some(seams)) => {
                 seams.cut(text, take);
@@ -85,7 +91,8 @@ impl Words {
 
 /// A regular expression. All matches are words, and so is what lies between them.
 ///
-/// Where it can be done (`regex-automata`) the time is linear in the text, whatever the expression. What all the
+/// Where it can be done (`regex-automata`) the time of a search is linear in the text, whatever the expression; that of
+/// all searches is limited by a clock, as each may look at the whole text and match a character. What all the
 /// published expressions need beyond that is one way to look ahead, at their very end: `\s+(?!\S)|\s+`, white space
 /// but for its last character where a word follows. That is done by hand:
 ///
@@ -102,6 +109,11 @@ enum Pattern {
     /// Looks around in other ways; the engine gives up after a million steps.
     Backtracking(fancy_regex::Regex),
 }
+
+/// What a text may take, however short, and how many of its bytes a second at least: a thousandth of what published
+/// expressions do.
+const LONGEST: Duration = Duration::from_secs(5);
+const SLOWEST: u64 = 20_000;
 
 /// The end of an expression that needs to look ahead.
 const LOOK_AHEAD: &str = r"|\s+(?!\S)|\s+";
@@ -129,11 +141,17 @@ impl Pattern {
     fn cut<'text>(
         &self,
         text: &'text str,
+        deadline: Instant,
         take: &mut dyn FnMut(&'text str) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let mut searches = 0u32;
         // What is before `taken` has been taken; the next match is looked for from `from`.
         let (mut taken, mut from) = (0, 0);
         while from < text.len() {
+            searches = searches.wrapping_add(1);
+            if searches.is_multiple_of(64) && Instant::now() > deadline {
+                return Err(Error::Encode("the pre-tokenizer's expression takes too long".into()));
+            }
             let Some((start, end)) = self.find(text, from)? else { break };
             if start == end {
                 // An empty match cuts nothing.
@@ -277,6 +295,10 @@ mod tests {
         let model = Model { cuts: vec![Cut::Matches(r"(?:a+(?=.))+b".into())], ..Model::default() };
         let text = "a".repeat(1000) + "c";
         assert!(matches!(Words::new(&model).unwrap().each(&text, &mut |_| {}), Err(Error::Encode(_))));
+        // Every search is linear, all together are not.
+        let pattern = Pattern::new("[^z]*z|.").unwrap();
+        let late = pattern.cut(&"a".repeat(100_000), Instant::now(), &mut |_| Ok(()));
+        assert!(matches!(late, Err(Error::Encode(_))));
     }
 
     proptest! {
@@ -292,7 +314,7 @@ mod tests {
                 let twin = fancy_regex::Regex::new(expression).unwrap();
                 let mut theirs = Vec::new();
                 Pattern::Backtracking(twin)
-                    .cut(&text, &mut |word| { theirs.push(word.to_owned()); Ok(()) })
+                    .cut(&text, Instant::now() + LONGEST, &mut |word| { theirs.push(word.to_owned()); Ok(()) })
                     .unwrap();
                 prop_assert_eq!(words(expression, &text), theirs);
             }

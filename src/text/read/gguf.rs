@@ -28,15 +28,18 @@ pub(super) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
     };
     let kind = |id: u32| vocabulary.token_types.get(id as usize).copied().unwrap_or(NORMAL);
     let named = [vocabulary.bos, vocabulary.eos, vocabulary.eot];
+    let long = |id: u32| model.token(id).is_some_and(|token| token.chars().count() > 1);
     let of_type = |id: u32| match kind(id) {
-        _ if named.contains(&Some(id)) => Kind::Control,
+        // A byte or a single character stays text, whatever else it is used for: texts are spelled with it.
+        type_ if named.contains(&Some(id)) && type_ != BYTE && long(id) => Kind::Control,
         UNKNOWN | CONTROL => Kind::Control,
         USER_DEFINED => Kind::Added,
         UNUSED => Kind::Unused,
         BYTE => Kind::Byte,
         _ => Kind::Normal,
     };
-    model.kinds = (0..vocabulary.tokens.len() as u32).map(of_type).collect();
+    let kinds = (0..vocabulary.tokens.len() as u32).map(of_type).collect();
+    model.kinds = kinds;
     let added = model.all().filter(|&(id, _)| matches!(model.kind(id), Kind::Added));
     // SentencePiece finds them in the text with its prefix, the others in the text as it is.
     let normalized = model.alphabet == Alphabet::Spaces;

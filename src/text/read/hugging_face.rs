@@ -3,7 +3,7 @@
 //! The parts that models of the family have are understood, each in the one way in which they have it; another part
 //! is an error that names it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
@@ -142,15 +142,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
         fuses_unknown: bpe.fuse_unk,
         ..Model::default()
     };
-    for (token, id) in bpe.vocab {
-        let byte = bpe.byte_fallback && fallback_byte(&token).is_some();
+    for (token, &id) in &bpe.vocab {
+        let byte = bpe.byte_fallback && fallback_byte(token).is_some();
         model.kinds[id as usize] = if byte { Kind::Byte } else { Kind::Normal };
-        if !std::mem::replace(&mut model.tokens[id as usize], token).is_empty() {
+        if !std::mem::replace(&mut model.tokens[id as usize], token.clone()).is_empty() {
             return Err(malformed(&format!("two tokens have the id {id}")));
         }
     }
     read_steps(&file.normalizer, &file.pre_tokenizer, &mut model)?;
-    read_added(file.added_tokens, &mut model);
+    read_added(file.added_tokens, &bpe.vocab, &mut model)?;
     read_decoder(&file.decoder, &mut model)?;
     let in_front = in_front(&file.post_processor, &model);
     let names = Names { unknown: bpe.unk_token, ..Names::default() };
@@ -177,19 +177,42 @@ fn pairs(merges: &[Merge], vocabulary: &HashMap<String, u32>) -> Result<Vec<[u32
     merges.iter().map(pair).collect()
 }
 
-/// A token that is not in the vocabulary gets the id that is written beside it. One that is found after normalization
-/// is normalized itself, prefix and all.
-fn read_added(tokens: Vec<AddedToken>, model: &mut Model) {
+/// More bytes than the added tokens of any model have; finding them takes fifty times as much memory.
+const MAX_ADDED: usize = 4 << 20;
+
+/// A token that is in the vocabulary keeps its id there; another gets the id that is written beside it. One that is
+/// found after normalization is normalized itself.
+fn read_added(
+    tokens: Vec<AddedToken>,
+    vocabulary: &HashMap<String, u32>,
+    model: &mut Model,
+) -> Result<(), Error> {
+    if tokens.iter().map(|token| token.content.len()).sum::<usize>() > MAX_ADDED {
+        return Err(malformed(&format!("its added tokens have more than {MAX_ADDED} bytes")));
+    }
     let normalizer = Normalizer::new(model);
+    let mut seen = HashSet::new();
     for token in tokens {
-        let id = token.id as usize;
-        model.kinds[id] = if token.special { Kind::Control } else { Kind::Added };
-        model.tokens[id].clone_from(&token.content);
-        model.added.retain(|added| added.id != token.id);
+        let known = vocabulary.get(&token.content).copied();
+        let id = known.unwrap_or(token.id);
+        if !seen.insert(id) {
+            continue;
+        }
+        let spelled = &mut model.tokens[id as usize];
+        if known.is_none() && !spelled.is_empty() {
+            return Err(malformed(&format!("the added token {:?} has the id of {spelled:?}", token.content)));
+        }
+        spelled.clone_from(&token.content);
+        match (token.special, known) {
+            (true, _) => model.kinds[id as usize] = Kind::Control,
+            (false, None) => model.kinds[id as usize] = Kind::Added,
+            // It is spelled in the vocabulary's alphabet, and joins may lead to it as well.
+            (false, Some(_)) => {}
+        }
         model.added.push(Added {
-            id: token.id,
+            id,
             content: match token.normalized {
-                true => normalizer.apply(&token.content, true).into_owned(),
+                true => normalizer.apply(&token.content).into_owned(),
                 false => token.content,
             },
             single_word: token.single_word,
@@ -198,6 +221,7 @@ fn read_added(tokens: Vec<AddedToken>, model: &mut Model) {
             normalized: token.normalized,
         });
     }
+    Ok(())
 }
 
 /// The parts of a `Sequence`, or the one part there is.
@@ -213,12 +237,19 @@ fn kind(part: &Value) -> &str {
     part["type"].as_str().unwrap_or("without a type")
 }
 
+/// More steps than any file has; each costs memory and time of its own.
+const MAX_STEPS: usize = 16;
+
 /// What is done to a text before it is joined.
 fn read_steps(normalizer: &Value, pre_tokenizer: &Value, model: &mut Model) -> Result<(), Error> {
     model.alphabet = Alphabet::Plain;
     let space = SPACE.to_string();
     for part in parts(normalizer, "normalizers") {
+        let first = model.normal_form.is_none() && model.alphabet == Alphabet::Plain;
         match kind(part) {
+            "NFC" | "NFD" | "NFKC" | "NFKD" if !first => {
+                return Err(unknown("normalizer", "of a Unicode form that is not the first step"));
+            }
             "Prepend" if part["prepend"] == *space => model.prefix = Prefix::Always,
             "Replace" if part["pattern"]["String"] == " " && part["content"] == *space => {
                 model.alphabet = Alphabet::Spaces;
@@ -233,11 +264,22 @@ fn read_steps(normalizer: &Value, pre_tokenizer: &Value, model: &mut Model) -> R
     if model.prefix == Prefix::Always && model.alphabet == Alphabet::Plain {
         return Err(unknown("normalizer", "Prepend without Replace"));
     }
-    for part in parts(pre_tokenizer, "pretokenizers") {
+    let steps = parts(pre_tokenizer, "pretokenizers");
+    if steps.len() > MAX_STEPS {
+        return Err(malformed(&format!(
+            "its pre-tokenizer has {} steps, the limit is {MAX_STEPS}",
+            steps.len()
+        )));
+    }
+    for part in steps {
+        // What comes after it sees letters that stand for bytes.
+        if model.alphabet == Alphabet::Bytes {
+            return Err(unknown("pre-tokenizer", "with a step behind ByteLevel"));
+        }
         match kind(part) {
             "Split" if part["behavior"] == "Isolated" && part["invert"] != true => {
                 let pattern = &part["pattern"];
-                let text = pattern["String"].as_str().map(escaped);
+                let text = pattern["String"].as_str().map(|text| fancy_regex::escape(text).into_owned());
                 let expression = pattern["Regex"].as_str().map(str::to_owned).or(text);
                 model.cuts.push(Cut::Matches(expression.ok_or_else(|| unknown("pre-tokenizer", "Split"))?));
             }
@@ -270,18 +312,6 @@ fn read_steps(normalizer: &Value, pre_tokenizer: &Value, model: &mut Model) -> R
         }
     }
     Ok(())
-}
-
-/// A text as an expression that matches it and nothing else.
-fn escaped(text: &str) -> String {
-    let mut expression = String::new();
-    for character in text.chars() {
-        if !character.is_alphanumeric() && !character.is_whitespace() {
-            expression.push('\\');
-        }
-        expression.push(character);
-    }
-    expression
 }
 
 /// How tokens become text has to be the way back of how text becomes tokens: a decoder that can be streamed is one

@@ -25,6 +25,8 @@ mod style;
 mod tekken;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod variants;
 
 use std::path::{Path, PathBuf};
 
@@ -37,6 +39,8 @@ use super::{Error, Vocabulary};
 
 /// More ids than any vocabulary has (the largest are about 262,000): tables are sized by the largest id.
 const MAX_IDS: usize = 1 << 22;
+/// More control tokens than any vocabulary has (the largest have 1,000): they are looked for one by one.
+pub(super) const MAX_CONTROLS: usize = 1 << 16;
 
 /// What a file or several hold.
 #[derive(Debug)]
@@ -90,14 +94,25 @@ impl Format {
     fn named(name: &str) -> Option<Self> {
         match name {
             "tokenizer.json" => return Some(Self::HuggingFace),
-            _ if name.starts_with("tekken") && name.ends_with(".json") => return Some(Self::Tekken),
-            _ if name.ends_with(".model") => return Some(Self::SentencePiece(None)),
+            "tekken.json" => return Some(Self::Tekken),
+            "tokenizer.model" => return Some(Self::SentencePiece(None)),
             _ => {}
         }
         // `tokenizer.model.v7m1`: version 7 of the text, version 1 of the images.
-        let (_, version) = name.split_once(".model.")?;
+        let version = name.strip_prefix("tokenizer.model.")?;
         let version = version.split_once('m').map_or(version, |(text, _)| text);
         Some(Self::SentencePiece(Some(Version::named(version)?)))
+    }
+
+    /// What the name of a file says that is pointed to, which may have another one: mistral-common's files are called
+    /// `mistral_instruct_tokenizer_240323.model.v3` and `tekken_240718.json`.
+    fn pointed_to(name: &str) -> Option<Self> {
+        let usual = match name.rsplit_once(".model") {
+            Some((_, version)) => format!("tokenizer.model{version}"),
+            None if name.starts_with("tekken") && name.ends_with(".json") => "tekken.json".into(),
+            None => name.into(),
+        };
+        Self::named(&usual)
     }
 
     /// Made by Mistral, for its own models.
@@ -106,9 +121,19 @@ impl Format {
     }
 }
 
-/// Whether a file of this name can be a tokenizer's vocabulary.
+/// Whether a file of this name is a tokenizer's vocabulary.
 pub(super) fn is_vocabulary(name: &str) -> bool {
     Format::named(name).is_some()
+}
+
+/// Whether there is a tokenizer's vocabulary in a folder, or the path is one.
+pub(super) fn is_at(path: &Path) -> bool {
+    match path.is_file() {
+        true => {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|n| Format::pointed_to(n).is_some())
+        }
+        false => choose(path, None).is_ok(),
+    }
 }
 
 /// The tokenizer of a folder, or of one file of it, and the file that it was in.
@@ -121,11 +146,12 @@ pub(super) fn folder(path: &Path) -> Result<(Source, PathBuf), Error> {
     let (format, file) = match path.is_file() {
         true => {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            (Format::named(name).ok_or_else(|| Error::NoTokenizer(path.to_owned()))?, path.to_owned())
+            (Format::pointed_to(name).ok_or_else(|| Error::NoTokenizer(path.to_owned()))?, path.to_owned())
         }
         false => choose(folder, names.chat_template.as_deref())?,
     };
-    let bytes = settings::read(&file)?.ok_or_else(|| Error::NoTokenizer(folder.to_owned()))?;
+    let bytes =
+        settings::read(&file, settings::MAX_FILE)?.ok_or_else(|| Error::NoTokenizer(folder.to_owned()))?;
     let source = match format {
         Format::HuggingFace => hugging_face::read(&bytes),
         Format::Tekken => tekken::read(&bytes),
@@ -140,10 +166,16 @@ pub(super) fn folder(path: &Path) -> Result<(Source, PathBuf), Error> {
 /// Which file is read, by the order that is described above.
 fn choose(folder: &Path, template: Option<&str>) -> Result<(Format, PathBuf), Error> {
     let entries = std::fs::read_dir(folder).map_err(|_| Error::NoTokenizer(folder.to_owned()))?;
-    let mut found: Vec<(Format, PathBuf)> = entries
-        .flatten()
-        .filter_map(|entry| Some((Format::named(entry.file_name().to_str()?)?, entry.path())))
-        .collect();
+    let names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let with = |format: fn(&str) -> Option<Format>| -> Vec<(Format, PathBuf)> {
+        names.iter().filter_map(|name| Some((format(name)?, folder.join(name)))).collect()
+    };
+    let mut found = with(Format::named);
+    if found.is_empty() {
+        // Under the names of mistral-common; what else ends in `.model` may be anything.
+        found = with(|name| Format::pointed_to(name).filter(|format| format.is_mistrals()));
+    }
     let other_format = template.is_some_and(|template| !writes_inst(template));
     let place = |format: Format| match format {
         Format::HuggingFace if other_format => 4,

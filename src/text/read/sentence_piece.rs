@@ -75,6 +75,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
         ..Names::default()
     };
     model.unknown = id(trainer.unknown);
+    if model.unknown.is_none() {
+        return Err(malformed("it has no unknown token"));
+    }
     Ok(Source { model, names, in_front: None, version: None })
 }
 

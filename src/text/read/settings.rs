@@ -13,6 +13,8 @@ use crate::text::error::one_line;
 
 /// The largest `tokenizer.json` of a published model is about 33 MB.
 pub(super) const MAX_FILE: u64 = 64 << 20;
+/// The largest settings beside one are a few hundred KB, and take thirty times that when read.
+const MAX_SETTINGS: u64 = 4 << 20;
 
 /// What the files beside the vocabulary say.
 pub(super) fn names(folder: &Path) -> Result<Names, Error> {
@@ -29,7 +31,7 @@ pub(super) fn names(folder: &Path) -> Result<Names, Error> {
     special.extend(token("pad_token"));
 
     let path = folder.join("chat_template.jinja");
-    let chat_template = match read(&path)? {
+    let chat_template = match read(&path, MAX_SETTINGS)? {
         Some(bytes) => Some(
             String::from_utf8(bytes)
                 .map_err(|_| Error::Malformed { path, reason: "it is not UTF-8".into() })?,
@@ -60,15 +62,15 @@ pub(super) fn chat_template(template: &Value) -> Option<String> {
 
 /// Null where there is no such file: every field of it is then null too.
 fn read_object(path: &Path) -> Result<Value, Error> {
-    let Some(bytes) = read(path)? else { return Ok(Value::Null) };
+    let Some(bytes) = read(path, MAX_SETTINGS)? else { return Ok(Value::Null) };
     let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
     let value: Value =
         serde_json::from_slice(&bytes).map_err(|error| malformed(one_line(&error.to_string())))?;
     if value.is_object() { Ok(value) } else { Err(malformed("it is not a JSON object".into())) }
 }
 
-/// None where there is no such file.
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+/// At most `limit` bytes; `None` where there is no such file.
+pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Error> {
     let failed = |source| Error::Read { path: PathBuf::from(path), source };
     // A pipe of that name would be waited for.
     if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
@@ -80,9 +82,9 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
         Err(error) => return Err(failed(error)),
     };
     let mut bytes = Vec::new();
-    let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if read as u64 > MAX_FILE {
-        return Err(Error::FileTooLarge { path: path.to_owned(), limit: MAX_FILE });
+    let read = file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if read as u64 > limit {
+        return Err(Error::FileTooLarge { path: path.to_owned(), limit });
     }
     if is_lfs_pointer(&bytes) {
         return Err(Error::LfsPointer(path.to_owned()));

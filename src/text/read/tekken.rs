@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{MAX_IDS, Names, Source};
+use super::{MAX_CONTROLS, MAX_IDS, Names, Source};
 use crate::text::Error;
 use crate::text::alphabet::spelled;
 use crate::text::chat::Version;
@@ -76,7 +76,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
         file.config;
     let version = Version::named(&version)
         .ok_or_else(|| Error::UnknownPart { part: "version", what: one_line(&version) })?;
-    if !(1..=MAX_IDS).contains(&size) || controls > size {
+    if !(1..=MAX_IDS).contains(&size) || controls > size.min(MAX_CONTROLS) {
         return Err(malformed(&format!("it has {size} ids, {controls} of them control tokens")));
     }
     let text = file.vocab.get(..size - controls).ok_or_else(|| {

@@ -5,7 +5,7 @@
 //! then goes from left to right). And a token is control where the files say that it is special, not where it
 //! looks like it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::pairs;
 use crate::text::error::one_line;
@@ -26,6 +26,10 @@ pub(in crate::text) fn vocabulary(
     if model.normal_form.is_some() {
         return Err(Error::NoGgufName("normalizer".into()));
     }
+    let mut seen = HashSet::new();
+    if let Some((_, twice)) = model.all().find(|(_, token)| !seen.insert(*token)) {
+        return Err(Error::NoGgufName(one_line(&format!("second token {twice:?}"))));
+    }
     let named = |name: &Option<String>| id(name.as_deref()?);
     let tokens = model.tokens.iter().zip(0..).map(|(token, id)| match token.as_str() {
         "" => format!("[PAD{id}]"),
@@ -33,7 +37,7 @@ pub(in crate::text) fn vocabulary(
     });
     let vocabulary = Vocabulary {
         tokens: tokens.collect(),
-        token_types: (0..model.tokens.len() as u32).map(|id| token_type(model, id)).collect(),
+        token_types: token_types(model),
         bos: named(&names.bos),
         eos: named(&names.eos),
         eot: named(&names.eot),
@@ -65,16 +69,19 @@ pub(in crate::text) fn vocabulary(
     }
 }
 
-fn token_type(model: &Model, id: u32) -> i32 {
-    match model.kind(id) {
+fn token_types(model: &Model) -> Vec<i32> {
+    let added: HashSet<u32> = model.added.iter().map(|added| added.id).collect();
+    let of = |id: u32| match model.kind(id) {
         _ if model.token(id).is_none() => UNUSED,
         Kind::Control if model.alphabet == Alphabet::Spaces && model.unknown == Some(id) => UNKNOWN,
         Kind::Control => CONTROL,
+        _ if added.contains(&id) => USER_DEFINED,
         Kind::Added => USER_DEFINED,
         Kind::Byte => BYTE,
         Kind::Unused => UNUSED,
         Kind::Normal => NORMAL,
-    }
+    };
+    (0..model.tokens.len() as u32).map(of).collect()
 }
 
 /// The name of the pre-tokenizer.

@@ -1,5 +1,7 @@
 //! `tokenizer.json` and `tokenizer_config.json`: the way back of `read::hugging_face`.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use super::pairs;
@@ -52,12 +54,14 @@ pub(in crate::text) fn files(
 /// Control tokens and those that are found in a text, by id.
 fn added_tokens(model: &Model) -> Vec<AddedToken> {
     let plain = Added::default();
+    let all: HashMap<u32, &Added> = model.added.iter().map(|added| (added.id, added)).collect();
     let token = |(id, token): (u32, &str)| {
         let special = model.kind(id) == Kind::Control;
-        if !special && model.kind(id) != Kind::Added {
-            return None;
-        }
-        let added = model.added.iter().find(|added| added.id == id).unwrap_or(&plain);
+        let added = match all.get(&id) {
+            Some(added) => added,
+            None if special => &plain,
+            None => return None,
+        };
         Some(AddedToken {
             id,
             content: token.to_owned(),
