@@ -49,6 +49,15 @@ impl Replacement {
         Ok(Self { file, target: target.into() })
     }
 
+    /// Writes `bytes` and finishes: for what is at hand as a whole.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish), and where there is no room.
+    pub fn finish_with(mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)?;
+        self.finish()
+    }
+
     /// Syncs what was written and gives it the target's name.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -130,9 +130,7 @@ impl Conversation {
             Err(_) => path.to_path_buf(),
         };
         let json = self.to_json().map_err(|error| failed(error.into()))?;
-        let mut file = Replacement::private(&target).map_err(failed)?;
-        file.write_all(json.as_bytes()).map_err(failed)?;
-        file.finish().map_err(failed)
+        Replacement::private(&target).and_then(|file| file.finish_with(json.as_bytes())).map_err(failed)
     }
 
     /// The conversation that [`save`](Self::save) wrote, or another program.

@@ -298,7 +298,8 @@ pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Comp
         }
     }
     // Other programs may read no other form.
-    if !files.iter().any(|(name, _)| name == "tokenizer.json") {
+    let has_tokenizer = checkpoint.gguf.is_some() || mist::text::is_at(&checkpoint.folder);
+    if has_tokenizer && !files.iter().any(|(name, _)| name == "tokenizer.json") {
         for made in tokenizer(checkpoint)?.files()? {
             if files.iter().all(|(name, _)| *name != made.0) {
                 files.push(made);

@@ -1,7 +1,7 @@
 //! `mist man`: the manual, a page for each command.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Arg, Args, Command, ValueHint};
@@ -39,7 +39,8 @@ pub fn run(args: &ManArgs, command: Command, printer: &Printer) -> anyhow::Resul
             for one in pages {
                 let file = folder.join(format!("{}.1", title(one)));
                 let page = page(one, &command)?;
-                write(&file, &page).with_context(|| format!("cannot write {}", file.display()))?;
+                let written_to = Replacement::new(&file).and_then(|new| new.finish_with(page.as_bytes()));
+                written_to.with_context(|| format!("cannot write {}", file.display()))?;
                 written += 1;
             }
             printer.note(&format!("Wrote {written} pages to {}", folder.display()));
@@ -56,12 +57,6 @@ fn with_possible_values(arg: Arg) -> Arg {
     }
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     arg.help(format!("{help} [possible values: {}]", values.join(", "))).hide_possible_values(true)
-}
-
-fn write(file: &Path, page: &str) -> io::Result<()> {
-    let mut replacement = Replacement::new(file)?;
-    replacement.write_all(page.as_bytes())?;
-    replacement.finish()
 }
 
 /// `mist-chat`.

@@ -1,7 +1,7 @@
 //! What a folder holds and where it came from: the file `mist-download.json` beside what was downloaded.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -104,9 +104,7 @@ impl Manifest {
         let failed = || Error::io("write", &path);
         let mut text = serde_json::to_vec_pretty(self).map_err(|e| failed()(e.into()))?;
         text.push(b'\n');
-        let mut file = Replacement::new(&path).map_err(failed())?;
-        file.write_all(&text).map_err(failed())?;
-        file.finish().map_err(failed())
+        Replacement::new(&path).and_then(|file| file.finish_with(&text)).map_err(failed())
     }
 
     /// Takes files out of the manifest of `folder`, if there is one: they were deleted on purpose.

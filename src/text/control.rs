@@ -79,6 +79,17 @@ impl Controls {
         parts
     }
 
+    /// Control tokens with the ids 0, 1 and so on, which take no white space.
+    #[cfg(test)]
+    pub(super) fn plain(spellings: &[&str]) -> Self {
+        Self::new(spellings.iter().zip(0..).map(|(spelling, id)| Control {
+            spelling: (*spelling).to_owned(),
+            id,
+            takes_left: false,
+            takes_right: false,
+        }))
+    }
+
     /// All spellings.
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
         self.ids.values().map(String::as_str)
@@ -89,18 +100,9 @@ impl Controls {
 mod tests {
     use super::*;
 
-    fn controls(spellings: &[&str]) -> Controls {
-        Controls::new(spellings.iter().zip(0..).map(|(spelling, id)| Control {
-            spelling: (*spelling).to_owned(),
-            id,
-            takes_left: false,
-            takes_right: false,
-        }))
-    }
-
     #[test]
     fn cutting_takes_the_leftmost_and_there_the_longest() {
-        let controls = controls(&["<s", "<s>", "</s>", "é"]);
+        let controls = Controls::plain(&["<s", "<s>", "</s>", "é"]);
         assert_eq!(
             controls.cut("a<s>b<sé</s>"),
             [

@@ -1,6 +1,8 @@
 //! What a tokenizer is, whichever file it came from: what the readers make, the encoder is built from, and the
 //! writers write.
 
+use std::collections::HashSet;
+
 use super::alphabet::{SPACE, bytes_of, fallback_byte};
 
 /// A byte-pair encoding: cut a text into words, begin with small symbols, join neighbours while there is a join.
@@ -134,6 +136,12 @@ impl Model {
     /// Whether joins may lead to `id`. That they do not lead to a control token keeps text text.
     pub(super) fn is_text(&self, id: u32) -> bool {
         self.kind(id) == Kind::Normal || self.kind(id) == Kind::Added
+    }
+
+    /// A spelling that two tokens have.
+    pub(super) fn twice(&self) -> Option<&str> {
+        let mut seen = HashSet::new();
+        self.all().map(|(_, token)| token).find(|token| !seen.insert(*token))
     }
 
     /// The bytes that `id` stands for in a text.

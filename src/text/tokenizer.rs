@@ -53,13 +53,14 @@ impl Tokenizer {
         promote(&mut model, &names);
         let spelled = |id: u32| model.token(id).unwrap_or_default();
         let ids = 0..model.tokens.len() as u32;
-        let count = ids.clone().filter(|&id| model.kind(id) == Kind::Control).count();
-        if count > MAX_CONTROLS {
+        let control_ids: Vec<u32> = ids.clone().filter(|&id| model.kind(id) == Kind::Control).collect();
+        if control_ids.len() > MAX_CONTROLS {
+            let count = control_ids.len();
             let reason = format!("it has {count} control tokens, the limit is {MAX_CONTROLS}");
             return Err(Error::Vocabulary(reason));
         }
         let added: HashMap<u32, &Added> = model.added.iter().map(|added| (added.id, added)).collect();
-        let controls = Controls::new(ids.clone().filter(|&id| model.kind(id) == Kind::Control).map(|id| {
+        let controls = Controls::new(control_ids.into_iter().map(|id| {
             let added = added.get(&id);
             Control {
                 spelling: spelled(id).to_owned(),

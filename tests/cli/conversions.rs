@@ -368,3 +368,15 @@ fn files_that_differ_after_the_last_dot_keep_apart() {
     assert!(t.converts("l-3.1", "q8_0") && t.converts("l-3.2", "q8_0"));
     assert!(!t.converts("l-3.1", "q8_0") && !t.converts("l-3.2", "q8_0"));
 }
+
+/// Weights can be converted without a tokenizer, which a model is only run with.
+#[test]
+fn weights_without_a_tokenizer_go_to_another_folder() {
+    let folder = Folder::with(&layout("mistral"));
+    for file in ["tokenizer.json", "tokenizer_config.json"] {
+        fs::remove_file(folder.0.path().join("m").join(file)).unwrap();
+    }
+    folder.done("convert --checkpoint-dir m --output-dir out");
+    assert!(folder.has("out/mist.safetensors") && !folder.has("out/tokenizer.json"));
+    folder.refused("generate --checkpoint-dir out --prompt x", "no tokenizer in");
+}

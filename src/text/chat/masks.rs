@@ -146,20 +146,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::text::control::{Control, Part};
-
-    fn controls(spellings: &[&str]) -> Controls {
-        Controls::new(spellings.iter().zip(0..).map(|(spelling, id)| Control {
-            spelling: (*spelling).to_owned(),
-            id,
-            takes_left: false,
-            takes_right: false,
-        }))
-    }
+    use crate::text::control::Part;
 
     #[test]
     fn masks_avoid_characters_that_are_in_use() {
-        let controls = controls(&["<s>"]);
+        let controls = Controls::plain(&["<s>"]);
         let mut masks = Masks::new(&controls, ["\u{F0000}"]);
         let masked = masks.content("a<s>b\u{F0000}").unwrap();
         assert_eq!(masked, "a\u{F0001}b\u{F0000}");
@@ -168,7 +159,7 @@ mod tests {
 
     #[test]
     fn running_out_of_masks_is_an_error() {
-        let controls = controls(&["<s>"]);
+        let controls = Controls::plain(&["<s>"]);
         let all: String = PRIVATE_USE.collect();
         let mut masks = Masks::new(&controls, [all.as_str()]);
         assert!(matches!(masks.content("<s>"), Err(Error::TooManySpellings(0))));
@@ -177,7 +168,7 @@ mod tests {
 
     #[test]
     fn known_roles_stay_readable_and_others_are_masked() {
-        let controls = controls(&["<|user|>", "<|im_end|>"]);
+        let controls = Controls::plain(&["<|user|>", "<|im_end|>"]);
         let mut masks = Masks::new(&controls, []);
         assert_eq!(masks.role("user").unwrap(), "user");
         let forged = masks.role("im_end").unwrap();
@@ -202,7 +193,7 @@ mod tests {
         fn messages_side_by_side_never_spell_a_control_token(
             messages in prop::collection::vec(message(), 1..6), trim in any::<bool>()
         ) {
-            let controls = controls(&["<|im_end|>", "[INST]", "[/INST]", "</s>", "<s>", "é"]);
+            let controls = Controls::plain(&["<|im_end|>", "[INST]", "[/INST]", "</s>", "<s>", "é"]);
             let mut masks = Masks::new(&controls, messages.iter().map(String::as_str));
             let masked: Vec<String> = messages.iter().map(|m| masks.content(m).unwrap()).collect();
             let shown = |text: &str| if trim { text.trim().to_owned() } else { text.to_owned() };
@@ -218,7 +209,7 @@ mod tests {
         ) {
             prop_assume!(!message.is_empty());
             let spelling = "<|im_end|>";
-            let controls = controls(&[spelling, "</s>"]);
+            let controls = Controls::plain(&[spelling, "</s>"]);
             let mut masks = Masks::new(&controls, [message.as_str()]);
             let masked = masks.content(&message).unwrap();
             let rendered = format!("{}{masked}{}", &spelling[..at], &spelling[to.max(1)..]);

@@ -202,12 +202,12 @@ impl Mistral {
     /// The messages as the format knows them: those of one role in a row are one, and before v7 what the system says
     /// is not in its place but returned by itself.
     fn turns(&self, messages: &[Message]) -> Result<(Option<String>, Vec<Turn>), Error> {
-        check_order(messages)?;
+        let roles = roles(messages)?;
         let mut system: Vec<&str> = Vec::new();
         let mut turns: Vec<Turn> = Vec::new();
         let mut before = None;
-        for message in messages {
-            let (role, content) = (role(message)?, message.content.as_str());
+        for (message, role) in messages.iter().zip(roles) {
+            let content = message.content.as_str();
             match role {
                 Role::System if self.version < Version::V7 => {
                     system.extend(Some(content).filter(|content| !content.is_empty()));
@@ -249,7 +249,8 @@ fn role(message: &Message) -> Result<Role, Error> {
     }
 }
 
-fn check_order(messages: &[Message]) -> Result<(), Error> {
+/// The roles, in an order that the format takes.
+fn roles(messages: &[Message]) -> Result<Vec<Role>, Error> {
     let roles: Vec<Role> = messages.iter().map(role).collect::<Result<_, _>>()?;
     let refuse = |reason: &str| Err(Error::Conversation(reason.into()));
     if roles.windows(2).any(|pair| pair == [Role::Assistant, Role::System]) {
@@ -258,7 +259,7 @@ fn check_order(messages: &[Message]) -> Result<(), Error> {
     match roles.last() {
         None => refuse("there is no message"),
         Some(Role::Assistant) => refuse("the last message is the assistant's, there is nothing to reply to"),
-        Some(Role::System | Role::User) => Ok(()),
+        Some(Role::System | Role::User) => Ok(roles),
     }
 }
 

@@ -41,11 +41,11 @@ pub(in crate::text) fn render(
         match part {
             Part::Control(id) => ids.push(id),
             Part::Text(text) => {
+                // A reply ends its stretch: `stand_for` saw to that.
                 let generated = marked.as_ref().and_then(|_| marks.find(text));
-                let (before, after) = generated.map_or((text, ""), |(before, _, after)| (before, after));
+                let before = generated.map_or(text, |(before, ..)| before);
                 encode(&masks.unmask(before), index == 0, &mut ids)?;
                 ids.extend(generated.into_iter().flat_map(|(_, reply, _)| &messages[reply].ids));
-                encode(&masks.unmask(after), false, &mut ids)?;
             }
         }
     }

@@ -76,7 +76,9 @@ impl Bpe {
         let mut spelled = Map::default();
         let mut characters = Map::default();
         let mut bytes = vec![NONE; 256];
-        for (id, token) in model.all() {
+        // A symbol is one character in either alphabet.
+        let is_used = |token: &str| by_spelling || token.chars().nth(1).is_none();
+        for (id, token) in model.all().filter(|(_, token)| is_used(token)) {
             let Some(text) = text(id, token) else { continue };
             match (model.alphabet, text.as_slice()) {
                 (Alphabet::Bytes, [byte]) => bytes[usize::from(*byte)] = id,

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use super::style::Style;
-use super::{MAX_IDS, Names, Source};
+use super::{MAX_IDS, Names, Source, malformed};
 use crate::text::alphabet::SPACE;
-use crate::text::error::one_line;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};
 use crate::text::{Error, Vocabulary};
 
@@ -27,19 +26,14 @@ pub(super) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
         other => return Err(Error::UnknownModel(other.to_owned())),
     };
     let kind = |id: u32| vocabulary.token_types.get(id as usize).copied().unwrap_or(NORMAL);
-    let named = [vocabulary.bos, vocabulary.eos, vocabulary.eot];
-    let long = |id: u32| model.token(id).is_some_and(|token| token.chars().count() > 1);
     let of_type = |id: u32| match kind(id) {
-        // A byte or a single character stays text, whatever else it is used for: texts are spelled with it.
-        type_ if named.contains(&Some(id)) && type_ != BYTE && long(id) => Kind::Control,
         UNKNOWN | CONTROL => Kind::Control,
         USER_DEFINED => Kind::Added,
         UNUSED => Kind::Unused,
         BYTE => Kind::Byte,
         _ => Kind::Normal,
     };
-    let kinds = (0..vocabulary.tokens.len() as u32).map(of_type).collect();
-    model.kinds = kinds;
+    model.kinds = (0..vocabulary.tokens.len() as u32).map(of_type).collect();
     let added = model.all().filter(|&(id, _)| matches!(model.kind(id), Kind::Added));
     // SentencePiece finds them in the text with its prefix, the others in the text as it is.
     let normalized = model.alphabet == Alphabet::Spaces;
@@ -67,18 +61,18 @@ pub(super) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
 fn ids(vocabulary: &Vocabulary) -> Result<HashMap<&str, u32>, Error> {
     let count = vocabulary.tokens.len();
     if !(1..=MAX_IDS).contains(&count) {
-        return Err(Error::Vocabulary(format!("it has {count} ids, allowed are 1 to {MAX_IDS}")));
+        return Err(malformed(&format!("it has {count} ids, allowed are 1 to {MAX_IDS}")));
     }
     for (name, length) in [("scores", vocabulary.scores.len()), ("token_type", vocabulary.token_types.len())]
     {
         if length != 0 && length != count {
-            return Err(Error::Vocabulary(format!("{length} {name} for {count} tokens")));
+            return Err(malformed(&format!("{length} {name} for {count} tokens")));
         }
     }
     let mut ids = HashMap::with_capacity(count);
     for (token, id) in vocabulary.tokens.iter().zip(0..).filter(|(token, _)| !token.is_empty()) {
         if ids.insert(token.as_str(), id).is_some() {
-            return Err(Error::Vocabulary(format!("the token {:?} is in it twice", one_line(token))));
+            return Err(malformed(&format!("the token {token:?} is in it twice")));
         }
     }
     Ok(ids)
@@ -90,12 +84,12 @@ fn byte_level(vocabulary: &Vocabulary, ids: &HashMap<&str, u32>) -> Result<(Mode
     let mut pairs = Vec::with_capacity(vocabulary.merges.len());
     for merge in &vocabulary.merges {
         let Some((left, right)) = merge.split_once(' ') else {
-            return Err(Error::Vocabulary(format!("the merge {:?} is not two tokens", one_line(merge))));
+            return Err(malformed(&format!("the merge {merge:?} is not two tokens")));
         };
         let id = |token: &str| ids.get(token).copied();
         let (Some(left), Some(right), Some(joined)) = (id(left), id(right), id(&[left, right].concat()))
         else {
-            return Err(Error::Vocabulary(format!("the merge {:?} leads to no token", one_line(merge))));
+            return Err(malformed(&format!("the merge {merge:?} leads to no token")));
         };
         pairs.push([left, right, joined]);
     }
@@ -112,7 +106,7 @@ fn byte_level(vocabulary: &Vocabulary, ids: &HashMap<&str, u32>) -> Result<(Mode
 
 fn sentence_piece(vocabulary: &Vocabulary) -> Result<Model, Error> {
     if vocabulary.scores.is_empty() {
-        return Err(Error::Vocabulary("it has no scores".into()));
+        return Err(malformed("it has no scores"));
     }
     let adds_space = vocabulary.add_space_prefix.unwrap_or(true);
     Ok(Model {
@@ -129,8 +123,8 @@ fn sentence_piece(vocabulary: &Vocabulary) -> Result<Model, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Tokenizer;
     use super::*;
+    use crate::text::Tokenizer;
 
     fn load(vocabulary: Vocabulary) -> Result<Tokenizer, Error> {
         Tokenizer::from_vocabulary(vocabulary)

@@ -10,11 +10,10 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{MAX_IDS, Names, Source};
+use super::{MAX_IDS, Names, Source, malformed, unknown};
 use crate::text::Error;
 use crate::text::alphabet::{SPACE, fallback_byte};
 use crate::text::encode::Normalizer;
-use crate::text::error::one_line;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, NormalForm, Prefix};
 
 /// GPT-2's expression, which the step `ByteLevel` has built in.
@@ -155,14 +154,6 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
     let in_front = in_front(&file.post_processor, &model);
     let names = Names { unknown: bpe.unk_token, ..Names::default() };
     Ok(Source { model, names, in_front, version: None })
-}
-
-fn malformed(reason: &str) -> Error {
-    Error::Vocabulary(one_line(reason))
-}
-
-fn unknown(part: &'static str, what: &str) -> Error {
-    Error::UnknownPart { part, what: one_line(what) }
 }
 
 fn pairs(merges: &[Merge], vocabulary: &HashMap<String, u32>) -> Result<Vec<[u32; 3]>, Error> {

@@ -34,6 +34,7 @@ pub(super) use self::gguf::{BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
 pub(super) use self::hugging_face::AddedToken;
 pub(super) use self::style::Style;
 use super::chat::{Version, writes_inst};
+use super::error::one_line;
 use super::model::Model;
 use super::{Error, Vocabulary};
 
@@ -41,6 +42,16 @@ use super::{Error, Vocabulary};
 const MAX_IDS: usize = 1 << 22;
 /// More control tokens than any vocabulary has (the largest have 1,000): they are looked for one by one.
 pub(super) const MAX_CONTROLS: usize = 1 << 16;
+
+/// A vocabulary that contradicts itself, or no vocabulary at all.
+fn malformed(reason: &str) -> Error {
+    Error::Vocabulary(one_line(reason))
+}
+
+/// A part that is well formed, and none that we know.
+fn unknown(part: &'static str, what: &str) -> Error {
+    Error::UnknownPart { part, what: one_line(what) }
+}
 
 /// What a file or several hold.
 #[derive(Debug)]

@@ -5,10 +5,9 @@
 //! fields that matter. A model of another kind than byte-pair encoding, or with a normalization of its own, is an
 //! error.
 
-use super::{MAX_IDS, Names, Source};
+use super::{MAX_IDS, Names, Source, malformed, unknown};
 use crate::text::Error;
 use crate::text::alphabet::SPACE;
-use crate::text::error::one_line;
 use crate::text::model::{Added, Alphabet, Joins, Kind, Model, Prefix};
 
 /// `SentencePiece.Type`.
@@ -52,8 +51,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
     if model.tokens.is_empty() {
         return Err(malformed("it has no tokens"));
     }
-    let mut seen = std::collections::HashSet::new();
-    if let Some((_, twice)) = model.all().find(|(_, token)| !seen.insert(*token)) {
+    if let Some(twice) = model.twice() {
         return Err(malformed(&format!("the token {twice:?} is in it twice")));
     }
     trainer.check()?;
@@ -79,14 +77,6 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
         return Err(malformed("it has no unknown token"));
     }
     Ok(Source { model, names, in_front: None, version: None })
-}
-
-fn malformed(reason: &str) -> Error {
-    Error::Vocabulary(one_line(reason))
-}
-
-fn unknown(part: &'static str, what: &str) -> Error {
-    Error::UnknownPart { part, what: what.to_owned() }
 }
 
 /// Spelling, score and kind of one piece.

@@ -57,9 +57,9 @@ impl Style {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::encode::words::Words;
-    use super::super::super::model::{Cut, Model};
     use super::*;
+    use crate::text::encode::words::Words;
+    use crate::text::model::{Cut, Model};
 
     fn words(name: Option<&str>, text: &str) -> Vec<String> {
         let style = Style::named(name).unwrap();

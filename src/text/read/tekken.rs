@@ -7,11 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{MAX_CONTROLS, MAX_IDS, Names, Source};
+use super::{MAX_CONTROLS, MAX_IDS, Names, Source, malformed, unknown};
 use crate::text::Error;
 use crate::text::alphabet::spelled;
 use crate::text::chat::Version;
-use crate::text::error::one_line;
 use crate::text::model::{Alphabet, Cut, Joins, Kind, Model};
 
 /// The control tokens of a file that lists none.
@@ -74,8 +73,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
     let file: File = serde_json::from_slice(bytes).map_err(|error| malformed(&error.to_string()))?;
     let Config { pattern, default_vocab_size: size, default_num_special_tokens: controls, version } =
         file.config;
-    let version = Version::named(&version)
-        .ok_or_else(|| Error::UnknownPart { part: "version", what: one_line(&version) })?;
+    let version = Version::named(&version).ok_or_else(|| unknown("version", &version))?;
     if !(1..=MAX_IDS).contains(&size) || controls > size.min(MAX_CONTROLS) {
         return Err(malformed(&format!("it has {size} ids, {controls} of them control tokens")));
     }
@@ -125,10 +123,6 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
         ..Names::default()
     };
     Ok(Source { model, names, in_front: None, version: Some(version) })
-}
-
-fn malformed(reason: &str) -> Error {
-    Error::Vocabulary(one_line(reason))
 }
 
 /// The listed ones, then `<SPECIAL_20>` and so on until there are enough.

@@ -26,8 +26,7 @@ pub(in crate::text) fn vocabulary(
     if model.normal_form.is_some() {
         return Err(Error::NoGgufName("normalizer".into()));
     }
-    let mut seen = HashSet::new();
-    if let Some((_, twice)) = model.all().find(|(_, token)| !seen.insert(*token)) {
+    if let Some(twice) = model.twice() {
         return Err(Error::NoGgufName(one_line(&format!("second token {twice:?}"))));
     }
     let named = |name: &Option<String>| id(name.as_deref()?);

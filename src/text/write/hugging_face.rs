@@ -117,28 +117,28 @@ fn metaspace(model: &Model) -> Value {
     json!({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": split})
 }
 
+/// As a pre-tokenizer, with its own expression or without; as a decoder nobody asks for the fields.
+fn byte_level(prefix: bool, regex: bool) -> Value {
+    json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": regex})
+}
+
 fn pre_tokenizer(model: &Model) -> Value {
+    // The space has to be in front before anything is cut. Afterwards every byte is a letter of the alphabet, which no
+    // other expression than its own can cut.
+    if model.alphabet == Alphabet::Bytes && model.prefix == Prefix::Missing {
+        return sequence("pretokenizers", vec![byte_level(true, !model.cuts.is_empty())]);
+    }
     let mut parts = Vec::new();
     if is_metaspace(model) {
         parts.push(metaspace(model));
     }
-    let byte_level = |prefix: bool| json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": false});
-    // The space has to be in front before anything is cut.
-    let prefix = model.alphabet == Alphabet::Bytes && model.prefix == Prefix::Missing;
     for cut in &model.cuts {
         if let Cut::Matches(expression) = cut {
             parts.push(json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false}));
         }
     }
-    match (model.alphabet, prefix) {
-        // Afterwards every byte is a letter of the alphabet, which no other expression than its own can cut.
-        (Alphabet::Bytes, true) => {
-            parts = vec![
-                json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": !model.cuts.is_empty()}),
-            ];
-        }
-        (Alphabet::Bytes, false) => parts.push(byte_level(false)),
-        _ => {}
+    if model.alphabet == Alphabet::Bytes {
+        parts.push(byte_level(false, false));
     }
     sequence("pretokenizers", parts)
 }
@@ -158,9 +158,7 @@ fn post_processor(id: u32, model: &Model) -> Option<Value> {
 fn decoder(model: &Model) -> Value {
     let space = SPACE.to_string();
     match model.alphabet {
-        Alphabet::Bytes => {
-            json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true})
-        }
+        Alphabet::Bytes => byte_level(true, true),
         Alphabet::Spaces if is_metaspace(model) && !model.byte_fallback => metaspace(model),
         alphabet => {
             let mut parts = Vec::new();
