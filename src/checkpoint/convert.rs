@@ -9,7 +9,7 @@ use super::plan::{Companions, Payload, Plan};
 use super::rows::cut;
 use super::safetensors::File;
 use super::{Checkpoint, Config, Error, Experts, Mlp};
-use crate::kernels::{Layout, Matrix};
+use crate::kernels::{Layout, Matrix, Scheme};
 
 /// What the header says that the file is.
 const FORMAT: &str = "mist";
@@ -40,6 +40,17 @@ pub fn is_there(
     let of_these = there.filter(|there| there.origin.is_of(checkpoint, rounding));
     let plan = of_these.map(|there| plan_of(checkpoint, folder, rounding, companions.into(), there.origin));
     plan.is_some_and(|plan| plan.is_ok_and(|plan| plan.is_there()))
+}
+
+/// The tensors that a checkpoint quantized to the mix of `scheme` has, by the names of the `mist` format, and their bytes.
+///
+/// # Errors
+/// As [`plan`].
+pub fn quantized_sizes(checkpoint: &Checkpoint, scheme: Scheme) -> Result<Vec<(String, u64)>, Error> {
+    let rounding = Rounding { quantize: Some(scheme), ..Rounding::default() };
+    let broken = || Error::malformed(&checkpoint.folder, "its matrices are not those of its config");
+    let tensors = outputs(checkpoint, rounding.of(&checkpoint.config)).ok_or_else(broken)?;
+    Ok(tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor.size())).collect())
 }
 
 fn plan_of(

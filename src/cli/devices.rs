@@ -22,7 +22,7 @@ pub struct DevicesArgs {
 pub fn run(args: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
     let level = cpu::level();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let memory = host_memory();
+    let memory = placement::host_memory();
     let accelerators = placement::accelerators();
     if args.json {
         let mut devices = vec![json!({
@@ -43,11 +43,4 @@ pub fn run(args: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     printer.detail(&format!("{MIST_CPU} forces a set of kernels"));
     Ok(Status::Success)
-}
-
-/// The host's memory in bytes, where the system tells.
-fn host_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
 }

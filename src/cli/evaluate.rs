@@ -9,7 +9,8 @@ use mist::terminal::Printer;
 use serde_json::json;
 
 use super::exit::Status;
-use super::model::{BeginningArgs, DevicesArgs, ModelArgs};
+use super::model::{BeginningArgs, ModelArgs};
+use super::placing::{DevicesArgs, Room};
 
 /// Measure how well a model foresees a text: its perplexity.
 #[derive(Args, Debug)]
@@ -39,14 +40,13 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
     let path = args.model.checkpoint.path()?;
     let text = std::fs::read_to_string(&args.file)
         .with_context(|| format!("cannot read {}", args.file.display()))?;
-    let loaded = args.model.load(path, &args.devices, printer)?;
-    let tokenizer = &loaded.opened.tokenizer;
-    let bos = args.beginning.adds_bos(tokenizer);
-    let ids = tokenizer.encode(&text, bos)?;
+    let opened = args.model.open(&path, printer)?;
+    let bos = args.beginning.adds_bos(&opened.tokenizer);
+    let ids = opened.tokenizer.encode(&text, bos)?;
     if ids.len() < 2 {
         bail!("{}: {} tokens, at least 2 are needed", args.file.display(), ids.len());
     }
-    let context = loaded.model.config().context_length;
+    let context = opened.checkpoint.config.context_length;
     let window = args.context_length.map_or(ids.len(), |n| usize::try_from(n).unwrap_or(usize::MAX));
     if window.min(ids.len()) > context {
         return Err(anyhow::anyhow!(
@@ -55,6 +55,8 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
         )
         .context(super::Hint(format!("--context-length {context}"))));
     }
+    let room = Room::of_one(&opened.checkpoint, window.min(ids.len()));
+    let loaded = args.model.load(opened, &args.devices, room, printer)?;
     let bar = printer.steps_bar("Scoring", ids.len() as u64);
     let start = std::time::Instant::now();
     let likelihood = likelihood(&loaded.model, &ids, window, loaded.cache_dtype, &mut |n| bar.add(n as u64))?;

@@ -1,6 +1,8 @@
 //! What every command that runs a model shares: its flags, and the opening of checkpoint, tokenizer and model.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Context;
 use candle_core::DType;
@@ -11,11 +13,12 @@ use mist::checkpoint::gguf::Gguf;
 use mist::hub::Manifest;
 use mist::kernels::Scheme;
 use mist::model::Transformer;
-use mist::placement::{self, DeviceName, Devices, Plan, Share};
+use mist::placement::{self, DeviceName};
 use mist::terminal::Printer;
 use mist::text::Tokenizer;
 
 use super::exit::Hint;
+use super::placing::{DevicesArgs, Room};
 use super::quantized;
 use super::values::{Offering, scheme};
 
@@ -68,18 +71,12 @@ impl BeginningArgs {
     }
 }
 
-/// How a model's layers are spread.
-#[derive(Args, Clone, Debug, Default)]
-pub struct DevicesArgs {
-    /// How many devices, or a list such as cuda:0,cuda:1,cpu; the one of --device by default.
-    #[arg(long, value_name = "DEVICES", value_parser = devices)]
-    pub devices: Option<Devices>,
-    /// Layers of each device, such as 10,12,10; as equal as they can be by default.
-    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
-    pub split: Vec<usize>,
-    /// Memory of each device, such as 20GiB,20GiB.
-    #[arg(long, value_name = "SIZES")]
-    pub memory: Option<String>,
+/// How much of a model's context is used.
+#[derive(Args, Clone, Debug)]
+pub struct ContextArgs {
+    /// Positions that memory is planned for, and most that are used; the model's context by default.
+    #[arg(long, value_name = "N")]
+    context_length: Option<NonZeroUsize>,
 }
 
 /// `--dtype`.
@@ -104,7 +101,7 @@ pub enum CachePrecision {
 
 impl Precision {
     /// The type, `None` for the device's own.
-    fn dtype(self) -> Option<DType> {
+    pub fn dtype(self) -> Option<DType> {
         match self {
             Precision::Auto => None,
             Precision::F32 => Some(DType::F32),
@@ -120,6 +117,8 @@ pub struct Opened {
     pub tokenizer: Tokenizer,
     /// Ids that end a reply: the tokenizer's and the config's.
     pub end_ids: Vec<u32>,
+    /// When the opening began.
+    since: Instant,
 }
 
 /// A model that is ready, with what belongs to it.
@@ -127,6 +126,8 @@ pub struct Loaded {
     pub opened: Opened,
     pub model: Transformer,
     pub cache_dtype: DType,
+    /// Slots of a layer's rings that memory was planned for.
+    pub slots: usize,
     /// From opening the files to the model being ready.
     pub load_seconds: f64,
 }
@@ -152,12 +153,13 @@ fn find(path: &Path) -> PathBuf {
 impl Opened {
     /// Opens a checkpoint and the tokenizer that belongs to it.
     pub fn new(path: &Path, printer: &Printer) -> anyhow::Result<Self> {
+        let since = Instant::now();
         let checkpoint = Checkpoint::open(path)?;
         refuse_half_a_download(&checkpoint)?;
         warn_of_other_originals(&checkpoint, printer);
         let tokenizer = tokenizer(&checkpoint)?;
         let end_ids = Self::end_ids(&checkpoint, &tokenizer);
-        Ok(Self { checkpoint, tokenizer, end_ids })
+        Ok(Self { checkpoint, tokenizer, end_ids, since })
     }
 
     /// Ids that end a reply: the tokenizer's and the config's.
@@ -209,31 +211,38 @@ pub fn gguf_tokenizer(gguf: &Gguf) -> anyhow::Result<Tokenizer> {
 }
 
 impl ModelArgs {
-    /// Opens the checkpoint at `path` and loads the model over the devices.
-    pub fn load(&self, path: PathBuf, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Loaded> {
-        let start = std::time::Instant::now();
-        self.prepare()?;
-        let opened = self.open(&path, printer)?;
-        let plan = self.plan(&opened.checkpoint, devices)?;
-        if self.device == "auto" {
-            printer.note(&format!("Running on {}", names(&plan)));
-        }
-        let bar = printer.steps_bar("Loading", opened.checkpoint.config.layers as u64);
-        let model = placement::load(&opened.checkpoint, &plan, self.dtype.dtype(), &mut |layer, device| {
-            printer.detail(&format!("layer {layer} is on {device}"));
-            bar.add(1);
-        })?;
-        drop(bar);
-        let cache_dtype = self.cache_dtype(&plan)?;
-        Ok(Loaded { opened, model, cache_dtype, load_seconds: start.elapsed().as_secs_f64() })
-    }
-
-    /// Opens the checkpoint at `path`, or its conversion where `--quantize` asks for one.
+    /// Sets the threads, and opens the checkpoint at `path`, or its conversion where `--quantize` asks for one.
     pub fn open(&self, path: &Path, printer: &Printer) -> anyhow::Result<Opened> {
+        self.prepare()?;
         match self.quantize {
             None => Opened::new(path, printer),
             Some(scheme) => Opened::new(&quantized::conversion(path, scheme, printer)?, printer),
         }
+    }
+
+    /// Loads the model over the devices, with room for `room` in its cache.
+    pub fn load(
+        &self,
+        opened: Opened,
+        devices: &DevicesArgs,
+        room: Room,
+        printer: &Printer,
+    ) -> anyhow::Result<Loaded> {
+        let placed = devices.place(self, &opened.checkpoint, room)?;
+        if self.device == "auto" {
+            printer.note(&format!("Running on {}", placed.names()));
+        }
+        placed.warn_of_small_memory(printer);
+        let bar = printer.steps_bar("Loading", opened.checkpoint.config.layers as u64);
+        let dtype = self.dtype.dtype();
+        let model = placement::load(&opened.checkpoint, &placed.plan, dtype, &mut |layer, device| {
+            printer.detail(&format!("layer {layer} is on {device}"));
+            bar.add(1);
+        })?;
+        drop(bar);
+        let load_seconds = opened.since.elapsed().as_secs_f64();
+        let (cache_dtype, slots) = (placed.cache_dtype, placed.needs.slots);
+        Ok(Loaded { opened, model, cache_dtype, slots, load_seconds })
     }
 
     /// Sets the threads, and refuses what is not there yet, before anything is read.
@@ -247,35 +256,23 @@ impl ModelArgs {
         }
         Ok(())
     }
+}
 
-    /// Which layer goes where.
-    pub fn plan(&self, checkpoint: &Checkpoint, devices: &DevicesArgs) -> anyhow::Result<Plan> {
-        if devices.memory.is_some() {
-            return Err(not_yet("--memory"));
+impl ContextArgs {
+    /// Makes the context of a model as short as was asked.
+    pub fn shorten(&self, opened: &mut Opened) -> anyhow::Result<()> {
+        let context = &mut opened.checkpoint.config.context_length;
+        match self.context_length.map(usize::from) {
+            Some(asked) if asked > *context => {
+                let error = anyhow::anyhow!("--context-length {asked}: the model's context is {context}");
+                Err(error.context(Hint(format!("--context-length {context}"))))
+            }
+            Some(asked) => {
+                *context = asked;
+                Ok(())
+            }
+            None => Ok(()),
         }
-        let layers = checkpoint.config.layers;
-        let accelerators = placement::accelerators();
-        let names = match (&devices.devices, self.device.as_str()) {
-            (Some(devices), _) => devices.resolve(&accelerators, layers)?,
-            (None, "auto") => vec![accelerators.first().copied().unwrap_or(DeviceName::Cpu)],
-            (None, name) => vec![name.parse::<DeviceName>()?],
-        };
-        match devices.split.as_slice() {
-            [] => Ok(Plan::equal(layers, &names)?),
-            counts => Ok(Plan::split(layers, &names, counts)?),
-        }
-    }
-
-    /// The type of the cache on the devices of `plan`.
-    pub fn cache_dtype(&self, plan: &Plan) -> anyhow::Result<DType> {
-        let host = plan.shares.iter().all(|share| share.device == DeviceName::Cpu);
-        Ok(match self.cache_dtype {
-            CachePrecision::F32 => DType::F32,
-            CachePrecision::F16 => DType::F16,
-            CachePrecision::Bf16 => DType::BF16,
-            _ if host => DType::F32,
-            _ => self.dtype.dtype().unwrap_or(DType::BF16),
-        })
     }
 }
 
@@ -289,21 +286,6 @@ fn checked_device(text: &str) -> Result<String, placement::Error> {
         text.parse::<DeviceName>()?;
     }
     Ok(text.into())
-}
-
-/// A value of `--devices`.
-fn devices(text: &str) -> Result<Devices, placement::Error> {
-    text.parse()
-}
-
-/// The devices of a plan in one line; equal ones that follow each other once, with their number.
-fn names(plan: &Plan) -> String {
-    let runs = plan.shares.chunk_by(|a, b| a.device == b.device);
-    let name = |run: &[Share]| match run.len() {
-        1 => run[0].device.to_string(),
-        n => format!("{n} x {}", run[0].device),
-    };
-    runs.map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// An option that the contract has and this version does not.

@@ -3,7 +3,10 @@
 use std::io;
 use std::ops::ControlFlow;
 
+use indicatif::HumanBytes;
+use mist::checkpoint::Checkpoint;
 use mist::generate::{TextStream, Timings};
+use mist::placement;
 use mist::terminal::{EscapeFilter, Printer};
 
 /// One text: from ids to stdout as they come, made safe where a person reads it.
@@ -45,6 +48,19 @@ impl<'a> Output<'a> {
         self.failed = self.printer.data(&shown).err();
     }
 
+    /// Shows a collected text at once, and ends its line.
+    ///
+    /// # Errors
+    /// stdout cannot be written to.
+    pub fn show(mut self) -> io::Result<()> {
+        let rest = self.stream.finish();
+        self.write(&rest);
+        let filtered =
+            self.filter.as_mut().map(|filter| filter.filter(&self.text).into_owned() + filter.finish());
+        let shown = filtered.unwrap_or(self.text);
+        self.printer.data(&format!("{shown}\n"))
+    }
+
     /// Shows what was held back, and ends the line on a terminal or where another text may follow; the whole
     /// text, as the model wrote it.
     ///
@@ -63,6 +79,18 @@ impl<'a> Output<'a> {
         }
         Ok(self.text)
     }
+}
+
+/// The line about what decoding reads, where a token does not read all weights, or reads some of them from the disk.
+pub fn note_reading(checkpoint: &Checkpoint, disk_a_token: Option<f64>, printer: &Printer) {
+    let disk = disk_a_token.filter(|bytes| *bytes >= 1.0);
+    if checkpoint.config.experts.is_none() && disk.is_none() {
+        return;
+    }
+    let weights = HumanBytes(placement::bytes_per_token(checkpoint));
+    let disk =
+        disk.map_or(String::new(), |bytes| format!(", {} of them from the disk", HumanBytes(bytes as u64)));
+    printer.note(&format!("A token reads {weights} of weights{disk}."));
 }
 
 /// The line about a generation's speed.

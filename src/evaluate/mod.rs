@@ -44,7 +44,7 @@ pub fn likelihood(
 ) -> Result<Likelihood> {
     let mut sum = Likelihood::default();
     for window in ids.chunks(window.max(1)) {
-        let mut cache = model.cache(cache_dtype, CHUNK);
+        let mut cache = model.cache(cache_dtype, CHUNK, window.len());
         for (i, chunk) in window.chunks(CHUNK).enumerate() {
             let hidden = model.hidden(chunk, &mut cache)?; // (T, C)
             let next = &window[i * CHUNK + 1..(i * CHUNK + 1 + chunk.len()).min(window.len())];

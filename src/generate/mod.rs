@@ -3,10 +3,14 @@
 //! Knows token ids, sampling and stopping. Never knows terminals or file layouts; text only where a stop text
 //! must be found in it ([`TextStream`]).
 
+mod batch;
+mod growth;
 mod sampler;
 mod session;
 mod stream;
 
+pub use batch::{Batch, Event, MOST_AT_ONCE, Request, batch_slots};
+pub use growth::{Finish, Generation, GenerationError, Timings, room};
 pub use sampler::{Sampler, Sampling, SamplingError};
-pub use session::{CHUNK, Finish, Generation, Session, SessionError, Timings};
+pub use session::Session;
 pub use stream::TextStream;

@@ -2,15 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use candle_core::{DType, Tensor};
 
-use super::sampler::{Sampler, SamplingError};
-use crate::model::{Cache, Transformer};
-
-/// Tokens of a prompt that are computed at once.
-pub const CHUNK: usize = 256;
+use super::growth::{Finish, Generation, GenerationError, Growth};
+use super::sampler::Sampler;
+use crate::model::{CHUNK, Cache, Transformer};
 
 /// A sequence that can be continued: prompts that begin as the last sequence did are computed only from where
 /// they differ.
@@ -18,99 +15,22 @@ pub const CHUNK: usize = 256;
 pub struct Session<'m> {
     model: &'m Transformer,
     cache: Cache,
+    /// Positions that there is room for.
+    context: usize,
     /// The ids whose keys and values the cache holds.
     ids: Vec<u32>,
 }
 
-/// Why a generation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// An end token, or the caller, who found a stop text.
-    Stop,
-    /// The number of tokens asked for, or the context, is used up.
-    Length,
-    /// It was interrupted.
-    Interrupted,
-}
-
-impl Finish {
-    /// The name in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Finish::Stop => "stop",
-            Finish::Length => "length",
-            Finish::Interrupted => "interrupted",
-        }
-    }
-}
-
-/// How long the parts of a generation took.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Timings {
-    /// Tokens of the prompt that were computed: those that were not in the cache.
-    pub prompt_tokens: usize,
-    /// Tokens of the prompt that the cache held.
-    pub cached_tokens: usize,
-    /// The time of those that were computed.
-    pub prompt: Duration,
-    /// Tokens that were generated, an end token included.
-    pub generated_tokens: usize,
-    /// The time after the prompt.
-    pub generate: Duration,
-    /// From the start to the first token.
-    pub first_token: Duration,
-}
-
-impl Timings {
-    /// Prompt tokens a second.
-    pub fn prompt_rate(&self) -> f64 {
-        rate(self.prompt_tokens, self.prompt)
-    }
-
-    /// Generated tokens a second. The first comes with the prompt; the time after it makes the others.
-    pub fn generate_rate(&self) -> f64 {
-        rate(self.generated_tokens.saturating_sub(1), self.generate)
-    }
-}
-
-fn rate(tokens: usize, time: Duration) -> f64 {
-    if time.is_zero() { 0.0 } else { tokens as f64 / time.as_secs_f64() }
-}
-
-/// What came of a generation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Generation {
-    /// The new ids, without an end token.
-    pub ids: Vec<u32>,
-    /// Why it ended.
-    pub finish: Finish,
-    /// How long it took.
-    pub timings: Timings,
-}
-
-/// What can go wrong in a session.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum SessionError {
-    #[error("the prompt is empty: the model needs at least one token to continue")]
-    EmptyPrompt,
-    #[error("the prompt has {tokens} tokens, the model's context is {context}: there is no room for a reply")]
-    PromptTooLong { tokens: usize, context: usize },
-    #[error(transparent)]
-    Sampling(#[from] SamplingError),
-    #[error(transparent)]
-    Candle(#[from] candle_core::Error),
-}
-
 impl<'m> Session<'m> {
-    /// A session of `model` with an empty cache in `cache_dtype`.
-    pub fn new(model: &'m Transformer, cache_dtype: DType) -> Self {
-        Self { model, cache: model.cache(cache_dtype, CHUNK), ids: Vec::new() }
+    /// A session of `model` with room for `positions`, at most the model's context, and an empty cache in `cache_dtype`.
+    pub fn new(model: &'m Transformer, cache_dtype: DType, positions: usize) -> Self {
+        let context = positions.min(model.config().context_length);
+        Self { model, cache: model.cache(cache_dtype, CHUNK, context), context, ids: Vec::new() }
     }
 
-    /// Positions that the model was made for.
+    /// Positions that there is room for.
     pub fn context_length(&self) -> usize {
-        self.model.config().context_length
+        self.context
     }
 
     /// Continues `prompt`, a whole sequence from its first token.
@@ -129,78 +49,60 @@ impl<'m> Session<'m> {
         most: Option<usize>,
         interrupt: &AtomicBool,
         on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
-    ) -> Result<Generation, SessionError> {
-        let start = Instant::now();
-        let context = self.context_length();
-        if prompt.len() >= context {
-            return Err(SessionError::PromptTooLong { tokens: prompt.len(), context });
-        }
-        let most = most.unwrap_or(usize::MAX).min(context - prompt.len());
-        let mut sequence = prompt.to_vec();
-        let mut timings = Timings::default();
-        let mut finish = if most == 0 { Finish::Length } else { Finish::Interrupted };
-        let Some(mut hidden) = self.prefill(prompt, interrupt, &mut timings)? else {
-            return Ok(Generation { ids: Vec::new(), finish: Finish::Interrupted, timings });
+    ) -> Result<Generation, GenerationError> {
+        let mut growth = Growth::new(prompt, most, self.context)?;
+        let kept = self.keep(prompt);
+        let Some(mut hidden) = self.prefill(&prompt[kept..], interrupt)? else {
+            return Ok(growth.end(Finish::Interrupted));
         };
-        timings.prompt = start.elapsed();
-        let mut decode_start = Instant::now();
-        while timings.generated_tokens < most && !interrupt.load(Ordering::Relaxed) {
+        growth.begin(kept);
+        while !interrupt.load(Ordering::Relaxed) {
             let mut logits = self.model.logits(&hidden)?; // (1, V)
-            let id = sampler.choose(&mut logits, &sequence)?;
-            timings.generated_tokens += 1;
-            if timings.generated_tokens == 1 {
-                timings.first_token = start.elapsed();
-                decode_start = Instant::now();
+            if let Some(finish) = growth.take(&mut logits, sampler, end_ids, on_token)? {
+                return Ok(growth.end(finish));
             }
-            if end_ids.contains(&id) {
-                finish = Finish::Stop;
-                break;
-            }
-            sequence.push(id);
-            if on_token(id).is_break() {
-                finish = Finish::Stop;
-                break;
-            }
-            if timings.generated_tokens == most {
-                finish = Finish::Length;
-                break;
-            }
-            hidden = self.extend(&[id])?; // (1, C)
+            let id = growth.last();
+            hidden = self.model.hidden(&[id], &mut self.cache)?; // (1, C)
+            self.ids.push(id);
         }
-        timings.generate = decode_start.elapsed();
-        Ok(Generation { ids: sequence.split_off(prompt.len()), finish, timings })
+        Ok(growth.end(Finish::Interrupted))
     }
 
-    /// Computes what the cache does not hold of `prompt`; the last row of the residual stream, `(1, C)`, or
-    /// `None` if it was interrupted.
-    fn prefill(
-        &mut self,
-        prompt: &[u32],
-        interrupt: &AtomicBool,
-        timings: &mut Timings,
-    ) -> Result<Option<Tensor>, SessionError> {
-        let Some(all_but_last) = prompt.len().checked_sub(1) else {
-            return Err(SessionError::EmptyPrompt);
-        };
-        // The last token is computed anew even if the cache holds it: its logits are needed.
-        let common = self.ids.iter().zip(&prompt[..all_but_last]).take_while(|(a, b)| a == b).count();
+    /// Goes back to where `prompt` differs from what the cache holds, and says how much of it is kept. The last token is
+    /// computed anew even if the cache holds it: its logits are needed.
+    fn keep(&mut self, prompt: &[u32]) -> usize {
+        let all_but_last = &prompt[..prompt.len() - 1];
+        let common = self.ids.iter().zip(all_but_last).take_while(|(a, b)| a == b).count();
         let kept = self.cache.truncate(common);
         self.ids.truncate(kept);
-        (timings.prompt_tokens, timings.cached_tokens) = (prompt.len() - kept, kept);
-        let mut last = None;
-        for chunk in prompt[kept..].chunks(self.cache.chunk()) {
-            if interrupt.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            let hidden = self.extend(chunk)?; // (T, C)
-            last = Some(hidden.narrow(0, chunk.len() - 1, 1)?); // (1, C)
-        }
-        Ok(last)
+        kept
     }
 
-    fn extend(&mut self, ids: &[u32]) -> Result<Tensor, SessionError> {
-        let hidden = self.model.hidden(ids, &mut self.cache)?; // (T, C)
-        self.ids.extend_from_slice(ids);
-        Ok(hidden)
+    /// Computes the rest of a prompt, chunk by chunk, each stage of the model on another chunk; the last row of the
+    /// residual stream, `(1, C)`, or `None` if it was interrupted.
+    fn prefill(&mut self, rest: &[u32], interrupt: &AtomicBool) -> Result<Option<Tensor>, GenerationError> {
+        let chunks = rest.chunks(self.cache.chunk());
+        let depth = self.model.stages().len().min(chunks.len());
+        let ids = &mut self.ids;
+        self.model.pipelined([&mut self.cache], depth, |pipeline| {
+            for chunk in chunks {
+                if interrupt.load(Ordering::Relaxed) {
+                    while pipeline.in_flight() > 0 {
+                        pipeline.receive()?;
+                    }
+                    return Ok(None);
+                }
+                if pipeline.in_flight() == depth {
+                    pipeline.receive()?;
+                }
+                pipeline.send(&[(0, chunk)])?;
+                ids.extend_from_slice(chunk);
+            }
+            let mut hidden = pipeline.receive()?; // (T, C)
+            while pipeline.in_flight() > 0 {
+                hidden = pipeline.receive()?; // (T, C)
+            }
+            Ok(Some(hidden.narrow(0, hidden.dim(0)? - 1, 1)?)) // (1, C)
+        })
     }
 }

@@ -9,6 +9,7 @@ use half::{bf16, f16};
 
 use super::attention::{self, Heads, Span};
 use super::rows::{self, RopeLayout};
+use super::weight::Products;
 use super::{Weight, matmul::matmul};
 
 pub mod generic;
@@ -35,7 +36,7 @@ pub fn embed(ids: &[u32], weight: &Weight, device: &Device) -> Result<Tensor> {
         bail!("token id {id} is beyond the vocabulary of {vocabulary}");
     }
     match weight {
-        Weight::Host(matrix) => {
+        Weight::Host(matrix, _) => {
             let mut out = vec![0.0; ids.len() * matrix.columns()];
             for (id, row) in ids.iter().zip(out.chunks_exact_mut(matrix.columns())) {
                 matrix.rows_f32(*id as usize, row);
@@ -51,7 +52,7 @@ pub fn embed(ids: &[u32], weight: &Weight, device: &Device) -> Result<Tensor> {
 /// # Errors
 /// Widths differ, or what candle reports.
 pub fn linear(x: &Tensor, weight: &Weight) -> Result<Tensor> {
-    let Weight::Host(matrix) = weight else {
+    let Weight::Host(matrix, products) = weight else {
         return generic::linear(x, weight);
     };
     let (tokens, width) = x.dims2()?;
@@ -59,7 +60,10 @@ pub fn linear(x: &Tensor, weight: &Weight) -> Result<Tensor> {
         bail!("a row of {width} does not fit a matrix of {} columns", matrix.columns());
     }
     let mut out = vec![0.0; tokens * matrix.rows()];
-    with_f32(x, |x| matmul(x, matrix, &mut out))?;
+    with_f32(x, |x| match products {
+        Products::Integer => matmul(x, matrix, &mut out), // TODO-KERNELS
+        Products::F32 => matmul(x, matrix, &mut out),
+    })?;
     Tensor::from_vec(out, (tokens, matrix.rows()), x.device()) // (T, N)
 }
 

@@ -9,42 +9,80 @@ use super::{Matrix, Scheme};
 #[derive(Clone, Debug)]
 pub enum Weight {
     /// On the CPU: the checkpoint's own bytes, in their scheme.
-    Host(Matrix),
+    Host(Matrix, Products),
     /// On an accelerator: dense, `(rows, columns)`, in the type of computation.
     Device(Tensor),
 }
 
+/// How activations are multiplied with blocks of integers on the CPU. Dense weights are multiplied in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Products {
+    /// In integers: activations are rounded to 8 bits, block by block.
+    Integer,
+    /// In f32, over the values that the blocks stand for.
+    F32,
+}
+
+/// Widened rows that are narrowed at once on their way to an accelerator, in bytes.
+const RUN: usize = 64 << 20;
+
 impl Weight {
     /// Puts a matrix on a device.
     ///
-    /// On the CPU that is a reference to its bytes; sums there are in f32 whatever `dtype` is, and f16 or bf16
-    /// says how dense weights are rounded. On an accelerator the weights are dense in `dtype`.
+    /// On the CPU that is a reference to its bytes. Sums there are in f32 whatever `dtype` is; f16 or bf16 says how dense
+    /// weights are rounded, f32 that activations are not rounded for the products with blocks. On an accelerator the
+    /// weights are dense in `dtype`, by default bf16, and the host holds no more of them at once than this matrix.
     ///
     /// # Errors
     /// What candle reports while copying.
-    pub fn load(matrix: &Matrix, device: &Device, dtype: DType) -> Result<Self> {
+    pub fn load(matrix: &Matrix, device: &Device, dtype: Option<DType>) -> Result<Self> {
         if device.is_cpu() {
-            return Ok(Weight::Host(rounded(matrix, dtype)?));
+            let products = if dtype == Some(DType::F32) { Products::F32 } else { Products::Integer };
+            return Ok(Weight::Host(rounded(matrix, dtype)?, products));
         }
-        let shape = (matrix.rows(), matrix.columns());
-        let host = Tensor::from_vec(matrix.to_f32(), shape, &Device::Cpu)?.to_dtype(dtype)?; // (rows, columns)
-        Ok(Weight::Device(host.to_device(device)?))
+        let dtype = Self::activations(device, dtype);
+        Ok(Weight::Device(dense(matrix, dtype)?.to_device(device)?)) // (rows, columns)
+    }
+
+    /// The type of activations on a device where `dtype` was asked for.
+    pub fn activations(device: &Device, dtype: Option<DType>) -> DType {
+        if device.is_cpu() { DType::F32 } else { dtype.unwrap_or(DType::BF16) }
     }
 
     /// Rows: the outputs of a product.
     pub fn rows(&self) -> usize {
         match self {
-            Weight::Host(matrix) => matrix.rows(),
+            Weight::Host(matrix, _) => matrix.rows(),
             Weight::Device(tensor) => tensor.dims().first().copied().unwrap_or(0),
         }
     }
 }
 
+/// A matrix on the host, dense in `dtype`, widened and narrowed a run of rows at a time.
+fn dense(matrix: &Matrix, dtype: DType) -> Result<Tensor> {
+    let columns = matrix.columns();
+    let rows_at_once = (RUN / size_of::<f32>() / columns.max(1)).max(1);
+    let run = |first: usize| {
+        let rows = rows_at_once.min(matrix.rows() - first);
+        let mut wide = vec![0.0; rows * columns];
+        matrix.rows_f32(first, &mut wide);
+        Tensor::from_vec(wide, (rows, columns), &Device::Cpu)?.to_dtype(dtype) // (rows, columns)
+    };
+    if matrix.rows() <= rows_at_once {
+        return run(0);
+    }
+    let whole = Tensor::zeros((matrix.rows(), columns), dtype, &Device::Cpu)?; // (rows, columns)
+    for first in (0..matrix.rows()).step_by(rows_at_once) {
+        whole.slice_set(&run(first)?, 0, first)?;
+    }
+    Ok(whole)
+}
+
 /// The matrix with its dense parts in f16 or bf16, where that is asked and is not what they are.
-fn rounded(matrix: &Matrix, dtype: DType) -> Result<Matrix> {
+fn rounded(matrix: &Matrix, dtype: Option<DType>) -> Result<Matrix> {
     let scheme = match dtype {
-        DType::F16 => Scheme::F16,
-        DType::BF16 => Scheme::Bf16,
+        Some(DType::F16) => Scheme::F16,
+        Some(DType::BF16) => Scheme::Bf16,
         _ => return Ok(matrix.clone()),
     };
     let parts = matrix.split_parts().into_iter().map(|part| {
@@ -85,4 +123,19 @@ pub fn narrow(values: &[f32], scheme: Scheme) -> std::result::Result<Vec<u8>, To
         Scheme::Bf16 => values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
         _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More than one run of rows, the last of them short.
+    #[test]
+    fn runs_of_rows_are_the_whole_matrix() {
+        let (rows, columns) = (RUN / 4 / 4096 + 3, 4096);
+        let bytes: Vec<u8> = (0..rows * columns * 2).map(|i| (i * 37 % 251) as u8 & 0x3f).collect();
+        let matrix = Matrix::new(Scheme::Bf16, rows, columns, bytes.into()).unwrap();
+        let tensor = dense(&matrix, DType::F32).unwrap();
+        assert!(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap() == matrix.to_f32());
+    }
 }

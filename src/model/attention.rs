@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::cache::LayerCache;
+use super::pipeline::{LayerRings, Segment};
 use super::rope::Angles;
 use crate::checkpoint::LayerWeights;
 use crate::checkpoint::config::Heads;
@@ -14,7 +14,6 @@ pub struct Attention {
     qkv: Weight,    // ((H + 2G)·D, C)
     output: Weight, // (C, H·D)
     heads: Heads,
-    window: Option<usize>,
 }
 
 impl Attention {
@@ -22,28 +21,22 @@ impl Attention {
     ///
     /// # Errors
     /// What candle reports.
-    pub fn load(
-        weights: &LayerWeights,
-        heads: Heads,
-        window: Option<usize>,
-        device: &Device,
-        dtype: DType,
-    ) -> Result<Self> {
+    pub fn load(weights: &LayerWeights, heads: Heads, device: &Device, dtype: Option<DType>) -> Result<Self> {
         let qkv = Weight::load(&weights.qkv, device, dtype)?;
         let output = Weight::load(&weights.output, device, dtype)?;
-        Ok(Self { qkv, output, heads, window })
+        Ok(Self { qkv, output, heads })
     }
 
-    /// What the tokens of `x (T, C)`, from position `first` on, take from the positions they see: `(T, C)`.
+    /// What the tokens of `x (T, C)`, segment after segment, take from the positions of their sequences: `(T, C)`.
     ///
     /// # Errors
-    /// The positions are beyond the context, or what candle reports.
+    /// A sequence has no ring, its positions are beyond it, or what candle reports.
     pub fn forward(
         &self,
         x: &Tensor,
-        first: usize,
+        segments: &[Segment],
         angles: &Angles,
-        cache: &mut LayerCache,
+        rings: &mut LayerRings,
     ) -> Result<Tensor> {
         let Heads { query, key_value, size } = self.heads;
         let tokens = x.dim(0)?;
@@ -54,8 +47,18 @@ impl Attention {
         let q = angles.rotate(&heads(0, query)?)?; // (T, H, D)
         let k = angles.rotate(&heads(query, key_value)?)?; // (T, G, D)
         let v = heads(query + key_value, key_value)?; // (T, G, D)
-        let (keys, values, span) = cache.append(first, &k, &v, self.window)?; // (S, G, D)
-        let mixed = ops::attention(&q, &keys, &values, self.heads, span)?; // (T, H·D)
+        let mut row = 0;
+        let mut attend = |segment: &Segment| {
+            let rows = |x: &Tensor| x.narrow(0, row, segment.tokens)?.contiguous();
+            let (q, k, v) = (rows(&q)?, rows(&k)?, rows(&v)?); // (Ts, heads, D)
+            row += segment.tokens;
+            let (keys, values, span) = rings.of(segment)?.append(segment.first, &k, &v)?; // (S, G, D)
+            ops::attention(&q, &keys, &values, self.heads, span) // (Ts, H·D)
+        };
+        let mixed = match segments {
+            [all] => attend(all)?, // (T, H·D)
+            several => Tensor::cat(&several.iter().map(attend).collect::<Result<Vec<_>>>()?, 0)?, // (T, H·D)
+        };
         ops::linear(&mixed, &self.output) // (T, C)
     }
 }

@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::attention::Attention;
-use super::cache::LayerCache;
 use super::mlp::Mlp;
+use super::pipeline::{LayerRings, Segment};
 use super::rope::Angles;
 use crate::checkpoint::{Config, LayerWeights};
 use crate::kernels::{Matrix, ops};
@@ -24,30 +24,35 @@ impl Block {
     ///
     /// # Errors
     /// What candle reports.
-    pub fn load(config: &Config, weights: &LayerWeights, device: &Device, dtype: DType) -> Result<Self> {
+    pub fn load(
+        config: &Config,
+        weights: &LayerWeights,
+        device: &Device,
+        dtype: Option<DType>,
+    ) -> Result<Self> {
         let active = config.experts.map_or(1, |experts| experts.active);
         Ok(Self {
             attention_norm: vector(&weights.attention_norm, device)?,
-            attention: Attention::load(weights, config.heads(), config.window, device, dtype)?,
+            attention: Attention::load(weights, config.heads(), device, dtype)?,
             mlp_norm: vector(&weights.mlp_norm, device)?,
             mlp: Mlp::load(&weights.mlp, active, device, dtype)?,
             norm_epsilon: config.norm_epsilon,
         })
     }
 
-    /// Passes `x (T, C)`, the tokens from position `first` on, through the layer: `(T, C)`.
+    /// Passes `x (T, C)`, the tokens of `segments`, through the layer: `(T, C)`.
     ///
     /// # Errors
-    /// The positions are beyond the context, or what candle reports.
+    /// As [`Attention::forward`].
     pub fn forward(
         &self,
         x: &Tensor,
-        first: usize,
+        segments: &[Segment],
         angles: &Angles,
-        cache: &mut LayerCache,
+        rings: &mut LayerRings,
     ) -> Result<Tensor> {
         let normed = ops::rms_norm(x, &self.attention_norm, self.norm_epsilon)?; // (T, C)
-        let x = (x + self.attention.forward(&normed, first, angles, cache)?)?; // (T, C)
+        let x = (x + self.attention.forward(&normed, segments, angles, rings)?)?; // (T, C)
         let normed = ops::rms_norm(&x, &self.mlp_norm, self.norm_epsilon)?; // (T, C)
         &x + self.mlp.forward(&normed)? // (T, C)
     }

@@ -5,59 +5,81 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use crate::checkpoint::Config;
 use crate::kernels::attention::Span;
 
+/// Tokens of a prompt that are computed at once.
+pub const CHUNK: usize = 256;
+
 /// Slots that a cache begins with.
 const FIRST_SLOTS: usize = 256;
 
-/// The cache of a whole model: a ring per layer, on that layer's device, and the position they have reached.
+/// The cache of a sequence: a ring per layer, on that layer's device, and the position they have reached.
 ///
-/// A model without a window keeps every position; its rings grow by doubling up to the context. With a window
-/// of W and chunks of up to N tokens a ring holds W + N - 1 positions (the example is at [`Span`]).
+/// A model without a window keeps every position; its rings grow by doubling up to the positions asked for. With a
+/// window of W and chunks of up to N tokens a ring holds W + N - 1 positions (the example is at [`Span`]).
 #[derive(Debug)]
 pub struct Cache {
-    layers: Vec<LayerCache>,
+    rings: Vec<Ring>,
+    reach: Reach,
+}
+
+/// How far a sequence has come: what is known of its cache without its rings, which may be at work elsewhere.
+#[derive(Debug)]
+pub(super) struct Reach {
+    /// Positions that have been seen: the next token's position.
     length: usize,
     /// The largest length since the cache was empty: what a ring has overwritten stays overwritten.
-    reached: usize,
+    farthest: usize,
+    /// Positions that there is room for.
+    most: usize,
+    /// Most tokens of one call.
     chunk: usize,
-    window: Option<usize>,
+}
+
+/// Slots of a ring that is to hold `positions`, of which a token sees `window`, with up to `chunk` tokens a call.
+pub fn slots(positions: usize, window: Option<usize>, chunk: usize) -> usize {
+    window.map_or(positions, |window| positions.min(window.saturating_add(chunk.max(1) - 1)))
+}
+
+/// Slots that a ring has grown to once it holds `positions`, of `most` that it may have.
+pub fn grown(positions: usize, most: usize) -> usize {
+    positions.max(FIRST_SLOTS).checked_next_power_of_two().map_or(most, |slots| slots.min(most))
 }
 
 impl Cache {
-    /// An empty cache: `devices` names each layer's. No call may bring more than `chunk` tokens.
-    pub fn new(config: &Config, devices: impl Iterator<Item = Device>, dtype: DType, chunk: usize) -> Self {
-        let most = match config.window {
-            Some(window) => config.context_length.min(window.saturating_add(chunk - 1)),
-            None => config.context_length,
-        };
-        let shape = (config.key_value_heads, config.head_size);
-        let layer = |device| LayerCache { keys: None, values: None, most, shape, dtype, device };
-        Self { layers: devices.map(layer).collect(), length: 0, reached: 0, chunk, window: config.window }
+    /// An empty cache for up to `positions`, at most the model's context: `devices` names each layer's. No call may
+    /// bring more than `chunk` tokens.
+    pub fn new(
+        config: &Config,
+        devices: impl Iterator<Item = Device>,
+        dtype: DType,
+        chunk: usize,
+        positions: usize,
+    ) -> Self {
+        let (chunk, positions) = (chunk.max(1), positions.min(config.context_length));
+        let most = slots(positions, config.window, chunk);
+        let (shape, window) = ((config.key_value_heads, config.head_size), config.window);
+        let ring = |device| Ring { keys: None, values: None, most, window, shape, dtype, device };
+        let reach = Reach { length: 0, farthest: 0, most: positions, chunk };
+        Self { rings: devices.map(ring).collect(), reach }
     }
 
     /// Positions that have been seen: the next token's position.
     pub fn len(&self) -> usize {
-        self.length
+        self.reach.length
     }
 
     /// Whether no position has been seen.
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.reach.length == 0
     }
 
     /// Most tokens of one call.
     pub fn chunk(&self) -> usize {
-        self.chunk
+        self.reach.chunk
     }
 
-    /// The layers' rings, and the position of the next token, for one call.
-    pub(super) fn parts(&mut self) -> (&mut [LayerCache], usize) {
-        (&mut self.layers, self.length)
-    }
-
-    /// `tokens` more positions have been seen.
-    pub(super) fn advance(&mut self, tokens: usize) {
-        self.length += tokens;
-        self.reached = self.reached.max(self.length);
+    /// The layers' rings, and how far they have come.
+    pub(super) fn parts(&mut self) -> (&mut [Ring], &mut Reach) {
+        (&mut self.rings, &mut self.reach)
     }
 
     /// Forgets all positions from `length` on, and gives the length that is left.
@@ -66,57 +88,95 @@ impl Cache {
     /// slots, 10 positions seen, so 4..=9 are held. A token at 8 sees 5..=8, back to 8 is possible; a token at
     /// 6 would see 3, so back to 6 is not.
     pub fn truncate(&mut self, length: usize) -> usize {
-        if length >= self.length {
-            return self.length;
+        let reach = &mut self.reach;
+        if length >= reach.length {
+            return reach.length;
         }
-        let slots = self.layers.iter().map(LayerCache::slots).min().unwrap_or(0);
-        let oldest_held = self.reached.saturating_sub(slots);
-        let oldest_seen = self.window.map_or(0, |w| (length + 1).saturating_sub(w));
-        self.length = if oldest_seen < oldest_held { 0 } else { length };
-        if self.length == 0 {
-            self.reached = 0;
+        let slots = self.rings.iter().map(Ring::slots).min().unwrap_or(0);
+        let window = self.rings.iter().find_map(|ring| ring.window);
+        let oldest_held = reach.farthest.saturating_sub(slots);
+        let oldest_seen = window.map_or(0, |w| (length + 1).saturating_sub(w));
+        match oldest_seen < oldest_held {
+            true => reach.restart(),
+            false => reach.length = length,
         }
-        self.length
+        if reach.length == 0 {
+            reach.restart();
+        }
+        reach.length
     }
 }
 
-/// One layer's ring.
+impl Reach {
+    /// The position of the next token, if `tokens` more may come now.
+    ///
+    /// # Errors
+    /// There are none, more than a call may bring, or more than there is room for.
+    pub(super) fn next(&self, tokens: usize) -> Result<usize> {
+        if tokens == 0 || tokens > self.chunk {
+            bail!("a call brings 1 to {} tokens, this one {tokens}", self.chunk);
+        }
+        let (first, end) = (self.length, self.length + tokens);
+        match end > self.most {
+            true => bail!("position {} is beyond the context of {}", end - 1, self.most),
+            false => Ok(first),
+        }
+    }
+
+    /// `tokens` more positions have been seen.
+    pub(super) fn advance(&mut self, tokens: usize) {
+        self.length += tokens;
+        self.farthest = self.farthest.max(self.length);
+    }
+
+    /// No position has been seen.
+    pub(super) fn restart(&mut self) {
+        (self.length, self.farthest) = (0, 0);
+    }
+}
+
+/// One layer's keys and values of one sequence.
 #[derive(Debug)]
-pub struct LayerCache {
+pub struct Ring {
     keys: Option<Tensor>,   // (S, G, D)
     values: Option<Tensor>, // (S, G, D)
     /// Slots that the ring may grow to.
     most: usize,
+    /// Keys that a token sees, its own included; `None` for all.
+    window: Option<usize>,
     shape: (usize, usize),
     dtype: DType,
     device: Device,
 }
 
-impl LayerCache {
+impl Ring {
+    /// Gives its memory back.
+    pub(super) fn release(&mut self) {
+        (self.keys, self.values) = (None, None);
+    }
+
     fn slots(&self) -> usize {
         self.keys.as_ref().map_or(0, |keys| keys.dims()[0])
     }
 
-    /// Puts the keys and values of positions `first..` in their slots and gives the ring, with `window` as the span
-    /// that a query sees.
+    /// Puts the keys and values of positions `first..` in their slots and gives the ring, with what its queries see.
     ///
     /// # Errors
-    /// The positions are beyond the context, or what candle reports.
+    /// The positions are more than it may hold, or what candle reports.
     pub(super) fn append(
         &mut self,
         first: usize,
         keys: &Tensor,
         values: &Tensor,
-        window: Option<usize>,
     ) -> Result<(Tensor, Tensor, Span)> {
         let tokens = keys.dim(0)?;
         self.grow(first, tokens)?;
-        let slots = self.slots();
+        let (slots, window) = (self.slots(), self.window);
         let (Some(ring_keys), Some(ring_values)) = (&self.keys, &self.values) else {
             bail!("the cache has no slots");
         };
         if tokens > slots || (window.is_none() && first + tokens > slots) {
-            bail!("position {} is beyond the context of {}", first + tokens - 1, self.most);
+            bail!("position {} is beyond the cache's {}", first + tokens - 1, self.most);
         }
         for (ring, rows) in [(ring_keys, keys), (ring_values, values)] {
             let rows = rows.to_dtype(self.dtype)?.contiguous()?; // (T, G, D)
@@ -130,14 +190,14 @@ impl LayerCache {
         Ok((ring_keys.clone(), ring_values.clone(), Span { first, window, slots }))
     }
 
-    /// Makes room for `tokens` more positions, as far as the ring may grow. A ring that is smaller than its
-    /// limit has never wrapped, so growing keeps every slot where it is.
+    /// Makes room for `tokens` more positions, as far as the ring may grow. A ring that is smaller than its limit has
+    /// never wrapped, so growing keeps every slot where it is.
     fn grow(&mut self, first: usize, tokens: usize) -> Result<()> {
         let (old, needed) = (self.slots(), (first + tokens).min(self.most));
         if needed <= old {
             return Ok(());
         }
-        let slots = needed.max(old * 2).max(FIRST_SLOTS).min(self.most);
+        let slots = grown(needed, self.most);
         let (heads, size) = self.shape;
         for ring in [&mut self.keys, &mut self.values] {
             let grown = Tensor::zeros((slots, heads, size), self.dtype, &self.device)?; // (S, G, D)
@@ -173,24 +233,24 @@ mod tests {
             tied_head: true,
             end_ids: vec![],
         };
-        Cache::new(&config, std::iter::once(Device::Cpu), DType::F32, chunk)
+        Cache::new(&config, std::iter::once(Device::Cpu), DType::F32, chunk, usize::MAX)
     }
 
     /// Appends rows whose first value is their position, and checks that every position that the last one sees
     /// lies where the span says.
     fn append(cache: &mut Cache, tokens: usize) {
-        let window = cache.window;
-        let (layers, first) = cache.parts();
+        let (rings, reach) = cache.parts();
+        let first = reach.next(tokens).unwrap();
         let rows: Vec<f32> = (first..first + tokens).flat_map(|p| [p as f32, 0.0]).collect();
         let rows = Tensor::from_vec(rows, (tokens, 1, 2), &Device::Cpu).unwrap();
-        let (keys, _, span) = layers[0].append(first, &rows, &rows, window).unwrap();
+        let (keys, _, span) = rings[0].append(first, &rows, &rows).unwrap();
         let held = keys.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for position in first..first + tokens {
             for seen in span.oldest(position)..=position {
                 assert_eq!(held[seen % span.slots * 2], seen as f32, "position {position} of {span:?}");
             }
         }
-        cache.advance(tokens);
+        reach.advance(tokens);
     }
 
     #[test]
@@ -202,7 +262,7 @@ mod tests {
                 append(&mut cache, tokens.min(room).max(1));
             }
             if let Some(window) = window {
-                assert_eq!(cache.layers[0].slots(), window + chunk - 1);
+                assert_eq!(cache.rings[0].slots(), window + chunk - 1);
             }
         }
     }
@@ -224,8 +284,10 @@ mod tests {
         let mut cache = cache(None, 600);
         append(&mut cache, 600);
         let rows = Tensor::zeros((600, 1, 2), DType::F32, &Device::Cpu).unwrap();
-        let (layers, first) = cache.parts();
-        let error = layers[0].append(first, &rows, &rows, None).unwrap_err().to_string();
+        let (rings, reach) = cache.parts();
+        let error = rings[0].append(600, &rows, &rows).unwrap_err().to_string();
+        assert!(error.contains("position 1199 is beyond the cache's 1000"), "{error}");
+        let error = reach.next(600).unwrap_err().to_string();
         assert!(error.contains("position 1199 is beyond the context of 1000"), "{error}");
     }
 }

@@ -36,7 +36,12 @@ impl Mlp {
     ///
     /// # Errors
     /// What candle reports.
-    pub fn load(weights: &checkpoint::Mlp, active: usize, device: &Device, dtype: DType) -> Result<Self> {
+    pub fn load(
+        weights: &checkpoint::Mlp,
+        active: usize,
+        device: &Device,
+        dtype: Option<DType>,
+    ) -> Result<Self> {
         match weights {
             checkpoint::Mlp::Dense(network) => Ok(Mlp::Dense(Network::load(network, device, dtype)?)),
             checkpoint::Mlp::Mixture { router, experts } => {
@@ -61,7 +66,7 @@ impl Mlp {
 }
 
 impl Network {
-    fn load(weights: &Experts, device: &Device, dtype: DType) -> Result<Self> {
+    fn load(weights: &Experts, device: &Device, dtype: Option<DType>) -> Result<Self> {
         let gate_up = Weight::load(&weights.gate_up, device, dtype)?;
         Ok(Self { gate_up, down: Weight::load(&weights.down, device, dtype)? })
     }

@@ -1,13 +1,13 @@
 //! The transformer: Llama, Mistral and Mixtral in one implementation.
 //!
 //! Knows how weights become logits. Never knows files, names of tensors, schemes of quantization, or which
-//! device is which. The rows of a batch of tokens are consecutive positions of one sequence.
+//! device is which. The rows of a step are the tokens of one sequence or of several, each in its own positions.
 //!
 //! The legend of the shapes at line ends:
 //!
 //! | letter | size |
 //! |---|---|
-//! | T | tokens of a chunk |
+//! | T | tokens of a step |
 //! | V | vocabulary |
 //! | C | hidden size, the residual stream |
 //! | H, G, D | query heads, key/value heads, size of a head |
@@ -15,16 +15,19 @@
 //! | E, A | experts, and those active for a token |
 //! | S | slots of the cache |
 //!
-//! A token's way: [`Transformer::hidden`] looks its embedding up, each [`Stage`] passes it through its blocks,
-//! each block adds an attention and a feed-forward network, and [`Transformer::logits`] ends it.
+//! A token's way: [`Pipeline::send`] looks its embedding up, each [`Stage`] passes it through its blocks, each block
+//! adds an attention and a feed-forward network, and [`Transformer::logits`] ends it.
 
 mod attention;
 mod block;
 mod cache;
+mod link;
 mod mlp;
+mod pipeline;
 mod rope;
 mod transformer;
 
-pub use cache::{Cache, LayerCache};
+pub use cache::{CHUNK, Cache, grown, slots};
+pub use pipeline::{Pipeline, Segment};
 pub use rope::RopeTable;
 pub use transformer::{Stage, Transformer};

@@ -13,7 +13,7 @@ pub struct RopeTable {
     device: Device,
 }
 
-/// Cosines and sines of consecutive positions.
+/// Cosines and sines of some positions.
 #[derive(Clone, Debug)]
 pub struct Angles {
     cos: Tensor, // (T, D/2) f32
@@ -27,15 +27,15 @@ impl RopeTable {
         Self { frequencies: rope.frequencies(head_size), layout: rope.layout, device: device.clone() }
     }
 
-    /// The angles of `tokens` positions from `first` on.
+    /// The angles of the tokens at `positions`.
     ///
     /// # Errors
     /// What candle reports.
-    pub fn angles(&self, first: usize, tokens: usize) -> Result<Angles> {
-        let shape = (tokens, self.frequencies.len());
-        let angle = |i: usize| (first + i / shape.1) as f64 * self.frequencies[i % shape.1];
+    pub fn angles(&self, positions: &[usize]) -> Result<Angles> {
+        let shape = (positions.len(), self.frequencies.len());
+        let angles = || positions.iter().flat_map(|p| self.frequencies.iter().map(|f| *p as f64 * f));
         let table = |of: fn(f64) -> f64| {
-            let values: Vec<f32> = (0..shape.0 * shape.1).map(|i| of(angle(i)) as f32).collect();
+            let values: Vec<f32> = angles().map(|angle| of(angle) as f32).collect();
             Tensor::from_vec(values, shape, &self.device) // (T, D/2)
         };
         Ok(Angles { cos: table(f64::cos)?, sin: table(f64::sin)?, layout: self.layout })

@@ -4,6 +4,8 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::block::{Block, vector};
 use super::cache::Cache;
+use super::link::Link;
+use super::pipeline::{Segment, StageRings};
 use super::rope::RopeTable;
 use crate::checkpoint::{Config, LayerWeights, Weights};
 use crate::kernels::{Weight, ops};
@@ -11,19 +13,20 @@ use crate::kernels::{Weight, ops};
 /// A run of layers on one device.
 #[derive(Debug)]
 pub struct Stage {
-    /// The device.
-    pub device: Device,
-    /// The type of computation there: f32 on the CPU.
-    dtype: DType,
+    device: Device,
+    /// The type of computation that was asked for; `None` for the device's own.
+    dtype: Option<DType>,
     rope: RopeTable,
     blocks: Vec<Block>,
+    /// How the residual stream comes here.
+    link: Link,
 }
 
 impl Stage {
-    /// A stage without layers. `dtype` is the type of computation: of sums on an accelerator, and of dense weights.
-    pub fn new(config: &Config, device: &Device, dtype: DType) -> Self {
+    /// A stage without layers. `dtype` is the type of computation ([`Weight::load`]); `None` for the device's own.
+    pub fn new(config: &Config, device: &Device, dtype: Option<DType>) -> Self {
         let rope = RopeTable::new(&config.rope, config.head_size, device);
-        Self { device: device.clone(), dtype, rope, blocks: Vec::new() }
+        Self { device: device.clone(), dtype, rope, blocks: Vec::new(), link: Link::Direct }
     }
 
     /// Puts the next layer's weights on the device.
@@ -35,10 +38,24 @@ impl Stage {
         Ok(())
     }
 
-    /// `x` on this stage's device, in its type.
-    fn take(&self, x: &Tensor) -> Result<Tensor> {
-        let activations = if self.device.is_cpu() { DType::F32 } else { self.dtype };
-        x.to_device(&self.device)?.to_dtype(activations) // (T, C)
+    /// How many layers it has.
+    pub fn layers(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Passes `x (T, C)`, the tokens of `segments` one after another, through the stage's layers: `(T, C)`.
+    ///
+    /// # Errors
+    /// A sequence has no ring, its positions are beyond it, or what candle reports.
+    pub(super) fn forward(&self, x: &Tensor, segments: &[Segment], rings: &mut StageRings) -> Result<Tensor> {
+        let activations = Weight::activations(&self.device, self.dtype);
+        let mut x = self.link.carry(x, &self.device)?.to_dtype(activations)?; // (T, C)
+        let positions: Vec<usize> = segments.iter().flat_map(|s| s.first..s.first + s.tokens).collect();
+        let angles = self.rope.angles(&positions)?; // (T, D/2)
+        for (layer, block) in self.blocks.iter().enumerate() {
+            x = block.forward(&x, segments, &angles, &mut rings.layer(layer))?; // (T, C)
+        }
+        Ok(x)
     }
 }
 
@@ -53,11 +70,15 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// Puts the stages together with the tables around them.
+    /// Puts the stages together with the tables around them, and finds out how the residual stream goes from each to
+    /// the next.
     ///
     /// # Errors
     /// There is no stage, or what candle reports.
-    pub fn new(config: Config, weights: &Weights, stages: Vec<Stage>) -> Result<Self> {
+    pub fn new(config: Config, weights: &Weights, mut stages: Vec<Stage>) -> Result<Self> {
+        for i in 1..stages.len() {
+            stages[i].link = Link::between(&stages[i - 1].device, &stages[i].device);
+        }
         let (Some(first), Some(last)) = (stages.first(), stages.last()) else {
             bail!("a model has at least one stage");
         };
@@ -76,10 +97,34 @@ impl Transformer {
         &self.config
     }
 
-    /// An empty cache for calls of up to `chunk` tokens; each layer's ring is on its device, in `dtype`.
-    pub fn cache(&self, dtype: DType, chunk: usize) -> Cache {
+    /// The stages, in the order of their layers.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// How many steps can be computed at the same time: the devices that the stages are on. Logical CPU devices share
+    /// one CPU.
+    pub fn devices(&self) -> usize {
+        let is_first = |i: &usize| {
+            let device = &self.stages[*i].device;
+            !self.stages[..*i].iter().any(|stage| stage.device.same_device(device))
+        };
+        (0..self.stages.len()).filter(is_first).count()
+    }
+
+    /// An empty cache for up to `positions`, at most the context, in calls of up to `chunk` tokens; each layer's ring is
+    /// on its device, in `dtype`.
+    pub fn cache(&self, dtype: DType, chunk: usize, positions: usize) -> Cache {
         let devices = self.stages.iter().flat_map(|s| s.blocks.iter().map(|_| s.device.clone()));
-        Cache::new(&self.config, devices, dtype, chunk.max(1))
+        Cache::new(&self.config, devices, dtype, chunk, positions)
+    }
+
+    /// Rows of the embedding: `(T, C)`.
+    ///
+    /// # Errors
+    /// An id is beyond the vocabulary, or what candle reports.
+    pub(super) fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+        ops::embed(ids, &self.embedding, &self.stages[0].device) // (T, C)
     }
 
     /// The residual stream after the last layer for the tokens `ids`, which follow those in the cache: `(T, C)`.
@@ -88,28 +133,10 @@ impl Transformer {
     /// There are no tokens, more than the cache's chunk, or beyond the context; an id is beyond the vocabulary;
     /// or what candle reports.
     pub fn hidden(&self, ids: &[u32], cache: &mut Cache) -> Result<Tensor> {
-        if ids.is_empty() || ids.len() > cache.chunk() {
-            bail!("a call brings 1 to {} tokens, this one {}", cache.chunk(), ids.len());
-        }
-        let (mut layers, first) = cache.parts();
-        let (end, context) = (first + ids.len(), self.config.context_length);
-        if end > context {
-            bail!("position {} is beyond the context of {context}", end - 1);
-        }
-        let mut x = ops::embed(ids, &self.embedding, &self.stages[0].device)?; // (T, C)
-        for stage in &self.stages {
-            x = stage.take(&x)?; // (T, C)
-            let angles = stage.rope.angles(first, ids.len())?; // (T, D/2)
-            for block in &stage.blocks {
-                let Some((layer, rest)) = layers.split_first_mut() else {
-                    bail!("the cache is another model's: it has fewer layers");
-                };
-                x = block.forward(&x, first, &angles, layer)?; // (T, C)
-                layers = rest;
-            }
-        }
-        cache.advance(ids.len());
-        Ok(x)
+        self.pipelined([cache], 1, |pipeline| {
+            pipeline.send(&[(0, ids)])?;
+            pipeline.receive() // (T, C)
+        })
     }
 
     /// The logits that follow each row of `hidden (T, C)`: `(T, V)`, on the host in f32, row after row.

@@ -1,5 +1,9 @@
 //! What can be wrong with a choice of devices.
 
+use std::ops::Range;
+
+use indicatif::HumanBytes;
+
 /// A rule that a choice of devices breaks.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -22,6 +26,23 @@ pub enum Error {
     SplitSum { split: String, sum: usize, layers: usize },
     #[error("--split {0}: every device must have at least one layer")]
     EmptyShare(String),
+    #[error("--memory {memory} names {parts} sizes, there are {devices} devices")]
+    MemoryCount { memory: String, parts: usize, devices: usize },
+    #[error("{0:?} is no size of memory, such as 20GiB or 800MB")]
+    UnknownSize(String),
+    #[error(
+        "the model does not fit: {device} has {}, its layers {} to {} with what belongs to them need {}: {} are missing",
+        HumanBytes(*memory), layers.start, layers.end - 1, HumanBytes(*needed), HumanBytes(*missing)
+    )]
+    DoesNotFit {
+        device: String,
+        layers: Range<usize>,
+        needed: u64,
+        memory: u64,
+        missing: u64,
+        /// Each of these would do.
+        fits: Vec<String>,
+    },
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
@@ -35,10 +56,25 @@ impl Error {
             }
             Error::MoreDevicesThanLayers { layers, .. } => Some(format!("at most --devices {layers}")),
             Error::TooFew { found, .. } => Some(format!("--devices {found}, or a list such as cuda:0,cpu")),
+            Error::MemoryCount { devices, .. } => {
+                Some(format!("one size for all, or {devices} with commas between"))
+            }
+            Error::DoesNotFit { fits, .. } if fits.is_empty() => {
+                Some("no context, quantization or number of such devices would fit".into())
+            }
+            Error::DoesNotFit { fits, .. } => Some(format!("it would fit with {}", either(fits))),
             Error::UnknownDevice(_) | Error::UnknownDevices(_) => {
                 Some("`mist devices` lists what there is".into())
             }
             _ => None,
         }
+    }
+}
+
+/// `a`, `a or b`, `a, b or c`.
+fn either(choices: &[String]) -> String {
+    match choices.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => choices.concat(),
     }
 }

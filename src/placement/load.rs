@@ -27,7 +27,7 @@ pub fn load(
             None => share.device.open()?,
         };
         opened.push((share.device, device.clone()));
-        let mut stage = Stage::new(config, &device, of_device(dtype, &device));
+        let mut stage = Stage::new(config, &device, dtype);
         for layer in share.layers.clone() {
             stage.push(config, &checkpoint.weights.layers[layer])?;
             progress(layer, share.device);
@@ -35,9 +35,4 @@ pub fn load(
         stages.push(stage);
     }
     Ok(Transformer::new(config.clone(), &checkpoint.weights, stages)?)
-}
-
-/// The type that a device computes in where none is asked for.
-fn of_device(dtype: Option<DType>, device: &Device) -> DType {
-    dtype.unwrap_or(if device.is_cpu() { DType::F32 } else { DType::BF16 })
 }

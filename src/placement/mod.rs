@@ -3,12 +3,18 @@
 //! Knows devices and layers. Never knows tokens. First a [`Plan`], which can be printed, checked and tested
 //! without any device; then [`load()`] carries it out.
 
+mod advice;
 mod device;
 mod error;
 mod load;
+mod memory;
+mod needs;
 mod plan;
 
+pub use advice::{advised, most_slots};
 pub use device::{DeviceName, Devices, accelerators};
 pub use error::Error;
 pub use load::load;
-pub use plan::{Load, Plan, Share};
+pub use memory::{Memories, host_memory};
+pub use needs::{Load, Needs, Sizes, bytes_per_token};
+pub use plan::{Place, Plan, Share};

@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use super::{DeviceName, Error};
-use crate::checkpoint::{Config, Weights};
-use crate::kernels::Matrix;
+use super::{DeviceName, Error, Load, Needs};
 
 /// The layers of each device, in order, complete, none empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,32 +20,81 @@ pub struct Share {
     pub layers: Range<usize>,
 }
 
+/// A device that layers can go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The device.
+    pub device: DeviceName,
+    /// Bytes that it can hold; `None` for no limit. The host has none unless it is asked for: weights are mapped.
+    pub memory: Option<u64>,
+}
+
+impl Place {
+    fn holds(&self, load: Load) -> bool {
+        self.memory.is_none_or(|memory| load.total() <= memory)
+    }
+}
+
 impl Plan {
-    /// Equal shares: device i of n takes the layers from L·i/n to L·(i + 1)/n. Example: 5 layers over 3 devices
-    /// are 0..1, 1..3, 3..5.
+    /// The best contiguous split that fits every device's memory. Of all those:
+    ///
+    /// 1. as few bytes as can be on the host, where there are accelerators beside it: it is the slowest;
+    /// 2. the smallest largest load of a device;
+    /// 3. loads as even as they can be (the smallest sum of their squares).
+    ///
+    /// Example: 5 equal layers over 2 devices, with an embedding as large as two layers on the first and a head of no size
+    /// on the last, are 0..2 and 2..5: loads of 4 and 3, where 3 and 2 layers would make 5 and 2.
     ///
     /// # Errors
-    /// There are more devices than layers, or none.
-    pub fn equal(layers: usize, devices: &[DeviceName]) -> Result<Self, Error> {
-        let count = devices.len();
-        if count == 0 || count > layers {
-            return Err(Error::MoreDevicesThanLayers { layers, devices: count });
+    /// There are more devices than layers, or none; or no split fits: then the one that misses least is told.
+    pub fn fit(needs: &Needs, places: &[Place]) -> Result<Self, Error> {
+        let (layers, devices) = (needs.layers(), places.len());
+        if devices == 0 || devices > layers {
+            return Err(Error::MoreDevicesThanLayers { layers, devices });
         }
-        let share = |(i, device): (usize, &DeviceName)| Share {
-            device: *device,
-            layers: layers * i / count..layers * (i + 1) / count,
+        let mixed = places.iter().any(|place| place.device != DeviceName::Cpu);
+        let load = |i: usize, layers: Range<usize>| needs.load(places[i].device, layers);
+        let on_host = |i: usize, load: Load| match places[i].device {
+            DeviceName::Cpu if mixed => load.total(),
+            _ => 0,
         };
-        Ok(Self { shares: devices.iter().enumerate().map(share).collect() })
+        let smallest = cheapest(
+            layers,
+            devices,
+            |i, layers| {
+                let load = load(i, layers);
+                places[i].holds(load).then(|| (on_host(i, load), load.total()))
+            },
+            |a, b| (a.0.saturating_add(b.0), a.1.max(b.1)),
+        );
+        let Some(((_, largest), _)) = smallest else {
+            return Err(Self::missing_least(needs, places));
+        };
+        let even = cheapest(
+            layers,
+            devices,
+            |i, layers| {
+                let load = load(i, layers);
+                let fits = places[i].holds(load) && load.total() <= largest;
+                let total = u128::from(load.total());
+                fits.then(|| (on_host(i, load), total.saturating_mul(total)))
+            },
+            |a, b| (a.0.saturating_add(b.0), a.1.saturating_add(b.1)),
+        );
+        // The split of the first pass fits in the second.
+        let (_, ranges) = even.ok_or_else(|| Self::missing_least(needs, places))?;
+        Ok(Self::of(places, ranges))
     }
 
     /// The shares that `--split` names.
     ///
     /// # Errors
-    /// The numbers do not fit the devices or the layers, or one is 0.
-    pub fn split(layers: usize, devices: &[DeviceName], counts: &[usize]) -> Result<Self, Error> {
+    /// The numbers do not fit the devices or the layers, one is 0, or a share does not fit its device.
+    pub fn split(needs: &Needs, places: &[Place], counts: &[usize]) -> Result<Self, Error> {
+        let (layers, devices) = (needs.layers(), places.len());
         let split = counts.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        if counts.len() != devices.len() {
-            return Err(Error::SplitCount { split, parts: counts.len(), devices: devices.len() });
+        if counts.len() != devices {
+            return Err(Error::SplitCount { split, parts: counts.len(), devices });
         }
         if counts.contains(&0) {
             return Err(Error::EmptyShare(split));
@@ -57,83 +104,245 @@ impl Plan {
             return Err(Error::SplitSum { split, sum, layers });
         }
         let mut first = 0;
-        let share = |(device, count): (&DeviceName, &usize)| {
-            let layers = first..first + count;
-            first = layers.end;
-            Share { device: *device, layers }
+        let range = |count: &usize| {
+            let range = first..first + count;
+            first = range.end;
+            range
         };
-        Ok(Self { shares: devices.iter().zip(counts).map(share).collect() })
+        let plan = Self::of(places, counts.iter().map(range).collect());
+        match plan.lack(needs, places) {
+            Some(lack) => Err(lack),
+            None => Ok(plan),
+        }
     }
 
-    /// What each device will hold: its layers, the embedding on the first, the norm and the head on the last (a tied
-    /// head once where that is one device), and the cache for `positions` at `element` bytes an element.
-    pub fn loads(&self, config: &Config, weights: &Weights, positions: usize, element: usize) -> Vec<Load> {
-        let last = self.shares.len().saturating_sub(1);
-        let load = |(i, share): (usize, &Share)| {
-            let bytes = |matrix: &Matrix| held_bytes(matrix, share.device);
-            let layers = weights.layers[share.layers.clone()].iter().flat_map(|layer| layer.matrices());
-            let embedding = if i == 0 { bytes(&weights.embedding) } else { 0 };
-            let head = if config.tied_head && last == 0 { 0 } else { bytes(&weights.head) };
-            let position = (config.cache_elements() * element * share.layers.len()) as u64;
-            Load {
-                weights: layers.map(|(_, matrix)| bytes(matrix)).sum::<u64>() + embedding,
-                head: if i == last { head + bytes(&weights.norm) } else { 0 },
-                cache: position.saturating_mul(positions as u64),
-            }
+    /// What each device will hold.
+    pub fn loads(&self, needs: &Needs) -> Vec<Load> {
+        self.shares.iter().map(|share| needs.load(share.device, share.layers.clone())).collect()
+    }
+
+    fn of(places: &[Place], ranges: Vec<Range<usize>>) -> Self {
+        let share = |(place, layers): (&Place, Range<usize>)| Share { device: place.device, layers };
+        Self { shares: places.iter().zip(ranges).map(share).collect() }
+    }
+
+    /// The split whose device that misses most misses least, as the error that it is.
+    fn missing_least(needs: &Needs, places: &[Place]) -> Error {
+        let missing = |i: usize, layers: Range<usize>| {
+            let total = needs.load(places[i].device, layers).total();
+            Some(places[i].memory.map_or(0, |memory| total.saturating_sub(memory)))
         };
-        self.shares.iter().enumerate().map(load).collect()
+        let least = cheapest(needs.layers(), places.len(), missing, |a, b| *a.max(b));
+        let plan = least.map(|(_, ranges)| Self::of(places, ranges));
+        let lack = plan.and_then(|plan| plan.lack(needs, places));
+        lack.unwrap_or(Error::MoreDevicesThanLayers { layers: needs.layers(), devices: places.len() })
+    }
+
+    /// The device that misses most, if one misses anything.
+    fn lack(&self, needs: &Needs, places: &[Place]) -> Option<Error> {
+        let lack = |(i, (share, place)): (usize, (&Share, &Place))| {
+            let (needed, memory) = (needs.load(share.device, share.layers.clone()).total(), place.memory?);
+            let missing = needed.checked_sub(memory).filter(|missing| *missing > 0)?;
+            Some((missing, i, share.layers.clone(), needed, memory))
+        };
+        let lacks = self.shares.iter().zip(places).enumerate().filter_map(lack);
+        let (missing, i, layers, needed, memory) = lacks.max_by_key(|lack| lack.0)?;
+        let device = match places.len() {
+            1 => places[i].device.to_string(),
+            all => format!("{} (device {} of {all})", places[i].device, i + 1),
+        };
+        Some(Error::DoesNotFit { device, layers, needed, memory, missing, fits: Vec::new() })
     }
 }
 
-/// Bytes that one device will hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// Its layers, and the embedding if it is the first.
-    pub weights: u64,
-    /// The final norm and the head, if it is the last.
-    pub head: u64,
-    /// Keys and values of its layers.
-    pub cache: u64,
-}
+/// A split's cost, and the layers of each device.
+type Split<K> = (K, Vec<Range<usize>>);
 
-/// Bytes of a matrix on a device: as stored on the CPU, dense in 16 bits on an accelerator.
-fn held_bytes(matrix: &Matrix, device: DeviceName) -> u64 {
-    match device {
-        DeviceName::Cpu => matrix.size() as u64,
-        _ => 2 * matrix.rows() as u64 * matrix.columns() as u64,
+/// The cheapest way to cut `layers` into one run for each of `devices`, none empty; `None` if there is none. A run that a
+/// device cannot take has no cost; costs are joined in the order of the devices, and the cheapest of some first devices
+/// must stay the cheapest with any others behind them (sums and maxima are so).
+///
+/// O(layers² · devices): best ways for the first d devices to take the first e layers, for d and e from small to large.
+fn cheapest<K: Ord + Copy>(
+    layers: usize,
+    devices: usize,
+    cost: impl Fn(usize, Range<usize>) -> Option<K>,
+    join: impl Fn(&K, &K) -> K,
+) -> Option<Split<K>> {
+    // For each device and end: the cost so far, and where its run begins.
+    let mut ways: Vec<Vec<Option<(K, usize)>>> = Vec::with_capacity(devices);
+    for device in 0..devices {
+        let before = |start: usize| match ways.last() {
+            None => (start == 0).then_some(None),
+            Some(previous) => previous[start].map(|(cost, _)| Some(cost)),
+        };
+        let way = |end: usize| {
+            let starts = (0..end).filter_map(|start| {
+                let (before, own) = (before(start)?, cost(device, start..end)?);
+                Some((before.map_or(own, |before| join(&before, &own)), start))
+            });
+            starts.min()
+        };
+        let row = (0..=layers).map(way).collect();
+        ways.push(row);
     }
+    let mut end = layers;
+    let whole = ways.last()?[end]?.0;
+    let mut ranges = Vec::with_capacity(devices);
+    for row in ways.iter().rev() {
+        let start = row[end]?.1;
+        ranges.push(start..end);
+        end = start;
+    }
+    ranges.reverse();
+    Some((whole, ranges))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Sizes;
     use super::*;
+    use rand::{Rng, SeedableRng};
+
+    fn needs(layers: Vec<u64>, embedding: u64, head: u64, slots: usize) -> Needs {
+        let sizes = Sizes { layers, embedding, norm: 1, head, tied: false, slot: 3 };
+        Needs { accelerator: sizes.clone(), host: sizes, slots }
+    }
+
+    fn places(memories: &[Option<u64>]) -> Vec<Place> {
+        memories.iter().map(|memory| Place { device: DeviceName::Cpu, memory: *memory }).collect()
+    }
+
+    /// Whether the layers can be split so that no device holds more than `limit`, or than its memory: which layers the
+    /// first devices can end with, device by device. Another way than that of the plan.
+    fn can_be_split(needs: &Needs, places: &[Place], limit: u64) -> bool {
+        let mut ends = vec![0];
+        for place in places {
+            let most = place.memory.unwrap_or(u64::MAX).min(limit);
+            let reaches = |end: &usize| {
+                ends.iter().any(|start| start < end && needs.load(place.device, *start..*end).total() <= most)
+            };
+            ends = (1..=needs.layers()).filter(reaches).collect();
+        }
+        ends.contains(&needs.layers())
+    }
+
+    /// Complete, ordered, none empty, within memory; and no split has a smaller largest load.
+    #[track_caller]
+    fn assert_best(needs: &Needs, places: &[Place]) {
+        let what = format!("{} layers, {places:?}", needs.layers());
+        let plan = match Plan::fit(needs, places) {
+            Ok(plan) => plan,
+            Err(Error::MoreDevicesThanLayers { .. }) => {
+                return assert!(places.len() > needs.layers(), "{what}");
+            }
+            Err(Error::DoesNotFit { missing, needed, memory, .. }) => {
+                assert!(missing > 0 && needed == memory + missing, "{what}");
+                return assert!(!can_be_split(needs, places, u64::MAX), "{what}");
+            }
+            Err(error) => panic!("{what}: {error}"),
+        };
+        let shares = &plan.shares;
+        assert_eq!(shares.len(), places.len());
+        assert_eq!((shares[0].layers.start, shares[shares.len() - 1].layers.end), (0, needs.layers()));
+        assert!(shares.windows(2).all(|pair| pair[0].layers.end == pair[1].layers.start), "{what}");
+        assert!(shares.iter().all(|share| !share.layers.is_empty()), "{what}");
+        let loads: Vec<u64> = plan.loads(needs).into_iter().map(Load::total).collect();
+        assert!(
+            loads.iter().zip(places).all(|(load, place)| place.memory.is_none_or(|m| *load <= m)),
+            "{what}"
+        );
+        let largest = loads.iter().max().unwrap();
+        assert!(can_be_split(needs, places, *largest) && !can_be_split(needs, places, largest - 1), "{what}");
+    }
 
     #[test]
-    fn equal_shares_are_complete_ordered_non_empty_and_differ_by_at_most_one() {
+    fn every_number_of_layers_over_every_number_of_devices() {
         for layers in 1..=96 {
             for devices in 1..=16 {
-                let plan = Plan::equal(layers, &vec![DeviceName::Cpu; devices]);
-                if devices > layers {
-                    assert!(matches!(plan, Err(Error::MoreDevicesThanLayers { .. })));
-                    continue;
+                for (embedding, head) in [(0, 0), (250, 250), (900, 40)] {
+                    let needs = needs(vec![100; layers], embedding, head, 7);
+                    assert_best(&needs, &places(&vec![None; devices]));
                 }
-                let shares = plan.unwrap().shares;
-                assert_eq!((shares[0].layers.start, shares[devices - 1].layers.end), (0, layers));
-                assert!(shares.windows(2).all(|pair| pair[0].layers.end == pair[1].layers.start));
-                let sizes = || shares.iter().map(|s| s.layers.len());
-                assert!(sizes().min().unwrap() >= 1 && sizes().max().unwrap() - sizes().min().unwrap() <= 1);
             }
         }
     }
 
     #[test]
-    fn a_split_must_fit_devices_and_layers() {
-        let devices = [DeviceName::Cpu; 3];
-        let plan = Plan::split(32, &devices, &[10, 12, 10]).unwrap();
-        assert_eq!(plan.shares[1].layers, 10..22);
-        assert!(matches!(Plan::split(32, &devices, &[16, 16]), Err(Error::SplitCount { .. })));
-        assert!(matches!(Plan::split(32, &devices, &[16, 16, 16]), Err(Error::SplitSum { sum: 48, .. })));
-        assert!(matches!(Plan::split(32, &devices, &[16, 0, 16]), Err(Error::EmptyShare(_))));
-        assert!(matches!(Plan::split(32, &devices, &[usize::MAX, 2, 1]), Err(Error::SplitSum { .. })));
+    fn layers_and_memories_of_any_sizes() {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(6);
+        let (mut fit, mut too_small) = (0, 0);
+        for _ in 0..3000 {
+            let (layers, devices) = (rng.random_range(1..=96), rng.random_range(1..=16));
+            let sizes = (0..layers).map(|_| rng.random_range(50..150)).collect();
+            let needs =
+                needs(sizes, rng.random_range(0..400), rng.random_range(0..400), rng.random_range(0..9));
+            let even = needs.load(DeviceName::Cpu, 0..layers).total() / devices as u64;
+            let memory = |_| rng.random_bool(0.9).then(|| rng.random_range(even / 2..even * 2 + 300));
+            let places = places(&(0..devices).map(memory).collect::<Vec<_>>());
+            assert_best(&needs, &places);
+            match Plan::fit(&needs, &places) {
+                Ok(_) => fit += 1,
+                Err(_) => too_small += 1,
+            }
+        }
+        assert!(fit > 500 && too_small > 500, "{fit} {too_small}");
+    }
+
+    #[test]
+    fn equal_layers_are_split_as_evenly_as_they_can_be() {
+        for layers in 1..=96 {
+            for devices in 1..=layers.min(16) {
+                let needs = needs(vec![100; layers], 0, 0, 0);
+                let plan = Plan::fit(&needs, &places(&vec![None; devices])).unwrap();
+                let sizes = || plan.shares.iter().map(|share| share.layers.len());
+                assert!(sizes().max().unwrap() - sizes().min().unwrap() <= 1, "{plan:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_card_is_filled_before_the_host_takes_the_rest() {
+        let needs = needs(vec![100; 10], 50, 50, 0);
+        let card = Place { device: DeviceName::Cuda(0), memory: Some(800) };
+        let host = Place { device: DeviceName::Cpu, memory: None };
+        let layers = |places: &[Place]| {
+            Plan::fit(&needs, places).unwrap().shares.into_iter().map(|s| s.layers.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(layers(&[card, host]), [7, 3]);
+        assert_eq!(layers(&[host, card]), [3, 7]);
+        let second = Place { device: DeviceName::Cuda(1), memory: Some(300) };
+        assert_eq!(layers(&[card, second, host]), [6, 3, 1]);
+    }
+
+    #[test]
+    fn what_is_missing_is_told_of_the_split_that_misses_least() {
+        let needs = needs(vec![100; 4], 0, 0, 0);
+        let error = Plan::fit(&needs, &places(&[Some(150), Some(250)])).unwrap_err();
+        let Error::DoesNotFit { device, layers, needed, memory, missing, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!((device.as_str(), layers), ("cpu (device 1 of 2)", 0..2));
+        assert_eq!((needed, memory, missing), (200, 150, 50));
+    }
+
+    #[test]
+    fn a_tied_head_counts_once_where_one_device_holds_both() {
+        let mut needs = needs(vec![100; 2], 70, 70, 0);
+        (needs.host.tied, needs.accelerator.tied) = (true, true);
+        assert_eq!(needs.load(DeviceName::Cpu, 0..2).total(), 271);
+        assert_eq!(needs.load(DeviceName::Cpu, 1..2).total(), 171);
+    }
+
+    #[test]
+    fn a_split_must_fit_devices_layers_and_memory() {
+        let (needs, places) = (needs(vec![100; 32], 0, 0, 0), places(&[None, Some(1200), None]));
+        let split = |counts: &[usize]| Plan::split(&needs, &places, counts);
+        assert_eq!(split(&[10, 12, 10]).unwrap().shares[1].layers, 10..22);
+        assert!(matches!(split(&[16, 16]), Err(Error::SplitCount { .. })));
+        assert!(matches!(split(&[16, 16, 16]), Err(Error::SplitSum { sum: 48, .. })));
+        assert!(matches!(split(&[16, 0, 16]), Err(Error::EmptyShare(_))));
+        assert!(matches!(split(&[usize::MAX, 2, 1]), Err(Error::SplitSum { .. })));
+        assert!(matches!(split(&[9, 13, 10]), Err(Error::DoesNotFit { missing: 100, .. })));
     }
 }

@@ -102,6 +102,50 @@ fn generate_sequential() {
 }
 
 #[test]
+fn plans_by_memory() {
+    let mut t = Transcript::new();
+    let plan = "generate-sequential --checkpoint-dir tiny/mixtral --plan";
+    t.run(&format!("{plan} --devices 3 --memory 500KiB,2MiB,900KB"));
+    t.run(&format!("{plan} --devices 2 --memory 800KiB"));
+    t.run(&format!("{plan} --devices 2 --memory 800KiB --context-length 512"));
+    t.run(&format!("{plan} --devices 2 --memory 800KiB --prompt 'The keeper' --json"));
+    t.run(&format!("{plan} --devices 2 --split 3,2 --memory 800KiB,2MiB"));
+    t.run(&format!("{plan} --devices 2 --memory 1KiB"));
+    t.run(&format!("{plan} --device cpu --memory 800KiB"));
+    // As it runs: the cache is that of the prompt and what follows it.
+    let run = "generate-sequential --checkpoint-dir tiny/mixtral --prompt 'The keeper' --temperature 0";
+    t.run(&format!("{run} --max-new-tokens 4 --devices 2 --memory 600KiB"));
+    t.run(&format!("{run} --max-new-tokens 900 --devices 2 --memory 600KiB"));
+    t.matches("plans_by_memory");
+}
+
+/// One text after another gives the same, in the order of the file.
+#[test]
+fn a_file_of_prompts_is_computed_together() {
+    let mut t = Transcript::new();
+    std::fs::write(t.folder().join("many.txt"), "The keeper\nA whale\nThe keeper saw a light\nOh\n").unwrap();
+    for devices in ["", "--devices 3"] {
+        let run = format!(
+            "generate --checkpoint-dir tiny/mixtral --prompts-file many.txt {devices} --temperature 0"
+        );
+        t.run(&format!("{run} --max-new-tokens 6"));
+        t.run(&format!("{run} --max-new-tokens 6 --memory 900KiB --quiet"));
+    }
+    let sampled =
+        "generate --checkpoint-dir tiny/llama --prompts-file many.txt --max-new-tokens 5 --seed 7 --quiet";
+    t.run(&format!("{sampled} --num-samples 2"));
+    t.run(&format!("{sampled} --json"));
+    std::fs::write(t.folder().join("gap.txt"), "a\n\nb\n").unwrap();
+    t.run("generate --checkpoint-dir tiny/llama --prompts-file gap.txt");
+    std::fs::write(t.folder().join("long.txt"), format!("a\n{}\n", "The keeper wrote. ".repeat(400)))
+        .unwrap();
+    t.run("generate --checkpoint-dir tiny/llama --prompts-file long.txt");
+    std::fs::write(t.folder().join("nothing.txt"), "").unwrap();
+    t.run("generate --checkpoint-dir tiny/llama --prompts-file nothing.txt");
+    t.matches("prompts_file");
+}
+
+#[test]
 fn evaluate() {
     let mut t = Transcript::new();
     let text = "The lighthouse keeper wrote down the weather every evening: wind from the north-west.\n";

@@ -161,7 +161,10 @@ fn values_that_are_out_of_range() {
         "--device cpu --devices 2",
         "--cache-dtype q8_0",
         "--quantize q4",
-        "--memory 1GiB",
+        "--memory plenty",
+        "--devices 2 --memory 1GiB,1GiB,1GiB",
+        "--context-length 9999",
+        "--context-length 0",
     ] {
         t.run(&format!("generate --checkpoint-dir tiny/llama --prompt x {flags}"));
     }

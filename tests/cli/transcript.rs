@@ -7,7 +7,7 @@ use regex::Regex;
 use crate::support::{Ended, Mist, copy_folder, gguf, model};
 
 /// What differs from run to run and from machine to machine, and what stands for it.
-const VARIABLE: [(&str, &str); 11] = [
+const VARIABLE: [(&str, &str); 12] = [
     // The last digits depend on the kernels.
     (r#"(perplexity"?[: ]\d+)\.\d+"#, "$1.[…]"),
     (r#"(nll"?[: ]\d+\.\d{4})\d+"#, "$1[…]"),
@@ -15,6 +15,7 @@ const VARIABLE: [(&str, &str); 11] = [
     (r"after \d+\.\d+ s", "after [time] s"),
     (r"Seed: \d+", "Seed: [seed]"),
     (r#"("\w+_per_second"|"\w+_seconds"):[-+.e\d]+"#, "$1:[number]"),
+    (r#""(disk_bytes_per_token)":[-+.e\d]+"#, r#""$1":[bytes]"#),
     (r#""(peak_memory_bytes|memory_bytes)":(\d+|null)"#, r#""$1":[bytes]"#),
     (r#""threads":\d+"#, r#""threads":[count]"#),
     (r#""kernels":"\w+""#, r#""kernels":"[kernels]""#),

@@ -8,7 +8,7 @@ use candle_core::DType;
 use mist::checkpoint::Checkpoint;
 use mist::generate::{Sampler, Sampling, Session};
 use mist::model::Transformer;
-use mist::placement::{self, DeviceName, Plan};
+use mist::placement::{self, DeviceName, Needs, Place, Plan};
 use mist::text::Tokenizer;
 use serde::Deserialize;
 
@@ -123,13 +123,19 @@ pub fn tokenizer(checkpoint: &Checkpoint) -> Tokenizer {
 /// The model at `path` over so many logical CPU devices.
 pub fn load(path: &Path, devices: usize) -> Transformer {
     let checkpoint = open(path);
-    let plan = Plan::equal(checkpoint.config.layers, &vec![DeviceName::Cpu; devices]).unwrap();
-    placement::load(&checkpoint, &plan, None, &mut |_, _| ()).unwrap()
+    load_in(&checkpoint, devices, Some(DType::F32))
+}
+
+/// The same, computed in `dtype`: with f32 activations are not rounded, as they are by default where weights are blocks.
+pub fn load_in(checkpoint: &Checkpoint, devices: usize, dtype: Option<DType>) -> Transformer {
+    let places = Place::all(&vec![DeviceName::Cpu; devices], None).unwrap();
+    let plan = Plan::fit(&Needs::new(checkpoint, dtype, DType::F32, 0), &places).unwrap();
+    placement::load(checkpoint, &plan, dtype, &mut |_, _| ()).unwrap()
 }
 
 /// The logits after every one of `ids`, computed `chunk` tokens at a time: row after row.
 pub fn logits(model: &Transformer, ids: &[u32], chunk: usize) -> Vec<f32> {
-    let mut cache = model.cache(DType::F32, chunk);
+    let mut cache = model.cache(DType::F32, chunk, usize::MAX);
     let mut rows = Vec::new();
     for ids in ids.chunks(chunk) {
         let hidden = model.hidden(ids, &mut cache).unwrap();
@@ -148,7 +154,7 @@ pub fn greedy(session: &mut Session, prompt: &[u32], most: usize) -> Vec<u32> {
 
 /// The most likely tokens that follow `prompt` in a session of their own.
 pub fn greedy_afresh(model: &Transformer, prompt: &[u32], most: usize) -> Vec<u32> {
-    greedy(&mut Session::new(model, DType::F32), prompt, most)
+    greedy(&mut Session::new(model, DType::F32, usize::MAX), prompt, most)
 }
 
 /// Fails, naming the first difference, if two lists of numbers differ in any bit.

@@ -71,7 +71,7 @@ fn a_session_that_goes_back_gives_the_tokens_of_a_fresh_one() {
             &ids[100..120],
             &ids[..90],
         ];
-        let mut session = Session::new(&model, DType::F32);
+        let mut session = Session::new(&model, DType::F32, usize::MAX);
         for prompt in prompts {
             let what = format!("{}: {} tokens", fixture.name, prompt.len());
             assert_eq!(greedy(&mut session, prompt, 20), greedy_afresh(&model, prompt, 20), "{what}");
@@ -91,7 +91,7 @@ fn a_cache_cut_anywhere_goes_on_with_the_same_bits() {
         let mut granted = 0;
         for length in (0..ids.len()).step_by(7) {
             for chunk in [1, 5, 32] {
-                let mut cache = model.cache(DType::F32, chunk);
+                let mut cache = model.cache(DType::F32, chunk, usize::MAX);
                 feed(&model, ids, chunk, &mut cache);
                 let kept = cache.truncate(length);
                 assert!(kept == length || (kept == 0 && window.is_some()), "{name}: {length} became {kept}");

@@ -8,16 +8,21 @@
 //! | `quants` | the `gguf` package's values of quantized blocks |
 //! | `converted` | the originals, bit for bit |
 //! | `invariance` | other chunks, threads, devices and histories, bit for bit |
+//! | `devices` | one device, for random models of 5 and of 32 layers in every form |
+//! | `batch` | each text alone |
 //! | `precision` | f32, where less is asked for, and portable kernels |
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod batch;
 mod candle;
 mod converted;
+mod devices;
 mod fixture;
 mod invariance;
 mod precision;
 mod quants;
+mod random;
 mod reference;
 #[path = "../support/mod.rs"]
 mod support;

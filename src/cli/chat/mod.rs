@@ -26,7 +26,8 @@ use self::settings::Settings;
 use self::talk::Talk;
 use super::exit::Status;
 use super::generate::SamplingArgs;
-use super::model::{DevicesArgs, ModelArgs};
+use super::model::{ContextArgs, ModelArgs};
+use super::placing::{DevicesArgs, Room};
 
 /// Talk to a model.
 #[derive(Args, Debug)]
@@ -39,6 +40,8 @@ pub struct ChatArgs {
     model: ModelArgs,
     #[command(flatten)]
     devices: DevicesArgs,
+    #[command(flatten)]
+    context: ContextArgs,
     /// What the model is told before the conversation.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
@@ -65,7 +68,10 @@ pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
         Some(_) => args.model.checkpoint.path()?,
         None => choose::checkpoint(Path::new("checkpoints"), at_terminal, &interrupt, printer)?,
     };
-    let loaded = args.model.load(path.clone(), &args.devices, printer)?;
+    let mut opened = args.model.open(&path, printer)?;
+    args.context.shorten(&mut opened)?;
+    let room = Room::of_one(&opened.checkpoint, usize::MAX);
+    let loaded = args.model.load(opened, &args.devices, room, printer)?;
     let seed = args.sampling.seed(printer);
     let settings = Settings { sampling, seed, max_new_tokens: args.max_new_tokens };
     let mut talk = Talk::new(&loaded, settings, args.system.clone(), &interrupt, printer)?;

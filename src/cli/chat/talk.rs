@@ -1,7 +1,7 @@
 //! A turn: from the message to the reply on the screen.
 
 use mist::chat::{Conversation, ConversationError, Exchange};
-use mist::generate::{Finish, Generation, Sampler, Session, SessionError, TextStream};
+use mist::generate::{Finish, Generation, GenerationError, Sampler, Session, TextStream};
 use mist::terminal::{Interrupt, Printer};
 use mist::text::Message;
 
@@ -37,7 +37,7 @@ impl<'a> Talk<'a> {
     ) -> anyhow::Result<Self> {
         let talk = Self {
             opened: &loaded.opened,
-            session: Session::new(&loaded.model, loaded.cache_dtype),
+            session: Session::new(&loaded.model, loaded.cache_dtype, usize::MAX),
             sampler: Sampler::new(settings.sampling.clone(), settings.seed)?,
             settings,
             conversation: Conversation::new(system),
@@ -123,8 +123,8 @@ impl<'a> Talk<'a> {
             let ids =
                 tokenizer.encode(self.conversation.unanswered().unwrap_or_default(), tokenizer.adds_bos())?;
             return match ids.len() {
-                0 => Err(SessionError::EmptyPrompt.into()),
-                tokens if tokens >= context => Err(SessionError::PromptTooLong { tokens, context }.into()),
+                0 => Err(GenerationError::EmptyPrompt.into()),
+                tokens if tokens >= context => Err(GenerationError::PromptTooLong { tokens, context }.into()),
                 _ => Ok(ids),
             };
         }

@@ -15,7 +15,7 @@ use super::Weight;
 pub fn linear(x: &Tensor, weight: &Weight) -> Result<Tensor> {
     match weight {
         Weight::Device(weight) => x.matmul(&weight.t()?), // (T, N)
-        Weight::Host(_) => bail!("weights on the host are multiplied by the CPU's kernels"),
+        Weight::Host(..) => bail!("weights on the host are multiplied by the CPU's kernels"),
     }
 }
 

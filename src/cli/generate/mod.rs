@@ -1,0 +1,238 @@
+//! `mist generate` and `mist generate-sequential`: text from prompts, on stdout and nothing else.
+//!
+//! | file | one idea |
+//! |---|---|
+//! | `prompts` | where prompts come from, and their ids |
+//! | `one` | texts of one prompt, one after another, shown as they come |
+//! | `batch` | texts of many prompts at once, shown in their order |
+//! | `plan` | what `--plan` prints |
+
+mod batch;
+mod one;
+mod plan;
+mod prompts;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use mist::checkpoint::Checkpoint;
+use mist::generate::{Generation, MOST_AT_ONCE, Sampling, TextStream, batch_slots};
+use mist::placement::{self, Devices};
+use mist::terminal::{Interrupt, Printer};
+use serde_json::json;
+
+use self::prompts::Prompt;
+use super::exit::Status;
+use super::memory::PeakMemory;
+use super::model::{ContextArgs, Loaded, ModelArgs};
+use super::output::Output;
+use super::placing::{DevicesArgs, Room};
+
+/// Help of `--devices` in `generate-sequential`, which has another default.
+pub const SEQUENTIAL_DEVICES: &str =
+    "How many devices, or a list such as cuda:0,cuda:1,cpu; all accelerators by default, else one CPU";
+
+/// An example of `generate-sequential`, which has the flags of `generate` and its own use.
+pub const SEQUENTIAL_EXAMPLE: &str = "Example:
+  mist generate-sequential --checkpoint-dir mistralai/Mixtral-8x7B-v0.1 \\
+    --devices 4 --prompt \"My name is\"";
+
+/// How tokens are chosen.
+#[derive(Args, Clone, Debug)]
+pub struct SamplingArgs {
+    /// 0 takes the most likely token; higher is more varied.
+    #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
+    pub temperature: f32,
+    /// Choose among the K most likely tokens; 0 for all.
+    #[arg(long, value_name = "K", default_value_t = 50, allow_negative_numbers = true)]
+    pub top_k: usize,
+    /// Choose among the fewest tokens whose probabilities reach P.
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
+    pub top_p: f32,
+    /// Leave out tokens less than P times as likely as the most likely one.
+    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub min_p: f32,
+    /// Make tokens that occurred less likely; 1 for no change.
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
+    pub repeat_penalty: f32,
+    /// Same seed, same text; drawn and printed when not given.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+impl SamplingArgs {
+    /// The checked values.
+    pub fn sampling(&self) -> anyhow::Result<Sampling> {
+        let Self { temperature, top_k, top_p, min_p, repeat_penalty, .. } = *self;
+        let sampling = Sampling { temperature, top_k, top_p, min_p, repeat_penalty };
+        sampling.check()?;
+        Ok(sampling)
+    }
+
+    /// The seed, drawn and told where chance plays a part and none was given.
+    pub fn seed(&self, printer: &Printer) -> u64 {
+        self.seed.unwrap_or_else(|| {
+            let seed = rand::random::<u32>().into();
+            if self.temperature > 0.0 {
+                printer.note(&format!("Seed: {seed}"));
+            }
+            seed
+        })
+    }
+}
+
+/// Generate text from a prompt.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  mist generate --checkpoint-dir mistralai/Mistral-7B-v0.1 --prompt \"My name is\""
+)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    devices: DevicesArgs,
+    #[command(flatten)]
+    context: ContextArgs,
+    /// Print the plan (layers, bytes of weights and cache of each device) and stop.
+    #[arg(long)]
+    plan: bool,
+    /// The text to continue; - or a pipe is read to its end, less its last newline; "What food do llamas eat?" on a
+    /// terminal.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: Option<String>,
+    /// A file with one prompt a line; they are computed together, and their texts printed in their order.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "prompt")]
+    prompts_file: Option<PathBuf>,
+    /// Most tokens to generate.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    max_new_tokens: usize,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// End before this text; may be given several times.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    stop: Vec<String>,
+    /// Go on after the end token.
+    #[arg(long)]
+    ignore_eos: bool,
+    /// How many texts to generate from each prompt.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    num_samples: u32,
+    /// Print the prompt before the text.
+    #[arg(long)]
+    echo: bool,
+    /// Put the prompt into the model's chat format, as the user's message.
+    #[arg(long)]
+    chat: bool,
+    /// One JSON object for each text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `mist generate` on the best device, or on `--devices`.
+pub fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Status> {
+    run_on(args, &args.devices, printer)
+}
+
+/// Runs `mist generate-sequential`: without `--devices` on all accelerators, else on one CPU.
+pub fn run_sequential(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let mut devices = args.devices.clone();
+    if devices.devices.is_none() && args.model.device == "auto" {
+        devices.devices = Some(Devices::First(placement::accelerators().len().max(1)));
+    }
+    run_on(args, &devices, printer)
+}
+
+fn run_on(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let sampling = args.sampling.sampling()?;
+    if args.plan {
+        return plan::print(args, devices, printer);
+    }
+    let path = args.model.checkpoint.path()?;
+    let texts = prompts::read(args, printer)?;
+    let memory = PeakMemory::watch();
+    let mut opened = args.model.open(&path, printer)?;
+    args.context.shorten(&mut opened)?;
+    let prompts = prompts::encode(args, &opened, texts)?;
+    let room = room(args, &opened.checkpoint, &prompts);
+    let loaded = args.model.load(opened, devices, room, printer)?;
+    let seed = args.sampling.seed(printer);
+    let interrupt = Interrupt::install()?;
+    let _listening = interrupt.listen();
+    let job = Job { args, loaded: &loaded, memory: &memory, interrupt: &interrupt, printer };
+    match prompts.as_slice() {
+        [prompt] if args.prompts_file.is_none() => one::run(&job, prompt, sampling, seed),
+        prompts => batch::run(&job, prompts, &sampling, seed),
+    }
+}
+
+/// The cache that the prompts need with what follows them: the longest of them, and where there is memory all that are
+/// computed at once.
+fn room(args: &GenerateArgs, checkpoint: &Checkpoint, prompts: &[Prompt]) -> Room {
+    let positions = |prompt: &Prompt| prompt.ids.len().saturating_add(args.max_new_tokens);
+    let longest = prompts.iter().map(positions).max().unwrap_or(0);
+    let one = Room::of_one(checkpoint, longest);
+    if args.prompts_file.is_none() {
+        return one;
+    }
+    let slots = |prompt| batch_slots(&checkpoint.config, positions(prompt), longest);
+    let samples = MOST_AT_ONCE.min(args.num_samples as usize);
+    let mut texts: Vec<usize> =
+        prompts.iter().flat_map(|prompt| std::iter::repeat_n(slots(prompt), samples)).collect();
+    texts.sort_unstable_by(|a, b| b.cmp(a));
+    Room { wanted: texts.into_iter().take(MOST_AT_ONCE).sum(), ..one }
+}
+
+/// What a run has at hand.
+struct Job<'a> {
+    args: &'a GenerateArgs,
+    loaded: &'a Loaded,
+    memory: &'a PeakMemory,
+    interrupt: &'a Interrupt,
+    printer: &'a Printer,
+}
+
+impl Job<'_> {
+    /// Ids that end a text.
+    fn end_ids(&self) -> &[u32] {
+        if self.args.ignore_eos { &[] } else { &self.loaded.opened.end_ids }
+    }
+
+    /// A text on its way out, which is shown as it comes or (`collects`) not at all.
+    fn output(&self, prompt: &Prompt, collects: bool) -> Output<'_> {
+        let tokenizer = &self.loaded.opened.tokenizer;
+        let detokenizer =
+            if self.args.chat { tokenizer.detokenizer_at_start() } else { tokenizer.detokenizer() };
+        let stream = TextStream::new(detokenizer, &self.args.stop);
+        let mut output = Output::new(stream, collects, self.printer);
+        if self.args.echo && !self.args.json {
+            output.write(&prompt.text);
+        }
+        output
+    }
+
+    /// A text as `--json` has it.
+    fn json(
+        &self,
+        prompt: &Prompt,
+        generation: &Generation,
+        text: &str,
+        disk: Option<f64>,
+    ) -> serde_json::Value {
+        let timings = &generation.timings;
+        json!({
+            "prompt_ids": prompt.ids,
+            "output_ids": generation.ids,
+            "text": text,
+            "finish_reason": generation.finish.name(),
+            "timings": {
+                "load_seconds": self.loaded.load_seconds,
+                "prompt_tokens_per_second": timings.prompt_rate(),
+                "generate_tokens_per_second": timings.generate_rate(),
+                "time_to_first_token_seconds": timings.first_token.as_secs_f64(),
+            },
+            "peak_memory_bytes": self.memory.bytes(),
+            "weights_bytes_per_token": placement::bytes_per_token(&self.loaded.opened.checkpoint),
+            "disk_bytes_per_token": disk,
+        })
+    }
+}

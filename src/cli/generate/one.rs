@@ -1,0 +1,51 @@
+//! Texts of one prompt, one after another, shown as they come.
+
+use std::ops::ControlFlow;
+
+use mist::generate::{Finish, Generation, Sampler, Sampling, Session};
+
+use super::{Job, Prompt};
+use crate::cli::disk::BytesRead;
+use crate::cli::exit::Status;
+use crate::cli::output::{note_reading, note_timings};
+
+/// Generates the texts of `prompt`.
+pub fn run(job: &Job, prompt: &Prompt, sampling: Sampling, seed: u64) -> anyhow::Result<Status> {
+    let mut sampler = Sampler::new(sampling, seed)?;
+    let loaded = job.loaded;
+    let positions = prompt.ids.len().saturating_add(job.args.max_new_tokens.max(1));
+    let mut session = Session::new(&loaded.model, loaded.cache_dtype, positions);
+    for _ in 0..job.args.num_samples {
+        if text(job, prompt, &mut session, &mut sampler)?.finish == Finish::Interrupted {
+            return Ok(Status::Interrupted);
+        }
+    }
+    Ok(Status::Success)
+}
+
+fn text(
+    job: &Job,
+    prompt: &Prompt,
+    session: &mut Session,
+    sampler: &mut Sampler,
+) -> anyhow::Result<Generation> {
+    let mut output = job.output(prompt, job.args.json);
+    let mut disk: Option<BytesRead> = None;
+    let on_token = &mut |id| -> ControlFlow<()> {
+        // What comes after the first token is decoding.
+        disk.get_or_insert_with(BytesRead::now);
+        output.push(id)
+    };
+    let most = Some(job.args.max_new_tokens);
+    let generation =
+        session.generate(&prompt.ids, sampler, job.end_ids(), most, job.interrupt.flag(), on_token)?;
+    let text = output.finish(job.args.num_samples > 1)?;
+    let decoded = generation.timings.generated_tokens.saturating_sub(1);
+    let disk = disk.and_then(|before| before.a_token(decoded));
+    if job.args.json {
+        job.printer.data(&format!("{}\n", job.json(prompt, &generation, &text, disk)))?;
+    }
+    note_timings(&generation.timings, job.printer);
+    note_reading(&job.loaded.opened.checkpoint, disk, job.printer);
+    Ok(generation)
+}

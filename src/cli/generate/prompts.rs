@@ -1,0 +1,88 @@
+//! Where prompts come from, and their ids.
+
+use std::io::{IsTerminal, Read};
+
+use anyhow::{Context, bail};
+use mist::generate::room;
+use mist::terminal::Printer;
+use mist::text::Message;
+
+use super::GenerateArgs;
+use crate::cli::model::Opened;
+
+/// lit-gpt's default prompt.
+const DEFAULT_PROMPT: &str = "What food do llamas eat?";
+
+/// Largest prompt that is read from a file or a pipe.
+const LARGEST_PROMPT: u64 = 256 << 20;
+
+/// A text to be continued.
+pub struct Prompt {
+    pub text: String,
+    pub ids: Vec<u32>,
+}
+
+/// The prompts that the flags name; `None` where stdin would be read.
+pub fn named(args: &GenerateArgs) -> anyhow::Result<Option<Vec<String>>> {
+    match (&args.prompts_file, args.prompt.as_deref()) {
+        (Some(_), _) => Ok(Some(of_file(args)?)),
+        (None, Some(text)) if text != "-" => Ok(Some(vec![text.into()])),
+        _ => Ok(None),
+    }
+}
+
+/// The prompts: of the file, of the flag, or of stdin.
+pub fn read(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Vec<String>> {
+    if let Some(named) = named(args)? {
+        return Ok(named);
+    }
+    if args.prompt.is_none() && std::io::stdin().is_terminal() {
+        printer.note(&format!("Prompt: {DEFAULT_PROMPT}"));
+        return Ok(vec![DEFAULT_PROMPT.into()]);
+    }
+    let mut text = read_limited(std::io::stdin()).context("cannot read the prompt from stdin")?;
+    // The newline that `echo` adds is not part of what is to be continued.
+    text.truncate(text.strip_suffix('\n').map_or(&*text, |t| t.strip_suffix('\r').unwrap_or(t)).len());
+    Ok(vec![text])
+}
+
+fn of_file(args: &GenerateArgs) -> anyhow::Result<Vec<String>> {
+    let Some(path) = &args.prompts_file else { return Ok(Vec::new()) };
+    let reading = || format!("cannot read {}", path.display());
+    let text = read_limited(std::fs::File::open(path).with_context(reading)?).with_context(reading)?;
+    if let Some(empty) = text.lines().position(|line| line.trim().is_empty()) {
+        bail!("{}: line {} is empty, every line is a prompt", path.display(), empty + 1);
+    }
+    if text.is_empty() {
+        bail!("{} is empty, every line is a prompt", path.display());
+    }
+    Ok(text.lines().map(str::to_string).collect())
+}
+
+fn read_limited(source: impl Read) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let read = source.take(LARGEST_PROMPT + 1).read_to_string(&mut text)?;
+    if read as u64 > LARGEST_PROMPT {
+        bail!("it is longer than {LARGEST_PROMPT} bytes");
+    }
+    Ok(text)
+}
+
+/// The prompts with their ids: plain, with the beginning token where the tokenizer's settings have it, or as chats. All are
+/// checked before anything is computed.
+pub fn encode(args: &GenerateArgs, opened: &Opened, texts: Vec<String>) -> anyhow::Result<Vec<Prompt>> {
+    let tokenizer = &opened.tokenizer;
+    let prompt = |(i, text): (usize, String)| -> anyhow::Result<Prompt> {
+        let ids = match args.chat {
+            true => tokenizer.encode_chat(&[Message::new("user", text.as_str())])?,
+            false => tokenizer.encode(&text, tokenizer.adds_bos())?,
+        };
+        let checked = room(&ids, opened.checkpoint.config.context_length);
+        match &args.prompts_file {
+            Some(path) => checked.with_context(|| format!("{}: line {}", path.display(), i + 1))?,
+            None => checked?,
+        };
+        Ok(Prompt { text, ids })
+    };
+    texts.into_iter().enumerate().map(prompt).collect()
+}

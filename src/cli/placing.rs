@@ -1,0 +1,145 @@
+//! Which layer goes to which device, as the flags and the devices' memory have it.
+
+use candle_core::DType;
+use clap::Args;
+use indicatif::HumanBytes;
+use mist::checkpoint::Checkpoint;
+use mist::model::{CHUNK, slots};
+use mist::placement::{self, DeviceName, Devices, Memories, Needs, Place, Plan, Share, advised, most_slots};
+use mist::terminal::Printer;
+
+use super::model::{CachePrecision, ModelArgs};
+
+/// How a model's layers are spread.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DevicesArgs {
+    /// How many devices, or a list such as cuda:0,cuda:1,cpu; the one of --device by default.
+    #[arg(long, value_name = "DEVICES", value_parser = devices)]
+    pub devices: Option<Devices>,
+    /// Layers of each device, such as 10,12,10; by default so that the fullest device holds as little as can be.
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    pub split: Vec<usize>,
+    /// Memory of each device, such as 20GiB,20GiB, or one size for all; what is free on accelerators by default.
+    #[arg(long, value_name = "SIZES", value_parser = memories)]
+    pub memory: Option<Memories>,
+}
+
+/// Slots of a layer's rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// As many as there must be.
+    pub least: usize,
+    /// As many as there are to be where memory allows.
+    pub wanted: usize,
+}
+
+impl Room {
+    /// For one sequence of up to `positions`.
+    pub fn of_one(checkpoint: &Checkpoint, positions: usize) -> Self {
+        let config = &checkpoint.config;
+        let slots = slots(positions.min(config.context_length), config.window, CHUNK);
+        Self { least: slots, wanted: slots }
+    }
+}
+
+/// A plan, with what it was made of.
+pub struct Placed {
+    pub plan: Plan,
+    pub needs: Needs,
+    pub places: Vec<Place>,
+    pub cache_dtype: DType,
+}
+
+/// The part of the host's memory that the caches of a batch may take where no limit is given.
+const PART_OF_HOST: u64 = 4;
+
+impl DevicesArgs {
+    /// Which layer goes where.
+    pub fn place(&self, model: &ModelArgs, checkpoint: &Checkpoint, room: Room) -> anyhow::Result<Placed> {
+        let names = self.names(&model.device, checkpoint.config.layers)?;
+        let places = Place::all(&names, self.memory.as_ref())?;
+        let cache_dtype = cache_dtype(model, &names);
+        let needs = |slots| Needs::new(checkpoint, model.dtype.dtype(), cache_dtype, slots);
+        let make = |needs: &Needs| match self.split.as_slice() {
+            [] => Plan::fit(needs, &places),
+            counts => Plan::split(needs, &places, counts),
+        };
+        let least = needs(room.least);
+        let plan = advised(checkpoint, &least, &places, make)?;
+        if room.wanted <= room.least {
+            return Ok(Placed { plan, needs: least, places, cache_dtype });
+        }
+        let fits = |slots| {
+            let needs = needs(slots);
+            host_has_room(&needs) && make(&needs).is_ok()
+        };
+        let slots = if fits(room.wanted) { room.wanted } else { most_slots(room.least, room.wanted, fits) };
+        let needs = needs(slots);
+        Ok(Placed { plan: make(&needs)?, needs, places, cache_dtype })
+    }
+
+    /// The devices that are meant.
+    fn names(&self, device: &str, layers: usize) -> anyhow::Result<Vec<DeviceName>> {
+        let accelerators = placement::accelerators();
+        match (&self.devices, device) {
+            (Some(devices), _) => Ok(devices.resolve(&accelerators, layers)?),
+            (None, "auto") => Ok(vec![accelerators.first().copied().unwrap_or(DeviceName::Cpu)]),
+            (None, name) => Ok(vec![name.parse::<DeviceName>()?]),
+        }
+    }
+}
+
+/// Whether caches are a small part of the host's memory.
+fn host_has_room(needs: &Needs) -> bool {
+    let cache = needs.load(DeviceName::Cpu, 0..needs.layers()).cache;
+    placement::host_memory().is_none_or(|memory| cache <= memory / PART_OF_HOST)
+}
+
+/// The type of the cache on these devices.
+fn cache_dtype(model: &ModelArgs, names: &[DeviceName]) -> DType {
+    let host = names.iter().all(|name| *name == DeviceName::Cpu);
+    match model.cache_dtype {
+        CachePrecision::F32 => DType::F32,
+        CachePrecision::F16 => DType::F16,
+        CachePrecision::Bf16 => DType::BF16,
+        _ if host => DType::F32,
+        _ => model.dtype.dtype().unwrap_or(DType::BF16),
+    }
+}
+
+impl Placed {
+    /// The devices in one line; equal ones that follow each other once, with their number.
+    pub fn names(&self) -> String {
+        let runs = self.plan.shares.chunk_by(|a, b| a.device == b.device);
+        let name = |run: &[Share]| match run.len() {
+            1 => run[0].device.to_string(),
+            n => format!("{n} x {}", run[0].device),
+        };
+        runs.map(name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Says so where the host does not hold the weights that it computes with: they come from the disk, again and again.
+    pub fn warn_of_small_memory(&self, printer: &Printer) {
+        let on_host = |share: &&Share| share.device == DeviceName::Cpu;
+        let load = |share: &Share| self.needs.load(share.device, share.layers.clone());
+        let weights =
+            self.plan.shares.iter().filter(on_host).map(load).map(|l| l.weights + l.head).sum::<u64>();
+        if let Some(memory) = placement::host_memory().filter(|memory| weights > *memory) {
+            let (weights, memory) = (HumanBytes(weights), HumanBytes(memory));
+            printer.warn(&format!(
+                "the weights, {weights}, are larger than this machine's memory, {memory}: they are read from the disk as they \
+                 are used"
+            ));
+        }
+    }
+}
+
+/// A value of `--devices`.
+fn devices(text: &str) -> Result<Devices, placement::Error> {
+    text.parse()
+}
+
+/// A value of `--memory`.
+fn memories(text: &str) -> Result<Memories, placement::Error> {
+    text.parse()
+}

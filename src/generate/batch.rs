@@ -1,0 +1,241 @@
+//! Many texts at once: one step computes tokens of several, so that weights are read once for all of them, and with
+//! several devices each is at work on other texts.
+//!
+//! A text is either waiting for memory, ready (it has tokens that no step has taken), or on its way. A step takes the
+//! ready texts in turn, each with as many tokens as there is room for: a piece of its prompt, or the token that was just
+//! chosen. With n steps in flight a step takes an n-th of the texts, so that no stage waits for the last one's logits.
+//!
+//! Example, 2 devices and 4 texts, all past their prompts: step 1 has a token of texts 0 and 1, step 2 of texts 2 and 3.
+//! While device 1 computes step 1, device 0 computes step 2.
+//!
+//! A row's result does not depend on the rows beside it, so each text is what it would be alone.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{DType, Tensor};
+
+use super::growth::{Finish, Generation, GenerationError, Growth, room};
+use super::sampler::Sampler;
+use crate::checkpoint::Config;
+use crate::model::{CHUNK, Pipeline, Transformer, grown, slots};
+
+/// Most texts that are computed at once.
+pub const MOST_AT_ONCE: usize = 32;
+
+/// Most rows of prompts in a step: so every text past its prompt finds room in it.
+const PROMPT_ROWS: usize = CHUNK - MOST_AT_ONCE;
+
+/// How texts are generated together.
+#[derive(Debug)]
+pub struct Batch<'m> {
+    /// The model.
+    pub model: &'m Transformer,
+    /// Type of the keys and values that are kept.
+    pub cache_dtype: DType,
+    /// Slots that the rings of the texts at work may have together, as [`batch_slots`] counts them. One text is always at
+    /// work.
+    pub slots: usize,
+    /// Steps in flight at once; [`Transformer::devices`] keeps them all busy.
+    pub steps: usize,
+    /// Ids that end a text.
+    pub end_ids: &'m [u32],
+    /// Most new tokens of a text.
+    pub most: usize,
+}
+
+/// A text to be: its prompt, and how its tokens are chosen.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Ids of the prompt.
+    pub prompt: &'a [u32],
+    /// The choice of tokens, with chance of its own.
+    pub sampler: Sampler,
+}
+
+/// What happens to a text.
+#[derive(Debug)]
+pub enum Event {
+    /// It has a new token, which is no end token.
+    Token(u32),
+    /// It is whole.
+    End(Generation),
+}
+
+impl Batch<'_> {
+    /// Generates all texts. `on_event` is told the text's number and what happened to it; after a token, breaking ends
+    /// that text, after an end it ends all. Texts end in any order; after an interruption those at work end as they are,
+    /// and those that had not begun are not told of.
+    ///
+    /// # Errors
+    /// A prompt is empty or fills the context; logits are no numbers; or what candle reports.
+    pub fn run(
+        &self,
+        requests: Vec<Request>,
+        interrupt: &AtomicBool,
+        on_event: &mut dyn FnMut(usize, Event) -> ControlFlow<()>,
+    ) -> Result<(), GenerationError> {
+        let context = self.model.config().context_length;
+        let needs = |prompt: &[u32]| Ok(prompt.len() + self.most.min(room(prompt, context)?));
+        let needs: Vec<usize> =
+            requests.iter().map(|r| needs(r.prompt)).collect::<Result<_, GenerationError>>()?;
+        let longest = needs.iter().copied().max().unwrap_or(0);
+        let text = |(number, (Request { prompt, sampler }, needs))| {
+            let slots = batch_slots(self.model.config(), needs, longest);
+            Text { number, prompt, sampler, slots }
+        };
+        let waiting: VecDeque<Text> = requests.into_iter().zip(needs).enumerate().map(text).collect();
+        let places = waiting.len().min(MOST_AT_ONCE);
+        let mut caches: Vec<_> =
+            (0..places).map(|_| self.model.cache(self.cache_dtype, CHUNK, longest)).collect();
+        let steps = self.steps.clamp(1, places.max(1));
+        self.model.pipelined(&mut caches, steps, |pipeline| {
+            let at_work = std::iter::repeat_with(|| None).take(places).collect();
+            let mut run =
+                Run { batch: self, waiting, at_work, ready: VecDeque::new(), flights: VecDeque::new() };
+            loop {
+                if !interrupt.load(Ordering::Relaxed) {
+                    run.admit()?;
+                    while pipeline.in_flight() < steps && run.send(pipeline, steps)? {}
+                }
+                if pipeline.in_flight() == 0 {
+                    break;
+                }
+                if run.receive(pipeline, on_event)?.is_break() {
+                    return Ok(());
+                }
+            }
+            for working in run.at_work.into_iter().flatten() {
+                if on_event(working.number, Event::End(working.growth.end(Finish::Interrupted))).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Slots of a layer's ring of a text that needs so many positions, among texts of which none needs more than `most`: a
+/// ring grows by doubling.
+pub fn batch_slots(config: &Config, positions: usize, most: usize) -> usize {
+    let slots = |positions: usize| slots(positions.min(config.context_length), config.window, CHUNK);
+    grown(slots(positions), slots(most))
+}
+
+/// A text that has not begun.
+struct Text<'a> {
+    number: usize,
+    prompt: &'a [u32],
+    sampler: Sampler,
+    slots: usize,
+}
+
+/// A text at work.
+struct Working {
+    number: usize,
+    growth: Growth,
+    sampler: Sampler,
+    /// Tokens that steps have taken.
+    sent: usize,
+    slots: usize,
+}
+
+/// One run of a batch. Places are the pipeline's sequences.
+struct Run<'r> {
+    batch: &'r Batch<'r>,
+    waiting: VecDeque<Text<'r>>,
+    at_work: Vec<Option<Working>>,
+    /// Places whose texts have tokens that no step has taken.
+    ready: VecDeque<usize>,
+    /// For each step in flight: the places whose texts go on with it, and the rows of their last tokens.
+    flights: VecDeque<Vec<(usize, u32)>>,
+}
+
+impl Run<'_> {
+    /// Gives free places to waiting texts, in their order, as far as there is memory.
+    fn admit(&mut self) -> Result<(), GenerationError> {
+        let context = self.batch.model.config().context_length;
+        for place in 0..self.at_work.len() {
+            let held: usize = self.at_work.iter().flatten().map(|working| working.slots).sum();
+            let fits = |text: &Text| held == 0 || held + text.slots <= self.batch.slots;
+            if self.at_work[place].is_some() || !self.waiting.front().is_some_and(fits) {
+                continue;
+            }
+            let Some(Text { number, prompt, sampler, slots }) = self.waiting.pop_front() else { break };
+            let growth = Growth::new(prompt, Some(self.batch.most), context)?;
+            self.at_work[place] = Some(Working { number, growth, sampler, sent: 0, slots });
+            self.ready.push_back(place);
+        }
+        Ok(())
+    }
+
+    /// Sends a step, unless no text is ready.
+    fn send(&mut self, pipeline: &mut Pipeline, steps: usize) -> Result<bool, GenerationError> {
+        let share = self.at_work.iter().flatten().count().div_ceil(steps);
+        let (mut taken, mut flight, mut go_on) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rows, mut of_prompts) = (0, 0);
+        while taken.len() < share {
+            let Some(place) = self.ready.pop_front() else { break };
+            let Some(working) = &mut self.at_work[place] else { continue };
+            let (first, all) = (working.sent, working.growth.ids().len());
+            let count = if all - first == 1 { 1 } else { (all - first).min(PROMPT_ROWS - of_prompts) };
+            of_prompts += if count == 1 { 0 } else { count };
+            if count > 0 {
+                (rows, working.sent) = (rows + count, first + count);
+                taken.push((place, first..working.sent));
+            }
+            match working.sent == all {
+                true => flight.push((place, rows as u32 - 1)),
+                false => go_on.push(place),
+            }
+        }
+        self.ready.extend(go_on);
+        if taken.is_empty() {
+            return Ok(false);
+        }
+        let ids = |(place, range): (usize, std::ops::Range<usize>)| {
+            let working = self.at_work[place].as_ref()?;
+            Some((place, working.growth.ids().get(range)?))
+        };
+        pipeline.send(&taken.into_iter().filter_map(ids).collect::<Vec<_>>())?;
+        self.flights.push_back(flight);
+        Ok(true)
+    }
+
+    /// Waits for a step, and lets its texts go on.
+    fn receive(
+        &mut self,
+        pipeline: &mut Pipeline,
+        on_event: &mut dyn FnMut(usize, Event) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, GenerationError> {
+        let hidden = pipeline.receive()?; // (T, C)
+        let flight = self.flights.pop_front().unwrap_or_default();
+        if flight.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let rows = Tensor::new(flight.iter().map(|(_, row)| *row).collect::<Vec<_>>(), hidden.device())?;
+        let mut logits = self.batch.model.logits(&hidden.index_select(&rows, 0)?)?; // (texts, V)
+        let vocabulary = logits.len() / flight.len();
+        for ((place, _), logits) in flight.into_iter().zip(logits.chunks_exact_mut(vocabulary)) {
+            let Some(working) = &mut self.at_work[place] else { continue };
+            let Working { number, growth, sampler, .. } = working;
+            if growth.ids().len() == growth.prompt_len() {
+                growth.begin(0);
+            }
+            let on_token = &mut |id| on_event(*number, Event::Token(id));
+            match growth.take(logits, sampler, self.batch.end_ids, on_token)? {
+                None => self.ready.push_back(place),
+                Some(finish) => {
+                    pipeline.restart(place);
+                    let Some(ended) = self.at_work[place].take() else { continue };
+                    let generation = ended.growth.end(finish);
+                    if on_event(ended.number, Event::End(generation)).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}

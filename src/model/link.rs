@@ -1,0 +1,54 @@
+//! The way of the residual stream from one device to the next.
+
+use candle_core::{Device, Result, Tensor};
+
+/// How a tensor gets to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// One copy, or none where both are the same.
+    Direct,
+    /// By way of the host. Copies between two GPUs need peer access, and candle's fail without
+    /// (candle issue 3524); between CUDA and Metal it has none.
+    ThroughHost,
+}
+
+impl Link {
+    /// The link from one device to another: the direct one where a few numbers arrive by it as they were sent.
+    pub fn between(from: &Device, to: &Device) -> Self {
+        if from.is_cpu() || to.is_cpu() || from.same_device(to) {
+            return Link::Direct;
+        }
+        let sent = [1.0f32, -2.0, 0.5, 1e30];
+        let arrived = Tensor::new(&sent, from).and_then(|x| x.to_device(to)).and_then(|x| x.to_vec1::<f32>());
+        match arrived {
+            Ok(arrived) if arrived == sent => Link::Direct,
+            _ => Link::ThroughHost,
+        }
+    }
+
+    /// `x` on the device `to`.
+    ///
+    /// # Errors
+    /// What candle reports.
+    pub fn carry(self, x: &Tensor, to: &Device) -> Result<Tensor> {
+        match self {
+            Link::Direct => x.to_device(to),
+            Link::ThroughHost => x.to_device(&Device::Cpu)?.to_device(to),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_carry_the_same() {
+        let x = Tensor::arange(0f32, 12.0, &Device::Cpu).unwrap().reshape((3, 4)).unwrap();
+        assert_eq!(Link::between(&Device::Cpu, &Device::Cpu), Link::Direct);
+        for link in [Link::Direct, Link::ThroughHost] {
+            let carried = link.carry(&x, &Device::Cpu).unwrap();
+            assert_eq!(carried.to_vec2::<f32>().unwrap(), x.to_vec2::<f32>().unwrap());
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Steps on their way through the stages: while one stage computes a step, the stage before it computes the next.
+//!
+//! A step is some rows of tokens, of one sequence or of several. Each stage keeps the rings of its own layers, so what
+//! goes from device to device is the residual stream and nothing else.
+//!
+//! Example, a prompt of three chunks on two stages; a column is a moment:
+//!
+//! | stage | | | | |
+//! |---|---|---|---|---|
+//! | 0 | chunk 0 | chunk 1 | chunk 2 | |
+//! | 1 | | chunk 0 | chunk 1 | chunk 2 |
+//!
+//! Steps leave in the order in which they came, and every stage sees them in that order: chunk 1 finds the keys and
+//! values of chunk 0 in every layer.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use candle_core::{Result, Tensor, bail};
+
+use super::cache::{Cache, Reach, Ring};
+use super::transformer::{Stage, Transformer};
+
+/// Consecutive tokens of one sequence, among the rows of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Which of the pipeline's sequences.
+    pub sequence: usize,
+    /// Position of the first token.
+    pub first: usize,
+    /// How many tokens.
+    pub tokens: usize,
+}
+
+/// Rows between two stages.
+struct Step {
+    x: Tensor, // (T, C)
+    segments: Vec<Segment>,
+    /// Sequences that have ended: their memory is free.
+    released: Vec<usize>,
+}
+
+/// The rings of a stage's layers, for each sequence.
+pub(super) struct StageRings<'c>(Vec<&'c mut [Ring]>);
+
+/// The rings of one of the stage's layers.
+pub struct LayerRings<'r, 'c> {
+    rings: &'r mut StageRings<'c>,
+    layer: usize,
+}
+
+impl<'c> StageRings<'c> {
+    pub(super) fn layer(&mut self, layer: usize) -> LayerRings<'_, 'c> {
+        LayerRings { rings: self, layer }
+    }
+}
+
+impl LayerRings<'_, '_> {
+    /// The ring of a segment's sequence.
+    ///
+    /// # Errors
+    /// There is none: the cache is another model's.
+    pub(super) fn of(&mut self, segment: &Segment) -> Result<&mut Ring> {
+        let ring = self.rings.0.get_mut(segment.sequence).and_then(|rings| rings.get_mut(self.layer));
+        ring.ok_or_else(|| {
+            candle_core::Error::Msg("the cache is another model's: it has fewer layers".into())
+        })
+    }
+}
+
+/// The way of steps through a model, over the caches of some sequences.
+pub struct Pipeline<'p> {
+    model: &'p Transformer,
+    reach: Vec<&'p mut Reach>,
+    released: Vec<usize>,
+    way: Way<'p>,
+    in_flight: usize,
+}
+
+/// Where steps are computed.
+enum Way<'p> {
+    /// All stages in turn, where the step is sent.
+    Here { rings: Vec<StageRings<'p>>, done: VecDeque<Tensor> },
+    /// Each stage on a thread of its own.
+    Threads { first: Sender<Result<Step>>, last: Receiver<Result<Step>> },
+}
+
+impl Transformer {
+    /// Runs `drive` with a pipeline over `caches`, which are its sequences. Of up to `depth` steps in flight; with one,
+    /// or with one stage, no thread is started.
+    pub fn pipelined<'c, R>(
+        &self,
+        caches: impl IntoIterator<Item = &'c mut Cache>,
+        depth: usize,
+        drive: impl FnOnce(&mut Pipeline) -> R,
+    ) -> R {
+        let (mut rings, mut reach) = (Vec::new(), Vec::new());
+        rings.resize_with(self.stages().len(), || StageRings(Vec::new()));
+        for cache in caches {
+            let (mut layers, far) = cache.parts();
+            for (stage, rings) in self.stages().iter().zip(&mut rings) {
+                let (own, rest) = layers.split_at_mut(stage.layers().min(layers.len()));
+                rings.0.push(own);
+                layers = rest;
+            }
+            reach.push(far);
+        }
+        let pipeline = |way| Pipeline { model: self, reach, released: Vec::new(), way, in_flight: 0 };
+        if depth <= 1 || self.stages().len() == 1 {
+            return drive(&mut pipeline(Way::Here { rings, done: VecDeque::new() }));
+        }
+        std::thread::scope(|scope| {
+            let (first, mut last) = channel();
+            for (stage, rings) in self.stages().iter().zip(rings) {
+                let (to, from_here) = channel();
+                let from = std::mem::replace(&mut last, from_here);
+                scope.spawn(move || work(stage, rings, from, to));
+            }
+            // The first channel goes with the pipeline, and the threads end one after the other.
+            drive(&mut pipeline(Way::Threads { first, last }))
+        })
+    }
+}
+
+/// A stage's thread.
+fn work(stage: &Stage, mut rings: StageRings, from: Receiver<Result<Step>>, to: Sender<Result<Step>>) {
+    for step in from {
+        let passed = step.and_then(|step| pass(stage, step, &mut rings));
+        if to.send(passed).is_err() {
+            return;
+        }
+    }
+}
+
+/// Passes a step through a stage.
+fn pass(stage: &Stage, step: Step, rings: &mut StageRings) -> Result<Step> {
+    for sequence in &step.released {
+        rings.0.get_mut(*sequence).into_iter().flat_map(|rings| rings.iter_mut()).for_each(Ring::release);
+    }
+    let x = stage.forward(&step.x, &step.segments, rings)?; // (T, C)
+    Ok(Step { x, ..step })
+}
+
+impl Pipeline<'_> {
+    /// Steps that were sent and not received.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Sends the next tokens of some sequences on their way, each sequence at most once.
+    ///
+    /// # Errors
+    /// A sequence brings no tokens, more than its cache's chunk, or more than there is room for; an id is beyond the
+    /// vocabulary; or what candle reports.
+    pub fn send(&mut self, rows: &[(usize, &[u32])]) -> Result<()> {
+        let mut segments = Vec::with_capacity(rows.len());
+        for (sequence, ids) in rows {
+            let Some(reach) = self.reach.get(*sequence) else {
+                bail!("there is no sequence {sequence}");
+            };
+            segments.push(Segment { sequence: *sequence, first: reach.next(ids.len())?, tokens: ids.len() });
+        }
+        let ids: Vec<u32> = rows.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
+        let x = self.model.embed(&ids)?; // (T, C)
+        let step = Step { x, segments: segments.clone(), released: std::mem::take(&mut self.released) };
+        match &mut self.way {
+            Way::Here { rings, done } => {
+                let mut stages = self.model.stages().iter().zip(rings);
+                done.push_back(stages.try_fold(step, |step, (stage, rings)| pass(stage, step, rings))?.x);
+            }
+            Way::Threads { first, .. } if first.send(Ok(step)).is_ok() => {}
+            Way::Threads { .. } => bail!("a stage has ended early"),
+        }
+        for segment in segments {
+            self.reach[segment.sequence].advance(segment.tokens);
+        }
+        self.in_flight += 1;
+        Ok(())
+    }
+
+    /// Waits for the oldest step in flight: the residual stream of its rows after the last layer, `(T, C)`.
+    ///
+    /// # Errors
+    /// There is none, or what went wrong on its way.
+    pub fn receive(&mut self) -> Result<Tensor> {
+        let x = match &mut self.way {
+            Way::Here { done, .. } => done.pop_front(),
+            Way::Threads { .. } if self.in_flight == 0 => None,
+            // Without an answer a stage's thread has panicked, which the end of the scope tells.
+            Way::Threads { last, .. } => last.recv().ok().transpose()?.map(|step| step.x),
+        };
+        self.in_flight = self.in_flight.saturating_sub(1);
+        x.ok_or_else(|| candle_core::Error::Msg("there is no step in flight".into()))
+    }
+
+    /// Forgets a sequence, none of whose steps is in flight: it begins again at position 0, and its memory is free with
+    /// the next step.
+    pub fn restart(&mut self, sequence: usize) {
+        if let Some(reach) = self.reach.get_mut(sequence) {
+            reach.restart();
+            self.released.push(sequence);
+        }
+    }
+}
