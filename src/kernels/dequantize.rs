@@ -84,7 +84,7 @@ pub(super) fn half_at(b: &[u8], at: usize) -> f32 {
 }
 
 #[inline(always)]
-fn word_at(b: &[u8], at: usize) -> u32 {
+pub(super) fn word_at(b: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
 }
 
@@ -109,7 +109,7 @@ fn scale_signed<const N: usize>(q: &[u8; N], offset: i8, d: f32, y: &mut [f32; N
 
 /// 16 bytes of two weights each: the low halves first.
 #[inline(always)]
-fn nibbles(b: &[u8; 16]) -> [u8; 32] {
+pub(super) fn nibbles(b: &[u8; 16]) -> [u8; 32] {
     let mut q = [0; 32];
     for i in 0..16 {
         q[i] = b[i] & 15;
@@ -120,7 +120,7 @@ fn nibbles(b: &[u8; 16]) -> [u8; 32] {
 
 /// The same with a fifth bit each.
 #[inline(always)]
-fn nibbles_and_fifths(b: &[u8; 16], fifths: u32) -> [u8; 32] {
+pub(super) fn nibbles_and_fifths(b: &[u8; 16], fifths: u32) -> [u8; 32] {
     let mut q = nibbles(b);
     for (i, q) in q.iter_mut().enumerate() {
         *q |= (((fifths >> i) & 1) << 4) as u8;

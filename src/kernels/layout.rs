@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::Scheme;
+use super::{Scheme, cpu, interleave::interleave};
 
 /// Rows that are interleaved: a strip.
 pub const ROWS: usize = 16;
@@ -38,6 +38,7 @@ macro_rules! with_pieces {
         }
     };
 }
+pub(super) use with_pieces;
 
 /// The rows of a matrix, `(rows, columns)`, as strips, made on all threads: of every 16 rows the blocks interleaved, then
 /// the rows left over as they were. As many bytes as before.
@@ -52,13 +53,8 @@ pub fn pack(scheme: Scheme, rows: usize, columns: usize, plain: &[u8]) -> Option
     let strips = packed.par_chunks_exact_mut((row_bytes * ROWS).max(1));
     strips
         .zip(plain.par_chunks_exact((row_bytes * ROWS).max(1)))
-        .for_each(|(packed, plain)| pack_strip(scheme, plain, packed));
+        .for_each(|(packed, plain)| interleave(cpu::level(), scheme, plain, row_bytes, packed));
     Some(packed)
-}
-
-/// Sixteen rows, `plain`, interleaved.
-fn pack_strip(scheme: Scheme, plain: &[u8], packed: &mut [u8]) {
-    with_pieces!(scheme, interleave(plain, packed));
 }
 
 /// One row's standard blocks, as many as `blocks` holds, out of the interleaved blocks of `rows` rows.
@@ -72,28 +68,6 @@ pub(super) fn gather(scheme: Scheme, packed: &[u8], rows: usize, row: usize, blo
 
 // The widths are known when compiling, so that the loops below are moves at fixed places: four times the rate of loops
 // over a list of places.
-
-fn interleave<const N: usize, const BEFORE: usize, const WORDS: usize, const AFTER: usize>(
-    plain: &[u8],
-    packed: &mut [u8],
-) {
-    let blocks = plain.len() / ROWS / N;
-    for (b, packed) in packed.chunks_exact_mut(N * ROWS).enumerate() {
-        for (row, block) in plain.as_chunks::<N>().0.iter().skip(b).step_by(blocks.max(1)).enumerate() {
-            for i in 0..BEFORE {
-                copy::<2>(block, 2 * i, packed, 2 * i * ROWS + 2 * row);
-            }
-            for i in 0..WORDS {
-                let at = 2 * BEFORE + 4 * i;
-                copy::<4>(block, at, packed, at * ROWS + 4 * row);
-            }
-            for i in 0..AFTER {
-                let at = 2 * BEFORE + 4 * WORDS + 2 * i;
-                copy::<2>(block, at, packed, at * ROWS + 2 * row);
-            }
-        }
-    }
-}
 
 #[inline(always)]
 fn separate<const N: usize, const BEFORE: usize, const WORDS: usize, const AFTER: usize>(
@@ -121,7 +95,7 @@ fn separate<const N: usize, const BEFORE: usize, const WORDS: usize, const AFTER
 
 /// Copies `N` bytes from place to place.
 #[inline(always)]
-fn copy<const N: usize>(from: &[u8], at: usize, to: &mut [u8], to_at: usize) {
+pub(super) fn copy<const N: usize>(from: &[u8], at: usize, to: &mut [u8], to_at: usize) {
     to[to_at..to_at + N].copy_from_slice(&from[at..at + N]);
 }
 

@@ -7,6 +7,7 @@
 //! number of threads give the same bits.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -17,7 +18,7 @@ use super::cpu::{self, LANES, Level, sum_lanes};
 const PANEL_BYTES: usize = 128 << 10;
 
 /// Weight rows of a task, two strips: a matrix of 576 rows still gives two threads nine tasks each.
-const TASK_ROWS: usize = 32;
+pub(super) const TASK_ROWS: usize = 32;
 
 /// `out (m, n) = x (m, k) · wᵀ (k, n)`, where `w` has n rows and k columns.
 ///
@@ -29,24 +30,30 @@ pub fn matmul(x: &[f32], w: &Matrix, out: &mut [f32]) {
         return out.fill(0.0);
     }
     let m = (x.len() / k).min(out.len() / n);
-    let panel_rows = (PANEL_BYTES / size_of::<f32>() / k).clamp(1, TASK_ROWS);
     let columns = Columns { out: out.as_mut_ptr(), n };
     (0..n.div_ceil(TASK_ROWS)).into_par_iter().for_each(|task| {
-        let end = n.min((task + 1) * TASK_ROWS);
-        SCRATCH.with_borrow_mut(|panel| {
-            for first in (task * TASK_ROWS..end).step_by(panel_rows) {
-                panel.resize(panel_rows.min(end - first) * k, 0.0);
-                w.rows_f32(first, panel);
-                multiply_panel(&x[..m * k], panel, k, |row, column, value| {
-                    // SAFETY: row < m and first + column < end <= n, so the element is within `out`; tasks and their
-                    // panels share no column, and each (row, column) of a panel is written by this one closure call.
-                    #[allow(unsafe_code)]
-                    unsafe {
-                        columns.write(row, first + column, value);
-                    }
-                });
-            }
-        });
+        some_rows(&x[..m * k], w, task * TASK_ROWS..n.min((task + 1) * TASK_ROWS), columns);
+    });
+}
+
+/// The product with some rows of `w`, in this thread. `x` holds whole rows, as many as the result has, whose columns
+/// `rows` no other thread accesses.
+pub(super) fn some_rows(x: &[f32], w: &Matrix, rows: Range<usize>, columns: Columns) {
+    let k = w.columns();
+    let panel_rows = (PANEL_BYTES / size_of::<f32>() / k).clamp(1, TASK_ROWS);
+    SCRATCH.with_borrow_mut(|panel| {
+        for first in rows.clone().step_by(panel_rows) {
+            panel.resize(panel_rows.min(rows.end - first) * k, 0.0);
+            w.rows_f32(first, panel);
+            multiply_panel(x, panel, k, |row, column, value| {
+                // SAFETY: `x` has the result's rows and first + column < rows.end, so the element is within it; panels
+                // share no column, and each (row, column) of a panel is written by this one closure call.
+                #[allow(unsafe_code)]
+                unsafe {
+                    columns.write(row, first + column, value);
+                }
+            });
+        }
     });
 }
 

@@ -20,16 +20,28 @@ pub struct Matrix {
     columns: usize,
 }
 
+/// Rows in one scheme.
 #[derive(Clone, Debug)]
-struct Part {
-    scheme: Scheme,
+pub(super) struct Part {
+    pub scheme: Scheme,
     layout: Layout,
     /// Of `Rows` exactly the part's rows; of `Strips` those of the matrix that was packed.
     bytes: Bytes,
     /// The part's first row among those.
     first: usize,
-    rows: usize,
-    row_bytes: usize,
+    pub rows: usize,
+    pub row_bytes: usize,
+}
+
+/// Up to sixteen stored rows, some or all of which are a part's.
+pub(super) struct Sixteen<'a> {
+    pub bytes: &'a [u8],
+    /// Whether they are a strip; otherwise they lie one after another.
+    pub interleaved: bool,
+    /// Which of the part's rows are among them.
+    pub rows: Range<usize>,
+    /// How many are before those: of a slice that does not begin with a strip.
+    pub before: usize,
 }
 
 impl Matrix {
@@ -117,6 +129,11 @@ impl Matrix {
         self.parts.iter().map(|part| (part.scheme, part.size()))
     }
 
+    /// The parts themselves, for the product.
+    pub(super) fn each_part(&self) -> &[Part] {
+        &self.parts
+    }
+
     /// The one scheme of all parts.
     pub fn scheme(&self) -> Option<Scheme> {
         let (first, _) = self.parts().next()?;
@@ -185,6 +202,24 @@ impl Part {
                 Part { bytes, rows: range.len(), ..self.clone() }
             }
             Layout::Strips => Part { first: self.first + range.start, rows: range.len(), ..self.clone() },
+        }
+    }
+
+    /// In how many times sixteen stored rows the part lies.
+    pub fn sixteens(&self) -> usize {
+        (self.first + self.rows).div_ceil(ROWS) - self.first / ROWS
+    }
+
+    /// The i-th of those.
+    pub fn sixteen(&self, i: usize) -> Sixteen<'_> {
+        let (start, end) = (self.first, self.first + self.rows);
+        let first = (start / ROWS + i) * ROWS;
+        let last = (first + ROWS).min(self.bytes.len() / self.row_bytes.max(1));
+        Sixteen {
+            bytes: &self.bytes[first * self.row_bytes..last * self.row_bytes],
+            interleaved: self.layout == Layout::Strips && last - first == ROWS,
+            rows: first.max(start) - start..last.min(end) - start,
+            before: start.saturating_sub(first),
         }
     }
 

@@ -23,6 +23,7 @@
 pub mod attention;
 pub mod cpu;
 pub mod dequantize;
+mod interleave;
 pub mod layout;
 pub mod matmul;
 pub mod matrix;

@@ -1,12 +1,17 @@
-//! Activations as 8-bit integers, quantized once for all matrices that they are multiplied with.
+//! Activations as 8-bit integers, quantized once for all parts of a matrix.
+
+use rayon::prelude::*;
 
 use crate::kernels::cpu::kernel;
 
-/// Columns over which a sum of activations is kept.
-const SUM: usize = 32;
+/// Columns over which a sum of activations is kept: those that share a scale in q6_k.
+const SUM: usize = 16;
 
 /// Rows of activations that share the unpacking of a group of weights.
 pub(super) const TILE: usize = 16;
+
+/// Values for which a second thread is worth it: several microseconds' work.
+const PIECE: usize = 1 << 14;
 
 /// Rows of activations `(M, K)` as blocks of signed bytes with one f32 scale each: x ≈ q · scale, |q| <= 127.
 ///
@@ -17,7 +22,8 @@ pub(super) const TILE: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub struct Activations {
     rows: usize,
-    block: usize,
+    /// Blocks of columns.
+    blocks: usize,
     quants: Vec<i8>,
     scales: Vec<f32>,
     sums: Vec<i16>,
@@ -31,22 +37,35 @@ impl Activations {
     pub fn fill(&mut self, x: &[f32], columns: usize, block: usize) {
         let rows = x.len().checked_div(columns).unwrap_or(0);
         let blocks = columns.checked_div(block).unwrap_or(0);
-        self.rows = rows;
-        self.block = block;
-        self.quants.resize(blocks * rows * block, 0);
-        self.scales.resize(blocks * rows, 0.0);
-        self.sums.resize(blocks * rows * block / SUM, 0);
-        for (row, x) in x.chunks_exact(columns.max(1)).enumerate() {
-            for (b, x) in x.chunks_exact(block.max(1)).take(blocks).enumerate() {
-                let at = place(rows, blocks, row, b);
-                let quants = &mut self.quants[at * block..][..block];
-                quantize(x, quants, &mut self.scales[at]);
-                let sums = &mut self.sums[at * block / SUM..][..block / SUM];
-                for (sum, q) in sums.iter_mut().zip(quants.as_chunks::<SUM>().0) {
-                    *sum = q.iter().map(|q| i16::from(*q)).sum();
-                }
-            }
+        (self.rows, self.blocks) = (rows, blocks);
+        let count = rows * blocks;
+        self.quants.resize(count * block, 0);
+        self.scales.resize(count, 0.0);
+        self.sums.resize(count * block / SUM, 0);
+        if count == 0 {
+            return;
         }
+        let quants = self.quants.par_chunks_mut(TILE * blocks * block);
+        let scales = self.scales.par_chunks_mut(TILE * blocks);
+        let sums = self.sums.par_chunks_mut(TILE * blocks * block / SUM);
+        let tiles = x[..rows * columns].par_chunks(TILE * columns).zip(quants).zip(scales).zip(sums);
+        tiles.for_each(|(((x, quants), scales), sums)| {
+            let rows = x.len() / columns;
+            let quants = quants.par_chunks_exact_mut(rows * block);
+            let scales = scales.par_chunks_exact_mut(rows);
+            let sums = sums.par_chunks_exact_mut(rows * block / SUM);
+            let columns_of = |b: usize| x.chunks_exact(columns).map(move |x| &x[b * block..][..block]);
+            let blocks = quants.zip(scales).zip(sums).enumerate().with_min_len(PIECE / (rows * block));
+            blocks.for_each(|(b, ((quants, scales), sums))| {
+                let rows = quants.chunks_exact_mut(block).zip(scales).zip(sums.chunks_exact_mut(block / SUM));
+                for (x, ((quants, scale), sums)) in columns_of(b).zip(rows) {
+                    quantize(x, quants, scale);
+                    for (sum, q) in sums.iter_mut().zip(quants.as_chunks::<SUM>().0) {
+                        *sum = q.iter().map(|q| i16::from(*q)).sum();
+                    }
+                }
+            });
+        });
     }
 
     /// Rows.
@@ -54,57 +73,57 @@ impl Activations {
         self.rows
     }
 
-    /// Columns: a whole number of blocks.
-    pub fn columns(&self) -> usize {
-        self.quants.len().checked_div(self.rows).unwrap_or(0)
-    }
-
-    /// Columns that share a scale.
-    pub fn block(&self) -> usize {
-        self.block
-    }
-
-    /// The tile that begins with row `first`, a multiple of [`TILE`].
-    pub(super) fn tile(&self, first: usize) -> Tile<'_> {
-        Tile { all: self, first, rows: TILE.min(self.rows - first) }
+    /// The tile that begins with row `row`, a multiple of [`TILE`], from its block of columns `block` on.
+    pub fn tile(&self, row: usize, block: usize) -> Tile<'_> {
+        let rows = TILE.min(self.rows - row);
+        Tile { all: self, start: row * self.blocks + block * rows, rows }
     }
 }
 
-/// Where a row's block of columns is, in blocks.
-fn place(rows: usize, blocks: usize, row: usize, block: usize) -> usize {
-    let first = row / TILE * TILE;
-    first * blocks + block * TILE.min(rows - first) + row - first
-}
-
-/// Some rows of the activations.
+/// Some rows of the activations, from some column on.
 #[derive(Clone, Copy)]
-pub(super) struct Tile<'a> {
+pub struct Tile<'a> {
     all: &'a Activations,
-    first: usize,
+    /// The first block of the first row, counted over all.
+    start: usize,
     /// How many rows.
     pub rows: usize,
 }
 
 /// The tile's rows in one block of columns, `B` wide, with `S` sums each.
 #[derive(Clone, Copy)]
-pub(super) struct Block<'a, const B: usize, const S: usize> {
+pub struct Block<'a, const B: usize, const S: usize> {
     pub quants: &'a [[i8; B]],
     pub scales: &'a [f32],
     pub sums: &'a [[i16; S]],
 }
 
 impl<'a> Tile<'a> {
-    /// The rows in the block of columns `b`. The widths must be those of the activations: B = block, S = block / 32.
+    /// The rows in the tile's block of columns `b`. The widths must be those of the activations: B = block, S = block / 16.
     #[inline(always)]
     pub fn block<const B: usize, const S: usize>(&self, b: usize) -> Block<'a, B, S> {
-        let at = place(self.all.rows, self.all.columns() / B, self.first, b);
-        let rows = at..at + self.rows;
+        let start = self.start + b * self.rows;
+        let rows = start..start + self.rows;
         Block {
             quants: &self.all.quants.as_chunks().0[rows.clone()],
             scales: &self.all.scales[rows.clone()],
             sums: &self.all.sums.as_chunks().0[rows],
         }
     }
+}
+
+impl<const B: usize, const S: usize> Block<'_, B, S> {
+    /// The sum of a row's activations.
+    #[inline(always)]
+    pub fn sum(&self, row: usize) -> i32 {
+        self.sums[row].iter().map(|sum| i32::from(*sum)).sum()
+    }
+}
+
+/// Sums 2j and 2j + 1, side by side in one operand.
+#[inline(always)]
+pub fn pair<const S: usize>(sums: &[i16; S], j: usize) -> i32 {
+    i32::from(sums[2 * j] as u16) | i32::from(sums[2 * j + 1]) << 16
 }
 
 /// Below this the inverse of a scale could be infinite; so small a block is taken for zeros.
@@ -146,7 +165,7 @@ mod tests {
         let x: Vec<f32> = (0..512).map(|i| ((i * 7919 % 1009) as f32 - 500.0) / 37.0).collect();
         for block in [32, 256] {
             let a = quantized(&x, 256, block);
-            assert_eq!((a.rows(), a.columns(), a.block()), (2, 256, block));
+            assert_eq!((a.rows(), a.blocks), (2, 256 / block));
             for (i, x) in x.iter().enumerate() {
                 let (row, b, within) = (i / 256, i % 256 / block, i % block);
                 let at = b * 2 + row;

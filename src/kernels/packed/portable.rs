@@ -1,8 +1,8 @@
-//! The packed product in plain Rust: the oracle of the others, and the way of the rows that fill no strip.
+//! The packed product in plain Rust: the oracle of the others.
 
-use super::activations::Tile;
+use super::activations::{Block, Tile};
 use crate::kernels::Scheme;
-use crate::kernels::dequantize::half_at;
+use crate::kernels::dequantize::{half_at, nibbles, nibbles_and_fifths, word_at};
 use crate::kernels::layout::{ROWS, gather};
 
 /// Adds to `sums[i][r]` the product of the tile's row i with row r of `rows` interleaved rows.
@@ -11,67 +11,119 @@ use crate::kernels::layout::{ROWS, gather};
 pub fn strip(scheme: Scheme, strip: &[u8], rows: usize, x: Tile, sums: &mut [[f32; ROWS]]) {
     match scheme {
         Scheme::Q4_0 => each(scheme, strip, rows, x, sums, q4_0),
+        Scheme::Q4_1 => each(scheme, strip, rows, x, sums, q4_1),
+        Scheme::Q5_0 => each(scheme, strip, rows, x, sums, q5_0),
+        Scheme::Q5_1 => each(scheme, strip, rows, x, sums, q5_1),
         Scheme::Q8_0 => each(scheme, strip, rows, x, sums, q8_0),
         Scheme::Q4K => each(scheme, strip, rows, x, sums, q4_k),
+        Scheme::Q5K => each(scheme, strip, rows, x, sums, q5_k),
+        Scheme::Q6K => each(scheme, strip, rows, x, sums, q6_k),
         _ => {}
     }
 }
 
-/// Weight block, activations, their scale, their sums.
-type Product<const N: usize, const B: usize, const S: usize> = fn(&[u8; N], &[i8; B], f32, &[i16; S]) -> f32;
+/// Weight block, activations, their scale.
+type Product<const N: usize, const B: usize> = fn(&[u8; N], &[i8; B], f32) -> f32;
 
-fn each<const N: usize, const B: usize, const S: usize>(
+fn each<const N: usize, const B: usize>(
     scheme: Scheme,
     strip: &[u8],
     rows: usize,
     x: Tile,
     sums: &mut [[f32; ROWS]],
-    product: Product<N, B, S>,
+    product: Product<N, B>,
 ) {
     let mut block = [0; N];
     for (b, interleaved) in strip.chunks_exact(N * rows).enumerate() {
-        let x = x.block(b);
+        // Its own sums: those that are kept are for the others.
+        let x: Block<B, 1> = x.block(b);
         for row in 0..rows {
             gather(scheme, interleaved, rows, row, &mut block);
             for (i, sums) in sums.iter_mut().take(x.quants.len()).enumerate() {
-                sums[row] += product(&block, &x.quants[i], x.scales[i], &x.sums[i]);
+                sums[row] += product(&block, &x.quants[i], x.scales[i]);
             }
         }
     }
 }
 
-fn q8_0(block: &[u8; 34], x: &[i8; 32], scale: f32, _: &[i16; 1]) -> f32 {
+// No multiply-add is fused, here or in any other set: the same bits everywhere.
+
+fn q8_0(block: &[u8; 34], x: &[i8; 32], scale: f32) -> f32 {
     let products = block[2..].iter().zip(x).map(|(w, x)| i32::from(*w as i8) * i32::from(*x));
     products.sum::<i32>() as f32 * (half_at(block, 0) * scale)
 }
 
-fn q4_0(block: &[u8; 18], x: &[i8; 32], scale: f32, sums: &[i16; 1]) -> f32 {
-    let sum = nibbles(&block[2..], x) - 8 * i32::from(sums[0]);
-    sum as f32 * (half_at(block, 0) * scale)
+fn q4_0(block: &[u8; 18], x: &[i8; 32], scale: f32) -> f32 {
+    let [_, _, qs @ ..] = block;
+    (dot(&nibbles(qs), x) - 8 * sum(x)) as f32 * (half_at(block, 0) * scale)
 }
 
-fn q4_k(block: &[u8; 144], x: &[i8; 256], scale: f32, sums: &[i16; 8]) -> f32 {
-    let [mut sum, mut minima] = [0, 0];
-    for (j, x_sum) in sums.iter().enumerate() {
+fn q4_1(block: &[u8; 20], x: &[i8; 32], scale: f32) -> f32 {
+    let [_, _, _, _, qs @ ..] = block;
+    with_minimum(dot(&nibbles(qs), x), sum(x), block, scale)
+}
+
+fn q5_0(block: &[u8; 22], x: &[i8; 32], scale: f32) -> f32 {
+    let [_, _, _, _, _, _, qs @ ..] = block;
+    let q = nibbles_and_fifths(qs, word_at(block, 2));
+    (dot(&q, x) - 16 * sum(x)) as f32 * (half_at(block, 0) * scale)
+}
+
+fn q5_1(block: &[u8; 24], x: &[i8; 32], scale: f32) -> f32 {
+    let [_, _, _, _, _, _, _, _, qs @ ..] = block;
+    let q = nibbles_and_fifths(qs, word_at(block, 4));
+    with_minimum(dot(&q, x), sum(x), block, scale)
+}
+
+/// The products times the scale, with which a block begins, and the activations times the minimum after it.
+fn with_minimum(products: i32, x: i32, block: &[u8], scale: f32) -> f32 {
+    products as f32 * (half_at(block, 0) * scale) + x as f32 * (half_at(block, 2) * scale)
+}
+
+fn q4_k(block: &[u8; 144], x: &[i8; 256], scale: f32) -> f32 {
+    let weight = |j: usize, i: usize| block[16 + j / 2 * 32 + i] >> (j % 2 * 4) & 15;
+    with_minima(weight, block, x, scale)
+}
+
+fn q5_k(block: &[u8; 176], x: &[i8; 256], scale: f32) -> f32 {
+    let weight = |j: usize, i: usize| {
+        let fifth = block[16 + i] >> j & 1;
+        block[48 + j / 2 * 32 + i] >> (j % 2 * 4) & 15 | fifth << 4
+    };
+    with_minima(weight, block, x, scale)
+}
+
+/// Eight groups of 32 columns, `weight(group, column)`, each with a scale and a minimum.
+fn with_minima(weight: impl Fn(usize, usize) -> u8, block: &[u8], x: &[i8; 256], scale: f32) -> f32 {
+    let [mut products, mut minima] = [0, 0];
+    for (j, x) in x.as_chunks::<32>().0.iter().enumerate() {
         let (scale, minimum) = scale_and_minimum(&block[4..16], j);
-        let bytes = &block[16 + j / 2 * 32..][..32];
-        let products = bytes.iter().zip(&x[32 * j..]).map(|(w, x)| {
-            let w = if j % 2 == 0 { w & 15 } else { w >> 4 };
-            i32::from(w) * i32::from(*x)
-        });
-        sum += scale * products.sum::<i32>();
-        minima += minimum * i32::from(*x_sum);
+        products += scale * dot(&std::array::from_fn(|i| weight(j, i)), x);
+        minima += minimum * sum(x);
     }
-    // No fused multiply-add, nor in any other set: the same bits everywhere.
-    sum as f32 * (half_at(block, 0) * scale) - minima as f32 * (half_at(block, 2) * scale)
+    products as f32 * (half_at(block, 0) * scale) - minima as f32 * (half_at(block, 2) * scale)
 }
 
-/// The low halves of `bytes` times the first activations, plus the high halves times those after.
-fn nibbles(bytes: &[u8], x: &[i8]) -> i32 {
-    let (low, high) = x.split_at(bytes.len());
-    let low = bytes.iter().zip(low).map(|(w, x)| i32::from(w & 15) * i32::from(*x));
-    let high = bytes.iter().zip(high).map(|(w, x)| i32::from(w >> 4) * i32::from(*x));
-    low.sum::<i32>() + high.sum::<i32>()
+fn q6_k(block: &[u8; 210], x: &[i8; 256], scale: f32) -> f32 {
+    let mut products = 0;
+    for (j, x) in x.as_chunks::<16>().0.iter().enumerate() {
+        // Each half of 128 weights is four times 32 over 64 bytes of low and 32 bytes of high bits.
+        let (half, within) = (j / 8, j % 8 / 2);
+        let low = &block[half * 64 + within % 2 * 32 + j % 2 * 16..];
+        let high = &block[128 + half * 32 + j % 2 * 16..];
+        let weight = |i: usize| low[i] >> (within / 2 * 4) & 15 | (high[i] >> (within * 2) & 3) << 4;
+        let signed = dot::<16>(&std::array::from_fn(weight), x) - 32 * sum(x);
+        products += i32::from(block[192 + j] as i8) * signed;
+    }
+    products as f32 * (half_at(block, 208) * scale)
+}
+
+fn dot<const N: usize>(w: &[u8; N], x: &[i8; N]) -> i32 {
+    w.iter().zip(x).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum()
+}
+
+fn sum(x: &[i8]) -> i32 {
+    x.iter().map(|x| i32::from(*x)).sum()
 }
 
 /// Scale and minimum of the j-th of 8 groups, 6 bits each, packed in 12 bytes.

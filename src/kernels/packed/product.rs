@@ -1,0 +1,184 @@
+//! The product of activations with a whole matrix: its parts, threads, and rows that are not interleaved yet.
+
+use std::cell::{Cell, RefCell};
+
+use rayon::prelude::*;
+
+use super::activations::{Activations, TILE};
+use super::{activation_block, multiply_strip};
+use crate::kernels::cpu::{self, Level};
+use crate::kernels::interleave::interleave;
+use crate::kernels::layout::ROWS;
+use crate::kernels::matmul::{Columns, TASK_ROWS, some_rows};
+use crate::kernels::matrix::Part;
+use crate::kernels::{Matrix, Scheme};
+
+/// Columns of rows that are interleaved at a time: of sixteen rows they stay in the first-level cache.
+const CHUNK: usize = 256;
+
+/// `out (m, n) = x (m, k) · wᵀ (k, n)`, where `w` has n rows and k columns.
+///
+/// Parts whose scheme has a kernel in integers (see [`activation_block`]) are multiplied with activations that are
+/// rounded to 8 bits, once for all parts; others in f32, as [`matmul`](crate::kernels::matmul::matmul) does. A row's
+/// result is the same bit for bit however weights lie and whatever other rows there are.
+///
+/// Threads are those of rayon's pool. The slices' lengths are the caller's promise: `x.len() = m·k` and
+/// `out.len() = m·n` for the same m; rows beyond either are left alone.
+pub fn multiply(x: &[f32], w: &Matrix, out: &mut [f32]) {
+    multiply_with(cpu::level(), x, w, out);
+}
+
+/// The same with one of the processor's [`available`](Level::available) sets.
+pub(super) fn multiply_with(level: Level, x: &[f32], w: &Matrix, out: &mut [f32]) {
+    let (n, k) = (w.rows(), w.columns());
+    if n == 0 || k == 0 {
+        return out.fill(0.0);
+    }
+    let m = (x.len() / k).min(out.len() / n);
+    if m == 0 {
+        return;
+    }
+    let columns = Columns { out: out.as_mut_ptr(), n };
+    // Entered once for both steps: each entry from outside the pool wakes a thread and waits for it.
+    rayon::scope(|_| {
+        // Taken, not borrowed: while threads are waited for, this one may begin another product.
+        let mut activations = ACTIVATIONS.take();
+        for (activations, block) in activations.iter_mut().zip(BLOCKS) {
+            if w.each_part().iter().any(|part| activation_block(part.scheme) == Some(block)) {
+                activations.fill(&x[..m * k], k, block);
+            }
+        }
+        let product = Product { level, x: &x[..m * k], w, columns, activations: &activations };
+        (0..product.tasks()).into_par_iter().for_each(|task| product.task(task));
+        ACTIVATIONS.set(activations);
+    });
+}
+
+/// Widths of [`activation_block`]s.
+const BLOCKS: [usize; 2] = [32, 256];
+
+thread_local! {
+    /// Kept, so that a token allocates nothing here.
+    static ACTIVATIONS: Cell<[Activations; BLOCKS.len()]> = Cell::default();
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// What a thread keeps between strips.
+#[derive(Default)]
+struct Scratch {
+    /// Of every row of activations the sums of a strip's rows.
+    sums: Vec<[f32; ROWS]>,
+    /// Rows, interleaved.
+    strip: Vec<u8>,
+    /// Rows beside zeros.
+    padded: Vec<u8>,
+}
+
+struct Product<'a> {
+    level: Level,
+    /// Whole rows, as many as the result has.
+    x: &'a [f32],
+    w: &'a Matrix,
+    columns: Columns,
+    activations: &'a [Activations; BLOCKS.len()],
+}
+
+impl Product<'_> {
+    fn tasks(&self) -> usize {
+        self.w.each_part().iter().map(tasks).sum()
+    }
+
+    /// One of the tasks, which share no column of the result.
+    fn task(&self, mut task: usize) {
+        let mut above = 0;
+        for part in self.w.each_part() {
+            if task < tasks(part) {
+                return self.task_of_part(part, above, task);
+            }
+            task -= tasks(part);
+            above += part.rows;
+        }
+    }
+
+    fn task_of_part(&self, part: &Part, above: usize, task: usize) {
+        let Some(block) = activation_block(part.scheme) else {
+            let first = task * TASK_ROWS;
+            let rows = above + first..above + part.rows.min(first + TASK_ROWS);
+            return some_rows(self.x, self.w, rows, self.columns);
+        };
+        let activations = &self.activations[usize::from(block != BLOCKS[0])];
+        let sixteen = part.sixteen(task);
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Scratch { sums, strip, padded } = scratch;
+            sums.clear();
+            sums.resize(
+                if activations.rows() == 1 { 1 } else { activations.rows().next_multiple_of(TILE) },
+                [0.0; ROWS],
+            );
+            let mut sixteen_rows = Strip { level: self.level, scheme: part.scheme, activations, sums };
+            match sixteen.interleaved {
+                true => sixteen_rows.interleaved(0, sixteen.bytes),
+                false => sixteen_rows.rows(sixteen.bytes, part.row_bytes, strip, padded),
+            }
+            for (row, sums) in sums.iter().take(activations.rows()).enumerate() {
+                for (column, sum) in sixteen.rows.clone().zip(&sums[sixteen.before..]) {
+                    // SAFETY: the result has as many rows as the activations, and above + column < n as the part has
+                    // that row; sixteens share no row of a part, and each element is written once.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        self.columns.write(row, above + column, *sum);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Into how many tasks a part is divided.
+fn tasks(part: &Part) -> usize {
+    match activation_block(part.scheme) {
+        Some(_) => part.sixteens(),
+        None => part.rows.div_ceil(TASK_ROWS),
+    }
+}
+
+/// Sixteen rows of a part, whose products are added to `sums`.
+struct Strip<'a> {
+    level: Level,
+    scheme: Scheme,
+    activations: &'a Activations,
+    sums: &'a mut [[f32; ROWS]],
+}
+
+impl Strip<'_> {
+    /// Multiplies interleaved blocks, from the row's block `first` on.
+    fn interleaved(&mut self, first: usize, bytes: &[u8]) {
+        let (level, scheme, x) = (self.level, self.scheme, self.activations);
+        if let [sums] = self.sums {
+            return multiply_strip(level, scheme, bytes, x.tile(0, first), std::array::from_mut(sums));
+        }
+        for (i, sums) in self.sums.as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
+            multiply_strip(level, scheme, bytes, x.tile(i * TILE, first), sums);
+        }
+    }
+
+    /// Multiplies rows that lie one after another, interleaving them chunk by chunk.
+    fn rows(&mut self, rows: &[u8], row_bytes: usize, strip: &mut Vec<u8>, padded: &mut Vec<u8>) {
+        let rows = if rows.len() == ROWS * row_bytes {
+            rows
+        } else {
+            padded.clear();
+            padded.extend_from_slice(rows);
+            padded.resize(ROWS * row_bytes, 0);
+            padded
+        };
+        let block = self.scheme.block_bytes();
+        let chunk = CHUNK / self.scheme.block_len() * block;
+        for start in (0..row_bytes).step_by(chunk) {
+            let width = chunk.min(row_bytes - start);
+            strip.resize(ROWS * width, 0);
+            interleave(self.level, self.scheme, &rows[start..], row_bytes, strip);
+            self.interleaved(start / block, strip);
+        }
+    }
+}
