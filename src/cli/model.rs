@@ -232,7 +232,7 @@ impl ModelArgs {
         if self.device == "auto" {
             printer.note(&format!("Running on {}", placed.names()));
         }
-        placed.warn_of_small_memory(printer);
+        placed.warn_of_small_memory(&opened.checkpoint, printer);
         let bar = printer.steps_bar("Loading", opened.checkpoint.config.layers as u64);
         let dtype = self.dtype.dtype();
         let model = placement::load(&opened.checkpoint, &placed.plan, dtype, &mut |layer, device| {

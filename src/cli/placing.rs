@@ -118,17 +118,12 @@ impl Placed {
         runs.map(name).collect::<Vec<_>>().join(", ")
     }
 
-    /// Says so where the host does not hold the weights that it computes with: they come from the disk, again and again.
-    pub fn warn_of_small_memory(&self, printer: &Printer) {
-        let on_host = |share: &&Share| share.device == DeviceName::Cpu;
-        let load = |share: &Share| self.needs.load(share.device, share.layers.clone());
-        let weights =
-            self.plan.shares.iter().filter(on_host).map(load).map(|l| l.weights + l.head).sum::<u64>();
-        if let Some(memory) = placement::host_memory().filter(|memory| weights > *memory) {
+    /// Says so where the host does not hold the weights that it computes with.
+    pub fn warn_of_small_memory(&self, checkpoint: &Checkpoint, printer: &Printer) {
+        if let Some((weights, memory)) = placement::is_larger_than_memory(checkpoint, &self.plan) {
             let (weights, memory) = (HumanBytes(weights), HumanBytes(memory));
             printer.warn(&format!(
-                "the weights, {weights}, are larger than this machine's memory, {memory}: they are read from the disk as they \
-                 are used"
+                "the weights take {weights}, this machine's memory is {memory}: they are read from the disk as they are used"
             ));
         }
     }

@@ -129,6 +129,11 @@ impl Matrix {
         self.parts.iter().map(|part| (part.scheme, part.size()))
     }
 
+    /// The bytes of each part, as they are stored.
+    pub fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().map(|part| &*part.bytes)
+    }
+
     /// The parts themselves, for the product.
     pub(super) fn each_part(&self) -> &[Part] {
         &self.parts

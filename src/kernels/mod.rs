@@ -10,6 +10,7 @@
 //! | `dequantize` | a row of any scheme as f32 |
 //! | [`quantize`] | rows of f32 as blocks |
 //! | [`matrix`] | a weight matrix over bytes that somebody else owns (a map of a file) |
+//! | [`pages`] | hints to the system about mapped weights |
 //! | `matmul` | activations times a weight matrix |
 //! | [`packed`] | the same in integers, over rows interleaved for the dot-product instructions (not in use yet) |
 //! | `attention` | one query row over the cache |
@@ -29,6 +30,7 @@ pub mod matmul;
 pub mod matrix;
 pub mod ops;
 pub mod packed;
+pub mod pages;
 pub mod quantize;
 pub mod rows;
 pub mod scheme;

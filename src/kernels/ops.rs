@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use super::attention::{self, Heads, Span};
 use super::rows::{self, RopeLayout};
 use super::weight::Products;
-use super::{Weight, matmul::matmul};
+use super::{Weight, matmul::matmul, packed};
 
 pub mod generic;
 
@@ -61,7 +61,7 @@ pub fn linear(x: &Tensor, weight: &Weight) -> Result<Tensor> {
     }
     let mut out = vec![0.0; tokens * matrix.rows()];
     with_f32(x, |x| match products {
-        Products::Integer => matmul(x, matrix, &mut out), // TODO-KERNELS
+        Products::Integer => packed::multiply(x, matrix, &mut out),
         Products::F32 => matmul(x, matrix, &mut out),
     })?;
     Tensor::from_vec(out, (tokens, matrix.rows()), x.device()) // (T, N)

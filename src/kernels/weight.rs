@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 use half::{bf16, f16};
 
-use super::{Matrix, Scheme};
+use super::{Matrix, Scheme, pages};
 
 /// A matrix `(rows, columns)` on its device.
 #[derive(Clone, Debug)]
@@ -47,6 +47,13 @@ impl Weight {
     /// The type of activations on a device where `dtype` was asked for.
     pub fn activations(device: &Device, dtype: Option<DType>) -> DType {
         if device.is_cpu() { DType::F32 } else { dtype.unwrap_or(DType::BF16) }
+    }
+
+    /// Tells the system that weights on the host are about to be read.
+    pub fn will_be_needed(&self) {
+        if let Weight::Host(matrix, _) = self {
+            pages::will_need(matrix);
+        }
     }
 
     /// Rows: the outputs of a product.

@@ -40,6 +40,11 @@ impl Block {
         })
     }
 
+    /// See [`Mlp::read_ahead`].
+    pub fn read_ahead(&mut self) {
+        self.mlp.read_ahead();
+    }
+
     /// Passes `x (T, C)`, the tokens of `segments`, through the layer: `(T, C)`.
     ///
     /// # Errors

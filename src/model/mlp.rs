@@ -29,6 +29,8 @@ pub struct Mixture {
     router: Weight, // (E, C)
     experts: Vec<Network>,
     active: usize,
+    /// The weights may not be in memory: the system is told which experts come next.
+    reads_ahead: bool,
 }
 
 impl Mlp {
@@ -48,8 +50,15 @@ impl Mlp {
                 let router = Weight::load(router, device, dtype)?;
                 let experts =
                     experts.iter().map(|e| Network::load(e, device, dtype)).collect::<Result<_>>()?;
-                Ok(Mlp::Mixture(Mixture { router, experts, active }))
+                Ok(Mlp::Mixture(Mixture { router, experts, active, reads_ahead: false }))
             }
+        }
+    }
+
+    /// Tells the system from now on which experts come next: for weights that do not all fit into memory.
+    pub fn read_ahead(&mut self) {
+        if let Mlp::Mixture(mixture) = self {
+            mixture.reads_ahead = true;
         }
     }
 
@@ -71,6 +80,11 @@ impl Network {
         Ok(Self { gate_up, down: Weight::load(&weights.down, device, dtype)? })
     }
 
+    fn will_be_needed(&self) {
+        self.gate_up.will_be_needed();
+        self.down.will_be_needed();
+    }
+
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let gate_up = ops::linear(x, &self.gate_up)?; // (T, 2F)
         ops::linear(&ops::swiglu(&gate_up)?, &self.down) // (T, C)
@@ -84,6 +98,10 @@ impl Mixture {
         let logits = ops::to_host(&ops::linear(x, &self.router)?)?; // (T, E)
         let routes: Vec<Vec<(usize, f32)>> =
             logits.chunks_exact(self.experts.len()).map(|logits| route(logits, self.active)).collect(); // T of A
+        if self.reads_ahead {
+            let is_chosen = |e: &usize| routes.iter().flatten().any(|(to, _)| to == e);
+            (0..self.experts.len()).filter(is_chosen).for_each(|e| self.experts[e].will_be_needed());
+        }
         let mut sum = x.zeros_like()?; // (T, C)
         for (e, expert) in self.experts.iter().enumerate() {
             let (tokens, shares): (Vec<u32>, Vec<f32>) = routes

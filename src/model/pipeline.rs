@@ -125,11 +125,17 @@ impl Transformer {
 /// A stage's thread.
 fn work(stage: &Stage, mut rings: StageRings, from: Receiver<Result<Step>>, to: Sender<Result<Step>>) {
     for step in from {
-        let passed = step.and_then(|step| pass(stage, step, &mut rings));
+        let passed = step.and_then(|step| on_pool(|| pass(stage, step, &mut rings)));
         if to.send(passed).is_err() {
             return;
         }
     }
+}
+
+/// Runs `work` on one of the pool's threads: from any other, each of a step's many small operations would wake one and
+/// wait. With the starter on two cores that was a quarter of a token's time.
+pub(super) fn on_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
 }
 
 /// Passes a step through a stage.
@@ -166,7 +172,9 @@ impl Pipeline<'_> {
         match &mut self.way {
             Way::Here { rings, done } => {
                 let mut stages = self.model.stages().iter().zip(rings);
-                done.push_back(stages.try_fold(step, |step, (stage, rings)| pass(stage, step, rings))?.x);
+                let through =
+                    on_pool(|| stages.try_fold(step, |step, (stage, rings)| pass(stage, step, rings)));
+                done.push_back(through?.x);
             }
             Way::Threads { first, .. } if first.send(Ok(step)).is_ok() => {}
             Way::Threads { .. } => bail!("a stage has ended early"),

@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use super::block::{Block, vector};
 use super::cache::Cache;
 use super::link::Link;
-use super::pipeline::{Segment, StageRings};
+use super::pipeline::{Segment, StageRings, on_pool};
 use super::rope::RopeTable;
 use crate::checkpoint::{Config, LayerWeights, Weights};
 use crate::kernels::{Weight, ops};
@@ -18,6 +18,8 @@ pub struct Stage {
     dtype: Option<DType>,
     rope: RopeTable,
     blocks: Vec<Block>,
+    /// The weights may not be in memory when they are needed.
+    reads_ahead: bool,
     /// How the residual stream comes here.
     link: Link,
 }
@@ -26,7 +28,19 @@ impl Stage {
     /// A stage without layers. `dtype` is the type of computation ([`Weight::load`]); `None` for the device's own.
     pub fn new(config: &Config, device: &Device, dtype: Option<DType>) -> Self {
         let rope = RopeTable::new(&config.rope, config.head_size, device);
-        Self { device: device.clone(), dtype, rope, blocks: Vec::new(), link: Link::Direct }
+        Self {
+            device: device.clone(),
+            dtype,
+            rope,
+            blocks: Vec::new(),
+            reads_ahead: false,
+            link: Link::Direct,
+        }
+    }
+
+    /// The same, with weights that do not all fit into memory: which experts come next is told to the system.
+    pub fn reading_ahead(self, reads_ahead: bool) -> Self {
+        Self { reads_ahead, ..self }
     }
 
     /// Puts the next layer's weights on the device.
@@ -34,7 +48,11 @@ impl Stage {
     /// # Errors
     /// What candle reports.
     pub fn push(&mut self, config: &Config, weights: &LayerWeights) -> Result<()> {
-        self.blocks.push(Block::load(config, weights, &self.device, self.dtype)?);
+        let mut block = Block::load(config, weights, &self.device, self.dtype)?;
+        if self.reads_ahead {
+            block.read_ahead();
+        }
+        self.blocks.push(block);
         Ok(())
     }
 
@@ -144,7 +162,10 @@ impl Transformer {
     /// # Errors
     /// What candle reports.
     pub fn logits(&self, hidden: &Tensor) -> Result<Vec<f32>> {
-        let normed = ops::rms_norm(hidden, &self.norm, self.config.norm_epsilon)?; // (T, C)
-        ops::to_host(&ops::linear(&normed, &self.head)?) // (T, V)
+        let logits = on_pool(|| {
+            let normed = ops::rms_norm(hidden, &self.norm, self.config.norm_epsilon)?; // (T, C)
+            ops::linear(&normed, &self.head) // (T, V)
+        });
+        ops::to_host(&logits?)
     }
 }

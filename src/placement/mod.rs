@@ -14,7 +14,7 @@ mod plan;
 pub use advice::{advised, most_slots};
 pub use device::{DeviceName, Devices, accelerators};
 pub use error::Error;
-pub use load::load;
+pub use load::{is_larger_than_memory, load};
 pub use memory::{Memories, host_memory};
 pub use needs::{Load, Needs, Sizes, bytes_per_token};
 pub use plan::{Place, Plan, Share};

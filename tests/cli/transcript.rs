@@ -7,11 +7,12 @@ use regex::Regex;
 use crate::support::{Ended, Mist, copy_folder, gguf, model};
 
 /// What differs from run to run and from machine to machine, and what stands for it.
-const VARIABLE: [(&str, &str); 12] = [
+const VARIABLE: [(&str, &str); 13] = [
     // The last digits depend on the kernels.
     (r#"(perplexity"?[: ]\d+)\.\d+"#, "$1.[…]"),
     (r#"(nll"?[: ]\d+\.\d{4})\d+"#, "$1[…]"),
     (r"\d+\.\d+ tokens/s", "[rate] tokens/s"),
+    (r"(\d+ texts? in) \d+\.\d+ s", "$1 [time] s"),
     (r"after \d+\.\d+ s", "after [time] s"),
     (r"Seed: \d+", "Seed: [seed]"),
     (r#"("\w+_per_second"|"\w+_seconds"):[-+.e\d]+"#, "$1:[number]"),

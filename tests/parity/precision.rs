@@ -16,6 +16,9 @@ const CACHE_OF_A_MIXTURE: f64 = 7e-2;
 /// Measured: 5.6e-8.
 const KERNELS: f64 = 5e-7;
 
+/// Measured: 1.5e-3 (`gguf/mixtral-quants`, by its routers), elsewhere 1.7e-4.
+const ROUNDED_KERNELS: f64 = 7e-3;
+
 #[test]
 fn a_cache_in_half_precision_costs_little() {
     for fixture in Fixture::all() {
@@ -32,18 +35,35 @@ fn a_cache_in_half_precision_costs_little() {
     }
 }
 
-/// Kernels are chosen once a process: hence the binary.
 #[test]
 fn portable_kernels_and_those_of_this_processor_agree() {
+    assert_kernels_agree("f32", KERNELS);
+}
+
+/// Products in integers are the same bit for bit; what is left in f32 differs in its last bits, and moves an activation
+/// from one of 255 values to the next now and then.
+#[test]
+fn portable_kernels_and_those_of_this_processor_agree_where_activations_are_rounded() {
+    assert_kernels_agree("auto", ROUNDED_KERNELS);
+}
+
+/// Kernels are chosen once a process: hence the binary.
+#[track_caller]
+fn assert_kernels_agree(dtype: &str, limit: f64) {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.txt");
     std::fs::write(&text, &Fixture::model("llama-gqa").reference.text).unwrap();
-    for checkpoint in
-        ["models/llama-gqa", "models/mixtral", "models/mistral-head-dim", "gguf/mixtral-quants.gguf"]
-    {
+    for checkpoint in [
+        "models/llama-gqa",
+        "models/mixtral",
+        "models/mistral-head-dim",
+        "gguf/mixtral-quants.gguf",
+        "gguf/llama-gqa-quants.gguf",
+        "gguf/llama-k-quants.gguf",
+    ] {
         let nll = |kernels: &str| {
             let ended = Mist::new(&fixtures())
-                .args(["evaluate", "--json", "--checkpoint-dir", checkpoint, "--file"])
+                .args(["evaluate", "--json", "--dtype", dtype, "--checkpoint-dir", checkpoint, "--file"])
                 .args([&text])
                 .env("MIST_CPU", kernels)
                 .run();
@@ -57,8 +77,10 @@ fn portable_kernels_and_those_of_this_processor_agree() {
             "portable" => eprintln!("SKIPPED: this processor has portable kernels only"),
             best => {
                 let difference = (nll(best) - portable).abs();
-                println!("{checkpoint}: portable and {best} kernels differ by {difference:e} in nll");
-                assert!(difference <= KERNELS, "{checkpoint}: {difference}");
+                println!(
+                    "{checkpoint}, {dtype}: portable and {best} kernels differ by {difference:e} in nll"
+                );
+                assert!(difference <= limit, "{checkpoint}: {difference}");
             }
         }
     }

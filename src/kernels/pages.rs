@@ -1,0 +1,64 @@
+//! What the system is told about the pages of mapped weights: hints, without which everything is the same but slower or
+//! larger. Off Unix they are not given.
+
+use super::Matrix;
+
+/// Says that a matrix is about to be read: what of it is not in memory begins to come from the disk, in large pieces and
+/// while something else is computed.
+pub fn will_need(matrix: &Matrix) {
+    matrix.bytes().for_each(|bytes| advise(bytes, Hint::WillNeed));
+}
+
+/// Says that a matrix will not be read again soon, as after its copy to an accelerator: its pages stop counting as this
+/// process's memory. They come back if they are read all the same.
+pub fn release(matrix: &Matrix) {
+    matrix.bytes().for_each(|bytes| advise(bytes, Hint::Release));
+}
+
+#[derive(Clone, Copy)]
+enum Hint {
+    WillNeed,
+    Release,
+}
+
+#[cfg(unix)]
+fn advise(bytes: &[u8], hint: Hint) {
+    use rustix::mm::{Advice, madvise};
+    let advice = match hint {
+        Hint::WillNeed => Advice::WillNeed,
+        #[cfg(target_os = "linux")]
+        Hint::Release => Advice::LinuxPageOut,
+        #[cfg(not(target_os = "linux"))]
+        Hint::Release => return,
+    };
+    // The system takes whole pages. A page at the edge that also holds other bytes is not harmed by either hint.
+    let page = rustix::param::page_size();
+    let address = bytes.as_ptr().addr();
+    let before = address % page;
+    let start = bytes.as_ptr().wrapping_sub(before).cast_mut();
+    // SAFETY: the pages of `bytes` are mapped while it lives. Neither hint changes what is read from them: pages that are
+    // paged out come back from their file or from swap, unlike those of `MADV_DONTNEED`.
+    #[allow(unsafe_code)]
+    let told = unsafe { madvise(start.cast(), before + bytes.len(), advice) };
+    // A system that does not know the hint, or has no memory for it now, does without.
+    let _ = told;
+}
+
+#[cfg(not(unix))]
+fn advise(_: &[u8], _: Hint) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Scheme;
+
+    /// On memory that is no map of a file the hints must do no harm either.
+    #[test]
+    fn hints_leave_every_byte_as_it_was() {
+        let bytes: Vec<u8> = (0..100_003u32 * 4).map(|i| i as u8).collect();
+        let matrix = Matrix::new(Scheme::F32, 1, 100_003, bytes.clone().into()).unwrap();
+        will_need(&matrix);
+        release(&matrix);
+        assert!(matrix.bytes().flatten().copied().eq(bytes));
+    }
+}
