@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::activations::{Activations, TILE};
 use super::{activation_block, multiply_strip};
 use crate::kernels::cpu::{self, Level};
-use crate::kernels::interleave::interleave;
+use crate::kernels::interleave::{interleave, prefetch};
 use crate::kernels::layout::ROWS;
 use crate::kernels::matmul::{Columns, TASK_ROWS, some_rows};
 use crate::kernels::matrix::Part;
@@ -15,6 +15,9 @@ use crate::kernels::{Matrix, Scheme};
 
 /// Columns of rows that are interleaved at a time: of sixteen rows they stay in the first-level cache.
 const CHUNK: usize = 256;
+
+/// How far ahead of its chunk each row is asked for, in bytes: 16 times that over all rows.
+const AHEAD: usize = 320;
 
 /// `out (m, n) = x (m, k) · wᵀ (k, n)`, where `w` has n rows and k columns.
 ///
@@ -68,10 +71,10 @@ thread_local! {
 struct Scratch {
     /// Of every row of activations the sums of a strip's rows.
     sums: Vec<[f32; ROWS]>,
-    /// Rows, interleaved.
-    strip: Vec<u8>,
-    /// Rows beside zeros.
-    padded: Vec<u8>,
+    /// Chunks of rows, interleaved.
+    chunks: Vec<u8>,
+    /// Rows that are fewer than sixteen.
+    beside_zeros: Vec<u8>,
 }
 
 struct Product<'a> {
@@ -109,7 +112,7 @@ impl Product<'_> {
         let activations = &self.activations[usize::from(block != BLOCKS[0])];
         let sixteen = part.sixteen(task);
         SCRATCH.with_borrow_mut(|scratch| {
-            let Scratch { sums, strip, padded } = scratch;
+            let Scratch { sums, chunks, beside_zeros } = scratch;
             sums.clear();
             sums.resize(
                 if activations.rows() == 1 { 1 } else { activations.rows().next_multiple_of(TILE) },
@@ -118,7 +121,14 @@ impl Product<'_> {
             let mut sixteen_rows = Strip { level: self.level, scheme: part.scheme, activations, sums };
             match sixteen.interleaved {
                 true => sixteen_rows.interleaved(0, sixteen.bytes),
-                false => sixteen_rows.rows(sixteen.bytes, part.row_bytes, strip, padded),
+                false if sixteen.bytes.len() == ROWS * part.row_bytes => {
+                    sixteen_rows.rows(sixteen.bytes, part.row_bytes, chunks);
+                }
+                false => sixteen_rows.rows(
+                    padded(sixteen.bytes, part.row_bytes, beside_zeros),
+                    part.row_bytes,
+                    chunks,
+                ),
             }
             for (row, sums) in sums.iter().take(activations.rows()).enumerate() {
                 for (column, sum) in sixteen.rows.clone().zip(&sums[sixteen.before..]) {
@@ -162,23 +172,45 @@ impl Strip<'_> {
         }
     }
 
-    /// Multiplies rows that lie one after another, interleaving them chunk by chunk.
-    fn rows(&mut self, rows: &[u8], row_bytes: usize, strip: &mut Vec<u8>, padded: &mut Vec<u8>) {
-        let rows = if rows.len() == ROWS * row_bytes {
-            rows
-        } else {
-            padded.clear();
-            padded.extend_from_slice(rows);
-            padded.resize(ROWS * row_bytes, 0);
-            padded
-        };
+    /// Multiplies rows that lie one after another, chunk by chunk. Each is interleaved before the one before it is
+    /// multiplied: what was just stored cannot be loaded at once in registers of another width.
+    fn rows(&mut self, rows: &[u8], row_bytes: usize, chunks: &mut Vec<u8>) {
         let block = self.scheme.block_bytes();
         let chunk = CHUNK / self.scheme.block_len() * block;
-        for start in (0..row_bytes).step_by(chunk) {
-            let width = chunk.min(row_bytes - start);
-            strip.resize(ROWS * width, 0);
-            interleave(self.level, self.scheme, &rows[start..], row_bytes, strip);
-            self.interleaved(start / block, strip);
+        let [mut now, mut next] = two_of(ROWS * chunk, chunks);
+        let (level, scheme) = (self.level, self.scheme);
+        let fill = |start: usize, chunk: &mut [u8]| {
+            // Beyond the rows' end is what follows them, the next rows.
+            let ahead = if start + AHEAD < row_bytes { AHEAD } else { AHEAD + (ROWS - 1) * row_bytes };
+            prefetch(rows.as_ptr().wrapping_add(start + ahead), row_bytes, chunk.len() / ROWS);
+            interleave(level, scheme, &rows[start..], row_bytes, chunk);
+        };
+        let starts = (0..row_bytes).step_by(chunk);
+        let size = |start: usize| ROWS * chunk.min(row_bytes - start);
+        fill(0, &mut now[..size(0)]);
+        for start in starts {
+            if start + chunk < row_bytes {
+                fill(start + chunk, &mut next[..size(start + chunk)]);
+            }
+            self.interleaved(start / block, &now[..size(start)]);
+            std::mem::swap(&mut now, &mut next);
         }
     }
+}
+
+/// Two pieces of a buffer, each of `size` bytes; the first begins with a cache line.
+fn two_of(size: usize, buffer: &mut Vec<u8>) -> [&mut [u8]; 2] {
+    const LINE: usize = 64;
+    buffer.resize(2 * size + LINE, 0);
+    let start = buffer.as_ptr().align_offset(LINE).min(LINE);
+    let (first, second) = buffer[start..start + 2 * size].split_at_mut(size);
+    [first, second]
+}
+
+/// Rows, and zeros beside them so that there are sixteen.
+fn padded<'a>(rows: &[u8], row_bytes: usize, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    buffer.clear();
+    buffer.extend_from_slice(rows);
+    buffer.resize(ROWS * row_bytes, 0);
+    buffer
 }

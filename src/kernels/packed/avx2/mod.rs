@@ -19,8 +19,9 @@ const LANES: usize = 8;
 /// Registers that hold one piece of each row of the strip.
 const HALVES: usize = ROWS / LANES;
 
-/// How far ahead of its loads a kernel asks for weights, in bytes.
-const AHEAD: usize = 8192;
+/// How far ahead of its loads a kernel asks for weights, in bytes: for the second-level cache, which takes more requests at
+/// once than the first, and from there for the first, where a load of two lines would otherwise wait for both.
+const AHEAD: [usize; 2] = [8192, 1024];
 
 /// See [`multiply_strip`](super::multiply_strip).
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -85,7 +86,8 @@ fn registers<const N: usize>(words: &[u8], half: usize) -> [__m256i; N] {
             *out = _mm256_loadu_si256(lanes.as_ptr().cast());
         }
         if half == 0 {
-            _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().wrapping_add(AHEAD).cast());
+            _mm_prefetch::<_MM_HINT_T1>(lanes.as_ptr().wrapping_add(AHEAD[0]).cast());
+            _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().wrapping_add(AHEAD[1]).cast());
         }
     }
     out

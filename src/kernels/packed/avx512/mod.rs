@@ -15,8 +15,9 @@ use super::activations::Tile;
 use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
 
-/// How far ahead of its loads a kernel asks for weights, in bytes.
-const AHEAD: usize = 8192;
+/// How far ahead of its loads a kernel asks for weights, in bytes: for the second-level cache, which takes more requests at
+/// once than the first, and from there for the first, where a load of two lines would otherwise wait for both.
+const AHEAD: [usize; 2] = [8192, 1024];
 
 /// See [`multiply_strip`](super::multiply_strip).
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -70,7 +71,8 @@ fn registers<const N: usize>(words: &[u8]) -> [__m512i; N] {
         unsafe {
             *out = _mm512_loadu_si512(lanes.as_ptr().cast());
         }
-        _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().wrapping_add(AHEAD).cast());
+        _mm_prefetch::<_MM_HINT_T1>(lanes.as_ptr().wrapping_add(AHEAD[0]).cast());
+        _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().wrapping_add(AHEAD[1]).cast());
     }
     out
 }
