@@ -69,9 +69,9 @@ fn two_groups<const P: usize, const FIFTHS: bool>(
     let packed: [__m256i; 8] = registers(&words[P * 32 * ROWS..], half);
     for which in 0..2 {
         let j = 2 * P + which;
-        let mut w = packed;
-        for w in &mut w {
-            *w = nibble(*w, which);
+        let mut w = [_mm256_setzero_si256(); 8];
+        for (w, packed) in w.iter_mut().zip(packed) {
+            *w = nibble(packed, which);
         }
         if FIFTHS {
             let fifths: [__m256i; 8] = registers(fifths, half);
@@ -135,10 +135,10 @@ fn four_groups<const H: usize>(
         let packed: [__m256i; 8] = registers(&low[(2 * H + p) * 32 * ROWS..], half);
         for which in 0..2 {
             let within = p + 2 * which;
-            let mut w = packed;
-            for (w, high) in w.iter_mut().zip(high) {
-                let two = _mm256_and_si256(right(high, 2 * within), _mm256_set1_epi8(3));
-                *w = _mm256_or_si256(nibble(*w, which), _mm256_slli_epi16(two, 4));
+            let mut w = [_mm256_setzero_si256(); 8];
+            for (s, w) in w.iter_mut().enumerate() {
+                let two = _mm256_and_si256(right(high[s], 2 * within), _mm256_set1_epi8(3));
+                *w = _mm256_or_si256(nibble(packed[s], which), _mm256_slli_epi16(two, 4));
             }
             let (small, at) = (small[2 * H + within / 2], within % 2 * 2);
             let scales = [widen(small, at, at), widen(small, at + 1, at + 1)];
@@ -159,9 +159,10 @@ fn add_group<const W: usize>(
     sums: &mut [__m256i],
 ) {
     for (x, sum) in x.iter().zip(sums) {
-        let x = x[32 * j..][..32].as_chunks().0.chunks_exact(W);
-        for (c, (w, x)) in w.as_chunks::<W>().0.iter().zip(x).enumerate() {
-            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(dot(w, x), scales[c * W / 4]));
+        let x: &[[i8; 4]; 8] = &x.as_chunks().0.as_chunks().0[j];
+        let (w, x) = (w.as_chunks::<W>().0, x.as_chunks::<W>().0);
+        for c in 0..8 / W {
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(dot(&w[c], &x[c]), scales[c * W / 4]));
         }
     }
 }

@@ -43,10 +43,10 @@ pub fn strip<const M: usize>(scheme: Scheme, strip: &[u8], x: Tile, out: &mut [[
 /// L they reach W · 2 · L · 127: that fits for W = 4 up to L = 32, for W = 2 up to L = 64.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn dot<const W: usize>(w: &[__m256i; W], x: &[[i8; 4]]) -> __m256i {
+fn dot<const W: usize>(w: &[__m256i; W], x: &[[i8; 4]; W]) -> __m256i {
     let mut sum = _mm256_maddubs_epi16(w[0], four(x[0]));
-    for (w, x) in w.iter().zip(x).skip(1) {
-        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(*w, four(*x)));
+    for s in 1..W {
+        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w[s], four(x[s])));
     }
     sum
 }

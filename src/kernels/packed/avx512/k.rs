@@ -59,11 +59,11 @@ fn two_groups<const P: usize, const FIFTHS: bool>(
     let packed: [__m512i; 8] = registers(&words[P * 32 * ROWS..]);
     for which in 0..2 {
         let j = 2 * P + which;
-        let mut w = packed;
-        for (w, fifths) in w.iter_mut().zip(fifths) {
-            *w = nibble(*w, which);
+        let mut w = [_mm512_setzero_si512(); 8];
+        for (s, w) in w.iter_mut().enumerate() {
+            *w = nibble(packed[s], which);
             if FIFTHS {
-                let fifth = _mm512_and_si512(right(*fifths, j), _mm512_set1_epi8(1));
+                let fifth = _mm512_and_si512(right(fifths[s], j), _mm512_set1_epi8(1));
                 *w = _mm512_or_si512(*w, _mm512_slli_epi16::<4>(fifth));
             }
         }
@@ -117,10 +117,10 @@ fn four_groups<const H: usize>(
         let packed: [__m512i; 8] = registers(&low[(2 * H + p) * 32 * ROWS..]);
         for which in 0..2 {
             let within = p + 2 * which;
-            let mut w = packed;
-            for (w, high) in w.iter_mut().zip(high) {
-                let two = _mm512_and_si512(right(high, 2 * within), _mm512_set1_epi8(3));
-                *w = _mm512_or_si512(nibble(*w, which), _mm512_slli_epi16::<4>(two));
+            let mut w = [_mm512_setzero_si512(); 8];
+            for (s, w) in w.iter_mut().enumerate() {
+                let two = _mm512_and_si512(right(high[s], 2 * within), _mm512_set1_epi8(3));
+                *w = _mm512_or_si512(nibble(packed[s], which), _mm512_slli_epi16::<4>(two));
             }
             let (small, at) = (small[2 * H + within / 2], within % 2 * 2);
             let scales = [byte(small, at), byte(small, at + 1)];
