@@ -2,8 +2,8 @@
 //!
 //! The vector way turns four words of eight rows at once: loads of 16 bytes put rows r and r + 4 side by side in a
 //! register, and a 4 by 4 transpose within its halves is then all of it, two unpacks a register and no permutation
-//! across halves. It takes a quarter of the plain way's time. With AVX512 the same took twice as long, for it has one port
-//! for unpacks and AVX2 has two.
+//! across halves. It takes a quarter to a third of the plain way's time, about 1.1 ns for 64 bytes of q4_k. With AVX512 the
+//! same took up to twice as long: probably for its one port for unpacks, where AVX2 has two.
 
 use super::Scheme;
 use super::cpu::Level;
@@ -20,6 +20,8 @@ pub(super) fn interleave(level: Level, scheme: Scheme, plain: &[u8], stride: usi
         }
         return;
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = level;
     with_pieces!(scheme, portable(plain, stride, packed));
 }
 

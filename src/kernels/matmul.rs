@@ -32,13 +32,22 @@ pub fn matmul(x: &[f32], w: &Matrix, out: &mut [f32]) {
     let m = (x.len() / k).min(out.len() / n);
     let columns = Columns { out: out.as_mut_ptr(), n };
     (0..n.div_ceil(TASK_ROWS)).into_par_iter().for_each(|task| {
-        some_rows(&x[..m * k], w, task * TASK_ROWS..n.min((task + 1) * TASK_ROWS), columns);
+        let rows = task * TASK_ROWS..n.min((task + 1) * TASK_ROWS);
+        // SAFETY: both have m rows, and tasks share no row of `w`.
+        #[allow(unsafe_code)]
+        unsafe {
+            some_rows(&x[..m * k], w, rows, columns);
+        }
     });
 }
 
-/// The product with some rows of `w`, in this thread. `x` holds whole rows, as many as the result has, whose columns
-/// `rows` no other thread accesses.
-pub(super) fn some_rows(x: &[f32], w: &Matrix, rows: Range<usize>, columns: Columns) {
+/// The product with some rows of `w`, in this thread.
+///
+/// # Safety
+/// `columns` is a result of as many columns as `w` has rows and, at least, as many rows as `x`; no other thread accesses
+/// the columns `rows`, which lie within it.
+#[allow(unsafe_code)]
+pub(super) unsafe fn some_rows(x: &[f32], w: &Matrix, rows: Range<usize>, columns: Columns) {
     let k = w.columns();
     let panel_rows = (PANEL_BYTES / size_of::<f32>() / k).clamp(1, TASK_ROWS);
     SCRATCH.with_borrow_mut(|panel| {
@@ -46,8 +55,8 @@ pub(super) fn some_rows(x: &[f32], w: &Matrix, rows: Range<usize>, columns: Colu
             panel.resize(panel_rows.min(rows.end - first) * k, 0.0);
             w.rows_f32(first, panel);
             multiply_panel(x, panel, k, |row, column, value| {
-                // SAFETY: `x` has the result's rows and first + column < rows.end, so the element is within it; panels
-                // share no column, and each (row, column) of a panel is written by this one closure call.
+                // SAFETY: row is one of `x` and first + column < rows.end, so the element is within the result and not
+                // accessed by others, by the caller's promise.
                 #[allow(unsafe_code)]
                 unsafe {
                     columns.write(row, first + column, value);

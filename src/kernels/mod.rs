@@ -11,8 +11,9 @@
 //! | [`quantize`] | rows of f32 as blocks |
 //! | [`matrix`] | a weight matrix over bytes that somebody else owns (a map of a file) |
 //! | [`pages`] | hints to the system about mapped weights |
-//! | `matmul` | activations times a weight matrix |
-//! | [`packed`] | the same in integers, over rows interleaved for the dot-product instructions (not in use yet) |
+//! | `interleave` | rows made a strip, fast enough to do it while multiplying |
+//! | `matmul` | activations times a weight matrix, in f32 |
+//! | [`packed`] | the same in integers where a scheme has them, over rows interleaved for the dot-product instructions |
 //! | `attention` | one query row over the cache |
 //! | `rows` | norms, rotary positions, gated activation |
 //! | [`cpu`] | which instruction set is in use |

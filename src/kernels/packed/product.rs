@@ -107,28 +107,22 @@ impl Product<'_> {
         let Some(block) = activation_block(part.scheme) else {
             let first = task * TASK_ROWS;
             let rows = above + first..above + part.rows.min(first + TASK_ROWS);
-            return some_rows(self.x, self.w, rows, self.columns);
+            // SAFETY: `x` has the result's rows, and tasks share no row of a part.
+            #[allow(unsafe_code)]
+            return unsafe { some_rows(self.x, self.w, rows, self.columns) };
         };
         let activations = &self.activations[usize::from(block != BLOCKS[0])];
         let sixteen = part.sixteen(task);
         SCRATCH.with_borrow_mut(|scratch| {
             let Scratch { sums, chunks, beside_zeros } = scratch;
+            let rows = if activations.rows() == 1 { 1 } else { activations.rows().next_multiple_of(TILE) };
             sums.clear();
-            sums.resize(
-                if activations.rows() == 1 { 1 } else { activations.rows().next_multiple_of(TILE) },
-                [0.0; ROWS],
-            );
-            let mut sixteen_rows = Strip { level: self.level, scheme: part.scheme, activations, sums };
-            match sixteen.interleaved {
-                true => sixteen_rows.interleaved(0, sixteen.bytes),
-                false if sixteen.bytes.len() == ROWS * part.row_bytes => {
-                    sixteen_rows.rows(sixteen.bytes, part.row_bytes, chunks);
-                }
-                false => sixteen_rows.rows(
-                    padded(sixteen.bytes, part.row_bytes, beside_zeros),
-                    part.row_bytes,
-                    chunks,
-                ),
+            sums.resize(rows, [0.0; ROWS]);
+            let mut strip = Strip { level: self.level, scheme: part.scheme, activations, sums };
+            if sixteen.interleaved {
+                strip.interleaved(0, sixteen.bytes);
+            } else {
+                strip.rows(padded(sixteen.bytes, part.row_bytes, beside_zeros), part.row_bytes, chunks);
             }
             for (row, sums) in sums.iter().take(activations.rows()).enumerate() {
                 for (column, sum) in sixteen.rows.clone().zip(&sums[sixteen.before..]) {
@@ -207,8 +201,11 @@ fn two_of(size: usize, buffer: &mut Vec<u8>) -> [&mut [u8]; 2] {
     [first, second]
 }
 
-/// Rows, and zeros beside them so that there are sixteen.
-fn padded<'a>(rows: &[u8], row_bytes: usize, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+/// Sixteen rows: fewer are copied beside zeros.
+fn padded<'a>(rows: &'a [u8], row_bytes: usize, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    if rows.len() == ROWS * row_bytes {
+        return rows;
+    }
     buffer.clear();
     buffer.extend_from_slice(rows);
     buffer.resize(ROWS * row_bytes, 0);
