@@ -11,13 +11,13 @@
 //! A row's result does not depend on the rows beside it, so each text is what it would be alone.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Tensor};
 
 use super::growth::{Finish, Generation, GenerationError, Growth, room};
-use super::sampler::Sampler;
+use super::sampler::{Sampler, Sampling};
 use crate::checkpoint::Config;
 use crate::model::{CHUNK, Pipeline, Transformer, grown, slots};
 
@@ -43,15 +43,12 @@ pub struct Batch<'m> {
     pub end_ids: &'m [u32],
     /// Most new tokens of a text.
     pub most: usize,
-}
-
-/// A text to be: its prompt, and how its tokens are chosen.
-#[derive(Debug)]
-pub struct Request<'a> {
-    /// Ids of the prompt.
-    pub prompt: &'a [u32],
-    /// The choice of tokens, with chance of its own.
-    pub sampler: Sampler,
+    /// Texts of each prompt: those of the first come first.
+    pub samples: usize,
+    /// How tokens are chosen. Each text has chance of its own: the seed, and its number added.
+    pub sampling: Sampling,
+    /// The seed of the first text.
+    pub seed: u64,
 }
 
 /// What happens to a text.
@@ -72,28 +69,25 @@ impl Batch<'_> {
     /// A prompt is empty or fills the context; logits are no numbers; or what candle reports.
     pub fn run(
         &self,
-        requests: Vec<Request>,
+        prompts: &[&[u32]],
         interrupt: &AtomicBool,
         on_event: &mut dyn FnMut(usize, Event) -> ControlFlow<()>,
     ) -> Result<(), GenerationError> {
         let context = self.model.config().context_length;
-        let needs = |prompt: &[u32]| Ok(prompt.len() + self.most.min(room(prompt, context)?));
-        let needs: Vec<usize> =
-            requests.iter().map(|r| needs(r.prompt)).collect::<Result<_, GenerationError>>()?;
+        let needs = |prompt: &&[u32]| Ok(prompt.len() + self.most.min(room(prompt, context)?));
+        let needs = prompts.iter().map(needs).collect::<Result<Vec<usize>, GenerationError>>()?;
         let longest = needs.iter().copied().max().unwrap_or(0);
-        let text = |(number, (Request { prompt, sampler }, needs))| {
-            let slots = batch_slots(self.model.config(), needs, longest);
-            Text { number, prompt, sampler, slots }
-        };
-        let waiting: VecDeque<Text> = requests.into_iter().zip(needs).enumerate().map(text).collect();
-        let places = waiting.len().min(MOST_AT_ONCE);
+        let slots = |needs: &usize| batch_slots(self.model.config(), *needs, longest);
+        let prompts = prompts.iter().copied().zip(needs.iter().map(slots)).collect::<Vec<_>>();
+        let texts = prompts.len().saturating_mul(self.samples);
+        let places = texts.min(MOST_AT_ONCE);
         let mut caches: Vec<_> =
             (0..places).map(|_| self.model.cache(self.cache_dtype, CHUNK, longest)).collect();
         let steps = self.steps.clamp(1, places.max(1));
         self.model.pipelined(&mut caches, steps, |pipeline| {
             let at_work = std::iter::repeat_with(|| None).take(places).collect();
-            let mut run =
-                Run { batch: self, waiting, at_work, ready: VecDeque::new(), flights: VecDeque::new() };
+            let (ready, flights) = (VecDeque::new(), VecDeque::new());
+            let mut run = Run { batch: self, prompts, waiting: 0..texts, at_work, ready, flights };
             loop {
                 if !interrupt.load(Ordering::Relaxed) {
                     run.admit()?;
@@ -123,14 +117,6 @@ pub fn batch_slots(config: &Config, positions: usize, most: usize) -> usize {
     grown(slots(positions), slots(most))
 }
 
-/// A text that has not begun.
-struct Text<'a> {
-    number: usize,
-    prompt: &'a [u32],
-    sampler: Sampler,
-    slots: usize,
-}
-
 /// A text at work.
 struct Working {
     number: usize,
@@ -144,7 +130,10 @@ struct Working {
 /// One run of a batch. Places are the pipeline's sequences.
 struct Run<'r> {
     batch: &'r Batch<'r>,
-    waiting: VecDeque<Text<'r>>,
+    /// The prompts, and the slots of a ring for each.
+    prompts: Vec<(&'r [u32], usize)>,
+    /// Texts that have not begun.
+    waiting: Range<usize>,
     at_work: Vec<Option<Working>>,
     /// Places whose texts have tokens that no step has taken.
     ready: VecDeque<usize>,
@@ -158,13 +147,21 @@ impl Run<'_> {
         let context = self.batch.model.config().context_length;
         for place in 0..self.at_work.len() {
             let held: usize = self.at_work.iter().flatten().map(|working| working.slots).sum();
-            let fits = |text: &Text| held == 0 || held + text.slots <= self.batch.slots;
-            if self.at_work[place].is_some() || !self.waiting.front().is_some_and(fits) {
+            let Some((prompt, slots)) = self.prompts.get(self.waiting.start / self.batch.samples.max(1))
+            else {
+                break;
+            };
+            if held > 0 && held + slots > self.batch.slots {
+                break;
+            }
+            if self.at_work[place].is_some() {
                 continue;
             }
-            let Some(Text { number, prompt, sampler, slots }) = self.waiting.pop_front() else { break };
+            let Some(number) = self.waiting.next() else { break };
             let growth = Growth::new(prompt, Some(self.batch.most), context)?;
-            self.at_work[place] = Some(Working { number, growth, sampler, sent: 0, slots });
+            let seed = self.batch.seed.wrapping_add(number as u64);
+            let sampler = Sampler::new(self.batch.sampling.clone(), seed)?;
+            self.at_work[place] = Some(Working { number, growth, sampler, sent: 0, slots: *slots });
             self.ready.push_back(place);
         }
         Ok(())
@@ -194,7 +191,7 @@ impl Run<'_> {
         if taken.is_empty() {
             return Ok(false);
         }
-        let ids = |(place, range): (usize, std::ops::Range<usize>)| {
+        let ids = |(place, range): (usize, Range<usize>)| {
             let working = self.at_work[place].as_ref()?;
             Some((place, working.growth.ids().get(range)?))
         };

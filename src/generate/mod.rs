@@ -9,7 +9,7 @@ mod sampler;
 mod session;
 mod stream;
 
-pub use batch::{Batch, Event, MOST_AT_ONCE, Request, batch_slots};
+pub use batch::{Batch, Event, MOST_AT_ONCE, batch_slots};
 pub use growth::{Finish, Generation, GenerationError, Timings, room};
 pub use sampler::{Sampler, Sampling, SamplingError};
 pub use session::Session;

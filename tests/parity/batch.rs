@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::DType;
 use mist::checkpoint::Checkpoint;
-use mist::generate::{Batch, Event, Finish, Generation, Request, Sampler, Sampling, batch_slots};
+use mist::generate::{Batch, Event, Finish, Generation, Sampling, batch_slots};
 use mist::kernels::Scheme;
 use mist::model::Transformer;
 
@@ -21,8 +21,10 @@ fn prompts() -> Vec<Vec<u32>> {
     lengths.zip(50..).map(|(length, seed)| ids(length, seed)).collect()
 }
 
-fn greedy() -> Sampler {
-    Sampler::new(Sampling { temperature: 0.0, ..Sampling::default() }, 0).unwrap()
+fn batch<'m>(model: &'m Transformer, end_ids: &'m [u32], slots: usize, steps: usize) -> Batch<'m> {
+    let sampling = Sampling { temperature: 0.0, ..Sampling::default() };
+    let cache_dtype = DType::F32;
+    Batch { model, cache_dtype, slots, steps, end_ids, most: MOST, samples: 1, sampling, seed: 0 }
 }
 
 /// What became of each text.
@@ -33,8 +35,6 @@ fn generate(
     (slots, steps): (usize, usize),
     on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
 ) -> BTreeMap<usize, Generation> {
-    let batch = Batch { model, cache_dtype: DType::F32, slots, steps, end_ids, most: MOST };
-    let requests = prompts.iter().map(|prompt| Request { prompt, sampler: greedy() }).collect();
     let mut ended = BTreeMap::new();
     let on_event = &mut |number, event| match event {
         Event::Token(id) => on_token(number, id),
@@ -43,7 +43,8 @@ fn generate(
             ControlFlow::Continue(())
         }
     };
-    batch.run(requests, &AtomicBool::new(false), on_event).unwrap();
+    let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+    batch(model, end_ids, slots, steps).run(&prompts, &AtomicBool::new(false), on_event).unwrap();
     ended
 }
 
@@ -128,9 +129,7 @@ fn end_tokens_stops_and_interruptions_end_one_text_each_or_all() {
 
     // An interruption: those at work end as they are.
     let interrupt = AtomicBool::new(false);
-    let batch =
-        Batch { model: &model, cache_dtype: DType::F32, slots: room.0, steps: 2, end_ids: &[], most: MOST };
-    let requests = prompts.iter().map(|prompt| Request { prompt, sampler: greedy() }).collect();
+    let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let mut finishes = Vec::new();
     let on_event = &mut |number: usize, event| {
         match event {
@@ -142,7 +141,7 @@ fn end_tokens_stops_and_interruptions_end_one_text_each_or_all() {
         }
         ControlFlow::Continue(())
     };
-    batch.run(requests, &interrupt, on_event).unwrap();
+    batch(&model, &[], room.0, 2).run(&prompts, &interrupt, on_event).unwrap();
     assert!(!finishes.is_empty() && finishes.iter().all(|finish| *finish == Finish::Interrupted));
 }
 
@@ -151,13 +150,14 @@ fn a_batch_with_a_prompt_that_cannot_be_is_refused_before_anything_is_computed()
     let folder = tempfile::tempdir().unwrap();
     Shape { layers: 1, experts: 0, window: None }.write(folder.path());
     let model = load_in(&open(folder.path()), 1, None);
-    let batch =
-        Batch { model: &model, cache_dtype: DType::F32, slots: 9999, steps: 1, end_ids: &[], most: MOST };
     for (wrong, why) in [(vec![], "the prompt is empty"), (ids(1024, 1), "there is no room for a reply")] {
-        let prompts = [ids(3, 1), wrong];
-        let requests = prompts.iter().map(|prompt| Request { prompt, sampler: greedy() }).collect();
+        let first = ids(3, 1);
+        let prompts = [first.as_slice(), wrong.as_slice()];
         let on_event = &mut |_, event| panic!("{event:?}");
-        let error = batch.run(requests, &AtomicBool::new(false), on_event).unwrap_err().to_string();
+        let error = batch(&model, &[], 9999, 1)
+            .run(&prompts, &AtomicBool::new(false), on_event)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(why), "{error}");
     }
 }

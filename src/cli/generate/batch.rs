@@ -4,23 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use mist::generate::{Batch, Event, Finish, Generation, Request, Sampler, Sampling};
+use mist::generate::{Batch, Event, Finish, Generation, Sampling};
 
 use super::{Job, Prompt};
 use crate::cli::exit::Status;
 use crate::cli::output::Output;
 
-/// Generates `num_samples` texts of each prompt. Each text has chance of its own: the seed, and its number added.
-pub fn run(job: &Job, prompts: &[Prompt], sampling: &Sampling, seed: u64) -> anyhow::Result<Status> {
-    let texts: Vec<&Prompt> = prompts
-        .iter()
-        .flat_map(|prompt| std::iter::repeat_n(prompt, job.args.num_samples as usize))
-        .collect();
-    let mut requests = Vec::with_capacity(texts.len());
-    for (number, prompt) in (0u64..).zip(&texts) {
-        let sampler = Sampler::new(sampling.clone(), seed.wrapping_add(number))?;
-        requests.push(Request { prompt: &prompt.ids, sampler });
-    }
+/// Generates `num_samples` texts of each prompt.
+pub fn run(job: &Job, prompts: &[Prompt], sampling: Sampling, seed: u64) -> anyhow::Result<Status> {
     let model = &job.loaded.model;
     let batch = Batch {
         model,
@@ -29,12 +20,16 @@ pub fn run(job: &Job, prompts: &[Prompt], sampling: &Sampling, seed: u64) -> any
         steps: model.devices(),
         end_ids: job.end_ids(),
         most: job.args.max_new_tokens,
+        samples: job.args.num_samples as usize,
+        sampling,
+        seed,
     };
+    let texts = prompts.len().saturating_mul(batch.samples);
     let start = Instant::now();
-    let bar = job.printer.steps_bar("Generating", texts.len() as u64);
+    let bar = job.printer.steps_bar("Generating", texts as u64);
     let mut shown = Shown {
         job,
-        texts: &texts,
+        prompts,
         begun: BTreeMap::new(),
         next: 0,
         ended: BTreeMap::new(),
@@ -42,7 +37,8 @@ pub fn run(job: &Job, prompts: &[Prompt], sampling: &Sampling, seed: u64) -> any
         interrupted: false,
         failed: None,
     };
-    batch.run(requests, job.interrupt.flag(), &mut |number, event| {
+    let ids: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
+    batch.run(&ids, job.interrupt.flag(), &mut |number, event| {
         let ended = matches!(event, Event::End(_));
         let flow = shown.take(number, event);
         bar.add(u64::from(ended));
@@ -53,18 +49,18 @@ pub fn run(job: &Job, prompts: &[Prompt], sampling: &Sampling, seed: u64) -> any
         return Err(error);
     }
     let (seconds, [prompt, generated]) = (start.elapsed().as_secs_f64(), shown.tokens);
-    let count = if texts.len() == 1 { "1 text".into() } else { format!("{} texts", texts.len()) };
+    let count = if texts == 1 { "1 text".into() } else { format!("{texts} texts") };
     job.printer.note(&format!(
         "{count} in {seconds:.2} s. Prompts: {prompt} tokens. Generated: {generated} tokens, {:.2} tokens/s in all.",
         generated as f64 / seconds,
     ));
-    Ok(if shown.interrupted || shown.next < texts.len() { Status::Interrupted } else { Status::Success })
+    Ok(if shown.interrupted || shown.next < texts { Status::Interrupted } else { Status::Success })
 }
 
 /// What was shown of the texts so far.
 struct Shown<'a> {
     job: &'a Job<'a>,
-    texts: &'a [&'a Prompt],
+    prompts: &'a [Prompt],
     /// Those that have a token and were not shown.
     begun: BTreeMap<usize, Output<'a>>,
     /// The first text that was not shown.
@@ -77,12 +73,17 @@ struct Shown<'a> {
     failed: Option<anyhow::Error>,
 }
 
-impl Shown<'_> {
+impl<'a> Shown<'a> {
+    /// The prompt of a text.
+    fn prompt(&self, number: usize) -> &'a Prompt {
+        &self.prompts[number / self.job.args.num_samples as usize]
+    }
+
     fn take(&mut self, number: usize, event: Event) -> ControlFlow<()> {
         match event {
             Event::Token(id) => {
-                let begin = || self.job.output(self.texts[number], true);
-                self.begun.entry(number).or_insert_with(begin).push(id)
+                let (job, prompt) = (self.job, self.prompt(number));
+                self.begun.entry(number).or_insert_with(|| job.output(prompt, true)).push(id)
             }
             Event::End(generation) => {
                 self.tokens[0] += generation.timings.prompt_tokens;
@@ -101,11 +102,11 @@ impl Shown<'_> {
             let number = self.next;
             self.next += 1;
             let begun = self.begun.remove(&number);
-            let output = begun.unwrap_or_else(|| self.job.output(self.texts[number], true));
+            let output = begun.unwrap_or_else(|| self.job.output(self.prompt(number), true));
             match self.job.args.json {
                 true => {
                     let text = output.finish(true)?;
-                    let json = self.job.json(self.texts[number], &generation, &text, None);
+                    let json = self.job.json(self.prompt(number), &generation, &text, None);
                     self.job.printer.data(&format!("{json}\n"))?;
                 }
                 false => {

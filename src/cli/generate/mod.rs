@@ -161,7 +161,7 @@ fn run_on(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyh
     let job = Job { args, loaded: &loaded, memory: &memory, interrupt: &interrupt, printer };
     match prompts.as_slice() {
         [prompt] if args.prompts_file.is_none() => one::run(&job, prompt, sampling, seed),
-        prompts => batch::run(&job, prompts, &sampling, seed),
+        prompts => batch::run(&job, prompts, sampling, seed),
     }
 }
 
