@@ -31,6 +31,8 @@ pub struct Room {
     pub least: usize,
     /// As many as there are to be where memory allows.
     pub wanted: usize,
+    /// Positions below which there is no point: those of the longest prompt and a token.
+    pub fewest: usize,
 }
 
 impl Room {
@@ -38,7 +40,7 @@ impl Room {
     pub fn of_one(checkpoint: &Checkpoint, positions: usize) -> Self {
         let config = &checkpoint.config;
         let slots = slots(positions.min(config.context_length), config.window, CHUNK);
-        Self { least: slots, wanted: slots }
+        Self { least: slots, wanted: slots, fewest: 2 }
     }
 }
 
@@ -65,13 +67,19 @@ impl DevicesArgs {
             counts => Plan::split(needs, &places, counts),
         };
         let least = needs(room.least);
-        let plan = advised(checkpoint, &least, &places, make)?;
+        let plan = advised(checkpoint, &least, &places, room.fewest, make)?;
         if room.wanted <= room.least {
             return Ok(Placed { plan, needs: least, places, cache_dtype });
         }
+        // Where a card is filled before the host its layers stay: only what is free there goes to more texts.
+        let mixed = names.contains(&DeviceName::Cpu) && names.iter().any(|n| *n != DeviceName::Cpu);
+        let make = |needs: &Needs| match mixed {
+            true => plan.clone().fits(needs, &places),
+            false => make(needs),
+        };
         let fits = |slots| {
             let needs = needs(slots);
-            host_has_room(&needs) && make(&needs).is_ok()
+            make(&needs).is_ok_and(|plan| host_has_room(&plan, &needs, &places))
         };
         let slots = if fits(room.wanted) { room.wanted } else { most_slots(room.least, room.wanted, fits) };
         let needs = needs(slots);
@@ -89,9 +97,11 @@ impl DevicesArgs {
     }
 }
 
-/// Whether caches are a small part of the host's memory.
-fn host_has_room(needs: &Needs) -> bool {
-    let cache = needs.load(DeviceName::Cpu, 0..needs.layers()).cache;
+/// Whether caches on the host are a small part of its memory, where no limit was given.
+fn host_has_room(plan: &Plan, needs: &Needs, places: &[Place]) -> bool {
+    let unlimited = plan.loads(needs).into_iter().zip(places);
+    let unlimited = unlimited.filter(|(_, place)| place.device == DeviceName::Cpu && place.memory.is_none());
+    let cache: u64 = unlimited.map(|(load, _)| load.cache).sum();
     placement::host_memory().is_none_or(|memory| cache <= memory / PART_OF_HOST)
 }
 

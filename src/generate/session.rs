@@ -52,7 +52,13 @@ impl<'m> Session<'m> {
     ) -> Result<Generation, GenerationError> {
         let mut growth = Growth::new(prompt, most, self.context)?;
         let kept = self.keep(prompt);
-        let Some(mut hidden) = self.prefill(&prompt[kept..], interrupt)? else {
+        let prefilled = self.prefill(&prompt[kept..], interrupt);
+        if prefilled.is_err() {
+            // Which chunks got how far is not known: none of it counts.
+            self.cache.truncate(0);
+            self.ids.clear();
+        }
+        let Some(mut hidden) = prefilled? else {
             return Ok(growth.end(Finish::Interrupted));
         };
         growth.begin(kept);

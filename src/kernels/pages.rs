@@ -6,7 +6,7 @@ use super::Matrix;
 /// Says that a matrix is about to be read: what of it is not in memory begins to come from the disk, in large pieces and
 /// while something else is computed.
 pub fn will_need(matrix: &Matrix) {
-    matrix.bytes().for_each(|bytes| advise(bytes, Hint::WillNeed));
+    matrix.bytes().flat_map(|bytes| bytes.chunks(PIECE)).for_each(|piece| advise(piece, Hint::WillNeed));
 }
 
 /// Says that a matrix will not be read again soon, as after its copy to an accelerator: its pages stop counting as this
@@ -14,6 +14,9 @@ pub fn will_need(matrix: &Matrix) {
 pub fn release(matrix: &Matrix) {
     matrix.bytes().for_each(|bytes| advise(bytes, Hint::Release));
 }
+
+/// Bytes of one hint: Linux cuts a longer one short, at the read-ahead of the disk.
+const PIECE: usize = 512 << 10;
 
 #[derive(Clone, Copy)]
 enum Hint {

@@ -31,7 +31,7 @@ impl Weight {
     ///
     /// On the CPU that is a reference to its bytes. Sums there are in f32 whatever `dtype` is; f16 or bf16 says how dense
     /// weights are rounded, f32 that activations are not rounded for the products with blocks. On an accelerator the
-    /// weights are dense in `dtype`, by default bf16, and the host holds no more of them at once than this matrix.
+    /// weights are dense in `dtype`, by default bf16, and the host holds no more of them at once than a run of rows.
     ///
     /// # Errors
     /// What candle reports while copying.
@@ -41,7 +41,7 @@ impl Weight {
             return Ok(Weight::Host(rounded(matrix, dtype)?, products));
         }
         let dtype = Self::activations(device, dtype);
-        Ok(Weight::Device(dense(matrix, dtype)?.to_device(device)?)) // (rows, columns)
+        Ok(Weight::Device(dense(matrix, dtype, device)?)) // (rows, columns)
     }
 
     /// The type of activations on a device where `dtype` was asked for.
@@ -65,20 +65,21 @@ impl Weight {
     }
 }
 
-/// A matrix on the host, dense in `dtype`, widened and narrowed a run of rows at a time.
-fn dense(matrix: &Matrix, dtype: DType) -> Result<Tensor> {
+/// A matrix on a device, dense in `dtype`: widened and narrowed on the host a run of rows at a time.
+fn dense(matrix: &Matrix, dtype: DType, device: &Device) -> Result<Tensor> {
     let columns = matrix.columns();
     let rows_at_once = (RUN / size_of::<f32>() / columns.max(1)).max(1);
     let run = |first: usize| {
         let rows = rows_at_once.min(matrix.rows() - first);
         let mut wide = vec![0.0; rows * columns];
         matrix.rows_f32(first, &mut wide);
-        Tensor::from_vec(wide, (rows, columns), &Device::Cpu)?.to_dtype(dtype) // (rows, columns)
+        let host = Tensor::from_vec(wide, (rows, columns), &Device::Cpu)?.to_dtype(dtype)?; // (rows, columns)
+        host.to_device(device)
     };
     if matrix.rows() <= rows_at_once {
         return run(0);
     }
-    let whole = Tensor::zeros((matrix.rows(), columns), dtype, &Device::Cpu)?; // (rows, columns)
+    let whole = Tensor::zeros((matrix.rows(), columns), dtype, device)?; // (rows, columns)
     for first in (0..matrix.rows()).step_by(rows_at_once) {
         whole.slice_set(&run(first)?, 0, first)?;
     }
@@ -142,7 +143,7 @@ mod tests {
         let (rows, columns) = (RUN / 4 / 4096 + 3, 4096);
         let bytes: Vec<u8> = (0..rows * columns * 2).map(|i| (i * 37 % 251) as u8 & 0x3f).collect();
         let matrix = Matrix::new(Scheme::Bf16, rows, columns, bytes.into()).unwrap();
-        let tensor = dense(&matrix, DType::F32).unwrap();
+        let tensor = dense(&matrix, DType::F32, &Device::Cpu).unwrap();
         assert!(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap() == matrix.to_f32());
     }
 }

@@ -199,13 +199,15 @@ impl Ring {
         }
         let slots = grown(needed, self.most);
         let (heads, size) = self.shape;
-        for ring in [&mut self.keys, &mut self.values] {
+        let larger = |ring: &Option<Tensor>| {
             let grown = Tensor::zeros((slots, heads, size), self.dtype, &self.device)?; // (S, G, D)
             if let Some(ring) = ring {
                 grown.slice_set(ring, 0, 0)?;
             }
-            *ring = Some(grown);
-        }
+            Ok::<_, candle_core::Error>(Some(grown))
+        };
+        // Both or none: a failure between them must not leave rings of two sizes.
+        (self.keys, self.values) = (larger(&self.keys)?, larger(&self.values)?);
         Ok(())
     }
 }

@@ -9,14 +9,16 @@ use crate::kernels::Scheme;
 /// Schemes to try, largest first.
 const SCHEMES: [Scheme; 4] = [Scheme::Q8_0, Scheme::Q6K, Scheme::Q5K, Scheme::Q4K];
 
-/// The plan of `make`, or its error with what would fit: fewer tokens, a quantization, more devices.
+/// The plan of `make`, or its error with what would fit: another split, fewer tokens (but at least `fewest`, which the
+/// prompt takes), a quantization, more devices.
 ///
 /// # Errors
-/// Those of `make`, which is [`Plan::fit`] or [`Plan::split`]. More devices are tried with the former only.
+/// Those of `make`, which is [`Plan::fit`] or [`Plan::split`].
 pub fn advised(
     checkpoint: &Checkpoint,
     needs: &Needs,
     places: &[Place],
+    fewest: usize,
     make: impl Fn(&Needs) -> Result<Plan, Error>,
 ) -> Result<Plan, Error> {
     let mut error = match make(needs) {
@@ -24,22 +26,25 @@ pub fn advised(
         made => return made,
     };
     if let Error::DoesNotFit { fits, .. } = &mut error {
-        *fits = [
-            fewer_tokens(needs, &make).map(|tokens| format!("--context-length {tokens}")),
-            quantization(checkpoint, needs, places, &make).map(|scheme| format!("--quantize {scheme}")),
-            more_devices(needs, places),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        *fits = match Plan::fit(needs, places) {
+            Ok(_) => vec!["another split, as there is without --split".into()],
+            Err(_) => [
+                fewer_tokens(needs, fewest, &make).map(|tokens| format!("--context-length {tokens}")),
+                quantization(checkpoint, needs, places, &make).map(|scheme| format!("--quantize {scheme}")),
+                more_devices(needs, places),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+        };
     }
     Err(error)
 }
 
 /// The most positions that fit; the fewer there are, the less is needed.
-fn fewer_tokens(needs: &Needs, make: impl Fn(&Needs) -> Result<Plan, Error>) -> Option<usize> {
+fn fewer_tokens(needs: &Needs, fewest: usize, make: impl Fn(&Needs) -> Result<Plan, Error>) -> Option<usize> {
     let fit = most_slots(0, needs.slots, |slots| make(&Needs { slots, ..needs.clone() }).is_ok());
-    (fit > 0).then_some(fit)
+    (fit >= fewest).then_some(fit)
 }
 
 /// The most slots that fit, from `fit` on, which do, and below `too_many`, which do not.

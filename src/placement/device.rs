@@ -45,16 +45,27 @@ impl FromStr for DeviceName {
 }
 
 impl DeviceName {
+    /// Whether this program was built for such a device.
+    ///
+    /// # Errors
+    /// It was not.
+    pub fn is_built(self) -> Result<(), Error> {
+        match self {
+            DeviceName::Cuda(_) if !cfg!(feature = "cuda") => Err(Error::NotBuilt("cuda")),
+            DeviceName::Metal if !cfg!(feature = "metal") => Err(Error::NotBuilt("metal")),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens the device.
     ///
     /// # Errors
     /// This program was built without its kind, or the device cannot be used.
     pub fn open(self) -> Result<Device, Error> {
         let unusable = |source| Error::Unusable { device: self.to_string(), source };
+        self.is_built()?;
         match self {
             DeviceName::Cpu => Ok(Device::Cpu),
-            DeviceName::Cuda(_) if !cfg!(feature = "cuda") => Err(Error::NotBuilt("cuda")),
-            DeviceName::Metal if !cfg!(feature = "metal") => Err(Error::NotBuilt("metal")),
             DeviceName::Cuda(i) => Device::new_cuda(i).map_err(unusable),
             DeviceName::Metal => Device::new_metal(0).map_err(unusable),
         }
@@ -114,14 +125,14 @@ impl Devices {
     /// There are more than `layers`, or there are accelerators, but fewer than asked for.
     pub fn resolve(&self, accelerators: &[DeviceName], layers: usize) -> Result<Vec<DeviceName>, Error> {
         match self {
+            Devices::These(names) => Ok(names.clone()),
+            Devices::First(count) if !accelerators.is_empty() && *count > accelerators.len() => {
+                Err(Error::TooFew { asked: *count, found: accelerators.len() })
+            }
             Devices::First(count) if *count > layers => {
                 Err(Error::MoreDevicesThanLayers { layers, devices: *count })
             }
-            Devices::These(names) => Ok(names.clone()),
             Devices::First(count) if accelerators.is_empty() => Ok(vec![DeviceName::Cpu; *count]),
-            Devices::First(count) if *count > accelerators.len() => {
-                Err(Error::TooFew { asked: *count, found: accelerators.len() })
-            }
             Devices::First(count) => Ok(accelerators[..*count].to_vec()),
         }
     }

@@ -56,6 +56,7 @@ impl Error {
             }
             Error::MoreDevicesThanLayers { layers, .. } => Some(format!("at most --devices {layers}")),
             Error::TooFew { found, .. } => Some(format!("--devices {found}, or a list such as cuda:0,cpu")),
+            Error::SplitCount { parts, .. } => Some(format!("--devices {parts}")),
             Error::MemoryCount { devices, .. } => {
                 Some(format!("one size for all, or {devices} with commas between"))
             }

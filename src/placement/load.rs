@@ -10,8 +10,8 @@ use crate::model::{Stage, Transformer};
 /// Loads a model as `plan` says; `dtype` is the type of computation, `None` for each device's own (f32 on the
 /// CPU, bf16 on an accelerator). `progress` is told of each layer.
 ///
-/// On the CPU nothing is copied: weights stay in the map. On its way to an accelerator the host holds one matrix of a layer,
-/// and of the map that layer's pages.
+/// On the CPU weights stay in the map; only dense ones that `dtype` rounds are copied. On its way to an accelerator the host
+/// holds a run of rows, and of the map that layer's pages.
 ///
 /// # Errors
 /// A device cannot be opened, or what candle reports.

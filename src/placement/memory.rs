@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::{DeviceName, Error, Place};
 
-/// What of an accelerator's free memory is kept back for activations, attention's scores and its allocator.
+/// The part of an accelerator's free memory, one in so many, that is kept back for activations, attention's scores and its allocator.
 const KEPT_BACK: u64 = 10;
 
 /// What `--memory` says: one size for all devices, or one for each.
@@ -56,11 +56,14 @@ impl Place {
     /// Neither one size was asked for nor one for each device.
     pub fn all(devices: &[DeviceName], asked: Option<&Memories>) -> Result<Vec<Self>, Error> {
         let Some(Memories { text, sizes }) = asked else {
-            let memory = |device| free(device).map(|free| free - free / KEPT_BACK);
-            return Ok(devices
-                .iter()
-                .map(|device| Self { device: *device, memory: memory(*device) })
-                .collect());
+            let place = |device: &DeviceName| {
+                device.is_built()?;
+                // A card that is named twice is there once.
+                let times = devices.iter().filter(|other| *other == device).count() as u64;
+                let memory = free(*device).map(|free| (free - free / KEPT_BACK) / times);
+                Ok(Self { device: *device, memory })
+            };
+            return devices.iter().map(place).collect();
         };
         if sizes.len() > 1 && sizes.len() != devices.len() {
             let (parts, devices) = (sizes.len(), devices.len());

@@ -109,10 +109,17 @@ impl Plan {
             first = range.end;
             range
         };
-        let plan = Self::of(places, counts.iter().map(range).collect());
-        match plan.lack(needs, places) {
+        Self::of(places, counts.iter().map(range).collect()).fits(needs, places)
+    }
+
+    /// The plan, if every device holds its share.
+    ///
+    /// # Errors
+    /// One does not; the one that misses most is told.
+    pub fn fits(self, needs: &Needs, places: &[Place]) -> Result<Self, Error> {
+        match self.lack(needs, places) {
             Some(lack) => Err(lack),
-            None => Ok(plan),
+            None => Ok(self),
         }
     }
 

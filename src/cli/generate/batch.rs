@@ -49,7 +49,11 @@ pub fn run(job: &Job, prompts: &[Prompt], sampling: Sampling, seed: u64) -> anyh
         return Err(error);
     }
     let (seconds, [prompt, generated]) = (start.elapsed().as_secs_f64(), shown.tokens);
-    let count = if texts == 1 { "1 text".into() } else { format!("{texts} texts") };
+    let count = match shown.next {
+        1 => "1 text".into(),
+        ended if ended < texts => format!("{ended} of {texts} texts"),
+        _ => format!("{texts} texts"),
+    };
     job.printer.note(&format!(
         "{count} in {seconds:.2} s. Prompts: {prompt} tokens. Generated: {generated} tokens, {:.2} tokens/s in all.",
         generated as f64 / seconds,

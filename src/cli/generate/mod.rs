@@ -170,16 +170,16 @@ fn run_on(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyh
 fn room(args: &GenerateArgs, checkpoint: &Checkpoint, prompts: &[Prompt]) -> Room {
     let positions = |prompt: &Prompt| prompt.ids.len().saturating_add(args.max_new_tokens);
     let longest = prompts.iter().map(positions).max().unwrap_or(0);
-    let one = Room::of_one(checkpoint, longest);
+    let prompt = prompts.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0);
+    let one = Room { fewest: prompt + 1, ..Room::of_one(checkpoint, longest) };
     if args.prompts_file.is_none() {
         return one;
     }
     let slots = |prompt| batch_slots(&checkpoint.config, positions(prompt), longest);
-    let samples = MOST_AT_ONCE.min(args.num_samples as usize);
-    let mut texts: Vec<usize> =
-        prompts.iter().flat_map(|prompt| std::iter::repeat_n(slots(prompt), samples)).collect();
-    texts.sort_unstable_by(|a, b| b.cmp(a));
-    Room { wanted: texts.into_iter().take(MOST_AT_ONCE).sum(), ..one }
+    let mut slots: Vec<usize> = prompts.iter().map(slots).collect();
+    slots.sort_unstable_by(|a, b| b.cmp(a));
+    let texts = slots.iter().flat_map(|slots| std::iter::repeat_n(*slots, args.num_samples as usize));
+    Room { wanted: texts.take(MOST_AT_ONCE).sum(), ..one }
 }
 
 /// What a run has at hand.
