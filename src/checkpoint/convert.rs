@@ -47,9 +47,7 @@ pub fn is_there(
 /// # Errors
 /// As [`plan`].
 pub fn quantized_sizes(checkpoint: &Checkpoint, scheme: Scheme) -> Result<Vec<(String, u64)>, Error> {
-    let rounding = Rounding { quantize: Some(scheme), ..Rounding::default() };
-    let broken = || Error::malformed(&checkpoint.folder, "its matrices are not those of its config");
-    let tensors = outputs(checkpoint, rounding.of(&checkpoint.config)).ok_or_else(broken)?;
+    let tensors = outputs(checkpoint, Rounding { quantize: Some(scheme), ..Rounding::default() })?;
     Ok(tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor.size())).collect())
 }
 
@@ -60,8 +58,7 @@ fn plan_of(
     companions: Companions,
     origin: Origin,
 ) -> Result<Plan, Error> {
-    let broken = || Error::malformed(&checkpoint.folder, "its matrices are not those of its config");
-    let tensors = outputs(checkpoint, rounding.of(&checkpoint.config)).ok_or_else(broken)?;
+    let tensors = outputs(checkpoint, rounding)?;
     let blocks = tensors.iter().filter(|t| !t.scheme.is_dense());
     let manifest = Manifest {
         version: manifest::VERSION,
@@ -81,8 +78,13 @@ fn plan_of(
     Ok(Plan { payloads, texts, stale })
 }
 
-/// The tensors of a checkpoint, in the order in which a token meets them.
-fn outputs(checkpoint: &Checkpoint, rules: Rules) -> Option<Vec<Output>> {
+/// The tensors of a checkpoint rounded so, in the order in which a token meets them.
+fn outputs(checkpoint: &Checkpoint, rounding: Rounding) -> Result<Vec<Output>, Error> {
+    let broken = || Error::malformed(&checkpoint.folder, "its matrices are not those of its config");
+    listed(checkpoint, rounding.of(&checkpoint.config)).ok_or_else(broken)
+}
+
+fn listed(checkpoint: &Checkpoint, rules: Rules) -> Option<Vec<Output>> {
     let weights = &checkpoint.weights;
     let mut list = List { config: &checkpoint.config, rules, outputs: Vec::new() };
     list.whole("model.embed_tokens.weight", &weights.embedding);

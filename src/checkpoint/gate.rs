@@ -220,6 +220,11 @@ impl Experts {
 }
 
 impl LayerWeights {
+    /// Bytes of its matrices.
+    pub fn size(&self) -> u64 {
+        self.matrices().iter().map(|(_, matrix)| matrix.size() as u64).sum()
+    }
+
     /// The layer's matrices with the names of what they do.
     pub fn matrices(&self) -> Vec<(&'static str, &Matrix)> {
         let mut all = vec![

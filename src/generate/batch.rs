@@ -176,8 +176,10 @@ impl Run<'_> {
             let Some(place) = self.ready.pop_front() else { break };
             let Some(working) = &mut self.at_work[place] else { continue };
             let (first, all) = (working.sent, working.growth.ids().len());
-            let count = if all - first == 1 { 1 } else { (all - first).min(PROMPT_ROWS - of_prompts) };
-            of_prompts += if count == 1 { 0 } else { count };
+            let left = all - first;
+            let is_past_prompt = left == 1;
+            let count = if is_past_prompt { 1 } else { left.min(PROMPT_ROWS - of_prompts) };
+            of_prompts += if is_past_prompt { 0 } else { count };
             if count > 0 {
                 (rows, working.sent) = (rows + count, first + count);
                 taken.push((place, first..working.sent));

@@ -168,7 +168,7 @@ impl Pipeline<'_> {
         }
         let ids: Vec<u32> = rows.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
         let x = self.model.embed(&ids)?; // (T, C)
-        let step = Step { x, segments: segments.clone(), released: std::mem::take(&mut self.released) };
+        let step = Step { x, segments, released: std::mem::take(&mut self.released) };
         match &mut self.way {
             Way::Here { rings, done } => {
                 let mut stages = self.model.stages().iter().zip(rings);
@@ -179,8 +179,8 @@ impl Pipeline<'_> {
             Way::Threads { first, .. } if first.send(Ok(step)).is_ok() => {}
             Way::Threads { .. } => bail!("a stage has ended early"),
         }
-        for segment in segments {
-            self.reach[segment.sequence].advance(segment.tokens);
+        for (sequence, ids) in rows {
+            self.reach[*sequence].advance(ids.len());
         }
         self.in_flight += 1;
         Ok(())

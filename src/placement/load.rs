@@ -51,8 +51,7 @@ pub fn load(
 pub fn is_larger_than_memory(checkpoint: &Checkpoint, plan: &Plan) -> Option<(u64, u64)> {
     let on_host = plan.shares.iter().filter(|share| share.device == DeviceName::Cpu);
     let layers = on_host.flat_map(|share| &checkpoint.weights.layers[share.layers.clone()]);
-    let size = |layer: &LayerWeights| layer.matrices().iter().map(|(_, m)| m.size() as u64).sum::<u64>();
-    let weights = layers.map(size).sum();
+    let weights = layers.map(LayerWeights::size).sum();
     host_memory().filter(|memory| weights > *memory).map(|memory| (weights, memory))
 }
 

@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use super::{DeviceName, Error, Place};
 
-/// The part of an accelerator's free memory, one in so many, that is kept back for activations, attention's scores and its allocator.
+/// The part of an accelerator's free memory, one in so many, that is kept back for activations, attention's scores and
+/// its allocator.
 const KEPT_BACK: u64 = 10;
 
 /// What `--memory` says: one size for all devices, or one for each.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::DType;
 
 use super::DeviceName;
-use crate::checkpoint::{Checkpoint, Config, convert};
+use crate::checkpoint::{Checkpoint, LayerWeights, Mlp, convert};
 use crate::kernels::{Matrix, Scheme};
 
 /// What a model needs: on the host as its weights are stored, on an accelerator dense in the type of computation.
@@ -132,18 +132,16 @@ impl Needs {
 
 /// Bytes of weights that one token reads: the layers with the experts that answer it, and the head.
 pub fn bytes_per_token(checkpoint: &Checkpoint) -> u64 {
-    let Config { experts, .. } = checkpoint.config;
-    let weights = &checkpoint.weights;
-    let layer = |layer: &crate::checkpoint::LayerWeights| -> u64 {
-        let all: u64 = layer.matrices().iter().map(|(_, m)| m.size() as u64).sum();
-        let of_experts = match &layer.mlp {
-            crate::checkpoint::Mlp::Mixture { experts, .. } => {
+    let (weights, counts) = (&checkpoint.weights, checkpoint.config.experts);
+    let layer = |layer: &LayerWeights| -> u64 {
+        let of_experts: u64 = match &layer.mlp {
+            Mlp::Mixture { experts, .. } => {
                 experts.iter().map(|e| (e.gate_up.size() + e.down.size()) as u64).sum()
             }
-            crate::checkpoint::Mlp::Dense(_) => 0,
+            Mlp::Dense(_) => 0,
         };
-        let idle = experts.map_or(0, |e| of_experts * (e.all - e.active) as u64 / e.all.max(1) as u64);
-        all - idle
+        let idle = counts.map_or(0, |e| of_experts * (e.all - e.active) as u64 / e.all.max(1) as u64);
+        layer.size() - idle
     };
     weights.layers.iter().map(layer).sum::<u64>() + (weights.norm.size() + weights.head.size()) as u64
 }

@@ -9,6 +9,7 @@ mod k;
 
 use std::arch::x86_64::*;
 
+use super::AHEAD;
 use super::activations::Tile;
 use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
@@ -18,10 +19,6 @@ const LANES: usize = 8;
 
 /// Registers that hold one piece of each row of the strip.
 const HALVES: usize = ROWS / LANES;
-
-/// How far ahead of its loads a kernel asks for weights, in bytes: for the second-level cache, which takes more requests at
-/// once than the first, and from there for the first, where a load of two lines would otherwise wait for both.
-const AHEAD: [usize; 2] = [8192, 1024];
 
 /// See [`multiply_strip`](super::multiply_strip).
 #[target_feature(enable = "avx2,fma,f16c")]
