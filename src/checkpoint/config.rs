@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 pub use crate::kernels::attention::Heads;
-pub use crate::kernels::rows::RopeLayout;
+pub use crate::kernels::pointwise::RopeLayout;
 
 pub(super) mod fields;
 pub(super) mod gguf;

@@ -1,9 +1,9 @@
 //! A tensor to be written: what it is called, what it becomes, and its bytes, made a run at a time on all cores.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Config;
@@ -11,7 +11,7 @@ use super::mix::Mix;
 use super::names;
 use crate::kernels::quantize::quantize_rows;
 use crate::kernels::weight::narrow;
-use crate::kernels::{Layout, Matrix, Scheme, layout};
+use crate::kernels::{Layout, Matrix, Scheme, layout, pool};
 
 /// Weights that are converted at a time: bounds memory whatever a tensor's size. As f32 they are 16 MiB over all
 /// threads.
@@ -166,11 +166,11 @@ impl Output {
         let rows_of_a_task = rows_at_once.next_multiple_of(layout::ROWS);
         let mut bytes = vec![0; rows * row_bytes];
         let as_it_is = matrix.scheme() == Some(self.scheme);
-        let failure = |(task, bytes): (usize, &mut [u8])| {
+        let convert = |task: usize, bytes: &mut [u8]| -> Result<(), String> {
             let first = first + task * rows_of_a_task;
             if as_it_is {
                 matrix.copy_rows(first, bytes);
-                return None;
+                return Ok(());
             }
             let mut wide = vec![0.0; rows_at_once * columns];
             let pieces =
@@ -178,15 +178,21 @@ impl Output {
             for (first, bytes) in pieces {
                 let wide = &mut wide[..bytes.len() / row_bytes * columns];
                 matrix.rows_f32(first, wide);
-                if let Err(error) = encode(self.scheme, wide, columns, first, bytes) {
-                    return Some((task, error));
+                encode(self.scheme, wide, columns, first, bytes)?;
+            }
+            Ok(())
+        };
+        // Of several failures the first: which thread ends when says nothing.
+        let failure = Mutex::new(None);
+        pool::each_piece(&mut bytes, rows_of_a_task * row_bytes, |task, bytes| {
+            if let Err(error) = convert(task, bytes) {
+                let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+                if failure.as_ref().is_none_or(|(earlier, _)| task < *earlier) {
+                    *failure = Some((task, error));
                 }
             }
-            None
-        };
-        let tasks = bytes.par_chunks_mut((rows_of_a_task * row_bytes).max(1)).enumerate();
-        // Of several the first: which thread ends when says nothing.
-        match tasks.filter_map(failure).min_by_key(|(task, _)| *task) {
+        });
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some((_, error)) => Err(io::Error::other(format!("{}: {error}", self.name))),
             None => Ok(bytes),
         }

@@ -11,7 +11,8 @@ use clap::{Args, ValueEnum, ValueHint};
 use mist::checkpoint::Checkpoint;
 use mist::checkpoint::gguf::Gguf;
 use mist::hub::Manifest;
-use mist::kernels::Scheme;
+use mist::kernels::attention::CacheType;
+use mist::kernels::{Scheme, pool};
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName};
 use mist::terminal::Printer;
@@ -125,7 +126,7 @@ pub struct Opened {
 pub struct Loaded {
     pub opened: Opened,
     pub model: Transformer,
-    pub cache_dtype: DType,
+    pub cache_dtype: CacheType,
     /// Slots of a layer's rings that memory was planned for.
     pub slots: usize,
     /// From opening the files to the model being ready.
@@ -247,12 +248,8 @@ impl ModelArgs {
 
     /// Sets the threads, and refuses what is not there yet, before anything is read.
     pub fn prepare(&self) -> anyhow::Result<()> {
-        if self.cache_dtype == CachePrecision::Q8_0 {
-            return Err(not_yet("--cache-dtype q8_0"));
-        }
         if let Some(threads) = self.threads {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
-            pool.build_global().context("cannot start the threads")?;
+            pool::set_threads(NonZeroUsize::new(threads.into()).unwrap_or(NonZeroUsize::MIN));
         }
         Ok(())
     }
@@ -286,11 +283,6 @@ fn checked_device(text: &str) -> Result<String, placement::Error> {
         text.parse::<DeviceName>()?;
     }
     Ok(text.into())
-}
-
-/// An option that the contract has and this version does not.
-pub fn not_yet(what: &str) -> anyhow::Error {
-    anyhow::anyhow!("{what} is not there yet in this version of mist")
 }
 
 /// The dense scheme that `--dtype` names, for a conversion.

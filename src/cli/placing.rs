@@ -1,14 +1,15 @@
 //! Which layer goes to which device, as the flags and the devices' memory have it.
 
-use candle_core::DType;
 use clap::Args;
 use indicatif::HumanBytes;
 use mist::checkpoint::Checkpoint;
+use mist::kernels::attention::CacheType;
 use mist::model::{CHUNK, slots};
 use mist::placement::{self, DeviceName, Devices, Memories, Needs, Place, Plan, Share, advised, most_slots};
 use mist::terminal::Printer;
 
-use super::model::{CachePrecision, ModelArgs};
+use super::exit::Hint;
+use super::model::{CachePrecision, ModelArgs, Precision};
 
 /// How a model's layers are spread.
 #[derive(Args, Clone, Debug, Default)]
@@ -49,7 +50,7 @@ pub struct Placed {
     pub plan: Plan,
     pub needs: Needs,
     pub places: Vec<Place>,
-    pub cache_dtype: DType,
+    pub cache_dtype: CacheType,
 }
 
 /// The part of the host's memory that the caches of a batch may take where no limit is given.
@@ -60,7 +61,7 @@ impl DevicesArgs {
     pub fn place(&self, model: &ModelArgs, checkpoint: &Checkpoint, room: Room) -> anyhow::Result<Placed> {
         let names = self.names(&model.device, checkpoint.config.layers)?;
         let places = Place::all(&names, self.memory.as_ref())?;
-        let cache_dtype = cache_dtype(model, &names);
+        let cache_dtype = cache_dtype(model, &names)?;
         let needs = |slots| Needs::new(checkpoint, model.dtype.dtype(), cache_dtype, slots);
         let make = |needs: &Needs| match self.split.as_slice() {
             [] => Plan::fit(needs, &places),
@@ -106,15 +107,20 @@ fn host_has_room(plan: &Plan, needs: &Needs, places: &[Place]) -> bool {
 }
 
 /// The type of the cache on these devices.
-fn cache_dtype(model: &ModelArgs, names: &[DeviceName]) -> DType {
+fn cache_dtype(model: &ModelArgs, names: &[DeviceName]) -> anyhow::Result<CacheType> {
     let host = names.iter().all(|name| *name == DeviceName::Cpu);
-    match model.cache_dtype {
-        CachePrecision::F32 => DType::F32,
-        CachePrecision::F16 => DType::F16,
-        CachePrecision::Bf16 => DType::BF16,
-        _ if host => DType::F32,
-        _ => model.dtype.dtype().unwrap_or(DType::BF16),
-    }
+    Ok(match (model.cache_dtype, model.dtype) {
+        (CachePrecision::F32, _) | (CachePrecision::Auto, Precision::F32) => CacheType::F32,
+        (CachePrecision::F16, _) | (CachePrecision::Auto, Precision::F16) => CacheType::F16,
+        (CachePrecision::Bf16, _) => CacheType::Bf16,
+        (CachePrecision::Q8_0, _) if host => CacheType::Q8_0,
+        (CachePrecision::Q8_0, _) => {
+            let error = anyhow::anyhow!("--cache-dtype q8_0 is there on the CPU only");
+            return Err(error.context(Hint("--cache-dtype f16".into())));
+        }
+        (CachePrecision::Auto, _) if host => CacheType::F16,
+        (CachePrecision::Auto, _) => CacheType::Bf16,
+    })
 }
 
 impl Placed {

@@ -2,8 +2,10 @@
 //!
 //! Knows token ids and logits. Never knows text or files.
 
-use candle_core::{DType, Result};
+use candle_core::Result;
 
+use crate::kernels::attention::CacheType;
+use crate::kernels::ops;
 use crate::model::Transformer;
 
 /// Tokens that are computed at once; their logits, `(T, V)`, are the largest thing in memory.
@@ -39,7 +41,7 @@ pub fn likelihood(
     model: &Transformer,
     ids: &[u32],
     window: usize,
-    cache_dtype: DType,
+    cache_dtype: CacheType,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Likelihood> {
     let mut sum = Likelihood::default();
@@ -49,8 +51,9 @@ pub fn likelihood(
             let hidden = model.hidden(chunk, &mut cache)?; // (T, C)
             let next = &window[i * CHUNK + 1..(i * CHUNK + 1 + chunk.len()).min(window.len())];
             if !next.is_empty() {
-                let logits = model.logits(&hidden.narrow(0, 0, next.len())?)?; // (T, V)
-                let rows = logits.chunks_exact(logits.len() / next.len());
+                let scored: Vec<u32> = (0..next.len() as u32).collect();
+                let logits = model.logits(&ops::select(&hidden, &scored)?)?; // (T, V)
+                let rows = logits.chunks_exact(logits.width());
                 sum.total +=
                     rows.zip(next).map(|(row, id)| negative_log_likelihood(row, *id as usize)).sum::<f64>();
                 sum.scored += next.len();

@@ -14,11 +14,11 @@ use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::{DType, Tensor};
-
 use super::growth::{Finish, Generation, GenerationError, Growth, room};
 use super::sampler::{Sampler, Sampling};
 use crate::checkpoint::Config;
+use crate::kernels::attention::CacheType;
+use crate::kernels::ops;
 use crate::model::{CHUNK, Pipeline, Transformer, grown, slots};
 
 /// Most texts that are computed at once.
@@ -33,7 +33,7 @@ pub struct Batch<'m> {
     /// The model.
     pub model: &'m Transformer,
     /// Type of the keys and values that are kept.
-    pub cache_dtype: DType,
+    pub cache_dtype: CacheType,
     /// Slots that the rings of the texts at work may have together, as [`batch_slots`] counts them. One text is always at
     /// work.
     pub slots: usize,
@@ -213,9 +213,9 @@ impl Run<'_> {
         if flight.is_empty() {
             return Ok(ControlFlow::Continue(()));
         }
-        let rows = Tensor::new(flight.iter().map(|(_, row)| *row).collect::<Vec<_>>(), hidden.device())?;
-        let mut logits = self.batch.model.logits(&hidden.index_select(&rows, 0)?)?; // (texts, V)
-        let vocabulary = logits.len() / flight.len();
+        let rows = flight.iter().map(|(_, row)| *row).collect::<Vec<_>>();
+        let mut logits = self.batch.model.logits(&ops::select(&hidden, &rows)?)?; // (texts, V)
+        let vocabulary = logits.width();
         for ((place, _), logits) in flight.into_iter().zip(logits.chunks_exact_mut(vocabulary)) {
             let Some(working) = &mut self.at_work[place] else { continue };
             let Working { number, growth, sampler, .. } = working;

@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::kernels::rows::softmax;
+use crate::kernels::pointwise::softmax;
 
 /// How tokens are chosen. The filters apply in this order: repetition penalty, temperature, top-k, top-p, min-p.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::{DType, Tensor};
-
 use super::growth::{Finish, Generation, GenerationError, Growth};
 use super::sampler::Sampler;
+use crate::kernels::attention::CacheType;
+use crate::kernels::{Rows, ops};
 use crate::model::{CHUNK, Cache, Transformer};
 
 /// A sequence that can be continued: prompts that begin as the last sequence did are computed only from where
@@ -23,7 +23,7 @@ pub struct Session<'m> {
 
 impl<'m> Session<'m> {
     /// A session of `model` with room for `positions`, at most the model's context, and an empty cache in `cache_dtype`.
-    pub fn new(model: &'m Transformer, cache_dtype: DType, positions: usize) -> Self {
+    pub fn new(model: &'m Transformer, cache_dtype: CacheType, positions: usize) -> Self {
         let context = positions.min(model.config().context_length);
         Self { model, cache: model.cache(cache_dtype, CHUNK, context), context, ids: Vec::new() }
     }
@@ -86,7 +86,7 @@ impl<'m> Session<'m> {
 
     /// Computes the rest of a prompt, chunk by chunk, each stage of the model on another chunk; the last row of the
     /// residual stream, `(1, C)`, or `None` if it was interrupted.
-    fn prefill(&mut self, rest: &[u32], interrupt: &AtomicBool) -> Result<Option<Tensor>, GenerationError> {
+    fn prefill(&mut self, rest: &[u32], interrupt: &AtomicBool) -> Result<Option<Rows>, GenerationError> {
         let chunks = rest.chunks(self.cache.chunk());
         let depth = self.model.stages().len().min(chunks.len());
         let ids = &mut self.ids;
@@ -108,7 +108,8 @@ impl<'m> Session<'m> {
             while pipeline.in_flight() > 0 {
                 hidden = pipeline.receive()?; // (T, C)
             }
-            Ok(Some(hidden.narrow(0, hidden.dim(0)? - 1, 1)?)) // (1, C)
+            let last = hidden.len()? as u32 - 1;
+            Ok(Some(ops::select(&hidden, &[last])?)) // (1, C)
         })
     }
 }

@@ -1,9 +1,8 @@
 //! How the rows of a matrix of blocks lie, and the way from one to the other and back.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Scheme, cpu, interleave::interleave};
+use super::{Scheme, cpu, interleave::interleave, pool};
 
 /// Rows that are interleaved: a strip.
 pub const ROWS: usize = 16;
@@ -50,10 +49,12 @@ pub fn pack(scheme: Scheme, rows: usize, columns: usize, plain: &[u8]) -> Option
         return None;
     }
     let mut packed = plain.to_vec();
-    let strips = packed.par_chunks_exact_mut((row_bytes * ROWS).max(1));
-    strips
-        .zip(plain.par_chunks_exact((row_bytes * ROWS).max(1)))
-        .for_each(|(packed, plain)| interleave(cpu::level(), scheme, plain, row_bytes, packed));
+    let strip = (row_bytes * ROWS).max(1);
+    pool::each_piece(&mut packed, strip, |i, packed| {
+        if packed.len() == strip {
+            interleave(cpu::level(), scheme, &plain[i * strip..][..strip], row_bytes, packed);
+        }
+    });
     Some(packed)
 }
 

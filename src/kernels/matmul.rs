@@ -9,10 +9,8 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
-use super::Matrix;
 use super::cpu::{self, LANES, Level, sum_lanes};
+use super::{Matrix, pool};
 
 /// Widened weights of one panel: half of a small second-level cache.
 const PANEL_BYTES: usize = 128 << 10;
@@ -22,7 +20,7 @@ pub(super) const TASK_ROWS: usize = 32;
 
 /// `out (m, n) = x (m, k) · wᵀ (k, n)`, where `w` has n rows and k columns.
 ///
-/// Threads are those of rayon's global pool. The slices' lengths are the caller's promise: `x.len() = m·k`
+/// The slices' lengths are the caller's promise: `x.len() = m·k`
 /// and `out.len() = m·n` for the same m; rows beyond either are left alone.
 pub fn matmul(x: &[f32], w: &Matrix, out: &mut [f32]) {
     let (n, k) = (w.rows(), w.columns());
@@ -31,7 +29,7 @@ pub fn matmul(x: &[f32], w: &Matrix, out: &mut [f32]) {
     }
     let m = (x.len() / k).min(out.len() / n);
     let columns = Columns { out: out.as_mut_ptr(), n };
-    (0..n.div_ceil(TASK_ROWS)).into_par_iter().for_each(|task| {
+    pool::run(n.div_ceil(TASK_ROWS), |task| {
         let rows = task * TASK_ROWS..n.min((task + 1) * TASK_ROWS);
         // SAFETY: both have m rows, and tasks share no row of `w`.
         #[allow(unsafe_code)]
@@ -72,7 +70,7 @@ thread_local! {
 }
 
 /// The result, shared by threads that write different columns of it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Columns {
     pub out: *mut f32,
     pub n: usize,
@@ -92,6 +90,22 @@ impl Columns {
     pub unsafe fn write(&self, row: usize, column: usize, value: f32) {
         // SAFETY: in bounds and unshared by the caller's promise.
         unsafe { *self.out.add(row * self.n + column) = value };
+    }
+
+    /// Writes consecutive elements of a row, or adds to them.
+    ///
+    /// # Safety
+    /// They lie within the result and no other thread accesses them.
+    #[allow(unsafe_code)]
+    pub unsafe fn write_run(&self, row: usize, column: usize, values: &[f32], add: bool) {
+        // SAFETY: in bounds and unshared by the caller's promise.
+        let out = unsafe {
+            std::slice::from_raw_parts_mut(self.out.add(row * self.n + column), values.len())
+        };
+        match add {
+            true => out.iter_mut().zip(values).for_each(|(out, value)| *out += value),
+            false => out.copy_from_slice(values),
+        }
     }
 }
 
@@ -273,9 +287,8 @@ mod tests {
     fn threads_do_not_change_a_bit() {
         let (x, w) = (random(5 * 576, 5), matrix(&random(200 * 576, 6), 200, 576));
         let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut out = vec![0.0; 5 * 200];
-            pool.install(|| matmul(&x, &w, &mut out));
+            pool::with_threads(threads, || matmul(&x, &w, &mut out));
             out
         };
         assert_eq!(run(1), run(3));

@@ -14,10 +14,13 @@
 //! | `interleave` | rows made a strip, fast enough to do it while multiplying |
 //! | `matmul` | activations times a weight matrix, in f32 |
 //! | [`packed`] | the same in integers where a scheme has them, over rows interleaved for the dot-product instructions |
-//! | `attention` | one query row over the cache |
-//! | `rows` | norms, rotary positions, gated activation |
+//! | [`attention`] | tiles of queries over the cache |
+//! | [`pointwise`] | norms, rotary positions, gated activation |
+//! | [`rows`] | rows of activations and their memory |
 //! | [`cpu`] | which instruction set is in use |
-//! | [`ops`] | the same operations on candle tensors, wherever they live |
+//! | `simd` | vectors of f32 in every instruction set |
+//! | [`pool`] | the threads |
+//! | [`ops`] | the model's operations on rows, wherever they live |
 //!
 //! **A row's result never depends on how many rows, chunks or threads it is computed with**: each output
 //! element is summed in one fixed order, and threads divide output elements only.
@@ -32,12 +35,16 @@ pub mod matrix;
 pub mod ops;
 pub mod packed;
 pub mod pages;
+pub mod pointwise;
+pub mod pool;
 pub mod quantize;
 pub mod rows;
 pub mod scheme;
+mod simd;
 pub mod weight;
 
 pub use layout::Layout;
 pub use matrix::Matrix;
 pub use scheme::Scheme;
-pub use weight::Weight;
+pub use rows::Rows;
+pub use weight::{Vector, Weight};

@@ -1,86 +1,123 @@
-//! Operations on rows of activations: RMSNorm, rotary positions, the gated activation, sums.
+//! Rows of activations, and the memory they live in.
 
-use rayon::prelude::*;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
 
-use super::cpu::{dot, kernel};
+use candle_core::Tensor;
 
-/// Which elements of a head are rotated together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RopeLayout {
-    /// Element i with i + D/2, as Hugging Face checkpoints have it.
-    HalfSplit,
-    /// Element 2i with 2i + 1, as Mistral's own files and llama-architecture GGUF files have it.
-    Interleaved,
+/// Rows of activations `(T, W)`, on the host or on an accelerator.
+#[derive(Debug)]
+pub enum Rows {
+    /// On the host, in f32.
+    Host(HostRows),
+    /// On an accelerator, in the type of computation. (In tests also on the CPU, where the same operations are then
+    /// candle's: the slow twin of the kernels.)
+    Device(Tensor),
 }
 
-/// RMSNorm (Zhang and Sennrich 2019): each row of `x (T, C)` divided by its root mean square, times `weight (C)`.
-pub fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
-    let columns = weight.len().max(1);
-    let rows = x.par_chunks_exact(columns).zip(out.par_chunks_exact_mut(columns));
-    rows.for_each(|(x, out)| rms_norm_row(x, weight, epsilon, out));
+/// Rows on the host, one after another.
+#[derive(Debug)]
+pub struct HostRows {
+    values: Buffer,
+    width: usize,
 }
 
-kernel! { fn rms_norm_row(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) = rms_norm_body }
+impl HostRows {
+    /// `rows` rows of `width` values, whatever these are: to be written before they are read.
+    pub fn uninitialized(rows: usize, width: usize) -> Self {
+        Self { values: Buffer::new(rows * width), width }
+    }
 
-#[inline(always)]
-fn rms_norm_body<const FUSED: bool>(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
-    let mean = dot::<FUSED>(x, x) / x.len() as f32;
-    let scale = 1.0 / (mean + epsilon).sqrt();
-    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-        *out = weight * (x * scale);
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.values.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Values of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// A row. (Rows beyond the last are empty.)
+    pub fn row(&self, i: usize) -> &[f32] {
+        self.values.get(i * self.width..(i + 1) * self.width).unwrap_or(&[])
     }
 }
 
-/// Rotary positions (Su et al. 2021), in place: every head of `x (T, heads, D)` is rotated by its row of
-/// `cos` and `sin`, both `(T, D/2)`.
-pub fn rope(x: &mut [f32], heads: usize, cos: &[f32], sin: &[f32], layout: RopeLayout, half: usize) {
-    if half == 0 || heads == 0 {
-        return;
+impl Deref for HostRows {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.values
     }
-    let tokens = x.par_chunks_exact_mut(heads * half * 2);
-    tokens.zip(cos.par_chunks_exact(half)).zip(sin.par_chunks_exact(half)).for_each(|((x, cos), sin)| {
-        for head in x.chunks_exact_mut(half * 2) {
-            rotate(head, cos, sin, layout);
+}
+
+impl DerefMut for HostRows {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+}
+
+/// Memory for some values, given back when dropped and used again: a token allocates nothing once one like it has been
+/// computed.
+#[derive(Debug)]
+pub struct Buffer {
+    values: Vec<f32>,
+    length: usize,
+}
+
+/// Memory that waits to be used again.
+static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+
+/// Most pieces of memory that wait: more than a layer has of rows at a time.
+const MOST_SPARE: usize = 16;
+
+impl Buffer {
+    /// Memory for `length` values, whatever these are.
+    pub fn new(length: usize) -> Self {
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        // The smallest that is large enough, else the largest.
+        let fits = |values: &Vec<f32>| (values.len() < length, values.len().abs_diff(length));
+        let best = (0..spare.len()).min_by_key(|i| fits(&spare[*i]));
+        let mut values = best.map(|i| spare.swap_remove(i)).unwrap_or_default();
+        drop(spare);
+        if values.len() < length {
+            // Not grown: what it held need not be copied.
+            drop(std::mem::take(&mut values));
+            values = vec![0.0; length];
         }
-    });
-}
-
-fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], layout: RopeLayout) {
-    let half = head.len() / 2;
-    for (i, (cos, sin)) in cos.iter().zip(sin).enumerate() {
-        let (a, b) = match layout {
-            RopeLayout::HalfSplit => (i, i + half),
-            RopeLayout::Interleaved => (2 * i, 2 * i + 1),
-        };
-        let (x, y) = (head[a], head[b]);
-        head[a] = x * cos - y * sin;
-        head[b] = y * cos + x * sin;
-    }
-}
-
-/// The gated activation (Shazeer 2020, SwiGLU): `gate_up (T, 2F)` holds gate then up; `out (T, F)` is
-/// silu(gate) · up.
-pub fn swiglu(gate_up: &[f32], inner: usize, out: &mut [f32]) {
-    let rows = gate_up.par_chunks_exact(2 * inner.max(1)).zip(out.par_chunks_exact_mut(inner.max(1)));
-    rows.for_each(|(gate_up, out)| {
-        let (gate, up) = gate_up.split_at(inner);
-        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-            *out = gate / (1.0 + (-gate).exp()) * up;
+        if cfg!(debug_assertions) {
+            values.fill(f32::NAN);
         }
-    });
+        Self { values, length }
+    }
 }
 
-/// The softmax of a few logits, in f32, with the largest subtracted first.
-pub fn softmax(logits: &mut [f32]) {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for logit in logits.iter_mut() {
-        *logit = (*logit - largest).exp();
-        sum += *logit;
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < MOST_SPARE {
+            spare.push(std::mem::take(&mut self.values));
+        }
     }
-    for logit in logits {
-        *logit /= sum;
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.values[..self.length]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.values[..self.length]
     }
 }
 
@@ -89,22 +126,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_rope_layouts_are_the_same_rotation_of_permuted_heads() {
-        let head: Vec<f32> = (0..8).map(|v| v as f32).collect();
-        let (cos, sin) = ([0.8, 0.6, 0.0, 1.0], [0.6, 0.8, 1.0, 0.0]);
-        let mut split = head.clone();
-        rotate(&mut split, &cos, &sin, RopeLayout::HalfSplit);
-        let mut interleaved: Vec<f32> = (0..8).map(|i| head[i / 2 + i % 2 * 4]).collect();
-        rotate(&mut interleaved, &cos, &sin, RopeLayout::Interleaved);
-        let back: Vec<f32> = (0..8).map(|i| interleaved[i % 4 * 2 + i / 4]).collect();
-        assert_eq!(split, back);
-        assert_eq!(split[0], 0.0 * 0.8 - 4.0 * 0.6);
-    }
-
-    #[test]
-    fn softmax_of_huge_logits_is_finite() {
-        let mut logits = [1e30, 1e30, -1e30];
-        softmax(&mut logits);
-        assert_eq!(logits, [0.5, 0.5, 0.0]);
+    fn rows_are_the_pieces_of_their_memory() {
+        let mut rows = HostRows::uninitialized(3, 5);
+        rows.iter_mut().enumerate().for_each(|(i, x)| *x = i as f32);
+        assert_eq!((rows.len(), rows.width()), (3, 5));
+        assert_eq!(rows.row(2), [10.0, 11.0, 12.0, 13.0, 14.0]);
+        assert!(rows.row(3).is_empty());
     }
 }

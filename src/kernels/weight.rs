@@ -9,14 +9,37 @@ use super::{Matrix, Scheme, pages};
 #[derive(Clone, Debug)]
 pub enum Weight {
     /// On the CPU: the checkpoint's own bytes, in their scheme.
-    Host(Matrix, Products),
+    Host(Matrix, Blocks),
     /// On an accelerator: dense, `(rows, columns)`, in the type of computation.
     Device(Tensor),
 }
 
+/// A vector `(columns)` on its device, such as a norm's weight.
+#[derive(Clone, Debug)]
+pub enum Vector {
+    /// On the host.
+    Host(Vec<f32>),
+    /// On an accelerator, in f32.
+    Device(Tensor),
+}
+
+impl Vector {
+    /// Puts the one row of a matrix on a device.
+    ///
+    /// # Errors
+    /// What candle reports while copying.
+    pub fn load(matrix: &Matrix, device: &Device) -> Result<Self> {
+        let values = matrix.to_f32();
+        match device.is_cpu() {
+            true => Ok(Vector::Host(values)),
+            false => Ok(Vector::Device(Tensor::from_vec(values, matrix.columns(), device)?)), // (columns)
+        }
+    }
+}
+
 /// How activations are multiplied with blocks of integers on the CPU. Dense weights are multiplied in f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Products {
+pub enum Blocks {
     /// In integers: activations are rounded to 8 bits, block by block.
     Integer,
     /// In f32, over the values that the blocks stand for.
@@ -37,8 +60,8 @@ impl Weight {
     /// What candle reports while copying.
     pub fn load(matrix: &Matrix, device: &Device, dtype: Option<DType>) -> Result<Self> {
         if device.is_cpu() {
-            let products = if dtype == Some(DType::F32) { Products::F32 } else { Products::Integer };
-            return Ok(Weight::Host(rounded(matrix, dtype)?, products));
+            let blocks = if dtype == Some(DType::F32) { Blocks::F32 } else { Blocks::Integer };
+            return Ok(Weight::Host(rounded(matrix, dtype)?, blocks));
         }
         let dtype = Self::activations(device, dtype);
         Ok(Weight::Device(dense(matrix, dtype, device)?)) // (rows, columns)

@@ -1,12 +1,12 @@
 //! Grouped-query attention (Ainslie et al. 2023) with rotary positions and an exact sliding window.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result};
 
 use super::pipeline::{LayerRings, Segment};
-use super::rope::Angles;
 use crate::checkpoint::LayerWeights;
 use crate::checkpoint::config::Heads;
-use crate::kernels::{Weight, ops};
+use crate::kernels::ops::{self, Angles};
+use crate::kernels::{Rows, Weight};
 
 /// One layer's attention.
 #[derive(Clone, Debug)]
@@ -27,38 +27,24 @@ impl Attention {
         Ok(Self { qkv, output, heads })
     }
 
-    /// What the tokens of `x (T, C)`, segment after segment, take from the positions of their sequences: `(T, C)`.
+    /// Adds to `residual (T, C)` what the tokens of `x (T, C)`, segment after segment, take from the positions of their
+    /// sequences: `(T, C)`.
     ///
     /// # Errors
     /// A sequence has no ring, its positions are beyond it, or what candle reports.
     pub fn forward(
         &self,
-        x: &Tensor,
+        x: &Rows,
+        residual: Rows,
         segments: &[Segment],
         angles: &Angles,
         rings: &mut LayerRings,
-    ) -> Result<Tensor> {
-        let Heads { query, key_value, size } = self.heads;
-        let tokens = x.dim(0)?;
+    ) -> Result<Rows> {
         let qkv = ops::linear(x, &self.qkv)?; // (T, (H + 2G)·D)
-        let heads = |from: usize, count: usize| {
-            qkv.narrow(1, from * size, count * size)?.contiguous()?.reshape((tokens, count, size)) // (T, count, D)
-        };
-        let q = angles.rotate(&heads(0, query)?)?; // (T, H, D)
-        let k = angles.rotate(&heads(query, key_value)?)?; // (T, G, D)
-        let v = heads(query + key_value, key_value)?; // (T, G, D)
-        let mut row = 0;
-        let mut attend = |segment: &Segment| {
-            let rows = |x: &Tensor| x.narrow(0, row, segment.tokens)?.contiguous();
-            let (q, k, v) = (rows(&q)?, rows(&k)?, rows(&v)?); // (Ts, heads, D)
-            row += segment.tokens;
-            let (keys, values, span) = rings.of(segment)?.append(segment.first, &k, &v)?; // (S, G, D)
-            ops::attention(&q, &keys, &values, self.heads, span) // (Ts, H·D)
-        };
-        let mixed = match segments {
-            [all] => attend(all)?, // (T, H·D)
-            several => Tensor::cat(&several.iter().map(attend).collect::<Result<Vec<_>>>()?, 0)?, // (T, H·D)
-        };
-        ops::linear(&mixed, &self.output) // (T, C)
+        let qkv = ops::rotated(qkv, self.heads, angles)?;
+        rings.append(segments, &qkv, self.heads)?;
+        let queries = |i: usize| rings.queries(segments, i);
+        let mixed = ops::attention(&qkv, self.heads, segments.len(), queries)?; // (T, H·D)
+        ops::linear_add(&mixed, &self.output, residual) // (T, C)
     }
 }

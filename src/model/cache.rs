@@ -2,8 +2,10 @@
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
+use super::pipeline::Segment;
 use crate::checkpoint::Config;
-use crate::kernels::attention::Span;
+use crate::kernels::attention::{CacheType, Heads, KeyValues, Span};
+use crate::kernels::ops::{self, Qkv, Queries};
 
 /// Tokens of a prompt that are computed at once.
 pub const CHUNK: usize = 256;
@@ -50,14 +52,14 @@ impl Cache {
     pub fn new(
         config: &Config,
         devices: impl Iterator<Item = Device>,
-        dtype: DType,
+        dtype: CacheType,
         chunk: usize,
         positions: usize,
     ) -> Self {
         let (chunk, positions) = (chunk.max(1), positions.min(config.context_length));
         let most = slots(positions, config.window, chunk);
         let (shape, window) = ((config.key_value_heads, config.head_size), config.window);
-        let ring = |device| Ring { keys: None, values: None, most, window, shape, dtype, device };
+        let ring = |device| Ring { ring: None, most, window, shape, dtype, device };
         let reach = Reach { length: 0, farthest: 0, most: positions, chunk };
         Self { rings: devices.map(ring).collect(), reach }
     }
@@ -138,56 +140,47 @@ impl Reach {
 /// One layer's keys and values of one sequence.
 #[derive(Debug)]
 pub struct Ring {
-    keys: Option<Tensor>,   // (S, G, D)
-    values: Option<Tensor>, // (S, G, D)
+    /// None until the first token.
+    ring: Option<ops::Ring>,
     /// Slots that the ring may grow to.
     most: usize,
     /// Keys that a token sees, its own included; `None` for all.
     window: Option<usize>,
     shape: (usize, usize),
-    dtype: DType,
+    dtype: CacheType,
     device: Device,
 }
 
 impl Ring {
     /// Gives its memory back.
     pub(super) fn release(&mut self) {
-        (self.keys, self.values) = (None, None);
+        self.ring = None;
     }
 
     fn slots(&self) -> usize {
-        self.keys.as_ref().map_or(0, |keys| keys.dims()[0])
+        self.ring.as_ref().map_or(0, ops::Ring::slots)
     }
 
-    /// Puts the keys and values of positions `first..` in their slots and gives the ring, with what its queries see.
+    /// Puts the keys and values of a segment, whose first token is row `row` of `qkv`, in their slots.
     ///
     /// # Errors
     /// The positions are more than it may hold, or what candle reports.
-    pub(super) fn append(
-        &mut self,
-        first: usize,
-        keys: &Tensor,
-        values: &Tensor,
-    ) -> Result<(Tensor, Tensor, Span)> {
-        let tokens = keys.dim(0)?;
+    pub(super) fn append(&mut self, segment: &Segment, qkv: &Qkv, heads: Heads, row: usize) -> Result<()> {
+        let Segment { first, tokens, .. } = *segment;
         self.grow(first, tokens)?;
-        let (slots, window) = (self.slots(), self.window);
-        let (Some(ring_keys), Some(ring_values)) = (&self.keys, &self.values) else {
-            bail!("the cache has no slots");
-        };
-        if tokens > slots || (window.is_none() && first + tokens > slots) {
+        let slots = self.slots();
+        if tokens > slots || (self.window.is_none() && first + tokens > self.most) {
             bail!("position {} is beyond the cache's {}", first + tokens - 1, self.most);
         }
-        for (ring, rows) in [(ring_keys, keys), (ring_values, values)] {
-            let rows = rows.to_dtype(self.dtype)?.contiguous()?; // (T, G, D)
-            let slot = first % slots;
-            let until_end = tokens.min(slots - slot);
-            ring.slice_set(&rows.narrow(0, 0, until_end)?.contiguous()?, 0, slot)?;
-            if until_end < tokens {
-                ring.slice_set(&rows.narrow(0, until_end, tokens - until_end)?.contiguous()?, 0, 0)?;
-            }
-        }
-        Ok((ring_keys.clone(), ring_values.clone(), Span { first, window, slots }))
+        let Some(ring) = &mut self.ring else { bail!("the cache has no slots") };
+        ring.append(first, qkv, heads, row, tokens)
+    }
+
+    /// What the queries of a segment see, whose keys and values were put in their slots.
+    pub(super) fn queries(&self, segment: &Segment, row: usize) -> Option<Queries<'_>> {
+        let ring = self.ring.as_ref()?;
+        let span = Span { first: segment.first, window: self.window, slots: ring.slots() };
+        Some(Queries { row, tokens: segment.tokens, span, ring })
     }
 
     /// Makes room for `tokens` more positions, as far as the ring may grow. A ring that is smaller than its limit has
@@ -199,15 +192,32 @@ impl Ring {
         }
         let slots = grown(needed, self.most);
         let (heads, size) = self.shape;
-        let larger = |ring: &Option<Tensor>| {
-            let grown = Tensor::zeros((slots, heads, size), self.dtype, &self.device)?; // (S, G, D)
-            if let Some(ring) = ring {
-                grown.slice_set(ring, 0, 0)?;
+        if self.device.is_cpu() {
+            let empty = || ops::Ring::Host(KeyValues::new(self.dtype, heads, size));
+            if let ops::Ring::Host(kept) = self.ring.get_or_insert_with(empty) {
+                kept.grow(slots);
             }
-            Ok::<_, candle_core::Error>(Some(grown))
+            return Ok(());
+        }
+        let dtype = match self.dtype {
+            CacheType::F32 => DType::F32,
+            CacheType::F16 => DType::F16,
+            CacheType::Bf16 => DType::BF16,
+            CacheType::Q8_0 => bail!("a cache of q8_0 is there on the CPU only"),
+        };
+        let larger = |old: Option<&Tensor>| {
+            let grown = Tensor::zeros((slots, heads, size), dtype, &self.device)?; // (S, G, D)
+            if let Some(old) = old {
+                grown.slice_set(old, 0, 0)?;
+            }
+            Ok::<_, candle_core::Error>(grown)
+        };
+        let (keys, values) = match &self.ring {
+            Some(ops::Ring::Device([keys, values])) => (Some(keys), Some(values)),
+            _ => (None, None),
         };
         // Both or none: a failure between them must not leave rings of two sizes.
-        (self.keys, self.values) = (larger(&self.keys)?, larger(&self.values)?);
+        self.ring = Some(ops::Ring::Device([larger(keys)?, larger(values)?]));
         Ok(())
     }
 }
@@ -216,6 +226,7 @@ impl Ring {
 mod tests {
     use super::*;
     use crate::checkpoint::config::{Architecture, Rope, RopeLayout, RopeScaling};
+    use crate::kernels::rows::HostRows;
 
     fn cache(window: Option<usize>, chunk: usize) -> Cache {
         let config = Config {
@@ -235,7 +246,17 @@ mod tests {
             tied_head: true,
             end_ids: vec![],
         };
-        Cache::new(&config, std::iter::once(Device::Cpu), DType::F32, chunk, usize::MAX)
+        Cache::new(&config, std::iter::once(Device::Cpu), CacheType::F32, chunk, usize::MAX)
+    }
+
+    const HEADS: Heads = Heads { query: 1, key_value: 1, size: 2 };
+
+    fn qkv(positions: std::ops::Range<usize>) -> Qkv {
+        let mut rows = HostRows::uninitialized(positions.len(), 6);
+        for (row, position) in rows.chunks_exact_mut(6).zip(positions) {
+            row.copy_from_slice(&[0.0, 0.0, position as f32, 0.0, 0.0, 0.0]);
+        }
+        Qkv::Host(rows)
     }
 
     /// Appends rows whose first value is their position, and checks that every position that the last one sees
@@ -243,13 +264,15 @@ mod tests {
     fn append(cache: &mut Cache, tokens: usize) {
         let (rings, reach) = cache.parts();
         let first = reach.next(tokens).unwrap();
-        let rows: Vec<f32> = (first..first + tokens).flat_map(|p| [p as f32, 0.0]).collect();
-        let rows = Tensor::from_vec(rows, (tokens, 1, 2), &Device::Cpu).unwrap();
-        let (keys, _, span) = rings[0].append(first, &rows, &rows).unwrap();
-        let held = keys.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let segment = Segment { sequence: 0, first, tokens };
+        rings[0].append(&segment, &qkv(first..first + tokens), HEADS, 0).unwrap();
+        let Queries { span, ring: ops::Ring::Host(kept), .. } = rings[0].queries(&segment, 0).unwrap() else {
+            panic!("a ring of the CPU is on the host");
+        };
         for position in first..first + tokens {
             for seen in span.oldest(position)..=position {
-                assert_eq!(held[seen % span.slots * 2], seen as f32, "position {position} of {span:?}");
+                let held = kept.first_of_key(seen % span.slots);
+                assert_eq!(held, Some(seen as f32), "position {position} of {span:?}");
             }
         }
         reach.advance(tokens);
@@ -264,18 +287,19 @@ mod tests {
                 append(&mut cache, tokens.min(room).max(1));
             }
             if let Some(window) = window {
-                assert_eq!(cache.rings[0].slots(), window + chunk - 1);
+                // Whole blocks of sixteen.
+                assert_eq!(cache.rings[0].slots(), (window + chunk - 1).next_multiple_of(16));
             }
         }
     }
 
     #[test]
     fn going_back_is_refused_where_the_ring_has_forgotten() {
-        let mut cache = cache(Some(4), 3);
-        (0..10).for_each(|_| append(&mut cache, 1));
-        assert_eq!(cache.truncate(8), 8);
-        // 9 was overwritten into slot 3: a second step back must not forget that.
-        assert_eq!(cache.truncate(6), 0);
+        let mut cache = cache(Some(14), 3);
+        (0..20).for_each(|_| append(&mut cache, 1));
+        assert_eq!(cache.truncate(18), 18);
+        // 19 was written over 3: a second step back must not forget that.
+        assert_eq!(cache.truncate(16), 0);
         (0..3).for_each(|_| append(&mut cache, 3));
         assert_eq!(cache.truncate(7), 7);
         append(&mut cache, 3);
@@ -285,9 +309,9 @@ mod tests {
     fn beyond_the_context_is_an_error() {
         let mut cache = cache(None, 600);
         append(&mut cache, 600);
-        let rows = Tensor::zeros((600, 1, 2), DType::F32, &Device::Cpu).unwrap();
         let (rings, reach) = cache.parts();
-        let error = rings[0].append(600, &rows, &rows).unwrap_err().to_string();
+        let segment = Segment { sequence: 0, first: 600, tokens: 600 };
+        let error = rings[0].append(&segment, &qkv(600..1200), HEADS, 0).unwrap_err().to_string();
         assert!(error.contains("position 1199 is beyond the cache's 1000"), "{error}");
         let error = reach.next(600).unwrap_err().to_string();
         assert!(error.contains("position 1199 is beyond the context of 1000"), "{error}");

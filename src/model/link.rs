@@ -1,6 +1,8 @@
 //! The way of the residual stream from one device to the next.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
+
+use crate::kernels::Rows;
 
 /// How a tensor gets to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +28,14 @@ impl Link {
         }
     }
 
-    /// `x` on the device `to`.
+    /// `x` on the device `to`, in `dtype` where that is an accelerator.
     ///
     /// # Errors
     /// What candle reports.
-    pub fn carry(self, x: &Tensor, to: &Device) -> Result<Tensor> {
+    pub fn carry(self, x: Rows, to: &Device, dtype: DType) -> Result<Rows> {
         match self {
-            Link::Direct => x.to_device(to),
-            Link::ThroughHost => x.to_device(&Device::Cpu)?.to_device(to),
+            Link::Direct => x.to_device(to, dtype),
+            Link::ThroughHost => x.to_device(&Device::Cpu, DType::F32)?.to_device(to, dtype),
         }
     }
 }
@@ -47,8 +49,8 @@ mod tests {
         let x = Tensor::arange(0f32, 12.0, &Device::Cpu).unwrap().reshape((3, 4)).unwrap();
         assert_eq!(Link::between(&Device::Cpu, &Device::Cpu), Link::Direct);
         for link in [Link::Direct, Link::ThroughHost] {
-            let carried = link.carry(&x, &Device::Cpu).unwrap();
-            assert_eq!(carried.to_vec2::<f32>().unwrap(), x.to_vec2::<f32>().unwrap());
+            let carried = link.carry(Rows::Device(x.clone()), &Device::Cpu, DType::F32).unwrap();
+            assert_eq!(*carried.to_host().unwrap(), x.flatten_all().unwrap().to_vec1::<f32>().unwrap());
         }
     }
 }

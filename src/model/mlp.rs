@@ -1,11 +1,13 @@
 //! Feed-forward networks: one gated network (Shazeer 2020), or a mixture of them (Jiang et al. 2024) in which
 //! a router sends each token to A of E experts.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result};
+
+use smallvec::SmallVec;
 
 use crate::checkpoint::{self, Experts};
-use crate::kernels::rows::softmax;
-use crate::kernels::{Weight, ops};
+use crate::kernels::pointwise::softmax;
+use crate::kernels::{Rows, Weight, ops};
 
 /// A layer's feed-forward network.
 #[derive(Clone, Debug)]
@@ -62,14 +64,14 @@ impl Mlp {
         }
     }
 
-    /// The network's answer to `x (T, C)`: `(T, C)`.
+    /// Adds the network's answer to `x (T, C)` to `residual (T, C)`: `(T, C)`.
     ///
     /// # Errors
     /// What candle reports.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &Rows, residual: Rows) -> Result<Rows> {
         match self {
-            Mlp::Dense(network) => network.forward(x),
-            Mlp::Mixture(mixture) => mixture.forward(x),
+            Mlp::Dense(network) => network.forward(x, residual),
+            Mlp::Mixture(mixture) => ops::add(residual, &mixture.forward(x)?), // (T, C)
         }
     }
 }
@@ -85,49 +87,73 @@ impl Network {
         self.down.will_be_needed();
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Rows, residual: Rows) -> Result<Rows> {
         let gate_up = ops::linear(x, &self.gate_up)?; // (T, 2F)
-        ops::linear(&ops::swiglu(&gate_up)?, &self.down) // (T, C)
+        ops::linear_add(&ops::swiglu(&gate_up)?, &self.down, residual) // (T, C)
     }
 }
 
 impl Mixture {
-    /// Each expert takes its tokens at once; a token's answers are added in the order of the experts, so that
-    /// the sum does not depend on which tokens it shares a chunk with.
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let logits = ops::to_host(&ops::linear(x, &self.router)?)?; // (T, E)
-        let routes: Vec<Vec<(usize, f32)>> =
-            logits.chunks_exact(self.experts.len()).map(|logits| route(logits, self.active)).collect(); // T of A
+    /// Tokens are sorted by expert, so that each expert takes its own at once and all experts' products are one job. A
+    /// token's answers are added in the order of the experts, so that the sum does not depend on which tokens it shares a
+    /// step with.
+    fn forward(&self, x: &Rows) -> Result<Rows> {
+        let count = x.len()?;
+        let logits = ops::linear(x, &self.router)?.to_host()?; // (T, E)
+        let routed = Routed::new(&logits, self.experts.len(), self.active);
         if self.reads_ahead {
-            let is_chosen = |e: &usize| routes.iter().flatten().any(|(to, _)| to == e);
-            (0..self.experts.len()).filter(is_chosen).for_each(|e| self.experts[e].will_be_needed());
+            routed.runs(&self.experts).for_each(|(_, expert)| expert.will_be_needed());
         }
-        let mut sum = x.zeros_like()?; // (T, C)
-        for (e, expert) in self.experts.iter().enumerate() {
-            let (tokens, shares): (Vec<u32>, Vec<f32>) = routes
-                .iter()
-                .enumerate()
-                .filter_map(|(token, route)| Some((token as u32, route.iter().find(|(to, _)| *to == e)?.1)))
-                .unzip();
-            if tokens.is_empty() {
-                continue;
-            }
-            let shares = Tensor::new(shares, x.device())?.to_dtype(x.dtype())?.unsqueeze(1)?; // (Te, 1)
-            let tokens = Tensor::new(tokens, x.device())?; // (Te)
-            let answers = expert.forward(&x.index_select(&tokens, 0)?)?; // (Te, C)
-            sum = sum.index_add(&tokens, &answers.broadcast_mul(&shares)?, 0)?; // (T, C)
+        let x = ops::select(x, &routed.tokens)?; // (T·A, C)
+        let weights = |of: fn(&Network) -> &Weight| {
+            routed.runs(&self.experts).map(move |(tokens, expert)| (tokens, of(expert)))
+        };
+        let gate_up = ops::grouped_linear(&x, weights(|expert| &expert.gate_up))?; // (T·A, 2F)
+        let answers = ops::grouped_linear(&ops::swiglu(&gate_up)?, weights(|expert| &expert.down))?; // (T·A, C)
+        ops::sum_by_token(&answers, &routed.tokens, &routed.shares, count) // (T, C)
+    }
+}
+
+/// Which tokens go to which experts, with which share of the answer: sorted by expert, then by token.
+struct Routed {
+    tokens: SmallVec<[u32; 8]>, // (T·A)
+    shares: SmallVec<[f32; 8]>, // (T·A)
+    /// Tokens of each expert.
+    counts: SmallVec<[usize; 8]>, // (E)
+}
+
+impl Routed {
+    /// By the router's `logits (T, E)`: each token goes to `active` of `experts`.
+    fn new(logits: &[f32], experts: usize, active: usize) -> Self {
+        let mut routes: SmallVec<[(u32, u32, f32); 8]> = SmallVec::new();
+        for (token, logits) in (0..).zip(logits.chunks_exact(experts.max(1))) {
+            let of_token = route(logits, active).into_iter();
+            routes.extend(of_token.map(|(expert, share)| (expert as u32, token, share)));
         }
-        Ok(sum)
+        routes.sort_unstable_by_key(|(expert, token, _)| (*expert, *token));
+        let mut counts = SmallVec::from_elem(0, experts);
+        routes.iter().for_each(|(expert, ..)| counts[*expert as usize] += 1);
+        Self {
+            tokens: routes.iter().map(|(_, token, _)| *token).collect(),
+            shares: routes.iter().map(|(.., share)| *share).collect(),
+            counts,
+        }
+    }
+
+    /// Of each expert that has tokens how many, and the expert.
+    fn runs<'a, T>(&'a self, experts: &'a [T]) -> impl Iterator<Item = (usize, &'a T)> + Clone {
+        self.counts.iter().copied().zip(experts).filter(|(tokens, _)| *tokens > 0)
     }
 }
 
 /// The experts of one token, A of E logits, with their shares: the softmax over the chosen logits. Of equal
 /// logits the first is chosen.
-fn route(logits: &[f32], active: usize) -> Vec<(usize, f32)> {
-    let mut order: Vec<usize> = (0..logits.len()).collect();
-    order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+fn route(logits: &[f32], active: usize) -> SmallVec<[(usize, f32); 8]> {
+    let mut order: SmallVec<[usize; 16]> = (0..logits.len()).collect();
+    // By number where logits are equal, which an unstable sort would not keep by itself; a stable one allocates.
+    order.sort_unstable_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
     order.truncate(active);
-    let mut shares: Vec<f32> = order.iter().map(|e| logits[*e]).collect();
+    let mut shares: SmallVec<[f32; 8]> = order.iter().map(|e| logits[*e]).collect();
     softmax(&mut shares);
     order.into_iter().zip(shares).collect()
 }

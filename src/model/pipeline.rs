@@ -16,10 +16,13 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, bail};
 
 use super::cache::{Cache, Reach, Ring};
 use super::transformer::{Stage, Transformer};
+use crate::kernels::Rows;
+use crate::kernels::attention::Heads;
+use crate::kernels::ops::{Qkv, Queries};
 
 /// Consecutive tokens of one sequence, among the rows of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,7 @@ pub struct Segment {
 
 /// Rows between two stages.
 struct Step {
-    x: Tensor, // (T, C)
+    x: Rows, // (T, C)
     segments: Vec<Segment>,
     /// Sequences that have ended: their memory is free.
     released: Vec<usize>,
@@ -56,15 +59,26 @@ impl<'c> StageRings<'c> {
 }
 
 impl LayerRings<'_, '_> {
-    /// The ring of a segment's sequence.
+    /// Puts the keys and values of all segments, whose rows follow each other in `qkv`, in the rings of their sequences.
     ///
     /// # Errors
-    /// There is none: the cache is another model's.
-    pub(super) fn of(&mut self, segment: &Segment) -> Result<&mut Ring> {
-        let ring = self.rings.0.get_mut(segment.sequence).and_then(|rings| rings.get_mut(self.layer));
-        ring.ok_or_else(|| {
-            candle_core::Error::Msg("the cache is another model's: it has fewer layers".into())
-        })
+    /// A sequence has no ring: the cache is another model's; its positions are beyond it; or what candle reports.
+    pub(super) fn append(&mut self, segments: &[Segment], qkv: &Qkv, heads: Heads) -> Result<()> {
+        let mut row = 0;
+        for segment in segments {
+            let ring = self.rings.0.get_mut(segment.sequence).and_then(|rings| rings.get_mut(self.layer));
+            let Some(ring) = ring else { bail!("the cache is another model's: it has fewer layers") };
+            ring.append(segment, qkv, heads, row)?;
+            row += segment.tokens;
+        }
+        Ok(())
+    }
+
+    /// What the queries of segment `i` see, whose keys and values were appended. `None` of one that is not there.
+    pub(super) fn queries(&self, segments: &[Segment], i: usize) -> Option<Queries<'_>> {
+        let segment = segments.get(i)?;
+        let ring = self.rings.0.get(segment.sequence)?.get(self.layer)?;
+        ring.queries(segment, segments[..i].iter().map(|segment| segment.tokens).sum())
     }
 }
 
@@ -80,7 +94,7 @@ pub struct Pipeline<'p> {
 /// Where steps are computed.
 enum Way<'p> {
     /// All stages in turn, where the step is sent.
-    Here { rings: Vec<StageRings<'p>>, done: VecDeque<Tensor> },
+    Here { rings: Vec<StageRings<'p>>, done: VecDeque<Rows> },
     /// Each stage on a thread of its own.
     Threads { first: Sender<Result<Step>>, last: Receiver<Result<Step>> },
 }
@@ -125,17 +139,11 @@ impl Transformer {
 /// A stage's thread.
 fn work(stage: &Stage, mut rings: StageRings, from: Receiver<Result<Step>>, to: Sender<Result<Step>>) {
     for step in from {
-        let passed = step.and_then(|step| on_pool(|| pass(stage, step, &mut rings)));
+        let passed = step.and_then(|step| pass(stage, step, &mut rings));
         if to.send(passed).is_err() {
             return;
         }
     }
-}
-
-/// Runs `work` on one of the pool's threads: from any other, each of a step's many small operations would wake one and
-/// wait. With the starter on two cores that was a quarter of a token's time.
-pub(super) fn on_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| work())
 }
 
 /// Passes a step through a stage.
@@ -143,8 +151,8 @@ fn pass(stage: &Stage, step: Step, rings: &mut StageRings) -> Result<Step> {
     for sequence in &step.released {
         rings.0.get_mut(*sequence).into_iter().flat_map(|rings| rings.iter_mut()).for_each(Ring::release);
     }
-    let x = stage.forward(&step.x, &step.segments, rings)?; // (T, C)
-    Ok(Step { x, ..step })
+    let x = stage.forward(step.x, &step.segments, rings)?; // (T, C)
+    Ok(Step { x, segments: step.segments, released: step.released })
 }
 
 impl Pipeline<'_> {
@@ -172,9 +180,8 @@ impl Pipeline<'_> {
         match &mut self.way {
             Way::Here { rings, done } => {
                 let mut stages = self.model.stages().iter().zip(rings);
-                let through =
-                    on_pool(|| stages.try_fold(step, |step, (stage, rings)| pass(stage, step, rings)));
-                done.push_back(through?.x);
+                let through = stages.try_fold(step, |step, (stage, rings)| pass(stage, step, rings))?;
+                done.push_back(through.x);
             }
             Way::Threads { first, .. } if first.send(Ok(step)).is_ok() => {}
             Way::Threads { .. } => bail!("a stage has ended early"),
@@ -190,7 +197,7 @@ impl Pipeline<'_> {
     ///
     /// # Errors
     /// There is none, or what went wrong on its way.
-    pub fn receive(&mut self) -> Result<Tensor> {
+    pub fn receive(&mut self) -> Result<Rows> {
         let x = match &mut self.way {
             Way::Here { done, .. } => done.pop_front(),
             Way::Threads { .. } if self.in_flight == 0 => None,

@@ -3,7 +3,8 @@
 use candle_core::{Device, Result, Tensor};
 
 use crate::checkpoint::config::{Rope, RopeLayout};
-use crate::kernels::ops;
+use crate::kernels::ops::Angles;
+use crate::kernels::rows::HostRows;
 
 /// The frequencies of a model's heads, on one device.
 #[derive(Clone, Debug)]
@@ -11,14 +12,6 @@ pub struct RopeTable {
     frequencies: Vec<f64>,
     layout: RopeLayout,
     device: Device,
-}
-
-/// Cosines and sines of some positions.
-#[derive(Clone, Debug)]
-pub struct Angles {
-    cos: Tensor, // (T, D/2) f32
-    sin: Tensor, // (T, D/2) f32
-    layout: RopeLayout,
 }
 
 impl RopeTable {
@@ -32,22 +25,21 @@ impl RopeTable {
     /// # Errors
     /// What candle reports.
     pub fn angles(&self, positions: &[usize]) -> Result<Angles> {
-        let shape = (positions.len(), self.frequencies.len());
-        let angles = || positions.iter().flat_map(|p| self.frequencies.iter().map(|f| *p as f64 * f));
+        let half = self.frequencies.len();
         let table = |of: fn(f64) -> f64| {
-            let values: Vec<f32> = angles().map(|angle| of(angle) as f32).collect();
-            Tensor::from_vec(values, shape, &self.device) // (T, D/2)
+            let mut table = HostRows::uninitialized(positions.len(), half); // (T, D/2)
+            for (row, position) in table.chunks_exact_mut(half.max(1)).zip(positions) {
+                let angles = self.frequencies.iter().map(|f| *position as f64 * f);
+                row.iter_mut().zip(angles).for_each(|(value, angle)| *value = of(angle) as f32);
+            }
+            table
         };
-        Ok(Angles { cos: table(f64::cos)?, sin: table(f64::sin)?, layout: self.layout })
-    }
-}
-
-impl Angles {
-    /// Rotates every head of `x (T, heads, D)`.
-    ///
-    /// # Errors
-    /// What candle reports.
-    pub fn rotate(&self, x: &Tensor) -> Result<Tensor> {
-        ops::rope(x, &self.cos, &self.sin, self.layout) // (T, heads, D)
+        let tables = [table(f64::cos), table(f64::sin)];
+        if self.device.is_cpu() {
+            return Ok(Angles::Host(tables, self.layout));
+        }
+        let [cos, sin] = tables
+            .map(|table| Tensor::from_slice(&table, (positions.len(), half), &Device::Cpu)?.to_device(&self.device)); // (T, D/2)
+        Ok(Angles::Device([cos?, sin?], self.layout))
     }
 }

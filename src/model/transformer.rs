@@ -1,14 +1,18 @@
 //! The whole model, in stages: each stage is a run of layers on one device.
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{DType, Device, Result, bail};
 
-use super::block::{Block, vector};
+use smallvec::SmallVec;
+
+use super::block::Block;
 use super::cache::Cache;
 use super::link::Link;
-use super::pipeline::{Segment, StageRings, on_pool};
+use super::pipeline::{Segment, StageRings};
 use super::rope::RopeTable;
 use crate::checkpoint::{Config, LayerWeights, Weights};
-use crate::kernels::{Weight, ops};
+use crate::kernels::attention::CacheType;
+use crate::kernels::rows::HostRows;
+use crate::kernels::{Rows, Vector, Weight, ops};
 
 /// A run of layers on one device.
 #[derive(Debug)]
@@ -65,13 +69,13 @@ impl Stage {
     ///
     /// # Errors
     /// A sequence has no ring, its positions are beyond it, or what candle reports.
-    pub(super) fn forward(&self, x: &Tensor, segments: &[Segment], rings: &mut StageRings) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: Rows, segments: &[Segment], rings: &mut StageRings) -> Result<Rows> {
         let activations = Weight::activations(&self.device, self.dtype);
-        let mut x = self.link.carry(x, &self.device)?.to_dtype(activations)?; // (T, C)
-        let positions: Vec<usize> = segments.iter().flat_map(|s| s.first..s.first + s.tokens).collect();
+        let mut x = self.link.carry(x, &self.device, activations)?; // (T, C)
+        let positions: SmallVec<[usize; 32]> = segments.iter().flat_map(|s| s.first..s.first + s.tokens).collect();
         let angles = self.rope.angles(&positions)?; // (T, D/2)
         for (layer, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, segments, &angles, &mut rings.layer(layer))?; // (T, C)
+            x = block.forward(x, segments, &angles, &mut rings.layer(layer))?; // (T, C)
         }
         Ok(x)
     }
@@ -83,7 +87,7 @@ pub struct Transformer {
     config: Config,
     embedding: Weight, // (V, C)
     stages: Vec<Stage>,
-    norm: Tensor, // (C)
+    norm: Vector, // (C)
     head: Weight, // (V, C)
 }
 
@@ -101,7 +105,7 @@ impl Transformer {
             bail!("a model has at least one stage");
         };
         let embedding = Weight::load(&weights.embedding, &first.device, first.dtype)?;
-        let norm = vector(&weights.norm, &last.device)?;
+        let norm = Vector::load(&weights.norm, &last.device)?;
         // A tied head is the embedding itself, where one device holds both.
         let head = match config.tied_head && stages.len() == 1 {
             true => embedding.clone(),
@@ -132,7 +136,7 @@ impl Transformer {
 
     /// An empty cache for up to `positions`, at most the context, in calls of up to `chunk` tokens; each layer's ring is
     /// on its device, in `dtype`.
-    pub fn cache(&self, dtype: DType, chunk: usize, positions: usize) -> Cache {
+    pub fn cache(&self, dtype: CacheType, chunk: usize, positions: usize) -> Cache {
         let devices = self.stages.iter().flat_map(|s| s.blocks.iter().map(|_| s.device.clone()));
         Cache::new(&self.config, devices, dtype, chunk, positions)
     }
@@ -141,7 +145,7 @@ impl Transformer {
     ///
     /// # Errors
     /// An id is beyond the vocabulary, or what candle reports.
-    pub(super) fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+    pub(super) fn embed(&self, ids: &[u32]) -> Result<Rows> {
         ops::embed(ids, &self.embedding, &self.stages[0].device) // (T, C)
     }
 
@@ -150,22 +154,19 @@ impl Transformer {
     /// # Errors
     /// There are no tokens, more than the cache's chunk, or beyond the context; an id is beyond the vocabulary;
     /// or what candle reports.
-    pub fn hidden(&self, ids: &[u32], cache: &mut Cache) -> Result<Tensor> {
+    pub fn hidden(&self, ids: &[u32], cache: &mut Cache) -> Result<Rows> {
         self.pipelined([cache], 1, |pipeline| {
             pipeline.send(&[(0, ids)])?;
             pipeline.receive() // (T, C)
         })
     }
 
-    /// The logits that follow each row of `hidden (T, C)`: `(T, V)`, on the host in f32, row after row.
+    /// The logits that follow each row of `hidden (T, C)`: `(T, V)`, on the host.
     ///
     /// # Errors
     /// What candle reports.
-    pub fn logits(&self, hidden: &Tensor) -> Result<Vec<f32>> {
-        let logits = on_pool(|| {
-            let normed = ops::rms_norm(hidden, &self.norm, self.config.norm_epsilon)?; // (T, C)
-            ops::linear(&normed, &self.head) // (T, V)
-        });
-        ops::to_host(&logits?)
+    pub fn logits(&self, hidden: &Rows) -> Result<HostRows> {
+        let normed = ops::rms_norm(hidden, &self.norm, self.config.norm_epsilon)?; // (T, C)
+        ops::linear(&normed, &self.head)?.to_host() // (T, V)
     }
 }

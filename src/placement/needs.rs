@@ -6,6 +6,7 @@ use candle_core::DType;
 
 use super::DeviceName;
 use crate::checkpoint::{Checkpoint, LayerWeights, Mlp, convert};
+use crate::kernels::attention::CacheType;
 use crate::kernels::{Matrix, Scheme};
 
 /// What a model needs: on the host as its weights are stored, on an accelerator dense in the type of computation.
@@ -57,7 +58,7 @@ impl Load {
 impl Needs {
     /// Of a checkpoint that computes in `dtype` (`None`: each device's own) and has so many `slots` in a layer's rings,
     /// of type `cache`.
-    pub fn new(checkpoint: &Checkpoint, dtype: Option<DType>, cache: DType, slots: usize) -> Self {
+    pub fn new(checkpoint: &Checkpoint, dtype: Option<DType>, cache: CacheType, slots: usize) -> Self {
         let config = &checkpoint.config;
         let dense = dtype.unwrap_or(DType::BF16).size_in_bytes() as u64;
         let on_host = |matrix: &Matrix| -> u64 {
@@ -80,7 +81,7 @@ impl Needs {
                 norm: bytes(&weights.norm),
                 head: bytes(&weights.head),
                 tied: config.tied_head,
-                slot: (config.cache_elements() * cache.size_in_bytes()) as u64,
+                slot: (2 * config.key_value_heads * cache.bytes(config.head_size)) as u64,
             }
         };
         Self { host: sizes(&on_host), accelerator: sizes(&on_accelerator), slots }

@@ -1,22 +1,18 @@
 //! The operations as compositions of candle's own: what CUDA and Metal run, and the slow twin of the CPU's
 //! kernels. Norms, rotary positions and softmax are computed in f32 whatever the tensors' type.
 
-use candle_core::{D, DType, Result, Tensor, bail};
+use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::{silu, softmax};
 
 use super::super::attention::{Heads, Span};
-use super::super::rows::RopeLayout;
-use super::Weight;
+use super::super::pointwise::RopeLayout;
 
 /// See [`super::linear`].
 ///
 /// # Errors
 /// What candle reports.
-pub fn linear(x: &Tensor, weight: &Weight) -> Result<Tensor> {
-    match weight {
-        Weight::Device(weight) => x.matmul(&weight.t()?), // (T, N)
-        Weight::Host(..) => bail!("weights on the host are multiplied by the CPU's kernels"),
-    }
+pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    x.matmul(&weight.t()?) // (T, N)
 }
 
 /// See [`super::rms_norm`].
@@ -30,7 +26,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
     normed.broadcast_mul(&weight.to_dtype(DType::F32)?)?.to_dtype(x.dtype()) // (T, C)
 }
 
-/// See [`super::rope`].
+/// See [`super::rotated`].
 ///
 /// # Errors
 /// What candle reports.
@@ -101,42 +97,77 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
+    use super::super::super::rows::{HostRows, Rows};
+    use super::super::super::weight::Vector;
+    use super::super::{Angles, Queries, Ring};
+    use crate::kernels::attention::{CacheType, KeyValues};
+
     fn random(shape: &[usize]) -> Tensor {
         Tensor::randn(0f32, 1.0, shape, &Device::Cpu).unwrap()
     }
 
-    fn assert_close(fast: &Tensor, slow: &Tensor) {
-        let gap = (fast - slow).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
-        assert!(gap < 2e-6, "largest difference {gap}");
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn host(tensor: &Tensor) -> HostRows {
+        let mut rows = HostRows::uninitialized(tensor.dims()[0], tensor.elem_count() / tensor.dims()[0]);
+        rows.copy_from_slice(&values(tensor));
+        rows
+    }
+
+    /// The same rows for the kernels, and for candle.
+    fn both(tensor: &Tensor) -> [Rows; 2] {
+        [Rows::Host(host(tensor)), Rows::Device(tensor.clone())]
+    }
+
+    fn assert_close([fast, slow]: [Rows; 2]) {
+        let [fast, slow] = [fast, slow].map(|rows| rows.to_host().unwrap());
+        let gap = fast.iter().zip(&*slow).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(fast.len() == slow.len() && gap < 2e-6, "largest difference {gap}");
     }
 
     #[test]
-    fn norm_rope_and_activation_equal_their_twins() {
+    fn norm_activation_and_sums_equal_their_twins() {
         let (x, weight) = (random(&[5, 24]), random(&[24]));
-        assert_close(&ops::rms_norm(&x, &weight, 1e-5).unwrap(), &rms_norm(&x, &weight, 1e-5).unwrap());
-        assert_close(&ops::swiglu(&x).unwrap(), &swiglu(&x).unwrap());
-        let heads = x.reshape((5, 3, 8)).unwrap();
-        let angles = random(&[5, 4]);
-        let (cos, sin) = (angles.cos().unwrap(), angles.sin().unwrap());
-        for layout in [RopeLayout::HalfSplit, RopeLayout::Interleaved] {
-            assert_close(
-                &ops::rope(&heads, &cos, &sin, layout).unwrap(),
-                &rope(&heads, &cos, &sin, layout).unwrap(),
-            );
-        }
+        let weights = [Vector::Host(values(&weight)), Vector::Device(weight)];
+        let [fast, slow] = both(&x);
+        assert_close([(&fast, &weights[0]), (&slow, &weights[1])].map(|(x, w)| ops::rms_norm(x, w, 1e-5).unwrap()));
+        assert_close([&fast, &slow].map(|x| ops::swiglu(x).unwrap()));
+        let (tokens, shares) = ([0, 2, 2, 1, 0], [0.5, 0.25, 0.75, 1.0, 0.5]);
+        assert_close([&fast, &slow].map(|x| ops::sum_by_token(x, &tokens, &shares, 3).unwrap()));
+        assert_close([&fast, &slow].map(|x| ops::select(x, &[4, 0, 4]).unwrap()));
+        assert_close([&fast, &slow].map(|x| ops::add(ops::select(x, &[0, 1, 2, 3, 4]).unwrap(), x).unwrap()));
     }
 
+    /// Rotary positions, the ring and attention, as a layer does them: three calls, so that the ring of a window wraps.
     #[test]
     fn attention_equals_its_twin_with_and_without_a_wrapped_ring() {
         let heads = Heads { query: 6, key_value: 2, size: 8 };
-        for (first, tokens, window, slots) in
-            [(0, 5, None, 9), (4, 5, None, 9), (11, 3, Some(4), 6), (20, 1, Some(4), 6)]
-        {
-            let q = random(&[tokens, 6, 8]);
-            let (keys, values) = (random(&[slots, 2, 8]), random(&[slots, 2, 8]));
-            let span = Span { first, window, slots };
-            let fast = ops::attention(&q, &keys, &values, heads, span).unwrap();
-            assert_close(&fast, &attention(&q, &keys, &values, heads, span).unwrap());
+        for (window, layout) in [(None, RopeLayout::HalfSplit), (Some(4), RopeLayout::Interleaved)] {
+            let mut kept = KeyValues::new(CacheType::F32, 2, 8);
+            kept.grow(16);
+            let ring = || Tensor::zeros((16, 2, 8), DType::F32, &Device::Cpu).unwrap();
+            let mut rings = [Ring::Host(kept), Ring::Device([ring(), ring()])];
+            for (first, tokens) in [(0, 7), (7, 1), (8, 5)].into_iter().chain((13..40).map(|first| (first, 1))) {
+                if window.is_none() && first + tokens > 16 {
+                    break;
+                }
+                let (qkv, angles) = (random(&[tokens, 80]), random(&[tokens, 4]));
+                let [cos, sin] = [angles.cos().unwrap(), angles.sin().unwrap()];
+                let angles = [
+                    Angles::Host([host(&cos), host(&sin)], layout),
+                    Angles::Device([cos, sin], layout),
+                ];
+                let mut each = both(&qkv).into_iter().zip(&mut rings).zip(angles).map(|((qkv, ring), angles)| {
+                    let qkv = ops::rotated(qkv, heads, &angles).unwrap();
+                    ring.append(first, &qkv, heads, 0, tokens).unwrap();
+                    let span = Span { first, window, slots: ring.slots() };
+                    let ring = &*ring;
+                    ops::attention(&qkv, heads, 1, |_| Some(Queries { row: 0, tokens, span, ring })).unwrap()
+                });
+                assert_close([each.next().unwrap(), each.next().unwrap()]);
+            }
         }
     }
 }

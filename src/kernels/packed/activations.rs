@@ -1,7 +1,5 @@
 //! Activations as 8-bit integers, quantized once for all parts of a matrix.
 
-use rayon::prelude::*;
-
 use crate::kernels::cpu::kernel;
 
 /// Columns over which a sum of activations is kept: those that share a scale in q6_k.
@@ -9,9 +7,6 @@ const SUM: usize = 16;
 
 /// Rows of activations that share the unpacking of a group of weights.
 pub(super) const TILE: usize = 16;
-
-/// Values for which a second thread is worth it: several microseconds' work.
-const PIECE: usize = 1 << 14;
 
 /// Rows of activations `(M, K)` as blocks of signed bytes with one f32 scale each: x ≈ q · scale, |q| <= 127.
 ///
@@ -45,17 +40,17 @@ impl Activations {
         if count == 0 {
             return;
         }
-        let quants = self.quants.par_chunks_mut(TILE * blocks * block);
-        let scales = self.scales.par_chunks_mut(TILE * blocks);
-        let sums = self.sums.par_chunks_mut(TILE * blocks * block / SUM);
-        let tiles = x[..rows * columns].par_chunks(TILE * columns).zip(quants).zip(scales).zip(sums);
+        let quants = self.quants.chunks_mut(TILE * blocks * block);
+        let scales = self.scales.chunks_mut(TILE * blocks);
+        let sums = self.sums.chunks_mut(TILE * blocks * block / SUM);
+        let tiles = x[..rows * columns].chunks(TILE * columns).zip(quants).zip(scales).zip(sums);
         tiles.for_each(|(((x, quants), scales), sums)| {
             let rows = x.len() / columns;
-            let quants = quants.par_chunks_exact_mut(rows * block);
-            let scales = scales.par_chunks_exact_mut(rows);
-            let sums = sums.par_chunks_exact_mut(rows * block / SUM);
+            let quants = quants.chunks_exact_mut(rows * block);
+            let scales = scales.chunks_exact_mut(rows);
+            let sums = sums.chunks_exact_mut(rows * block / SUM);
             let columns_of = |b: usize| x.chunks_exact(columns).map(move |x| &x[b * block..][..block]);
-            let blocks = quants.zip(scales).zip(sums).enumerate().with_min_len(PIECE / (rows * block));
+            let blocks = quants.zip(scales).zip(sums).enumerate();
             blocks.for_each(|(b, ((quants, scales), sums))| {
                 let rows = quants.chunks_exact_mut(block).zip(scales).zip(sums.chunks_exact_mut(block / SUM));
                 for (x, ((quants, scale), sums)) in columns_of(b).zip(rows) {
@@ -66,6 +61,11 @@ impl Activations {
                 }
             });
         });
+    }
+
+    /// Holds no rows any more, and keeps its memory.
+    pub fn clear(&mut self) {
+        self.rows = 0;
     }
 
     /// Rows.

@@ -77,7 +77,7 @@ mod avx512;
 mod portable;
 mod product;
 
-pub use product::multiply;
+pub use product::{Product, multiply, multiply_all};
 
 use super::Scheme;
 use super::cpu::Level;

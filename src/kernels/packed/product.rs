@@ -1,8 +1,7 @@
 //! The product of activations with a whole matrix: its parts, threads, and rows that are not interleaved yet.
 
 use std::cell::{Cell, RefCell};
-
-use rayon::prelude::*;
+use std::marker::PhantomData;
 
 use super::activations::{Activations, TILE};
 use super::{activation_block, multiply_strip};
@@ -10,8 +9,9 @@ use crate::kernels::cpu::{self, Level};
 use crate::kernels::interleave::{interleave, prefetch};
 use crate::kernels::layout::ROWS;
 use crate::kernels::matmul::{Columns, TASK_ROWS, some_rows};
-use crate::kernels::matrix::Part;
-use crate::kernels::{Matrix, Scheme};
+use crate::kernels::matrix::{Part, Sixteen};
+use crate::kernels::weight::Blocks;
+use crate::kernels::{Matrix, Scheme, pool};
 
 /// Columns of rows that are interleaved at a time: of sixteen rows they stay in the first-level cache.
 const CHUNK: usize = 256;
@@ -19,50 +19,126 @@ const CHUNK: usize = 256;
 /// How far ahead of its chunk each row is asked for, in bytes: 16 times that over all rows.
 const AHEAD: usize = 320;
 
-/// `out (m, n) = x (m, k) · wᵀ (k, n)`, where `w` has n rows and k columns.
+/// A product `out (m, n) = x (m, k) · wᵀ (k, n)`, where `w` has n rows and k columns.
+#[derive(Debug)]
+pub struct Product<'a> {
+    /// Whole rows, as many as the result has.
+    x: &'a [f32],
+    w: &'a Matrix,
+    blocks: Blocks,
+    columns: Columns,
+    /// Whether the product is added to what the result holds.
+    adds: bool,
+    out: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> Product<'a> {
+    /// The product with `w` whose blocks are multiplied as `blocks` says.
+    ///
+    /// The slices' lengths are the caller's promise: `x.len() = m·k` and `out.len() = m·n` for the same m; rows beyond
+    /// either are left alone.
+    pub fn new(x: &'a [f32], w: &'a Matrix, blocks: Blocks, out: &'a mut [f32]) -> Self {
+        let (n, k) = (w.rows(), w.columns());
+        if k == 0 {
+            out.fill(0.0);
+        }
+        let m = (x.len().checked_div(k).unwrap_or(0)).min(out.len().checked_div(n).unwrap_or(0));
+        let columns = Columns { out: out.as_mut_ptr(), n };
+        Self { x: &x[..m * k], w, blocks, columns, adds: false, out: PhantomData }
+    }
+
+    /// The same, added to what the result holds. `None` where a part is multiplied in f32, which only stores.
+    pub fn added(self) -> Option<Self> {
+        let all = self.w.each_part().iter().all(|part| self.block_of(part).is_some());
+        all.then_some(Self { adds: true, ..self })
+    }
+
+    /// Rows of the result.
+    fn m(&self) -> usize {
+        self.x.len() / self.w.columns().max(1)
+    }
+
+    /// Whether another takes the same activations.
+    fn shares_x(&self, other: &Product) -> bool {
+        std::ptr::eq(self.x, other.x) && self.w.columns() == other.w.columns()
+    }
+
+    /// The block of activations that a part's kernels take; `None` where it is multiplied in f32.
+    fn block_of(&self, part: &Part) -> Option<usize> {
+        activation_block(part.scheme).filter(|_| self.blocks == Blocks::Integer)
+    }
+
+    /// Into how many tasks a part is divided.
+    fn tasks_of(&self, part: &Part) -> usize {
+        match self.block_of(part) {
+            _ if self.x.is_empty() => 0,
+            Some(_) => part.sixteens().div_ceil(self.strips_of_task(part)),
+            None => part.rows.div_ceil(TASK_ROWS),
+        }
+    }
+
+    /// Strips of a task of a part.
+    fn strips_of_task(&self, part: &Part) -> usize {
+        let bytes = ROWS * part.row_bytes * self.m();
+        (TASK_BYTES / bytes.max(1)).next_multiple_of(STRIPS).max(STRIPS)
+    }
+
+    fn tasks(&self) -> usize {
+        self.w.each_part().iter().map(|part| self.tasks_of(part)).sum()
+    }
+}
+
+/// Bytes of weights of a task, times the rows of activations: long against the claim of one, short against a product.
+/// Several strips of few columns, two of many.
+const TASK_BYTES: usize = 32 << 10;
+
+/// Strips that are multiplied at a time.
+const STRIPS: usize = 2;
+
+/// One product in integers.
+pub fn multiply(x: &[f32], w: &Matrix, out: &mut [f32]) {
+    multiply_all(&[Product::new(x, w, Blocks::Integer, out)]);
+}
+
+/// Some products that do not wait for each other: after the quantization of their activations they are one job.
 ///
 /// Parts whose scheme has a kernel in integers (see [`activation_block`]) are multiplied with activations that are
-/// rounded to 8 bits, once for all parts; others in f32, as [`matmul`](crate::kernels::matmul::matmul) does. A row's
-/// result is the same bit for bit however weights lie and whatever other rows there are.
-///
-/// Threads are those of rayon's pool. The slices' lengths are the caller's promise: `x.len() = m·k` and
-/// `out.len() = m·n` for the same m; rows beyond either are left alone.
-pub fn multiply(x: &[f32], w: &Matrix, out: &mut [f32]) {
-    multiply_with(cpu::level(), x, w, out);
+/// rounded to 8 bits, once for all parts, and once for products that follow each other with the same ones; others in f32,
+/// as [`matmul`](crate::kernels::matmul::matmul) does. A row's result is the same bit for bit however weights lie and
+/// whatever other rows and products there are.
+pub fn multiply_all(products: &[Product]) {
+    multiply_with(cpu::level(), products);
 }
 
 /// The same with one of the processor's [`available`](Level::available) sets.
-pub(super) fn multiply_with(level: Level, x: &[f32], w: &Matrix, out: &mut [f32]) {
-    let (n, k) = (w.rows(), w.columns());
-    if n == 0 || k == 0 {
-        return out.fill(0.0);
-    }
-    let m = (x.len() / k).min(out.len() / n);
-    if m == 0 {
-        return;
-    }
-    let columns = Columns { out: out.as_mut_ptr(), n };
-    // Entered once for both steps: each entry from outside the pool wakes a thread and waits for it.
-    rayon::scope(|_| {
-        // Taken, not borrowed: while threads are waited for, this one may begin another product.
-        let mut activations = ACTIVATIONS.take();
-        for (activations, block) in activations.iter_mut().zip(BLOCKS) {
-            if w.each_part().iter().any(|part| activation_block(part.scheme) == Some(block)) {
-                activations.fill(&x[..m * k], k, block);
+pub(super) fn multiply_with(level: Level, products: &[Product]) {
+    // Taken, not borrowed: what is computed here may begin another product.
+    let mut sets = ACTIVATIONS.take();
+    let mut count = 0;
+    for (i, product) in products.iter().enumerate() {
+        if i == 0 || !product.shares_x(&products[i - 1]) {
+            count += 1;
+            sets.resize_with(sets.len().max(count), Default::default);
+            sets[count - 1].iter_mut().for_each(Activations::clear);
+        }
+        for (activations, width) in sets[count - 1].iter_mut().zip(WIDTHS) {
+            let is_missing = activations.rows() == 0;
+            if is_missing && product.w.each_part().iter().any(|part| product.block_of(part) == Some(width)) {
+                activations.fill(product.x, product.w.columns(), width);
             }
         }
-        let product = Product { level, x: &x[..m * k], w, columns, activations: &activations };
-        (0..product.tasks()).into_par_iter().for_each(|task| product.task(task));
-        ACTIVATIONS.set(activations);
-    });
+    }
+    let job = Job { level, products, sets: &sets };
+    pool::run(products.iter().map(Product::tasks).sum(), |task| job.task(task));
+    ACTIVATIONS.set(sets);
 }
 
 /// Widths of [`activation_block`]s.
-const BLOCKS: [usize; 2] = [32, 256];
+const WIDTHS: [usize; 2] = [32, 256];
 
 thread_local! {
     /// Kept, so that a token allocates nothing here.
-    static ACTIVATIONS: Cell<[Activations; BLOCKS.len()]> = Cell::default();
+    static ACTIVATIONS: Cell<Vec<[Activations; WIDTHS.len()]>> = Cell::default();
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
@@ -77,72 +153,80 @@ struct Scratch {
     beside_zeros: Vec<u8>,
 }
 
-struct Product<'a> {
+/// All tasks of some products.
+struct Job<'a> {
     level: Level,
-    /// Whole rows, as many as the result has.
-    x: &'a [f32],
-    w: &'a Matrix,
-    columns: Columns,
-    activations: &'a [Activations; BLOCKS.len()],
+    products: &'a [Product<'a>],
+    /// The activations of products, one for each run of products that share them.
+    sets: &'a [[Activations; WIDTHS.len()]],
 }
 
-impl Product<'_> {
-    fn tasks(&self) -> usize {
-        self.w.each_part().iter().map(tasks).sum()
-    }
-
-    /// One of the tasks, which share no column of the result.
+impl Job<'_> {
+    /// One of the tasks, which share no column of a result.
     fn task(&self, mut task: usize) {
-        let mut above = 0;
-        for part in self.w.each_part() {
-            if task < tasks(part) {
-                return self.task_of_part(part, above, task);
+        let mut set = 0;
+        for (i, product) in self.products.iter().enumerate() {
+            set += usize::from(i > 0 && !product.shares_x(&self.products[i - 1]));
+            let mut above = 0;
+            for part in product.w.each_part() {
+                let tasks = product.tasks_of(part);
+                if task < tasks {
+                    return self.task_of_part(product, &self.sets[set], part, above, task);
+                }
+                task -= tasks;
+                above += part.rows;
             }
-            task -= tasks(part);
-            above += part.rows;
         }
     }
 
-    fn task_of_part(&self, part: &Part, above: usize, task: usize) {
-        let Some(block) = activation_block(part.scheme) else {
+    /// A part begins `above` columns of the result from the first.
+    fn task_of_part(
+        &self,
+        product: &Product,
+        set: &[Activations; WIDTHS.len()],
+        part: &Part,
+        above: usize,
+        task: usize,
+    ) {
+        let Some(width) = product.block_of(part) else {
             let first = task * TASK_ROWS;
             let rows = above + first..above + part.rows.min(first + TASK_ROWS);
             // SAFETY: `x` has the result's rows, and tasks share no row of a part.
             #[allow(unsafe_code)]
-            return unsafe { some_rows(self.x, self.w, rows, self.columns) };
+            return unsafe { some_rows(product.x, product.w, rows, product.columns) };
         };
-        let activations = &self.activations[usize::from(block != BLOCKS[0])];
-        let sixteen = part.sixteen(task);
+        let activations = &set[usize::from(width != WIDTHS[0])];
+        let strips = product.strips_of_task(part);
+        let (first, last) = (task * strips, part.sixteens().min((task + 1) * strips));
         SCRATCH.with_borrow_mut(|scratch| {
-            let Scratch { sums, chunks, beside_zeros } = scratch;
-            let rows = if activations.rows() == 1 { 1 } else { activations.rows().next_multiple_of(TILE) };
-            sums.clear();
-            sums.resize(rows, [0.0; ROWS]);
-            let mut strip = Strip { level: self.level, scheme: part.scheme, activations, sums };
-            if sixteen.interleaved {
-                strip.interleaved(0, sixteen.bytes);
-            } else {
-                strip.rows(padded(sixteen.bytes, part.row_bytes, beside_zeros), part.row_bytes, chunks);
-            }
-            for (row, sums) in sums.iter().take(activations.rows()).enumerate() {
-                for (column, sum) in sixteen.rows.clone().zip(&sums[sixteen.before..]) {
-                    // SAFETY: the result has as many rows as the activations, and above + column < n as the part has
-                    // that row; sixteens share no row of a part, and each element is written once.
+            for i in first..last {
+                let sixteen = part.sixteen(i);
+                self.multiply_sixteen(part, &sixteen, activations, scratch);
+                for (row, sums) in scratch.sums.iter().take(activations.rows()).enumerate() {
+                    let sums = &sums[sixteen.before..][..sixteen.rows.len()];
+                    // SAFETY: the result has as many rows as the activations, and columns up to above + rows.end <= n, as
+                    // the part has those rows; sixteens share no row of a part, so nobody else writes here.
                     #[allow(unsafe_code)]
                     unsafe {
-                        self.columns.write(row, above + column, *sum);
+                        product.columns.write_run(row, above + sixteen.rows.start, sums, product.adds);
                     }
                 }
             }
         });
     }
-}
 
-/// Into how many tasks a part is divided.
-fn tasks(part: &Part) -> usize {
-    match activation_block(part.scheme) {
-        Some(_) => part.sixteens(),
-        None => part.rows.div_ceil(TASK_ROWS),
+    /// Sets the scratch's sums to the products of sixteen rows.
+    fn multiply_sixteen(&self, part: &Part, sixteen: &Sixteen, activations: &Activations, scratch: &mut Scratch) {
+        let Scratch { sums, chunks, beside_zeros } = scratch;
+        let rows = if activations.rows() == 1 { 1 } else { activations.rows().next_multiple_of(TILE) };
+        sums.clear();
+        sums.resize(rows, [0.0; ROWS]);
+        let mut strip = Strip { level: self.level, scheme: part.scheme, activations, sums };
+        if sixteen.interleaved {
+            strip.interleaved(0, sixteen.bytes);
+        } else {
+            strip.rows(padded(sixteen.bytes, part.row_bytes, beside_zeros), part.row_bytes, chunks);
+        }
     }
 }
 

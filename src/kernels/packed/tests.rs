@@ -1,7 +1,8 @@
 use super::activations::{Activations, TILE};
 use super::product::multiply_with;
 use super::*;
-use crate::kernels::{Layout, Matrix, layout::pack, matmul::matmul};
+use crate::kernels::weight::Blocks;
+use crate::kernels::{Layout, Matrix, layout::pack, matmul::matmul, pool};
 use rand::{Rng, SeedableRng};
 
 fn schemes() -> impl Iterator<Item = Scheme> {
@@ -79,7 +80,7 @@ fn same_everywhere(x: &[f32], matrices: &[Matrix]) -> Vec<f32> {
     let mut products =
         Level::available().flat_map(|level| matrices.iter().map(move |w| (level, w))).map(|(level, w)| {
             let mut out = vec![f32::NAN; x.len() / w.columns() * w.rows()];
-            multiply_with(level, x, w, &mut out);
+            multiply_with(level, &[Product::new(x, w, Blocks::Integer, &mut out)]);
             out
         });
     let first = products.next().unwrap();
@@ -137,10 +138,7 @@ fn a_row_is_the_same_bit_for_bit_alone_and_among_others() {
 #[test]
 fn threads_do_not_change_a_bit() {
     for case in cases() {
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| case.product())
-        };
+        let run = |threads| pool::with_threads(threads, || case.product());
         assert_eq!(bits(&run(1)), bits(&run(3)));
     }
 }

@@ -1,0 +1,451 @@
+//! Attention of a tile of queries over the cache, span by span of positions.
+//!
+//! A tile is the queries of a few tokens and of all heads that share a key/value head: a block of keys or values is
+//! widened once for all of them. For each span of positions a tile's scores, their exponentials and the sums of values
+//! are made in the first-level cache; what the spans give is merged with the running maximum of Milakov and Gimelshein
+//! 2018, as FlashAttention (Dao et al. 2022) does.
+//!
+//! The order of sums is that of positions: within a span one after another, spans merged in their order into groups,
+//! groups in theirs. It depends on nothing but the position of the query and its window.
+
+use std::ops::Range;
+
+use half::{bf16, f16};
+
+use super::store::{BLOCK, Head, Head8, Keep, value_width};
+use crate::kernels::simd::{Simd, dispatch, exp};
+
+/// Positions of a span.
+pub(super) const SPAN: usize = 128;
+
+/// Positions of a group of spans.
+pub(super) const GROUP: usize = 8 * SPAN;
+
+/// The queries of one tile, whose rows are tokens' heads: token after token.
+pub(super) struct Tile<'a, K> {
+    pub kept: &'a K,
+    /// Slots of the ring.
+    pub slots: usize,
+    /// D.
+    pub size: usize,
+    /// Query heads of a token: those that share the key/value head.
+    pub heads: usize,
+    /// Tokens.
+    pub tokens: usize,
+    /// Position of the first token.
+    pub first: usize,
+    /// Positions that a token sees, its own included.
+    pub window: Option<usize>,
+}
+
+/// A thread's memory for one tile.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// Queries, scaled: `(R, D)`.
+    pub q: Vec<f32>,
+    /// What all positions give: `(R, W + 2)`, of each row the sums of values with weights exp(score - max), the largest
+    /// score, and the weights' sum.
+    pub all: Vec<f32>,
+    scores: Vec<f32>,  // (R, SPAN)
+    widened: Vec<f32>, // two blocks of keys, or one of values
+    span: Vec<f32>,    // (R, W + 2)
+    group: Vec<f32>,   // (R, W + 2)
+}
+
+/// Floats of a row of sums.
+pub(super) fn sums_width(size: usize) -> usize {
+    value_width(size) + 2
+}
+
+impl<K> Tile<'_, K> {
+    pub fn rows(&self) -> usize {
+        self.heads * self.tokens
+    }
+
+    /// The positions that some row sees.
+    pub fn positions(&self) -> Range<usize> {
+        self.oldest(0)..self.first + self.tokens
+    }
+
+    fn oldest(&self, token: usize) -> usize {
+        self.window.map_or(0, |w| (self.first + token + 1).saturating_sub(w))
+    }
+
+    /// Those positions of `all` that a token sees, counted from the first of them.
+    fn seen(&self, token: usize, all: &Range<usize>) -> Range<usize> {
+        let within = |position: usize| position.clamp(all.start, all.end) - all.start;
+        within(self.oldest(token))..within(self.first + token + 1)
+    }
+
+    /// The block of slots that a position lies in: slots are whole blocks.
+    fn block(&self, position: usize) -> usize {
+        position / BLOCK % (self.slots / BLOCK)
+    }
+}
+
+/// Sets `sums` to what all positions give.
+#[inline(always)]
+fn all<S: Simd, K: Keep>(tile: &Tile<K>, scratch: &mut Scratch, sums: &mut [f32]) {
+    let positions = tile.positions();
+    clear(tile, sums);
+    let mut group_sums = std::mem::take(&mut scratch.group);
+    group_sums.resize(sums.len(), 0.0);
+    for first in (positions.start / GROUP * GROUP..positions.end).step_by(GROUP) {
+        group::<S, K>(tile, first, scratch, &mut group_sums);
+        merge::<S, K>(tile, &group_sums, sums);
+    }
+    scratch.group = group_sums;
+}
+
+/// Sets `sums` to what the group of positions that begins with `first` gives.
+#[inline(always)]
+fn group<S: Simd, K: Keep>(tile: &Tile<K>, first: usize, scratch: &mut Scratch, sums: &mut [f32]) {
+    let positions = tile.positions();
+    clear(tile, sums);
+    let mut span_sums = std::mem::take(&mut scratch.span);
+    span_sums.resize(sums.len(), 0.0);
+    let start = first.max(positions.start / SPAN * SPAN);
+    for first in (start..positions.end.min(first + GROUP)).step_by(SPAN) {
+        span::<S, K>(tile, first, scratch, &mut span_sums);
+        merge::<S, K>(tile, &span_sums, sums);
+    }
+    scratch.span = span_sums;
+}
+
+/// No positions.
+#[inline(always)]
+pub(super) fn clear<K>(tile: &Tile<K>, sums: &mut [f32]) {
+    let width = value_width(tile.size);
+    for row in sums.chunks_exact_mut(width + 2) {
+        row.fill(0.0);
+        row[width] = f32::NEG_INFINITY;
+    }
+}
+
+/// Adds what later positions give to what earlier ones gave.
+#[inline(always)]
+fn merge<S: Simd, K: Keep>(tile: &Tile<K>, later: &[f32], sums: &mut [f32]) {
+    let width = value_width(tile.size);
+    for (row, later) in sums.chunks_exact_mut(width + 2).zip(later.chunks_exact(width + 2)) {
+        let (max, max_later) = (row[width], later[width]);
+        if max_later == f32::NEG_INFINITY {
+            continue;
+        }
+        if max == f32::NEG_INFINITY {
+            row.copy_from_slice(later);
+            continue;
+        }
+        let both = if max_later > max { max_later } else { max };
+        let [a, b] = [max, max_later].map(|max| exp(S::splat(max - both)));
+        let mut sum = [0.0; 16];
+        // SAFETY: no set has more than sixteen lanes; a row is `width` values, a multiple of sixteen.
+        #[allow(unsafe_code)]
+        unsafe {
+            let [x, y] = [row[width + 1], later[width + 1]].map(S::splat);
+            x.mul_add(a, y.mul(b)).store(sum.as_mut_ptr());
+            for d in (0..width).step_by(S::LANES) {
+                let [x, y] = [row.as_ptr(), later.as_ptr()].map(|row| S::load(row.add(d)));
+                x.mul_add(a, y.mul(b)).store(row.as_mut_ptr().add(d));
+            }
+        }
+        (row[width], row[width + 1]) = (both, sum[0]);
+    }
+}
+
+/// Sets `sums` to what the span of positions that begins with `first` gives.
+#[inline(always)]
+fn span<S: Simd, K: Keep>(tile: &Tile<K>, first: usize, scratch: &mut Scratch, sums: &mut [f32]) {
+    let positions = tile.positions();
+    // From the first to the last block that some row sees; the rest of a span is not touched.
+    let from = first.max(positions.start / BLOCK * BLOCK);
+    let to = (first + SPAN).min(positions.end.next_multiple_of(BLOCK));
+    scratch.scores.resize(tile.rows() * SPAN, 0.0);
+    scratch.widened.resize(BLOCK * (2 * tile.size).max(value_width(tile.size)), 0.0);
+    scores::<S, K>(tile, first, from..to, scratch);
+    weights::<S, K>(tile, first, from..to, &mut scratch.scores, sums);
+    mix::<S, K>(tile, first, from.max(positions.start)..to.min(positions.end), scratch, sums);
+}
+
+/// The scores of a span's blocks, of which the first position is in column 0.
+#[inline(always)]
+fn scores<S: Simd, K: Keep>(tile: &Tile<K>, first: usize, blocks: Range<usize>, scratch: &mut Scratch) {
+    let (rows, size) = (tile.rows(), tile.size);
+    let Scratch { q, scores, widened, .. } = scratch;
+    assert!(q.len() == rows * size && scores.len() == rows * SPAN && widened.len() >= 2 * BLOCK * size);
+    let mut position = blocks.start;
+    while position < blocks.end {
+        // Two vectors of positions: with one, few rows are too few sums at once to hide a multiplication's latency.
+        let count = (blocks.end - position).min(2 * S::LANES) / BLOCK;
+        let mut vectors = [std::ptr::null(); 2];
+        for (b, vector) in vectors.iter_mut().enumerate().take(count) {
+            let room = widened[b * BLOCK * size..].as_mut_ptr();
+            // SAFETY: the block is one of the ring's; there is room for two.
+            #[allow(unsafe_code)]
+            let keys = unsafe { tile.kept.keys::<S>(tile.block(position + b * BLOCK), size, room) };
+            *vector = keys;
+        }
+        if S::LANES < BLOCK {
+            vectors[1] = vectors[0].wrapping_add(S::LANES);
+        }
+        // SAFETY: the vectors are of blocks of keys, (D, 16); rows of q are D values, rows of scores SPAN, in which these
+        // blocks lie.
+        #[allow(unsafe_code)]
+        unsafe {
+            let (q, scores) = (q.as_ptr(), scores.as_mut_ptr().add(position - first));
+            match count * BLOCK / S::LANES {
+                1 => score_rows::<S, 1>(q, rows, size, vectors, scores),
+                _ => score_rows::<S, 2>(q, rows, size, vectors, scores),
+            }
+        }
+        position += count * BLOCK;
+    }
+}
+
+/// # Safety
+/// `q` is `rows` rows of `size` values; each of N vectors begins `size` rows of sixteen values; rows of `scores`, SPAN
+/// values each, have room for N vectors.
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn score_rows<S: Simd, const N: usize>(
+    q: *const f32,
+    rows: usize,
+    size: usize,
+    keys: [*const f32; 2],
+    scores: *mut f32,
+) {
+    let mut row = 0;
+    while row < rows {
+        // SAFETY: the rows are there.
+        unsafe {
+            let (q, scores) = (q.add(row * size), scores.add(row * SPAN));
+            row += match rows - row {
+                8.. if S::LANES == BLOCK => score_tile::<S, 8, N>(q, size, keys, scores),
+                4.. => score_tile::<S, 4, N>(q, size, keys, scores),
+                3 => score_tile::<S, 3, N>(q, size, keys, scores),
+                2 => score_tile::<S, 2, N>(q, size, keys, scores),
+                _ => score_tile::<S, 1, N>(q, size, keys, scores),
+            };
+        }
+    }
+}
+
+/// R rows by N vectors of positions; R.
+///
+/// # Safety
+/// As for [`score_rows`].
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn score_tile<S: Simd, const R: usize, const N: usize>(
+    q: *const f32,
+    size: usize,
+    keys: [*const f32; 2],
+    scores: *mut f32,
+) -> usize {
+    let mut sums = [[S::splat(0.0); N]; R];
+    for d in 0..size {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let keys: [S; N] = std::array::from_fn(|v| S::load(keys[v].add(d * BLOCK)));
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let q = S::splat(*q.add(r * size + d));
+                for (sum, key) in sums.iter_mut().zip(keys) {
+                    *sum = q.mul_add(key, *sum);
+                }
+            }
+        }
+    }
+    for (r, sums) in sums.into_iter().enumerate() {
+        for (v, sum) in sums.into_iter().enumerate() {
+            // SAFETY: by the caller's promise.
+            unsafe { sum.store(scores.add(r * SPAN + v * S::LANES)) };
+        }
+    }
+    R
+}
+
+/// Turns scores into weights, exp(score - max); a row's maximum and the sum of its weights go to `sums`, whose values
+/// become zeros.
+#[inline(always)]
+fn weights<S: Simd, K: Keep>(
+    tile: &Tile<K>,
+    first: usize,
+    blocks: Range<usize>,
+    scores: &mut [f32],
+    sums: &mut [f32],
+) {
+    let width = value_width(tile.size);
+    for (r, (scores, sums)) in scores.chunks_exact_mut(SPAN).zip(sums.chunks_exact_mut(width + 2)).enumerate() {
+        let seen = tile.seen(r / tile.heads, &blocks);
+        let scores = &mut scores[blocks.start - first..blocks.end - first];
+        scores[..seen.start].fill(f32::NEG_INFINITY);
+        scores[seen.end..].fill(f32::NEG_INFINITY);
+        sums.fill(0.0);
+        let mut lanes = [f32::NEG_INFINITY; BLOCK];
+        for block in scores.as_chunks::<BLOCK>().0 {
+            each::<S>(&mut lanes, block, |max, score| score.max(max));
+        }
+        let max = lanes.into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m || x.is_nan() { x } else { m });
+        sums[width] = max;
+        // A row that sees nothing here: all its weights are exp(-inf).
+        let below = S::splat(if max == f32::NEG_INFINITY { 0.0 } else { max });
+        lanes = [0.0; BLOCK];
+        for block in scores.as_chunks_mut::<BLOCK>().0 {
+            let before = *block;
+            each::<S>(block, &before, |score, _| exp(score.sub(below)));
+            each::<S>(&mut lanes, block, |sum, weight| sum.add(weight));
+        }
+        for half in [8, 4, 2, 1] {
+            let (low, high) = lanes.split_at_mut(half);
+            low.iter_mut().zip(high).for_each(|(low, high)| *low += *high);
+        }
+        sums[width + 1] = lanes[0];
+    }
+}
+
+/// `to = f(to, from)`, vector by vector.
+#[inline(always)]
+fn each<S: Simd>(to: &mut [f32; BLOCK], from: &[f32; BLOCK], f: impl Fn(S, S) -> S) {
+    for i in (0..BLOCK).step_by(S::LANES) {
+        // SAFETY: vectors of 8 or 16 lanes within sixteen values.
+        #[allow(unsafe_code)]
+        unsafe {
+            f(S::load(to.as_ptr().add(i)), S::load(from.as_ptr().add(i))).store(to.as_mut_ptr().add(i));
+        }
+    }
+}
+
+/// Adds the positions' values, each with its weight, to the sums' values.
+#[inline(always)]
+fn mix<S: Simd, K: Keep>(
+    tile: &Tile<K>,
+    first: usize,
+    positions: Range<usize>,
+    scratch: &mut Scratch,
+    sums: &mut [f32],
+) {
+    let (rows, width) = (tile.rows(), value_width(tile.size));
+    let Scratch { scores, widened, .. } = scratch;
+    assert!(scores.len() == rows * SPAN && sums.len() == rows * (width + 2) && widened.len() >= BLOCK * width);
+    let mut position = positions.start;
+    while position < positions.end {
+        let end = positions.end.min((position / BLOCK + 1) * BLOCK);
+        // SAFETY: the block is one of the ring's; there is room for it. From the position to the end it is within the
+        // block, and rows of weights and sums are there.
+        #[allow(unsafe_code)]
+        unsafe {
+            let values = tile.kept.values::<S>(tile.block(position), tile.size, widened.as_mut_ptr());
+            let values = values.add(position % BLOCK * width);
+            let weights = scores.as_ptr().add(position - first);
+            mix_rows::<S>(weights, rows, end - position, values, width, sums.as_mut_ptr());
+        }
+        position = end;
+    }
+}
+
+/// # Safety
+/// `weights` is `rows` rows of SPAN values, `values` `count` rows of `width`, `sums` `rows` rows of `width + 2`.
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn mix_rows<S: Simd>(
+    weights: *const f32,
+    rows: usize,
+    count: usize,
+    values: *const f32,
+    width: usize,
+    sums: *mut f32,
+) {
+    let mut row = 0;
+    while row < rows {
+        let tall = (rows - row).min(4);
+        let mut d = 0;
+        while d < width {
+            // SAFETY: the rows and columns are there.
+            unsafe {
+                let at = (weights.add(row * SPAN), values.add(d), sums.add(row * (width + 2) + d));
+                let vectors = (width - d) / S::LANES;
+                d += S::LANES
+                    * match (tall, vectors) {
+                        (4, 4..) if S::LANES == BLOCK => mix_tile::<S, 4, 4>(at, count, width),
+                        (4, 2..) => mix_tile::<S, 4, 2>(at, count, width),
+                        (4, _) => mix_tile::<S, 4, 1>(at, count, width),
+                        (3, 4..) if S::LANES == BLOCK => mix_tile::<S, 3, 4>(at, count, width),
+                        (3, 2..) => mix_tile::<S, 3, 2>(at, count, width),
+                        (3, _) => mix_tile::<S, 3, 1>(at, count, width),
+                        (2, 2..) => mix_tile::<S, 2, 2>(at, count, width),
+                        (2, _) => mix_tile::<S, 2, 1>(at, count, width),
+                        (_, 4..) => mix_tile::<S, 1, 4>(at, count, width),
+                        (_, 2..) => mix_tile::<S, 1, 2>(at, count, width),
+                        _ => mix_tile::<S, 1, 1>(at, count, width),
+                    };
+            }
+        }
+        row += tall;
+    }
+}
+
+/// R rows by N vectors of values; N.
+///
+/// # Safety
+/// As for [`mix_rows`], from a row and column on.
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn mix_tile<S: Simd, const R: usize, const N: usize>(
+    (weights, values, sums): (*const f32, *const f32, *mut f32),
+    count: usize,
+    width: usize,
+) -> usize {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let at = |r: usize, v: usize| sums.add(r * (width + 2) + v * S::LANES);
+        let mut mixed: [[S; N]; R] =
+            std::array::from_fn(|r| std::array::from_fn(|v| S::load(at(r, v))));
+        for j in 0..count {
+            let values: [S; N] = std::array::from_fn(|v| S::load(values.add(j * width + v * S::LANES)));
+            for (r, mixed) in mixed.iter_mut().enumerate() {
+                let weight = S::splat(*weights.add(r * SPAN + j));
+                for (mixed, value) in mixed.iter_mut().zip(values) {
+                    *mixed = weight.mul_add(value, *mixed);
+                }
+            }
+        }
+        for (r, mixed) in mixed.into_iter().enumerate() {
+            for (v, mixed) in mixed.into_iter().enumerate() {
+                mixed.store(at(r, v));
+            }
+        }
+    }
+    N
+}
+
+/// The functions above, compiled for each type of cache and instruction set.
+pub(super) trait Kernels: Keep {
+    /// Sets `sums` to what all positions give.
+    fn all(tile: &Tile<Self>, scratch: &mut Scratch, sums: &mut [f32]);
+    /// Sets `sums` to what the group of positions that begins with `first` gives.
+    fn group(tile: &Tile<Self>, first: usize, scratch: &mut Scratch, sums: &mut [f32]);
+    /// Sets `sums` to what the span of positions that begins with `first` gives.
+    fn span(tile: &Tile<Self>, first: usize, scratch: &mut Scratch, sums: &mut [f32]);
+    /// Adds what later positions give to what earlier ones gave.
+    fn merge(tile: &Tile<Self>, later: &[f32], sums: &mut [f32]);
+}
+
+macro_rules! kernels {
+    ($($kept:ty),*) => {
+        $(impl Kernels for $kept {
+            fn all(tile: &Tile<Self>, scratch: &mut Scratch, sums: &mut [f32]) {
+                dispatch!(all<$kept>(tile: &Tile<$kept>, scratch: &mut Scratch, sums: &mut [f32]));
+            }
+            fn group(tile: &Tile<Self>, first: usize, scratch: &mut Scratch, sums: &mut [f32]) {
+                dispatch!(group<$kept>(tile: &Tile<$kept>, first: usize, scratch: &mut Scratch, sums: &mut [f32]));
+            }
+            fn span(tile: &Tile<Self>, first: usize, scratch: &mut Scratch, sums: &mut [f32]) {
+                dispatch!(span<$kept>(tile: &Tile<$kept>, first: usize, scratch: &mut Scratch, sums: &mut [f32]));
+            }
+            fn merge(tile: &Tile<Self>, later: &[f32], sums: &mut [f32]) {
+                dispatch!(merge<$kept>(tile: &Tile<$kept>, later: &[f32], sums: &mut [f32]));
+            }
+        })*
+    };
+}
+
+kernels!(Head<f32>, Head<f16>, Head<bf16>, Head8);

@@ -1,0 +1,315 @@
+//! Scaled dot-product attention over the cache, in f32 with the softmax.
+//!
+//! | file | what |
+//! |---|---|
+//! | `store` | keys and values of a sequence as they lie in memory, in four types |
+//! | `blocked` | a tile of queries over spans of positions |
+
+mod blocked;
+mod store;
+
+use std::cell::RefCell;
+
+use blocked::{GROUP, Kernels, SPAN, Scratch, Tile, clear, sums_width};
+use store::AllHeads;
+
+use super::pool::{self, Shared};
+use super::rows::Buffer;
+pub use store::{CacheType, KeyValues};
+
+/// Sizes of one attention: H query heads of size D share G key/value heads, H/G each.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Heads {
+    /// H, query heads.
+    pub query: usize,
+    /// G, key/value heads; divides H.
+    pub key_value: usize,
+    /// D, the size of a head.
+    pub size: usize,
+}
+
+/// Which positions the rows of a query see, and where the cache keeps them.
+///
+/// The cache is a ring of `slots`: position p lives in slot p mod `slots`. A query at position p sees positions
+/// `p + 1 - window ..= p` (from 0 where that is negative). Example: window 4, 6 slots, a chunk of 3 queries at
+/// positions 7, 8, 9. Position 7 sees 4..=7, position 9 sees 6..=9, so 4..=9 must be held: 4 + 3 - 1 = 6 slots.
+/// They lie in slots 4, 5, 0, 1, 2, 3; a query's run of positions is at most two runs of slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Position of the first query row.
+    pub first: usize,
+    /// Keys that a query sees, its own included; `None` for all.
+    pub window: Option<usize>,
+    /// Slots of the ring.
+    pub slots: usize,
+}
+
+impl Span {
+    /// The positions that the query at `position` sees: from the first value up to and with `position`.
+    pub fn oldest(&self, position: usize) -> usize {
+        self.window.map_or(0, |w| (position + 1).saturating_sub(w))
+    }
+}
+
+/// Consecutive tokens of one sequence, among the rows of queries.
+#[derive(Clone, Copy, Debug)]
+pub struct Queries<'a> {
+    /// Row of the first.
+    pub row: usize,
+    /// How many.
+    pub tokens: usize,
+    /// What they see.
+    pub span: Span,
+    /// Its keys and values, those of these tokens included.
+    pub kept: &'a KeyValues,
+}
+
+/// `out (T, H·D)` of queries, the first H·D of each row of `rows (T, width)`.
+///
+/// `queries(i)` of `sequences` are the tokens of each sequence, `None` of one that is left out. Each row and head is summed over its positions in an order
+/// that depends on its own position alone, so the result does not depend on how the ring lies, how a prompt was cut into
+/// chunks, or which sequences share a step.
+pub fn attention<'a>(
+    rows: &[f32],
+    width: usize,
+    heads: Heads,
+    sequences: usize,
+    queries: impl Fn(usize) -> Option<Queries<'a>> + Sync,
+    out: &mut [f32],
+) {
+    let job = Job { rows, width, heads, sequences, queries, out: Shared(out.as_mut_ptr()) };
+    let whole = job.tasks(Cut::Whole);
+    let cut = match whole.max(1).div_ceil(4 * pool::threads()) {
+        // A few tiles and many positions: threads share each tile's positions.
+        1 if whole > 0 && job.tasks(Cut::Groups) >= 4 * pool::threads() => Cut::Groups,
+        1 if whole > 0 && job.tasks(Cut::Spans) > whole => Cut::Spans,
+        _ => Cut::Whole,
+    };
+    if cut == Cut::Whole {
+        return pool::run(whole, |task| job.task(cut, task, &mut []));
+    }
+    let (tasks, size) = (job.tasks(cut), job.sums());
+    let mut sums = Buffer::new(tasks * size);
+    pool::each_piece(&mut sums, size, |task, sums| job.task(cut, task, sums));
+    pool::run(whole, |tile| job.merge(cut, tile, &sums));
+}
+
+/// How a tile is divided into tasks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// It is one.
+    Whole,
+    /// One for each group of its positions.
+    Groups,
+    /// One for each span.
+    Spans,
+}
+
+impl Cut {
+    /// Positions of a task.
+    fn positions(self) -> usize {
+        match self {
+            Cut::Whole => usize::MAX,
+            Cut::Groups => GROUP,
+            Cut::Spans => SPAN,
+        }
+    }
+}
+
+/// Rows of a tile, about: with them a widened block of keys or values is used often, and is still in the first-level cache
+/// with the queries.
+const TILE_ROWS: usize = 32;
+
+struct Job<'j, F> {
+    rows: &'j [f32],
+    width: usize,
+    heads: Heads,
+    sequences: usize,
+    queries: F,
+    out: Shared<f32>,
+}
+
+/// One tile of a job: some tokens of a sequence, and a key/value head.
+struct Place<'a> {
+    queries: Queries<'a>,
+    /// The first token, of the sequence's.
+    token: usize,
+    tokens: usize,
+    head: usize,
+}
+
+thread_local! {
+    /// Kept, so that a token allocates only when a tile is larger than any before.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl<'a, F: Fn(usize) -> Option<Queries<'a>> + Sync> Job<'_, F> {
+    /// Query heads that share a key/value head.
+    fn group(&self) -> usize {
+        self.heads.query / self.heads.key_value.max(1)
+    }
+
+    fn tokens_of_tile(&self) -> usize {
+        (TILE_ROWS / self.group().max(1)).max(1)
+    }
+
+    /// Numbers of a tile's sums.
+    fn sums(&self) -> usize {
+        self.tokens_of_tile() * self.group() * sums_width(self.heads.size)
+    }
+
+    fn tasks(&self, cut: Cut) -> usize {
+        (0..self.sequences).flat_map(|i| self.tiles(i)).map(|place| place.parts(cut)).sum()
+    }
+
+    /// The tiles of a sequence.
+    fn tiles(&self, sequence: usize) -> impl Iterator<Item = Place<'a>> {
+        let (at_once, heads) = (self.tokens_of_tile(), self.heads.key_value);
+        (self.queries)(sequence).into_iter().flat_map(move |queries| {
+            (0..queries.tokens).step_by(at_once).flat_map(move |token| {
+                let tokens = at_once.min(queries.tokens - token);
+                (0..heads).map(move |head| Place { queries, token, tokens, head })
+            })
+        })
+    }
+
+    /// The tile of a task, and which of its parts the task is.
+    fn find(&self, cut: Cut, mut task: usize) -> Option<(Place<'a>, usize)> {
+        for place in (0..self.sequences).flat_map(|i| self.tiles(i)) {
+            let parts = place.parts(cut);
+            if task < parts {
+                return Some((place, task));
+            }
+            task -= parts;
+        }
+        None
+    }
+
+    fn task(&self, cut: Cut, task: usize, sums: &mut [f32]) {
+        let Some((place, part)) = self.find(cut, task) else { return };
+        match &place.queries.kept.heads {
+            AllHeads::F32(heads) => self.part(cut, &place, &heads[place.head], part, sums),
+            AllHeads::F16(heads) => self.part(cut, &place, &heads[place.head], part, sums),
+            AllHeads::Bf16(heads) => self.part(cut, &place, &heads[place.head], part, sums),
+            AllHeads::Q8_0(heads) => self.part(cut, &place, &heads[place.head], part, sums),
+        }
+    }
+
+    fn tile<'k, K>(&self, place: &Place, kept: &'k K) -> Tile<'k, K> {
+        let span = place.queries.span;
+        Tile {
+            kept,
+            slots: span.slots,
+            size: self.heads.size,
+            heads: self.group(),
+            tokens: place.tokens,
+            first: span.first + place.token,
+            window: span.window,
+        }
+    }
+
+    fn part<K: Kernels>(&self, cut: Cut, place: &Place, kept: &K, part: usize, sums: &mut [f32]) {
+        let tile = self.tile(place, kept);
+        let size = tile.rows() * sums_width(tile.size);
+        SCRATCH.with_borrow_mut(|scratch| {
+            self.scale(place, scratch);
+            let first = (place.first_part(cut) + part).saturating_mul(cut.positions());
+            match cut {
+                Cut::Groups => K::group(&tile, first, scratch, &mut sums[..size]),
+                Cut::Spans => K::span(&tile, first, scratch, &mut sums[..size]),
+                Cut::Whole => {
+                    let mut all = std::mem::take(&mut scratch.all);
+                    all.resize(size, 0.0);
+                    K::all(&tile, scratch, &mut all);
+                    self.finish(place, &all);
+                    scratch.all = all;
+                }
+            }
+        });
+    }
+
+    /// Puts the tile's queries, divided by the root of D, into the scratch.
+    fn scale(&self, place: &Place, scratch: &mut Scratch) {
+        let (size, wide) = (self.heads.size, self.group() * self.heads.size);
+        let scale = 1.0 / (size as f32).sqrt();
+        scratch.q.clear();
+        for token in 0..place.tokens {
+            let row = place.queries.row + place.token + token;
+            let q = &self.rows[row * self.width + place.head * wide..][..wide];
+            scratch.q.extend(q.iter().map(|q| q * scale));
+        }
+    }
+
+    /// Merges the parts of a tile.
+    fn merge(&self, cut: Cut, tile: usize, parts: &[f32]) {
+        let places = || (0..self.sequences).flat_map(|i| self.tiles(i));
+        let before: usize = places().take(tile).map(|place| place.parts(cut)).sum();
+        let Some(place) = places().nth(tile) else { return };
+        let parts = &parts[before * self.sums()..][..place.parts(cut) * self.sums()];
+        match &place.queries.kept.heads {
+            AllHeads::F32(heads) => self.merge_parts(cut, &place, &heads[place.head], parts),
+            AllHeads::F16(heads) => self.merge_parts(cut, &place, &heads[place.head], parts),
+            AllHeads::Bf16(heads) => self.merge_parts(cut, &place, &heads[place.head], parts),
+            AllHeads::Q8_0(heads) => self.merge_parts(cut, &place, &heads[place.head], parts),
+        }
+    }
+
+    /// In the order in which the whole tile is summed: spans within their groups, then groups.
+    fn merge_parts<K: Kernels>(&self, cut: Cut, place: &Place, kept: &K, parts: &[f32]) {
+        let tile = self.tile(place, kept);
+        let size = tile.rows() * sums_width(tile.size);
+        let (mut all, mut group) = (Buffer::new(size), Buffer::new(size));
+        clear(&tile, &mut all);
+        clear(&tile, &mut group);
+        let of_group = GROUP / SPAN;
+        for (i, part) in (place.first_part(cut)..).zip(parts.chunks_exact(self.sums())) {
+            if cut == Cut::Groups {
+                K::merge(&tile, &part[..size], &mut all);
+                continue;
+            }
+            if i % of_group == 0 {
+                K::merge(&tile, &group, &mut all);
+                clear(&tile, &mut group);
+            }
+            K::merge(&tile, &part[..size], &mut group);
+        }
+        K::merge(&tile, &group, &mut all);
+        self.finish(place, &all);
+    }
+
+    /// Divides the sums by their weights and writes them to the result.
+    fn finish(&self, place: &Place, sums: &[f32]) {
+        let (size, group) = (self.heads.size, self.group());
+        let width = sums_width(size);
+        for (r, sums) in sums.chunks_exact(width).enumerate() {
+            let row = place.queries.row + place.token + r / group;
+            let at = (row * self.heads.query + place.head * group + r % group) * size;
+            // SAFETY: the result has a row for each token and in it `size` values for each query head; a tile's tokens and
+            // heads are in no other tile.
+            #[allow(unsafe_code)]
+            let out = unsafe { std::slice::from_raw_parts_mut(self.out.get().add(at), size) };
+            let below = sums[width - 1];
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum / below);
+        }
+    }
+}
+
+impl Place<'_> {
+    /// The positions that some row sees.
+    fn positions(&self) -> std::ops::Range<usize> {
+        let (span, first) = (self.queries.span, self.queries.span.first + self.token);
+        span.oldest(first)..first + self.tokens
+    }
+
+    /// The first part that has positions: parts are counted from position 0.
+    fn first_part(&self, cut: Cut) -> usize {
+        self.positions().start / cut.positions()
+    }
+
+    fn parts(&self, cut: Cut) -> usize {
+        self.positions().end.div_ceil(cut.positions()) - self.first_part(cut)
+    }
+}
+
+#[cfg(test)]
+mod tests;

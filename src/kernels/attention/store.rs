@@ -1,0 +1,372 @@
+//! Keys and values of one sequence and layer on the host, in the order in which attention reads them.
+//!
+//! Each key/value head has its own memory. Its keys are turned in blocks of sixteen positions, `(D, 16)`: a vector of
+//! scores is then a sum over D of vectors, without sums across lanes. Its values lie row after row.
+
+use std::fmt;
+
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+
+use super::Span;
+use crate::kernels::pool;
+use crate::kernels::simd::Simd;
+
+/// Positions of a block of keys.
+pub(super) const BLOCK: usize = 16;
+
+/// Values that share a scale in [`CacheType::Q8_0`].
+const GROUP: usize = 32;
+
+/// Values for which other threads are worth it.
+const PIECE: usize = 1 << 14;
+
+/// How keys and values are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheType {
+    /// As they were computed.
+    F32,
+    /// Rounded to f16.
+    F16,
+    /// Rounded to bf16.
+    Bf16,
+    /// In 8 bits with an f16 scale for every 32 values of a head, as ggml's blocks of that name. On the CPU only.
+    Q8_0,
+}
+
+impl CacheType {
+    /// The name that `--cache-dtype` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::Q8_0 => "q8_0",
+        }
+    }
+
+    /// Bytes of so many values; in q8_0 of whole groups.
+    pub fn bytes(self, values: usize) -> usize {
+        match self {
+            Self::F32 => 4 * values,
+            Self::F16 | Self::Bf16 => 2 * values,
+            Self::Q8_0 => values.div_ceil(GROUP) * (GROUP + 2),
+        }
+    }
+}
+
+impl fmt::Display for CacheType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A ring of keys and values on the host: `slots` positions of G heads of size D.
+#[derive(Debug)]
+pub struct KeyValues {
+    pub(super) heads: AllHeads,
+    size: usize,
+    slots: usize,
+}
+
+/// Every head's memory, in the ring's type.
+#[derive(Debug)]
+pub(super) enum AllHeads {
+    F32(Vec<Head<f32>>),
+    F16(Vec<Head<f16>>),
+    Bf16(Vec<Head<bf16>>),
+    Q8_0(Vec<Head8>),
+}
+
+/// Calls `$work` with the heads, whatever they store.
+macro_rules! each_type {
+    ($heads:expr, $name:ident => $work:expr) => {
+        match $heads {
+            AllHeads::F32($name) => $work,
+            AllHeads::F16($name) => $work,
+            AllHeads::Bf16($name) => $work,
+            AllHeads::Q8_0($name) => $work,
+        }
+    };
+}
+
+impl KeyValues {
+    /// A ring without slots for `heads` key/value heads of `size`.
+    pub fn new(cache: CacheType, heads: usize, size: usize) -> Self {
+        fn empty<K: Keep>(heads: usize) -> Vec<K> {
+            std::iter::repeat_with(K::default).take(heads).collect()
+        }
+        let heads = match cache {
+            CacheType::F32 => AllHeads::F32(empty(heads)),
+            CacheType::F16 => AllHeads::F16(empty(heads)),
+            CacheType::Bf16 => AllHeads::Bf16(empty(heads)),
+            CacheType::Q8_0 => AllHeads::Q8_0(empty(heads)),
+        };
+        Self { heads, size, slots: 0 }
+    }
+
+    /// Positions that there is room for: position p lives in slot p mod this.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Makes room for at least so many positions; those in slots keep them. (A ring that has wrapped must not grow.)
+    pub fn grow(&mut self, slots: usize) {
+        // Blocks of keys are whole, wherever the ring wraps.
+        self.slots = self.slots.max(slots.next_multiple_of(BLOCK));
+        let (slots, size) = (self.slots, self.size);
+        each_type!(&mut self.heads, heads => heads.iter_mut().for_each(|head| head.grow(slots, size)));
+    }
+
+    /// Gives the memory back.
+    pub fn release(&mut self) {
+        self.slots = 0;
+        each_type!(&mut self.heads, heads => heads.iter_mut().for_each(|head| *head = Default::default()));
+    }
+
+    /// Puts keys and values of consecutive positions from `first` on in their slots: of each row of `rows`, `width` wide,
+    /// those that begin at `keys` and at `values`, head after head.
+    pub fn append(&mut self, first: usize, rows: &[f32], width: usize, keys: usize, values: usize) {
+        let (size, slots) = (self.size, self.slots);
+        let each = |g: usize, head: &mut dyn Put| {
+            for (t, row) in rows.chunks_exact(width).enumerate() {
+                let slot = (first + t) % slots;
+                head.put(slot, &row[keys + g * size..][..size], &row[values + g * size..][..size]);
+            }
+        };
+        each_type!(&mut self.heads, heads => {
+            let at_once = if rows.len() > PIECE { 1 } else { heads.len() };
+            pool::each_piece(heads, at_once, |piece, heads| {
+                heads.iter_mut().enumerate().for_each(|(g, head)| each(piece * at_once + g, head));
+            });
+        });
+    }
+
+    /// The first value of the first head's key in a slot, of a ring in f32.
+    #[cfg(test)]
+    pub fn first_of_key(&self, slot: usize) -> Option<f32> {
+        let AllHeads::F32(heads) = &self.heads else { return None };
+        heads[0].keys.get(slot / BLOCK * BLOCK * self.size + slot % BLOCK).copied()
+    }
+
+    /// What the queries from position `first` on see of it.
+    pub fn span(&self, first: usize, window: Option<usize>) -> Span {
+        Span { first, window, slots: self.slots }
+    }
+}
+
+/// Takes the keys and values of a position.
+trait Put {
+    fn put(&mut self, slot: usize, key: &[f32], value: &[f32]);
+}
+
+/// One head's memory.
+pub(super) trait Keep: Default + Send + Sync {
+    /// Room for so many slots, a multiple of [`BLOCK`], of heads of `size`.
+    fn grow(&mut self, slots: usize, size: usize);
+
+    /// The keys of a block of slots as f32, `(D, 16)`: where they lie, or widened into `scratch`.
+    ///
+    /// # Safety
+    /// The block is within the slots, and `scratch` has room for 16 · D values.
+    #[allow(unsafe_code)]
+    unsafe fn keys<S: Simd>(&self, block: usize, size: usize, scratch: *mut f32) -> *const f32;
+
+    /// The values of a block of slots as f32, `(16, W)`, W being [`value_width`].
+    ///
+    /// # Safety
+    /// As for [`keys`](Self::keys), with 16 · W values.
+    #[allow(unsafe_code)]
+    unsafe fn values<S: Simd>(&self, block: usize, size: usize, scratch: *mut f32) -> *const f32;
+}
+
+/// Width of a row of values: D, and zeros up to whole vectors.
+pub(super) fn value_width(size: usize) -> usize {
+    size.next_multiple_of(BLOCK)
+}
+
+/// Keys and values as they are, or in 16 bits.
+#[derive(Debug)]
+pub(super) struct Head<E> {
+    keys: Vec<E>,   // (S/16, D, 16)
+    values: Vec<E>, // (S, W)
+}
+
+impl<E> Default for Head<E> {
+    fn default() -> Self {
+        Self { keys: Vec::new(), values: Vec::new() }
+    }
+}
+
+/// A stored number.
+trait Element: Copy + Default + Send + Sync {
+    /// Rounds a few values.
+    fn round(from: &[f32], to: &mut [Self]);
+}
+
+impl Element for f32 {
+    fn round(from: &[f32], to: &mut [Self]) {
+        to.copy_from_slice(from);
+    }
+}
+
+impl Element for f16 {
+    fn round(from: &[f32], to: &mut [Self]) {
+        to.convert_from_f32_slice(from);
+    }
+}
+
+impl Element for bf16 {
+    fn round(from: &[f32], to: &mut [Self]) {
+        to.convert_from_f32_slice(from);
+    }
+}
+
+impl<E: Element> Put for Head<E> {
+    fn put(&mut self, slot: usize, key: &[f32], value: &[f32]) {
+        let (size, width) = (key.len(), value_width(key.len()));
+        E::round(value, &mut self.values[slot * width..][..size]);
+        let block = &mut self.keys[slot / BLOCK * BLOCK * size..][..BLOCK * size];
+        let mut some = [E::default(); 64];
+        for (key, columns) in key.chunks(some.len()).zip(block.chunks_mut(some.len() * BLOCK)) {
+            let some = &mut some[..key.len()];
+            E::round(key, some);
+            for (column, x) in columns.as_chunks_mut::<BLOCK>().0.iter_mut().zip(some) {
+                column[slot % BLOCK] = *x;
+            }
+        }
+    }
+}
+
+macro_rules! keep {
+    ($element:ty, |$from:ident, $count:ident, $scratch:ident| $widen:expr) => {
+        #[allow(unsafe_code)]
+        impl Keep for Head<$element> {
+            fn grow(&mut self, slots: usize, size: usize) {
+                self.keys.resize(slots * size, Default::default());
+                self.values.resize(slots * value_width(size), Default::default());
+            }
+
+            #[inline(always)]
+            unsafe fn keys<S: Simd>(&self, block: usize, size: usize, $scratch: *mut f32) -> *const f32 {
+                let $count = BLOCK * size;
+                // SAFETY: the block is within the slots.
+                let $from = unsafe { self.keys.as_ptr().add(block * $count) };
+                $widen
+            }
+
+            #[inline(always)]
+            unsafe fn values<S: Simd>(&self, block: usize, size: usize, $scratch: *mut f32) -> *const f32 {
+                let $count = BLOCK * value_width(size);
+                // SAFETY: the block is within the slots.
+                let $from = unsafe { self.values.as_ptr().add(block * $count) };
+                $widen
+            }
+        }
+    };
+}
+
+keep!(f32, |from, count, scratch| {
+    let _ = (count, scratch);
+    from
+});
+keep!(f16, |from, count, scratch| {
+    for i in (0..count).step_by(S::LANES) {
+        // SAFETY: both have `count` values, a multiple of sixteen.
+        unsafe { S::load_f16(from.add(i)).store(scratch.add(i)) };
+    }
+    scratch
+});
+keep!(bf16, |from, count, scratch| {
+    for i in (0..count).step_by(S::LANES) {
+        // SAFETY: both have `count` values, a multiple of sixteen.
+        unsafe { S::load_bf16(from.add(i)).store(scratch.add(i)) };
+    }
+    scratch
+});
+
+/// Keys and values in 8 bits. The last group of a head may be short; its scales are there in full.
+#[derive(Debug, Default)]
+pub(super) struct Head8 {
+    keys: Vec<i8>,          // (S/16, D, 16)
+    key_scales: Vec<f16>,   // (S/16, D/32, 16)
+    values: Vec<i8>,        // (S, W)
+    value_scales: Vec<f16>, // (S, D/32)
+}
+
+impl Put for Head8 {
+    fn put(&mut self, slot: usize, key: &[f32], value: &[f32]) {
+        let (size, width, groups) = (key.len(), value_width(key.len()), key.len().div_ceil(GROUP));
+        let (block, lane) = (slot / BLOCK, slot % BLOCK);
+        let mut q = [0; GROUP];
+        for (i, group) in value.chunks(GROUP).enumerate() {
+            self.value_scales[slot * groups + i] = round8(group, &mut q);
+            self.values[slot * width + i * GROUP..][..group.len()].copy_from_slice(&q[..group.len()]);
+        }
+        for (i, group) in key.chunks(GROUP).enumerate() {
+            self.key_scales[(block * groups + i) * BLOCK + lane] = round8(group, &mut q);
+            for (d, q) in q.iter().enumerate().take(group.len()) {
+                self.keys[(block * size + i * GROUP + d) * BLOCK + lane] = *q;
+            }
+        }
+    }
+}
+
+/// A group in 8 bits, and its scale: the largest magnitude / 127. What is not finite makes the scale so.
+fn round8(x: &[f32], q: &mut [i8; GROUP]) -> f16 {
+    let largest = x.iter().fold(0.0f32, |m, x| if x.abs() > m || x.is_nan() { x.abs() } else { m });
+    let scale = f16::from_f32(largest / 127.0);
+    let inverse = if scale.to_f32() > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
+    for (q, x) in q.iter_mut().zip(x) {
+        *q = (x * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
+    }
+    scale
+}
+
+#[allow(unsafe_code)]
+impl Keep for Head8 {
+    fn grow(&mut self, slots: usize, size: usize) {
+        let groups = size.div_ceil(GROUP);
+        self.keys.resize(slots * size, 0);
+        self.key_scales.resize(slots * groups, f16::ZERO);
+        self.values.resize(slots * value_width(size), 0);
+        self.value_scales.resize(slots * groups, f16::ZERO);
+    }
+
+    #[inline(always)]
+    unsafe fn keys<S: Simd>(&self, block: usize, size: usize, scratch: *mut f32) -> *const f32 {
+        let groups = size.div_ceil(GROUP);
+        for i in 0..groups {
+            for lane in (0..BLOCK).step_by(S::LANES) {
+                // SAFETY: the block's scales and keys are within the slots, the scratch has as many values.
+                unsafe {
+                    let scales = self.key_scales.as_ptr().add((block * groups + i) * BLOCK + lane);
+                    let scale = S::load_f16(scales);
+                    for d in i * GROUP..size.min((i + 1) * GROUP) {
+                        let at = d * BLOCK + lane;
+                        let key = S::load_i8(self.keys.as_ptr().add(block * BLOCK * size + at));
+                        key.mul(scale).store(scratch.add(at));
+                    }
+                }
+            }
+        }
+        scratch
+    }
+
+    #[inline(always)]
+    unsafe fn values<S: Simd>(&self, block: usize, size: usize, scratch: *mut f32) -> *const f32 {
+        let (width, groups) = (value_width(size), size.div_ceil(GROUP));
+        for slot in 0..BLOCK {
+            let at = block * BLOCK + slot;
+            for d in (0..width).step_by(S::LANES) {
+                // SAFETY: as above; W is at most groups · 32, and vectors do not cross groups.
+                unsafe {
+                    let scale = S::splat(self.value_scales.get_unchecked(at * groups + d / GROUP).to_f32());
+                    let value = S::load_i8(self.values.as_ptr().add(at * width + d));
+                    value.mul(scale).store(scratch.add(slot * width + d));
+                }
+            }
+        }
+        scratch
+    }
+}

@@ -1,0 +1,147 @@
+use super::*;
+use half::{bf16, f16};
+
+const HEADS: Heads = Heads { query: 6, key_value: 2, size: 20 };
+
+/// Queries, keys and values side by side.
+const WIDTH: usize = (6 + 2 + 2) * 20;
+
+fn rows(count: usize, step: f32) -> Vec<f32> {
+    (0..count * WIDTH).map(|i| (i as f32 * step).sin() * 2.0).collect()
+}
+
+/// Attention by its definition, in f64, of the last of some positions; keys and values are first rounded.
+fn oracle(rows: &[f32], tokens: usize, window: usize, round: impl Fn(f32) -> f32) -> Vec<f32> {
+    let (group, size, length) = (HEADS.query / HEADS.key_value, HEADS.size, rows.len() / WIDTH);
+    let at = |p: usize, head: usize| &rows[p * WIDTH + head * size..][..size];
+    let mut out = Vec::new();
+    for position in length - tokens..length {
+        for head in 0..HEADS.query {
+            let seen: Vec<usize> = (0..=position).filter(|p| p + window > position).collect();
+            let key = HEADS.query + head / group;
+            let score = |p: &usize| {
+                let pairs = at(position, head).iter().zip(at(*p, key));
+                pairs.map(|(q, k)| f64::from(*q) * f64::from(round(*k))).sum::<f64>() / (size as f64).sqrt()
+            };
+            let weights: Vec<f64> = seen.iter().map(|p| score(p).exp()).collect();
+            let sum: f64 = weights.iter().sum();
+            for d in 0..size {
+                let value = |p: usize| f64::from(round(at(p, key + HEADS.key_value)[d]));
+                out.push((seen.iter().zip(&weights).map(|(p, w)| w * value(*p)).sum::<f64>() / sum) as f32);
+            }
+        }
+    }
+    out
+}
+
+/// Attention of the tokens of `rows` in calls of these lengths, over a ring of `slots`: that of the last call.
+fn run(cache: CacheType, rows: &[f32], calls: &[usize], window: Option<usize>, slots: usize) -> Vec<f32> {
+    let mut kept = KeyValues::new(cache, HEADS.key_value, HEADS.size);
+    let (mut first, mut out) = (0, Vec::new());
+    for tokens in calls {
+        let new = &rows[first * WIDTH..][..tokens * WIDTH];
+        kept.grow((first + tokens).min(slots));
+        kept.append(first, new, WIDTH, HEADS.query * HEADS.size, (HEADS.query + HEADS.key_value) * HEADS.size);
+        out = vec![f32::NAN; tokens * HEADS.query * HEADS.size];
+        let span = kept.span(first, window);
+        let queries = |_| Some(Queries { row: 0, tokens: *tokens, span, kept: &kept });
+        attention(new, WIDTH, HEADS, 1, queries, &mut out);
+        first += tokens;
+    }
+    out
+}
+
+fn largest_gap(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |m, x| if x > m || x.is_nan() { x } else { m })
+}
+
+#[test]
+fn it_is_the_definition_with_and_without_a_window_in_every_type() {
+    let rounds: [(CacheType, fn(f32) -> f32, f32); 4] = [
+        (CacheType::F32, |x| x, 3e-6),
+        (CacheType::F16, |x| f16::from_f32(x).to_f32(), 3e-6),
+        (CacheType::Bf16, |x| bf16::from_f32(x).to_f32(), 3e-6),
+        // Whatever the group's scale is, at most 2 / 127 / 2 from the value.
+        (CacheType::Q8_0, |x| x, 2e-2),
+    ];
+    // Within a block and a span, at their ends, over several spans, over groups.
+    for (length, tokens) in [(1, 1), (16, 5), (17, 1), (128, 3), (129, 40), (300, 1), (1030, 7), (2100, 1)] {
+        let rows = rows(length, 0.37);
+        for window in [None, Some(1), Some(5), Some(200)] {
+            let calls: Vec<usize> = match length - tokens {
+                0 => vec![tokens],
+                before => vec![before, tokens],
+            };
+            let slots = window.map_or(length, |w| w + length - 1);
+            for (cache, round, limit) in rounds {
+                let out = run(cache, &rows, &calls, window, slots);
+                let gap = largest_gap(&out, &oracle(&rows, tokens, window.unwrap_or(length), round));
+                assert!(gap < limit, "{cache} {length} {tokens} {window:?}: {gap}");
+            }
+        }
+    }
+}
+
+/// One call, calls of one token each, several; rings that wrap and that do not; any number of threads.
+#[test]
+fn a_token_is_the_same_bit_for_bit_however_the_prompt_is_cut() {
+    let bits = |out: &[f32]| out.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    for cache in [CacheType::F32, CacheType::F16, CacheType::Bf16, CacheType::Q8_0] {
+        for (length, window) in [(40, None), (300, None), (300, Some(37)), (1300, Some(1100)), (1300, None)] {
+            let rows = rows(length, 0.91);
+            let together = run(cache, &rows, &[length], window, length);
+            let last = bits(&together[(length - 1) * HEADS.query * HEADS.size..]);
+            for calls in [vec![length - 1, 1], vec![length / 2, length / 3, length - length / 2 - length / 3]] {
+                for threads in [1, 3, 16] {
+                    for slots in [length, window.unwrap_or(length) + length / 2] {
+                        let out = pool::with_threads(threads, || run(cache, &rows, &calls, window, slots));
+                        let of_last = &out[out.len() - HEADS.query * HEADS.size..];
+                        assert_eq!(bits(of_last), last, "{cache} {length} {window:?} {calls:?} {threads}");
+                    }
+                }
+            }
+        }
+    }
+    let rows = rows(70, 0.53);
+    let together = run(CacheType::F16, &rows, &[70], Some(20), 70);
+    let alone = run(CacheType::F16, &rows, &[1; 70], Some(20), 20);
+    assert_eq!(bits(&alone), bits(&together[69 * HEADS.query * HEADS.size..]));
+}
+
+#[test]
+fn sequences_of_one_step_do_not_see_each_other() {
+    let (a, b) = (rows(200, 0.31), rows(33, 0.77));
+    let alone = [&a, &b].map(|rows| run(CacheType::F16, rows, &[rows.len() / WIDTH], None, 256));
+    let kept = [&a, &b].map(|rows| {
+        let mut kept = KeyValues::new(CacheType::F16, HEADS.key_value, HEADS.size);
+        kept.grow(rows.len() / WIDTH);
+        kept.append(0, rows, WIDTH, HEADS.query * HEADS.size, (HEADS.query + HEADS.key_value) * HEADS.size);
+        kept
+    });
+    let both = [a.clone(), b].concat();
+    let queries = |i: usize| {
+        let (row, tokens) = [(0, 200), (200, 33)][i];
+        Some(Queries { row, tokens, span: kept[i].span(0, None), kept: &kept[i] })
+    };
+    let mut out = vec![f32::NAN; 233 * HEADS.query * HEADS.size];
+    attention(&both, WIDTH, HEADS, 2, queries, &mut out);
+    assert_eq!(out, alone.concat());
+}
+
+#[test]
+fn what_is_not_finite_is_told() {
+    let mut rows = rows(5, 0.5);
+    // A key beyond f16.
+    rows[3 * WIDTH + HEADS.query * HEADS.size] = 1e6;
+    let out = run(CacheType::F16, &rows, &[5], None, 5);
+    let size = HEADS.query * HEADS.size;
+    assert!(out[..3 * size].iter().all(|x| x.is_finite()) && out[4 * size..].iter().any(|x| x.is_nan()));
+}
+
+/// 64 heads of 128 at 4096 positions, in bytes of each type.
+#[test]
+fn types_take_what_they_say() {
+    let sizes = [CacheType::F32, CacheType::F16, CacheType::Bf16, CacheType::Q8_0].map(|cache| cache.bytes(128));
+    assert_eq!(sizes, [512, 256, 256, 136]);
+}

@@ -1,0 +1,361 @@
+//! The threads that compute: a job is cut into tasks, which the threads and the caller claim one at a time.
+//!
+//! A token of a small model is some hundred jobs of a few microseconds each, one after another. So a thread that has
+//! nothing to do looks for the next job for a while before it sleeps, and a job costs a few hundred nanoseconds where
+//! rayon's fork and join took several microseconds. On a busy machine the same threads must not hold each other up:
+//! tasks are small and claimed by whoever runs, and who waits longer than [`SPIN`] sleeps, which frees its core for the
+//! thread that it waits for.
+//!
+//! Which thread computes a task is left to chance; a task's result must not depend on it.
+
+use std::cell::{Cell, RefCell};
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a thread looks for work, or for the end of others' tasks, before it sleeps.
+const SPIN: Duration = Duration::from_micros(50);
+
+/// Runs `task(0)`, …, `task(tasks - 1)` on the pool's threads and on this one, and returns when all have ended.
+///
+/// From within a task, and while another thread's job is on the pool, all of it runs on this thread.
+///
+/// # Panics
+/// With the panic of a task, after the others have ended.
+pub fn run(tasks: usize, task: impl Fn(usize) + Sync) {
+    if tasks <= 1 || IN_TASK.get() {
+        return (0..tasks).for_each(task);
+    }
+    with_current(|pool| pool.run(tasks, &task));
+}
+
+/// Runs `task(i, piece)` for every piece of `size` values, the last of them perhaps shorter.
+pub fn each_piece<T: Send>(values: &mut [T], size: usize, task: impl Fn(usize, &mut [T]) + Sync) {
+    let (start, length, size) = (Shared(values.as_mut_ptr()), values.len(), size.max(1));
+    run(length.div_ceil(size), |i| {
+        let first = i * size;
+        // SAFETY: pieces do not overlap, lie within the slice, and each is given to one task.
+        #[allow(unsafe_code)]
+        let piece =
+            unsafe { std::slice::from_raw_parts_mut(start.get().add(first), size.min(length - first)) };
+        task(i, piece);
+    });
+}
+
+/// How many threads compute: the pool's and the caller.
+pub fn threads() -> usize {
+    with_current(|pool| pool.workers.len() + 1)
+}
+
+/// Sets how many threads compute. `false` if they have begun already.
+pub fn set_threads(threads: NonZero<usize>) -> bool {
+    THREADS.set(threads).is_ok() && GLOBAL.get().is_none()
+}
+
+/// Runs `work` with a pool of its own of so many threads: for tests and benchmarks.
+pub fn with_threads<R>(threads: usize, work: impl FnOnce() -> R) -> R {
+    let before = OWN.replace(Some(Arc::new(Pool::new(threads))));
+    let result = catch_unwind(AssertUnwindSafe(work));
+    OWN.set(before);
+    result.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// A pointer that tasks of one job share; what they do with it is theirs to keep apart.
+pub(super) struct Shared<T>(pub *mut T);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// The pointer. (A method, so that closures take the whole value, which is `Sync`.)
+    pub fn get(self) -> *mut T {
+        self.0
+    }
+}
+
+// SAFETY: a pointer does nothing by itself; who reads or writes through it says why that is sound.
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Sync for Shared<T> {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Send for Shared<T> {}
+
+static THREADS: OnceLock<NonZero<usize>> = OnceLock::new();
+static GLOBAL: OnceLock<Pool> = OnceLock::new();
+
+thread_local! {
+    /// Whether this thread is in a task.
+    static IN_TASK: Cell<bool> = const { Cell::new(false) };
+    /// A pool instead of the global one.
+    static OWN: RefCell<Option<Arc<Pool>>> = const { RefCell::new(None) };
+}
+
+fn with_current<R>(work: impl FnOnce(&Pool) -> R) -> R {
+    if let Some(own) = OWN.with_borrow(Clone::clone) {
+        return work(&own);
+    }
+    work(GLOBAL.get_or_init(|| {
+        let available = || std::thread::available_parallelism().map_or(1, NonZero::get);
+        Pool::new(THREADS.get().map_or_else(available, |threads| threads.get()))
+    }))
+}
+
+/// Some threads that wait for jobs.
+struct Pool {
+    post: Arc<Post>,
+    workers: Vec<JoinHandle<()>>,
+    /// Held by the thread whose job it is.
+    owner: Mutex<()>,
+}
+
+/// Where jobs are posted.
+#[derive(Default)]
+struct Post {
+    /// Tasks of the current job that nobody has claimed.
+    unclaimed: AtomicUsize,
+    /// The current job. Alive while one of its tasks is unclaimed or claimed and not counted as done.
+    job: AtomicPtr<Job<'static>>,
+    /// Where workers sleep, and how many do.
+    idle: Bed,
+    /// Where an owner sleeps that waits for others' tasks.
+    waiting: Bed,
+    ended: AtomicBool,
+}
+
+/// One job, on its owner's stack.
+struct Job<'a> {
+    tasks: usize,
+    run: &'a (dyn Fn(usize) + Sync),
+    /// Tasks that have ended.
+    done: AtomicUsize,
+    panic: Mutex<Option<Box<dyn std::any::Any + Send>>>,
+}
+
+impl Pool {
+    fn new(threads: usize) -> Self {
+        let post = Arc::new(Post::default());
+        let worker = |i: usize| {
+            let post = Arc::clone(&post);
+            // A system without room for another thread computes with fewer.
+            std::thread::Builder::new().name(format!("compute {i}")).spawn(move || post.work()).ok()
+        };
+        let workers = (1..threads.max(1)).filter_map(worker).collect();
+        Self { post, workers, owner: Mutex::new(()) }
+    }
+
+    fn run(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
+        let _owned = match self.owner.try_lock() {
+            Ok(guard) if !self.workers.is_empty() => guard,
+            Err(TryLockError::Poisoned(poisoned)) if !self.workers.is_empty() => poisoned.into_inner(),
+            _ => return (0..tasks).for_each(run),
+        };
+        let job = Job { tasks, run, done: AtomicUsize::new(0), panic: Mutex::new(None) };
+        self.post.job.store((&raw const job).cast_mut().cast(), Ordering::Relaxed);
+        self.post.unclaimed.store(tasks, Ordering::SeqCst);
+        self.post.idle.wake();
+        self.post.claim_all();
+        self.post.waiting.sleep_until(|| job.done.load(Ordering::SeqCst) == tasks);
+        // Nothing refers to the job any more: all tasks were claimed and counted.
+        if let Some(panic) = lock(&job.panic).take() {
+            resume_unwind(panic);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.post.ended.store(true, Ordering::SeqCst);
+        self.post.idle.wake();
+        for worker in self.workers.drain(..) {
+            // A worker does not panic: tasks' panics go to the owner.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Post {
+    /// A worker's life.
+    fn work(&self) {
+        loop {
+            self.claim_all();
+            let ended = || self.ended.load(Ordering::SeqCst);
+            self.idle.sleep_until(|| self.unclaimed.load(Ordering::SeqCst) > 0 || ended());
+            if ended() {
+                return;
+            }
+        }
+    }
+
+    /// Claims tasks and runs them until there are none.
+    fn claim_all(&self) {
+        let mut current: Option<(&Job, usize)> = None;
+        let fewer = |unclaimed: usize| unclaimed.checked_sub(1);
+        let before = IN_TASK.replace(true);
+        while let Ok(unclaimed) = self.unclaimed.fetch_update(Ordering::Acquire, Ordering::Relaxed, fewer) {
+            // SAFETY: a task of the current job is claimed and not counted, so the job is alive, until the count below.
+            // It was stored before `unclaimed` was released; all claims of this loop are of this job, since it cannot end
+            // before this thread's are counted.
+            #[allow(unsafe_code)]
+            let job = unsafe { &*self.job.load(Ordering::Relaxed) };
+            let task = job.tasks - unclaimed;
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (job.run)(task))) {
+                *lock(&job.panic) = Some(panic);
+            }
+            current = Some((job, current.map_or(1, |(_, ended)| ended + 1)));
+        }
+        IN_TASK.set(before);
+        if let Some((job, ended)) = current {
+            let tasks = job.tasks;
+            if job.done.fetch_add(ended, Ordering::SeqCst) + ended == tasks {
+                // The job may be gone from here on.
+                self.waiting.wake();
+            }
+        }
+    }
+}
+
+/// Where threads sleep until something has happened.
+#[derive(Default)]
+struct Bed {
+    sleepers: AtomicUsize,
+    lock: Mutex<()>,
+    woken: Condvar,
+}
+
+impl Bed {
+    /// Returns once `happened` is true: looks for a while, then sleeps between wakes.
+    fn sleep_until(&self, happened: impl Fn() -> bool) {
+        let start = Instant::now();
+        while start.elapsed() < SPIN {
+            for _ in 0..16 {
+                if happened() {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        // First counted, then looked once more: who makes it happen looks at the count after that, and both in one
+        // order for all threads, so that one of them sees the other.
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let mut guard = lock(&self.lock);
+        while !happened() {
+            guard = self.woken.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(guard);
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// To be called after something has happened.
+    fn wake(&self) {
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            // Not between a sleeper's look and its sleep.
+            drop(lock(&self.lock));
+            self.woken.notify_all();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once_for_any_numbers_of_threads_and_tasks() {
+        for threads in [1, 2, 3, 8] {
+            with_threads(threads, || {
+                assert_eq!(super::threads(), threads);
+                for tasks in [0, 1, 2, 3, 7, 100, 1000] {
+                    let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                    for round in 1..=20 {
+                        run(tasks, |i| {
+                            counts[i].fetch_add(1, Ordering::Relaxed);
+                        });
+                        assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == round));
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn threads_that_fell_asleep_are_woken() {
+        with_threads(3, || {
+            for _ in 0..5 {
+                std::thread::sleep(4 * SPIN);
+                let seen = Mutex::new(std::collections::HashSet::new());
+                run(6, |_| {
+                    std::thread::sleep(Duration::from_millis(5));
+                    lock(&seen).insert(std::thread::current().id());
+                });
+                assert!(lock(&seen).len() > 1, "the caller was left alone");
+            }
+        });
+    }
+
+    #[test]
+    fn pieces_are_the_slice() {
+        let mut values = vec![0; 1003];
+        with_threads(4, || {
+            each_piece(&mut values, 10, |i, piece| {
+                piece.iter_mut().enumerate().for_each(|(j, v)| *v = i * 10 + j)
+            });
+        });
+        assert_eq!(values, (0..1003).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn jobs_within_tasks_and_of_several_threads_run() {
+        with_threads(2, || {
+            let sum = AtomicUsize::new(0);
+            run(4, |i| {
+                run(5, |j| {
+                    sum.fetch_add(i * j, Ordering::Relaxed);
+                })
+            });
+            assert_eq!(sum.into_inner(), 60);
+        });
+        let sum = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    (0..200).for_each(|_| {
+                        run(10, |i| {
+                            sum.fetch_add(i, Ordering::Relaxed);
+                        })
+                    })
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), 4 * 200 * 45);
+    }
+
+    #[test]
+    fn a_panic_comes_to_the_caller_and_the_pool_goes_on() {
+        with_threads(3, || {
+            for bad in [0, 13, 49] {
+                let ended = AtomicUsize::new(0);
+                let caught = catch_unwind(AssertUnwindSafe(|| {
+                    run(50, |i| {
+                        assert!(i != bad, "task {i}");
+                        ended.fetch_add(1, Ordering::Relaxed);
+                    })
+                }));
+                assert!(caught.is_err());
+                assert_eq!(ended.into_inner(), 49);
+            }
+            run(10, |_| {});
+        });
+    }
+}
