@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Scheme, cpu, interleave::interleave, pool};
+use super::{Scheme, cpu, interleave::interleave, pages, pool};
 
 /// Rows that are interleaved: a strip.
 pub const ROWS: usize = 16;
@@ -48,11 +48,14 @@ pub fn pack(scheme: Scheme, rows: usize, columns: usize, plain: &[u8]) -> Option
     if scheme.is_dense() || row_bytes.checked_mul(rows)? != plain.len() {
         return None;
     }
-    let mut packed = plain.to_vec();
+    let mut packed = vec![0; plain.len()];
+    pages::in_large_pages(&packed);
     let strip = (row_bytes * ROWS).max(1);
     pool::each_piece(&mut packed, strip, |i, packed| {
-        if packed.len() == strip {
-            interleave(cpu::level(), scheme, &plain[i * strip..][..strip], row_bytes, packed);
+        let plain = &plain[i * strip..][..packed.len()];
+        match packed.len() == strip {
+            true => interleave(cpu::level(), scheme, plain, row_bytes, packed),
+            false => packed.copy_from_slice(plain),
         }
     });
     Some(packed)

@@ -99,9 +99,8 @@ impl Columns {
     #[allow(unsafe_code)]
     pub unsafe fn write_run(&self, row: usize, column: usize, values: &[f32], add: bool) {
         // SAFETY: in bounds and unshared by the caller's promise.
-        let out = unsafe {
-            std::slice::from_raw_parts_mut(self.out.add(row * self.n + column), values.len())
-        };
+        let out =
+            unsafe { std::slice::from_raw_parts_mut(self.out.add(row * self.n + column), values.len()) };
         match add {
             true => out.iter_mut().zip(values).for_each(|(out, value)| *out += value),
             false => out.copy_from_slice(values),

@@ -5,7 +5,8 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::dequantize::dequantize;
-use super::layout::{ROWS, gather};
+use super::layout::{ROWS, gather, pack};
+use super::packed::activation_block;
 use super::{Layout, Scheme};
 
 /// Rows of weights, `(rows, columns)`, multiplied as `x · Wᵀ`.
@@ -109,6 +110,12 @@ impl Matrix {
         self.parts.iter().map(of_one).collect()
     }
 
+    /// The same rows with blocks that lie row after row copied into strips, where products have kernels for them.
+    pub fn packed(&self) -> Self {
+        let parts = self.parts.iter().map(|part| part.packed(self.columns).unwrap_or_else(|| part.clone()));
+        Self { parts: parts.collect(), ..*self }
+    }
+
     /// Rows: the outputs of a product.
     pub fn rows(&self) -> usize {
         self.rows
@@ -198,6 +205,16 @@ impl Matrix {
 impl Part {
     fn size(&self) -> usize {
         self.rows * self.row_bytes
+    }
+
+    /// A copy in strips, where that makes products faster.
+    fn packed(&self, columns: usize) -> Option<Part> {
+        let has_kernels = activation_block(self.scheme).is_some() && self.rows >= ROWS;
+        if self.layout == Layout::Strips || !has_kernels {
+            return None;
+        }
+        let bytes = pack(self.scheme, self.rows, columns, &self.bytes)?.into();
+        Some(Part { layout: Layout::Strips, bytes, ..self.clone() })
     }
 
     fn slice(&self, range: Range<usize>) -> Part {
@@ -311,7 +328,6 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::layout::pack;
 
     fn matrix(rows: usize, columns: usize, first: f32) -> Matrix {
         let values = (0..rows * columns).flat_map(|i| (first + i as f32).to_le_bytes());

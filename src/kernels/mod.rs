@@ -45,6 +45,6 @@ pub mod weight;
 
 pub use layout::Layout;
 pub use matrix::Matrix;
-pub use scheme::Scheme;
 pub use rows::Rows;
+pub use scheme::Scheme;
 pub use weight::{Vector, Weight};

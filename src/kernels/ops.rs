@@ -6,12 +6,12 @@
 use candle_core::{DType, Device, Result, Tensor, bail};
 use smallvec::SmallVec;
 
+use super::Matrix;
 use super::attention::{self, Heads, KeyValues, Span};
 use super::packed::{self, Product};
 use super::pointwise::{self, RopeLayout};
 use super::rows::{HostRows, Rows};
 use super::weight::{Vector, Weight};
-use super::Matrix;
 
 pub mod generic;
 
@@ -135,10 +135,7 @@ pub fn linear_add(x: &Rows, weight: &Weight, residual: Rows) -> Result<Rows> {
 ///
 /// # Errors
 /// Widths differ, the runs are not all of the rows, or what candle reports.
-pub fn grouped_linear<'w>(
-    x: &Rows,
-    runs: impl Iterator<Item = (usize, &'w Weight)> + Clone,
-) -> Result<Rows> {
+pub fn grouped_linear<'w>(x: &Rows, runs: impl Iterator<Item = (usize, &'w Weight)> + Clone) -> Result<Rows> {
     if runs.clone().map(|(rows, _)| rows).sum::<usize>() != x.len()? {
         bail!("the runs are not all rows");
     }
@@ -244,7 +241,8 @@ impl Ring {
         match (self, qkv) {
             (Ring::Host(kept), Qkv::Host(qkv)) => {
                 let width = qkv.width();
-                let [keys, values] = [heads.query, heads.query + heads.key_value].map(|head| head * heads.size);
+                let [keys, values] =
+                    [heads.query, heads.query + heads.key_value].map(|head| head * heads.size);
                 kept.append(first, &qkv[row * width..(row + tokens) * width], width, keys, values);
                 Ok(())
             }
@@ -294,7 +292,8 @@ pub fn attention<'a>(
         }
         Qkv::Device([q, ..]) => {
             let each = |i: usize| {
-                let Some(Queries { row, tokens, span, ring: Ring::Device([keys, values]) }) = queries(i) else {
+                let Some(Queries { row, tokens, span, ring: Ring::Device([keys, values]) }) = queries(i)
+                else {
                     return apart();
                 };
                 let q = q.narrow(0, row, tokens)?.contiguous()?; // (Ts, H, D)

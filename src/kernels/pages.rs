@@ -15,6 +15,17 @@ pub fn release(matrix: &Matrix) {
     matrix.bytes().for_each(|bytes| advise(bytes, Hint::Release));
 }
 
+/// Asks for memory that is about to be written for the first time to be in large pages: fewer of them have to be found, when
+/// it is written and whenever it is read.
+pub fn in_large_pages(bytes: &[u8]) {
+    if bytes.len() >= LARGE {
+        advise(bytes, Hint::Large);
+    }
+}
+
+/// Where large pages begin to be worth their whole memory, in bytes.
+const LARGE: usize = 4 << 20;
+
 /// Bytes of one hint: Linux cuts a longer one short, at the read-ahead of the disk.
 const PIECE: usize = 512 << 10;
 
@@ -22,6 +33,7 @@ const PIECE: usize = 512 << 10;
 enum Hint {
     WillNeed,
     Release,
+    Large,
 }
 
 #[cfg(unix)]
@@ -31,8 +43,10 @@ fn advise(bytes: &[u8], hint: Hint) {
         Hint::WillNeed => Advice::WillNeed,
         #[cfg(target_os = "linux")]
         Hint::Release => Advice::LinuxPageOut,
+        #[cfg(target_os = "linux")]
+        Hint::Large => Advice::LinuxHugepage,
         #[cfg(not(target_os = "linux"))]
-        Hint::Release => return,
+        Hint::Release | Hint::Large => return,
     };
     // The system takes whole pages. A page at the edge that also holds other bytes is not harmed by either hint.
     let page = rustix::param::page_size();

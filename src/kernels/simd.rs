@@ -141,7 +141,10 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_bf16(from: *const bf16) -> Self {
         // SAFETY: as above.
-        Self(unsafe { from.cast::<[bf16; 8]>().read_unaligned() }.map(|x| f32::from_bits(u32::from(x.to_bits()) << 16)))
+        Self(
+            unsafe { from.cast::<[bf16; 8]>().read_unaligned() }
+                .map(|x| f32::from_bits(u32::from(x.to_bits()) << 16)),
+        )
     }
     #[inline(always)]
     unsafe fn load_i8(from: *const i8) -> Self {
@@ -251,8 +254,7 @@ mod x86 {
             load_bf16(bf16) = |from| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(
                 _mm_loadu_si128(from.cast())
             ))),
-            load_i8(i8) =
-                |from| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))),
+            load_i8(i8) = |from| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))),
         );
 
         #[inline(always)]

@@ -5,6 +5,30 @@ use half::{bf16, f16};
 
 use super::{Matrix, Scheme, pages};
 
+/// Where weights go, and as what.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The device.
+    pub device: Device,
+    /// The type of computation that was asked for; `None` for the device's own.
+    pub dtype: Option<DType>,
+    /// Whether rows of blocks on the host are copied into the order of the products' kernels. They are multiplied as they
+    /// lie otherwise, more slowly.
+    pub packs: bool,
+}
+
+impl Target {
+    /// The type of activations.
+    pub fn activations(&self) -> DType {
+        if self.device.is_cpu() { DType::F32 } else { self.dtype.unwrap_or(DType::BF16) }
+    }
+
+    /// How blocks are multiplied.
+    fn blocks(&self) -> Blocks {
+        if self.dtype == Some(DType::F32) { Blocks::F32 } else { Blocks::Integer }
+    }
+}
+
 /// A matrix `(rows, columns)` on its device.
 #[derive(Clone, Debug)]
 pub enum Weight {
@@ -28,7 +52,7 @@ impl Vector {
     ///
     /// # Errors
     /// What candle reports while copying.
-    pub fn load(matrix: &Matrix, device: &Device) -> Result<Self> {
+    pub fn load(matrix: &Matrix, Target { device, .. }: &Target) -> Result<Self> {
         let values = matrix.to_f32();
         match device.is_cpu() {
             true => Ok(Vector::Host(values)),
@@ -50,26 +74,21 @@ pub enum Blocks {
 const RUN: usize = 64 << 20;
 
 impl Weight {
-    /// Puts a matrix on a device.
+    /// Puts a matrix where it is computed with.
     ///
-    /// On the CPU that is a reference to its bytes. Sums there are in f32 whatever `dtype` is; f16 or bf16 says how dense
+    /// On the CPU that is a reference to its bytes, unless they are packed or rounded. Sums there are in f32 whatever `dtype` is; f16 or bf16 says how dense
     /// weights are rounded, f32 that activations are not rounded for the products with blocks. On an accelerator the
     /// weights are dense in `dtype`, by default bf16, and the host holds no more of them at once than a run of rows.
     ///
     /// # Errors
     /// What candle reports while copying.
-    pub fn load(matrix: &Matrix, device: &Device, dtype: Option<DType>) -> Result<Self> {
-        if device.is_cpu() {
-            let blocks = if dtype == Some(DType::F32) { Blocks::F32 } else { Blocks::Integer };
-            return Ok(Weight::Host(rounded(matrix, dtype)?, blocks));
+    pub fn load(matrix: &Matrix, target: &Target) -> Result<Self> {
+        if !target.device.is_cpu() {
+            return Ok(Weight::Device(dense(matrix, target.activations(), &target.device)?)); // (rows, columns)
         }
-        let dtype = Self::activations(device, dtype);
-        Ok(Weight::Device(dense(matrix, dtype, device)?)) // (rows, columns)
-    }
-
-    /// The type of activations on a device where `dtype` was asked for.
-    pub fn activations(device: &Device, dtype: Option<DType>) -> DType {
-        if device.is_cpu() { DType::F32 } else { dtype.unwrap_or(DType::BF16) }
+        let rounded = rounded(matrix, target.dtype)?;
+        let packs = target.packs && target.blocks() == Blocks::Integer;
+        Ok(Weight::Host(if packs { rounded.packed() } else { rounded }, target.blocks()))
     }
 
     /// Tells the system that weights on the host are about to be read.

@@ -1,11 +1,12 @@
 //! Grouped-query attention (Ainslie et al. 2023) with rotary positions and an exact sliding window.
 
-use candle_core::{DType, Device, Result};
+use candle_core::Result;
 
 use super::pipeline::{LayerRings, Segment};
 use crate::checkpoint::LayerWeights;
 use crate::checkpoint::config::Heads;
 use crate::kernels::ops::{self, Angles};
+use crate::kernels::weight::Target;
 use crate::kernels::{Rows, Weight};
 
 /// One layer's attention.
@@ -21,9 +22,9 @@ impl Attention {
     ///
     /// # Errors
     /// What candle reports.
-    pub fn load(weights: &LayerWeights, heads: Heads, device: &Device, dtype: Option<DType>) -> Result<Self> {
-        let qkv = Weight::load(&weights.qkv, device, dtype)?;
-        let output = Weight::load(&weights.output, device, dtype)?;
+    pub fn load(weights: &LayerWeights, heads: Heads, target: &Target) -> Result<Self> {
+        let qkv = Weight::load(&weights.qkv, target)?;
+        let output = Weight::load(&weights.output, target)?;
         Ok(Self { qkv, output, heads })
     }
 

@@ -1,12 +1,13 @@
 //! One layer: attention and feed-forward network, each behind a norm and added to the residual stream.
 
-use candle_core::{DType, Device, Result};
+use candle_core::Result;
 
 use super::attention::Attention;
 use super::mlp::Mlp;
 use super::pipeline::{LayerRings, Segment};
 use crate::checkpoint::{Config, LayerWeights};
 use crate::kernels::ops::{self, Angles};
+use crate::kernels::weight::Target;
 use crate::kernels::{Rows, Vector};
 
 /// A layer on its device.
@@ -20,22 +21,17 @@ pub struct Block {
 }
 
 impl Block {
-    /// Puts a layer's weights on `device`.
+    /// Puts a layer's weights where they are computed with.
     ///
     /// # Errors
     /// What candle reports.
-    pub fn load(
-        config: &Config,
-        weights: &LayerWeights,
-        device: &Device,
-        dtype: Option<DType>,
-    ) -> Result<Self> {
+    pub fn load(config: &Config, weights: &LayerWeights, target: &Target) -> Result<Self> {
         let active = config.experts.map_or(1, |experts| experts.active);
         Ok(Self {
-            attention_norm: Vector::load(&weights.attention_norm, device)?,
-            attention: Attention::load(weights, config.heads(), device, dtype)?,
-            mlp_norm: Vector::load(&weights.mlp_norm, device)?,
-            mlp: Mlp::load(&weights.mlp, active, device, dtype)?,
+            attention_norm: Vector::load(&weights.attention_norm, target)?,
+            attention: Attention::load(weights, config.heads(), target)?,
+            mlp_norm: Vector::load(&weights.mlp_norm, target)?,
+            mlp: Mlp::load(&weights.mlp, active, target)?,
             norm_epsilon: config.norm_epsilon,
         })
     }

@@ -1,12 +1,13 @@
 //! Feed-forward networks: one gated network (Shazeer 2020), or a mixture of them (Jiang et al. 2024) in which
 //! a router sends each token to A of E experts.
 
-use candle_core::{DType, Device, Result};
+use candle_core::Result;
 
 use smallvec::SmallVec;
 
 use crate::checkpoint::{self, Experts};
 use crate::kernels::pointwise::softmax;
+use crate::kernels::weight::Target;
 use crate::kernels::{Rows, Weight, ops};
 
 /// A layer's feed-forward network.
@@ -40,18 +41,12 @@ impl Mlp {
     ///
     /// # Errors
     /// What candle reports.
-    pub fn load(
-        weights: &checkpoint::Mlp,
-        active: usize,
-        device: &Device,
-        dtype: Option<DType>,
-    ) -> Result<Self> {
+    pub fn load(weights: &checkpoint::Mlp, active: usize, target: &Target) -> Result<Self> {
         match weights {
-            checkpoint::Mlp::Dense(network) => Ok(Mlp::Dense(Network::load(network, device, dtype)?)),
+            checkpoint::Mlp::Dense(network) => Ok(Mlp::Dense(Network::load(network, target)?)),
             checkpoint::Mlp::Mixture { router, experts } => {
-                let router = Weight::load(router, device, dtype)?;
-                let experts =
-                    experts.iter().map(|e| Network::load(e, device, dtype)).collect::<Result<_>>()?;
+                let router = Weight::load(router, target)?;
+                let experts = experts.iter().map(|e| Network::load(e, target)).collect::<Result<_>>()?;
                 Ok(Mlp::Mixture(Mixture { router, experts, active, reads_ahead: false }))
             }
         }
@@ -77,9 +72,9 @@ impl Mlp {
 }
 
 impl Network {
-    fn load(weights: &Experts, device: &Device, dtype: Option<DType>) -> Result<Self> {
-        let gate_up = Weight::load(&weights.gate_up, device, dtype)?;
-        Ok(Self { gate_up, down: Weight::load(&weights.down, device, dtype)? })
+    fn load(weights: &Experts, target: &Target) -> Result<Self> {
+        let gate_up = Weight::load(&weights.gate_up, target)?;
+        Ok(Self { gate_up, down: Weight::load(&weights.down, target)? })
     }
 
     fn will_be_needed(&self) {

@@ -13,10 +13,10 @@
 //! Steps leave in the order in which they came, and every stage sees them in that order: chunk 1 finds the keys and
 //! values of chunk 0 in every layer.
 
-use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use candle_core::{Result, bail};
+use smallvec::SmallVec;
 
 use super::cache::{Cache, Reach, Ring};
 use super::transformer::{Stage, Transformer};
@@ -35,16 +35,19 @@ pub struct Segment {
     pub tokens: usize,
 }
 
+/// What a step of one sequence has few of: kept without an allocation.
+type Few<T> = SmallVec<[T; 4]>;
+
 /// Rows between two stages.
 struct Step {
     x: Rows, // (T, C)
-    segments: Vec<Segment>,
+    segments: Few<Segment>,
     /// Sequences that have ended: their memory is free.
     released: Vec<usize>,
 }
 
 /// The rings of a stage's layers, for each sequence.
-pub(super) struct StageRings<'c>(Vec<&'c mut [Ring]>);
+pub(super) struct StageRings<'c>(Few<&'c mut [Ring]>);
 
 /// The rings of one of the stage's layers.
 pub struct LayerRings<'r, 'c> {
@@ -85,7 +88,7 @@ impl LayerRings<'_, '_> {
 /// The way of steps through a model, over the caches of some sequences.
 pub struct Pipeline<'p> {
     model: &'p Transformer,
-    reach: Vec<&'p mut Reach>,
+    reach: Few<&'p mut Reach>,
     released: Vec<usize>,
     way: Way<'p>,
     in_flight: usize,
@@ -94,7 +97,7 @@ pub struct Pipeline<'p> {
 /// Where steps are computed.
 enum Way<'p> {
     /// All stages in turn, where the step is sent.
-    Here { rings: Vec<StageRings<'p>>, done: VecDeque<Rows> },
+    Here { rings: Few<StageRings<'p>>, done: Few<Rows> },
     /// Each stage on a thread of its own.
     Threads { first: Sender<Result<Step>>, last: Receiver<Result<Step>> },
 }
@@ -108,8 +111,8 @@ impl Transformer {
         depth: usize,
         drive: impl FnOnce(&mut Pipeline) -> R,
     ) -> R {
-        let (mut rings, mut reach) = (Vec::new(), Vec::new());
-        rings.resize_with(self.stages().len(), || StageRings(Vec::new()));
+        let mut rings: Few<_> = self.stages().iter().map(|_| StageRings(Few::new())).collect();
+        let mut reach = Few::new();
         for cache in caches {
             let (mut layers, far) = cache.parts();
             for (stage, rings) in self.stages().iter().zip(&mut rings) {
@@ -121,7 +124,7 @@ impl Transformer {
         }
         let pipeline = |way| Pipeline { model: self, reach, released: Vec::new(), way, in_flight: 0 };
         if depth <= 1 || self.stages().len() == 1 {
-            return drive(&mut pipeline(Way::Here { rings, done: VecDeque::new() }));
+            return drive(&mut pipeline(Way::Here { rings, done: Few::new() }));
         }
         std::thread::scope(|scope| {
             let (first, mut last) = channel();
@@ -167,21 +170,21 @@ impl Pipeline<'_> {
     /// A sequence brings no tokens, more than its cache's chunk, or more than there is room for; an id is beyond the
     /// vocabulary; or what candle reports.
     pub fn send(&mut self, rows: &[(usize, &[u32])]) -> Result<()> {
-        let mut segments = Vec::with_capacity(rows.len());
+        let mut segments = Few::with_capacity(rows.len());
         for (sequence, ids) in rows {
             let Some(reach) = self.reach.get(*sequence) else {
                 bail!("there is no sequence {sequence}");
             };
             segments.push(Segment { sequence: *sequence, first: reach.next(ids.len())?, tokens: ids.len() });
         }
-        let ids: Vec<u32> = rows.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
+        let ids: SmallVec<[u32; 32]> = rows.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
         let x = self.model.embed(&ids)?; // (T, C)
         let step = Step { x, segments, released: std::mem::take(&mut self.released) };
         match &mut self.way {
             Way::Here { rings, done } => {
                 let mut stages = self.model.stages().iter().zip(rings);
                 let through = stages.try_fold(step, |step, (stage, rings)| pass(stage, step, rings))?;
-                done.push_back(through.x);
+                done.push(through.x);
             }
             Way::Threads { first, .. } if first.send(Ok(step)).is_ok() => {}
             Way::Threads { .. } => bail!("a stage has ended early"),
@@ -199,7 +202,8 @@ impl Pipeline<'_> {
     /// There is none, or what went wrong on its way.
     pub fn receive(&mut self) -> Result<Rows> {
         let x = match &mut self.way {
-            Way::Here { done, .. } => done.pop_front(),
+            Way::Here { done, .. } if !done.is_empty() => Some(done.remove(0)),
+            Way::Here { .. } => None,
             Way::Threads { .. } if self.in_flight == 0 => None,
             // Without an answer a stage's thread has panicked, which the end of the scope tells.
             Way::Threads { last, .. } => last.recv().ok().transpose()?.map(|step| step.x),

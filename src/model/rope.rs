@@ -38,8 +38,9 @@ impl RopeTable {
         if self.device.is_cpu() {
             return Ok(Angles::Host(tables, self.layout));
         }
-        let [cos, sin] = tables
-            .map(|table| Tensor::from_slice(&table, (positions.len(), half), &Device::Cpu)?.to_device(&self.device)); // (T, D/2)
+        let [cos, sin] = tables.map(|table| {
+            Tensor::from_slice(&table, (positions.len(), half), &Device::Cpu)?.to_device(&self.device)
+        }); // (T, D/2)
         Ok(Angles::Device([cos?, sin?], self.layout))
     }
 }

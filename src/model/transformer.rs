@@ -1,6 +1,6 @@
 //! The whole model, in stages: each stage is a run of layers on one device.
 
-use candle_core::{DType, Device, Result, bail};
+use candle_core::{Result, bail};
 
 use smallvec::SmallVec;
 
@@ -12,14 +12,13 @@ use super::rope::RopeTable;
 use crate::checkpoint::{Config, LayerWeights, Weights};
 use crate::kernels::attention::CacheType;
 use crate::kernels::rows::HostRows;
+use crate::kernels::weight::Target;
 use crate::kernels::{Rows, Vector, Weight, ops};
 
 /// A run of layers on one device.
 #[derive(Debug)]
 pub struct Stage {
-    device: Device,
-    /// The type of computation that was asked for; `None` for the device's own.
-    dtype: Option<DType>,
+    target: Target,
     rope: RopeTable,
     blocks: Vec<Block>,
     /// The weights may not be in memory when they are needed.
@@ -29,17 +28,10 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A stage without layers. `dtype` is the type of computation ([`Weight::load`]); `None` for the device's own.
-    pub fn new(config: &Config, device: &Device, dtype: Option<DType>) -> Self {
-        let rope = RopeTable::new(&config.rope, config.head_size, device);
-        Self {
-            device: device.clone(),
-            dtype,
-            rope,
-            blocks: Vec::new(),
-            reads_ahead: false,
-            link: Link::Direct,
-        }
+    /// A stage without layers, whose weights go to `target`.
+    pub fn new(config: &Config, target: Target) -> Self {
+        let rope = RopeTable::new(&config.rope, config.head_size, &target.device);
+        Self { target, rope, blocks: Vec::new(), reads_ahead: false, link: Link::Direct }
     }
 
     /// The same, with weights that do not all fit into memory: which experts come next is told to the system.
@@ -52,7 +44,7 @@ impl Stage {
     /// # Errors
     /// What candle reports.
     pub fn push(&mut self, config: &Config, weights: &LayerWeights) -> Result<()> {
-        let mut block = Block::load(config, weights, &self.device, self.dtype)?;
+        let mut block = Block::load(config, weights, &self.target)?;
         if self.reads_ahead {
             block.read_ahead();
         }
@@ -70,9 +62,9 @@ impl Stage {
     /// # Errors
     /// A sequence has no ring, its positions are beyond it, or what candle reports.
     pub(super) fn forward(&self, x: Rows, segments: &[Segment], rings: &mut StageRings) -> Result<Rows> {
-        let activations = Weight::activations(&self.device, self.dtype);
-        let mut x = self.link.carry(x, &self.device, activations)?; // (T, C)
-        let positions: SmallVec<[usize; 32]> = segments.iter().flat_map(|s| s.first..s.first + s.tokens).collect();
+        let mut x = self.link.carry(x, &self.target.device, self.target.activations())?; // (T, C)
+        let positions: SmallVec<[usize; 32]> =
+            segments.iter().flat_map(|s| s.first..s.first + s.tokens).collect();
         let angles = self.rope.angles(&positions)?; // (T, D/2)
         for (layer, block) in self.blocks.iter().enumerate() {
             x = block.forward(x, segments, &angles, &mut rings.layer(layer))?; // (T, C)
@@ -99,17 +91,20 @@ impl Transformer {
     /// There is no stage, or what candle reports.
     pub fn new(config: Config, weights: &Weights, mut stages: Vec<Stage>) -> Result<Self> {
         for i in 1..stages.len() {
-            stages[i].link = Link::between(&stages[i - 1].device, &stages[i].device);
+            stages[i].link = Link::between(&stages[i - 1].target.device, &stages[i].target.device);
         }
         let (Some(first), Some(last)) = (stages.first(), stages.last()) else {
             bail!("a model has at least one stage");
         };
-        let embedding = Weight::load(&weights.embedding, &first.device, first.dtype)?;
-        let norm = Vector::load(&weights.norm, &last.device)?;
+        // Single rows of an embedding are read as they lie, unless it is the head as well.
+        let is_head = config.tied_head && stages.len() == 1;
+        let target = Target { packs: first.target.packs && is_head, ..first.target.clone() };
+        let embedding = Weight::load(&weights.embedding, &target)?;
+        let norm = Vector::load(&weights.norm, &last.target)?;
         // A tied head is the embedding itself, where one device holds both.
-        let head = match config.tied_head && stages.len() == 1 {
+        let head = match is_head {
             true => embedding.clone(),
-            false => Weight::load(&weights.head, &last.device, last.dtype)?,
+            false => Weight::load(&weights.head, &last.target)?,
         };
         Ok(Self { config, embedding, stages, norm, head })
     }
@@ -128,8 +123,8 @@ impl Transformer {
     /// one CPU.
     pub fn devices(&self) -> usize {
         let is_first = |i: &usize| {
-            let device = &self.stages[*i].device;
-            !self.stages[..*i].iter().any(|stage| stage.device.same_device(device))
+            let device = &self.stages[*i].target.device;
+            !self.stages[..*i].iter().any(|stage| stage.target.device.same_device(device))
         };
         (0..self.stages.len()).filter(is_first).count()
     }
@@ -137,7 +132,7 @@ impl Transformer {
     /// An empty cache for up to `positions`, at most the context, in calls of up to `chunk` tokens; each layer's ring is
     /// on its device, in `dtype`.
     pub fn cache(&self, dtype: CacheType, chunk: usize, positions: usize) -> Cache {
-        let devices = self.stages.iter().flat_map(|s| s.blocks.iter().map(|_| s.device.clone()));
+        let devices = self.stages.iter().flat_map(|s| s.blocks.iter().map(|_| s.target.device.clone()));
         Cache::new(&self.config, devices, dtype, chunk, positions)
     }
 
@@ -146,7 +141,7 @@ impl Transformer {
     /// # Errors
     /// An id is beyond the vocabulary, or what candle reports.
     pub(super) fn embed(&self, ids: &[u32]) -> Result<Rows> {
-        ops::embed(ids, &self.embedding, &self.stages[0].device) // (T, C)
+        ops::embed(ids, &self.embedding, &self.stages[0].target.device) // (T, C)
     }
 
     /// The residual stream after the last layer for the tokens `ids`, which follow those in the cache: `(T, C)`.

@@ -2,15 +2,18 @@
 
 use candle_core::{DType, Device};
 
+use super::memory::available_host_memory;
 use super::{DeviceName, Error, Plan, host_memory};
 use crate::checkpoint::{Checkpoint, LayerWeights};
 use crate::kernels::pages;
+use crate::kernels::weight::Target;
 use crate::model::{Stage, Transformer};
 
 /// Loads a model as `plan` says; `dtype` is the type of computation, `None` for each device's own (f32 on the
 /// CPU, bf16 on an accelerator). `progress` is told of each layer.
 ///
-/// On the CPU weights stay in the map; only dense ones that `dtype` rounds are copied. On its way to an accelerator the host
+/// On the CPU weights of a converted checkpoint stay in the map. Blocks that lie otherwise are copied into the order of the
+/// kernels, where memory has room for that beside everything else; dense weights are copied where `dtype` rounds them. On its way to an accelerator the host
 /// holds a run of rows, and of the map that layer's pages.
 ///
 /// # Errors
@@ -23,6 +26,7 @@ pub fn load(
 ) -> Result<Transformer, Error> {
     let config = &checkpoint.config;
     let reads_ahead = is_larger_than_memory(checkpoint, plan).is_some();
+    let packs = has_room_for_copies(checkpoint, plan);
     let mut opened: Vec<(DeviceName, Device)> = Vec::new();
     let mut stages = Vec::new();
     for share in &plan.shares {
@@ -32,7 +36,8 @@ pub fn load(
             None => share.device.open()?,
         };
         opened.push((share.device, device.clone()));
-        let mut stage = Stage::new(config, &device, dtype).reading_ahead(reads_ahead);
+        let target = Target { device: device.clone(), dtype, packs };
+        let mut stage = Stage::new(config, target).reading_ahead(reads_ahead);
         for layer in share.layers.clone() {
             let weights = &checkpoint.weights.layers[layer];
             stage.push(config, weights)?;
@@ -46,13 +51,22 @@ pub fn load(
     Ok(Transformer::new(config.clone(), &checkpoint.weights, stages)?)
 }
 
+/// Whether what memory is free, or could be, holds all weights of the host a second time and as much again of a quarter.
+fn has_room_for_copies(checkpoint: &Checkpoint, plan: &Plan) -> bool {
+    available_host_memory().is_some_and(|memory| on_host(checkpoint, plan) <= memory / 5 * 4)
+}
+
 /// Bytes of the weights that stay on the host, and of its memory, where the former are more: then they are read from the
 /// disk as they are used.
 pub fn is_larger_than_memory(checkpoint: &Checkpoint, plan: &Plan) -> Option<(u64, u64)> {
-    let on_host = plan.shares.iter().filter(|share| share.device == DeviceName::Cpu);
-    let layers = on_host.flat_map(|share| &checkpoint.weights.layers[share.layers.clone()]);
-    let weights = layers.map(LayerWeights::size).sum();
+    let weights = on_host(checkpoint, plan);
     host_memory().filter(|memory| weights > *memory).map(|memory| (weights, memory))
+}
+
+/// Bytes of the layers that stay on the host.
+fn on_host(checkpoint: &Checkpoint, plan: &Plan) -> u64 {
+    let shares = plan.shares.iter().filter(|share| share.device == DeviceName::Cpu);
+    shares.flat_map(|share| &checkpoint.weights.layers[share.layers.clone()]).map(LayerWeights::size).sum()
 }
 
 /// The layer is on an accelerator: its pages are not needed any more.

@@ -109,8 +109,17 @@ fn free_on_metal() -> Option<u64> {
 
 /// The host's memory in bytes, where the system tells.
 pub fn host_memory() -> Option<u64> {
+    told("MemTotal:")
+}
+
+/// What of it can be had without taking it from other programs, where the system tells.
+pub(super) fn available_host_memory() -> Option<u64> {
+    told("MemAvailable:")
+}
+
+fn told(name: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
 }
 

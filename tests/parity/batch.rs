@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::DType;
 use mist::checkpoint::Checkpoint;
 use mist::generate::{Batch, Event, Finish, Generation, Sampling, batch_slots};
 use mist::kernels::Scheme;
+use mist::kernels::attention::CacheType;
 use mist::model::Transformer;
 
 use crate::fixture::{greedy_afresh, load_in, open};
@@ -23,7 +23,7 @@ fn prompts() -> Vec<Vec<u32>> {
 
 fn batch<'m>(model: &'m Transformer, end_ids: &'m [u32], slots: usize, steps: usize) -> Batch<'m> {
     let sampling = Sampling { temperature: 0.0, ..Sampling::default() };
-    let cache_dtype = DType::F32;
+    let cache_dtype = CacheType::F32;
     Batch { model, cache_dtype, slots, steps, end_ids, most: MOST, samples: 1, sampling, seed: 0 }
 }
 

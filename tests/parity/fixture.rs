@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use candle_core::DType;
 use mist::checkpoint::Checkpoint;
 use mist::generate::{Sampler, Sampling, Session};
+use mist::kernels::attention::CacheType;
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName, Needs, Place, Plan};
 use mist::text::Tokenizer;
@@ -129,17 +130,17 @@ pub fn load(path: &Path, devices: usize) -> Transformer {
 /// The same, computed in `dtype`: with f32 activations are not rounded, as they are by default where weights are blocks.
 pub fn load_in(checkpoint: &Checkpoint, devices: usize, dtype: Option<DType>) -> Transformer {
     let places = Place::all(&vec![DeviceName::Cpu; devices], None).unwrap();
-    let plan = Plan::fit(&Needs::new(checkpoint, dtype, DType::F32, 0), &places).unwrap();
+    let plan = Plan::fit(&Needs::new(checkpoint, dtype, CacheType::F32, 0), &places).unwrap();
     placement::load(checkpoint, &plan, dtype, &mut |_, _| ()).unwrap()
 }
 
 /// The logits after every one of `ids`, computed `chunk` tokens at a time: row after row.
 pub fn logits(model: &Transformer, ids: &[u32], chunk: usize) -> Vec<f32> {
-    let mut cache = model.cache(DType::F32, chunk, usize::MAX);
+    let mut cache = model.cache(CacheType::F32, chunk, usize::MAX);
     let mut rows = Vec::new();
     for ids in ids.chunks(chunk) {
         let hidden = model.hidden(ids, &mut cache).unwrap();
-        rows.extend(model.logits(&hidden).unwrap());
+        rows.extend_from_slice(&model.logits(&hidden).unwrap());
     }
     rows
 }
@@ -154,7 +155,7 @@ pub fn greedy(session: &mut Session, prompt: &[u32], most: usize) -> Vec<u32> {
 
 /// The most likely tokens that follow `prompt` in a session of their own.
 pub fn greedy_afresh(model: &Transformer, prompt: &[u32], most: usize) -> Vec<u32> {
-    greedy(&mut Session::new(model, DType::F32, usize::MAX), prompt, most)
+    greedy(&mut Session::new(model, CacheType::F32, usize::MAX), prompt, most)
 }
 
 /// Fails, naming the first difference, if two lists of numbers differ in any bit.

@@ -1,7 +1,8 @@
 //! A row's result does not depend on how many rows, threads, devices or earlier tokens it is computed with.
 
-use candle_core::DType;
 use mist::generate::Session;
+use mist::kernels::attention::CacheType;
+use mist::kernels::pool;
 use mist::model::Transformer;
 
 use crate::fixture::{Fixture, assert_same_bits, greedy, greedy_afresh, load, logits};
@@ -24,10 +25,7 @@ fn any_number_of_threads_gives_the_same_bits() {
         [Fixture::model("mixtral"), Fixture::model("mistral-window"), Fixture::gguf("mixtral-quants")]
     {
         let (model, ids) = (fixture.load(), &fixture.reference.ids[..200]);
-        let on = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| logits(&model, ids, 64))
-        };
+        let on = |threads: usize| pool::with_threads(threads, || logits(&model, ids, 64));
         let one = on(1);
         for threads in [2, 3, 8] {
             assert_same_bits(&on(threads), &one, &format!("{} on {threads} threads", fixture.name));
@@ -71,7 +69,7 @@ fn a_session_that_goes_back_gives_the_tokens_of_a_fresh_one() {
             &ids[100..120],
             &ids[..90],
         ];
-        let mut session = Session::new(&model, DType::F32, usize::MAX);
+        let mut session = Session::new(&model, CacheType::F32, usize::MAX);
         for prompt in prompts {
             let what = format!("{}: {} tokens", fixture.name, prompt.len());
             assert_eq!(greedy(&mut session, prompt, 20), greedy_afresh(&model, prompt, 20), "{what}");
@@ -91,7 +89,7 @@ fn a_cache_cut_anywhere_goes_on_with_the_same_bits() {
         let mut granted = 0;
         for length in (0..ids.len()).step_by(7) {
             for chunk in [1, 5, 32] {
-                let mut cache = model.cache(DType::F32, chunk, usize::MAX);
+                let mut cache = model.cache(CacheType::F32, chunk, usize::MAX);
                 feed(&model, ids, chunk, &mut cache);
                 let kept = cache.truncate(length);
                 assert!(kept == length || (kept == 0 && window.is_some()), "{name}: {length} became {kept}");
@@ -110,7 +108,7 @@ fn feed(model: &Transformer, ids: &[u32], chunk: usize, cache: &mut mist::model:
     let mut rows = Vec::new();
     for ids in ids.chunks(chunk) {
         let hidden = model.hidden(ids, cache).unwrap();
-        rows.extend(model.logits(&hidden).unwrap());
+        rows.extend_from_slice(&model.logits(&hidden).unwrap());
     }
     rows
 }

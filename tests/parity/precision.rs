@@ -1,7 +1,7 @@
 //! What coarser numbers and other kernels cost.
 
-use candle_core::DType;
 use mist::evaluate::likelihood;
+use mist::kernels::attention::CacheType;
 
 use crate::fixture::Fixture;
 use crate::support::{Mist, fixtures};
@@ -23,14 +23,14 @@ const ROUNDED_KERNELS: f64 = 7e-3;
 fn a_cache_in_half_precision_costs_little() {
     for fixture in Fixture::all() {
         let (model, ids) = (fixture.load(), &fixture.reference.ids);
-        let nll = |dtype| likelihood(&model, ids, ids.len(), dtype, &mut |_| ()).unwrap().mean();
-        let wide = nll(DType::F32);
-        for dtype in [DType::F16, DType::BF16] {
-            let difference = (nll(dtype) - wide).abs();
-            println!("{} with a cache in {dtype:?}: nll differs by {difference:e}", fixture.name);
+        let nll = |cache| likelihood(&model, ids, ids.len(), cache, &mut |_| ()).unwrap().mean();
+        let wide = nll(CacheType::F32);
+        for cache in [CacheType::F16, CacheType::Bf16, CacheType::Q8_0] {
+            let difference = (nll(cache) - wide).abs();
+            println!("{} with a cache in {cache}: nll differs by {difference:e}", fixture.name);
             let limit = if model.config().experts.is_some() { CACHE_OF_A_MIXTURE } else { CACHE };
             // A cache that was kept in f32 all the same would differ by nothing.
-            assert!(difference > 0.0 && difference <= limit, "{}, {dtype:?}: {difference}", fixture.name);
+            assert!(difference > 0.0 && difference <= limit, "{}, {cache}: {difference}", fixture.name);
         }
     }
 }

@@ -274,7 +274,8 @@ fn weights<S: Simd, K: Keep>(
     sums: &mut [f32],
 ) {
     let width = value_width(tile.size);
-    for (r, (scores, sums)) in scores.chunks_exact_mut(SPAN).zip(sums.chunks_exact_mut(width + 2)).enumerate() {
+    for (r, (scores, sums)) in scores.chunks_exact_mut(SPAN).zip(sums.chunks_exact_mut(width + 2)).enumerate()
+    {
         let seen = tile.seen(r / tile.heads, &blocks);
         let scores = &mut scores[blocks.start - first..blocks.end - first];
         scores[..seen.start].fill(f32::NEG_INFINITY);
@@ -325,7 +326,9 @@ fn mix<S: Simd, K: Keep>(
 ) {
     let (rows, width) = (tile.rows(), value_width(tile.size));
     let Scratch { scores, widened, .. } = scratch;
-    assert!(scores.len() == rows * SPAN && sums.len() == rows * (width + 2) && widened.len() >= BLOCK * width);
+    assert!(
+        scores.len() == rows * SPAN && sums.len() == rows * (width + 2) && widened.len() >= BLOCK * width
+    );
     let mut position = positions.start;
     while position < positions.end {
         let end = positions.end.min((position / BLOCK + 1) * BLOCK);
@@ -397,8 +400,7 @@ unsafe fn mix_tile<S: Simd, const R: usize, const N: usize>(
     // SAFETY: by the caller's promise.
     unsafe {
         let at = |r: usize, v: usize| sums.add(r * (width + 2) + v * S::LANES);
-        let mut mixed: [[S; N]; R] =
-            std::array::from_fn(|r| std::array::from_fn(|v| S::load(at(r, v))));
+        let mut mixed: [[S; N]; R] = std::array::from_fn(|r| std::array::from_fn(|v| S::load(at(r, v))));
         for j in 0..count {
             let values: [S; N] = std::array::from_fn(|v| S::load(values.add(j * width + v * S::LANES)));
             for (r, mixed) in mixed.iter_mut().enumerate() {

@@ -41,7 +41,13 @@ fn run(cache: CacheType, rows: &[f32], calls: &[usize], window: Option<usize>, s
     for tokens in calls {
         let new = &rows[first * WIDTH..][..tokens * WIDTH];
         kept.grow((first + tokens).min(slots));
-        kept.append(first, new, WIDTH, HEADS.query * HEADS.size, (HEADS.query + HEADS.key_value) * HEADS.size);
+        kept.append(
+            first,
+            new,
+            WIDTH,
+            HEADS.query * HEADS.size,
+            (HEADS.query + HEADS.key_value) * HEADS.size,
+        );
         out = vec![f32::NAN; tokens * HEADS.query * HEADS.size];
         let span = kept.span(first, window);
         let queries = |_| Some(Queries { row: 0, tokens: *tokens, span, kept: &kept });
@@ -92,7 +98,8 @@ fn a_token_is_the_same_bit_for_bit_however_the_prompt_is_cut() {
             let rows = rows(length, 0.91);
             let together = run(cache, &rows, &[length], window, length);
             let last = bits(&together[(length - 1) * HEADS.query * HEADS.size..]);
-            for calls in [vec![length - 1, 1], vec![length / 2, length / 3, length - length / 2 - length / 3]] {
+            for calls in [vec![length - 1, 1], vec![length / 2, length / 3, length - length / 2 - length / 3]]
+            {
                 for threads in [1, 3, 16] {
                     for slots in [length, window.unwrap_or(length) + length / 2] {
                         let out = pool::with_threads(threads, || run(cache, &rows, &calls, window, slots));
@@ -142,6 +149,7 @@ fn what_is_not_finite_is_told() {
 /// 64 heads of 128 at 4096 positions, in bytes of each type.
 #[test]
 fn types_take_what_they_say() {
-    let sizes = [CacheType::F32, CacheType::F16, CacheType::Bf16, CacheType::Q8_0].map(|cache| cache.bytes(128));
+    let sizes =
+        [CacheType::F32, CacheType::F16, CacheType::Bf16, CacheType::Q8_0].map(|cache| cache.bytes(128));
     assert_eq!(sizes, [512, 256, 256, 136]);
 }

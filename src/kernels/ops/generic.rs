@@ -132,7 +132,9 @@ mod tests {
         let (x, weight) = (random(&[5, 24]), random(&[24]));
         let weights = [Vector::Host(values(&weight)), Vector::Device(weight)];
         let [fast, slow] = both(&x);
-        assert_close([(&fast, &weights[0]), (&slow, &weights[1])].map(|(x, w)| ops::rms_norm(x, w, 1e-5).unwrap()));
+        assert_close(
+            [(&fast, &weights[0]), (&slow, &weights[1])].map(|(x, w)| ops::rms_norm(x, w, 1e-5).unwrap()),
+        );
         assert_close([&fast, &slow].map(|x| ops::swiglu(x).unwrap()));
         let (tokens, shares) = ([0, 2, 2, 1, 0], [0.5, 0.25, 0.75, 1.0, 0.5]);
         assert_close([&fast, &slow].map(|x| ops::sum_by_token(x, &tokens, &shares, 3).unwrap()));
@@ -149,23 +151,25 @@ mod tests {
             kept.grow(16);
             let ring = || Tensor::zeros((16, 2, 8), DType::F32, &Device::Cpu).unwrap();
             let mut rings = [Ring::Host(kept), Ring::Device([ring(), ring()])];
-            for (first, tokens) in [(0, 7), (7, 1), (8, 5)].into_iter().chain((13..40).map(|first| (first, 1))) {
+            for (first, tokens) in
+                [(0, 7), (7, 1), (8, 5)].into_iter().chain((13..40).map(|first| (first, 1)))
+            {
                 if window.is_none() && first + tokens > 16 {
                     break;
                 }
                 let (qkv, angles) = (random(&[tokens, 80]), random(&[tokens, 4]));
                 let [cos, sin] = [angles.cos().unwrap(), angles.sin().unwrap()];
-                let angles = [
-                    Angles::Host([host(&cos), host(&sin)], layout),
-                    Angles::Device([cos, sin], layout),
-                ];
-                let mut each = both(&qkv).into_iter().zip(&mut rings).zip(angles).map(|((qkv, ring), angles)| {
-                    let qkv = ops::rotated(qkv, heads, &angles).unwrap();
-                    ring.append(first, &qkv, heads, 0, tokens).unwrap();
-                    let span = Span { first, window, slots: ring.slots() };
-                    let ring = &*ring;
-                    ops::attention(&qkv, heads, 1, |_| Some(Queries { row: 0, tokens, span, ring })).unwrap()
-                });
+                let angles =
+                    [Angles::Host([host(&cos), host(&sin)], layout), Angles::Device([cos, sin], layout)];
+                let mut each =
+                    both(&qkv).into_iter().zip(&mut rings).zip(angles).map(|((qkv, ring), angles)| {
+                        let qkv = ops::rotated(qkv, heads, &angles).unwrap();
+                        ring.append(first, &qkv, heads, 0, tokens).unwrap();
+                        let span = Span { first, window, slots: ring.slots() };
+                        let ring = &*ring;
+                        ops::attention(&qkv, heads, 1, |_| Some(Queries { row: 0, tokens, span, ring }))
+                            .unwrap()
+                    });
                 assert_close([each.next().unwrap(), each.next().unwrap()]);
             }
         }

@@ -216,7 +216,13 @@ impl Job<'_> {
     }
 
     /// Sets the scratch's sums to the products of sixteen rows.
-    fn multiply_sixteen(&self, part: &Part, sixteen: &Sixteen, activations: &Activations, scratch: &mut Scratch) {
+    fn multiply_sixteen(
+        &self,
+        part: &Part,
+        sixteen: &Sixteen,
+        activations: &Activations,
+        scratch: &mut Scratch,
+    ) {
         let Scratch { sums, chunks, beside_zeros } = scratch;
         let rows = if activations.rows() == 1 { 1 } else { activations.rows().next_multiple_of(TILE) };
         sums.clear();
