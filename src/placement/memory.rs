@@ -109,8 +109,21 @@ fn free_on_metal() -> Option<u64> {
 
 /// The host's memory in bytes, where the system tells.
 pub fn host_memory() -> Option<u64> {
+    meminfo("MemTotal:")
+}
+
+/// What the host can still give in bytes, where the system tells: what is free or holds only copies of files, and no more
+/// than the limit of the group of processes that this one is in.
+pub fn available_memory() -> Option<u64> {
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = limit.and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
+    meminfo("MemAvailable:").map(|free| free.min(limit))
+}
+
+/// A line of what Linux tells about memory, in bytes.
+fn meminfo(name: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
 }
 
