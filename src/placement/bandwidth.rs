@@ -35,18 +35,27 @@ pub fn read_rate(threads: usize) -> Option<ReadRate> {
     if available_memory().is_some_and(|free| free < 2 * BUFFER as u64) {
         return None;
     }
-    let mut buffer: Vec<u64> = Vec::new();
-    buffer.try_reserve_exact(BUFFER / 8).ok()?;
-    buffer.resize(BUFFER / 8, 1);
-    let share = buffer.len().div_ceil(threads.max(1));
+    let share = (BUFFER / 8).div_ceil(threads.max(1));
+    // Each thread makes its own part: memory lies near the processor that first writes to it.
+    let own = || {
+        let mut own: Vec<u64> = Vec::new();
+        own.try_reserve_exact(share).ok()?;
+        own.resize(share, 1);
+        Some(own)
+    };
+    let parts: Vec<Vec<u64>> = thread::scope(|scope| {
+        let made: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(own)).collect();
+        made.into_iter().map(|part| part.join().ok().flatten()).collect::<Option<_>>()
+    })?;
+    let bytes = (8 * share * parts.len()) as f64;
     let pass = || {
         let start = Instant::now();
         thread::scope(|scope| {
-            for own in buffer.chunks(share) {
+            for own in &parts {
                 scope.spawn(move || black_box(own.chunks(PIECE).map(sum).fold(0, u64::wrapping_add)));
             }
         });
-        BUFFER as f64 / start.elapsed().as_secs_f64()
+        bytes / start.elapsed().as_secs_f64()
     };
     pass();
     let mut rates: Vec<f64> = (0..PASSES).map(|_| pass()).collect();
