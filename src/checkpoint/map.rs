@@ -27,6 +27,9 @@ pub fn map(path: &Path) -> Result<Bytes, Error> {
     // and rename, which leaves the mapped file as it was. Everything read from it is checked as untrusted.
     #[allow(unsafe_code)]
     let map = unsafe { Mmap::map(&file) }.map_err(Error::read(path))?;
+    // Large pages where the file system has them; what it says otherwise does not matter.
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::HugePage);
     let bytes = Bytes::from_owner(map);
     match is_lfs_pointer(&bytes) {
         true => Err(Error::LfsPointer(path.into())),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::Error;
 use super::output::Output;
-use crate::files::{Replacement, abandoned, delete_abandoned, free_space, sync_folder};
+use crate::files::{InLargePages, Replacement, abandoned, delete_abandoned, free_space, sync_folder};
 use crate::kernels::Scheme;
 
 /// Runs of bytes that wait for the disk while the next ones are made.
@@ -219,14 +219,14 @@ fn write_payload(
     payload: &dyn Payload,
     progress: &mut dyn FnMut(u64) -> io::Result<()>,
 ) -> io::Result<Replacement> {
-    let mut file = Replacement::new(payload.path())?;
+    let mut file = InLargePages::new(Replacement::new(payload.path())?);
     thread::scope(|scope| {
         let (sender, runs) = sync_channel::<Bytes>(WAITING);
         let writer = scope.spawn(move || {
             for run in runs {
                 file.write_all(&run)?;
             }
-            Ok(file)
+            file.finish()
         });
         let produced = payload.produce(&mut |run| {
             let bytes = run.len() as u64;

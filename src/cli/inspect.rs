@@ -127,7 +127,7 @@ fn matrices(checkpoint: &Checkpoint) -> Vec<(String, &Matrix)> {
 }
 
 /// The bytes in each scheme.
-fn schemes(checkpoint: &Checkpoint) -> BTreeMap<Scheme, u64> {
+pub fn schemes(checkpoint: &Checkpoint) -> BTreeMap<Scheme, u64> {
     let mut bytes = BTreeMap::new();
     for (scheme, size) in matrices(checkpoint).iter().flat_map(|(_, matrix)| matrix.parts()) {
         *bytes.entry(scheme).or_insert(0u64) += size as u64;
@@ -136,7 +136,7 @@ fn schemes(checkpoint: &Checkpoint) -> BTreeMap<Scheme, u64> {
 }
 
 /// The schemes in use, most bytes first, such as `q4_k 82.0 %`.
-fn shares(schemes: &BTreeMap<Scheme, u64>) -> String {
+pub fn shares(schemes: &BTreeMap<Scheme, u64>) -> String {
     let total = schemes.values().sum::<u64>().max(1) as f64;
     let mut sorted: Vec<_> = schemes.iter().collect();
     sorted.sort_by_key(|(_, bytes)| std::cmp::Reverse(**bytes));

@@ -12,13 +12,18 @@ pub struct PeakMemory(Arc<AtomicU64>);
 impl PeakMemory {
     /// Begins to watch.
     pub fn watch() -> Self {
+        Self::watch_every(Duration::from_millis(5))
+    }
+
+    /// Begins to watch, looking so often: a look takes some tens of microseconds from what is measured.
+    pub fn watch_every(interval: Duration) -> Self {
         let peak = Arc::new(AtomicU64::new(0));
         let watched = Arc::downgrade(&peak);
         thread::spawn(move || {
             while let Some(peak) = watched.upgrade() {
                 peak.fetch_max(anonymous_bytes().unwrap_or(0), Ordering::Relaxed);
                 drop(peak);
-                thread::sleep(Duration::from_millis(5));
+                thread::sleep(interval);
             }
         });
         Self(peak)

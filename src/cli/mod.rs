@@ -1,6 +1,7 @@
 //! The command line: arguments as typed, one file a verb, errors and exit codes in one place.
 
 mod arguments;
+mod bench;
 mod catalogue;
 mod chat;
 mod completions;
@@ -66,6 +67,7 @@ enum Command {
     )]
     GenerateSequential(generate::GenerateArgs),
     Evaluate(evaluate::EvaluateArgs),
+    Bench(bench::BenchArgs),
     Tokenize(tokenize::TokenizeArgs),
     Inspect(inspect::InspectArgs),
     Devices(devices::DevicesArgs),
@@ -102,6 +104,7 @@ fn run(command: &Command, printer: &Printer) -> anyhow::Result<Status> {
         Command::Generate(args) => generate::run(args, printer),
         Command::GenerateSequential(args) => generate::run_sequential(args, printer),
         Command::Evaluate(args) => evaluate::run(args, printer),
+        Command::Bench(args) => bench::run(args, printer),
         Command::Tokenize(args) => tokenize::run(args, printer),
         Command::Inspect(args) => inspect::run(args, printer),
         Command::Devices(args) => devices::run(args, printer),

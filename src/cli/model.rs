@@ -129,6 +129,10 @@ pub struct Loaded {
     pub cache_dtype: CacheType,
     /// Slots of a layer's rings that memory was planned for.
     pub slots: usize,
+    /// The devices in one line.
+    pub devices: String,
+    /// No device but the CPU computes.
+    pub is_on_host: bool,
     /// From opening the files to the model being ready.
     pub load_seconds: f64,
 }
@@ -243,7 +247,13 @@ impl ModelArgs {
         drop(bar);
         let load_seconds = opened.since.elapsed().as_secs_f64();
         let (cache_dtype, slots) = (placed.cache_dtype, placed.needs.slots);
-        Ok(Loaded { opened, model, cache_dtype, slots, load_seconds })
+        let (devices, is_on_host) = (placed.names(), placed.is_on_host());
+        Ok(Loaded { opened, model, cache_dtype, slots, devices, is_on_host, load_seconds })
+    }
+
+    /// CPU threads that compute.
+    pub fn threads(&self) -> usize {
+        pool::threads()
     }
 
     /// Sets the threads, and refuses what is not there yet, before anything is read.

@@ -134,6 +134,11 @@ impl Placed {
         runs.map(name).collect::<Vec<_>>().join(", ")
     }
 
+    /// Whether no device but the CPU computes.
+    pub fn is_on_host(&self) -> bool {
+        self.plan.shares.iter().all(|share| share.device == DeviceName::Cpu)
+    }
+
     /// Says so where the host does not hold the weights that it computes with.
     pub fn warn_of_small_memory(&self, checkpoint: &Checkpoint, printer: &Printer) {
         if let Some((weights, memory)) = placement::is_larger_than_memory(checkpoint, &self.plan) {

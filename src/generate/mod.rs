@@ -7,10 +7,12 @@ mod batch;
 mod growth;
 mod sampler;
 mod session;
+mod speed;
 mod stream;
 
 pub use batch::{Batch, Event, MOST_AT_ONCE, batch_slots};
 pub use growth::{Finish, Generation, GenerationError, Timings, room};
 pub use sampler::{Sampler, Sampling, SamplingError};
 pub use session::Session;
+pub use speed::{Part, Rates, Speed, Work};
 pub use stream::TextStream;

@@ -14,7 +14,7 @@ use crate::model::{CHUNK, Cache, Transformer};
 #[derive(Debug)]
 pub struct Session<'m> {
     model: &'m Transformer,
-    cache: Cache,
+    pub(super) cache: Cache,
     /// Positions that there is room for.
     context: usize,
     /// The ids whose keys and values the cache holds.
@@ -79,14 +79,24 @@ impl<'m> Session<'m> {
     fn keep(&mut self, prompt: &[u32]) -> usize {
         let all_but_last = &prompt[..prompt.len() - 1];
         let common = self.ids.iter().zip(all_but_last).take_while(|(a, b)| a == b).count();
-        let kept = self.cache.truncate(common);
+        self.rewind(common)
+    }
+
+    /// Goes back to at most `length` tokens, and says how many are left: fewer where a window's ring has overwritten what
+    /// they saw.
+    pub(super) fn rewind(&mut self, length: usize) -> usize {
+        let kept = self.cache.truncate(length);
         self.ids.truncate(kept);
         kept
     }
 
     /// Computes the rest of a prompt, chunk by chunk, each stage of the model on another chunk; the last row of the
     /// residual stream, `(1, C)`, or `None` if it was interrupted.
-    fn prefill(&mut self, rest: &[u32], interrupt: &AtomicBool) -> Result<Option<Rows>, GenerationError> {
+    pub(super) fn prefill(
+        &mut self,
+        rest: &[u32],
+        interrupt: &AtomicBool,
+    ) -> Result<Option<Rows>, GenerationError> {
         let chunks = rest.chunks(self.cache.chunk());
         let depth = self.model.stages().len().min(chunks.len());
         let ids = &mut self.ids;

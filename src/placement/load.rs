@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device};
 
-use super::memory::available_host_memory;
+use super::memory::available_memory;
 use super::{DeviceName, Error, Plan, host_memory};
 use crate::checkpoint::{Checkpoint, LayerWeights};
 use crate::kernels::pages;
@@ -51,9 +51,9 @@ pub fn load(
     Ok(Transformer::new(config.clone(), &checkpoint.weights, stages)?)
 }
 
-/// Whether what memory is free, or could be, holds all weights of the host a second time and as much again of a quarter.
+/// Whether the memory that can be had holds all weights of the host a second time, and a quarter more.
 fn has_room_for_copies(checkpoint: &Checkpoint, plan: &Plan) -> bool {
-    available_host_memory().is_some_and(|memory| on_host(checkpoint, plan) <= memory / 5 * 4)
+    available_memory().is_some_and(|memory| on_host(checkpoint, plan) <= memory / 5 * 4)
 }
 
 /// Bytes of the weights that stay on the host, and of its memory, where the former are more: then they are read from the

@@ -109,15 +109,19 @@ fn free_on_metal() -> Option<u64> {
 
 /// The host's memory in bytes, where the system tells.
 pub fn host_memory() -> Option<u64> {
-    told("MemTotal:")
+    meminfo("MemTotal:")
 }
 
-/// What of it can be had without taking it from other programs, where the system tells.
-pub(super) fn available_host_memory() -> Option<u64> {
-    told("MemAvailable:")
+/// What the host can still give in bytes, where the system tells: what is free or holds only copies of files, and no more
+/// than the limit of the group of processes that this one is in.
+pub fn available_memory() -> Option<u64> {
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = limit.and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
+    meminfo("MemAvailable:").map(|free| free.min(limit))
 }
 
-fn told(name: &str) -> Option<u64> {
+/// A line of what Linux tells about memory, in bytes.
+fn meminfo(name: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)

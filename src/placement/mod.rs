@@ -4,6 +4,7 @@
 //! without any device; then [`load()`] carries it out.
 
 mod advice;
+mod bandwidth;
 mod device;
 mod error;
 mod load;
@@ -12,6 +13,7 @@ mod needs;
 mod plan;
 
 pub use advice::{advised, most_slots};
+pub use bandwidth::{ReadRate, read_rate};
 pub use device::{DeviceName, Devices, accelerators};
 pub use error::Error;
 pub use load::{is_larger_than_memory, load};

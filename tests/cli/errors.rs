@@ -9,11 +9,12 @@ use crate::support::{Mist, copy_folder, layout};
 use crate::transcript::Transcript;
 
 /// Every command that opens a checkpoint.
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 8] = [
     "chat --prompt x",
     "generate --prompt x",
     "generate-sequential --prompt x",
     "evaluate --file text.txt",
+    "bench",
     "convert",
     "inspect",
     "tokenize --text x",

@@ -17,13 +17,14 @@ fn help_of_every_command() {
 }
 
 /// In the order of `mist --help`.
-pub const COMMANDS: [&str; 11] = [
+pub const COMMANDS: [&str; 12] = [
     "download",
     "convert",
     "chat",
     "generate",
     "generate-sequential",
     "evaluate",
+    "bench",
     "tokenize",
     "inspect",
     "devices",

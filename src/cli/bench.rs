@@ -1,0 +1,247 @@
+//! `mist bench`: how fast a model runs, beside what the machine's memory gives.
+
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::HumanBytes;
+use mist::checkpoint::{Checkpoint, Config};
+use mist::generate::{MOST_AT_ONCE, Part, Rates, Speed, Work};
+use mist::kernels::{Scheme, cpu};
+use mist::placement::{self, ReadRate};
+use mist::terminal::{Interrupt, Printer};
+use serde_json::{Value, json};
+
+use super::exit::{Hint, Status};
+use super::inspect::{schemes, shares};
+use super::memory::PeakMemory;
+use super::model::{Loaded, ModelArgs};
+use super::placing::{DevicesArgs, Room};
+use super::table::Table;
+
+/// Looks at memory while nothing but the model should run.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Measure how fast a model computes prompts and generates, without tokenizing and sampling.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  mist bench --checkpoint-dir mistralai/Mistral-7B-v0.1 \\\n    --quantize q4_k --depth 4096"
+)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    devices: DevicesArgs,
+    /// Tokens of the prompt; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    prompt_tokens: usize,
+    /// Tokens to generate, the first at the depth and not after the prompt; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    generate_tokens: usize,
+    /// Tokens that the cache holds before the prompt, and before generating.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    depth: usize,
+    /// Sequences that are generated together; rates are those of all.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_AT_ONCE as i64))]
+    sequences: u16,
+    /// How often each part is measured.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    repetitions: u16,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `mist bench`.
+pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let work = args.work();
+    if work.prompt_tokens == 0 && work.generate_tokens == 0 {
+        printer.error(
+            "--prompt-tokens 0 and --generate-tokens 0 leave nothing to measure",
+            Some("leave one of them out"),
+        );
+        return Ok(Status::Usage);
+    }
+    let path = args.model.checkpoint.path()?;
+    let opened = args.model.open(&path, printer)?;
+    check_context(&work, &opened.checkpoint.config)?;
+    let one = Room::of_one(&opened.checkpoint, work.positions());
+    let slots = one.least.saturating_mul(work.sequences);
+    // There is no --context-length that could be advised.
+    let room = Room { least: slots, wanted: slots, fewest: usize::MAX };
+    let memory = PeakMemory::watch();
+    let loaded = args.model.load(opened, &args.devices, room, printer)?;
+    let loading = memory.bytes();
+    drop(memory);
+    // Between the two: the buffer is no memory that the model needs.
+    let read = loaded.is_on_host.then(|| placement::read_rate(args.model.threads())).flatten();
+    let memory = PeakMemory::watch_every(LOOK);
+    let interrupt = Interrupt::install()?;
+    let _listening = interrupt.listen();
+    let mut speed = Speed::new(&loaded.model, loaded.cache_dtype, work, loaded.opened.tokenizer.bos());
+    let bar = printer.steps_bar("Measuring", 1 + args.parts() * u64::from(args.repetitions));
+    speed.warm_up(interrupt.flag())?;
+    bar.add(1);
+    let mut measure =
+        |part| speed.measure(part, args.repetitions.into(), interrupt.flag(), &mut || bar.add(1));
+    let (prompt, generate) = (measure(Part::Prompt)?, measure(Part::Generate)?);
+    drop(bar);
+    if interrupt.take() {
+        return Ok(Status::Interrupted);
+    }
+    let peak_memory = memory.bytes().max(loading);
+    let measured = Measured { args, work, loaded: &loaded, prompt, generate, read, peak_memory };
+    match args.json {
+        true => printer.data(&format!("{}\n", measured.json()))?,
+        false => measured.print(printer)?,
+    }
+    Ok(Status::Success)
+}
+
+impl BenchArgs {
+    fn work(&self) -> Work {
+        let Self { prompt_tokens, generate_tokens, depth, .. } = *self;
+        Work { prompt_tokens, generate_tokens, depth, sequences: self.sequences.into() }
+    }
+
+    fn parts(&self) -> u64 {
+        u64::from(self.prompt_tokens > 0) + u64::from(self.generate_tokens > 0)
+    }
+}
+
+/// The tokens that are asked for have positions in the model's context.
+fn check_context(work: &Work, config: &Config) -> anyhow::Result<()> {
+    let (positions, context) = (work.positions(), config.context_length);
+    if positions <= context {
+        return Ok(());
+    }
+    let longest = work.prompt_tokens.max(work.generate_tokens);
+    let too_long = [("--prompt-tokens", work.prompt_tokens), ("--generate-tokens", work.generate_tokens)];
+    let too_long = too_long.into_iter().filter(|(_, tokens)| *tokens > context);
+    let shorter = too_long.map(|(flag, _)| format!(" {flag} {context}")).collect::<String>();
+    let hint = match work.depth {
+        0 => shorter.trim_start().into(),
+        _ => format!("--depth {}{shorter}", context.saturating_sub(longest)),
+    };
+    let error = match work.depth {
+        0 => anyhow::anyhow!("{longest} tokens are more than the model's context of {context}"),
+        depth => anyhow::anyhow!(
+            "a depth of {depth} and {longest} tokens are {positions} positions, the model's context is {context}"
+        ),
+    };
+    Err(error.context(Hint(hint)))
+}
+
+/// What came of a measurement.
+struct Measured<'a> {
+    args: &'a BenchArgs,
+    work: Work,
+    loaded: &'a Loaded,
+    prompt: Option<Rates>,
+    generate: Option<Rates>,
+    read: Option<ReadRate>,
+    peak_memory: Option<u64>,
+}
+
+impl Measured<'_> {
+    fn checkpoint(&self) -> &Checkpoint {
+        &self.loaded.opened.checkpoint
+    }
+
+    /// Bytes of keys and values that a generated token reads.
+    fn cache_bytes(&self) -> f64 {
+        let config = &self.checkpoint().config;
+        let position = config.cache_elements() * self.loaded.cache_dtype.size_in_bytes() * config.layers;
+        self.work.positions_seen(config.window) * position as f64
+    }
+
+    /// Bytes of weights and caches that generating reads in a second. Sequences share the reading of weights; which experts
+    /// they share is not known.
+    fn effective_bandwidth(&self) -> Option<f64> {
+        let (rate, sequences) = (self.generate.as_ref()?.median(), self.work.sequences as f64);
+        if sequences > 1.0 && self.checkpoint().config.experts.is_some() {
+            return None;
+        }
+        let weights = placement::bytes_per_token(self.checkpoint()) as f64;
+        Some((weights / sequences + self.cache_bytes()) * rate)
+    }
+
+    fn bandwidth_share(&self) -> Option<f64> {
+        Some(self.effective_bandwidth()? / self.read?.median)
+    }
+
+    /// The set of CPU kernels, where the CPU computes.
+    fn kernels(&self) -> Option<&'static str> {
+        self.loaded.is_on_host.then(|| cpu::level().name())
+    }
+
+    /// The scheme of most of the weights.
+    fn scheme(&self) -> Option<Scheme> {
+        schemes(self.checkpoint()).into_iter().max_by_key(|(_, bytes)| *bytes).map(|(scheme, _)| scheme)
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "prompt_tokens_per_second": self.prompt.as_ref().map(rates),
+            "generate_tokens_per_second": self.generate.as_ref().map(rates),
+            "load_seconds": self.loaded.load_seconds,
+            "weights_bytes_per_token": placement::bytes_per_token(self.checkpoint()),
+            "cache_bytes_per_token": self.generate.as_ref().map(|_| self.cache_bytes()),
+            "effective_bandwidth_bytes_per_second": self.effective_bandwidth(),
+            "read_bandwidth_bytes_per_second": self.read.map(|read| read.median),
+            "best_read_bandwidth_bytes_per_second": self.read.map(|read| read.best),
+            "bandwidth_share": self.bandwidth_share(),
+            "peak_memory_bytes": self.peak_memory,
+            "device": self.loaded.devices,
+            "threads": self.args.model.threads(),
+            "kernels": self.kernels(),
+            "scheme": self.scheme().map(Scheme::name),
+            "cache_dtype": self.loaded.cache_dtype.as_str(),
+            "prompt_tokens": self.work.prompt_tokens,
+            "generate_tokens": self.work.generate_tokens,
+            "depth": self.work.depth,
+            "sequences": self.work.sequences,
+            "repetitions": self.args.repetitions,
+        })
+    }
+
+    fn print(&self, printer: &Printer) -> anyhow::Result<()> {
+        let mut table = Table::new(["", "tokens/s", "GB/s", "of reading"]).numbers([false, true, true, true]);
+        let gigabytes = |bytes: Option<f64>| bytes.map_or(String::new(), |b| format!("{:.2}", b / 1e9));
+        let rate = |rates: &Rates| format!("{:.2} ± {:.2}", rates.mean(), rates.deviation());
+        if let Some(rates) = &self.prompt {
+            table.row([format!("prompt of {}", self.work.prompt_tokens), rate(rates), "".into(), "".into()]);
+        }
+        if let Some(rates) = &self.generate {
+            let share = self.bandwidth_share();
+            let share = share.map_or(String::new(), |share| format!("{:.1} %", 100.0 * share));
+            let name = format!("generating {}", self.work.generate_tokens);
+            table.row([name, rate(rates), gigabytes(self.effective_bandwidth()), share]);
+        }
+        if let Some(read) = self.read {
+            table.row(["reading memory".into(), "".into(), gigabytes(Some(read.median)), "".into()]);
+        }
+        printer.data(&table.to_string())?;
+        let kernels = self.kernels().map_or(String::new(), |name| {
+            let threads = self.args.model.threads();
+            format!("{threads} thread{}, {name} kernels; ", if threads == 1 { "" } else { "s" })
+        });
+        let (weights, cache) = (shares(&schemes(self.checkpoint())), self.loaded.cache_dtype.as_str());
+        printer.note(&format!("On {}: {kernels}weights {weights}; cache {cache}", self.loaded.devices));
+        let bytes = HumanBytes(placement::bytes_per_token(self.checkpoint()));
+        let peak = self.peak_memory.map_or(String::new(), |peak| {
+            format!("; at most {} of memory beside mapped weights", HumanBytes(peak))
+        });
+        let load = self.loaded.load_seconds;
+        printer.note(&format!("A token reads {bytes} of weights. Loaded in {load:.2} s{peak}"));
+        Ok(())
+    }
+}
+
+fn rates(rates: &Rates) -> Value {
+    json!({
+        "mean": rates.mean(),
+        "median": rates.median(),
+        "stddev": rates.deviation(),
+        "samples": rates.samples(),
+    })
+}
