@@ -150,7 +150,8 @@ impl Measured<'_> {
     /// Bytes of keys and values that a generated token reads.
     fn cache_bytes(&self) -> f64 {
         let config = &self.checkpoint().config;
-        let position = config.cache_elements() * self.loaded.cache_dtype.size_in_bytes() * config.layers;
+        let of_head = self.loaded.cache_dtype.bytes(config.head_size);
+        let position = 2 * config.key_value_heads * of_head * config.layers;
         self.work.positions_seen(config.window) * position as f64
     }
 
@@ -195,7 +196,7 @@ impl Measured<'_> {
             "threads": self.args.model.threads(),
             "kernels": self.kernels(),
             "scheme": self.scheme().map(Scheme::name),
-            "cache_dtype": self.loaded.cache_dtype.as_str(),
+            "cache_dtype": self.loaded.cache_dtype.name(),
             "prompt_tokens": self.work.prompt_tokens,
             "generate_tokens": self.work.generate_tokens,
             "depth": self.work.depth,
@@ -225,7 +226,7 @@ impl Measured<'_> {
             let threads = self.args.model.threads();
             format!("{threads} thread{}, {name} kernels; ", if threads == 1 { "" } else { "s" })
         });
-        let (weights, cache) = (shares(&schemes(self.checkpoint())), self.loaded.cache_dtype.as_str());
+        let (weights, cache) = (shares(&schemes(self.checkpoint())), self.loaded.cache_dtype.name());
         printer.note(&format!("On {}: {kernels}weights {weights}; cache {cache}", self.loaded.devices));
         let bytes = HumanBytes(placement::bytes_per_token(self.checkpoint()));
         let peak = self.peak_memory.map_or(String::new(), |peak| {

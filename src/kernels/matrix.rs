@@ -21,6 +21,9 @@ pub struct Matrix {
     columns: usize,
 }
 
+/// Columns of a strip's rows that are widened at a time.
+const COLUMNS: usize = 256;
+
 /// Rows in one scheme.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
@@ -164,7 +167,7 @@ impl Matrix {
         let mut rest = out;
         for (part, rows) in self.within(first, rest.len() / columns) {
             let (out, below) = rest.split_at_mut(rows.len() * columns);
-            part.widen(rows, out);
+            part.widen_blocks(rows, 0..self.columns, columns, out);
             rest = below;
         }
     }
@@ -179,7 +182,7 @@ impl Matrix {
     }
 
     /// The parts that `count` rows from `first` on lie in, and which of their rows those are.
-    fn within(&self, first: usize, count: usize) -> impl Iterator<Item = (&Part, Range<usize>)> {
+    pub(super) fn within(&self, first: usize, count: usize) -> impl Iterator<Item = (&Part, Range<usize>)> {
         let (mut above, end) = (0, first.saturating_add(count));
         let within = move |part: &Part| {
             let [start, end] = [first, end].map(|row| row.clamp(above, above + part.rows) - above);
@@ -287,39 +290,50 @@ impl Part {
         })
     }
 
-    fn widen(&self, rows: Range<usize>, out: &mut [f32]) {
-        let columns = out.len() / rows.len();
+    /// The bytes of rows that lie one after another: `None` of blocks.
+    pub fn dense(&self, rows: Range<usize>) -> Option<&[u8]> {
+        let within = [rows.start, rows.end].map(|row| (self.first + row) * self.row_bytes);
+        self.scheme.is_dense().then(|| &self.bytes[within[0]..within[1]])
+    }
+
+    /// Widens some columns of some of its rows, into blocks of `block` columns, the last of them perhaps narrower: all rows
+    /// of a block, one after another, then the next. Blocks begin and end with the scheme's, or in strips with multiples of
+    /// [`COLUMNS`] or the row's end.
+    pub fn widen_blocks(&self, rows: Range<usize>, columns: Range<usize>, block: usize, out: &mut [f32]) {
+        let bytes = |column: usize| column / self.scheme.block_len() * self.scheme.block_bytes();
         let mut row = rows.start;
         while row < rows.end {
-            let out = &mut out[(row - rows.start) * columns..];
-            row += match self.strip(row) {
-                None => {
-                    dequantize(self.scheme, self.plain_row(row), &mut out[..columns]);
-                    1
+            let strip = self.strip(row);
+            let count = strip.map_or(1, |(_, first)| (rows.end - row).min(ROWS - first));
+            for start in columns.clone().step_by(block.max(1)) {
+                let within = start..columns.end.min(start + block);
+                let before = rows.len() * (start - columns.start) + (row - rows.start) * within.len();
+                let out = &mut out[before..][..count * within.len()];
+                match strip {
+                    None => {
+                        let bytes = bytes(within.start)..bytes(within.end);
+                        dequantize(self.scheme, &self.plain_row(row)[bytes], out);
+                    }
+                    Some((strip, first)) => self.widen_strip(strip, first, within, out),
                 }
-                Some((strip, first)) => {
-                    let count = (rows.end - row).min(ROWS - first);
-                    self.widen_strip(strip, first, columns, &mut out[..count * columns]);
-                    count
-                }
-            };
+            }
+            row += count;
         }
     }
 
     /// Widens rows of a strip, from its row `first` on: 256 columns of all of them, then the next, so that what is
     /// interleaved is in the first-level cache for all but the first.
-    fn widen_strip(&self, strip: usize, first: usize, columns: usize, out: &mut [f32]) {
-        const COLUMNS: usize = 256;
+    fn widen_strip(&self, strip: usize, first: usize, columns: Range<usize>, out: &mut [f32]) {
         let (length, size) = (self.scheme.block_len(), self.scheme.block_bytes());
         // The largest blocks of 32 take 34 bytes, of 256 210.
         let mut blocks = [0; COLUMNS / 32 * 34];
         let packed = self.strip_bytes(strip);
-        for start in (0..columns).step_by(COLUMNS) {
-            let width = COLUMNS.min(columns - start);
+        for start in columns.clone().step_by(COLUMNS) {
+            let width = COLUMNS.min(columns.end - start);
             let blocks = &mut blocks[..width / length * size];
-            for (row, out) in out.chunks_exact_mut(columns).enumerate() {
+            for (row, out) in out.chunks_exact_mut(columns.len()).enumerate() {
                 gather(self.scheme, &packed[start / length * size * ROWS..], ROWS, first + row, blocks);
-                dequantize(self.scheme, blocks, &mut out[start..start + width]);
+                dequantize(self.scheme, blocks, &mut out[start - columns.start..][..width]);
             }
         }
     }

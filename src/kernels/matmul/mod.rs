@@ -1,0 +1,176 @@
+//! Activations times a weight matrix, `y = x · Wᵀ`, in f32 over weights of any scheme.
+//!
+//! | file | what |
+//! |---|---|
+//! | `blocked` | a task's product, in tiles that find their operands in the caches |
+//! | `tiles` | a few rows by a few rows, in registers, with AVX2 and AVX512 |
+//!
+//! Every element of the result is the dot product of [`cpu::dot`](super::cpu), in its order, whatever tile it falls into;
+//! so one row, a prompt's 500 rows and any number of threads give the same bits, and AVX2 and AVX512 the same as each
+//! other.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::cpu::{self, Level};
+use super::matrix::Part;
+use super::{Matrix, pool};
+
+#[cfg(target_arch = "x86_64")]
+mod blocked;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+
+/// Weight rows of a task, two strips: a matrix of 576 rows still gives two threads nine tasks each.
+pub(super) const TASK_ROWS: usize = 32;
+
+/// `out (m, n) = x (m, k) · wᵀ (k, n)`, where `w` has n rows and k columns.
+///
+/// The slices' lengths are the caller's promise: `x.len() = m·k`
+/// and `out.len() = m·n` for the same m; rows beyond either are left alone.
+pub fn matmul(x: &[f32], w: &Matrix, out: &mut [f32]) {
+    matmul_with(cpu::level(), x, w, out);
+}
+
+/// The same with one of the processor's [`available`](Level::available) sets.
+fn matmul_with(level: Level, x: &[f32], w: &Matrix, out: &mut [f32]) {
+    let (n, k) = (w.rows(), w.columns());
+    if n == 0 || k == 0 {
+        return out.fill(0.0);
+    }
+    let m = (x.len() / k).min(out.len() / n);
+    if m == 0 {
+        return;
+    }
+    let columns = Columns { out: out.as_mut_ptr(), n };
+    pool::run(n.div_ceil(TASK_ROWS), |task| {
+        let rows = task * TASK_ROWS..n.min((task + 1) * TASK_ROWS);
+        // SAFETY: both have m rows, and tasks share no row of `w`.
+        #[allow(unsafe_code)]
+        unsafe {
+            some_rows_with(level, &x[..m * k], w, rows, columns);
+        }
+    });
+}
+
+/// The product with some rows of `w`, in this thread.
+///
+/// # Safety
+/// `columns` is a result of as many columns as `w` has rows and, at least, as many rows as `x`; no other thread accesses
+/// the columns `rows`, which lie within it.
+#[allow(unsafe_code)]
+pub(super) unsafe fn some_rows(x: &[f32], w: &Matrix, rows: Range<usize>, columns: Columns) {
+    // SAFETY: by the caller's promise.
+    unsafe { some_rows_with(cpu::level(), x, w, rows, columns) };
+}
+
+/// The same with a given set.
+///
+/// # Safety
+/// As above.
+#[allow(unsafe_code)]
+unsafe fn some_rows_with(level: Level, x: &[f32], w: &Matrix, rows: Range<usize>, columns: Columns) {
+    let mut first = rows.start;
+    for (part, rows) in w.within(rows.start, rows.len()) {
+        let end = first + rows.len();
+        some_rows_of_part(level, x, w.columns(), part, rows, |row, column, value| {
+            // SAFETY: row is one of `x` and first + column < end, so the element is within the result and not accessed by
+            // others, by the caller's promise.
+            unsafe { columns.write(row, first + column, value) };
+        });
+        first = end;
+    }
+}
+
+fn some_rows_of_part(
+    level: Level,
+    x: &[f32],
+    k: usize,
+    part: &Part,
+    rows: Range<usize>,
+    write: impl Fn(usize, usize, f32),
+) {
+    SCRATCH.with_borrow_mut(|scratch| {
+        #[cfg(target_arch = "x86_64")]
+        if level >= Level::Avx2 {
+            return blocked::some_rows(level, x, k, part, rows, scratch, write);
+        }
+        let _ = level;
+        portable::<{ cfg!(target_arch = "aarch64") }>(x, k, part, rows, &mut scratch.panel, write);
+    });
+}
+
+/// The oracle: one dot product at a time.
+fn portable<const FUSED: bool>(
+    x: &[f32],
+    k: usize,
+    part: &Part,
+    rows: Range<usize>,
+    panel: &mut Vec<f32>,
+    write: impl Fn(usize, usize, f32),
+) {
+    panel.resize(k.max(panel.len()), 0.0);
+    for (column, row) in rows.enumerate() {
+        let w = &mut panel[..k];
+        part.widen_blocks(row..row + 1, 0..k, k, w);
+        for (row, x) in x.chunks_exact(k).enumerate() {
+            write(row, column, cpu::dot::<FUSED>(x, w));
+        }
+    }
+}
+
+thread_local! {
+    /// Kept, so that a token allocates nothing here.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// What a thread keeps between tasks.
+#[derive(Default)]
+struct Scratch {
+    /// Widened rows.
+    panel: Vec<f32>,
+    /// Partial sums.
+    sums: Vec<f32>,
+}
+
+/// The result, shared by threads that write different columns of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Columns {
+    pub out: *mut f32,
+    pub n: usize,
+}
+
+// SAFETY: the pointer is only written through `write`, whose callers write disjoint elements.
+#[allow(unsafe_code)]
+unsafe impl Sync for Columns {}
+// SAFETY: as above; f32 may be written from any thread.
+#[allow(unsafe_code)]
+unsafe impl Send for Columns {}
+
+impl Columns {
+    /// # Safety
+    /// `(row, column)` lies within the result and no other thread accesses it.
+    #[allow(unsafe_code)]
+    pub unsafe fn write(&self, row: usize, column: usize, value: f32) {
+        // SAFETY: in bounds and unshared by the caller's promise.
+        unsafe { *self.out.add(row * self.n + column) = value };
+    }
+
+    /// Writes consecutive elements of a row, or adds to them.
+    ///
+    /// # Safety
+    /// They lie within the result and no other thread accesses them.
+    #[allow(unsafe_code)]
+    pub unsafe fn write_run(&self, row: usize, column: usize, values: &[f32], add: bool) {
+        // SAFETY: in bounds and unshared by the caller's promise.
+        let out =
+            unsafe { std::slice::from_raw_parts_mut(self.out.add(row * self.n + column), values.len()) };
+        match add {
+            true => out.iter_mut().zip(values).for_each(|(out, value)| *out += value),
+            false => out.copy_from_slice(values),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
