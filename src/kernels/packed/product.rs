@@ -4,13 +4,13 @@ use std::cell::{Cell, RefCell};
 
 use rayon::prelude::*;
 
-use super::activations::{Activations, TILE};
-use super::{activation_block, multiply_strip};
+use super::activations::Activations;
+use super::{STRIPS, activation_block, multiply_strips};
 use crate::kernels::cpu::{self, Level};
 use crate::kernels::interleave::{interleave, prefetch};
 use crate::kernels::layout::ROWS;
 use crate::kernels::matmul::{Columns, TASK_ROWS, some_rows};
-use crate::kernels::matrix::Part;
+use crate::kernels::matrix::{Part, Sixteen};
 use crate::kernels::{Matrix, Scheme};
 
 /// Columns of rows that are interleaved at a time: of sixteen rows they stay in the first-level cache.
@@ -112,25 +112,40 @@ impl Product<'_> {
             return unsafe { some_rows(self.x, self.w, rows, self.columns) };
         };
         let activations = &self.activations[usize::from(block != BLOCKS[0])];
-        let sixteen = part.sixteen(task);
+        let first = task * STRIPS;
+        let sixteens: [Option<Sixteen>; STRIPS] =
+            std::array::from_fn(|i| (first + i < part.sixteens()).then(|| part.sixteen(first + i)));
+        let rows = activations.rows();
         SCRATCH.with_borrow_mut(|scratch| {
             let Scratch { sums, chunks, beside_zeros } = scratch;
-            let rows = if activations.rows() == 1 { 1 } else { activations.rows().next_multiple_of(TILE) };
             sums.clear();
-            sums.resize(rows, [0.0; ROWS]);
-            let mut strip = Strip { level: self.level, scheme: part.scheme, activations, sums };
-            if sixteen.interleaved {
-                strip.interleaved(0, sixteen.bytes);
-            } else {
-                strip.rows(padded(sixteen.bytes, part.row_bytes, beside_zeros), part.row_bytes, chunks);
+            sums.resize(STRIPS * rows, [0.0; ROWS]);
+            let mut strips = Strips { level: self.level, scheme: part.scheme, activations, sums };
+            match &sixteens {
+                [Some(a), Some(b)] if a.interleaved && b.interleaved => {
+                    strips.interleaved(0, &[a.bytes, b.bytes]);
+                }
+                _ => {
+                    for (sixteen, sums) in sixteens.iter().flatten().zip(sums.chunks_mut(rows)) {
+                        let mut strip = Strips { level: self.level, scheme: part.scheme, activations, sums };
+                        if sixteen.interleaved {
+                            strip.interleaved(0, &[sixteen.bytes]);
+                        } else {
+                            let bytes = padded(sixteen.bytes, part.row_bytes, beside_zeros);
+                            strip.rows(bytes, part.row_bytes, chunks);
+                        }
+                    }
+                }
             }
-            for (row, sums) in sums.iter().take(activations.rows()).enumerate() {
-                for (column, sum) in sixteen.rows.clone().zip(&sums[sixteen.before..]) {
-                    // SAFETY: the result has as many rows as the activations, and above + column < n as the part has
-                    // that row; sixteens share no row of a part, and each element is written once.
-                    #[allow(unsafe_code)]
-                    unsafe {
-                        self.columns.write(row, above + column, *sum);
+            for (sixteen, sums) in sixteens.iter().flatten().zip(sums.chunks(rows)) {
+                for (row, sums) in sums.iter().enumerate() {
+                    for (column, sum) in sixteen.rows.clone().zip(&sums[sixteen.before..]) {
+                        // SAFETY: the result has as many rows as the activations, and above + column < n as the part has
+                        // that row; sixteens share no row of a part, and each element is written once.
+                        #[allow(unsafe_code)]
+                        unsafe {
+                            self.columns.write(row, above + column, *sum);
+                        }
                     }
                 }
             }
@@ -141,29 +156,23 @@ impl Product<'_> {
 /// Into how many tasks a part is divided.
 fn tasks(part: &Part) -> usize {
     match activation_block(part.scheme) {
-        Some(_) => part.sixteens(),
+        Some(_) => part.sixteens().div_ceil(STRIPS),
         None => part.rows.div_ceil(TASK_ROWS),
     }
 }
 
-/// Sixteen rows of a part, whose products are added to `sums`.
-struct Strip<'a> {
+/// Strips of a part, whose products are added to `sums`.
+struct Strips<'a> {
     level: Level,
     scheme: Scheme,
     activations: &'a Activations,
     sums: &'a mut [[f32; ROWS]],
 }
 
-impl Strip<'_> {
-    /// Multiplies interleaved blocks, from the row's block `first` on.
-    fn interleaved(&mut self, first: usize, bytes: &[u8]) {
-        let (level, scheme, x) = (self.level, self.scheme, self.activations);
-        if let [sums] = self.sums {
-            return multiply_strip(level, scheme, bytes, x.tile(0, first), std::array::from_mut(sums));
-        }
-        for (i, sums) in self.sums.as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
-            multiply_strip(level, scheme, bytes, x.tile(i * TILE, first), sums);
-        }
+impl Strips<'_> {
+    /// Multiplies interleaved blocks, from the rows' block `first` on.
+    fn interleaved(&mut self, first: usize, strips: &[&[u8]]) {
+        multiply_strips(self.level, self.scheme, strips, self.activations, first, self.sums);
     }
 
     /// Multiplies rows that lie one after another, chunk by chunk. Each is interleaved before the one before it is
@@ -186,7 +195,7 @@ impl Strip<'_> {
             if start + chunk < row_bytes {
                 fill(start + chunk, &mut next[..size(start + chunk)]);
             }
-            self.interleaved(start / block, &now[..size(start)]);
+            self.interleaved(start / block, &[&now[..size(start)]]);
             std::mem::swap(&mut now, &mut next);
         }
     }
