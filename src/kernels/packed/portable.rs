@@ -47,8 +47,8 @@ fn each<const N: usize, const B: usize>(
             gather(scheme, interleaved, rows, row, &mut block);
             for (above, tile) in x.tiles(first + b) {
                 for i in 0..tile.rows {
-                    let (x, sum) = (tile.block::<B, 1>(0, i), &mut sums[above + i][row]);
-                    *sum = product(*sum, &block, &x.quants[0], x.scales[0]);
+                    let (x, sums) = (tile.block::<B, 1>(0, i), &mut sums[above + i]);
+                    sums[row] = product(sums[row], &block, &x.quants[0], x.scales[0]);
                 }
             }
         }

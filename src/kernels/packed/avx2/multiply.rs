@@ -44,8 +44,8 @@ pub fn blocks<const R: usize, const SHIFT: i32, const SIGNED: bool, const MINIMU
         }
         for half in 0..HALVES {
             let (scales, minima) = (floats(&span.scales[b], half), floats(&span.minima[b], half));
-            for r in 0..R {
-                let mut term = _mm256_mul_ps(_mm256_cvtepi32_ps(products[r][half]), scales);
+            for (r, products) in products.iter().enumerate() {
+                let mut term = _mm256_mul_ps(_mm256_cvtepi32_ps(products[half]), scales);
                 if MINIMUM {
                     let below = _mm256_cvtepi32_ps(_mm256_set1_epi32(below[r]));
                     term = _mm256_fnmadd_ps(below, minima, term);
@@ -127,10 +127,9 @@ unsafe fn dot<const R: usize, const N: usize, const B: usize, const SIGNED: bool
     // SAFETY: by the caller's promise; half a line is 32 bytes.
     unsafe {
         let mut pairs = [[_mm256_setzero_si256(); HALVES]; R];
-        for n in 0..N {
-            let w: [__m256i; HALVES] = std::array::from_fn(|half| {
-                _mm256_load_si256(words[n].0.as_ptr().add(half * 4 * LANES).cast())
-            });
+        for (n, words) in words.iter().enumerate() {
+            let w: [__m256i; HALVES] =
+                std::array::from_fn(|half| _mm256_load_si256(words.0.as_ptr().add(half * 4 * LANES).cast()));
             let magnitudes = if SIGNED { w.map(|w| _mm256_abs_epi8(w)) } else { w };
             for r in 0..R {
                 let four: [i8; 4] = x[r].as_chunks().0[piece * N + n];

@@ -6,10 +6,11 @@
 //! The instruction multiplies unsigned by signed bytes, and weights are the unsigned ones: what makes them signed, an
 //! offset, is taken away again as the offset times the activations' sum, with which the sum of products begins.
 //!
-//! 256 columns at a time are unpacked, bytes and scales, to the first-level cache (`unpack`), and from there multiplied with
-//! up to eight rows of activations by two strips, whose sums fill the registers (`multiply`): two loads of weights and eight
+//! Up to eight rows of activations meet weights as these are unpacked (`direct`). For more, 256 columns at a time are unpacked, bytes and scales, to the first-level cache (`unpack`), and from there multiplied with
+//! eight of the rows by two strips, whose sums fill the registers (`multiply`): two loads of weights and eight
 //! broadcasts feed sixteen instructions.
 
+mod direct;
 mod multiply;
 mod unpack;
 
@@ -37,8 +38,24 @@ thread_local! {
 /// See [`multiply_strips`](super::multiply_strips).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
+    let rows = x.rows();
+    if (1..=HEIGHT).contains(&rows) {
+        for (strip, sums) in strips.iter().zip(sums.chunks_mut(rows)) {
+            match rows {
+                1 => few::<1>(scheme, strip, x.tile(0, first), sums),
+                2 => few::<2>(scheme, strip, x.tile(0, first), sums),
+                3 => few::<3>(scheme, strip, x.tile(0, first), sums),
+                4 => few::<4>(scheme, strip, x.tile(0, first), sums),
+                5 => few::<5>(scheme, strip, x.tile(0, first), sums),
+                6 => few::<6>(scheme, strip, x.tile(0, first), sums),
+                7 => few::<7>(scheme, strip, x.tile(0, first), sums),
+                _ => few::<HEIGHT>(scheme, strip, x.tile(0, first), sums),
+            }
+        }
+        return;
+    }
     SPANS.with_borrow_mut(|spans| {
-        for (strips, sums) in strips.chunks(WIDTH).zip(sums.chunks_mut(WIDTH * x.rows())) {
+        for (strips, sums) in strips.chunks(WIDTH).zip(sums.chunks_mut(WIDTH * rows.max(1))) {
             match strips {
                 [a, b] => some(scheme, [a, b], x, first, spans, sums),
                 [a] => some(scheme, [a], x, first, std::array::from_mut(&mut spans[0]), sums),
@@ -46,6 +63,24 @@ pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, s
             }
         }
     });
+}
+
+/// A strip by R rows, which are all there are.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn few<const R: usize>(scheme: Scheme, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+    let sums: &mut [[f32; ROWS]; R] = &mut sums.as_chunks_mut().0[0];
+    match scheme {
+        Scheme::Q8_0 => direct::q8_0(strip, x, sums),
+        Scheme::Q4_0 => direct::nibbles::<R, 18, false, false>(strip, x, sums),
+        Scheme::Q4_1 => direct::nibbles::<R, 20, true, false>(strip, x, sums),
+        Scheme::Q5_0 => direct::nibbles::<R, 22, false, true>(strip, x, sums),
+        Scheme::Q5_1 => direct::nibbles::<R, 24, true, true>(strip, x, sums),
+        Scheme::Q4K => direct::nibbles_k::<R, 144, false>(strip, x, sums),
+        Scheme::Q5K => direct::nibbles_k::<R, 176, true>(strip, x, sums),
+        Scheme::Q6K => direct::q6_k(strip, x, sums),
+        _ => {}
+    }
 }
 
 /// The same of S strips.

@@ -147,7 +147,7 @@ impl Span {
 /// The two bits `2 · within` and above of each byte, moved to bits 4 and 5, beside others.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn right_or_left(x: __m512i, within: usize) -> __m512i {
+pub fn right_or_left(x: __m512i, within: usize) -> __m512i {
     match within {
         0 => _mm512_slli_epi16::<4>(x),
         1 => _mm512_slli_epi16::<2>(x),
@@ -159,7 +159,7 @@ fn right_or_left(x: __m512i, within: usize) -> __m512i {
 /// Adds 16 to the bytes of columns 4s to 4s + 3 whose bit of the lane is set.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn add_fifths(w: __m512i, fifths: __m512i, s: usize) -> __m512i {
+pub fn add_fifths(w: __m512i, fifths: __m512i, s: usize) -> __m512i {
     let lane = _mm512_set4_epi32(0x0c0c_0c0c, 0x0808_0808, 0x0404_0404, 0);
     // Four columns' bits are half of a byte.
     let spread = _mm512_or_si512(lane, _mm512_set1_epi8((s / 2) as i8));
@@ -169,9 +169,9 @@ fn add_fifths(w: __m512i, fifths: __m512i, s: usize) -> __m512i {
 }
 
 /// The 6-bit scales and minima of sixteen rows: in each lane, one byte for each of four groups.
-struct Small {
-    scales: [__m512i; 2],
-    minima: [__m512i; 2],
+pub struct Small {
+    pub scales: [__m512i; 2],
+    pub minima: [__m512i; 2],
 }
 
 impl Small {
@@ -180,7 +180,7 @@ impl Small {
     /// word and the upper 2 on top of the first and second.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
-    fn new([a, b, c]: [__m512i; 3]) -> Self {
+    pub fn new([a, b, c]: [__m512i; 3]) -> Self {
         let (six, top) = (_mm512_set1_epi8(63), _mm512_set1_epi8(0x30));
         let above = |x| _mm512_and_si512(right(x, 2), top);
         Self {
@@ -193,7 +193,7 @@ impl Small {
 /// Byte `at` of each lane, signed.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn byte(x: __m512i, at: usize) -> __m512i {
+pub fn byte(x: __m512i, at: usize) -> __m512i {
     let top = _mm512_sll_epi32(x, _mm_cvtsi32_si128(24 - 8 * at as i32));
     _mm512_srai_epi32::<24>(top)
 }
@@ -201,7 +201,7 @@ fn byte(x: __m512i, at: usize) -> __m512i {
 /// Two of each lane's bytes, signed, as 16 bits.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn widen(x: __m512i, first: usize, second: usize) -> __m512i {
+pub fn widen(x: __m512i, first: usize, second: usize) -> __m512i {
     let lane = _mm512_set4_epi32(0x0c00_0c00, 0x0800_0800, 0x0400_0400, 0);
     // Each byte to the top of 16 bits; what comes below it is shifted out.
     let bytes = _mm512_set1_epi32((first << 8 | second << 24) as i32);
@@ -211,21 +211,21 @@ fn widen(x: __m512i, first: usize, second: usize) -> __m512i {
 /// The low (0) or high (1) 4 bits of each byte.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn nibble(x: __m512i, which: usize) -> __m512i {
+pub fn nibble(x: __m512i, which: usize) -> __m512i {
     _mm512_and_si512(right(x, 4 * which), _mm512_set1_epi8(15))
 }
 
 /// Shifts by a number that is a constant once loops are unrolled.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn right(x: __m512i, bits: usize) -> __m512i {
+pub fn right(x: __m512i, bits: usize) -> __m512i {
     _mm512_srl_epi16(x, _mm_cvtsi32_si128(bits as i32))
 }
 
 /// N pieces of 4 bytes of sixteen rows.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn registers<const N: usize>(words: &[u8]) -> [__m512i; N] {
+pub fn registers<const N: usize>(words: &[u8]) -> [__m512i; N] {
     let mut out = [_mm512_setzero_si512(); N];
     for (out, lanes) in out.iter_mut().zip(words.as_chunks::<64>().0) {
         // SAFETY: the array is 64 bytes; the load asks for no alignment.
@@ -242,7 +242,7 @@ fn registers<const N: usize>(words: &[u8]) -> [__m512i; N] {
 /// The f16 numbers of sixteen rows, in f32.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn halves(numbers: &[u8]) -> __m512i {
+pub fn halves(numbers: &[u8]) -> __m512i {
     let numbers: &[u8; 32] = &numbers.as_chunks().0[0];
     // SAFETY: the array is 32 bytes; the load asks for no alignment.
     #[allow(unsafe_code)]
