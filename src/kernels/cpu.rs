@@ -14,6 +14,8 @@ pub enum Level {
     Avx2,
     /// That, with AVX512-VNNI for products in integers. Products in f32 are those of AVX2, bit for bit.
     Avx512,
+    /// That, with AMX for products in integers of many rows of activations.
+    Amx,
 }
 
 impl Level {
@@ -23,13 +25,15 @@ impl Level {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Amx => "amx",
         }
     }
 
     /// The sets that this processor runs.
     pub fn available() -> impl Iterator<Item = Self> {
         let best = Self::detect();
-        [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(move |level| *level <= best)
+        let all = [Level::Portable, Level::Avx2, Level::Avx512, Level::Amx];
+        all.into_iter().filter(move |level| *level <= best)
     }
 
     /// The best set that this processor runs.
@@ -41,11 +45,73 @@ impl Level {
         {
             let vnni = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vnni");
-            return if vnni { Level::Avx512 } else { Level::Avx2 };
+            return match vnni {
+                true if amx() => Level::Amx,
+                true => Level::Avx512,
+                false => Level::Avx2,
+            };
         }
         Level::Portable
     }
+}
+
+/// Whether tiles of 8-bit integers can be multiplied: the processor must have them, the system must keep them when it switches
+/// threads, and, on Linux, let this process use them, for which it is asked once.
+#[cfg(target_arch = "x86_64")]
+fn amx() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        static ALLOWED: OnceLock<bool> = OnceLock::new();
+        *ALLOWED.get_or_init(|| has_tiles() && may_use_tiles())
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[allow(unsafe_code, unused_unsafe)]
+fn has_tiles() -> bool {
+    use std::arch::x86_64::{__cpuid_count, _xgetbv};
+    // Two parts of a thread's state: the tiles' shapes and what is in them.
+    const STATE: u64 = 3 << 17;
+    #[target_feature(enable = "xsave")]
+    fn state() -> u64 {
+        // SAFETY: the caller found the instruction.
+        unsafe { _xgetbv(0) }
+    }
+    // SAFETY: processors with AVX2 have leaf 7; the second is called only where it is found to exist and to be enabled.
+    unsafe {
+        const TILES: u32 = 3 << 24;
+        __cpuid_count(7, 0).edx & TILES == TILES
+            && is_x86_feature_detected!("xsave")
+            && state() & STATE == STATE
+    }
+}
+
+/// Asks the system for the tiles' state, 8 KiB a thread, which it keeps only for processes that ask. It refuses where a
+/// thread's stack for signals is too small for it.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn may_use_tiles() -> bool {
+    const ARCH_PRCTL: usize = 158;
+    const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
+    const TILES: usize = 18;
+    let mut result = ARCH_PRCTL;
+    // SAFETY: the call reads and writes no memory of the process; the instruction overwrites rcx and r11.
+    #[allow(unsafe_code)]
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            inout("rax") result,
+            in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") TILES,
+            out("rcx") _,
+            out("r11") _,
+            options(nostack)
+        );
+    }
+    result == 0
 }
 
 static LEVEL: OnceLock<Level> = OnceLock::new();

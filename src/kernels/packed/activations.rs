@@ -1,27 +1,57 @@
 //! Activations as 8-bit integers, quantized once for all parts of a matrix.
 
+use std::ops::Range;
+
 use crate::kernels::cpu::kernel;
+use crate::kernels::pool;
 
-/// Columns over which a sum of activations is kept: those that share a scale in q6_k.
-const SUM: usize = 16;
-
-/// Rows of activations that share the unpacking of a group of weights.
+/// Rows of activations that lie side by side: those of a tile of AMX.
 pub(super) const TILE: usize = 16;
+
+/// Values for which a second thread is worth it: several microseconds' work.
+const PIECE: usize = 1 << 15;
 
 /// Rows of activations `(M, K)` as blocks of signed bytes with one f32 scale each: x ≈ q · scale, |q| <= 127.
 ///
 /// Blocks of 32 are ggml's `q8_0` (with its scale in f32, not f16), blocks of 256 its `q8_k` (with |q| <= 127, so
 /// that no pair of products overflows 16 bits). They lie in the order in which kernels read them: tile after tile
-/// of 16 rows, in a tile block after block of columns, in that row after row. Rows 4096 bytes apart would share a
-/// cache set.
+/// of 16 rows, in a tile block after block of columns, in that row after row. So 256 columns of a tile are 4 KiB in one
+/// piece: broadcasts and tiles of 16 rows by 64 columns read them alike, and no two rows share a cache set, as rows that
+/// are 4096 bytes apart would.
 #[derive(Clone, Debug, Default)]
 pub struct Activations {
     rows: usize,
+    /// Width of a block.
+    block: usize,
     /// Blocks of columns.
     blocks: usize,
-    quants: Vec<i8>,
+    /// The quants, 64 to a cache line, and a tile of 256 columns of zeros beyond: a tile that is read beyond the last row
+    /// reads those.
+    quants: Vec<Line>,
     scales: Vec<f32>,
-    sums: Vec<i16>,
+    /// Of blocks of 32 the sum of quants, times -1.
+    below: Vec<i32>,
+    /// Of blocks of 256.
+    sums: Sums,
+}
+
+/// A cache line of quants.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line([i8; 64]);
+
+/// Beyond the last row.
+const BEYOND: usize = TILE * 256 / 64;
+
+/// Sums over a row's block of 256 columns, as kernels multiply them.
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    /// Of 32 columns each, two side by side in 16 bits.
+    thirty_twos: Vec<[i32; 4]>,
+    /// Of 16 columns each, the same.
+    sixteens: Vec<[i32; 8]>,
+    /// Of 8 columns each, times -32: what makes weights of 6 bits signed.
+    eights: Vec<[i32; 32]>,
 }
 
 impl Activations {
@@ -30,37 +60,51 @@ impl Activations {
     /// A row's result does not depend on the others. Columns or rows beyond a whole number of blocks or rows are
     /// left out. A block that is not finite gets a scale that is not, so that the result is not finite either.
     pub fn fill(&mut self, x: &[f32], columns: usize, block: usize) {
+        let filling = self.prepare(x, columns, block);
+        let units = filling.units();
+        let pieces = (x.len() / PIECE).min(units);
+        if pieces <= 1 {
+            // SAFETY: every unit is filled once.
+            #[allow(unsafe_code)]
+            return unsafe { filling.fill(0..units) };
+        }
+        pool::run(pieces, |i| {
+            // SAFETY: the ranges share no unit.
+            #[allow(unsafe_code)]
+            unsafe {
+                filling.fill(units * i / pieces..units * (i + 1) / pieces);
+            }
+        });
+    }
+
+    /// Makes room for those rows. They are quantized by [`Filling::fill`], by whichever threads, before anything is read.
+    fn prepare<'a>(&'a mut self, x: &'a [f32], columns: usize, block: usize) -> Filling<'a> {
         let rows = x.len().checked_div(columns).unwrap_or(0);
         let blocks = columns.checked_div(block).unwrap_or(0);
-        (self.rows, self.blocks) = (rows, blocks);
+        (self.rows, self.block, self.blocks) = (rows, block, blocks);
         let count = rows * blocks;
-        self.quants.resize(count * block, 0);
-        self.scales.resize(count, 0.0);
-        self.sums.resize(count * block / SUM, 0);
-        if count == 0 {
-            return;
+        self.quants.resize((count * block).div_ceil(64) + BEYOND, Line([0; 64]));
+        // A tile's can be read beyond the last row, too.
+        self.scales.resize(count + TILE, 0.0);
+        self.below.resize(if block == 256 { 0 } else { count + TILE }, 0);
+        let count = if block == 256 { count + TILE } else { 0 };
+        self.sums.thirty_twos.resize(count, [0; 4]);
+        self.sums.sixteens.resize(count, [0; 8]);
+        self.sums.eights.resize(count, [0; 32]);
+        Filling {
+            x,
+            columns,
+            rows,
+            block,
+            blocks,
+            quants: self.quants.as_mut_ptr().cast(),
+            scales: self.scales.as_mut_ptr(),
+            below: self.below.as_mut_ptr(),
+            thirty_twos: self.sums.thirty_twos.as_mut_ptr(),
+            sixteens: self.sums.sixteens.as_mut_ptr(),
+            eights: self.sums.eights.as_mut_ptr(),
+            all: std::marker::PhantomData,
         }
-        let quants = self.quants.chunks_mut(TILE * blocks * block);
-        let scales = self.scales.chunks_mut(TILE * blocks);
-        let sums = self.sums.chunks_mut(TILE * blocks * block / SUM);
-        let tiles = x[..rows * columns].chunks(TILE * columns).zip(quants).zip(scales).zip(sums);
-        tiles.for_each(|(((x, quants), scales), sums)| {
-            let rows = x.len() / columns;
-            let quants = quants.chunks_exact_mut(rows * block);
-            let scales = scales.chunks_exact_mut(rows);
-            let sums = sums.chunks_exact_mut(rows * block / SUM);
-            let columns_of = |b: usize| x.chunks_exact(columns).map(move |x| &x[b * block..][..block]);
-            let blocks = quants.zip(scales).zip(sums).enumerate();
-            blocks.for_each(|(b, ((quants, scales), sums))| {
-                let rows = quants.chunks_exact_mut(block).zip(scales).zip(sums.chunks_exact_mut(block / SUM));
-                for (x, ((quants, scale), sums)) in columns_of(b).zip(rows) {
-                    quantize(x, quants, scale);
-                    for (sum, q) in sums.iter_mut().zip(quants.as_chunks::<SUM>().0) {
-                        *sum = q.iter().map(|q| i16::from(*q)).sum();
-                    }
-                }
-            });
-        });
     }
 
     /// Holds no rows any more, and keeps its memory.
@@ -74,9 +118,101 @@ impl Activations {
     }
 
     /// The tile that begins with row `row`, a multiple of [`TILE`], from its block of columns `block` on.
+    #[inline(always)]
     pub fn tile(&self, row: usize, block: usize) -> Tile<'_> {
         let rows = TILE.min(self.rows - row);
         Tile { all: self, start: row * self.blocks + block * rows, rows }
+    }
+
+    /// All tiles.
+    #[inline(always)]
+    pub fn tiles(&self, block: usize) -> impl Iterator<Item = (usize, Tile<'_>)> {
+        (0..self.rows).step_by(TILE).map(move |row| (row, self.tile(row, block)))
+    }
+
+    /// All quants, and the zeros beyond.
+    #[inline(always)]
+    fn quants(&self) -> &[i8] {
+        // SAFETY: a line is 64 bytes and nothing else.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::slice::from_raw_parts(self.quants.as_ptr().cast(), self.quants.len() * 64)
+        }
+    }
+}
+
+/// Activations that are being quantized: unit after unit, each the rows of a tile in one block of columns.
+struct Filling<'a> {
+    x: &'a [f32],
+    columns: usize,
+    rows: usize,
+    block: usize,
+    blocks: usize,
+    quants: *mut i8,
+    scales: *mut f32,
+    below: *mut i32,
+    thirty_twos: *mut [i32; 4],
+    sixteens: *mut [i32; 8],
+    eights: *mut [i32; 32],
+    all: std::marker::PhantomData<&'a mut Activations>,
+}
+
+// SAFETY: the pointers are to what `all` borrows for this, and threads fill different units, by `fill`'s promise.
+#[allow(unsafe_code)]
+unsafe impl Sync for Filling<'_> {}
+
+impl Filling<'_> {
+    fn units(&self) -> usize {
+        self.rows.div_ceil(TILE) * self.blocks
+    }
+
+    /// Quantizes some units.
+    ///
+    /// # Safety
+    /// They are below [`units`](Self::units), and no other thread fills any of them.
+    #[allow(unsafe_code)]
+    unsafe fn fill(&self, units: Range<usize>) {
+        use std::slice::from_raw_parts_mut;
+        for unit in units {
+            let (first, b) = (unit / self.blocks * TILE, unit % self.blocks);
+            let rows = TILE.min(self.rows - first);
+            for row in 0..rows {
+                let at = first * self.blocks + b * rows + row;
+                let x = &self.x[(first + row) * self.columns + b * self.block..][..self.block];
+                // SAFETY: at < rows · blocks, as many as there are of each; each is of one unit, which is filled by this
+                // thread alone.
+                unsafe {
+                    let q = from_raw_parts_mut(self.quants.add(at * self.block), self.block);
+                    quantize(x, q, &mut *self.scales.add(at));
+                    match self.block {
+                        256 => add_up(
+                            q,
+                            &mut *self.thirty_twos.add(at),
+                            &mut *self.sixteens.add(at),
+                            &mut *self.eights.add(at),
+                        ),
+                        _ => *self.below.add(at) = -q.iter().map(|q| i32::from(*q)).sum::<i32>(),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The sums of a block of 256 quants: see [`Sums`].
+fn add_up(quants: &[i8], thirty_twos: &mut [i32; 4], sixteens: &mut [i32; 8], eights: &mut [i32; 32]) {
+    for (sum, q) in eights.iter_mut().zip(quants.as_chunks::<8>().0) {
+        *sum = -32 * i32::from(q.iter().map(|q| i16::from(*q)).sum::<i16>());
+    }
+    let pair = |low: &[i32], high: &[i32]| {
+        let [low, high] = [low, high].map(|eights| eights.iter().sum::<i32>() / -32);
+        low & 0xffff | high << 16
+    };
+    for (sums, eights) in sixteens.iter_mut().zip(eights.as_chunks::<4>().0) {
+        *sums = pair(&eights[..2], &eights[2..]);
+    }
+    for (sums, eights) in thirty_twos.iter_mut().zip(eights.as_chunks::<8>().0) {
+        *sums = pair(&eights[..4], &eights[4..]);
     }
 }
 
@@ -90,40 +226,78 @@ pub struct Tile<'a> {
     pub rows: usize,
 }
 
-/// The tile's rows in one block of columns, `B` wide, with `S` sums each.
+/// `R` of the tile's rows in one block of columns, `B` wide.
 #[derive(Clone, Copy)]
-pub struct Block<'a, const B: usize, const S: usize> {
-    pub quants: &'a [[i8; B]],
-    pub scales: &'a [f32],
-    pub sums: &'a [[i16; S]],
+pub struct Block<'a, const B: usize, const R: usize> {
+    pub quants: &'a [[i8; B]; R],
+    pub scales: &'a [f32; R],
 }
 
 impl<'a> Tile<'a> {
-    /// The rows in the tile's block of columns `b`. The widths must be those of the activations: B = block, S = block / 16.
+    /// Rows `row` to `row + R` in the tile's block of columns `b`. The width must be that of the activations.
     #[inline(always)]
-    pub fn block<const B: usize, const S: usize>(&self, b: usize) -> Block<'a, B, S> {
-        let start = self.start + b * self.rows;
-        let rows = start..start + self.rows;
+    pub fn block<const B: usize, const R: usize>(&self, b: usize, row: usize) -> Block<'a, B, R> {
+        let start = self.start + b * self.rows + row;
         Block {
-            quants: &self.all.quants.as_chunks().0[rows.clone()],
-            scales: &self.all.scales[rows.clone()],
-            sums: &self.all.sums.as_chunks().0[rows],
+            quants: &self.all.quants().as_chunks().0[start..].as_chunks().0[0],
+            scales: self.scales(b, row),
         }
     }
-}
 
-impl<const B: usize, const S: usize> Block<'_, B, S> {
-    /// The sum of a row's activations.
+    /// The sums of the same rows, times -1: of blocks of 32.
     #[inline(always)]
-    pub fn sum(&self, row: usize) -> i32 {
-        self.sums[row].iter().map(|sum| i32::from(*sum)).sum()
+    pub fn below<const R: usize>(&self, b: usize, row: usize) -> &'a [i32; R] {
+        &self.all.below[self.start + b * self.rows + row..].as_chunks().0[0]
     }
-}
 
-/// Sums 2j and 2j + 1, side by side in one operand.
-#[inline(always)]
-pub fn pair<const S: usize>(sums: &[i16; S], j: usize) -> i32 {
-    i32::from(sums[2 * j] as u16) | i32::from(sums[2 * j + 1]) << 16
+    /// The sums of 32 columns of the same rows, two side by side: of blocks of 256.
+    #[inline(always)]
+    pub fn thirty_twos<const R: usize>(&self, b: usize, row: usize) -> &'a [[i32; 4]; R] {
+        &self.all.sums.thirty_twos[self.start + b * self.rows + row..].as_chunks().0[0]
+    }
+
+    /// The sums of 16 columns.
+    #[inline(always)]
+    pub fn sixteens<const R: usize>(&self, b: usize, row: usize) -> &'a [[i32; 8]; R] {
+        &self.all.sums.sixteens[self.start + b * self.rows + row..].as_chunks().0[0]
+    }
+
+    /// The sums of 8 columns, times -32.
+    #[inline(always)]
+    pub fn eights<const R: usize>(&self, b: usize, row: usize) -> &'a [[i32; 32]; R] {
+        &self.all.sums.eights[self.start + b * self.rows + row..].as_chunks().0[0]
+    }
+
+    /// Where the quants of the tile's block of columns `b` begin, row after row; 16 rows can be read, if not all of them
+    /// are the tile's.
+    #[inline(always)]
+    pub fn quants(&self, b: usize) -> &'a [i8] {
+        let (start, block) = (self.start + b * self.rows, self.all.block);
+        &self.all.quants()[start * block..][..TILE * block]
+    }
+
+    /// Asks for the first 256 columns of the tile below. They lie a whole tile's width further on, which no processor
+    /// foresees: with 512 rows, more than the second-level cache holds, it makes up to a third of the time.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub fn prefetch_below(&self) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let (start, block) = (self.start + TILE * self.all.blocks, self.all.block);
+        let quants = self.all.quants.as_ptr().cast::<i8>().wrapping_add(start * block);
+        for line in 0..TILE * 256 / 64 {
+            // SAFETY: a prefetch of any address is allowed; SSE is part of x86-64.
+            #[allow(unsafe_code)]
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(quants.wrapping_add(line * 64));
+            }
+        }
+    }
+
+    /// The scales of rows `row` to `row + R` in the tile's block of columns `b`.
+    #[inline(always)]
+    pub fn scales<const R: usize>(&self, b: usize, row: usize) -> &'a [f32; R] {
+        &self.all.scales[self.start + b * self.rows + row..].as_chunks().0[0]
+    }
 }
 
 /// Below this the inverse of a scale could be infinite; so small a block is taken for zeros.
@@ -169,11 +343,24 @@ mod tests {
             for (i, x) in x.iter().enumerate() {
                 let (row, b, within) = (i / 256, i % 256 / block, i % block);
                 let at = b * 2 + row;
-                let y = f32::from(a.quants[at * block + within]) * a.scales[at];
+                let y = f32::from(a.quants()[at * block + within]) * a.scales[at];
                 assert!((x - y).abs() <= a.scales[at] * 0.5001, "{x} {y}");
             }
-            for (sum, q) in a.sums.iter().zip(a.quants.as_chunks::<SUM>().0) {
-                assert_eq!(i32::from(*sum), q.iter().map(|q| i32::from(*q)).sum::<i32>());
+            let sum = |q: &[i8]| q.iter().map(|q| i32::from(*q)).sum::<i32>();
+            for (below, q) in a.below.iter().zip(a.quants().chunks(32)) {
+                assert_eq!(*below, -sum(q));
+            }
+            for (sums, q) in a.sums.eights.iter().zip(a.quants().chunks(256)) {
+                for (below, q) in sums.iter().zip(q.chunks(8)) {
+                    assert_eq!(*below, -32 * sum(q));
+                }
+            }
+            let two = |pair: &i32| [*pair << 16 >> 16, *pair >> 16];
+            for (pair, q) in a.sums.sixteens.as_flattened().iter().zip(a.quants().chunks(32)) {
+                assert_eq!(two(pair), [&q[..16], &q[16..]].map(sum));
+            }
+            for (pair, q) in a.sums.thirty_twos.as_flattened().iter().zip(a.quants().chunks(64)) {
+                assert_eq!(two(pair), [&q[..32], &q[32..]].map(sum));
             }
         }
     }
@@ -194,9 +381,9 @@ mod tests {
             let mut x = [1.0; 32];
             x[7] = bad;
             let a = quantized(&x, 32, 32);
-            assert!(!a.scales[0].is_finite() && a.quants == [0; 32]);
+            assert!(!a.scales[0].is_finite() && a.quants()[..32] == [0; 32]);
         }
         let a = quantized(&[1e-40; 32], 32, 32);
-        assert_eq!(a.quants, [0; 32]);
+        assert_eq!(a.quants()[..32], [0; 32]);
     }
 }

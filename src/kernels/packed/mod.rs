@@ -71,11 +71,15 @@
 
 mod activations;
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
 mod product;
+#[cfg(target_arch = "x86_64")]
+mod span;
 
 pub use product::{Product, multiply, multiply_all};
 
@@ -98,27 +102,41 @@ pub fn activation_block(scheme: Scheme) -> Option<usize> {
     }
 }
 
-/// Adds to `sums[i][r]` the product of the tile's row i with row r of a strip, or of some of its blocks.
-fn multiply_strip<const M: usize>(
+/// Strips that are best multiplied together: they share the loads of activations.
+const STRIPS: usize = 2;
+
+/// Columns that a kernel takes at a time.
+#[cfg(target_arch = "x86_64")]
+const SPAN: usize = 256;
+
+/// Adds to `sums[s · rows + i][r]` the product of row i of the activations with row r of strip s.
+///
+/// All strips' bytes are whole blocks of the same columns, which begin with the row's block `first`; any number of
+/// strips is allowed, and [`STRIPS`] at a time are best. `sums` are as many times the activations' rows.
+fn multiply_strips(
     level: Level,
     scheme: Scheme,
-    strip: &[u8],
-    x: activations::Tile,
-    sums: &mut [[f32; ROWS]; M],
+    strips: &[&[u8]],
+    x: &activations::Activations,
+    first: usize,
+    sums: &mut [[f32; ROWS]],
 ) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a level is only where the processor was found to have what it names.
     #[allow(unsafe_code)]
     unsafe {
         match level {
-            Level::Avx512 => return avx512::strip(scheme, strip, x, sums),
-            Level::Avx2 => return avx2::strip(scheme, strip, x, sums),
+            Level::Amx => return amx::strips(scheme, strips, x, first, sums),
+            Level::Avx512 => return avx512::strips(scheme, strips, x, first, sums),
+            Level::Avx2 => return avx2::strips(scheme, strips, x, first, sums),
             Level::Portable => {}
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = level;
-    portable::strip(scheme, strip, ROWS, x, sums);
+    for (strip, sums) in strips.iter().zip(sums.chunks_mut(x.rows().max(1))) {
+        portable::strip(scheme, strip, ROWS, x, first, sums);
+    }
 }
 
 #[cfg(test)]

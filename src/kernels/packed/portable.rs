@@ -1,110 +1,121 @@
 //! The packed product in plain Rust: the oracle of the others.
 
-use super::activations::{Block, Tile};
+use super::activations::Activations;
 use crate::kernels::Scheme;
 use crate::kernels::dequantize::{half_at, nibbles, nibbles_and_fifths, word_at};
 use crate::kernels::layout::{ROWS, gather};
 
-/// Adds to `sums[i][r]` the product of the tile's row i with row r of `rows` interleaved rows.
+/// Adds to `sums[i][r]` the product of row i of the activations with row r of `rows` interleaved rows, whose blocks begin
+/// with the row's block `first`.
 ///
 /// One row is a strip of one: its interleaved blocks are the plain ones.
-pub fn strip(scheme: Scheme, strip: &[u8], rows: usize, x: Tile, sums: &mut [[f32; ROWS]]) {
+pub fn strip(
+    scheme: Scheme,
+    strip: &[u8],
+    rows: usize,
+    x: &Activations,
+    first: usize,
+    sums: &mut [[f32; ROWS]],
+) {
     match scheme {
-        Scheme::Q4_0 => each(scheme, strip, rows, x, sums, q4_0),
-        Scheme::Q4_1 => each(scheme, strip, rows, x, sums, q4_1),
-        Scheme::Q5_0 => each(scheme, strip, rows, x, sums, q5_0),
-        Scheme::Q5_1 => each(scheme, strip, rows, x, sums, q5_1),
-        Scheme::Q8_0 => each(scheme, strip, rows, x, sums, q8_0),
-        Scheme::Q4K => each(scheme, strip, rows, x, sums, q4_k),
-        Scheme::Q5K => each(scheme, strip, rows, x, sums, q5_k),
-        Scheme::Q6K => each(scheme, strip, rows, x, sums, q6_k),
+        Scheme::Q4_0 => each(scheme, strip, rows, (x, first), sums, q4_0),
+        Scheme::Q4_1 => each(scheme, strip, rows, (x, first), sums, q4_1),
+        Scheme::Q5_0 => each(scheme, strip, rows, (x, first), sums, q5_0),
+        Scheme::Q5_1 => each(scheme, strip, rows, (x, first), sums, q5_1),
+        Scheme::Q8_0 => each(scheme, strip, rows, (x, first), sums, q8_0),
+        Scheme::Q4K => each(scheme, strip, rows, (x, first), sums, q4_k),
+        Scheme::Q5K => each(scheme, strip, rows, (x, first), sums, q5_k),
+        Scheme::Q6K => each(scheme, strip, rows, (x, first), sums, q6_k),
         _ => {}
     }
 }
 
-/// Weight block, activations, their scale.
-type Product<const N: usize, const B: usize> = fn(&[u8; N], &[i8; B], f32) -> f32;
+/// What is added to a sum: of a weight block, activations, their scale.
+type Product<const N: usize, const B: usize> = fn(f32, &[u8; N], &[i8; B], f32) -> f32;
 
 fn each<const N: usize, const B: usize>(
     scheme: Scheme,
     strip: &[u8],
     rows: usize,
-    x: Tile,
+    (x, first): (&Activations, usize),
     sums: &mut [[f32; ROWS]],
     product: Product<N, B>,
 ) {
     let mut block = [0; N];
     for (b, interleaved) in strip.chunks_exact(N * rows).enumerate() {
-        // Its own sums: those that are kept are for the others.
-        let x: Block<B, 1> = x.block(b);
         for row in 0..rows {
             gather(scheme, interleaved, rows, row, &mut block);
-            for (i, sums) in sums.iter_mut().take(x.quants.len()).enumerate() {
-                sums[row] += product(&block, &x.quants[i], x.scales[i]);
+            for (above, tile) in x.tiles(first + b) {
+                for i in 0..tile.rows {
+                    let (x, sums) = (tile.block::<B, 1>(0, i), &mut sums[above + i]);
+                    sums[row] = product(sums[row], &block, &x.quants[0], x.scales[0]);
+                }
             }
         }
     }
 }
 
-// No multiply-add is fused, here or in any other set: the same bits everywhere.
+// The terms, in every set: what belongs to the weights is multiplied first, then comes the activations' scale. Every
+// multiply-add is fused, here by a call where the processor has none: the same bits everywhere, and an operation less a
+// term than with products of scales.
 
-fn q8_0(block: &[u8; 34], x: &[i8; 32], scale: f32) -> f32 {
+fn q8_0(sum: f32, block: &[u8; 34], x: &[i8; 32], scale: f32) -> f32 {
     let products = block[2..].iter().zip(x).map(|(w, x)| i32::from(*w as i8) * i32::from(*x));
-    products.sum::<i32>() as f32 * (half_at(block, 0) * scale)
+    (products.sum::<i32>() as f32 * half_at(block, 0)).mul_add(scale, sum)
 }
 
-fn q4_0(block: &[u8; 18], x: &[i8; 32], scale: f32) -> f32 {
+fn q4_0(sum: f32, block: &[u8; 18], x: &[i8; 32], scale: f32) -> f32 {
     let [_, _, qs @ ..] = block;
-    (dot(&nibbles(qs), x) - 8 * sum(x)) as f32 * (half_at(block, 0) * scale)
+    ((dot(&nibbles(qs), x) - 8 * total(x)) as f32 * half_at(block, 0)).mul_add(scale, sum)
 }
 
-fn q4_1(block: &[u8; 20], x: &[i8; 32], scale: f32) -> f32 {
+fn q4_1(sum: f32, block: &[u8; 20], x: &[i8; 32], scale: f32) -> f32 {
     let [_, _, _, _, qs @ ..] = block;
-    with_minimum(dot(&nibbles(qs), x), sum(x), block, scale)
+    with_minimum(dot(&nibbles(qs), x), total(x), block).mul_add(scale, sum)
 }
 
-fn q5_0(block: &[u8; 22], x: &[i8; 32], scale: f32) -> f32 {
+fn q5_0(sum: f32, block: &[u8; 22], x: &[i8; 32], scale: f32) -> f32 {
     let [_, _, _, _, _, _, qs @ ..] = block;
     let q = nibbles_and_fifths(qs, word_at(block, 2));
-    (dot(&q, x) - 16 * sum(x)) as f32 * (half_at(block, 0) * scale)
+    ((dot(&q, x) - 16 * total(x)) as f32 * half_at(block, 0)).mul_add(scale, sum)
 }
 
-fn q5_1(block: &[u8; 24], x: &[i8; 32], scale: f32) -> f32 {
+fn q5_1(sum: f32, block: &[u8; 24], x: &[i8; 32], scale: f32) -> f32 {
     let [_, _, _, _, _, _, _, _, qs @ ..] = block;
     let q = nibbles_and_fifths(qs, word_at(block, 4));
-    with_minimum(dot(&q, x), sum(x), block, scale)
+    with_minimum(dot(&q, x), total(x), block).mul_add(scale, sum)
 }
 
 /// The products times the scale, with which a block begins, and the activations times the minimum after it.
-fn with_minimum(products: i32, x: i32, block: &[u8], scale: f32) -> f32 {
-    products as f32 * (half_at(block, 0) * scale) + x as f32 * (half_at(block, 2) * scale)
+fn with_minimum(products: i32, x: i32, block: &[u8]) -> f32 {
+    (x as f32).mul_add(half_at(block, 2), products as f32 * half_at(block, 0))
 }
 
-fn q4_k(block: &[u8; 144], x: &[i8; 256], scale: f32) -> f32 {
+fn q4_k(sum: f32, block: &[u8; 144], x: &[i8; 256], scale: f32) -> f32 {
     let weight = |j: usize, i: usize| block[16 + j / 2 * 32 + i] >> (j % 2 * 4) & 15;
-    with_minima(weight, block, x, scale)
+    with_minima(weight, block, x).mul_add(scale, sum)
 }
 
-fn q5_k(block: &[u8; 176], x: &[i8; 256], scale: f32) -> f32 {
+fn q5_k(sum: f32, block: &[u8; 176], x: &[i8; 256], scale: f32) -> f32 {
     let weight = |j: usize, i: usize| {
         let fifth = block[16 + i] >> j & 1;
         block[48 + j / 2 * 32 + i] >> (j % 2 * 4) & 15 | fifth << 4
     };
-    with_minima(weight, block, x, scale)
+    with_minima(weight, block, x).mul_add(scale, sum)
 }
 
 /// Eight groups of 32 columns, `weight(group, column)`, each with a scale and a minimum.
-fn with_minima(weight: impl Fn(usize, usize) -> u8, block: &[u8], x: &[i8; 256], scale: f32) -> f32 {
+fn with_minima(weight: impl Fn(usize, usize) -> u8, block: &[u8], x: &[i8; 256]) -> f32 {
     let [mut products, mut minima] = [0, 0];
     for (j, x) in x.as_chunks::<32>().0.iter().enumerate() {
         let (scale, minimum) = scale_and_minimum(&block[4..16], j);
         products += scale * dot(&std::array::from_fn(|i| weight(j, i)), x);
-        minima += minimum * sum(x);
+        minima += minimum * total(x);
     }
-    products as f32 * (half_at(block, 0) * scale) - minima as f32 * (half_at(block, 2) * scale)
+    (-(minima as f32)).mul_add(half_at(block, 2), products as f32 * half_at(block, 0))
 }
 
-fn q6_k(block: &[u8; 210], x: &[i8; 256], scale: f32) -> f32 {
+fn q6_k(sum: f32, block: &[u8; 210], x: &[i8; 256], scale: f32) -> f32 {
     let mut products = 0;
     for (j, x) in x.as_chunks::<16>().0.iter().enumerate() {
         // Each half of 128 weights is four times 32 over 64 bytes of low and 32 bytes of high bits.
@@ -112,17 +123,17 @@ fn q6_k(block: &[u8; 210], x: &[i8; 256], scale: f32) -> f32 {
         let low = &block[half * 64 + within % 2 * 32 + j % 2 * 16..];
         let high = &block[128 + half * 32 + j % 2 * 16..];
         let weight = |i: usize| low[i] >> (within / 2 * 4) & 15 | (high[i] >> (within * 2) & 3) << 4;
-        let signed = dot::<16>(&std::array::from_fn(weight), x) - 32 * sum(x);
+        let signed = dot::<16>(&std::array::from_fn(weight), x) - 32 * total(x);
         products += i32::from(block[192 + j] as i8) * signed;
     }
-    products as f32 * (half_at(block, 208) * scale)
+    (products as f32 * half_at(block, 208)).mul_add(scale, sum)
 }
 
 fn dot<const N: usize>(w: &[u8; N], x: &[i8; N]) -> i32 {
     w.iter().zip(x).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum()
 }
 
-fn sum(x: &[i8]) -> i32 {
+fn total(x: &[i8]) -> i32 {
     x.iter().map(|x| i32::from(*x)).sum()
 }
 

@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 
-use super::activations::{Activations, TILE};
-use super::{activation_block, multiply_strip};
+use super::activations::Activations;
+use super::{STRIPS, activation_block, multiply_strips};
 use crate::kernels::cpu::{self, Level};
 use crate::kernels::interleave::{interleave, prefetch};
 use crate::kernels::layout::ROWS;
@@ -91,9 +91,6 @@ impl<'a> Product<'a> {
 /// Bytes of weights of a task, times the rows of activations: long against the claim of one, short against a product.
 /// Several strips of few columns, two of many.
 const TASK_BYTES: usize = 32 << 10;
-
-/// Strips that are multiplied at a time.
-const STRIPS: usize = 2;
 
 /// One product in integers.
 pub fn multiply(x: &[f32], w: &Matrix, out: &mut [f32]) {
@@ -199,66 +196,67 @@ impl Job<'_> {
         let strips = product.strips_of_task(part);
         let (first, last) = (task * strips, part.sixteens().min((task + 1) * strips));
         SCRATCH.with_borrow_mut(|scratch| {
-            for i in first..last {
-                let sixteen = part.sixteen(i);
-                self.multiply_sixteen(part, &sixteen, activations, scratch);
-                for (row, sums) in scratch.sums.iter().take(activations.rows()).enumerate() {
-                    let sums = &sums[sixteen.before..][..sixteen.rows.len()];
-                    // SAFETY: the result has as many rows as the activations, and columns up to above + rows.end <= n, as
-                    // the part has those rows; sixteens share no row of a part, so nobody else writes here.
-                    #[allow(unsafe_code)]
-                    unsafe {
-                        product.columns.write_run(row, above + sixteen.rows.start, sums, product.adds);
+            for i in (first..last).step_by(STRIPS) {
+                let sixteens: [Option<Sixteen>; STRIPS] =
+                    std::array::from_fn(|j| (i + j < last).then(|| part.sixteen(i + j)));
+                self.multiply_sixteens(part, &sixteens, activations, scratch);
+                for (sixteen, sums) in sixteens.iter().flatten().zip(scratch.sums.chunks(activations.rows()))
+                {
+                    for (row, sums) in sums.iter().enumerate() {
+                        let sums = &sums[sixteen.before..][..sixteen.rows.len()];
+                        // SAFETY: the result has as many rows as the activations, and columns up to above + rows.end <=
+                        // n, as the part has those rows; sixteens share no row of a part, so nobody else writes here.
+                        #[allow(unsafe_code)]
+                        unsafe {
+                            product.columns.write_run(row, above + sixteen.rows.start, sums, product.adds);
+                        }
                     }
                 }
             }
         });
     }
 
-    /// Sets the scratch's sums to the products of sixteen rows.
-    fn multiply_sixteen(
+    /// Sets the scratch's sums to the products of some times sixteen rows, those of the first first.
+    fn multiply_sixteens(
         &self,
         part: &Part,
-        sixteen: &Sixteen,
+        sixteens: &[Option<Sixteen>; STRIPS],
         activations: &Activations,
         scratch: &mut Scratch,
     ) {
         let Scratch { sums, chunks, beside_zeros } = scratch;
-        let rows = if activations.rows() == 1 { 1 } else { activations.rows().next_multiple_of(TILE) };
         sums.clear();
-        sums.resize(rows, [0.0; ROWS]);
-        let mut strip = Strip { level: self.level, scheme: part.scheme, activations, sums };
-        if sixteen.interleaved {
-            strip.interleaved(0, sixteen.bytes);
-        } else {
-            strip.rows(padded(sixteen.bytes, part.row_bytes, beside_zeros), part.row_bytes, chunks);
+        sums.resize(STRIPS * activations.rows(), [0.0; ROWS]);
+        let (level, scheme) = (self.level, part.scheme);
+        if let [Some(a), Some(b)] = sixteens
+            && a.interleaved
+            && b.interleaved
+        {
+            return multiply_strips(level, scheme, &[a.bytes, b.bytes], activations, 0, sums);
+        }
+        for (sixteen, sums) in sixteens.iter().flatten().zip(sums.chunks_mut(activations.rows())) {
+            if sixteen.interleaved {
+                multiply_strips(level, scheme, &[sixteen.bytes], activations, 0, sums);
+            } else {
+                let rows = padded(sixteen.bytes, part.row_bytes, beside_zeros);
+                Plain { level, scheme, activations, sums }.multiply(rows, part.row_bytes, chunks);
+            }
         }
     }
 }
 
-/// Sixteen rows of a part, whose products are added to `sums`.
-struct Strip<'a> {
+/// Sixteen rows that lie one after another, whose products are added to `sums`.
+struct Plain<'a> {
     level: Level,
     scheme: Scheme,
     activations: &'a Activations,
     sums: &'a mut [[f32; ROWS]],
 }
 
-impl Strip<'_> {
-    /// Multiplies interleaved blocks, from the row's block `first` on.
-    fn interleaved(&mut self, first: usize, bytes: &[u8]) {
-        let (level, scheme, x) = (self.level, self.scheme, self.activations);
-        if let [sums] = self.sums {
-            return multiply_strip(level, scheme, bytes, x.tile(0, first), std::array::from_mut(sums));
-        }
-        for (i, sums) in self.sums.as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
-            multiply_strip(level, scheme, bytes, x.tile(i * TILE, first), sums);
-        }
-    }
-
-    /// Multiplies rows that lie one after another, chunk by chunk. Each is interleaved before the one before it is
-    /// multiplied: what was just stored cannot be loaded at once in registers of another width.
-    fn rows(&mut self, rows: &[u8], row_bytes: usize, chunks: &mut Vec<u8>) {
+impl Plain<'_> {
+    /// Multiplies them chunk by chunk. Each is interleaved before the one before it is multiplied: what was just stored
+    /// cannot be loaded at once in registers of another width.
+    fn multiply(self, rows: &[u8], row_bytes: usize, chunks: &mut Vec<u8>) {
         let block = self.scheme.block_bytes();
         let chunk = CHUNK / self.scheme.block_len() * block;
         let [mut now, mut next] = two_of(ROWS * chunk, chunks);
@@ -276,7 +274,14 @@ impl Strip<'_> {
             if start + chunk < row_bytes {
                 fill(start + chunk, &mut next[..size(start + chunk)]);
             }
-            self.interleaved(start / block, &now[..size(start)]);
+            multiply_strips(
+                level,
+                scheme,
+                &[&now[..size(start)]],
+                self.activations,
+                start / block,
+                self.sums,
+            );
             std::mem::swap(&mut now, &mut next);
         }
     }

@@ -1,4 +1,4 @@
-use super::activations::{Activations, TILE};
+use super::activations::Activations;
 use super::product::multiply_with;
 use super::*;
 use crate::kernels::weight::Blocks;
@@ -32,21 +32,13 @@ fn scales_at(scheme: Scheme) -> &'static [usize] {
     }
 }
 
-/// Every case, with random bytes as blocks: any are valid whose f16 numbers are.
+/// Every case.
 fn cases() -> impl Iterator<Item = Case> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(9);
     let sizes = schemes().flat_map(|scheme| SIZES.map(|size| (scheme, size)));
     sizes.map(move |(scheme, (m, n, k))| {
         let k = if scheme.block_len() == 32 { k / 2 + 32 } else { k };
-        let x = (0..m * k).map(|_| rng.random_range(-1.0..1.0)).collect();
-        let mut plain: Vec<u8> = (0..scheme.row_bytes(k).unwrap() * n).map(|_| rng.random()).collect();
-        for block in plain.chunks_exact_mut(scheme.block_bytes()) {
-            for at in scales_at(scheme) {
-                let scale = half::f16::from_f32(rng.random_range(-0.01..0.01));
-                block[*at..at + 2].copy_from_slice(&scale.to_le_bytes());
-            }
-        }
-        Case { scheme, m, n, k, x, plain }
+        Case::random(scheme, m, n, k, &mut rng)
     })
 }
 
@@ -55,6 +47,19 @@ fn bits(product: &[f32]) -> Vec<u32> {
 }
 
 impl Case {
+    /// Random bytes as blocks: any are valid whose f16 numbers are.
+    fn random(scheme: Scheme, m: usize, n: usize, k: usize, rng: &mut impl Rng) -> Self {
+        let x = (0..m * k).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let mut plain: Vec<u8> = (0..scheme.row_bytes(k).unwrap() * n).map(|_| rng.random()).collect();
+        for block in plain.chunks_exact_mut(scheme.block_bytes()) {
+            for at in scales_at(scheme) {
+                let scale = half::f16::from_f32(rng.random_range(-0.01..0.01));
+                block[*at..at + 2].copy_from_slice(&scale.to_le_bytes());
+            }
+        }
+        Self { scheme, m, n, k, x, plain }
+    }
+
     fn activations(&self) -> Activations {
         let mut x = Activations::default();
         x.fill(&self.x, self.k, activation_block(self.scheme).unwrap());
@@ -93,14 +98,12 @@ fn is_the_portable_product_of_the_plain_rows_bit_for_bit() {
     for case in cases() {
         let (x, row_bytes) = (case.activations(), case.plain.len() / case.n);
         let out = case.product();
-        for first in (0..case.m).step_by(TILE) {
-            for (column, plain) in case.plain.chunks_exact(row_bytes).enumerate() {
-                let mut sums = [[0.0; ROWS]; TILE];
-                portable::strip(case.scheme, plain, 1, x.tile(first, 0), &mut sums);
-                for (row, sums) in (first..case.m).zip(sums) {
-                    let y = out[row * case.n + column];
-                    assert_eq!(sums[0].to_bits(), y.to_bits(), "{}", case.scheme);
-                }
+        for (column, plain) in case.plain.chunks_exact(row_bytes).enumerate() {
+            let mut sums = vec![[0.0; ROWS]; case.m];
+            portable::strip(case.scheme, plain, 1, &x, 0, &mut sums);
+            for (row, sums) in sums.iter().enumerate() {
+                let y = out[row * case.n + column];
+                assert_eq!(sums[0].to_bits(), y.to_bits(), "{}", case.scheme);
             }
         }
     }
@@ -119,6 +122,37 @@ fn is_the_f32_product_within_the_rounding_of_the_activations() {
             let weights = &weights[i % case.n * case.k..][..case.k];
             let bound: f32 = weights.iter().map(|w| w.abs() / 254.0).sum();
             assert!((y - exact).abs() <= bound * 1.001, "{} {y} {exact} {bound}", case.scheme);
+        }
+    }
+}
+
+/// Every number of rows has its own kernel, or its own last tile; so has an even and an odd number of strips, and what begins
+/// anywhere in the rows.
+#[test]
+fn every_number_of_rows_and_strips_has_the_portable_sums_bit_for_bit() {
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(10);
+    for scheme in schemes() {
+        for m in (1..=40).chain([47, 64, 65, 130]) {
+            // Of both widths of blocks more than one span, and part of one.
+            let (k, first) = if scheme.block_len() == 32 { (608, m % 11) } else { (768, m % 3) };
+            let case = Case::random(scheme, m, 3 * ROWS, k, &mut rng);
+            let (x, blocks) = (case.activations(), k / scheme.block_len());
+            let packed = pack(scheme, case.n, k, &case.plain).unwrap();
+            let skipped = first * scheme.block_bytes() * ROWS;
+            let strips: Vec<&[u8]> = packed.chunks(packed.len() / 3).map(|strip| &strip[skipped..]).collect();
+            assert_eq!(strips[0].len() / (ROWS * scheme.block_bytes()), blocks - first);
+            for count in 1..=3 {
+                let sums = |level| {
+                    // They are added to what is there.
+                    let mut sums = vec![[0.25; ROWS]; count * m];
+                    multiply_strips(level, scheme, &strips[..count], &x, first, &mut sums);
+                    bits(sums.as_flattened())
+                };
+                let portable = sums(Level::Portable);
+                for level in Level::available() {
+                    assert!(sums(level) == portable, "{scheme} {} {m} rows, {count}", level.name());
+                }
+            }
         }
     }
 }

@@ -1,99 +1,176 @@
 //! The packed product with AVX512-VNNI: sixteen rows in the sixteen lanes of a register, four bytes of each.
 //!
-//! The layout needs no shuffle: a register of weights is one load, four activations are one broadcast that `vpdpbusd`
-//! takes from memory. Blocks of a strip do not begin on lines, so half of the loads touch two.
+//! The layout needs no shuffle: a register of weights is one load, four activations are one broadcast. Blocks of a strip do
+//! not begin on lines, so half of the loads touch two.
 //!
 //! The instruction multiplies unsigned by signed bytes, and weights are the unsigned ones: what makes them signed, an
-//! offset, is taken away again as the offset times the activations' sum.
+//! offset, is taken away again as the offset times the activations' sum, with which the sum of products begins.
+//!
+//! Up to eight rows of activations meet weights as these are unpacked (`direct`). For more, 256 columns at a time are unpacked, bytes and scales, to the first-level cache (`unpack`), and from there multiplied with
+//! eight of the rows by two strips, whose sums fill the registers (`multiply`): two loads of weights and eight
+//! broadcasts feed sixteen instructions.
 
-mod blocks;
-mod k;
+mod direct;
+mod multiply;
+mod unpack;
 
 use std::arch::x86_64::*;
+use std::cell::RefCell;
 
-use super::AHEAD;
-use super::activations::Tile;
+use super::SPAN;
+use super::activations::{Activations, TILE, Tile};
+use super::span::{Lanes, Span};
 use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
+pub(super) use multiply::{add, floats, with_minima};
+use multiply::{blocks, k};
 
-/// See [`multiply_strip`](super::multiply_strip).
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub fn strip<const M: usize>(scheme: Scheme, strip: &[u8], x: Tile, out: &mut [[f32; ROWS]; M]) {
+/// Rows of activations that are multiplied at a time.
+const HEIGHT: usize = 8;
+
+/// Strips that are multiplied at a time.
+const WIDTH: usize = 2;
+
+thread_local! {
+    static SPANS: RefCell<[Span; WIDTH]> = const { RefCell::new([Span::ZERO; WIDTH]) };
+}
+
+/// See [`multiply_strips`](super::multiply_strips).
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
+    let rows = x.rows();
+    if (1..=HEIGHT).contains(&rows) {
+        for (strip, sums) in strips.iter().zip(sums.chunks_mut(rows)) {
+            match rows {
+                1 => few::<1>(scheme, strip, x.tile(0, first), sums),
+                2 => few::<2>(scheme, strip, x.tile(0, first), sums),
+                3 => few::<3>(scheme, strip, x.tile(0, first), sums),
+                4 => few::<4>(scheme, strip, x.tile(0, first), sums),
+                5 => few::<5>(scheme, strip, x.tile(0, first), sums),
+                6 => few::<6>(scheme, strip, x.tile(0, first), sums),
+                7 => few::<7>(scheme, strip, x.tile(0, first), sums),
+                _ => few::<HEIGHT>(scheme, strip, x.tile(0, first), sums),
+            }
+        }
+        return;
+    }
+    SPANS.with_borrow_mut(|spans| {
+        for (strips, sums) in strips.chunks(WIDTH).zip(sums.chunks_mut(WIDTH * rows.max(1))) {
+            match strips {
+                [a, b] => some(scheme, [a, b], x, first, spans, sums),
+                [a] => some(scheme, [a], x, first, std::array::from_mut(&mut spans[0]), sums),
+                _ => {}
+            }
+        }
+    });
+}
+
+/// A strip by R rows, which are all there are.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn few<const R: usize>(scheme: Scheme, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+    let sums: &mut [[f32; ROWS]; R] = &mut sums.as_chunks_mut().0[0];
     match scheme {
-        Scheme::Q8_0 => blocks::q8_0(strip, x, out),
-        Scheme::Q4_0 => blocks::nibbles::<18, false, false, M>(strip, x, out),
-        Scheme::Q4_1 => blocks::nibbles::<20, true, false, M>(strip, x, out),
-        Scheme::Q5_0 => blocks::nibbles::<22, false, true, M>(strip, x, out),
-        Scheme::Q5_1 => blocks::nibbles::<24, true, true, M>(strip, x, out),
-        Scheme::Q4K => k::nibbles::<144, false, M>(strip, x, out),
-        Scheme::Q5K => k::nibbles::<176, true, M>(strip, x, out),
-        Scheme::Q6K => k::q6_k(strip, x, out),
+        Scheme::Q8_0 => direct::q8_0(strip, x, sums),
+        Scheme::Q4_0 => direct::nibbles::<R, 18, false, false>(strip, x, sums),
+        Scheme::Q4_1 => direct::nibbles::<R, 20, true, false>(strip, x, sums),
+        Scheme::Q5_0 => direct::nibbles::<R, 22, false, true>(strip, x, sums),
+        Scheme::Q5_1 => direct::nibbles::<R, 24, true, true>(strip, x, sums),
+        Scheme::Q4K => direct::nibbles_k::<R, 144, false>(strip, x, sums),
+        Scheme::Q5K => direct::nibbles_k::<R, 176, true>(strip, x, sums),
+        Scheme::Q6K => direct::q6_k(strip, x, sums),
         _ => {}
     }
 }
 
-/// Some columns of sixteen rows, four a register, added to `sum`.
+/// The same of S strips.
 #[inline]
-#[target_feature(enable = "avx512f,avx512vnni")]
-fn dot(w: &[__m512i], x: &[i8], mut sum: __m512i) -> __m512i {
-    for (w, x) in w.iter().zip(x.as_chunks::<4>().0) {
-        let four = _mm512_set1_epi32(i32::from_le_bytes(x.map(|x| x as u8)));
-        sum = _mm512_dpbusd_epi32(sum, *w, four);
-    }
-    sum
-}
-
-/// The low (0) or high (1) 4 bits of each byte.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn nibble(x: __m512i, which: usize) -> __m512i {
-    _mm512_and_si512(right(x, 4 * which), _mm512_set1_epi8(15))
-}
-
-/// Shifts by a number that is a constant once loops are unrolled.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn right(x: __m512i, bits: usize) -> __m512i {
-    _mm512_srl_epi16(x, _mm_cvtsi32_si128(bits as i32))
-}
-
-/// N pieces of 4 bytes of sixteen rows.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn registers<const N: usize>(words: &[u8]) -> [__m512i; N] {
-    let mut out = [_mm512_setzero_si512(); N];
-    for (out, lanes) in out.iter_mut().zip(words.as_chunks::<64>().0) {
-        // SAFETY: the array is 64 bytes; the load asks for no alignment.
-        #[allow(unsafe_code)]
-        unsafe {
-            *out = _mm512_loadu_si512(lanes.as_ptr().cast());
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn some<const S: usize>(
+    scheme: Scheme,
+    strips: [&[u8]; S],
+    x: &Activations,
+    first: usize,
+    spans: &mut [Span; S],
+    sums: &mut [[f32; ROWS]],
+) {
+    let blocks = SPAN / scheme.block_len();
+    let size = blocks * scheme.block_bytes() * ROWS;
+    for i in 0..strips[0].len().div_ceil(size) {
+        for (span, strip) in spans.iter_mut().zip(strips) {
+            span.unpack::<false>(scheme, &strip[i * size..strip.len().min((i + 1) * size)]);
         }
-        _mm_prefetch::<_MM_HINT_T1>(lanes.as_ptr().wrapping_add(AHEAD[0]).cast());
-        _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().wrapping_add(AHEAD[1]).cast());
+        for (above, tile) in x.tiles(first + i * blocks) {
+            if tile.rows == TILE {
+                tile.prefetch_below();
+            }
+            for row in (0..tile.rows).step_by(HEIGHT) {
+                let out = Out { sums, stride: x.rows(), at: above + row };
+                match tile.rows - row {
+                    1 => of_rows::<1, S>(scheme, spans, tile, row, out),
+                    2 => of_rows::<2, S>(scheme, spans, tile, row, out),
+                    3 => of_rows::<3, S>(scheme, spans, tile, row, out),
+                    4 => of_rows::<4, S>(scheme, spans, tile, row, out),
+                    5 => of_rows::<5, S>(scheme, spans, tile, row, out),
+                    6 => of_rows::<6, S>(scheme, spans, tile, row, out),
+                    7 => of_rows::<7, S>(scheme, spans, tile, row, out),
+                    _ => of_rows::<HEIGHT, S>(scheme, spans, tile, row, out),
+                }
+            }
+        }
     }
-    out
 }
 
-/// The f16 numbers of sixteen rows.
+/// R rows of a tile, from its row `row` on, by the spans of S strips.
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn halves(numbers: &[u8]) -> __m512 {
-    let numbers: &[u8; 32] = &numbers.as_chunks().0[0];
-    // SAFETY: the array is 32 bytes; the load asks for no alignment.
-    #[allow(unsafe_code)]
-    unsafe {
-        _mm512_cvtph_ps(_mm256_loadu_si256(numbers.as_ptr().cast()))
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn of_rows<const R: usize, const S: usize>(scheme: Scheme, spans: &[Span; S], x: Tile, row: usize, out: Out) {
+    match scheme {
+        Scheme::Q8_0 => blocks::<R, S, 7, false>(spans, x, row, out),
+        Scheme::Q4_0 => blocks::<R, S, 3, false>(spans, x, row, out),
+        Scheme::Q5_0 => blocks::<R, S, 4, false>(spans, x, row, out),
+        Scheme::Q4_1 | Scheme::Q5_1 => blocks::<R, S, 0, true>(spans, x, row, out),
+        Scheme::Q4K => k::<R, S, 4>(spans, x, row, out),
+        Scheme::Q5K => k::<R, S, 5>(spans, x, row, out),
+        Scheme::Q6K => k::<R, S, 6>(spans, x, row, out),
+        _ => {}
     }
 }
 
-/// Adds sixteen rows' terms to their sums.
+/// Where sums are added: those of strip s and row r at `s · stride + at + r`.
+struct Out<'a> {
+    sums: &'a mut [[f32; ROWS]],
+    stride: usize,
+    at: usize,
+}
+
+impl Out<'_> {
+    /// Of each strip the sums of R rows.
+    #[inline(always)]
+    fn rows<const R: usize, const S: usize>(self) -> [*mut [[f32; ROWS]; R]; S] {
+        std::array::from_fn(|s| {
+            let sums = &mut self.sums[s * self.stride + self.at..][..R];
+            sums.as_mut_ptr().cast()
+        })
+    }
+}
+
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn add(out: &mut [f32; ROWS], terms: __m512) {
-    // SAFETY: the array is sixteen f32; loads and stores ask for no alignment.
+pub(super) fn load(lanes: &Lanes) -> __m512i {
+    // SAFETY: these are 64 bytes on a multiple of 64.
     #[allow(unsafe_code)]
     unsafe {
-        let sum = _mm512_add_ps(_mm512_loadu_ps(out.as_ptr()), terms);
-        _mm512_storeu_ps(out.as_mut_ptr(), sum);
+        _mm512_load_si512(lanes.0.as_ptr().cast())
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn store(lanes: &mut Lanes, register: __m512i) {
+    // SAFETY: these are 64 bytes on a multiple of 64.
+    #[allow(unsafe_code)]
+    unsafe {
+        _mm512_store_si512(lanes.0.as_mut_ptr().cast(), register);
     }
 }

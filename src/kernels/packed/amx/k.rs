@@ -1,0 +1,216 @@
+//! The k-schemes: sums over whole blocks of 256 columns.
+//!
+//! A group's scale times a weight is exactly a sum of two bytes' products:
+//!
+//! - 4 and 5 bits: a scale of 6 bits is 8 · high + low, and 31 · 7 fits a byte. Two weights beside each other, as 16 bits, are
+//!   multiplied at once: nothing is carried from one to the other.
+//! - 6 bits: |scale · (weight - 32)| <= 128 · 32 fits 16 bits; their upper byte is signed, their lower is not.
+//!
+//! So a tile of sixteen rows by a strip takes two times four instructions a block, and then two stores and a dozen
+//! operations a row, those of AVX512. While the tiles of some rows are multiplied, those operations are done for the
+//! rows before: written one after the other they took turns.
+
+use std::arch::x86_64::*;
+
+use super::super::activations::{Activations, TILE, Tile};
+use super::super::avx512::{self, load, store};
+use super::super::span::{Lanes, Span};
+use super::tiles::{self, Tiles};
+use super::{SPAN, Scratch, Sums, WIDTH};
+use crate::kernels::Scheme;
+use crate::kernels::layout::ROWS;
+
+/// See [`multiply_strips`](super::super::multiply_strips), of S strips of a scheme of so many bits.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub fn strips<const S: usize, const BITS: u32>(
+    scheme: Scheme,
+    strips: [&[u8]; S],
+    x: &Activations,
+    first: usize,
+    scratch: &mut Scratch,
+    sums: &mut [Sums],
+) {
+    let Scratch { spans, high, sums: stored } = scratch;
+    let size = scheme.block_bytes() * ROWS;
+    // SAFETY: this level is only where AMX may be used.
+    #[allow(unsafe_code)]
+    let _tiles = unsafe { Tiles::whole() };
+    let count = x.rows().div_ceil(TILE);
+    for i in 0..strips[0].len() / size {
+        for (s, strip) in strips.iter().enumerate() {
+            spans[s].unpack::<false>(scheme, &strip[i * size..][..size]);
+            planes::<BITS>(&mut spans[s], &mut high[s]);
+        }
+        let [now, before] = &mut *stored;
+        let (mut now, mut before) = (now, before);
+        for t in 0..=count {
+            let tile = (t < count).then(|| x.tile(t * TILE, first + i));
+            let last = (t > 0).then(|| x.tile((t - 1) * TILE, first + i));
+            let (words, high) = (spans.each_ref().map(|span| &span.words), &*high);
+            if let Some(tile) = tile {
+                // SAFETY: tiles are set up.
+                #[allow(unsafe_code)]
+                unsafe {
+                    zero::<S>();
+                }
+                tile.prefetch_below();
+            }
+            for step in 0..4 {
+                if let Some(tile) = tile {
+                    let at = |planes: &[Lanes; SPAN / 4]| planes[16 * step..][..16].as_ptr();
+                    // SAFETY: tiles are set up; there are 16 lines at each pointer, and 16 rows of 256 activations.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        let x = tile.quants(0)[64 * step..].as_ptr();
+                        multiply::<S, BITS>(x, words.map(at), high.each_ref().map(at));
+                    }
+                }
+                if let Some(last) = last {
+                    add::<S, BITS>(before, spans, last, step, sums, count, t - 1);
+                }
+            }
+            if tile.is_some() {
+                // SAFETY: tiles are set up; there are 16 lines each.
+                #[allow(unsafe_code)]
+                unsafe {
+                    put::<S>(now);
+                }
+            }
+            std::mem::swap(&mut now, &mut before);
+        }
+    }
+}
+
+/// Multiplies scales into the weights: the low bytes take their place.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn planes<const BITS: u32>(span: &mut Span, high: &mut [Lanes; SPAN / 4]) {
+    let low = &mut span.words;
+    if BITS < 6 {
+        let groups = low.as_chunks_mut::<8>().0.iter_mut().zip(high.as_chunks_mut::<8>().0);
+        for ((low, high), scale) in groups.zip(&span.groups) {
+            let scale = twice(load(scale));
+            let scales = [_mm512_and_si512(scale, _mm512_set1_epi16(7)), _mm512_srli_epi16::<3>(scale)];
+            for (low, high) in low.iter_mut().zip(high) {
+                let w = load(low);
+                store(low, _mm512_mullo_epi16(w, scales[0]));
+                store(high, _mm512_mullo_epi16(w, scales[1]));
+            }
+        }
+        return;
+    }
+    let groups = low.as_chunks_mut::<4>().0.iter_mut().zip(high.as_chunks_mut::<4>().0);
+    for ((low, high), scale) in groups.zip(&span.groups) {
+        let scale = twice(load(scale));
+        let below = _mm512_slli_epi16::<5>(scale);
+        for (low, high) in low.iter_mut().zip(high) {
+            let w = load(low);
+            let even = _mm512_and_si512(w, _mm512_set1_epi16(0xff));
+            let even = _mm512_sub_epi16(_mm512_mullo_epi16(even, scale), below);
+            let odd = _mm512_sub_epi16(_mm512_mullo_epi16(_mm512_srli_epi16::<8>(w), scale), below);
+            const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
+            store(low, _mm512_mask_blend_epi8(ODD, even, _mm512_slli_epi16::<8>(odd)));
+            store(high, _mm512_mask_blend_epi8(ODD, _mm512_srli_epi16::<8>(even), odd));
+        }
+    }
+}
+
+/// The lower 16 bits of each lane in its upper 16 bits too.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn twice(x: __m512i) -> __m512i {
+    _mm512_or_si512(_mm512_and_si512(x, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32::<16>(x))
+}
+
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn zero<const S: usize>() {
+    // SAFETY: by the caller's promise that tiles are set up.
+    unsafe {
+        tiles::zero!("tmm0");
+        tiles::zero!("tmm1");
+        if S == WIDTH {
+            tiles::zero!("tmm2");
+            tiles::zero!("tmm3");
+        }
+    }
+}
+
+/// Adds the products of 64 columns.
+///
+/// # Safety
+/// Tiles are set up, whole. From `x` on 16 rows of 256 bytes can be read, 64 of the last, and 16 lines at the others.
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn multiply<const S: usize, const BITS: u32>(
+    x: *const i8,
+    low: [*const Lanes; WIDTH],
+    high: [*const Lanes; WIDTH],
+) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        tiles::load!("tmm4", x, 256);
+        tiles::load!("tmm5", low[0], 64);
+        tiles::dot!("tdpbsud", "tmm0", "tmm4", "tmm5");
+        tiles::load!("tmm6", high[0], 64);
+        match BITS {
+            6 => tiles::dot!("tdpbssd", "tmm1", "tmm4", "tmm6"),
+            _ => tiles::dot!("tdpbsud", "tmm1", "tmm4", "tmm6"),
+        }
+        if S == WIDTH {
+            tiles::load!("tmm7", low[S - 1], 64);
+            tiles::dot!("tdpbsud", "tmm2", "tmm4", "tmm7");
+            tiles::load!("tmm5", high[S - 1], 64);
+            match BITS {
+                6 => tiles::dot!("tdpbssd", "tmm3", "tmm4", "tmm5"),
+                _ => tiles::dot!("tdpbsud", "tmm3", "tmm4", "tmm5"),
+            }
+        }
+    }
+}
+
+/// Stores the sums: of each strip those of the low, then of the high bytes.
+///
+/// # Safety
+/// Tiles are set up.
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn put<const S: usize>(stored: &mut [[Lanes; ROWS]; SPAN / 32]) {
+    // SAFETY: by the caller's promise; sixteen lines are a tile.
+    unsafe {
+        tiles::store!("tmm0", stored[0].as_mut_ptr());
+        tiles::store!("tmm1", stored[1].as_mut_ptr());
+        if S == WIDTH {
+            tiles::store!("tmm2", stored[2].as_mut_ptr());
+            tiles::store!("tmm3", stored[3].as_mut_ptr());
+        }
+    }
+}
+
+/// Adds the sums of products of four rows, the `step`-th of tile t of `count`, with their scales.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn add<const S: usize, const BITS: u32>(
+    stored: &[[Lanes; ROWS]; SPAN / 32],
+    spans: &[Span; WIDTH],
+    x: Tile,
+    step: usize,
+    sums: &mut [Sums],
+    count: usize,
+    t: usize,
+) {
+    let (scales, thirty_twos) = (x.scales::<4>(0, 4 * step), x.thirty_twos::<4>(0, 4 * step));
+    for r in 0..4 {
+        let row = 4 * step + r;
+        for s in 0..S {
+            let (low, high) = (load(&stored[2 * s][row]), load(&stored[2 * s + 1][row]));
+            let high = if BITS == 6 { _mm512_slli_epi32::<8>(high) } else { _mm512_slli_epi32::<3>(high) };
+            let total = _mm512_cvtepi32_ps(_mm512_add_epi32(high, low));
+            let mut term = _mm512_mul_ps(total, avx512::floats(&spans[s].scales[0]));
+            if BITS < 6 {
+                term = avx512::with_minima(term, &spans[s], &thirty_twos[r]);
+            }
+            avx512::add(&mut sums[s * count + t][row], term, scales[r]);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The packed product with AMX: sixteen rows of activations by a strip in one instruction, for 64 columns.
+//!
+//! A piece of a strip, four bytes of sixteen rows, is a line of the instruction's second operand as it lies, and sixteen rows
+//! of activations are its first. So only scales are in the way:
+//!
+//! - Of the k-schemes the groups' scales are multiplied into the weights, exactly, as two bytes: the products' sums of 256
+//!   columns are those of the high bytes and of the low bytes, and there is nothing to do for a group (`k`).
+//! - Blocks of 32 columns have scales in f32, so that sums end after 32 columns, half of what an instruction can take
+//!   (`blocks`).
+//!
+//! Weights are unpacked as for AVX512, and what becomes of the sums is done there too. The instructions are written as
+//! assembly, since their intrinsics are not stable. Below [`LEAST`] rows AVX512 is as fast.
+//!
+//! Tiles are set up and released by each call: released, they cost nothing when the system switches threads.
+
+mod blocks;
+mod k;
+mod tiles;
+
+use std::cell::RefCell;
+
+use super::SPAN;
+use super::activations::{Activations, TILE};
+use super::avx512;
+use super::span::{Lanes, Span};
+use crate::kernels::Scheme;
+use crate::kernels::layout::ROWS;
+
+/// Rows of activations from which on this is faster.
+const LEAST: usize = 9;
+
+/// Strips that are multiplied at a time.
+const WIDTH: usize = 2;
+
+/// What a thread keeps.
+struct Scratch {
+    spans: [Span; WIDTH],
+    /// Of the k-schemes the second bytes of the weights.
+    high: [[Lanes; SPAN / 4]; WIDTH],
+    /// Sums as tiles are stored.
+    sums: [[[Lanes; ROWS]; SPAN / 32]; 2],
+}
+
+thread_local! {
+    static SCRATCH: RefCell<(Scratch, Vec<Sums>)> = const { RefCell::new((Scratch {
+        spans: [Span::ZERO; WIDTH],
+        high: [[Lanes::ZERO; SPAN / 4]; WIDTH],
+        sums: [[[Lanes::ZERO; ROWS]; SPAN / 32]; 2],
+    }, Vec::new())) };
+}
+
+/// See [`multiply_strips`](super::multiply_strips).
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
+    if x.rows() < LEAST {
+        return avx512::strips(scheme, strips, x, first, sums);
+    }
+    SCRATCH.with_borrow_mut(|(scratch, padded)| {
+        for (strips, sums) in strips.chunks(WIDTH).zip(sums.chunks_mut(WIDTH * x.rows())) {
+            if let (tiles, []) = sums.as_chunks_mut()
+                && x.rows().is_multiple_of(TILE)
+            {
+                some(scheme, strips, x, first, scratch, tiles);
+                continue;
+            }
+            // The last tile's rows are fewer: all are copied beside others.
+            let count = x.rows().div_ceil(TILE);
+            padded.resize(WIDTH * count, [[0.0; ROWS]; TILE]);
+            for (tiles, sums) in padded.chunks_mut(count).zip(sums.chunks(x.rows())) {
+                tiles.as_flattened_mut()[..sums.len()].copy_from_slice(sums);
+            }
+            some(scheme, strips, x, first, scratch, padded);
+            for (tiles, sums) in padded.chunks(count).zip(sums.chunks_mut(x.rows())) {
+                sums.copy_from_slice(&tiles.as_flattened()[..sums.len()]);
+            }
+        }
+    });
+}
+
+/// Sums of a tile of activations by a strip.
+type Sums = [[f32; ROWS]; TILE];
+
+/// The same of up to [`WIDTH`] strips. Of each, all tiles' sums lie together.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn some(
+    scheme: Scheme,
+    strips: &[&[u8]],
+    x: &Activations,
+    first: usize,
+    scratch: &mut Scratch,
+    sums: &mut [Sums],
+) {
+    match (strips, scheme) {
+        ([a, b], Scheme::Q4K) => k::strips::<2, 4>(scheme, [a, b], x, first, scratch, sums),
+        ([a, b], Scheme::Q5K) => k::strips::<2, 5>(scheme, [a, b], x, first, scratch, sums),
+        ([a, b], Scheme::Q6K) => k::strips::<2, 6>(scheme, [a, b], x, first, scratch, sums),
+        ([a], Scheme::Q4K) => k::strips::<1, 4>(scheme, [a], x, first, scratch, sums),
+        ([a], Scheme::Q5K) => k::strips::<1, 5>(scheme, [a], x, first, scratch, sums),
+        ([a], Scheme::Q6K) => k::strips::<1, 6>(scheme, [a], x, first, scratch, sums),
+        (_, Scheme::Q4_1 | Scheme::Q5_1) => blocks::strips::<true>(scheme, strips, x, first, scratch, sums),
+        _ => blocks::strips::<false>(scheme, strips, x, first, scratch, sums),
+    }
+}

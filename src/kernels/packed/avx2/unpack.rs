@@ -1,0 +1,235 @@
+//! From a strip's bytes to [`Span`]s.
+
+use std::arch::x86_64::*;
+
+use super::super::AHEAD;
+use super::super::span::Span;
+use super::{HALVES, store};
+use crate::kernels::Scheme;
+use crate::kernels::layout::ROWS;
+
+impl Span {
+    /// Unpacks up to 256 columns: q8_0 signed, others unsigned. Scales of groups are in each 16 bits.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub fn unpack_halves(&mut self, scheme: Scheme, strip: &[u8]) {
+        self.blocks = strip.len() / (ROWS * scheme.block_bytes());
+        for half in 0..HALVES {
+            match scheme {
+                Scheme::Q8_0 => self.half_q8_0(strip, half),
+                Scheme::Q4_0 => self.half_nibbles::<18, false, false>(strip, half),
+                Scheme::Q4_1 => self.half_nibbles::<20, true, false>(strip, half),
+                Scheme::Q5_0 => self.half_nibbles::<22, false, true>(strip, half),
+                Scheme::Q5_1 => self.half_nibbles::<24, true, true>(strip, half),
+                Scheme::Q4K => self.half_nibbles_k::<144, false>(strip, half),
+                Scheme::Q5K => self.half_nibbles_k::<176, true>(strip, half),
+                Scheme::Q6K => self.half_q6_k(strip, half),
+                _ => {}
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    fn half_q8_0(&mut self, strip: &[u8], half: usize) {
+        let out = self.words.as_chunks_mut::<8>().0.iter_mut().zip(&mut self.scales);
+        for (block, (out, scales)) in strip.as_chunks::<{ 34 * ROWS }>().0.iter().zip(out) {
+            store(scales, half, halves(block, half));
+            let words: [__m256i; 8] = registers(&block[2 * ROWS..], half);
+            for (out, w) in out.iter_mut().zip(words) {
+                store(out, half, w);
+            }
+        }
+    }
+
+    /// q4_0, q4_1, q5_0 and q5_1, of N bytes: 4 bits of a weight, perhaps a fifth, and a minimum or else an offset.
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    fn half_nibbles<const N: usize, const MINIMUM: bool, const FIFTHS: bool>(
+        &mut self,
+        strip: &[u8],
+        half: usize,
+    ) {
+        let numbers = self.scales.iter_mut().zip(&mut self.minima);
+        let out = self.words.as_chunks_mut::<8>().0.iter_mut().zip(numbers);
+        for (block, (out, (scales, minima))) in strip.chunks_exact(N * ROWS).zip(out) {
+            let (numbers, rest) = block.split_at(if MINIMUM { 4 * ROWS } else { 2 * ROWS });
+            let (fifths, words) = rest.split_at(if FIFTHS { 4 * ROWS } else { 0 });
+            store(scales, half, halves(numbers, half));
+            if MINIMUM {
+                store(minima, half, halves(&numbers[2 * ROWS..], half));
+            }
+            let packed: [__m256i; 4] = registers(words, half);
+            let [low, high] = out.as_chunks_mut::<4>().0 else { continue };
+            for (s, packed) in packed.into_iter().enumerate() {
+                let mut w = [nibble(packed, 0), nibble(packed, 1)];
+                if FIFTHS {
+                    let [fifths] = registers(fifths, half);
+                    w = [add_fifths(w[0], fifths, s), add_fifths(w[1], fifths, 4 + s)];
+                }
+                store(&mut low[s], half, w[0]);
+                store(&mut high[s], half, w[1]);
+            }
+        }
+    }
+
+    /// q4_k and q5_k, of N bytes.
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    fn half_nibbles_k<const N: usize, const FIFTHS: bool>(&mut self, strip: &[u8], half: usize) {
+        for block in strip.chunks_exact(N * ROWS) {
+            let (numbers, rest) = block.split_at(4 * ROWS);
+            let (small, rest) = rest.split_at(12 * ROWS);
+            let (fifths, words) = rest.split_at(if FIFTHS { 32 * ROWS } else { 0 });
+            let small = Small::new(registers(small, half));
+            for (j, group) in self.groups[..8].iter_mut().enumerate() {
+                store(group, half, widen(small.scales[j / 4], j % 4, j % 4));
+            }
+            for (p, pair) in self.pairs[..4].iter_mut().enumerate() {
+                store(pair, half, widen(small.minima[p / 2], p % 2 * 2, p % 2 * 2 + 1));
+            }
+            store(&mut self.scales[0], half, halves(numbers, half));
+            store(&mut self.minima[0], half, halves(&numbers[2 * ROWS..], half));
+            for (p, out) in self.words.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+                // Bits that two groups share.
+                let [low, high] = out.as_chunks_mut::<8>().0 else { continue };
+                for s in 0..8 {
+                    let [packed] = registers(&words[(p * 8 + s) * 4 * ROWS..], half);
+                    let mut w = [nibble(packed, 0), nibble(packed, 1)];
+                    if FIFTHS {
+                        let [fifths] = registers(&fifths[s * 4 * ROWS..], half);
+                        for (which, w) in w.iter_mut().enumerate() {
+                            let fifth = _mm256_and_si256(right(fifths, 2 * p + which), _mm256_set1_epi8(1));
+                            *w = _mm256_or_si256(*w, _mm256_slli_epi16::<4>(fifth));
+                        }
+                    }
+                    store(&mut low[s], half, w[0]);
+                    store(&mut high[s], half, w[1]);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    fn half_q6_k(&mut self, strip: &[u8], half: usize) {
+        for block in strip.as_chunks::<{ 210 * ROWS }>().0 {
+            let (low, rest) = block.split_at(128 * ROWS);
+            let (high, rest) = rest.split_at(64 * ROWS);
+            let (small, scales) = rest.split_at(16 * ROWS);
+            let small: [__m256i; 4] = registers(small, half);
+            for (j, group) in self.groups.iter_mut().enumerate() {
+                store(group, half, widen(small[j / 4], j % 4, j % 4));
+            }
+            for (p, pair) in self.pairs.iter_mut().enumerate() {
+                store(pair, half, widen(small[p / 2], p % 2 * 2, p % 2 * 2 + 1));
+            }
+            store(&mut self.scales[0], half, halves(scales, half));
+            // Each half of 128 columns is four times 32, over 64 bytes of low and 32 bytes of high bits.
+            for (h, out) in self.words.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+                for s in 0..8 {
+                    let [two] = registers(&high[(h * 8 + s) * 4 * ROWS..], half);
+                    for p in 0..2 {
+                        let [packed] = registers(&low[(h * 16 + p * 8 + s) * 4 * ROWS..], half);
+                        for which in 0..2 {
+                            let within = p + 2 * which;
+                            let top = _mm256_and_si256(right(two, 2 * within), _mm256_set1_epi8(3));
+                            let w = _mm256_or_si256(nibble(packed, which), _mm256_slli_epi16::<4>(top));
+                            store(&mut out[within * 8 + s], half, w);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds 16 to the bytes of columns 4s to 4s + 3 whose bit of the lane is set.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_fifths(w: __m256i, fifths: __m256i, s: usize) -> __m256i {
+    let lane = _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 0x0404_0404, 0x0808_0808, 0x0c0c_0c0c));
+    // Four columns' bits are half of a byte.
+    let spread = _mm256_or_si256(lane, _mm256_set1_epi8((s / 2) as i8));
+    let bits = _mm256_set1_epi32(if s.is_multiple_of(2) { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
+    let of_columns = _mm256_and_si256(_mm256_shuffle_epi8(fifths, spread), bits);
+    let set = _mm256_and_si256(_mm256_cmpeq_epi8(of_columns, bits), _mm256_set1_epi8(16));
+    _mm256_or_si256(w, set)
+}
+
+/// The 6-bit scales and minima of eight rows: in each lane, one byte for each of four groups.
+struct Small {
+    scales: [__m256i; 2],
+    minima: [__m256i; 2],
+}
+
+impl Small {
+    /// From the 12 bytes of each row: as for AVX512.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new([a, b, c]: [__m256i; 3]) -> Self {
+        let (six, top) = (_mm256_set1_epi8(63), _mm256_set1_epi8(0x30));
+        let above = |x| _mm256_and_si256(right(x, 2), top);
+        Self {
+            scales: [_mm256_and_si256(a, six), _mm256_or_si256(nibble(c, 0), above(a))],
+            minima: [_mm256_and_si256(b, six), _mm256_or_si256(nibble(c, 1), above(b))],
+        }
+    }
+}
+
+/// Two of each lane's bytes, signed, as 16 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn widen(x: __m256i, first: usize, second: usize) -> __m256i {
+    let lane = _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 0x0400_0400, 0x0800_0800, 0x0c00_0c00));
+    // Each byte to the top of 16 bits; what comes below it is shifted out.
+    let bytes = _mm256_set1_epi32((first << 8 | second << 24) as i32);
+    _mm256_srai_epi16(_mm256_shuffle_epi8(x, _mm256_or_si256(lane, bytes)), 8)
+}
+
+/// The low (0) or high (1) 4 bits of each byte.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn nibble(x: __m256i, which: usize) -> __m256i {
+    _mm256_and_si256(right(x, 4 * which), _mm256_set1_epi8(15))
+}
+
+/// Shifts by a number that is a constant once loops are unrolled.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn right(x: __m256i, bits: usize) -> __m256i {
+    _mm256_srl_epi16(x, _mm_cvtsi32_si128(bits as i32))
+}
+
+/// N pieces of 4 bytes of the eight rows of a half.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn registers<const N: usize>(words: &[u8], half: usize) -> [__m256i; N] {
+    let lanes = words.as_chunks::<32>().0;
+    let mut out = [_mm256_setzero_si256(); N];
+    for (s, out) in out.iter_mut().enumerate() {
+        let lanes: &[u8; 32] = &lanes[s * HALVES + half];
+        // SAFETY: the array is 32 bytes; the load asks for no alignment.
+        #[allow(unsafe_code)]
+        unsafe {
+            *out = _mm256_loadu_si256(lanes.as_ptr().cast());
+        }
+        if half == 0 {
+            _mm_prefetch::<_MM_HINT_T1>(lanes.as_ptr().wrapping_add(AHEAD[0]).cast());
+            _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().wrapping_add(AHEAD[1]).cast());
+        }
+    }
+    out
+}
+
+/// The f16 numbers of the eight rows of a half, in f32.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn halves(numbers: &[u8], half: usize) -> __m256i {
+    let numbers: &[u8; 16] = &numbers.as_chunks().0[half];
+    // SAFETY: the array is 16 bytes; the load asks for no alignment.
+    #[allow(unsafe_code)]
+    unsafe {
+        _mm256_castps_si256(_mm256_cvtph_ps(_mm_loadu_si128(numbers.as_ptr().cast())))
+    }
+}

@@ -1,0 +1,197 @@
+//! A strip by up to eight rows of activations, as many as all there are: each line of weights meets them as soon as it is
+//! unpacked, in registers.
+//!
+//! So memory is asked at an even pace. Unpacked to the cache first, 256 columns at a time, one row of q4_k took a fifth
+//! longer: then requests come in bursts, for which there is no room, and none in between.
+
+use std::arch::x86_64::*;
+
+use super::super::activations::Tile;
+use super::add;
+use super::unpack::{Small, add_fifths, byte, halves, nibble, registers, right, right_or_left, widen};
+use crate::kernels::layout::ROWS;
+
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub fn q8_0<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]; R]) {
+    for (b, block) in strip.as_chunks::<{ 34 * ROWS }>().0.iter().enumerate() {
+        let (block_of_x, below) = (x.block::<32, R>(b, 0), x.below::<R>(b, 0));
+        let scales = _mm512_castsi512_ps(halves(block));
+        let mut products = below.map(|below| _mm512_slli_epi32::<7>(_mm512_set1_epi32(below)));
+        for s in 0..8 {
+            let [w] = registers(&block[(2 + 4 * s) * ROWS..]);
+            let w = _mm512_xor_si512(w, _mm512_set1_epi8(i8::MIN));
+            dot(w, block_of_x.quants, s, &mut products);
+        }
+        for (r, products) in products.into_iter().enumerate() {
+            let term = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
+            add(&mut sums[r], term, block_of_x.scales[r]);
+        }
+    }
+}
+
+/// q4_0, q4_1, q5_0 and q5_1, of N bytes: 4 bits of a weight, perhaps a fifth, and a minimum or else an offset.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub fn nibbles<const R: usize, const N: usize, const MINIMUM: bool, const FIFTHS: bool>(
+    strip: &[u8],
+    x: Tile,
+    sums: &mut [[f32; ROWS]; R],
+) {
+    for (b, block) in strip.chunks_exact(N * ROWS).enumerate() {
+        let (block_of_x, below) = (x.block::<32, R>(b, 0), x.below::<R>(b, 0));
+        let (numbers, rest) = block.split_at(if MINIMUM { 4 * ROWS } else { 2 * ROWS });
+        let (fifths, words) = rest.split_at(if FIFTHS { 4 * ROWS } else { 0 });
+        let scales = _mm512_castsi512_ps(halves(numbers));
+        let mut products = [_mm512_setzero_si512(); R];
+        if !MINIMUM {
+            for (products, below) in products.iter_mut().zip(below) {
+                let below = _mm512_set1_epi32(*below);
+                *products =
+                    if FIFTHS { _mm512_slli_epi32::<4>(below) } else { _mm512_slli_epi32::<3>(below) };
+            }
+        }
+        let [fifths] = registers(fifths);
+        for (s, packed) in registers::<4>(words).into_iter().enumerate() {
+            let mut w = [nibble(packed, 0), nibble(packed, 1)];
+            if FIFTHS {
+                w = [add_fifths(w[0], fifths, s), add_fifths(w[1], fifths, 4 + s)];
+            }
+            dot(w[0], block_of_x.quants, s, &mut products);
+            dot(w[1], block_of_x.quants, 4 + s, &mut products);
+        }
+        for (r, products) in products.into_iter().enumerate() {
+            let mut term = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
+            if MINIMUM {
+                let minima = _mm512_castsi512_ps(halves(&numbers[2 * ROWS..]));
+                term = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_set1_epi32(below[r])), minima, term);
+            }
+            add(&mut sums[r], term, block_of_x.scales[r]);
+        }
+    }
+}
+
+/// q4_k and q5_k, of N bytes. How sums of products meet their scales: see [`k`](super::multiply::k).
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub fn nibbles_k<const R: usize, const N: usize, const FIFTHS: bool>(
+    strip: &[u8],
+    x: Tile,
+    sums: &mut [[f32; ROWS]; R],
+) {
+    for (b, block) in strip.chunks_exact(N * ROWS).enumerate() {
+        let (block_of_x, thirty_twos) = (x.block::<256, R>(b, 0), x.thirty_twos::<R>(b, 0));
+        let (numbers, rest) = block.split_at(4 * ROWS);
+        let (small, rest) = rest.split_at(12 * ROWS);
+        let (fifths, words) = rest.split_at(if FIFTHS { 32 * ROWS } else { 0 });
+        let small = Small::new(registers(small));
+        let fifths: [__m512i; 8] = registers(fifths);
+        let mut totals = [_mm512_setzero_si512(); R];
+        // Unrolled, so that nothing is shifted by a variable.
+        for p in 0..4 {
+            let scales = [2 * p, 2 * p + 1].map(|j| byte(small.scales[j / 4], j % 4));
+            let mut products = [[_mm512_setzero_si512(); R]; 2];
+            for s in 0..8 {
+                let [packed] = registers(&words[(p * 8 + s) * 4 * ROWS..]);
+                for which in 0..2 {
+                    let mut w = nibble(packed, which);
+                    if FIFTHS {
+                        let fifth = _mm512_and_si512(right(fifths[s], 2 * p + which), _mm512_set1_epi8(1));
+                        w = _mm512_or_si512(w, _mm512_slli_epi16::<4>(fifth));
+                    }
+                    dot(w, block_of_x.quants, (2 * p + which) * 8 + s, &mut products[which]);
+                }
+                if !FIFTHS && s % 4 == 3 {
+                    for (products, scale) in products.iter_mut().zip(scales) {
+                        for (total, products) in totals.iter_mut().zip(products) {
+                            *total = _mm512_dpwssd_epi32(*total, *products, scale);
+                            *products = _mm512_setzero_si512();
+                        }
+                    }
+                }
+            }
+            if FIFTHS {
+                for (products, scale) in products.iter().zip(scales) {
+                    for (total, products) in totals.iter_mut().zip(products) {
+                        *total = _mm512_add_epi32(*total, _mm512_mullo_epi32(*products, scale));
+                    }
+                }
+            }
+        }
+        let pairs: [__m512i; 4] =
+            std::array::from_fn(|p| widen(small.minima[p / 2], p % 2 * 2, p % 2 * 2 + 1));
+        let scales = _mm512_castsi512_ps(halves(numbers));
+        let minima = _mm512_castsi512_ps(halves(&numbers[2 * ROWS..]));
+        for (r, total) in totals.into_iter().enumerate() {
+            let term = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scales);
+            let mut below = _mm512_setzero_si512();
+            for (pair, sums) in pairs.into_iter().zip(&thirty_twos[r]) {
+                below = _mm512_dpwssd_epi32(below, pair, _mm512_set1_epi32(*sums));
+            }
+            let term = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(below), minima, term);
+            add(&mut sums[r], term, block_of_x.scales[r]);
+        }
+    }
+}
+
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub fn q6_k<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]; R]) {
+    for (b, block) in strip.as_chunks::<{ 210 * ROWS }>().0.iter().enumerate() {
+        let (block_of_x, eights) = (x.block::<256, R>(b, 0), x.eights::<R>(b, 0));
+        let (low, rest) = block.split_at(128 * ROWS);
+        let (high, rest) = rest.split_at(64 * ROWS);
+        let (small, scales) = rest.split_at(16 * ROWS);
+        let small: [__m512i; 4] = registers(small);
+        let mut totals = [_mm512_setzero_si512(); R];
+        // Each half of 128 columns is four times 32, over 64 bytes of low and 32 bytes of high bits.
+        for (half, p) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let mut products = [[_mm512_setzero_si512(); R]; 2];
+            for s in 0..8 {
+                let [packed] = registers(&low[(half * 16 + p * 8 + s) * 4 * ROWS..]);
+                let [two] = registers(&high[(half * 8 + s) * 4 * ROWS..]);
+                for (which, products) in products.iter_mut().enumerate() {
+                    let within = p + 2 * which;
+                    let group = 4 * half + within;
+                    if s % 2 == 0 {
+                        for (products, eights) in products.iter_mut().zip(eights) {
+                            *products = _mm512_set1_epi32(eights[group * 4 + s / 2]);
+                        }
+                    }
+                    let top = _mm512_and_si512(right_or_left(two, within), _mm512_set1_epi8(0x30));
+                    let w = _mm512_or_si512(nibble(packed, which), top);
+                    dot(w, block_of_x.quants, group * 8 + s, products);
+                    if s % 2 == 1 {
+                        let j = 2 * group + s / 4;
+                        let scale = byte(small[j / 4], j % 4);
+                        let scale = _mm512_and_si512(scale, _mm512_set1_epi32(0xffff));
+                        for (total, products) in totals.iter_mut().zip(products) {
+                            *total = _mm512_dpwssd_epi32(*total, *products, scale);
+                        }
+                    }
+                }
+            }
+        }
+        let scales = _mm512_castsi512_ps(halves(scales));
+        for (r, total) in totals.into_iter().enumerate() {
+            let term = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scales);
+            add(&mut sums[r], term, block_of_x.scales[r]);
+        }
+    }
+}
+
+/// Adds the products of four columns, the `piece`-th as many.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn dot<const R: usize, const B: usize>(
+    w: __m512i,
+    x: &[[i8; B]; R],
+    piece: usize,
+    products: &mut [__m512i; R],
+) {
+    for (products, x) in products.iter_mut().zip(x) {
+        let four: [i8; 4] = x.as_chunks().0[piece];
+        let four = _mm512_set1_epi32(i32::from_le_bytes(four.map(|x| x as u8)));
+        *products = _mm512_dpbusd_epi32(*products, w, four);
+    }
+}
