@@ -17,9 +17,9 @@ pub fn release(matrix: &Matrix) {
 
 /// Asks for memory that is about to be written for the first time to be in large pages: fewer of them have to be found, when
 /// it is written and whenever it is read.
-pub fn in_large_pages(bytes: &[u8]) {
-    if bytes.len() >= LARGE {
-        advise(bytes, Hint::Large);
+pub fn in_large_pages<T>(memory: &[T]) {
+    if size_of_val(memory) >= LARGE {
+        advise(memory, Hint::Large);
     }
 }
 
@@ -37,7 +37,7 @@ enum Hint {
 }
 
 #[cfg(unix)]
-fn advise(bytes: &[u8], hint: Hint) {
+fn advise<T>(memory: &[T], hint: Hint) {
     use rustix::mm::{Advice, madvise};
     let advice = match hint {
         Hint::WillNeed => Advice::WillNeed,
@@ -50,19 +50,19 @@ fn advise(bytes: &[u8], hint: Hint) {
     };
     // The system takes whole pages. A page at the edge that also holds other bytes is not harmed by either hint.
     let page = rustix::param::page_size();
-    let address = bytes.as_ptr().addr();
+    let address = memory.as_ptr().addr();
     let before = address % page;
-    let start = bytes.as_ptr().wrapping_sub(before).cast_mut();
-    // SAFETY: the pages of `bytes` are mapped while it lives. Neither hint changes what is read from them: pages that are
+    let start = memory.as_ptr().cast::<u8>().wrapping_sub(before).cast_mut();
+    // SAFETY: the pages of `memory` are mapped while it lives. Neither hint changes what is read from them: pages that are
     // paged out come back from their file or from swap, unlike those of `MADV_DONTNEED`.
     #[allow(unsafe_code)]
-    let told = unsafe { madvise(start.cast(), before + bytes.len(), advice) };
+    let told = unsafe { madvise(start.cast(), before + size_of_val(memory), advice) };
     // A system that does not know the hint, or has no memory for it now, does without.
     let _ = told;
 }
 
 #[cfg(not(unix))]
-fn advise(_: &[u8], _: Hint) {}
+fn advise<T>(_: &[T], _: Hint) {}
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,8 @@
 //! Vectors of f32, so that a kernel is written once for all instruction sets.
 //!
 //! A kernel is a function that is generic over [`Simd`] and `#[inline(always)]`, as every method here is; [`dispatch`] puts
-//! it into a function with the features of a set. All sets compute each lane in the same way: a kernel whose lanes do
+//! it into a function with the features of a set. No closure may stand on the way from there to a method: it would be
+//! compiled without the features, and each instruction in it be a call. All sets compute each lane in the same way: a kernel whose lanes do
 //! not depend on their number has the same bits with AVX2, AVX512 and NEON. The portable vectors have no fused
 //! multiply-add on x86, so theirs differ by rounding.
 
@@ -52,25 +53,25 @@ pub(super) trait Simd: Copy {
 /// The reduction x = n·ln 2 + r with |r| <= ln 2 / 2 and its polynomial are Cephes' (`expf`).
 #[inline(always)]
 pub(super) fn exp<S: Simd>(x: S) -> S {
-    let splat = S::splat;
     // Adding 1.5 · 2^23 rounds to an integer: the sum's ulp is 1.
-    let shift = splat(12_582_912.0);
+    let shift = S::splat(12_582_912.0);
     // Beyond these n would not fit; NaN passes both.
-    let low = splat(-87.3);
+    let low = S::splat(-87.3);
     let within = x.if_less(low, low, x);
-    let high = splat(88.3);
+    let high = S::splat(88.3);
     let within = high.if_less(within, high, within);
-    let shifted = within.mul_add(splat(std::f32::consts::LOG2_E), shift);
+    let shifted = within.mul_add(S::splat(std::f32::consts::LOG2_E), shift);
     let n = shifted.sub(shift);
-    let r = n.mul_add(splat(-0.693_359_4), within);
-    let r = n.mul_add(splat(2.121_944_4e-4), r);
-    let coefficients = [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
-    let first = splat(1.987_569_2e-4);
-    let p = coefficients.into_iter().fold(first, |p, c| p.mul_add(r, splat(c)));
-    let e = p.mul_add(r.mul(r), r).add(splat(1.0));
+    let r = n.mul_add(S::splat(-0.693_359_4), within);
+    let r = n.mul_add(S::splat(2.121_944_4e-4), r);
+    let mut p = S::splat(1.987_569_2e-4);
+    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = p.mul_add(r, S::splat(coefficient));
+    }
+    let e = p.mul_add(r.mul(r), r).add(S::splat(1.0));
     let e = e.mul(shifted.exp2_of_shifted());
-    let e = x.if_less(low, splat(0.0), e);
-    high.if_less(x, splat(f32::INFINITY), e)
+    let e = x.if_less(low, S::splat(0.0), e);
+    high.if_less(x, S::splat(f32::INFINITY), e)
 }
 
 /// Calls `$kernel::<S, …>($argument…)` with the vectors of the instruction set in use, in a function that has its

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::memory::available_memory;
+use crate::kernels::pages;
 
 /// Bytes that are read: more than caches hold.
 const BUFFER: usize = 1 << 30;
@@ -40,6 +41,8 @@ pub fn read_rate(threads: usize) -> Option<ReadRate> {
     let own = || {
         let mut own: Vec<u64> = Vec::new();
         own.try_reserve_exact(share).ok()?;
+        // As the weights are, where the system has large pages: the limit is to be the machine's, not the page table's.
+        pages::in_large_pages(own.spare_capacity_mut());
         own.resize(share, 1);
         Some(own)
     };

@@ -136,15 +136,15 @@ fn merge<S: Simd, K: Keep>(tile: &Tile<K>, later: &[f32], sums: &mut [f32]) {
             continue;
         }
         let both = if max_later > max { max_later } else { max };
-        let [a, b] = [max, max_later].map(|max| exp(S::splat(max - both)));
+        let (a, b) = (exp(S::splat(max - both)), exp(S::splat(max_later - both)));
         let mut sum = [0.0; 16];
         // SAFETY: no set has more than sixteen lanes; a row is `width` values, a multiple of sixteen.
         #[allow(unsafe_code)]
         unsafe {
-            let [x, y] = [row[width + 1], later[width + 1]].map(S::splat);
+            let (x, y) = (S::splat(row[width + 1]), S::splat(later[width + 1]));
             x.mul_add(a, y.mul(b)).store(sum.as_mut_ptr());
             for d in (0..width).step_by(S::LANES) {
-                let [x, y] = [row.as_ptr(), later.as_ptr()].map(|row| S::load(row.add(d)));
+                let (x, y) = (S::load(row.as_ptr().add(d)), S::load(later.as_ptr().add(d)));
                 x.mul_add(a, y.mul(b)).store(row.as_mut_ptr().add(d));
             }
         }
@@ -245,10 +245,13 @@ unsafe fn score_tile<S: Simd, const R: usize, const N: usize>(
     for d in 0..size {
         // SAFETY: by the caller's promise.
         unsafe {
-            let keys: [S; N] = std::array::from_fn(|v| S::load(keys[v].add(d * BLOCK)));
+            let mut vectors = [S::splat(0.0); N];
+            for (v, vector) in vectors.iter_mut().enumerate() {
+                *vector = S::load(keys[v].add(d * BLOCK));
+            }
             for (r, sums) in sums.iter_mut().enumerate() {
                 let q = S::splat(*q.add(r * size + d));
-                for (sum, key) in sums.iter_mut().zip(keys) {
+                for (sum, key) in sums.iter_mut().zip(vectors) {
                     *sum = q.mul_add(key, *sum);
                 }
             }
@@ -283,7 +286,9 @@ fn weights<S: Simd, K: Keep>(
         sums.fill(0.0);
         let mut lanes = [f32::NEG_INFINITY; BLOCK];
         for block in scores.as_chunks::<BLOCK>().0 {
-            each::<S>(&mut lanes, block, |max, score| score.max(max));
+            for i in (0..BLOCK).step_by(S::LANES) {
+                put(vector::<S>(block, i).max(vector(&lanes, i)), &mut lanes, i);
+            }
         }
         let max = lanes.into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m || x.is_nan() { x } else { m });
         sums[width] = max;
@@ -291,9 +296,11 @@ fn weights<S: Simd, K: Keep>(
         let below = S::splat(if max == f32::NEG_INFINITY { 0.0 } else { max });
         lanes = [0.0; BLOCK];
         for block in scores.as_chunks_mut::<BLOCK>().0 {
-            let before = *block;
-            each::<S>(block, &before, |score, _| exp(score.sub(below)));
-            each::<S>(&mut lanes, block, |sum, weight| sum.add(weight));
+            for i in (0..BLOCK).step_by(S::LANES) {
+                let weight = exp(vector::<S>(block, i).sub(below));
+                put(weight, block, i);
+                put(vector::<S>(&lanes, i).add(weight), &mut lanes, i);
+            }
         }
         for half in [8, 4, 2, 1] {
             let (low, high) = lanes.split_at_mut(half);
@@ -303,15 +310,25 @@ fn weights<S: Simd, K: Keep>(
     }
 }
 
-/// `to = f(to, from)`, vector by vector.
+/// The vector of a block that begins at `i`.
 #[inline(always)]
-fn each<S: Simd>(to: &mut [f32; BLOCK], from: &[f32; BLOCK], f: impl Fn(S, S) -> S) {
-    for i in (0..BLOCK).step_by(S::LANES) {
-        // SAFETY: vectors of 8 or 16 lanes within sixteen values.
-        #[allow(unsafe_code)]
-        unsafe {
-            f(S::load(to.as_ptr().add(i)), S::load(from.as_ptr().add(i))).store(to.as_mut_ptr().add(i));
-        }
+fn vector<S: Simd>(block: &[f32; BLOCK], i: usize) -> S {
+    assert!(i + S::LANES <= BLOCK);
+    // SAFETY: it lies within the block.
+    #[allow(unsafe_code)]
+    unsafe {
+        S::load(block.as_ptr().add(i))
+    }
+}
+
+/// Puts a vector into a block, from `i` on.
+#[inline(always)]
+fn put<S: Simd>(vector: S, block: &mut [f32; BLOCK], i: usize) {
+    assert!(i + S::LANES <= BLOCK);
+    // SAFETY: it lies within the block.
+    #[allow(unsafe_code)]
+    unsafe {
+        vector.store(block.as_mut_ptr().add(i));
     }
 }
 
@@ -399,20 +416,27 @@ unsafe fn mix_tile<S: Simd, const R: usize, const N: usize>(
 ) -> usize {
     // SAFETY: by the caller's promise.
     unsafe {
-        let at = |r: usize, v: usize| sums.add(r * (width + 2) + v * S::LANES);
-        let mut mixed: [[S; N]; R] = std::array::from_fn(|r| std::array::from_fn(|v| S::load(at(r, v))));
+        let mut mixed = [[S::splat(0.0); N]; R];
+        for (r, mixed) in mixed.iter_mut().enumerate() {
+            for (v, mixed) in mixed.iter_mut().enumerate() {
+                *mixed = S::load(sums.add(r * (width + 2) + v * S::LANES));
+            }
+        }
         for j in 0..count {
-            let values: [S; N] = std::array::from_fn(|v| S::load(values.add(j * width + v * S::LANES)));
+            let mut vectors = [S::splat(0.0); N];
+            for (v, vector) in vectors.iter_mut().enumerate() {
+                *vector = S::load(values.add(j * width + v * S::LANES));
+            }
             for (r, mixed) in mixed.iter_mut().enumerate() {
                 let weight = S::splat(*weights.add(r * SPAN + j));
-                for (mixed, value) in mixed.iter_mut().zip(values) {
+                for (mixed, value) in mixed.iter_mut().zip(vectors) {
                     *mixed = weight.mul_add(value, *mixed);
                 }
             }
         }
         for (r, mixed) in mixed.into_iter().enumerate() {
             for (v, mixed) in mixed.into_iter().enumerate() {
-                mixed.store(at(r, v));
+                mixed.store(sums.add(r * (width + 2) + v * S::LANES));
             }
         }
     }
