@@ -8,7 +8,9 @@ use std::arch::x86_64::*;
 
 use super::super::activations::Tile;
 use super::add;
-use super::unpack::{Small, add_fifths, byte, halves, nibble, registers, right_or_left, to_bit_4, widen};
+use super::unpack::{
+    Small, add_fifths, again, byte, halves, nibble, registers, right_or_left, to_bit_4, widen,
+};
 use crate::kernels::layout::ROWS;
 
 #[inline(never)]
@@ -85,12 +87,11 @@ pub fn nibbles_k<const R: usize, const N: usize, const FIFTHS: bool>(
         let (small, rest) = rest.split_at(12 * ROWS);
         let (fifths, words) = rest.split_at(if FIFTHS { 32 * ROWS } else { 0 });
         let small = Small::new(registers(small));
-        let fifths: [__m512i; 8] = registers(fifths);
         let mut totals = [_mm512_setzero_si512(); R];
-        two_groups::<0, R, FIFTHS>(words, &fifths, &small, block_of_x.quants, &mut totals);
-        two_groups::<1, R, FIFTHS>(words, &fifths, &small, block_of_x.quants, &mut totals);
-        two_groups::<2, R, FIFTHS>(words, &fifths, &small, block_of_x.quants, &mut totals);
-        two_groups::<3, R, FIFTHS>(words, &fifths, &small, block_of_x.quants, &mut totals);
+        two_groups::<0, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
+        two_groups::<1, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
+        two_groups::<2, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
+        two_groups::<3, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
         let pairs: [__m512i; 4] =
             std::array::from_fn(|p| widen(small.minima[p / 2], p % 2 * 2, p % 2 * 2 + 1));
         let scales = _mm512_castsi512_ps(halves(numbers));
@@ -113,7 +114,7 @@ pub fn nibbles_k<const R: usize, const N: usize, const FIFTHS: bool>(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn two_groups<const P: usize, const R: usize, const FIFTHS: bool>(
     words: &[u8],
-    fifths: &[__m512i; 8],
+    fifths: &[u8],
     small: &Small,
     x: &[[i8; 256]; R],
     totals: &mut [__m512i; R],
@@ -125,7 +126,9 @@ fn two_groups<const P: usize, const R: usize, const FIFTHS: bool>(
         for (which, products) in products.iter_mut().enumerate() {
             let mut w = nibble(packed, which);
             if FIFTHS {
-                let fifth = _mm512_and_si512(to_bit_4(fifths[s], 2 * P + which), _mm512_set1_epi8(16));
+                // Loaded where they are needed: eight at once, at a block's start, were a burst that took a tenth longer.
+                let fifths = again(&fifths[s * 4 * ROWS..], P == 0 && which == 0);
+                let fifth = _mm512_and_si512(to_bit_4(fifths, 2 * P + which), _mm512_set1_epi8(16));
                 w = _mm512_or_si512(w, fifth);
             }
             dot(w, x, (2 * P + which) * 8 + s, products);
@@ -185,7 +188,7 @@ fn two_of_four<const HALF: usize, const P: usize, const R: usize>(
     let mut products = [[_mm512_setzero_si512(); R]; 2];
     for s in 0..8 {
         let [packed] = registers(&low[(HALF * 16 + P * 8 + s) * 4 * ROWS..]);
-        let [two] = registers(&high[(HALF * 8 + s) * 4 * ROWS..]);
+        let two = again(&high[(HALF * 8 + s) * 4 * ROWS..], P == 0);
         for (which, products) in products.iter_mut().enumerate() {
             let within = P + 2 * which;
             let group = 4 * HALF + within;

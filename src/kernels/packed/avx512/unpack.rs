@@ -255,6 +255,22 @@ pub fn registers<const N: usize>(words: &[u8]) -> [__m512i; N] {
     out
 }
 
+/// A piece of sixteen rows that is loaded more than once, and what comes later asked for once.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn again(words: &[u8], ask: bool) -> __m512i {
+    if ask {
+        let [lanes] = registers(words);
+        return lanes;
+    }
+    let lanes: &[u8; 64] = &words.as_chunks().0[0];
+    // SAFETY: the array is 64 bytes; the load asks for no alignment.
+    #[allow(unsafe_code)]
+    unsafe {
+        _mm512_loadu_si512(lanes.as_ptr().cast())
+    }
+}
+
 /// The f16 numbers of sixteen rows, in f32.
 #[inline]
 #[target_feature(enable = "avx512f")]
