@@ -41,13 +41,13 @@
 //! | decode | strips | rows | f32 |
 //! |---|---|---|---|
 //! | q4_0 | 98 | 86 | 17 |
-//! | q4_1 | 98 | 94 | 14 |
-//! | q5_0 | 89 | 73 | 12 |
+//! | q4_1 | 98 | 94 | 15 |
+//! | q5_0 | 89 | 73 | 11 |
 //! | q5_1 | 89 | 81 | 12 |
-//! | q8_0 | 111 | 104 | 26 |
-//! | q4_k | 98 | 84 | 15 |
-//! | q5_k | 92 | 90 | 16 |
-//! | q6_k | 93 | 89 | 20 |
+//! | q8_0 | 111 | 104 | 32 |
+//! | q4_k | 98 | 84 | 17 |
+//! | q5_k | 92 | 90 | 19 |
+//! | q6_k | 93 | 89 | 19 |
 //!
 //! With `MIST_CPU=avx2` strips of q4_0, q8_0, q4_k and q6_k had 85, 91, 90 and 93, medians of 7.
 //!
@@ -63,7 +63,8 @@
 //! | q6_k | 57 / 157 / 229 / 276 / 571 / 752 | 39 / 109 / 186 / 178 / 496 / 577 |
 //!
 //! 9 rows and more are those of AMX. One thread over 4096 columns by 768 rows, in the cache: AVX512 254 to 341 and AVX2 97 to
-//! 177 with 128 rows. f32 reaches 33 to 47 with 16 rows and 51 to 60 with 128.
+//! 177 with 128 rows. q4_k's 128 rows are of an earlier run: in this one, disturbed, strips had 447. f32 reaches 34 with 16 rows
+//! at the least and 58 with 128 at the most.
 //!
 //! What limits AMX: alone, its instructions for a tile of a k-scheme's block would do 2600, those of blocks of 32 columns
 //! 1780. They share their port with the stores of tiles, and half of the columns take as long as all. With sums of
