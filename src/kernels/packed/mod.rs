@@ -6,8 +6,10 @@
 //! | `activations` | rows of f32 as blocks of 8-bit integers |
 //! | `product` | the product with a whole [`Matrix`](super::Matrix): its parts and layouts, threads |
 //! | `portable` | the oracle |
+//! | `span` | what 256 columns of a strip are unpacked to |
 //! | `avx2` | eight rows a register |
 //! | `avx512` | sixteen rows a register |
+//! | `amx` | sixteen rows of activations by a strip in one instruction |
 //!
 //! # The layout
 //!
@@ -33,38 +35,47 @@
 //! `cargo bench --bench packed`, 2 threads. Decode over 1.25 GiB of weights in percent of the rate at which the same
 //! buffer is summed in the same repetition.
 //!
-//! On an Intel server core with AVX512-VNNI (Sapphire Rapids, 2.6 GHz, read 24 to 25 GB/s) that others used a little,
-//! medians of 15; AVX2 is the same machine with `MIST_CPU=avx2`:
+//! On an Intel server core with AVX512-VNNI and AMX (Sapphire Rapids, 2.6 to 3.9 GHz, read 20 to 24 GB/s) that others used,
+//! medians of 15. The buffer's sum suffers from others too, so shares are good to a few percent and can pass 100:
 //!
-//! | decode | AVX512 strips | AVX512 rows | AVX2 strips | AVX2 rows | f32 |
-//! |---|---|---|---|---|---|
-//! | q4_0 | 92 | 82 | 85 | 77 | 17 |
-//! | q4_1 | 89 | 83 | 86 | 81 | 14 |
-//! | q5_0 | 86 | 78 | 78 | 69 | 12 |
-//! | q5_1 | 86 | 79 | 76 | 69 | 12 |
-//! | q8_0 | 96 | 93 | 94 | 92 | 26 |
-//! | q4_k | 92 | 85 | 86 | 79 | 15 |
-//! | q5_k | 87 | 83 | 77 | 70 | 16 |
-//! | q6_k | 84 | 87 | 80 | 77 | 20 |
-//!
-//! | several rows, GFLOP/s a thread, 1 / 4 / 8 / 16 / 128 / 512 rows | AVX512 strips | AVX512 rows | AVX2 strips, 128 rows |
+//! | decode | strips | rows | f32 |
 //! |---|---|---|---|
-//! | q4_0 | 74 / 173 / 219 / 268 / 270 / 268 | 48 / 124 / 180 / 227 / 278 / 250 | 169 |
-//! | q4_1 | 61 / 163 / 209 / 243 / 271 / 247 | 45 / 126 / 170 / 221 / 267 / 235 | 160 |
-//! | q5_0 | 51 / 145 / 204 / 253 / 277 / 252 | 34 / 106 / 161 / 211 / 270 / 239 | 161 |
-//! | q5_1 | 46 / 134 / 182 / 224 / 234 / 226 | 33 / 94 / 141 / 191 / 227 / 217 | 154 |
-//! | q8_0 | 37 / 137 / 205 / 251 / 273 / 252 | 32 / 105 / 149 / 204 / 264 / 251 | 124 |
-//! | q4_k | 68 / 177 / 237 / 286 / 288 / 237 | 55 / 142 / 198 / 251 / 274 / 232 | 172 |
-//! | q5_k | 54 / 153 / 215 / 260 / 290 / 232 | 44 / 123 / 185 / 235 / 281 / 228 | 171 |
-//! | q6_k | 43 / 122 / 178 / 210 / 238 / 195 | 32 / 99 / 149 / 200 / 235 / 194 | 162 |
+//! | q4_0 | 98 | 86 | 17 |
+//! | q4_1 | 98 | 94 | 15 |
+//! | q5_0 | 89 | 73 | 11 |
+//! | q5_1 | 89 | 81 | 12 |
+//! | q8_0 | 111 | 104 | 32 |
+//! | q4_k | 98 | 84 | 17 |
+//! | q5_k | 92 | 90 | 19 |
+//! | q6_k | 93 | 89 | 19 |
 //!
-//! f32 reaches 33 to 47 with 16 rows and 51 to 60 with 128. Four rows take 1.1 to 1.7 times as long as one, eight 1.4 to
-//! 2.7 times.
+//! With `MIST_CPU=avx2` strips of q4_0, q8_0, q4_k and q6_k had 85, 91, 90 and 93, medians of 7.
+//!
+//! | several rows, GFLOP/s a thread, 1 / 4 / 8 / 16 / 128 / 512 rows | strips | rows |
+//! |---|---|---|
+//! | q4_0 | 68 / 197 / 274 / 345 / 471 / 430 | 48 / 135 / 203 / 229 / 403 / 367 |
+//! | q4_1 | 74 / 229 / 303 / 328 / 430 / 393 | 48 / 148 / 211 / 223 / 390 / 359 |
+//! | q5_0 | 66 / 193 / 266 / 347 / 469 / 400 | 35 / 110 / 178 / 208 / 399 / 338 |
+//! | q5_1 | 45 / 152 / 228 / 272 / 402 / 365 | 32 / 101 / 169 / 184 / 349 / 342 |
+//! | q8_0 | 47 / 176 / 309 / 332 / 464 / 387 | 34 / 109 / 190 / 201 / 410 / 327 |
+//! | q4_k | 76 / 240 / 310 / 363 / 694 / 659 | 58 / 168 / 228 / 247 / 576 / 523 |
+//! | q5_k | 48 / 154 / 277 / 339 / 652 / 671 | 39 / 122 / 191 / 221 / 553 / 534 |
+//! | q6_k | 57 / 157 / 229 / 276 / 571 / 752 | 39 / 109 / 186 / 178 / 496 / 577 |
+//!
+//! 9 rows and more are those of AMX. One thread over 4096 columns by 768 rows, in the cache: AVX512 254 to 341 and AVX2 97 to
+//! 177 with 128 rows. q4_k's 128 rows are of an earlier run: in this one, disturbed, strips had 447. f32 reaches 34 with 16 rows
+//! at the least and 58 with 128 at the most.
+//!
+//! What limits AMX: alone, its instructions for a tile of a k-scheme's block would do 2600, those of blocks of 32 columns
+//! 1780. They share their port with the stores of tiles, and half of the columns take as long as all. With sums of
+//! registers added beside them they lose nothing; yet as it is the product takes as long as both one after the other. Why is
+//! not known: neither asking for activations ahead nor adding a whole tile later changed it.
 //!
 //! What made decode fast: asking for weights 8 KiB ahead in the second-level cache, which takes more requests at once than
 //! the first (84 to 99 % with q4_k strips and one thread), and 1 KiB ahead from there in the first (strips that do not
-//! begin on lines were multiplied at a quarter of the rate out of the second-level cache). From the caches a thread
-//! multiplies strips at 28 to 40 GB/s, rows at 16 to 22.
+//! begin on lines were multiplied at a quarter of the rate out of the second-level cache). And asking evenly: unpacked 256
+//! columns at a time, q4_k had 75 % of read, and two strips side by side 84. A line at a time it has 90 and more. The eight
+//! registers of fifth bits of a q5_k block, loaded at its start, cost a tenth.
 //!
 //! On a Zen 3 with AVX2 alone, shared and never quiet for long, an earlier version had 91 to 102 % with strips of q8_0, q4_k
 //! and q4_0.

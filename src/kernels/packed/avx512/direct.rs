@@ -8,7 +8,9 @@ use std::arch::x86_64::*;
 
 use super::super::activations::Tile;
 use super::add;
-use super::unpack::{Small, add_fifths, byte, halves, nibble, registers, right, right_or_left, widen};
+use super::unpack::{
+    Small, add_fifths, again, byte, halves, nibble, registers, right_or_left, to_bit_4, widen,
+};
 use crate::kernels::layout::ROWS;
 
 #[inline(never)]
@@ -85,39 +87,11 @@ pub fn nibbles_k<const R: usize, const N: usize, const FIFTHS: bool>(
         let (small, rest) = rest.split_at(12 * ROWS);
         let (fifths, words) = rest.split_at(if FIFTHS { 32 * ROWS } else { 0 });
         let small = Small::new(registers(small));
-        let fifths: [__m512i; 8] = registers(fifths);
         let mut totals = [_mm512_setzero_si512(); R];
-        // Unrolled, so that nothing is shifted by a variable.
-        for p in 0..4 {
-            let scales = [2 * p, 2 * p + 1].map(|j| byte(small.scales[j / 4], j % 4));
-            let mut products = [[_mm512_setzero_si512(); R]; 2];
-            for s in 0..8 {
-                let [packed] = registers(&words[(p * 8 + s) * 4 * ROWS..]);
-                for which in 0..2 {
-                    let mut w = nibble(packed, which);
-                    if FIFTHS {
-                        let fifth = _mm512_and_si512(right(fifths[s], 2 * p + which), _mm512_set1_epi8(1));
-                        w = _mm512_or_si512(w, _mm512_slli_epi16::<4>(fifth));
-                    }
-                    dot(w, block_of_x.quants, (2 * p + which) * 8 + s, &mut products[which]);
-                }
-                if !FIFTHS && s % 4 == 3 {
-                    for (products, scale) in products.iter_mut().zip(scales) {
-                        for (total, products) in totals.iter_mut().zip(products) {
-                            *total = _mm512_dpwssd_epi32(*total, *products, scale);
-                            *products = _mm512_setzero_si512();
-                        }
-                    }
-                }
-            }
-            if FIFTHS {
-                for (products, scale) in products.iter().zip(scales) {
-                    for (total, products) in totals.iter_mut().zip(products) {
-                        *total = _mm512_add_epi32(*total, _mm512_mullo_epi32(*products, scale));
-                    }
-                }
-            }
-        }
+        two_groups::<0, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
+        two_groups::<1, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
+        two_groups::<2, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
+        two_groups::<3, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
         let pairs: [__m512i; 4] =
             std::array::from_fn(|p| widen(small.minima[p / 2], p % 2 * 2, p % 2 * 2 + 1));
         let scales = _mm512_castsi512_ps(halves(numbers));
@@ -134,6 +108,49 @@ pub fn nibbles_k<const R: usize, const N: usize, const FIFTHS: bool>(
     }
 }
 
+/// Adds the sums of groups 2P and 2P + 1, which share their bytes, times the groups' scales. P is known when compiling, so
+/// that nothing is shifted by a variable.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn two_groups<const P: usize, const R: usize, const FIFTHS: bool>(
+    words: &[u8],
+    fifths: &[u8],
+    small: &Small,
+    x: &[[i8; 256]; R],
+    totals: &mut [__m512i; R],
+) {
+    let scales = [2 * P, 2 * P + 1].map(|j| byte(small.scales[j / 4], j % 4));
+    let mut products = [[_mm512_setzero_si512(); R]; 2];
+    for s in 0..8 {
+        let [packed] = registers(&words[(P * 8 + s) * 4 * ROWS..]);
+        for (which, products) in products.iter_mut().enumerate() {
+            let mut w = nibble(packed, which);
+            if FIFTHS {
+                // Loaded where they are needed: eight at once, at a block's start, were a burst that took a tenth longer.
+                let fifths = again(&fifths[s * 4 * ROWS..], P == 0 && which == 0);
+                let fifth = _mm512_and_si512(to_bit_4(fifths, 2 * P + which), _mm512_set1_epi8(16));
+                w = _mm512_or_si512(w, fifth);
+            }
+            dot(w, x, (2 * P + which) * 8 + s, products);
+        }
+        if !FIFTHS && s % 4 == 3 {
+            for (products, scale) in products.iter_mut().zip(scales) {
+                for (total, products) in totals.iter_mut().zip(products) {
+                    *total = _mm512_dpwssd_epi32(*total, *products, scale);
+                    *products = _mm512_setzero_si512();
+                }
+            }
+        }
+    }
+    if FIFTHS {
+        for (products, scale) in products.iter().zip(scales) {
+            for (total, products) in totals.iter_mut().zip(products) {
+                *total = _mm512_add_epi32(*total, _mm512_mullo_epi32(*products, scale));
+            }
+        }
+    }
+}
+
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub fn q6_k<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]; R]) {
@@ -144,38 +161,53 @@ pub fn q6_k<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]; R]) 
         let (small, scales) = rest.split_at(16 * ROWS);
         let small: [__m512i; 4] = registers(small);
         let mut totals = [_mm512_setzero_si512(); R];
-        // Each half of 128 columns is four times 32, over 64 bytes of low and 32 bytes of high bits.
-        for (half, p) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            let mut products = [[_mm512_setzero_si512(); R]; 2];
-            for s in 0..8 {
-                let [packed] = registers(&low[(half * 16 + p * 8 + s) * 4 * ROWS..]);
-                let [two] = registers(&high[(half * 8 + s) * 4 * ROWS..]);
-                for (which, products) in products.iter_mut().enumerate() {
-                    let within = p + 2 * which;
-                    let group = 4 * half + within;
-                    if s % 2 == 0 {
-                        for (products, eights) in products.iter_mut().zip(eights) {
-                            *products = _mm512_set1_epi32(eights[group * 4 + s / 2]);
-                        }
-                    }
-                    let top = _mm512_and_si512(right_or_left(two, within), _mm512_set1_epi8(0x30));
-                    let w = _mm512_or_si512(nibble(packed, which), top);
-                    dot(w, block_of_x.quants, group * 8 + s, products);
-                    if s % 2 == 1 {
-                        let j = 2 * group + s / 4;
-                        let scale = byte(small[j / 4], j % 4);
-                        let scale = _mm512_and_si512(scale, _mm512_set1_epi32(0xffff));
-                        for (total, products) in totals.iter_mut().zip(products) {
-                            *total = _mm512_dpwssd_epi32(*total, *products, scale);
-                        }
-                    }
-                }
-            }
-        }
+        two_of_four::<0, 0, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
+        two_of_four::<0, 1, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
+        two_of_four::<1, 0, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
+        two_of_four::<1, 1, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
         let scales = _mm512_castsi512_ps(halves(scales));
         for (r, total) in totals.into_iter().enumerate() {
             let term = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scales);
             add(&mut sums[r], term, block_of_x.scales[r]);
+        }
+    }
+}
+
+/// The same of a block of q6_k. Each half of 128 columns is four times 32, over 64 bytes of low and 32 bytes of high bits:
+/// groups P and P + 2 share their low bits.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn two_of_four<const HALF: usize, const P: usize, const R: usize>(
+    low: &[u8],
+    high: &[u8],
+    small: &[__m512i; 4],
+    x: &[[i8; 256]; R],
+    eights: &[[i32; 32]; R],
+    totals: &mut [__m512i; R],
+) {
+    let mut products = [[_mm512_setzero_si512(); R]; 2];
+    for s in 0..8 {
+        let [packed] = registers(&low[(HALF * 16 + P * 8 + s) * 4 * ROWS..]);
+        let two = again(&high[(HALF * 8 + s) * 4 * ROWS..], P == 0);
+        for (which, products) in products.iter_mut().enumerate() {
+            let within = P + 2 * which;
+            let group = 4 * HALF + within;
+            if s % 2 == 0 {
+                for (products, eights) in products.iter_mut().zip(eights) {
+                    *products = _mm512_set1_epi32(eights[group * 4 + s / 2]);
+                }
+            }
+            let top = _mm512_and_si512(right_or_left(two, within), _mm512_set1_epi8(0x30));
+            let w = _mm512_or_si512(nibble(packed, which), top);
+            dot(w, x, group * 8 + s, products);
+            if s % 2 == 1 {
+                let j = 2 * group + s / 4;
+                let scale = byte(small[j / 4], j % 4);
+                let scale = _mm512_and_si512(scale, _mm512_set1_epi32(0xffff));
+                for (total, products) in totals.iter_mut().zip(products) {
+                    *total = _mm512_dpwssd_epi32(*total, *products, scale);
+                }
+            }
         }
     }
 }

@@ -101,8 +101,8 @@ impl Span {
                     if FIFTHS {
                         for (which, w) in w.iter_mut().enumerate() {
                             let fifth =
-                                _mm512_and_si512(right(fifths[s], 2 * p + which), _mm512_set1_epi8(1));
-                            *w = _mm512_or_si512(*w, _mm512_slli_epi16::<4>(fifth));
+                                _mm512_and_si512(to_bit_4(fifths[s], 2 * p + which), _mm512_set1_epi8(16));
+                            *w = _mm512_or_si512(*w, fifth);
                         }
                     }
                     store(&mut low[s], w[0]);
@@ -153,6 +153,22 @@ pub fn right_or_left(x: __m512i, within: usize) -> __m512i {
         1 => _mm512_slli_epi16::<2>(x),
         2 => x,
         _ => _mm512_srli_epi16::<2>(x),
+    }
+}
+
+/// Bit j of each byte as bit 4, beside others.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub fn to_bit_4(x: __m512i, j: usize) -> __m512i {
+    match j {
+        0 => _mm512_slli_epi16::<4>(x),
+        1 => _mm512_slli_epi16::<3>(x),
+        2 => _mm512_slli_epi16::<2>(x),
+        3 => _mm512_slli_epi16::<1>(x),
+        4 => x,
+        5 => _mm512_srli_epi16::<1>(x),
+        6 => _mm512_srli_epi16::<2>(x),
+        _ => _mm512_srli_epi16::<3>(x),
     }
 }
 
@@ -237,6 +253,22 @@ pub fn registers<const N: usize>(words: &[u8]) -> [__m512i; N] {
         _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().wrapping_add(AHEAD[1]).cast());
     }
     out
+}
+
+/// A piece of sixteen rows that is loaded more than once, and what comes later asked for once.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn again(words: &[u8], ask: bool) -> __m512i {
+    if ask {
+        let [lanes] = registers(words);
+        return lanes;
+    }
+    let lanes: &[u8; 64] = &words.as_chunks().0[0];
+    // SAFETY: the array is 64 bytes; the load asks for no alignment.
+    #[allow(unsafe_code)]
+    unsafe {
+        _mm512_loadu_si512(lanes.as_ptr().cast())
+    }
 }
 
 /// The f16 numbers of sixteen rows, in f32.
