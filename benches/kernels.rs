@@ -1,14 +1,16 @@
-//! The kernels' rates beside what the machine can do: `cargo bench --bench kernels`.
+//! The kernels' rates beside what the machine can do: `cargo bench --bench kernels [-- SCHEME…]`.
 //!
 //! Each figure is the mean and standard deviation of 15 runs after a warm-up. Widening and quantizing run on one
-//! thread, on data that stays in the second-level cache; products run on all threads, over weight matrices larger
-//! than the caches. The limit beside the latter is the rate at which all threads read a buffer of 1 GiB. `MIST_CPU`
-//! chooses the kernels.
+//! thread, on data that stays in the first-level cache; products run on all threads. Decode is over more than 1 GiB of
+//! weights, beside the rate at which all threads sum the same buffer in the same repetition. `MIST_CPU` chooses the
+//! kernels.
 
 use std::hint::black_box;
 use std::io::Write;
 use std::time::Instant;
 
+use bytes::Bytes;
+use half::{bf16, f16};
 use mist::kernels::dequantize::dequantize;
 use mist::kernels::matmul::matmul;
 use mist::kernels::quantize::{self, quantize_rows};
@@ -31,14 +33,27 @@ fn time(mut run: impl FnMut()) -> Seconds {
             start.elapsed().as_secs_f64()
         })
         .collect();
-    let mean = times.iter().sum::<f64>() / times.len() as f64;
-    let variance = times.iter().map(|t| (t - mean).powi(2)).sum::<f64>() / times.len() as f64;
-    Seconds { mean, deviation: variance.sqrt() }
+    Seconds::of(times)
 }
 
-fn bytes(count: usize) -> Vec<u8> {
-    // Scales of blocks stay finite: no byte of an f16 has all exponent bits set.
-    (0..count).map(|i| (i * 37 % 251) as u8 & 0x3f).collect()
+impl Seconds {
+    fn of(times: Vec<f64>) -> Self {
+        let mean = times.iter().sum::<f64>() / times.len() as f64;
+        let variance = times.iter().map(|t| (t - mean).powi(2)).sum::<f64>() / times.len() as f64;
+        Self { mean, deviation: variance.sqrt() }
+    }
+}
+
+/// Weights as trained ones are: dense ones of ±0.05. Scales of blocks stay finite: no byte of an f16 has all exponent bits
+/// set.
+fn weights(scheme: Scheme, bytes: usize) -> Vec<u8> {
+    let values = || (0..).map(|i: u32| (i.wrapping_mul(2_654_435_769) >> 8) as f32 / 1.6777216e8 - 0.05);
+    match scheme {
+        Scheme::F32 => values().take(bytes / 4).flat_map(f32::to_le_bytes).collect(),
+        Scheme::F16 => values().take(bytes / 2).flat_map(|v| f16::from_f32(v).to_le_bytes()).collect(),
+        Scheme::Bf16 => values().take(bytes / 2).flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect(),
+        _ => (0..bytes).map(|i| (i * 37 % 251) as u8 & 0x3f).collect(),
+    }
 }
 
 /// A line: what, how fast (`amount` a run, in units of a billion), and how much of the limit where there is one.
@@ -54,63 +69,109 @@ fn report(name: &str, amount: f64, seconds: &Seconds, unit: &str, limit: Option<
 
 fn main() -> Result<(), String> {
     let level = cpu::choose_from_environment()?;
-    let bandwidth = read_bandwidth(level.name());
-    for scheme in Scheme::all() {
-        let weights = 256 * 64;
-        let source = bytes(scheme.row_bytes(weights).unwrap_or(0));
-        let mut out = vec![0.0f32; weights];
+    let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let asked = |scheme: &Scheme| only.is_empty() || only.iter().any(|o| o == scheme.name());
+    let _ =
+        writeln!(std::io::stdout(), "{} threads, kernels: {}", rayon::current_num_threads(), level.name());
+    for scheme in Scheme::all().filter(asked) {
+        let count = 256 * 8;
+        let source = weights(scheme, scheme.row_bytes(count).unwrap_or(0));
+        let mut out = vec![0.0f32; count];
         let seconds =
-            time(|| (0..50).for_each(|_| dequantize(scheme, black_box(&source), black_box(&mut out))));
-        report(&format!("widen {scheme}"), 50.0 * weights as f64, &seconds, "Gweights/s", None);
+            time(|| (0..400).for_each(|_| dequantize(scheme, black_box(&source), black_box(&mut out))));
+        report(&format!("widen {scheme}"), 400.0 * count as f64, &seconds, "Gweights/s", None);
     }
-    let weights: Vec<f32> =
-        (0..256 * 64).map(|i| ((i * 40503 % 65536) as f32 / 65536.0 - 0.5) * 0.1).collect();
-    for scheme in quantize::WRITTEN {
-        let mut blocks = bytes(scheme.row_bytes(weights.len()).unwrap_or(0));
+    let dense: Vec<f32> = (0..256 * 64).map(|i| ((i * 40503 % 65536) as f32 / 65536.0 - 0.5) * 0.1).collect();
+    for scheme in quantize::WRITTEN.into_iter().filter(asked) {
+        let mut blocks = weights(scheme, scheme.row_bytes(dense.len()).unwrap_or(0));
         let seconds = time(|| {
             // The weights are finite and small, so nothing is refused.
-            let _ = quantize_rows(scheme, black_box(&weights), weights.len(), black_box(&mut blocks));
+            let _ = quantize_rows(scheme, black_box(&dense), dense.len(), black_box(&mut blocks));
         });
-        report(&format!("quantize to {scheme}"), weights.len() as f64, &seconds, "Gweights/s", None);
+        report(&format!("quantize to {scheme}"), dense.len() as f64, &seconds, "Gweights/s", None);
     }
-    let (rows, columns) = (32768, 4096);
-    for scheme in [Scheme::F32, Scheme::Bf16, Scheme::Q8_0, Scheme::Q4_1, Scheme::Q4K, Scheme::Q6K] {
-        let Some(matrix) = matrix(scheme, rows, columns) else { continue };
-        let x = vec![0.5f32; columns];
-        let mut out = vec![0.0f32; rows];
-        let seconds = time(|| matmul(&x, &matrix, &mut out));
-        report(&format!("decode {scheme}"), matrix.size() as f64, &seconds, "GB/s", Some(bandwidth));
-    }
-    let (m, rows, columns) = (256, 2048, 4096);
-    for scheme in [Scheme::Bf16, Scheme::Q4K] {
-        let Some(matrix) = matrix(scheme, rows, columns) else { continue };
-        let x = vec![0.5f32; m * columns];
-        let mut out = vec![0.0f32; m * rows];
-        let seconds = time(|| matmul(&x, &matrix, &mut out));
-        report(
-            &format!("prompt of {m}, {scheme}"),
-            2.0 * (m * rows * columns) as f64,
-            &seconds,
-            "GFLOP/s",
-            None,
-        );
+    let schemes =
+        [Scheme::F32, Scheme::F16, Scheme::Bf16, Scheme::Q8_0, Scheme::Q4_1, Scheme::Q4K, Scheme::Q6K];
+    for scheme in schemes.into_iter().filter(asked) {
+        decode(scheme);
+        prompt(scheme);
     }
     Ok(())
 }
 
-/// Gigabytes a second that all threads together read from a buffer larger than the caches.
-fn read_bandwidth(kernels: &str) -> f64 {
-    let buffer = vec![1u64; (1 << 30) / 8];
-    let sum =
-        || buffer.par_chunks(1 << 16).map(|c| c.iter().fold(0u64, |a, b| a.wrapping_add(*b))).sum::<u64>();
-    let seconds = time(|| {
-        black_box(sum());
-    });
-    let threads = rayon::current_num_threads();
-    report(&format!("read, {threads} threads ({kernels})"), (1u64 << 30) as f64, &seconds, "GB/s", None);
-    (1u64 << 30) as f64 / seconds.mean / 1e9
+/// Products of few rows with matrices of a 7B's shapes that together are larger than the caches.
+fn decode(scheme: Scheme) {
+    const ROWS: [usize; 3] = [1, 4, 8];
+    let buffer = Bytes::from(weights(scheme, 5 << 28));
+    let (mut matrices, mut at) = (vec![], 0);
+    for (rows, columns) in [(4096, 4096), (14336, 4096), (4096, 14336)].into_iter().cycle() {
+        let size = scheme.row_bytes(columns).unwrap_or(0) * rows;
+        if at + size > buffer.len() {
+            break;
+        }
+        matrices.extend(Matrix::new(scheme, rows, columns, buffer.slice(at..at + size)));
+        at += size;
+    }
+    let x: Vec<f32> = (0..14336 * 8).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
+    let mut out = vec![0.0; 14336 * 8];
+    let mut times: [Vec<f64>; ROWS.len() + 1] = Default::default();
+    for repetition in 0..16 {
+        for (i, times) in times.iter_mut().enumerate() {
+            let start = Instant::now();
+            match i.checked_sub(1) {
+                None => drop(black_box(sum(&buffer[..at]))),
+                Some(i) => matrices
+                    .iter()
+                    .for_each(|w| matmul(&x[..ROWS[i] * w.columns()], w, &mut out[..ROWS[i] * w.rows()])),
+            }
+            if repetition > 0 {
+                times.push(start.elapsed().as_secs_f64());
+            }
+        }
+    }
+    let [read, products @ ..] = times.map(Seconds::of);
+    report(&format!("read for {scheme}"), at as f64, &read, "GB/s", None);
+    for (m, seconds) in ROWS.into_iter().zip(products) {
+        let limit = Some(at as f64 / read.mean / 1e9);
+        report(&format!("decode {scheme}, {m} rows"), at as f64, &seconds, "GB/s", limit);
+    }
 }
 
-fn matrix(scheme: Scheme, rows: usize, columns: usize) -> Option<Matrix> {
-    Matrix::new(scheme, rows, columns, bytes(scheme.row_bytes(columns)? * rows).into())
+/// The sum of a buffer, by all threads: line by line, asking for those to come, which is faster than without.
+fn sum(buffer: &[u8]) -> u64 {
+    let of_line = |sum: u64, line: &[u8; 64]| {
+        prefetch(line.as_ptr());
+        let words: [u64; 8] = bytemuck::cast(*line);
+        words.iter().fold(sum, |a, b| a.wrapping_add(*b))
+    };
+    buffer.par_chunks(1 << 19).map(|c| c.as_chunks().0.iter().fold(0u64, of_line)).sum()
+}
+
+/// Asks for what lies 8 KiB ahead: wherever that is, the hint does no harm.
+#[inline(always)]
+fn prefetch(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch of any address is allowed; SSE is part of x86-64.
+        #[allow(unsafe_code, unused_unsafe)]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(8192).cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+fn prompt(scheme: Scheme) {
+    let (rows, columns) = (2048, 4096);
+    let bytes = weights(scheme, scheme.row_bytes(columns).unwrap_or(0) * rows);
+    let Some(matrix) = Matrix::new(scheme, rows, columns, bytes.into()) else { return };
+    for m in [16, 32, 128, 512] {
+        let x: Vec<f32> = (0..m * columns).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
+        let mut out = vec![0.0f32; m * rows];
+        let seconds = time(|| matmul(&x, &matrix, &mut out));
+        let amount = 2.0 * (m * rows * columns) as f64;
+        report(&format!("prompt {scheme}, {m} rows"), amount, &seconds, "GFLOP/s", None);
+    }
 }

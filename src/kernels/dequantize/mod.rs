@@ -3,14 +3,50 @@
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
-use super::Scheme;
-use super::cpu::kernel;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod avx512;
 
-kernel! {
-    /// Widens `bytes`, a whole number of blocks of `scheme`, into `out`.
-    ///
-    /// `out.len()` is the number of weights; `bytes` holds `scheme.row_bytes(out.len())` bytes.
-    pub fn dequantize(scheme: Scheme, bytes: &[u8], out: &mut [f32]) = body
+use super::Scheme;
+use super::cpu::{self, Level};
+
+/// Widens `bytes`, a whole number of blocks of `scheme`, into `out`.
+///
+/// `out.len()` is the number of weights; `bytes` holds `scheme.row_bytes(out.len())` bytes.
+pub fn dequantize(scheme: Scheme, bytes: &[u8], out: &mut [f32]) {
+    dequantize_with(cpu::level(), scheme, bytes, out);
+}
+
+/// The same with one of the processor's [`available`](Level::available) sets.
+fn dequantize_with(level: Level, scheme: Scheme, bytes: &[u8], out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn avx2(scheme: Scheme, bytes: &[u8], out: &mut [f32]) {
+            body(scheme, bytes, out);
+        }
+        // SAFETY: a level is only where the processor was found to have what it names.
+        #[allow(unsafe_code)]
+        unsafe {
+            match (scheme, level) {
+                (_, Level::Portable) => {}
+                (Scheme::F16, _) => return half_converted(bytes, out),
+                (_, Level::Avx2) => return avx2(scheme, bytes, out),
+                (Scheme::Q4_0, _) => return avx512::q4_0(bytes, out),
+                (Scheme::Q4_1, _) => return avx512::q4_1(bytes, out),
+                (Scheme::Q5_0, _) => return avx512::q5_0(bytes, out),
+                (Scheme::Q5_1, _) => return avx512::q5_1(bytes, out),
+                (Scheme::Q8_0, _) => return avx512::q8_0(bytes, out),
+                (Scheme::Q4K, _) => return avx512::q4_k(bytes, out),
+                (Scheme::Q5K, _) => return avx512::q5_k(bytes, out),
+                (Scheme::Q6K, _) => return avx512::q6_k(bytes, out),
+                _ => return avx2(scheme, bytes, out),
+            }
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = level;
+    body(scheme, bytes, out);
 }
 
 /// Applies a block's function to each block. A macro, not a function that takes one: a function value is called
@@ -28,7 +64,7 @@ macro_rules! each_block {
 }
 
 #[inline(always)]
-fn body<const FUSED: bool>(scheme: Scheme, bytes: &[u8], out: &mut [f32]) {
+fn body(scheme: Scheme, bytes: &[u8], out: &mut [f32]) {
     match scheme {
         Scheme::F32 => single(bytes, out),
         Scheme::F16 => half(bytes, out),
@@ -62,6 +98,21 @@ fn half(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
+/// The same by the processor's own conversion.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+#[target_feature(enable = "avx2,f16c")]
+fn half_converted(bytes: &[u8], out: &mut [f32]) {
+    use std::arch::x86_64::{_mm_loadu_si128, _mm256_cvtph_ps, _mm256_storeu_ps};
+    let (eights, rest) = bytes.as_chunks::<16>();
+    let (out, out_rest) = out.as_chunks_mut::<8>();
+    for (b, y) in eights.iter().zip(out) {
+        // SAFETY: 16 bytes are read and eight f32 written, which the arrays are; neither asks for alignment.
+        unsafe { _mm256_storeu_ps(y.as_mut_ptr(), _mm256_cvtph_ps(_mm_loadu_si128(b.as_ptr().cast()))) };
+    }
+    half(rest, out_rest);
+}
+
 /// bf16 is the upper half of an f32.
 #[inline(always)]
 fn brain(bytes: &[u8], out: &mut [f32]) {
@@ -70,17 +121,21 @@ fn brain(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// The f16 at byte `at`, as f32: its exponent and mantissa in an f32's place, times 2^112 for the difference of
-/// the two exponents' biases. Exact, subnormals too. The `half` crate's conversion asks the processor's features
-/// at every call, which does not vectorise.
+/// The f16 at byte `at`, as f32: its exponent and mantissa in an f32's place, the exponent's bias corrected. One that is
+/// subnormal becomes the mantissa of a number just above 2^-14, less 2^-14: multiplying by a power of two would do for both,
+/// but processors take more than a hundred cycles for a subnormal f32, and scales of k-schemes often are such. The `half`
+/// crate's conversion asks the processor's features at every call, which does not vectorise.
 #[inline(always)]
 pub(super) fn half_at(b: &[u8], at: usize) -> f32 {
+    const SMALLEST: u32 = 113 << 23;
     let bits = u32::from(u16::from_le_bytes([b[at], b[at + 1]]));
     let (sign, magnitude) = ((bits & 0x8000) << 16, bits & 0x7fff);
-    let scaled = (f32::from_bits(magnitude << 13) * f32::from_bits(239 << 23)).to_bits();
+    let subnormal = (f32::from_bits(SMALLEST | magnitude << 13) - f32::from_bits(SMALLEST)).to_bits();
+    let normal = (magnitude << 13) + (112 << 23);
     // Infinities and NaNs keep their largest exponent.
     let special = 0x7f80_0000 | magnitude << 13;
-    f32::from_bits(sign | if magnitude >= 0x7c00 { special } else { scaled })
+    let finite = if magnitude < 0x400 { subnormal } else { normal };
+    f32::from_bits(sign | if magnitude >= 0x7c00 { special } else { finite })
 }
 
 #[inline(always)]
@@ -159,10 +214,8 @@ fn q5_1(b: &[u8; 24], y: &mut [f32; 32]) {
 /// Scale, 32 signed bytes.
 #[inline(always)]
 fn q8_0(b: &[u8; 34], y: &mut [f32; 32]) {
-    let d = half_at(b, 0);
-    for i in 0..32 {
-        y[i] = f32::from(b[2 + i] as i8) * d;
-    }
+    let [_, _, qs @ ..] = b;
+    scale_signed(qs, 0, half_at(b, 0), y);
 }
 
 /// 16 scales and minima of 4 bits, 64 bytes of four weights each, then scale and minimum of the scales.
@@ -289,10 +342,13 @@ mod tests {
             // Scales at even places are kept small: any bits are valid, NaN ones would not compare.
             let bytes: Vec<u8> = (0..scheme.block_bytes() * 8).map(|i| (i * 37 % 251) as u8 & 0x3f).collect();
             let weights = 8 * scheme.block_len();
-            let (mut fast, mut portable) = (vec![0.0; weights], vec![1.0; weights]);
-            dequantize(scheme, &bytes, &mut fast);
-            body::<false>(scheme, &bytes, &mut portable);
-            assert_eq!(fast, portable, "{scheme}");
+            let mut portable = vec![1.0; weights];
+            body(scheme, &bytes, &mut portable);
+            for level in Level::available() {
+                let mut fast = vec![0.0; weights];
+                dequantize_with(level, scheme, &bytes, &mut fast);
+                assert_eq!(fast, portable, "{scheme} {}", level.name());
+            }
         }
     }
 }
