@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::activations::Activations;
 use super::{STRIPS, activation_block, multiply_strips};
@@ -72,15 +73,23 @@ impl<'a> Product<'a> {
     fn tasks_of(&self, part: &Part) -> usize {
         match self.block_of(part) {
             _ if self.x.is_empty() => 0,
-            Some(_) => part.sixteens().div_ceil(self.strips_of_task(part)),
+            Some(_) => self.runs(part).count(),
             None => part.rows.div_ceil(TASK_ROWS),
         }
     }
 
-    /// Strips of a task of a part.
-    fn strips_of_task(&self, part: &Part) -> usize {
-        let bytes = ROWS * part.row_bytes * self.m();
-        (TASK_BYTES / bytes.max(1)).next_multiple_of(STRIPS).max(STRIPS)
+    /// The strips of each task of a part: long runs first, so that a thread reads long in one place, and ever shorter ones,
+    /// so that threads end together.
+    fn runs(&self, part: &Part) -> impl Iterator<Item = Range<usize>> {
+        let (all, sharers) = (part.sixteens(), 2 * pool::threads());
+        let most = RUN_BYTES / (ROWS * part.row_bytes * self.m()).max(1);
+        let mut first = 0;
+        std::iter::from_fn(move || {
+            let start = first;
+            let share = ((all - start) / sharers).min(most).next_multiple_of(STRIPS).max(STRIPS);
+            first = all.min(start + share);
+            (start < first).then_some(start..first)
+        })
     }
 
     fn tasks(&self) -> usize {
@@ -88,9 +97,9 @@ impl<'a> Product<'a> {
     }
 }
 
-/// Bytes of weights of a task, times the rows of activations: long against the claim of one, short against a product.
-/// Several strips of few columns, two of many.
-const TASK_BYTES: usize = 32 << 10;
+/// Most bytes of weights of a task, times the rows of activations: some ten microseconds' work, which others would wait for
+/// if its thread were kept from running.
+const RUN_BYTES: usize = 512 << 10;
 
 /// One product in integers.
 pub fn multiply(x: &[f32], w: &Matrix, out: &mut [f32]) {
@@ -193,12 +202,11 @@ impl Job<'_> {
             return unsafe { some_rows(product.x, product.w, rows, product.columns) };
         };
         let activations = &set[usize::from(width != WIDTHS[0])];
-        let strips = product.strips_of_task(part);
-        let (first, last) = (task * strips, part.sixteens().min((task + 1) * strips));
+        let Some(run) = product.runs(part).nth(task) else { return };
         SCRATCH.with_borrow_mut(|scratch| {
-            for i in (first..last).step_by(STRIPS) {
+            for i in run.clone().step_by(STRIPS) {
                 let sixteens: [Option<Sixteen>; STRIPS] =
-                    std::array::from_fn(|j| (i + j < last).then(|| part.sixteen(i + j)));
+                    std::array::from_fn(|j| (i + j < run.end).then(|| part.sixteen(i + j)));
                 self.multiply_sixteens(part, &sixteens, activations, scratch);
                 for (sixteen, sums) in sixteens.iter().flatten().zip(scratch.sums.chunks(activations.rows()))
                 {
