@@ -7,6 +7,7 @@
 
 use std::hint::black_box;
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -14,8 +15,7 @@ use half::{bf16, f16};
 use mist::kernels::dequantize::dequantize;
 use mist::kernels::matmul::matmul;
 use mist::kernels::quantize::{self, quantize_rows};
-use mist::kernels::{Matrix, Scheme, cpu};
-use rayon::prelude::*;
+use mist::kernels::{Matrix, Scheme, cpu, pool};
 
 /// Mean and standard deviation of the seconds of a run.
 struct Seconds {
@@ -71,8 +71,7 @@ fn main() -> Result<(), String> {
     let level = cpu::choose_from_environment()?;
     let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let asked = |scheme: &Scheme| only.is_empty() || only.iter().any(|o| o == scheme.name());
-    let _ =
-        writeln!(std::io::stdout(), "{} threads, kernels: {}", rayon::current_num_threads(), level.name());
+    let _ = writeln!(std::io::stdout(), "{} threads, kernels: {}", pool::threads(), level.name());
     for scheme in Scheme::all().filter(asked) {
         let count = 256 * 8;
         let source = weights(scheme, scheme.row_bytes(count).unwrap_or(0));
@@ -144,7 +143,12 @@ fn sum(buffer: &[u8]) -> u64 {
         let words: [u64; 8] = bytemuck::cast(*line);
         words.iter().fold(sum, |a, b| a.wrapping_add(*b))
     };
-    buffer.par_chunks(1 << 19).map(|c| c.as_chunks().0.iter().fold(0u64, of_line)).sum()
+    let pieces: Vec<&[u8]> = buffer.chunks(1 << 19).collect();
+    let total = AtomicU64::new(0);
+    pool::run(pieces.len(), |i| {
+        total.fetch_add(pieces[i].as_chunks().0.iter().fold(0u64, of_line), Ordering::Relaxed);
+    });
+    total.into_inner()
 }
 
 /// Asks for what lies 8 KiB ahead: wherever that is, the hint does no harm.

@@ -7,13 +7,13 @@
 
 use std::hint::black_box;
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
 use mist::kernels::matmul::matmul;
 use mist::kernels::packed::{activation_block, multiply};
-use mist::kernels::{Layout, Matrix, Scheme, cpu};
-use rayon::prelude::*;
+use mist::kernels::{Layout, Matrix, Scheme, cpu, pool};
 
 /// Rows and columns: attention, gate or up, down.
 const SHAPES: [(usize, usize); 3] = [(4096, 4096), (14336, 4096), (4096, 14336)];
@@ -22,7 +22,7 @@ const BUFFER: usize = 5 << 28;
 
 fn main() -> Result<(), String> {
     let level = cpu::choose_from_environment()?;
-    say(&format!("{} threads, kernels: {}", rayon::current_num_threads(), level.name()));
+    say(&format!("{} threads, kernels: {}", pool::threads(), level.name()));
     // Scales of blocks stay finite: no byte of an f16 has all exponent bits set.
     let buffer = Bytes::from((0..BUFFER).map(|i| (i * 37 % 251) as u8 & 0x3f).collect::<Vec<_>>());
     let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
@@ -119,7 +119,12 @@ fn sum(buffer: &[u8]) -> u64 {
         let words: [u64; 8] = bytemuck::cast(*line);
         words.iter().fold(sum, |a, b| a.wrapping_add(*b))
     };
-    buffer.par_chunks(1 << 19).map(|c| c.as_chunks().0.iter().fold(0u64, of_line)).sum()
+    let pieces: Vec<&[u8]> = buffer.chunks(1 << 19).collect();
+    let total = AtomicU64::new(0);
+    pool::run(pieces.len(), |i| {
+        total.fetch_add(pieces[i].as_chunks().0.iter().fold(0u64, of_line), Ordering::Relaxed);
+    });
+    total.into_inner()
 }
 
 /// Asks for what lies 8 KiB ahead: wherever that is, the hint does no harm.

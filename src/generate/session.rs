@@ -118,7 +118,7 @@ impl<'m> Session<'m> {
             while pipeline.in_flight() > 0 {
                 hidden = pipeline.receive()?; // (T, C)
             }
-            let last = hidden.len()? as u32 - 1;
+            let last = hidden.count()? as u32 - 1;
             Ok(Some(ops::select(&hidden, &[last])?)) // (1, C)
         })
     }

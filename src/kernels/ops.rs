@@ -136,7 +136,7 @@ pub fn linear_add(x: &Rows, weight: &Weight, residual: Rows) -> Result<Rows> {
 /// # Errors
 /// Widths differ, the runs are not all of the rows, or what candle reports.
 pub fn grouped_linear<'w>(x: &Rows, runs: impl Iterator<Item = (usize, &'w Weight)> + Clone) -> Result<Rows> {
-    if runs.clone().map(|(rows, _)| rows).sum::<usize>() != x.len()? {
+    if runs.clone().map(|(rows, _)| rows).sum::<usize>() != x.count()? {
         bail!("the runs are not all rows");
     }
     let Rows::Host(x) = x else {
@@ -372,7 +372,7 @@ impl Rows {
     ///
     /// # Errors
     /// What candle reports.
-    pub fn len(&self) -> Result<usize> {
+    pub fn count(&self) -> Result<usize> {
         match self {
             Rows::Host(rows) => Ok(rows.len()),
             Rows::Device(tensor) => tensor.dim(0),

@@ -93,7 +93,7 @@ impl Mixture {
     /// token's answers are added in the order of the experts, so that the sum does not depend on which tokens it shares a
     /// step with.
     fn forward(&self, x: &Rows) -> Result<Rows> {
-        let count = x.len()?;
+        let count = x.count()?;
         let logits = ops::linear(x, &self.router)?.to_host()?; // (T, E)
         let routed = Routed::new(&logits, self.experts.len(), self.active);
         if self.reads_ahead {

@@ -94,7 +94,8 @@ pub struct Pipeline<'p> {
     in_flight: usize,
 }
 
-/// Where steps are computed.
+/// Where steps are computed. (One to a pipeline: its size does not matter.)
+#[allow(clippy::large_enum_variant)]
 enum Way<'p> {
     /// All stages in turn, where the step is sent.
     Here { rings: Few<StageRings<'p>>, done: Few<Rows> },

@@ -46,7 +46,8 @@ fn a_reply_depends_on_what_was_said_before_it() {
 
 #[test]
 fn a_full_context_ends_the_reply_and_drops_turns_and_says_so_even_if_quiet() {
-    let (_, stderr) = chat(&model("llama-gqa"), &["--quiet"], "hello\nhow are you\n");
+    // Which replies end before the context is full hangs on the last bits: those of f32.
+    let (_, stderr) = chat(&model("llama-gqa"), &["--quiet", "--cache-dtype", "f32"], "hello\nhow are you\n");
     assert_eq!(
         stderr,
         "warning: the reply ended because the context of 1024 tokens is full\n\

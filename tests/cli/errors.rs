@@ -160,7 +160,7 @@ fn values_that_are_out_of_range() {
         "--device cuda",
         "--devices 99",
         "--device cpu --devices 2",
-        "--cache-dtype q8_0",
+        "--cache-dtype q4_0",
         "--quantize q4",
         "--memory plenty",
         "--devices 2 --memory 1GiB,1GiB,1GiB",

@@ -64,7 +64,8 @@ fn largest_gap(a: &[f32], b: &[f32]) -> f32 {
 
 #[test]
 fn it_is_the_definition_with_and_without_a_window_in_every_type() {
-    let rounds: [(CacheType, fn(f32) -> f32, f32); 4] = [
+    type Round = fn(f32) -> f32;
+    let rounds: [(CacheType, Round, f32); 4] = [
         (CacheType::F32, |x| x, 3e-6),
         (CacheType::F16, |x| f16::from_f32(x).to_f32(), 3e-6),
         (CacheType::Bf16, |x| bf16::from_f32(x).to_f32(), 3e-6),
