@@ -98,7 +98,7 @@ impl Write for Replacement {
 /// Bytes of a large page, and of a piece of a file that such a page can hold.
 const LARGE_PAGE: usize = 2 << 20;
 
-/// Writes in whole pieces of [`LARGE_PAGE`], whatever runs it is given. Linux keeps what was written at once in one piece of
+/// Writes in whole pieces of 2 MiB, whatever runs it is given. Linux keeps what was written at once in one piece of
 /// memory, where the file system can, and maps that as a large page: weights are then read from a map a quarter to a
 /// half faster, and without a page fault for every 4 KiB. The last piece is written by [`finish`](Self::finish).
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! A token of a small model is some hundred jobs of a few microseconds each, one after another. So a thread that has
 //! nothing to do looks for the next job for a while before it sleeps, and a job costs a few hundred nanoseconds where
 //! rayon's fork and join took several microseconds. On a busy machine the same threads must not hold each other up:
-//! tasks are small and claimed by whoever runs, and who waits longer than [`SPIN`] sleeps, which frees its core for the
+//! tasks are small and claimed by whoever runs, and who waits longer than 50 µs sleeps, which frees its core for the
 //! thread that it waits for.
 //!
 //! Which thread computes a task is left to chance; a task's result must not depend on it.
