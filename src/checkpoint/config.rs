@@ -148,11 +148,6 @@ impl Config {
         Heads { query: self.query_heads, key_value: self.key_value_heads, size: self.head_size }
     }
 
-    /// Elements of the cache for one position of one layer: keys and values of G heads.
-    pub fn cache_elements(&self) -> usize {
-        2 * self.key_value_heads * self.head_size
-    }
-
     /// Weights in all, and those that take part in one token.
     pub fn parameters(&self) -> (u64, u64) {
         let product = |sizes: &[usize]| sizes.iter().map(|s| *s as u64).product::<u64>();

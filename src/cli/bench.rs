@@ -6,7 +6,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 use mist::checkpoint::{Checkpoint, Config};
 use mist::generate::{MOST_AT_ONCE, Part, Rates, Speed, Work};
-use mist::kernels::{Scheme, cpu};
+use mist::kernels::{Scheme, cpu, pool};
 use mist::placement::{self, ReadRate};
 use mist::terminal::{Interrupt, Printer};
 use serde_json::{Value, json};
@@ -73,7 +73,7 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
     let loading = memory.bytes();
     drop(memory);
     // Between the two: the buffer is no memory that the model needs.
-    let read = loaded.is_on_host.then(|| placement::read_rate(args.model.threads())).flatten();
+    let read = loaded.is_on_host.then(|| placement::read_rate(pool::threads())).flatten();
     let memory = PeakMemory::watch_every(LOOK);
     let interrupt = Interrupt::install()?;
     let _listening = interrupt.listen();
@@ -150,9 +150,8 @@ impl Measured<'_> {
     /// Bytes of keys and values that a generated token reads.
     fn cache_bytes(&self) -> f64 {
         let config = &self.checkpoint().config;
-        let of_head = self.loaded.cache_dtype.bytes(config.head_size);
-        let position = 2 * config.key_value_heads * of_head * config.layers;
-        self.work.positions_seen(config.window) * position as f64
+        let position = self.loaded.cache_dtype.position(config.key_value_heads, config.head_size);
+        self.work.positions_seen(config.window) * (position * config.layers) as f64
     }
 
     /// Bytes of weights and caches that generating reads in a second. Sequences share the reading of weights; which experts
@@ -193,7 +192,7 @@ impl Measured<'_> {
             "bandwidth_share": self.bandwidth_share(),
             "peak_memory_bytes": self.peak_memory,
             "device": self.loaded.devices,
-            "threads": self.args.model.threads(),
+            "threads": pool::threads(),
             "kernels": self.kernels(),
             "scheme": self.scheme().map(Scheme::name),
             "cache_dtype": self.loaded.cache_dtype.name(),
@@ -223,7 +222,7 @@ impl Measured<'_> {
         }
         printer.data(&table.to_string())?;
         let kernels = self.kernels().map_or(String::new(), |name| {
-            let threads = self.args.model.threads();
+            let threads = pool::threads();
             format!("{threads} thread{}, {name} kernels; ", if threads == 1 { "" } else { "s" })
         });
         let (weights, cache) = (shares(&schemes(self.checkpoint())), self.loaded.cache_dtype.name());

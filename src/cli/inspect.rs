@@ -8,6 +8,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 use mist::checkpoint::{Checkpoint, Config};
 use mist::hub::Manifest;
+use mist::kernels::attention::CacheType;
 use mist::kernels::{Matrix, Scheme};
 use mist::terminal::Printer;
 use serde_json::json;
@@ -54,8 +55,9 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     let weights: u64 = schemes.values().sum();
     let positions = args.context_length.unwrap_or(config.context_length);
     let held = config.window.unwrap_or(positions).min(positions);
-    let cache = |element: u64| {
-        (held as u64).saturating_mul((config.cache_elements() * config.layers) as u64 * element)
+    let cache = |cache: CacheType| {
+        let position = cache.position(config.key_value_heads, config.head_size);
+        (held as u64).saturating_mul((position * config.layers) as u64)
     };
     if args.json {
         let json = json!({
@@ -66,8 +68,8 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
             "weight_bytes": weights,
             "context_length": config.context_length,
             "cache_positions": held,
-            "cache_bytes_f32": cache(4),
-            "cache_bytes_f16": cache(2),
+            "cache_bytes_f32": cache(CacheType::F32),
+            "cache_bytes_f16": cache(CacheType::F16),
             "scheme_bytes": schemes,
             "finite": args.verify.then_some(true),
             "hashed_files": hashed,
@@ -83,7 +85,7 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     let active = if active == total { String::new() } else { format!(" ({} active)", millions(active)) };
     printer.data(&format!("{:14} {}{active}\n", "parameters", millions(total)))?;
     printer.data(&format!("{:14} {} ({})\n", "weights", HumanBytes(weights), shares(&schemes)))?;
-    let sizes = (HumanBytes(cache(4)), HumanBytes(cache(2)));
+    let sizes = (HumanBytes(cache(CacheType::F32)), HumanBytes(cache(CacheType::F16)));
     printer
         .data(&format!("{:14} {} in f32, {} in f16, for {held} positions\n", "cache", sizes.0, sizes.1))?;
     if args.verify {

@@ -251,11 +251,6 @@ impl ModelArgs {
         Ok(Loaded { opened, model, cache_dtype, slots, devices, is_on_host, load_seconds })
     }
 
-    /// CPU threads that compute.
-    pub fn threads(&self) -> usize {
-        pool::threads()
-    }
-
     /// Sets the threads, and refuses what is not there yet, before anything is read.
     pub fn prepare(&self) -> anyhow::Result<()> {
         if let Some(threads) = self.threads {

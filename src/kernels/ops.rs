@@ -139,14 +139,18 @@ pub fn grouped_linear<'w>(x: &Rows, runs: impl Iterator<Item = (usize, &'w Weigh
     if runs.clone().map(|(rows, _)| rows).sum::<usize>() != x.count()? {
         bail!("the runs are not all rows");
     }
-    let Rows::Host(x) = x else {
-        let mut row = 0;
-        let each = |(rows, weight)| {
-            row += rows;
-            linear(&x.narrow(row - rows, rows)?, weight)?.tensor()
-        };
-        let outs = runs.map(each).collect::<Result<Vec<_>>>()?;
-        return Ok(Rows::Device(Tensor::cat(&outs, 0)?)); // (T, N)
+    let x = match x {
+        Rows::Host(x) => x,
+        Rows::Device(x) => {
+            let mut row = 0;
+            let each = |(rows, weight): (usize, &Weight)| {
+                let Weight::Device(weight) = weight else { return apart() };
+                row += rows;
+                generic::linear(&x.narrow(0, row - rows, rows)?.contiguous()?, weight)
+            };
+            let outs = runs.map(each).collect::<Result<Vec<_>>>()?;
+            return Ok(Rows::Device(Tensor::cat(&outs, 0)?)); // (T, N)
+        }
     };
     let width = runs.clone().next().map_or(0, |(_, weight)| weight.rows());
     let mut out = HostRows::uninitialized(x.len(), width); // (T, N)
@@ -376,20 +380,6 @@ impl Rows {
         match self {
             Rows::Host(rows) => Ok(rows.len()),
             Rows::Device(tensor) => tensor.dim(0),
-        }
-    }
-
-    fn narrow(&self, first: usize, count: usize) -> Result<Rows> {
-        match self {
-            Rows::Host(_) => apart(),
-            Rows::Device(tensor) => Ok(Rows::Device(tensor.narrow(0, first, count)?.contiguous()?)),
-        }
-    }
-
-    fn tensor(self) -> Result<Tensor> {
-        match self {
-            Rows::Host(_) => apart(),
-            Rows::Device(tensor) => Ok(tensor),
         }
     }
 

@@ -81,7 +81,7 @@ impl Needs {
                 norm: bytes(&weights.norm),
                 head: bytes(&weights.head),
                 tied: config.tied_head,
-                slot: (2 * config.key_value_heads * cache.bytes(config.head_size)) as u64,
+                slot: cache.position(config.key_value_heads, config.head_size) as u64,
             }
         };
         Self { host: sizes(&on_host), accelerator: sizes(&on_accelerator), slots }

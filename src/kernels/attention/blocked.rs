@@ -12,7 +12,9 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
+use super::Span;
 use super::store::{BLOCK, Head, Head8, Keep, value_width};
+use super::tiles::{mix_rows, score_rows};
 use crate::kernels::simd::{Simd, dispatch, exp};
 
 /// Positions of a span.
@@ -24,18 +26,14 @@ pub(super) const GROUP: usize = 8 * SPAN;
 /// The queries of one tile, whose rows are tokens' heads: token after token.
 pub(super) struct Tile<'a, K> {
     pub kept: &'a K,
-    /// Slots of the ring.
-    pub slots: usize,
     /// D.
     pub size: usize,
     /// Query heads of a token: those that share the key/value head.
     pub heads: usize,
     /// Tokens.
     pub tokens: usize,
-    /// Position of the first token.
-    pub first: usize,
-    /// Positions that a token sees, its own included.
-    pub window: Option<usize>,
+    /// What they see.
+    pub span: Span,
 }
 
 /// A thread's memory for one tile.
@@ -63,23 +61,20 @@ impl<K> Tile<'_, K> {
     }
 
     /// The positions that some row sees.
-    pub fn positions(&self) -> Range<usize> {
-        self.oldest(0)..self.first + self.tokens
-    }
-
-    fn oldest(&self, token: usize) -> usize {
-        self.window.map_or(0, |w| (self.first + token + 1).saturating_sub(w))
+    fn positions(&self) -> Range<usize> {
+        self.span.seen(self.tokens)
     }
 
     /// Those positions of `all` that a token sees, counted from the first of them.
     fn seen(&self, token: usize, all: &Range<usize>) -> Range<usize> {
-        let within = |position: usize| position.clamp(all.start, all.end) - all.start;
-        within(self.oldest(token))..within(self.first + token + 1)
+        let (within, position) =
+            (|p: usize| p.clamp(all.start, all.end) - all.start, self.span.first + token);
+        within(self.span.oldest(position))..within(position + 1)
     }
 
     /// The block of slots that a position lies in: slots are whole blocks.
     fn block(&self, position: usize) -> usize {
-        position / BLOCK % (self.slots / BLOCK)
+        position / BLOCK % (self.span.slots / BLOCK)
     }
 }
 
@@ -201,71 +196,6 @@ fn scores<S: Simd, K: Keep>(tile: &Tile<K>, first: usize, blocks: Range<usize>, 
     }
 }
 
-/// # Safety
-/// `q` is `rows` rows of `size` values; each of N vectors begins `size` rows of sixteen values; rows of `scores`, SPAN
-/// values each, have room for N vectors.
-#[inline(always)]
-#[allow(unsafe_code)]
-unsafe fn score_rows<S: Simd, const N: usize>(
-    q: *const f32,
-    rows: usize,
-    size: usize,
-    keys: [*const f32; 2],
-    scores: *mut f32,
-) {
-    let mut row = 0;
-    while row < rows {
-        // SAFETY: the rows are there.
-        unsafe {
-            let (q, scores) = (q.add(row * size), scores.add(row * SPAN));
-            row += match rows - row {
-                8.. if S::LANES == BLOCK => score_tile::<S, 8, N>(q, size, keys, scores),
-                4.. => score_tile::<S, 4, N>(q, size, keys, scores),
-                3 => score_tile::<S, 3, N>(q, size, keys, scores),
-                2 => score_tile::<S, 2, N>(q, size, keys, scores),
-                _ => score_tile::<S, 1, N>(q, size, keys, scores),
-            };
-        }
-    }
-}
-
-/// R rows by N vectors of positions; R.
-///
-/// # Safety
-/// As for [`score_rows`].
-#[inline(always)]
-#[allow(unsafe_code)]
-unsafe fn score_tile<S: Simd, const R: usize, const N: usize>(
-    q: *const f32,
-    size: usize,
-    keys: [*const f32; 2],
-    scores: *mut f32,
-) -> usize {
-    let mut sums = [[S::splat(0.0); N]; R];
-    for d in 0..size {
-        // SAFETY: by the caller's promise.
-        unsafe {
-            let mut vectors = [S::splat(0.0); N];
-            for (v, vector) in vectors.iter_mut().enumerate() {
-                *vector = S::load(keys[v].add(d * BLOCK));
-            }
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let q = S::splat(*q.add(r * size + d));
-                for (sum, key) in sums.iter_mut().zip(vectors) {
-                    *sum = q.mul_add(key, *sum);
-                }
-            }
-        }
-    }
-    for (r, sums) in sums.into_iter().enumerate() {
-        for (v, sum) in sums.into_iter().enumerate() {
-            // SAFETY: by the caller's promise.
-            unsafe { sum.store(scores.add(r * SPAN + v * S::LANES)) };
-        }
-    }
-    R
-}
-
 /// Turns scores into weights, exp(score - max); a row's maximum and the sum of its weights go to `sums`, whose values
 /// become zeros.
 #[inline(always)]
@@ -360,87 +290,6 @@ fn mix<S: Simd, K: Keep>(
         }
         position = end;
     }
-}
-
-/// # Safety
-/// `weights` is `rows` rows of SPAN values, `values` `count` rows of `width`, `sums` `rows` rows of `width + 2`.
-#[inline(always)]
-#[allow(unsafe_code)]
-unsafe fn mix_rows<S: Simd>(
-    weights: *const f32,
-    rows: usize,
-    count: usize,
-    values: *const f32,
-    width: usize,
-    sums: *mut f32,
-) {
-    let mut row = 0;
-    while row < rows {
-        let tall = (rows - row).min(4);
-        let mut d = 0;
-        while d < width {
-            // SAFETY: the rows and columns are there.
-            unsafe {
-                let at = (weights.add(row * SPAN), values.add(d), sums.add(row * (width + 2) + d));
-                let vectors = (width - d) / S::LANES;
-                d += S::LANES
-                    * match (tall, vectors) {
-                        (4, 4..) if S::LANES == BLOCK => mix_tile::<S, 4, 4>(at, count, width),
-                        (4, 2..) => mix_tile::<S, 4, 2>(at, count, width),
-                        (4, _) => mix_tile::<S, 4, 1>(at, count, width),
-                        (3, 4..) if S::LANES == BLOCK => mix_tile::<S, 3, 4>(at, count, width),
-                        (3, 2..) => mix_tile::<S, 3, 2>(at, count, width),
-                        (3, _) => mix_tile::<S, 3, 1>(at, count, width),
-                        (2, 2..) => mix_tile::<S, 2, 2>(at, count, width),
-                        (2, _) => mix_tile::<S, 2, 1>(at, count, width),
-                        (_, 4..) => mix_tile::<S, 1, 4>(at, count, width),
-                        (_, 2..) => mix_tile::<S, 1, 2>(at, count, width),
-                        _ => mix_tile::<S, 1, 1>(at, count, width),
-                    };
-            }
-        }
-        row += tall;
-    }
-}
-
-/// R rows by N vectors of values; N.
-///
-/// # Safety
-/// As for [`mix_rows`], from a row and column on.
-#[inline(always)]
-#[allow(unsafe_code)]
-unsafe fn mix_tile<S: Simd, const R: usize, const N: usize>(
-    (weights, values, sums): (*const f32, *const f32, *mut f32),
-    count: usize,
-    width: usize,
-) -> usize {
-    // SAFETY: by the caller's promise.
-    unsafe {
-        let mut mixed = [[S::splat(0.0); N]; R];
-        for (r, mixed) in mixed.iter_mut().enumerate() {
-            for (v, mixed) in mixed.iter_mut().enumerate() {
-                *mixed = S::load(sums.add(r * (width + 2) + v * S::LANES));
-            }
-        }
-        for j in 0..count {
-            let mut vectors = [S::splat(0.0); N];
-            for (v, vector) in vectors.iter_mut().enumerate() {
-                *vector = S::load(values.add(j * width + v * S::LANES));
-            }
-            for (r, mixed) in mixed.iter_mut().enumerate() {
-                let weight = S::splat(*weights.add(r * SPAN + j));
-                for (mixed, value) in mixed.iter_mut().zip(vectors) {
-                    *mixed = weight.mul_add(value, *mixed);
-                }
-            }
-        }
-        for (r, mixed) in mixed.into_iter().enumerate() {
-            for (v, mixed) in mixed.into_iter().enumerate() {
-                mixed.store(sums.add(r * (width + 2) + v * S::LANES));
-            }
-        }
-    }
-    N
 }
 
 /// The functions above, compiled for each type of cache and instruction set.

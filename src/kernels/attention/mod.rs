@@ -4,14 +4,17 @@
 //! |---|---|
 //! | `store` | keys and values of a sequence as they lie in memory, in four types |
 //! | `blocked` | a tile of queries over spans of positions |
+//! | `tiles` | its innermost loops, in registers |
 
 mod blocked;
 mod store;
+mod tiles;
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use blocked::{GROUP, Kernels, SPAN, Scratch, Tile, clear, sums_width};
-use store::AllHeads;
+use store::{AllHeads, each_type};
 
 use super::pool::{self, Shared};
 use super::rows::Buffer;
@@ -49,6 +52,11 @@ impl Span {
     pub fn oldest(&self, position: usize) -> usize {
         self.window.map_or(0, |w| (position + 1).saturating_sub(w))
     }
+
+    /// The positions that some of the first `tokens` rows see.
+    fn seen(&self, tokens: usize) -> Range<usize> {
+        self.oldest(self.first)..self.first + tokens
+    }
 }
 
 /// Consecutive tokens of one sequence, among the rows of queries.
@@ -66,9 +74,9 @@ pub struct Queries<'a> {
 
 /// `out (T, H·D)` of queries, the first H·D of each row of `rows (T, width)`.
 ///
-/// `queries(i)` of `sequences` are the tokens of each sequence, `None` of one that is left out. Each row and head is summed over its positions in an order
-/// that depends on its own position alone, so the result does not depend on how the ring lies, how a prompt was cut into
-/// chunks, or which sequences share a step.
+/// `queries(i)` of `sequences` are the tokens of each sequence, `None` of one that is left out. Each row and head is
+/// summed over its positions in an order that depends on its own position alone, so the result does not depend on how the
+/// ring lies, how a prompt was cut into chunks, or which sequences share a step.
 pub fn attention<'a>(
     rows: &[f32],
     width: usize,
@@ -187,25 +195,11 @@ impl<'a, F: Fn(usize) -> Option<Queries<'a>> + Sync> Job<'_, F> {
 
     fn task(&self, cut: Cut, task: usize, sums: &mut [f32]) {
         let Some((place, part)) = self.find(cut, task) else { return };
-        match &place.queries.kept.heads {
-            AllHeads::F32(heads) => self.part(cut, &place, &heads[place.head], part, sums),
-            AllHeads::F16(heads) => self.part(cut, &place, &heads[place.head], part, sums),
-            AllHeads::Bf16(heads) => self.part(cut, &place, &heads[place.head], part, sums),
-            AllHeads::Q8_0(heads) => self.part(cut, &place, &heads[place.head], part, sums),
-        }
+        each_type!(&place.queries.kept.heads, heads => self.part(cut, &place, &heads[place.head], part, sums));
     }
 
     fn tile<'k, K>(&self, place: &Place, kept: &'k K) -> Tile<'k, K> {
-        let span = place.queries.span;
-        Tile {
-            kept,
-            slots: span.slots,
-            size: self.heads.size,
-            heads: self.group(),
-            tokens: place.tokens,
-            first: span.first + place.token,
-            window: span.window,
-        }
+        Tile { kept, size: self.heads.size, heads: self.group(), tokens: place.tokens, span: place.span() }
     }
 
     fn part<K: Kernels>(&self, cut: Cut, place: &Place, kept: &K, part: usize, sums: &mut [f32]) {
@@ -246,12 +240,7 @@ impl<'a, F: Fn(usize) -> Option<Queries<'a>> + Sync> Job<'_, F> {
         let before: usize = places().take(tile).map(|place| place.parts(cut)).sum();
         let Some(place) = places().nth(tile) else { return };
         let parts = &parts[before * self.sums()..][..place.parts(cut) * self.sums()];
-        match &place.queries.kept.heads {
-            AllHeads::F32(heads) => self.merge_parts(cut, &place, &heads[place.head], parts),
-            AllHeads::F16(heads) => self.merge_parts(cut, &place, &heads[place.head], parts),
-            AllHeads::Bf16(heads) => self.merge_parts(cut, &place, &heads[place.head], parts),
-            AllHeads::Q8_0(heads) => self.merge_parts(cut, &place, &heads[place.head], parts),
-        }
+        each_type!(&place.queries.kept.heads, heads => self.merge_parts(cut, &place, &heads[place.head], parts));
     }
 
     /// In the order in which the whole tile is summed: spans within their groups, then groups.
@@ -295,19 +284,18 @@ impl<'a, F: Fn(usize) -> Option<Queries<'a>> + Sync> Job<'_, F> {
 }
 
 impl Place<'_> {
-    /// The positions that some row sees.
-    fn positions(&self) -> std::ops::Range<usize> {
-        let (span, first) = (self.queries.span, self.queries.span.first + self.token);
-        span.oldest(first)..first + self.tokens
+    /// What its tokens see.
+    fn span(&self) -> Span {
+        Span { first: self.queries.span.first + self.token, ..self.queries.span }
     }
 
     /// The first part that has positions: parts are counted from position 0.
     fn first_part(&self, cut: Cut) -> usize {
-        self.positions().start / cut.positions()
+        self.span().seen(self.tokens).start / cut.positions()
     }
 
     fn parts(&self, cut: Cut) -> usize {
-        self.positions().end.div_ceil(cut.positions()) - self.first_part(cut)
+        self.span().seen(self.tokens).end.div_ceil(cut.positions()) - self.first_part(cut)
     }
 }
 

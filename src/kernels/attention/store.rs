@@ -8,7 +8,6 @@ use std::fmt;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::Span;
 use crate::kernels::pool;
 use crate::kernels::simd::Simd;
 
@@ -43,6 +42,11 @@ impl CacheType {
             Self::Bf16 => "bf16",
             Self::Q8_0 => "q8_0",
         }
+    }
+
+    /// Bytes of a position's keys and values of a layer's `heads` heads of `size`.
+    pub fn position(self, heads: usize, size: usize) -> usize {
+        2 * heads * self.bytes(size)
     }
 
     /// Bytes of so many values; in q8_0 of whole groups.
@@ -89,6 +93,8 @@ macro_rules! each_type {
         }
     };
 }
+
+pub(super) use each_type;
 
 impl KeyValues {
     /// A ring without slots for `heads` key/value heads of `size`.
@@ -147,11 +153,6 @@ impl KeyValues {
     pub fn first_of_key(&self, slot: usize) -> Option<f32> {
         let AllHeads::F32(heads) = &self.heads else { return None };
         heads[0].keys.get(slot / BLOCK * BLOCK * self.size + slot % BLOCK).copied()
-    }
-
-    /// What the queries from position `first` on see of it.
-    pub fn span(&self, first: usize, window: Option<usize>) -> Span {
-        Span { first, window, slots: self.slots }
     }
 }
 

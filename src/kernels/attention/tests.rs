@@ -49,7 +49,7 @@ fn run(cache: CacheType, rows: &[f32], calls: &[usize], window: Option<usize>, s
             (HEADS.query + HEADS.key_value) * HEADS.size,
         );
         out = vec![f32::NAN; tokens * HEADS.query * HEADS.size];
-        let span = kept.span(first, window);
+        let span = Span { first, window, slots: kept.slots() };
         let queries = |_| Some(Queries { row: 0, tokens: *tokens, span, kept: &kept });
         attention(new, WIDTH, HEADS, 1, queries, &mut out);
         first += tokens;
@@ -130,7 +130,8 @@ fn sequences_of_one_step_do_not_see_each_other() {
     let both = [a.clone(), b].concat();
     let queries = |i: usize| {
         let (row, tokens) = [(0, 200), (200, 33)][i];
-        Some(Queries { row, tokens, span: kept[i].span(0, None), kept: &kept[i] })
+        let span = Span { first: 0, window: None, slots: kept[i].slots() };
+        Some(Queries { row, tokens, span, kept: &kept[i] })
     };
     let mut out = vec![f32::NAN; 233 * HEADS.query * HEADS.size];
     attention(&both, WIDTH, HEADS, 2, queries, &mut out);

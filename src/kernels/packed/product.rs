@@ -69,31 +69,23 @@ impl<'a> Product<'a> {
         activation_block(part.scheme).filter(|_| self.blocks == Blocks::Integer)
     }
 
-    /// Into how many tasks a part is divided.
-    fn tasks_of(&self, part: &Part) -> usize {
-        match self.block_of(part) {
-            _ if self.x.is_empty() => 0,
-            Some(_) => self.runs(part).count(),
-            None => part.rows.div_ceil(TASK_ROWS),
-        }
-    }
-
     /// The strips of each task of a part: long runs first, so that a thread reads long in one place, and ever shorter ones,
-    /// so that threads end together.
-    fn runs(&self, part: &Part) -> impl Iterator<Item = Range<usize>> {
-        let (all, sharers) = (part.sixteens(), 2 * pool::threads());
-        let most = RUN_BYTES / (ROWS * part.row_bytes * self.m()).max(1);
+    /// so that threads end together. Of a part that is multiplied in f32, some rows each.
+    fn runs(&self, part: &Part, threads: usize) -> impl Iterator<Item = Range<usize>> {
+        let (all, sharers, least, most) = match self.block_of(part) {
+            Some(_) => {
+                let most = RUN_BYTES / (ROWS * part.row_bytes * self.m()).max(1);
+                (part.sixteens(), 2 * threads, STRIPS, most)
+            }
+            None => (part.rows, 1, TASK_ROWS, TASK_ROWS),
+        };
         let mut first = 0;
         std::iter::from_fn(move || {
             let start = first;
-            let share = ((all - start) / sharers).min(most).next_multiple_of(STRIPS).max(STRIPS);
+            let share = ((all - start) / sharers).min(most).next_multiple_of(least).max(least);
             first = all.min(start + share);
             (start < first).then_some(start..first)
         })
-    }
-
-    fn tasks(&self) -> usize {
-        self.w.each_part().iter().map(|part| self.tasks_of(part)).sum()
     }
 }
 
@@ -119,8 +111,8 @@ pub fn multiply_all(products: &[Product]) {
 /// The same with one of the processor's [`available`](Level::available) sets.
 pub(super) fn multiply_with(level: Level, products: &[Product]) {
     // Taken, not borrowed: what is computed here may begin another product.
-    let mut sets = ACTIVATIONS.take();
-    let mut count = 0;
+    let (mut sets, mut tasks) = (ACTIVATIONS.take(), TASKS.take());
+    let (mut count, threads) = (0, pool::threads());
     for (i, product) in products.iter().enumerate() {
         if i == 0 || !product.shares_x(&products[i - 1]) {
             count += 1;
@@ -133,9 +125,20 @@ pub(super) fn multiply_with(level: Level, products: &[Product]) {
                 activations.fill(product.x, product.w.columns(), width);
             }
         }
+        if product.x.is_empty() {
+            continue;
+        }
+        let mut above = 0;
+        for (part, of_part) in product.w.each_part().iter().enumerate() {
+            let task = |run| Task { product: i, set: count - 1, part, above, run };
+            tasks.extend(product.runs(of_part, threads).map(task));
+            above += of_part.rows;
+        }
     }
     let job = Job { level, products, sets: &sets };
-    pool::run(products.iter().map(Product::tasks).sum(), |task| job.task(task));
+    pool::run(tasks.len(), |i| job.task(&tasks[i]));
+    tasks.clear();
+    TASKS.set(tasks);
     ACTIVATIONS.set(sets);
 }
 
@@ -145,6 +148,7 @@ const WIDTHS: [usize; 2] = [32, 256];
 thread_local! {
     /// Kept, so that a token allocates nothing here.
     static ACTIVATIONS: Cell<Vec<[Activations; WIDTHS.len()]>> = Cell::default();
+    static TASKS: Cell<Vec<Task>> = Cell::default();
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
@@ -159,7 +163,21 @@ struct Scratch {
     beside_zeros: Vec<u8>,
 }
 
-/// All tasks of some products.
+/// Some strips or rows of a part. Tasks share no column of a result.
+struct Task {
+    /// Which of the products.
+    product: usize,
+    /// Which of the activations.
+    set: usize,
+    /// Which of the product's parts.
+    part: usize,
+    /// The part's first column of the result.
+    above: usize,
+    /// See [`Product::runs`].
+    run: Range<usize>,
+}
+
+/// What tasks work on.
 struct Job<'a> {
     level: Level,
     products: &'a [Product<'a>],
@@ -168,41 +186,16 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// One of the tasks, which share no column of a result.
-    fn task(&self, mut task: usize) {
-        let mut set = 0;
-        for (i, product) in self.products.iter().enumerate() {
-            set += usize::from(i > 0 && !product.shares_x(&self.products[i - 1]));
-            let mut above = 0;
-            for part in product.w.each_part() {
-                let tasks = product.tasks_of(part);
-                if task < tasks {
-                    return self.task_of_part(product, &self.sets[set], part, above, task);
-                }
-                task -= tasks;
-                above += part.rows;
-            }
-        }
-    }
-
-    /// A part begins `above` columns of the result from the first.
-    fn task_of_part(
-        &self,
-        product: &Product,
-        set: &[Activations; WIDTHS.len()],
-        part: &Part,
-        above: usize,
-        task: usize,
-    ) {
+    fn task(&self, Task { product, set, part, above, run }: &Task) {
+        let product = &self.products[*product];
+        let part = &product.w.each_part()[*part];
         let Some(width) = product.block_of(part) else {
-            let first = task * TASK_ROWS;
-            let rows = above + first..above + part.rows.min(first + TASK_ROWS);
+            let rows = above + run.start..above + run.end;
             // SAFETY: `x` has the result's rows, and tasks share no row of a part.
             #[allow(unsafe_code)]
             return unsafe { some_rows(product.x, product.w, rows, product.columns) };
         };
-        let activations = &set[usize::from(width != WIDTHS[0])];
-        let Some(run) = product.runs(part).nth(task) else { return };
+        let activations = &self.sets[*set][usize::from(width != WIDTHS[0])];
         SCRATCH.with_borrow_mut(|scratch| {
             for i in run.clone().step_by(STRIPS) {
                 let sixteens: [Option<Sixteen>; STRIPS] =
