@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::kernels::cpu::kernel;
+use super::rounding;
 use crate::kernels::pool;
 
 /// Rows of activations that lie side by side: those of a tile of AMX.
@@ -43,14 +43,11 @@ struct Line([i8; 64]);
 /// Beyond the last row.
 const BEYOND: usize = TILE * 256 / 64;
 
-/// Sums over a row's block of 256 columns, as kernels multiply them.
+/// Sums over a row's block of 256 columns: see [`rounding::Sums`].
 #[derive(Clone, Debug, Default)]
 struct Sums {
-    /// Of 32 columns each, two side by side in 16 bits.
     thirty_twos: Vec<[i32; 4]>,
-    /// Of 16 columns each, the same.
     sixteens: Vec<[i32; 8]>,
-    /// Of 8 columns each, times -32: what makes weights of 6 bits signed.
     eights: Vec<[i32; 32]>,
 }
 
@@ -183,36 +180,20 @@ impl Filling<'_> {
                 // thread alone.
                 unsafe {
                     let q = from_raw_parts_mut(self.quants.add(at * self.block), self.block);
-                    quantize(x, q, &mut *self.scales.add(at));
-                    match self.block {
-                        256 => add_up(
-                            q,
-                            &mut *self.thirty_twos.add(at),
-                            &mut *self.sixteens.add(at),
-                            &mut *self.eights.add(at),
-                        ),
-                        _ => *self.below.add(at) = -q.iter().map(|q| i32::from(*q)).sum::<i32>(),
+                    let scale = &mut *self.scales.add(at);
+                    if let ([x, ..], [q, ..]) = (x.as_chunks().0, q.as_chunks_mut().0) {
+                        let sums = rounding::Sums {
+                            thirty_twos: &mut *self.thirty_twos.add(at),
+                            sixteens: &mut *self.sixteens.add(at),
+                            eights: &mut *self.eights.add(at),
+                        };
+                        rounding::of_256(x, q, scale, sums);
+                    } else if let ([x, ..], [q, ..]) = (x.as_chunks().0, q.as_chunks_mut().0) {
+                        rounding::of_32(x, q, scale, &mut *self.below.add(at));
                     }
                 }
             }
         }
-    }
-}
-
-/// The sums of a block of 256 quants: see [`Sums`].
-fn add_up(quants: &[i8], thirty_twos: &mut [i32; 4], sixteens: &mut [i32; 8], eights: &mut [i32; 32]) {
-    for (sum, q) in eights.iter_mut().zip(quants.as_chunks::<8>().0) {
-        *sum = -32 * i32::from(q.iter().map(|q| i16::from(*q)).sum::<i16>());
-    }
-    let pair = |low: &[i32], high: &[i32]| {
-        let [low, high] = [low, high].map(|eights| eights.iter().sum::<i32>() / -32);
-        low & 0xffff | high << 16
-    };
-    for (sums, eights) in sixteens.iter_mut().zip(eights.as_chunks::<4>().0) {
-        *sums = pair(&eights[..2], &eights[2..]);
-    }
-    for (sums, eights) in thirty_twos.iter_mut().zip(eights.as_chunks::<8>().0) {
-        *sums = pair(&eights[..4], &eights[4..]);
     }
 }
 
@@ -300,30 +281,6 @@ impl<'a> Tile<'a> {
     }
 }
 
-/// Below this the inverse of a scale could be infinite; so small a block is taken for zeros.
-const TINY: f32 = 1e-30;
-
-kernel! {
-    /// One block: `scale` becomes the largest magnitude / 127, and `q` the nearest multiples of it, ties to even.
-    fn quantize(x: &[f32], q: &mut [i8], scale: &mut f32) = body
-}
-
-#[inline(always)]
-fn body<const FUSED: bool>(x: &[f32], q: &mut [i8], scale: &mut f32) {
-    // As integers, magnitudes are in order and NaN is the largest.
-    let largest = x.iter().fold(0, |m, x| (x.to_bits() & 0x7fff_ffff).max(m));
-    let largest = f32::from_bits(largest);
-    *scale = largest / 127.0;
-    if !(largest > TINY && largest.is_finite()) {
-        return q.fill(0);
-    }
-    let inverse = 127.0 / largest;
-    for (q, x) in q.iter_mut().zip(x) {
-        // 1.5 · 2^23 has ulp 1: the sum's low byte is the nearest integer. Twice as fast as `round_ties_even`.
-        *q = (x * inverse + 12_582_912.0).to_bits() as i8;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,16 +320,6 @@ mod tests {
                 assert_eq!(two(pair), [&q[..32], &q[32..]].map(sum));
             }
         }
-    }
-
-    #[test]
-    fn the_compiled_sets_agree_bit_for_bit() {
-        let x: Vec<f32> = (0..256).map(|i| ((i * 7919 % 1009) as f32 - 500.0) / 37.0).collect();
-        let (mut a, mut b) = ([0i8; 256], [1i8; 256]);
-        let (mut s, mut t) = (0.0, 1.0);
-        quantize(&x, &mut a, &mut s);
-        body::<false>(&x, &mut b, &mut t);
-        assert_eq!((a, s.to_bits()), (b, t.to_bits()));
     }
 
     #[test]

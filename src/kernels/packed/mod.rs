@@ -4,6 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `activations` | rows of f32 as blocks of 8-bit integers |
+//! | `rounding` | one block of them |
 //! | `product` | the product with a whole [`Matrix`](super::Matrix): its parts and layouts, threads |
 //! | `portable` | the oracle |
 //! | `span` | what 256 columns of a strip are unpacked to |
@@ -49,7 +50,8 @@
 //! | q5_k | 92 | 90 | 19 |
 //! | q6_k | 93 | 89 | 19 |
 //!
-//! With `MIST_CPU=avx2` strips of q4_0, q8_0, q4_k and q6_k had 85, 91, 90 and 93, medians of 7.
+//! With `MIST_CPU=avx2` strips of q4_0, q8_0, q4_k and q6_k had 85, 91, 90 and 93, medians of 7, before AVX2 multiplied one
+//! row as it unpacks.
 //!
 //! | several rows, GFLOP/s a thread, 1 / 4 / 8 / 16 / 128 / 512 rows | strips | rows |
 //! |---|---|---|
@@ -62,8 +64,8 @@
 //! | q5_k | 48 / 154 / 277 / 339 / 652 / 671 | 39 / 122 / 191 / 221 / 553 / 534 |
 //! | q6_k | 57 / 157 / 229 / 276 / 571 / 752 | 39 / 109 / 186 / 178 / 496 / 577 |
 //!
-//! 9 rows and more are those of AMX. One thread over 4096 columns by 768 rows, in the cache: AVX512 254 to 341 and AVX2 97 to
-//! 177 with 128 rows. q4_k's 128 rows are of an earlier run: in this one, disturbed, strips had 447. f32 reaches 34 with 16 rows
+//! 9 rows and more are those of AMX. One thread over 4096 columns by 768 rows, in the cache: AVX512 254 to 341 and AVX2 128 to
+//! 222 with 128 rows. q4_k's 128 rows are of an earlier run: in this one, disturbed, strips had 447. f32 reaches 34 with 16 rows
 //! at the least and 58 with 128 at the most.
 //!
 //! What limits AMX: alone, its instructions for a tile of a k-scheme's block would do 2600, those of blocks of 32 columns
@@ -89,6 +91,7 @@ mod avx2;
 mod avx512;
 mod portable;
 mod product;
+mod rounding;
 #[cfg(target_arch = "x86_64")]
 mod span;
 

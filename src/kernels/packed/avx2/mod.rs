@@ -1,10 +1,11 @@
 //! The packed product with AVX2: eight rows in the eight lanes of a register, four bytes of each.
 //!
 //! Four activations, broadcast, meet four weights of each row in `maddubs`; the lanes are the rows' sums and need
-//! no horizontal addition. As with AVX512, 256 columns at a time are unpacked to the first-level cache (`unpack`), and from
-//! there multiplied with up to four rows of activations (`multiply`), whose sums of a strip's two halves are in eight
-//! registers.
+//! no horizontal addition. Up to four rows of activations, and any number with blocks of 32, meet weights as these are
+//! unpacked (`direct`). With more, blocks of 256 are unpacked to the first-level cache (`unpack`) and from there multiplied
+//! with two rows at a time (`multiply`): the sums of four rows did not fit the sixteen registers and took a tenth longer.
 
+mod direct;
 mod multiply;
 mod unpack;
 
@@ -25,7 +26,10 @@ const LANES: usize = 8;
 const HALVES: usize = ROWS / LANES;
 
 /// Rows of activations that are multiplied at a time.
-const HEIGHT: usize = 4;
+const HEIGHT: usize = 2;
+
+/// Rows that are multiplied as weights are unpacked.
+const FEW: usize = 4;
 
 thread_local! {
     static A_SPAN: RefCell<Span> = const { RefCell::new(Span::ZERO) };
@@ -34,13 +38,28 @@ thread_local! {
 /// See [`multiply_strips`](super::multiply_strips).
 #[target_feature(enable = "avx2,fma,f16c")]
 pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
-    let blocks = SPAN / scheme.block_len();
-    let size = blocks * scheme.block_bytes() * ROWS;
+    let each = strips.iter().zip(sums.chunks_mut(x.rows().max(1)));
+    if x.rows() <= FEW || scheme.block_len() < SPAN {
+        for (strip, sums) in each {
+            for (above, tile) in x.tiles(first) {
+                let sums = &mut sums[above..][..tile.rows];
+                match tile.rows {
+                    1 => few::<1>(scheme, strip, tile, sums),
+                    2 => few::<2>(scheme, strip, tile, sums),
+                    3 => few::<3>(scheme, strip, tile, sums),
+                    FEW => few::<FEW>(scheme, strip, tile, sums),
+                    _ => of_32::<0>(scheme, strip, tile, sums),
+                }
+            }
+        }
+        return;
+    }
+    let size = scheme.block_bytes() * ROWS;
     A_SPAN.with_borrow_mut(|span| {
-        for (strip, sums) in strips.iter().zip(sums.chunks_mut(x.rows().max(1))) {
-            for (i, strip) in strip.chunks(size).enumerate() {
+        for (strip, sums) in each {
+            for (i, strip) in strip.chunks_exact(size).enumerate() {
                 span.unpack_halves(scheme, strip);
-                for (above, tile) in x.tiles(first + i * blocks) {
+                for (above, tile) in x.tiles(first + i) {
                     if tile.rows == TILE {
                         tile.prefetch_below();
                     }
@@ -48,8 +67,6 @@ pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, s
                         let row = row * HEIGHT;
                         match sums.len() {
                             1 => of_rows::<1>(scheme, span, tile, row, sums),
-                            2 => of_rows::<2>(scheme, span, tile, row, sums),
-                            3 => of_rows::<3>(scheme, span, tile, row, sums),
                             _ => of_rows::<HEIGHT>(scheme, span, tile, row, sums),
                         }
                     }
@@ -57,6 +74,33 @@ pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, s
             }
         }
     });
+}
+
+/// A strip by R rows, which are all of a tile.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn few<const R: usize>(scheme: Scheme, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+    match scheme {
+        Scheme::Q4K => direct::nibbles_k::<R, 144, false>(strip, x, &mut sums.as_chunks_mut().0[0]),
+        Scheme::Q5K => direct::nibbles_k::<R, 176, true>(strip, x, &mut sums.as_chunks_mut().0[0]),
+        Scheme::Q6K => direct::q6_k::<R>(strip, x, &mut sums.as_chunks_mut().0[0]),
+        _ if R == 1 => of_32::<1>(scheme, strip, x, sums),
+        _ => of_32::<0>(scheme, strip, x, sums),
+    }
+}
+
+/// A strip with blocks of 32 by the first R rows of a tile; if R is 0, by all.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn of_32<const R: usize>(scheme: Scheme, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+    match scheme {
+        Scheme::Q8_0 => direct::q8_0::<R>(strip, x, sums),
+        Scheme::Q4_0 => direct::nibbles::<R, 18, false, false>(strip, x, sums),
+        Scheme::Q4_1 => direct::nibbles::<R, 20, true, false>(strip, x, sums),
+        Scheme::Q5_0 => direct::nibbles::<R, 22, false, true>(strip, x, sums),
+        Scheme::Q5_1 => direct::nibbles::<R, 24, true, true>(strip, x, sums),
+        _ => {}
+    }
 }
 
 /// R rows of a tile, from its row `row` on, by a strip's span.

@@ -160,7 +160,7 @@ fn floats(lanes: &Lanes, half: usize) -> __m256 {
 /// Adds eight rows' terms, times the activations' scale, to their sums.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn add(sums: &mut [f32; ROWS], half: usize, terms: __m256, scale: f32) {
+pub fn add(sums: &mut [f32; ROWS], half: usize, terms: __m256, scale: f32) {
     let sums: &mut [f32; LANES] = &mut sums.as_chunks_mut().0[half];
     // SAFETY: the array is eight f32; loads and stores ask for no alignment.
     #[allow(unsafe_code)]

@@ -65,7 +65,8 @@ impl Span {
                 let mut w = [nibble(packed, 0), nibble(packed, 1)];
                 if FIFTHS {
                     let [fifths] = registers(fifths, half);
-                    w = [add_fifths(w[0], fifths, s), add_fifths(w[1], fifths, 4 + s)];
+                    let fifths = Fifths::new(fifths);
+                    w = [fifths.add(w[0], s), fifths.add(w[1], 4 + s)];
                 }
                 store(&mut low[s], half, w[0]);
                 store(&mut high[s], half, w[1]);
@@ -99,8 +100,9 @@ impl Span {
                     if FIFTHS {
                         let [fifths] = registers(&fifths[s * 4 * ROWS..], half);
                         for (which, w) in w.iter_mut().enumerate() {
-                            let fifth = _mm256_and_si256(right(fifths, 2 * p + which), _mm256_set1_epi8(1));
-                            *w = _mm256_or_si256(*w, _mm256_slli_epi16::<4>(fifth));
+                            let fifth =
+                                _mm256_and_si256(moved(fifths, 2 * p + which, 4), _mm256_set1_epi8(16));
+                            *w = _mm256_or_si256(*w, fifth);
                         }
                     }
                     store(&mut low[s], half, w[0]);
@@ -133,8 +135,8 @@ impl Span {
                         let [packed] = registers(&low[(h * 16 + p * 8 + s) * 4 * ROWS..], half);
                         for which in 0..2 {
                             let within = p + 2 * which;
-                            let top = _mm256_and_si256(right(two, 2 * within), _mm256_set1_epi8(3));
-                            let w = _mm256_or_si256(nibble(packed, which), _mm256_slli_epi16::<4>(top));
+                            let top = _mm256_and_si256(moved(two, 2 * within, 4), _mm256_set1_epi8(0x30));
+                            let w = _mm256_or_si256(nibble(packed, which), top);
                             store(&mut out[within * 8 + s], half, w);
                         }
                     }
@@ -144,30 +146,43 @@ impl Span {
     }
 }
 
-/// Adds 16 to the bytes of columns 4s to 4s + 3 whose bit of the lane is set.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn add_fifths(w: __m256i, fifths: __m256i, s: usize) -> __m256i {
-    let lane = _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 0x0404_0404, 0x0808_0808, 0x0c0c_0c0c));
-    // Four columns' bits are half of a byte.
-    let spread = _mm256_or_si256(lane, _mm256_set1_epi8((s / 2) as i8));
-    let bits = _mm256_set1_epi32(if s.is_multiple_of(2) { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
-    let of_columns = _mm256_and_si256(_mm256_shuffle_epi8(fifths, spread), bits);
-    let set = _mm256_and_si256(_mm256_cmpeq_epi8(of_columns, bits), _mm256_set1_epi8(16));
-    _mm256_or_si256(w, set)
+/// The fifth bits of 32 columns of eight rows, and the same 4 bits further down.
+pub struct Fifths([__m256i; 2]);
+
+impl Fifths {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn new(fifths: __m256i) -> Self {
+        Self([fifths, right(fifths, 4)])
+    }
+
+    /// Adds 16 to the bytes of columns 4s to 4s + 3 whose bit of the lane is set: an operation less by a table, which takes
+    /// the low half of a byte, than by a comparison.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub fn add(&self, w: __m256i, s: usize) -> __m256i {
+        let lane = _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 0x0404_0404, 0x0808_0808, 0x0c0c_0c0c));
+        // Four columns' bits are half of a byte.
+        let spread = _mm256_or_si256(lane, _mm256_set1_epi8((s / 2) as i8));
+        let bytes = _mm256_shuffle_epi8(self.0[s % 2], spread);
+        let bits = _mm256_and_si256(bytes, _mm256_set1_epi32(0x0804_0201));
+        let table =
+            _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 16, 16, 0, 16, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0));
+        _mm256_or_si256(w, _mm256_shuffle_epi8(table, bits))
+    }
 }
 
 /// The 6-bit scales and minima of eight rows: in each lane, one byte for each of four groups.
-struct Small {
-    scales: [__m256i; 2],
-    minima: [__m256i; 2],
+pub struct Small {
+    pub scales: [__m256i; 2],
+    pub minima: [__m256i; 2],
 }
 
 impl Small {
     /// From the 12 bytes of each row: as for AVX512.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn new([a, b, c]: [__m256i; 3]) -> Self {
+    pub fn new([a, b, c]: [__m256i; 3]) -> Self {
         let (six, top) = (_mm256_set1_epi8(63), _mm256_set1_epi8(0x30));
         let above = |x| _mm256_and_si256(right(x, 2), top);
         Self {
@@ -180,7 +195,7 @@ impl Small {
 /// Two of each lane's bytes, signed, as 16 bits.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn widen(x: __m256i, first: usize, second: usize) -> __m256i {
+pub fn widen(x: __m256i, first: usize, second: usize) -> __m256i {
     let lane = _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 0x0400_0400, 0x0800_0800, 0x0c00_0c00));
     // Each byte to the top of 16 bits; what comes below it is shifted out.
     let bytes = _mm256_set1_epi32((first << 8 | second << 24) as i32);
@@ -190,8 +205,18 @@ fn widen(x: __m256i, first: usize, second: usize) -> __m256i {
 /// The low (0) or high (1) 4 bits of each byte.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn nibble(x: __m256i, which: usize) -> __m256i {
+pub fn nibble(x: __m256i, which: usize) -> __m256i {
     _mm256_and_si256(right(x, 4 * which), _mm256_set1_epi8(15))
+}
+
+/// Moves bits within 16 from one place to another, by a number that is a constant once loops are unrolled.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn moved(x: __m256i, from: usize, to: usize) -> __m256i {
+    match from < to {
+        true => _mm256_sll_epi16(x, _mm_cvtsi32_si128((to - from) as i32)),
+        false => right(x, from - to),
+    }
 }
 
 /// Shifts by a number that is a constant once loops are unrolled.
@@ -204,28 +229,30 @@ fn right(x: __m256i, bits: usize) -> __m256i {
 /// N pieces of 4 bytes of the eight rows of a half.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn registers<const N: usize>(words: &[u8], half: usize) -> [__m256i; N] {
-    let lanes = words.as_chunks::<32>().0;
-    let mut out = [_mm256_setzero_si256(); N];
-    for (s, out) in out.iter_mut().enumerate() {
-        let lanes: &[u8; 32] = &lanes[s * HALVES + half];
-        // SAFETY: the array is 32 bytes; the load asks for no alignment.
-        #[allow(unsafe_code)]
-        unsafe {
-            *out = _mm256_loadu_si256(lanes.as_ptr().cast());
-        }
-        if half == 0 {
-            _mm_prefetch::<_MM_HINT_T1>(lanes.as_ptr().wrapping_add(AHEAD[0]).cast());
-            _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().wrapping_add(AHEAD[1]).cast());
-        }
+pub fn registers<const N: usize>(words: &[u8], half: usize) -> [__m256i; N] {
+    std::array::from_fn(|s| again(&words[s * 4 * ROWS..], half, true))
+}
+
+/// One piece of 4 bytes of the eight rows of a half. Those that follow are asked for where these are loaded first.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn again(words: &[u8], half: usize, is_first: bool) -> __m256i {
+    let lanes: &[u8; 32] = &words.as_chunks().0[half];
+    if half == 0 && is_first {
+        _mm_prefetch::<_MM_HINT_T1>(lanes.as_ptr().wrapping_add(AHEAD[0]).cast());
+        _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().wrapping_add(AHEAD[1]).cast());
     }
-    out
+    // SAFETY: the array is 32 bytes; the load asks for no alignment.
+    #[allow(unsafe_code)]
+    unsafe {
+        _mm256_loadu_si256(lanes.as_ptr().cast())
+    }
 }
 
 /// The f16 numbers of the eight rows of a half, in f32.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-fn halves(numbers: &[u8], half: usize) -> __m256i {
+pub fn halves(numbers: &[u8], half: usize) -> __m256i {
     let numbers: &[u8; 16] = &numbers.as_chunks().0[half];
     // SAFETY: the array is 16 bytes; the load asks for no alignment.
     #[allow(unsafe_code)]
