@@ -14,7 +14,7 @@ pub const NO_COLOR: &str = "NO_COLOR";
 pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 /// The same on Windows.
 pub const LOCALAPPDATA: &str = "LOCALAPPDATA";
-/// Forces one CPU kernel set: `portable`, `avx2`, `avx512` or `amx`.
+/// Forces one CPU kernel set: `portable`, `neon`, `avx2`, `avx512` or `amx`.
 pub const MIST_CPU: &str = "MIST_CPU";
 
 /// The value of a variable, if it is set to something that is not empty.

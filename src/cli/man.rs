@@ -146,7 +146,7 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     (HF_ENDPOINT, "A mirror of the hub; https://huggingface.co by default."),
     (HF_HUB_OFFLINE, "When 1, true, yes or on, nothing is fetched."),
     (NO_COLOR, "When set, no colour."),
-    (MIST_CPU, "The CPU kernels to use: portable, avx2, avx512 or amx; the best of them by default."),
+    (MIST_CPU, "The CPU kernels to use: portable, neon, avx2, avx512 or amx; the best of them by default."),
     (XDG_STATE_HOME, "Where the history of the chat is kept, in mist/history; ~/.local/state by default."),
     (LOCALAPPDATA, "The same on Windows."),
 ];

@@ -10,6 +10,9 @@ use crate::environment::{self, MIST_CPU};
 pub enum Level {
     /// Plain Rust; what the compiler makes of it. The oracle of the others.
     Portable,
+    /// aarch64 with `sdot` for products in integers. All others are the portable ones, which the compiler makes NEON of.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
     /// That, with AVX512-VNNI for products in integers. Products in f32 are those of AVX2, bit for bit.
@@ -23,6 +26,8 @@ impl Level {
     pub fn name(self) -> &'static str {
         match self {
             Level::Portable => "portable",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
             Level::Amx => "amx",
@@ -32,7 +37,10 @@ impl Level {
     /// The sets that this processor runs.
     pub fn available() -> impl Iterator<Item = Self> {
         let best = Self::detect();
+        #[cfg(not(target_arch = "aarch64"))]
         let all = [Level::Portable, Level::Avx2, Level::Avx512, Level::Amx];
+        #[cfg(target_arch = "aarch64")]
+        let all = [Level::Portable, Level::Neon];
         all.into_iter().filter(move |level| *level <= best)
     }
 
@@ -52,6 +60,10 @@ impl Level {
                 true => Level::Avx512,
                 false => Level::Avx2,
             };
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            return Level::Neon;
         }
         Level::Portable
     }

@@ -1,0 +1,73 @@
+//! The packed product with NEON's `sdot`: four rows in the four lanes of a register, four bytes of each.
+//!
+//! `sdot` multiplies four weights of each row with four activations, which are one lane of a register: 16 bytes of
+//! activations serve four of them. Weights stay in registers and activations stream past: of four rows 64 columns are
+//! sixteen registers, unpacked once for all the rows of a tile, and each row of activations is four loads and sixteen
+//! `sdot`. One row alone, as in decode, is the same with nothing stored between unpacking and multiplying.
+
+mod multiply;
+mod unpack;
+
+use std::arch::aarch64::*;
+
+use super::activations::{Activations, TILE, Tile};
+use crate::kernels::Scheme;
+use crate::kernels::layout::ROWS;
+use multiply::{blocks, q6_k, with_minima};
+
+/// Rows in a register.
+const LANES: usize = 4;
+
+/// Registers that hold one piece of each row of the strip.
+const QUARTERS: usize = ROWS / LANES;
+
+/// See [`multiply_strips`](super::multiply_strips).
+#[target_feature(enable = "neon,dotprod")]
+pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
+    let size = ROWS * scheme.block_bytes();
+    for (strip, sums) in strips.iter().zip(sums.chunks_mut(x.rows().max(1))) {
+        for (b, block) in strip.chunks_exact(size).enumerate() {
+            for (above, tile) in x.tiles(first + b) {
+                match &mut sums[above..][..tile.rows] {
+                    one @ [_] => of_rows::<1>(scheme, block, tile, one),
+                    several => of_rows::<TILE>(scheme, block, tile, several),
+                }
+            }
+        }
+    }
+}
+
+/// The rows of a tile, at most `MOST`, by a strip's block.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn of_rows<const MOST: usize>(scheme: Scheme, block: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+    match scheme {
+        Scheme::Q4_0 => blocks::<MOST, 4, false>(block, x, sums),
+        Scheme::Q4_1 => blocks::<MOST, 4, true>(block, x, sums),
+        Scheme::Q5_0 => blocks::<MOST, 5, false>(block, x, sums),
+        Scheme::Q5_1 => blocks::<MOST, 5, true>(block, x, sums),
+        Scheme::Q8_0 => blocks::<MOST, 8, false>(block, x, sums),
+        Scheme::Q4K => with_minima::<MOST, 4>(block, x, sums),
+        Scheme::Q5K => with_minima::<MOST, 5>(block, x, sums),
+        Scheme::Q6K => q6_k::<MOST>(block, x, sums),
+        _ => {}
+    }
+}
+
+/// A piece of 4 bytes of each row, quarter by quarter.
+type Piece = [[u8; 4 * LANES]; QUARTERS];
+
+fn pieces(bytes: &[u8]) -> &[Piece] {
+    bytes.as_chunks().0.as_chunks().0
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn load(piece: &Piece, quarter: usize) -> uint8x16_t {
+    let rows = &piece[quarter];
+    // SAFETY: the array is 16 bytes; the load asks for no alignment.
+    #[allow(unsafe_code)]
+    unsafe {
+        vld1q_u8(rows.as_ptr())
+    }
+}

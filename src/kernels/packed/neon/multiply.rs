@@ -1,0 +1,167 @@
+//! Rows of activations by weights in registers. `MOST` rows of activations lie in every tile's memory, so many as `sums` are
+//! multiplied: 1 is a case of its own, so that its sums stay in registers, too.
+
+use std::arch::aarch64::*;
+
+use super::super::activations::Tile;
+use super::unpack::{Columns, Small, byte, halves, of_block, of_half, of_pair};
+use super::{LANES, QUARTERS, load, pieces};
+use crate::kernels::layout::ROWS;
+
+/// Schemes with blocks of 32 weights of so many bits: signed if 8, else with minima or `2^(BITS - 1)` too large.
+#[inline(never)]
+#[target_feature(enable = "neon,dotprod")]
+pub fn blocks<const MOST: usize, const BITS: u32, const MINIMUM: bool>(
+    block: &[u8],
+    x: Tile,
+    sums: &mut [[f32; ROWS]],
+) {
+    let (numbers, rest) = block.split_at(if MINIMUM { 4 * ROWS } else { 2 * ROWS });
+    let (fifths, words) = pieces(rest).split_at(if BITS == 5 { 1 } else { 0 });
+    let (x, below) = (x.block::<32, MOST>(0, 0), x.below::<MOST>(0, 0));
+    for quarter in 0..QUARTERS {
+        let w = of_block::<BITS>(fifths, words, quarter);
+        let scales = halves(numbers, quarter);
+        let minima = if MINIMUM { halves(&numbers[2 * ROWS..], quarter) } else { scales };
+        for (r, sums) in sums.iter_mut().enumerate().take(MOST) {
+            let offset = if MINIMUM || BITS == 8 { 0 } else { below[r] << (BITS - 1) };
+            let products = dot(vdupq_n_s32(offset), w.as_chunks().0, &x.quants[r]);
+            let mut term = vmulq_f32(vcvtq_f32_s32(products), scales);
+            if MINIMUM {
+                term = vfmsq_f32(term, vdupq_n_f32(below[r] as f32), minima);
+            }
+            add(sums, quarter, term, x.scales[r]);
+        }
+    }
+}
+
+/// q4_k and q5_k, of so many bits a weight: eight groups of 32 columns with scale and minimum.
+#[inline(never)]
+#[target_feature(enable = "neon,dotprod")]
+pub fn with_minima<const MOST: usize, const BITS: u32>(block: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+    let (numbers, rest) = block.split_at(4 * ROWS);
+    let (small, rest) = pieces(rest).split_at(3);
+    let (fifths, words) = rest.split_at(if BITS == 5 { 8 } else { 0 });
+    let (small, words) = (&small.as_chunks().0[0], words.as_chunks().0);
+    let (x, totals) = (x.block::<256, MOST>(0, 0), x.thirty_twos::<MOST>(0, 0));
+    for quarter in 0..QUARTERS {
+        let small = Small::new(small, quarter);
+        let mut products = [vdupq_n_s32(0); MOST];
+        for (pair, words) in words.iter().enumerate().take(4) {
+            let w = of_pair::<BITS>(fifths, words, pair, quarter);
+            let mut scales = [vdupq_n_s32(0); 2];
+            for (which, scale) in scales.iter_mut().enumerate() {
+                *scale = byte(small.scales[pair / 2], pair % 2 * 2 + which);
+            }
+            for (r, products) in products.iter_mut().enumerate().take(sums.len()) {
+                let x: &[[i8; 32]] = x.quants[r].as_chunks().0;
+                for which in 0..2 {
+                    let group = dot(vdupq_n_s32(0), w[which].as_chunks().0, &x[2 * pair + which]);
+                    *products = vmlaq_s32(*products, group, scales[which]);
+                }
+            }
+        }
+        let mut groups = [vdup_n_s16(0); 8];
+        for (j, minima) in groups.iter_mut().enumerate() {
+            *minima = vmovn_s32(byte(small.minima[j / 4], j % 4));
+        }
+        let (scales, minima) = (halves(numbers, quarter), halves(&numbers[2 * ROWS..], quarter));
+        for (r, sums) in sums.iter_mut().enumerate().take(MOST) {
+            let mut below = vdupq_n_s32(0);
+            for (j, minima) in groups.iter().enumerate() {
+                let total = (totals[r][j / 2] >> (16 * (j % 2))) as i16;
+                below = vmlal_n_s16(below, *minima, total);
+            }
+            let term = vmulq_f32(vcvtq_f32_s32(products[r]), scales);
+            let term = vfmsq_f32(term, vcvtq_f32_s32(below), minima);
+            add(sums, quarter, term, x.scales[r]);
+        }
+    }
+}
+
+/// Sixteen groups of 16 columns with a scale.
+#[inline(never)]
+#[target_feature(enable = "neon,dotprod")]
+pub fn q6_k<const MOST: usize>(block: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+    let (bytes, numbers) = block.split_at(208 * ROWS);
+    let (low, rest) = pieces(bytes).split_at(32);
+    let (high, small) = rest.split_at(16);
+    let (low, high) = (low.as_chunks().0, high.as_chunks().0);
+    let x = x.block::<256, MOST>(0, 0);
+    for quarter in 0..QUARTERS {
+        let mut products = [vdupq_n_s32(0); MOST];
+        for (half, p) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let w: [Columns; 2] = of_half(&low[2 * half + p], &high[half], p, quarter);
+            // Of each 32 columns, two groups of 16.
+            let mut scales = [[vdupq_n_s32(0); 2]; 2];
+            for (which, scales) in scales.iter_mut().enumerate() {
+                let four = load(&small[2 * half + which], quarter);
+                *scales = [byte(four, 2 * p), byte(four, 2 * p + 1)];
+            }
+            for (r, products) in products.iter_mut().enumerate().take(sums.len()) {
+                let x: &[[i8; 16]] = x.quants[r].as_chunks().0;
+                for which in 0..2 {
+                    for (i, w) in w[which].as_chunks().0.iter().enumerate() {
+                        let x = &x[8 * half + 2 * (p + 2 * which) + i];
+                        let group = dot(vdupq_n_s32(0), std::slice::from_ref(w), x);
+                        *products = vmlaq_s32(*products, group, scales[which][i]);
+                    }
+                }
+            }
+        }
+        let scales = halves(numbers, quarter);
+        for (r, sums) in sums.iter_mut().enumerate().take(MOST) {
+            add(sums, quarter, vmulq_f32(vcvtq_f32_s32(products[r]), scales), x.scales[r]);
+        }
+    }
+}
+
+/// Adds the products of 16 columns for each four registers of weights.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn dot(mut sums: int32x4_t, w: &[[int8x16_t; 4]], x: &[i8]) -> int32x4_t {
+    for (w, x) in w.iter().zip(x.as_chunks::<16>().0) {
+        // SAFETY: the array is 16 bytes; the load asks for no alignment.
+        #[allow(unsafe_code)]
+        let x = unsafe { vld1q_s8(x.as_ptr()) };
+        sums = sdot::<0>(sums, w[0], x);
+        sums = sdot::<1>(sums, w[1], x);
+        sums = sdot::<2>(sums, w[2], x);
+        sums = sdot::<3>(sums, w[3], x);
+    }
+    sums
+}
+
+/// Adds to each lane the products of its four weights with the four activations of lane `LANE`. The library's function for
+/// it (`vdotq_laneq_s32`) is not stable yet.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn sdot<const LANE: u32>(mut sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
+    // SAFETY: this function has the feature of the instruction, which takes registers and has no other effect; the lane is
+    // one of four, or the assembler refuses it.
+    #[allow(unsafe_code)]
+    unsafe {
+        std::arch::asm!(
+            "sdot {sums:v}.4s, {w:v}.16b, {x:v}.4b[{lane}]",
+            sums = inout(vreg) sums,
+            w = in(vreg) w,
+            x = in(vreg) x,
+            lane = const LANE,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+/// Adds four rows' terms, times the activations' scale, to their sums.
+#[inline]
+#[target_feature(enable = "neon")]
+fn add(sums: &mut [f32; ROWS], quarter: usize, terms: float32x4_t, scale: f32) {
+    let sums: &mut [f32; LANES] = &mut sums.as_chunks_mut().0[quarter];
+    // SAFETY: the array is four f32; loads and stores ask for no alignment.
+    #[allow(unsafe_code)]
+    unsafe {
+        let sum = vfmaq_f32(vld1q_f32(sums.as_ptr()), terms, vdupq_n_f32(scale));
+        vst1q_f32(sums.as_mut_ptr(), sum);
+    }
+}
