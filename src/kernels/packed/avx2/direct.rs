@@ -74,8 +74,8 @@ pub fn nibbles<const R: usize, const N: usize, const MINIMUM: bool, const FIFTHS
                 let mut pairs = [_mm256_setzero_si256(); 2];
                 for (i, pairs) in pairs.iter_mut().enumerate() {
                     *pairs = _mm256_maddubs_epi16(w[i][0], four(x, 4 * i));
-                    for s in 1..4 {
-                        *pairs = _mm256_add_epi16(*pairs, _mm256_maddubs_epi16(w[i][s], four(x, 4 * i + s)));
+                    for (s, w) in w[i].iter().enumerate().skip(1) {
+                        *pairs = _mm256_add_epi16(*pairs, _mm256_maddubs_epi16(*w, four(x, 4 * i + s)));
                     }
                 }
                 let below = _mm256_set1_epi32(*below);
@@ -117,47 +117,10 @@ pub fn nibbles_k<const R: usize, const N: usize, const FIFTHS: bool>(
         let (fifths, words) = rest.split_at(if FIFTHS { 32 * ROWS } else { 0 });
         let small = [Small::new(registers(small, 0)), Small::new(registers(small, HALVES - 1))];
         let mut totals = [[_mm256_setzero_si256(); R]; HALVES];
-        // Both halves of some bytes before the next bytes.
-        for half in 0..HALVES {
-            two_groups::<0, R, FIFTHS>(
-                words,
-                fifths,
-                half,
-                &small[half],
-                block_of_x.quants,
-                &mut totals[half],
-            );
-        }
-        for half in 0..HALVES {
-            two_groups::<1, R, FIFTHS>(
-                words,
-                fifths,
-                half,
-                &small[half],
-                block_of_x.quants,
-                &mut totals[half],
-            );
-        }
-        for half in 0..HALVES {
-            two_groups::<2, R, FIFTHS>(
-                words,
-                fifths,
-                half,
-                &small[half],
-                block_of_x.quants,
-                &mut totals[half],
-            );
-        }
-        for half in 0..HALVES {
-            two_groups::<3, R, FIFTHS>(
-                words,
-                fifths,
-                half,
-                &small[half],
-                block_of_x.quants,
-                &mut totals[half],
-            );
-        }
+        two_groups::<0, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
+        two_groups::<1, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
+        two_groups::<2, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
+        two_groups::<3, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
         for half in 0..HALVES {
             let scales = _mm256_castsi256_ps(halves(numbers, half));
             let minima = _mm256_castsi256_ps(halves(&numbers[2 * ROWS..], half));
@@ -180,28 +143,29 @@ pub fn nibbles_k<const R: usize, const N: usize, const FIFTHS: bool>(
 fn two_groups<const P: usize, const R: usize, const FIFTHS: bool>(
     words: &[u8],
     fifths: &[u8],
-    half: usize,
-    small: &Small,
+    small: &[Small; HALVES],
     x: &[[i8; 256]; R],
-    totals: &mut [__m256i; R],
+    totals: &mut [[__m256i; R]; HALVES],
 ) {
-    let scales = [2 * P, 2 * P + 1].map(|j| widen(small.scales[j / 4], j % 4, j % 4));
-    let mut pairs = [[_mm256_setzero_si256(); R]; 2];
-    for s in 0..8 {
-        let [packed] = registers(&words[(P * 8 + s) * 4 * ROWS..], half);
-        for (which, pairs) in pairs.iter_mut().enumerate() {
-            let j = 2 * P + which;
-            let mut w = nibble(packed, which);
-            if FIFTHS {
-                let fifths = again(&fifths[s * 4 * ROWS..], half, P == 0 && which == 0);
-                let fifth = _mm256_and_si256(moved(fifths, j, 4), _mm256_set1_epi8(16));
-                w = _mm256_or_si256(w, fifth);
+    for (half, (small, totals)) in small.iter().zip(totals).enumerate() {
+        let scales = [2 * P, 2 * P + 1].map(|j| widen(small.scales[j / 4], j % 4, j % 4));
+        let mut pairs = [[_mm256_setzero_si256(); R]; 2];
+        for s in 0..8 {
+            let [packed] = registers(&words[(P * 8 + s) * 4 * ROWS..], half);
+            for (which, pairs) in pairs.iter_mut().enumerate() {
+                let j = 2 * P + which;
+                let mut w = nibble(packed, which);
+                if FIFTHS {
+                    let fifths = again(&fifths[s * 4 * ROWS..], half, P == 0 && which == 0);
+                    let fifth = _mm256_and_si256(moved(fifths, j, 4), _mm256_set1_epi8(16));
+                    w = _mm256_or_si256(w, fifth);
+                }
+                dot(w, x, 8 * j + s, pairs);
             }
-            dot(w, x, 8 * j + s, pairs);
-        }
-        // Sums of 16 bits hold 32 columns of 4 bits, and 16 of 5.
-        if s == 7 || FIFTHS && s == 3 {
-            scaled(&mut pairs, scales, totals);
+            // Sums of 16 bits hold 32 columns of 4 bits, and 16 of 5.
+            if s == 7 || FIFTHS && s == 3 {
+                scaled(&mut pairs, scales, totals);
+            }
         }
     }
 }
@@ -216,18 +180,10 @@ pub fn q6_k<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]; R]) 
         let (small, scales) = rest.split_at(16 * ROWS);
         let small: [[__m256i; 4]; HALVES] = [registers(small, 0), registers(small, HALVES - 1)];
         let mut totals = [[_mm256_setzero_si256(); R]; HALVES];
-        for half in 0..HALVES {
-            two_of_four::<0, 0, R>(low, high, half, &small[half], block_of_x.quants, &mut totals[half]);
-        }
-        for half in 0..HALVES {
-            two_of_four::<0, 1, R>(low, high, half, &small[half], block_of_x.quants, &mut totals[half]);
-        }
-        for half in 0..HALVES {
-            two_of_four::<1, 0, R>(low, high, half, &small[half], block_of_x.quants, &mut totals[half]);
-        }
-        for half in 0..HALVES {
-            two_of_four::<1, 1, R>(low, high, half, &small[half], block_of_x.quants, &mut totals[half]);
-        }
+        two_of_four::<0, 0, R>(low, high, &small, block_of_x.quants, &mut totals);
+        two_of_four::<0, 1, R>(low, high, &small, block_of_x.quants, &mut totals);
+        two_of_four::<1, 0, R>(low, high, &small, block_of_x.quants, &mut totals);
+        two_of_four::<1, 1, R>(low, high, &small, block_of_x.quants, &mut totals);
         for half in 0..HALVES {
             let scales = _mm256_castsi256_ps(halves(scales, half));
             let small = &small[half];
@@ -248,27 +204,28 @@ pub fn q6_k<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]; R]) 
 fn two_of_four<const H: usize, const P: usize, const R: usize>(
     low: &[u8],
     high: &[u8],
-    half: usize,
-    small: &[__m256i; 4],
+    small: &[[__m256i; 4]; HALVES],
     x: &[[i8; 256]; R],
-    totals: &mut [__m256i; R],
+    totals: &mut [[__m256i; R]; HALVES],
 ) {
-    let mut pairs = [[_mm256_setzero_si256(); R]; 2];
-    for s in 0..8 {
-        let [packed] = registers(&low[(H * 16 + P * 8 + s) * 4 * ROWS..], half);
-        let two = again(&high[(H * 8 + s) * 4 * ROWS..], half, P == 0);
-        for (which, pairs) in pairs.iter_mut().enumerate() {
-            let within = P + 2 * which;
-            let top = _mm256_and_si256(moved(two, 2 * within, 4), _mm256_set1_epi8(0x30));
-            dot(_mm256_or_si256(nibble(packed, which), top), x, (4 * H + within) * 8 + s, pairs);
-        }
-        // Sums of 16 bits hold 8 columns of 6 bits.
-        if s % 2 == 1 {
-            let scales = [P, P + 2].map(|within| {
-                let j = 2 * (4 * H + within) + s / 4;
-                widen(small[j / 4], j % 4, j % 4)
-            });
-            scaled(&mut pairs, scales, totals);
+    for (half, (small, totals)) in small.iter().zip(totals).enumerate() {
+        let mut pairs = [[_mm256_setzero_si256(); R]; 2];
+        for s in 0..8 {
+            let [packed] = registers(&low[(H * 16 + P * 8 + s) * 4 * ROWS..], half);
+            let two = again(&high[(H * 8 + s) * 4 * ROWS..], half, P == 0);
+            for (which, pairs) in pairs.iter_mut().enumerate() {
+                let within = P + 2 * which;
+                let top = _mm256_and_si256(moved(two, 2 * within, 4), _mm256_set1_epi8(0x30));
+                dot(_mm256_or_si256(nibble(packed, which), top), x, (4 * H + within) * 8 + s, pairs);
+            }
+            // Sums of 16 bits hold 8 columns of 6 bits.
+            if s % 2 == 1 {
+                let scales = [P, P + 2].map(|within| {
+                    let j = 2 * (4 * H + within) + s / 4;
+                    widen(small[j / 4], j % 4, j % 4)
+                });
+                scaled(&mut pairs, scales, totals);
+            }
         }
     }
 }

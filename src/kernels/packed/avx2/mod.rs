@@ -17,7 +17,7 @@ use super::activations::{Activations, TILE, Tile};
 use super::span::{Lanes, Span};
 use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
-use multiply::{blocks, k};
+use multiply::k;
 
 /// Rows in a register.
 const LANES: usize = 8;
@@ -103,15 +103,11 @@ fn of_32<const R: usize>(scheme: Scheme, strip: &[u8], x: Tile, sums: &mut [[f32
     }
 }
 
-/// R rows of a tile, from its row `row` on, by a strip's span.
+/// R rows of a tile, from its row `row` on, by a block of 256 of a strip.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn of_rows<const R: usize>(scheme: Scheme, span: &Span, x: Tile, row: usize, sums: &mut [[f32; ROWS]]) {
     match scheme {
-        Scheme::Q8_0 => blocks::<R, 0, true, false>(span, x, row, sums),
-        Scheme::Q4_0 => blocks::<R, 3, false, false>(span, x, row, sums),
-        Scheme::Q5_0 => blocks::<R, 4, false, false>(span, x, row, sums),
-        Scheme::Q4_1 | Scheme::Q5_1 => blocks::<R, 0, false, true>(span, x, row, sums),
         Scheme::Q4K => k::<R, 4>(span, x, row, sums),
         Scheme::Q5K => k::<R, 5>(span, x, row, sums),
         Scheme::Q6K => k::<R, 6>(span, x, row, sums),

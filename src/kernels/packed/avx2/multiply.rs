@@ -1,4 +1,4 @@
-//! Rows of activations by unpacked weights.
+//! Rows of activations by unpacked weights of the k-schemes.
 
 use std::arch::x86_64::*;
 
@@ -9,52 +9,6 @@ use crate::kernels::layout::ROWS;
 
 /// Sums of R rows of activations by the halves of a strip.
 type Products<const R: usize> = [[__m256i; HALVES]; R];
-
-/// Schemes with blocks of 32 weights: signed, or `2^SHIFT` too large, or with minima.
-#[inline(never)]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub fn blocks<const R: usize, const SHIFT: i32, const SIGNED: bool, const MINIMUM: bool>(
-    span: &Span,
-    x: Tile,
-    row: usize,
-    sums: &mut [[f32; ROWS]],
-) {
-    let sums: &mut [[f32; ROWS]; R] = &mut sums.as_chunks_mut().0[0];
-    let ones = [_mm256_set1_epi16(1); HALVES];
-    for b in 0..span.blocks {
-        let (block, below) = (x.block::<32, R>(b, row), x.below::<R>(b, row));
-        let words: &[Lanes; 8] = &span.words.as_chunks().0[b];
-        let mut products = [[_mm256_setzero_si256(); HALVES]; R];
-        if !MINIMUM && !SIGNED {
-            for (products, below) in products.iter_mut().zip(below) {
-                *products = [_mm256_slli_epi32::<SHIFT>(_mm256_set1_epi32(*below)); HALVES];
-            }
-        }
-        // SAFETY: this function has the features.
-        #[allow(unsafe_code)]
-        unsafe {
-            if SIGNED {
-                for n in 0..8 {
-                    dot::<R, 1, 32, true>(words, block.quants, n, ones, &mut products);
-                }
-            } else {
-                dot::<R, 4, 32, false>(words, block.quants, 0, ones, &mut products);
-                dot::<R, 4, 32, false>(words, block.quants, 1, ones, &mut products);
-            }
-        }
-        for half in 0..HALVES {
-            let (scales, minima) = (floats(&span.scales[b], half), floats(&span.minima[b], half));
-            for (r, products) in products.iter().enumerate() {
-                let mut term = _mm256_mul_ps(_mm256_cvtepi32_ps(products[half]), scales);
-                if MINIMUM {
-                    let below = _mm256_cvtepi32_ps(_mm256_set1_epi32(below[r]));
-                    term = _mm256_fnmadd_ps(below, minima, term);
-                }
-                add(&mut sums[r], half, term, block.scales[r]);
-            }
-        }
-    }
-}
 
 /// The k-schemes of so many bits a weight, with blocks of 256 weights.
 #[inline(never)]
@@ -69,14 +23,14 @@ pub fn k<const R: usize, const BITS: u32>(span: &Span, x: Tile, row: usize, sums
         #[allow(unsafe_code)]
         unsafe {
             match BITS {
-                4 => dot::<R, 8, 256, false>(&span.words, block.quants, j, scales, &mut products),
+                4 => dot::<R, 8>(&span.words, block.quants, j, scales, &mut products),
                 5 => {
-                    dot::<R, 4, 256, false>(&span.words, block.quants, 2 * j, scales, &mut products);
-                    dot::<R, 4, 256, false>(&span.words, block.quants, 2 * j + 1, scales, &mut products);
+                    dot::<R, 4>(&span.words, block.quants, 2 * j, scales, &mut products);
+                    dot::<R, 4>(&span.words, block.quants, 2 * j + 1, scales, &mut products);
                 }
                 _ => {
-                    dot::<R, 2, 256, false>(&span.words, block.quants, 2 * j, scales, &mut products);
-                    dot::<R, 2, 256, false>(&span.words, block.quants, 2 * j + 1, scales, &mut products);
+                    dot::<R, 2>(&span.words, block.quants, 2 * j, scales, &mut products);
+                    dot::<R, 2>(&span.words, block.quants, 2 * j + 1, scales, &mut products);
                 }
             }
         }
@@ -110,15 +64,15 @@ pub fn k<const R: usize, const BITS: u32>(span: &Span, x: Tile, row: usize, sums
 /// whose registers `products` are.
 ///
 /// Of N lines of weights below L, sums in 16 bits reach N · 2 · L · 127: that fits for N = 8 up to L = 15, for N = 4 up to
-/// L = 31, for N = 2 up to L = 63, and for one line of signed weights: 2 · 128 · 127.
+/// L = 31, for N = 2 up to L = 63.
 ///
 /// # Safety
 /// The processor has AVX2.
 #[inline(always)]
 #[allow(unsafe_code)]
-unsafe fn dot<const R: usize, const N: usize, const B: usize, const SIGNED: bool>(
+unsafe fn dot<const R: usize, const N: usize>(
     words: &[Lanes],
-    x: &[[i8; B]; R],
+    x: &[[i8; 256]; R],
     piece: usize,
     scales: [__m256i; HALVES],
     products: &mut Products<R>,
@@ -130,14 +84,11 @@ unsafe fn dot<const R: usize, const N: usize, const B: usize, const SIGNED: bool
         for (n, words) in words.iter().enumerate() {
             let w: [__m256i; HALVES] =
                 std::array::from_fn(|half| _mm256_load_si256(words.0.as_ptr().add(half * 4 * LANES).cast()));
-            let magnitudes = if SIGNED { w.map(|w| _mm256_abs_epi8(w)) } else { w };
             for r in 0..R {
                 let four: [i8; 4] = x[r].as_chunks().0[piece * N + n];
                 let four = _mm256_set1_epi32(i32::from_le_bytes(four.map(|x| x as u8)));
                 for half in 0..HALVES {
-                    // |w| · (x · sign w).
-                    let four = if SIGNED { _mm256_sign_epi8(four, w[half]) } else { four };
-                    let product = _mm256_maddubs_epi16(magnitudes[half], four);
+                    let product = _mm256_maddubs_epi16(w[half], four);
                     pairs[r][half] = if n == 0 { product } else { _mm256_add_epi16(pairs[r][half], product) };
                 }
             }

@@ -9,67 +9,16 @@ use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
 
 impl Span {
-    /// Unpacks up to 256 columns: q8_0 signed, others unsigned. Scales of groups are in each 16 bits.
+    /// Unpacks a block of a k-scheme, unsigned. Scales of groups are in each 16 bits.
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     pub fn unpack_halves(&mut self, scheme: Scheme, strip: &[u8]) {
-        self.blocks = strip.len() / (ROWS * scheme.block_bytes());
         for half in 0..HALVES {
             match scheme {
-                Scheme::Q8_0 => self.half_q8_0(strip, half),
-                Scheme::Q4_0 => self.half_nibbles::<18, false, false>(strip, half),
-                Scheme::Q4_1 => self.half_nibbles::<20, true, false>(strip, half),
-                Scheme::Q5_0 => self.half_nibbles::<22, false, true>(strip, half),
-                Scheme::Q5_1 => self.half_nibbles::<24, true, true>(strip, half),
                 Scheme::Q4K => self.half_nibbles_k::<144, false>(strip, half),
                 Scheme::Q5K => self.half_nibbles_k::<176, true>(strip, half),
                 Scheme::Q6K => self.half_q6_k(strip, half),
                 _ => {}
-            }
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,f16c")]
-    fn half_q8_0(&mut self, strip: &[u8], half: usize) {
-        let out = self.words.as_chunks_mut::<8>().0.iter_mut().zip(&mut self.scales);
-        for (block, (out, scales)) in strip.as_chunks::<{ 34 * ROWS }>().0.iter().zip(out) {
-            store(scales, half, halves(block, half));
-            let words: [__m256i; 8] = registers(&block[2 * ROWS..], half);
-            for (out, w) in out.iter_mut().zip(words) {
-                store(out, half, w);
-            }
-        }
-    }
-
-    /// q4_0, q4_1, q5_0 and q5_1, of N bytes: 4 bits of a weight, perhaps a fifth, and a minimum or else an offset.
-    #[inline]
-    #[target_feature(enable = "avx2,f16c")]
-    fn half_nibbles<const N: usize, const MINIMUM: bool, const FIFTHS: bool>(
-        &mut self,
-        strip: &[u8],
-        half: usize,
-    ) {
-        let numbers = self.scales.iter_mut().zip(&mut self.minima);
-        let out = self.words.as_chunks_mut::<8>().0.iter_mut().zip(numbers);
-        for (block, (out, (scales, minima))) in strip.chunks_exact(N * ROWS).zip(out) {
-            let (numbers, rest) = block.split_at(if MINIMUM { 4 * ROWS } else { 2 * ROWS });
-            let (fifths, words) = rest.split_at(if FIFTHS { 4 * ROWS } else { 0 });
-            store(scales, half, halves(numbers, half));
-            if MINIMUM {
-                store(minima, half, halves(&numbers[2 * ROWS..], half));
-            }
-            let packed: [__m256i; 4] = registers(words, half);
-            let [low, high] = out.as_chunks_mut::<4>().0 else { continue };
-            for (s, packed) in packed.into_iter().enumerate() {
-                let mut w = [nibble(packed, 0), nibble(packed, 1)];
-                if FIFTHS {
-                    let [fifths] = registers(fifths, half);
-                    let fifths = Fifths::new(fifths);
-                    w = [fifths.add(w[0], s), fifths.add(w[1], 4 + s)];
-                }
-                store(&mut low[s], half, w[0]);
-                store(&mut high[s], half, w[1]);
             }
         }
     }
