@@ -11,8 +11,13 @@ use mist::terminal::{EscapeFilter, Printer};
 
 /// One text: from ids to stdout as they come, made safe where a person reads it.
 pub struct Output<'a> {
-    printer: &'a Printer,
     stream: TextStream,
+    shown: Shown<'a>,
+}
+
+/// What became of the text so far.
+struct Shown<'a> {
+    printer: &'a Printer,
     filter: Option<EscapeFilter>,
     /// Nothing is shown before the end, as for JSON.
     collects: bool,
@@ -25,14 +30,13 @@ impl<'a> Output<'a> {
     /// A text that is shown as it comes, or (`collects`) not at all.
     pub fn new(stream: TextStream, collects: bool, printer: &'a Printer) -> Self {
         let filter = printer.stdout_is_terminal().then(EscapeFilter::default);
-        Self { printer, stream, filter, collects, text: String::new(), failed: None }
+        Self { stream, shown: Shown { printer, filter, collects, text: String::new(), failed: None } }
     }
 
     /// Takes the next id; breaks when a stop text was found or stdout cannot be written to.
     pub fn push(&mut self, id: u32) -> ControlFlow<()> {
-        let piece = self.stream.push(id);
-        self.write(&piece);
-        match self.stream.stopped() || self.failed.is_some() {
+        self.shown.write(self.stream.push(id));
+        match self.stream.stopped() || self.shown.failed.is_some() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
@@ -40,25 +44,19 @@ impl<'a> Output<'a> {
 
     /// Text that did not come from ids, such as the prompt.
     pub fn write(&mut self, piece: &str) {
-        self.text.push_str(piece);
-        if self.collects || self.failed.is_some() {
-            return;
-        }
-        let shown = self.filter.as_mut().map_or(piece.into(), |filter| filter.filter(piece));
-        self.failed = self.printer.data(&shown).err();
+        self.shown.write(piece);
     }
 
     /// Shows a collected text at once, and ends its line.
     ///
     /// # Errors
     /// stdout cannot be written to.
-    pub fn show(mut self) -> io::Result<()> {
-        let rest = self.stream.finish();
-        self.write(&rest);
-        let filtered =
-            self.filter.as_mut().map(|filter| filter.filter(&self.text).into_owned() + filter.finish());
-        let shown = filtered.unwrap_or(self.text);
-        self.printer.data(&format!("{shown}\n"))
+    pub fn show(self) -> io::Result<()> {
+        let Self { mut stream, mut shown } = self;
+        shown.write(stream.finish());
+        let filter = shown.filter.as_mut();
+        let filtered = filter.map(|filter| filter.filter(&shown.text).into_owned() + filter.finish());
+        shown.printer.data(&format!("{}\n", filtered.as_ref().unwrap_or(&shown.text)))
     }
 
     /// Shows what was held back, and ends the line on a terminal or where another text may follow; the whole
@@ -66,18 +64,29 @@ impl<'a> Output<'a> {
     ///
     /// # Errors
     /// stdout could not be written to, now or before.
-    pub fn finish(mut self, another_may_follow: bool) -> io::Result<String> {
-        let rest = self.stream.finish();
-        self.write(&rest);
-        if let Some(error) = self.failed {
+    pub fn finish(self, another_may_follow: bool) -> io::Result<String> {
+        let Self { mut stream, mut shown } = self;
+        shown.write(stream.finish());
+        if let Some(error) = shown.failed {
             return Err(error);
         }
-        if !self.collects {
-            let held = self.filter.as_mut().map_or("", EscapeFilter::finish);
-            let newline = if another_may_follow || self.filter.is_some() { "\n" } else { "" };
-            self.printer.data(&format!("{held}{newline}"))?;
+        if !shown.collects {
+            let held = shown.filter.as_mut().map_or("", EscapeFilter::finish);
+            let newline = if another_may_follow || shown.filter.is_some() { "\n" } else { "" };
+            shown.printer.data(&format!("{held}{newline}"))?;
         }
-        Ok(self.text)
+        Ok(shown.text)
+    }
+}
+
+impl Shown<'_> {
+    fn write(&mut self, piece: &str) {
+        self.text.push_str(piece);
+        if self.collects || self.failed.is_some() {
+            return;
+        }
+        let shown = self.filter.as_mut().map_or(piece.into(), |filter| filter.filter(piece));
+        self.failed = self.printer.data(&shown).err();
     }
 }
 

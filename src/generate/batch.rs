@@ -14,6 +14,8 @@ use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use smallvec::SmallVec;
+
 use super::growth::{Finish, Generation, GenerationError, Growth, room};
 use super::sampler::{Sampler, Sampling};
 use crate::checkpoint::Config;
@@ -26,6 +28,9 @@ pub const MOST_AT_ONCE: usize = 32;
 
 /// Most rows of prompts in a step: so every text past its prompt finds room in it.
 const PROMPT_ROWS: usize = CHUNK - MOST_AT_ONCE;
+
+/// One for each text of a step: kept without an allocation.
+type Each<T> = SmallVec<[T; MOST_AT_ONCE]>;
 
 /// How texts are generated together.
 #[derive(Debug)]
@@ -138,7 +143,7 @@ struct Run<'r> {
     /// Places whose texts have tokens that no step has taken.
     ready: VecDeque<usize>,
     /// For each step in flight: the places whose texts go on with it, and the rows of their last tokens.
-    flights: VecDeque<Vec<(usize, u32)>>,
+    flights: VecDeque<Each<(usize, u32)>>,
 }
 
 impl Run<'_> {
@@ -170,7 +175,7 @@ impl Run<'_> {
     /// Sends a step, unless no text is ready.
     fn send(&mut self, pipeline: &mut Pipeline, steps: usize) -> Result<bool, GenerationError> {
         let share = self.at_work.iter().flatten().count().div_ceil(steps);
-        let (mut taken, mut flight, mut go_on) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut taken, mut flight, mut go_on) = (Each::new(), Each::new(), Each::<usize>::new());
         let (mut rows, mut of_prompts) = (0, 0);
         while taken.len() < share {
             let Some(place) = self.ready.pop_front() else { break };
@@ -197,7 +202,7 @@ impl Run<'_> {
             let working = self.at_work[place].as_ref()?;
             Some((place, working.growth.ids().get(range)?))
         };
-        pipeline.send(&taken.into_iter().filter_map(ids).collect::<Vec<_>>())?;
+        pipeline.send(&taken.into_iter().filter_map(ids).collect::<Each<_>>())?;
         self.flights.push_back(flight);
         Ok(true)
     }
@@ -213,7 +218,7 @@ impl Run<'_> {
         if flight.is_empty() {
             return Ok(ControlFlow::Continue(()));
         }
-        let rows = flight.iter().map(|(_, row)| *row).collect::<Vec<_>>();
+        let rows = flight.iter().map(|(_, row)| *row).collect::<Each<_>>();
         let mut logits = self.batch.model.logits(&ops::select(&hidden, &rows)?)?; // (texts, V)
         let vocabulary = logits.width();
         for ((place, _), logits) in flight.into_iter().zip(logits.chunks_exact_mut(vocabulary)) {

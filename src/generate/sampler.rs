@@ -68,6 +68,8 @@ pub struct Sampler {
     /// Candidates of the last choice, kept for their memory.
     candidates: Vec<(u32, f32)>,
     shares: Vec<f32>,
+    /// Which tokens occurred, kept for its memory.
+    occurred: Vec<bool>,
 }
 
 impl Sampler {
@@ -78,7 +80,8 @@ impl Sampler {
     pub fn new(sampling: Sampling, seed: u64) -> Result<Self, SamplingError> {
         sampling.check()?;
         let random = ChaCha8Rng::seed_from_u64(seed);
-        Ok(Self { sampling, random, candidates: Vec::new(), shares: Vec::new() })
+        let (candidates, shares, occurred) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { sampling, random, candidates, shares, occurred })
     }
 
     /// Chooses by other values from here on; the random numbers go on where they were.
@@ -120,18 +123,20 @@ impl Sampler {
         Ok(self.candidates[kept - 1].0)
     }
 
-    fn penalise(&self, logits: &mut [f32], seen: &[u32]) {
+    fn penalise(&mut self, logits: &mut [f32], seen: &[u32]) {
         let penalty = self.sampling.repeat_penalty;
         if penalty == 1.0 {
             return;
         }
-        let mut seen = seen.to_vec();
-        seen.sort_unstable();
-        seen.dedup();
+        self.occurred.clear();
+        self.occurred.resize(logits.len(), false);
         for id in seen {
-            if let Some(logit) = logits.get_mut(id as usize) {
-                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            if let Some(occurred) = self.occurred.get_mut(*id as usize) {
+                *occurred = true;
             }
+        }
+        for (logit, _) in logits.iter_mut().zip(&self.occurred).filter(|(_, occurred)| **occurred) {
+            *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
         }
     }
 

@@ -14,11 +14,11 @@ impl TextStream {
     /// A stream that ends before the first of `stops`; empty ones are left out.
     pub fn new(detokenizer: Detokenizer, stops: &[String]) -> Self {
         let texts = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
-        Self { detokenizer, stops: Stops { texts, held: String::new(), found: false } }
+        Self { detokenizer, stops: Stops::new(texts) }
     }
 
     /// The text that `id` completes.
-    pub fn push(&mut self, id: u32) -> String {
+    pub fn push(&mut self, id: u32) -> &str {
         self.stops.release(self.detokenizer.push(id))
     }
 
@@ -28,12 +28,9 @@ impl TextStream {
     }
 
     /// What was held back, when no more ids come.
-    pub fn finish(&mut self) -> String {
-        let mut shown = self.stops.release(self.detokenizer.flush());
-        if !self.stops.found {
-            shown.push_str(&std::mem::take(&mut self.stops.held));
-        }
-        shown
+    pub fn finish(&mut self) -> &str {
+        self.stops.release(self.detokenizer.flush());
+        self.stops.all()
     }
 }
 
@@ -41,25 +38,39 @@ impl TextStream {
 #[derive(Debug)]
 struct Stops {
     texts: Vec<String>,
+    /// What was released last, and what is held back.
     held: String,
+    released: usize,
     found: bool,
 }
 
 impl Stops {
+    fn new(texts: Vec<String>) -> Self {
+        Self { texts, held: String::new(), released: 0, found: false }
+    }
+
     /// Adds `text` to what is held, and gives what can no longer be part of a stop text.
-    fn release(&mut self, text: &str) -> String {
+    fn release(&mut self, text: &str) -> &str {
+        self.held.drain(..self.released);
+        self.released = 0;
         if self.found {
-            return String::new();
+            return "";
         }
         self.held.push_str(text);
         if let Some(at) = self.texts.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
             self.found = true;
             self.held.truncate(at);
-            return std::mem::take(&mut self.held);
+            return self.all();
         }
         let kept = self.texts.iter().map(|stop| overlap(&self.held, stop)).max().unwrap_or(0);
-        let rest = self.held.split_off(self.held.len() - kept);
-        std::mem::replace(&mut self.held, rest)
+        self.released = self.held.len() - kept;
+        &self.held[..self.released]
+    }
+
+    /// What was released last, and with it what was held back.
+    fn all(&mut self) -> &str {
+        self.released = self.held.len();
+        &self.held
     }
 }
 
@@ -75,8 +86,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn stops(texts: &[&str]) -> Stops {
-        let texts = texts.iter().map(|t| t.to_string()).collect();
-        Stops { texts, held: String::new(), found: false }
+        Stops::new(texts.iter().map(|t| t.to_string()).collect())
     }
 
     #[test]
@@ -99,12 +109,11 @@ mod tests {
             let mut rest: Vec<char> = text.chars().collect();
             for cut in cuts {
                 let piece: String = rest.drain(..cut.min(rest.len())).collect();
-                shown.push_str(&stops.release(&piece));
+                shown.push_str(stops.release(&piece));
             }
             prop_assert!(rest.is_empty());
-            if !stops.found {
-                shown.push_str(&stops.held);
-            }
+            stops.release("");
+            shown.push_str(stops.all());
             prop_assert_eq!(&shown, text.split(&stop).next().unwrap_or_default());
         }
     }

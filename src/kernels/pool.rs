@@ -6,12 +6,13 @@
 //! tasks are small and claimed by whoever runs, and who waits longer than 50 µs sleeps, which frees its core for the
 //! thread that it waits for.
 //!
-//! Which thread computes a task is left to chance; a task's result must not depend on it.
+//! Which thread computes a task is left to chance, or nearly so where tasks are neighbours in memory; a task's result must
+//! not depend on it.
 
 use std::cell::{Cell, RefCell};
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -30,6 +31,49 @@ pub fn run(tasks: usize, task: impl Fn(usize) + Sync) {
         return (0..tasks).for_each(task);
     }
     with_current(|pool| pool.run(tasks, &task));
+}
+
+/// The same of tasks that are neighbours in memory: each thread begins in a part of its own and goes on to what follows, so
+/// that it reads long in one place. A thread whose part is done takes tasks from the ends of others' parts.
+pub fn run_in_parts(tasks: usize, task: impl Fn(usize) + Sync) {
+    if tasks <= 1 || IN_TASK.get() {
+        return (0..tasks).for_each(task);
+    }
+    with_current(|pool| pool.run_in_parts(tasks, &task));
+}
+
+/// Tasks that nobody has claimed, one after another: the first in the low half, the end in the high one.
+#[derive(Default)]
+#[repr(align(64))]
+struct Part(AtomicU64);
+
+impl Part {
+    fn set(&self, first: usize, end: usize) {
+        self.0.store((end as u64) << 32 | first as u64, Ordering::Relaxed);
+    }
+
+    fn ends(both: u64) -> (u64, u64) {
+        (both & u64::from(u32::MAX), both >> 32)
+    }
+
+    fn left(&self) -> u64 {
+        let (first, end) = Self::ends(self.0.load(Ordering::Relaxed));
+        end - first
+    }
+
+    /// Claims the first.
+    fn first(&self) -> Option<usize> {
+        let without = |both: u64| (Self::ends(both).0 < Self::ends(both).1).then(|| both + 1);
+        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, without).ok()?;
+        Some(Self::ends(before).0 as usize)
+    }
+
+    /// Claims the last.
+    fn last(&self) -> Option<usize> {
+        let without = |both: u64| (Self::ends(both).0 < Self::ends(both).1).then(|| both - (1 << 32));
+        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, without).ok()?;
+        Some(Self::ends(before).1 as usize - 1)
+    }
 }
 
 /// Runs `task(i, piece)` for every piece of `size` values, the last of them perhaps shorter.
@@ -94,6 +138,8 @@ static GLOBAL: OnceLock<Pool> = OnceLock::new();
 thread_local! {
     /// Whether this thread is in a task.
     static IN_TASK: Cell<bool> = const { Cell::new(false) };
+    /// Which of the pool's threads this is; 0 for the caller.
+    static THREAD: Cell<usize> = const { Cell::new(0) };
     /// A pool instead of the global one.
     static OWN: RefCell<Option<Arc<Pool>>> = const { RefCell::new(None) };
 }
@@ -112,6 +158,8 @@ fn with_current<R>(work: impl FnOnce(&Pool) -> R) -> R {
 struct Pool {
     post: Arc<Post>,
     workers: Vec<JoinHandle<()>>,
+    /// Each thread's part of a job in parts.
+    parts: Vec<Part>,
     /// Held by the thread whose job it is.
     owner: Mutex<()>,
 }
@@ -145,18 +193,63 @@ impl Pool {
         let worker = |i: usize| {
             let post = Arc::clone(&post);
             // A system without room for another thread computes with fewer.
-            std::thread::Builder::new().name(format!("compute {i}")).spawn(move || post.work()).ok()
+            let work = move || {
+                THREAD.set(i);
+                post.work();
+            };
+            std::thread::Builder::new().name(format!("compute {i}")).spawn(work).ok()
         };
-        let workers = (1..threads.max(1)).filter_map(worker).collect();
-        Self { post, workers, owner: Mutex::new(()) }
+        let workers: Vec<_> = (1..threads.max(1)).filter_map(worker).collect();
+        let parts = std::iter::repeat_with(Part::default).take(workers.len() + 1).collect();
+        Self { post, workers, parts, owner: Mutex::new(()) }
+    }
+
+    /// The right to the workers; `None` where there are none or another thread has it.
+    fn own(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.owner.try_lock() {
+            _ if self.workers.is_empty() => None,
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn run(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
-        let _owned = match self.owner.try_lock() {
-            Ok(guard) if !self.workers.is_empty() => guard,
-            Err(TryLockError::Poisoned(poisoned)) if !self.workers.is_empty() => poisoned.into_inner(),
-            _ => return (0..tasks).for_each(run),
-        };
+        match self.own() {
+            Some(_owned) => self.run_owned(tasks, run),
+            None => (0..tasks).for_each(run),
+        }
+    }
+
+    fn run_in_parts(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
+        let Some(_owned) = self.own() else { return (0..tasks).for_each(run) };
+        let end = |i: usize| tasks * i / self.parts.len();
+        self.parts.iter().enumerate().for_each(|(i, part)| part.set(end(i), end(i + 1)));
+        // What is claimed below is the right to one task, so there is one for each; the parts are written before.
+        self.run_owned(tasks, &|_| {
+            if let Some(i) = self.claim_in_parts() {
+                run(i);
+            }
+        });
+    }
+
+    /// The next task of this thread's part, or the last of the part that has most left.
+    fn claim_in_parts(&self) -> Option<usize> {
+        // A worker of another pool is a caller here.
+        let own = self.parts.get(THREAD.get()).and_then(Part::first);
+        own.or_else(|| {
+            loop {
+                let fullest = self.parts.iter().max_by_key(|part| part.left())?;
+                match fullest.last() {
+                    None if fullest.left() == 0 => return None,
+                    None => {}
+                    claimed => return claimed,
+                }
+            }
+        })
+    }
+
+    fn run_owned(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
         let job = Job { tasks, run, done: AtomicUsize::new(0), panic: Mutex::new(None) };
         self.post.job.store((&raw const job).cast_mut().cast(), Ordering::Relaxed);
         self.post.unclaimed.store(tasks, Ordering::SeqCst);
@@ -284,6 +377,27 @@ mod tests {
                         });
                         assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == round));
                     }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn every_task_in_parts_runs_once_and_a_thread_alone_takes_them_all() {
+        for threads in [1, 2, 3, 20] {
+            with_threads(threads, || {
+                for tasks in [0, 1, 2, 7, 100] {
+                    let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                    let count = |i: usize| {
+                        counts[i].fetch_add(1, Ordering::Relaxed);
+                    };
+                    run_in_parts(tasks, count);
+                    // Within a task there is no other thread.
+                    run(2, |_| run_in_parts(tasks, count));
+                    assert!(
+                        counts.iter().all(|count| count.load(Ordering::Relaxed) == 3),
+                        "{threads} {tasks}"
+                    );
                 }
             });
         }

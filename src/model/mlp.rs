@@ -109,10 +109,13 @@ impl Mixture {
     }
 }
 
+/// One for each token and expert of a step, kept without an allocation where 32 texts are generated with two experts each.
+type Each<T> = SmallVec<[T; 64]>;
+
 /// Which tokens go to which experts, with which share of the answer: sorted by expert, then by token.
 struct Routed {
-    tokens: SmallVec<[u32; 8]>, // (T·A)
-    shares: SmallVec<[f32; 8]>, // (T·A)
+    tokens: Each<u32>, // (T·A)
+    shares: Each<f32>, // (T·A)
     /// Tokens of each expert.
     counts: SmallVec<[usize; 8]>, // (E)
 }
@@ -120,7 +123,7 @@ struct Routed {
 impl Routed {
     /// By the router's `logits (T, E)`: each token goes to `active` of `experts`.
     fn new(logits: &[f32], experts: usize, active: usize) -> Self {
-        let mut routes: SmallVec<[(u32, u32, f32); 8]> = SmallVec::new();
+        let mut routes = Each::<(u32, u32, f32)>::new();
         for (token, logits) in (0..).zip(logits.chunks_exact(experts.max(1))) {
             let of_token = route(logits, active).into_iter();
             routes.extend(of_token.map(|(expert, share)| (expert as u32, token, share)));

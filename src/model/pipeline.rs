@@ -35,13 +35,13 @@ pub struct Segment {
     pub tokens: usize,
 }
 
-/// What a step of one sequence has few of: kept without an allocation.
+/// What there are few of: kept without an allocation.
 type Few<T> = SmallVec<[T; 4]>;
 
 /// Rows between two stages.
 struct Step {
     x: Rows, // (T, C)
-    segments: Few<Segment>,
+    segments: SmallVec<[Segment; 32]>,
     /// Sequences that have ended: their memory is free.
     released: Vec<usize>,
 }
@@ -171,7 +171,7 @@ impl Pipeline<'_> {
     /// A sequence brings no tokens, more than its cache's chunk, or more than there is room for; an id is beyond the
     /// vocabulary; or what candle reports.
     pub fn send(&mut self, rows: &[(usize, &[u32])]) -> Result<()> {
-        let mut segments = Few::with_capacity(rows.len());
+        let mut segments = SmallVec::with_capacity(rows.len());
         for (sequence, ids) in rows {
             let Some(reach) = self.reach.get(*sequence) else {
                 bail!("there is no sequence {sequence}");

@@ -22,7 +22,8 @@ pub struct Shape {
 
 const WIDTH: usize = 256;
 const KEY_VALUES: usize = 64;
-const VOCABULARY: usize = 96;
+/// As the fixtures' tokenizers have.
+const VOCABULARY: usize = 320;
 
 impl Shape {
     /// Writes a Hugging Face folder.

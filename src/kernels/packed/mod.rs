@@ -74,9 +74,10 @@
 //! registers added beside them they lose nothing; yet as it is the product takes as long as both one after the other. Why is
 //! not known: neither asking for activations ahead nor adding a whole tile later changed it.
 //!
-//! What made decode fast: asking for weights 8 KiB ahead in the second-level cache, which takes more requests at once than
-//! the first (84 to 99 % with q4_k strips and one thread), and 1 KiB ahead from there in the first (strips that do not
-//! begin on lines were multiplied at a quarter of the rate out of the second-level cache). And asking evenly: unpacked 256
+//! What made decode fast: asking for weights 4 KiB ahead in the second-level cache, which takes more requests at once than
+//! the first (84 to 99 % with q4_k strips and one thread), and 2 KiB ahead from there in the first (strips that do not
+//! begin on lines were multiplied at a quarter of the rate out of the second-level cache). With two threads that was 3 %
+//! (q8_0) and 7 % (q4_0) faster than 8 and 1 KiB, medians of 3 by turns. And asking evenly: unpacked 256
 //! columns at a time, q4_k had 75 % of read, and two strips side by side 84. A line at a time it has 90 and more. The eight
 //! registers of fifth bits of a q5_k block, loaded at its start, cost a tenth.
 //!
@@ -109,7 +110,7 @@ use super::layout::ROWS;
 /// How far ahead of its loads a kernel asks for weights, in bytes: for the second-level cache, which takes more requests at
 /// once than the first, and from there for the first, where a load of two lines would otherwise wait for both.
 #[cfg(target_arch = "x86_64")]
-const AHEAD: [usize; 2] = [8192, 1024];
+const AHEAD: [usize; 2] = [4096, 2048];
 
 /// The block of activations that a scheme's kernels take: 32 or 256. `None` where there are no kernels: such weights
 /// are multiplied in f32.

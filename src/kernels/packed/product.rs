@@ -69,29 +69,23 @@ impl<'a> Product<'a> {
         activation_block(part.scheme).filter(|_| self.blocks == Blocks::Integer)
     }
 
-    /// The strips of each task of a part: long runs first, so that a thread reads long in one place, and ever shorter ones,
-    /// so that threads end together. Of a part that is multiplied in f32, some rows each.
+    /// The strips of each task of a part; of a part that is multiplied in f32, some rows each.
     fn runs(&self, part: &Part, threads: usize) -> impl Iterator<Item = Range<usize>> {
-        let (all, sharers, least, most) = match self.block_of(part) {
+        let (all, size) = match self.block_of(part) {
             Some(_) => {
                 let most = RUN_BYTES / (ROWS * part.row_bytes * self.m()).max(1);
-                (part.sixteens(), 2 * threads, STRIPS, most)
+                let all = part.sixteens();
+                (all, all.div_ceil(4 * threads).min(most).next_multiple_of(STRIPS).max(STRIPS))
             }
-            None => (part.rows, 1, TASK_ROWS, TASK_ROWS),
+            None => (part.rows, TASK_ROWS),
         };
-        let mut first = 0;
-        std::iter::from_fn(move || {
-            let start = first;
-            let share = ((all - start) / sharers).min(most).next_multiple_of(least).max(least);
-            first = all.min(start + share);
-            (start < first).then_some(start..first)
-        })
+        (0..all).step_by(size).map(move |first| first..all.min(first + size))
     }
 }
 
 /// Most bytes of weights of a task, times the rows of activations: some ten microseconds' work, which others would wait for
 /// if its thread were kept from running.
-const RUN_BYTES: usize = 512 << 10;
+const RUN_BYTES: usize = 256 << 10;
 
 /// One product in integers.
 pub fn multiply(x: &[f32], w: &Matrix, out: &mut [f32]) {
@@ -136,7 +130,7 @@ pub(super) fn multiply_with(level: Level, products: &[Product]) {
         }
     }
     let job = Job { level, products, sets: &sets };
-    pool::run(tasks.len(), |i| job.task(&tasks[i]));
+    pool::run_in_parts(tasks.len(), |i| job.task(&tasks[i]));
     tasks.clear();
     TASKS.set(tasks);
     ACTIVATIONS.set(sets);
