@@ -57,12 +57,13 @@ fn load(path: &Path, dtype: Option<DType>, devices: usize) -> (Transformer, Toke
     let checkpoint = Checkpoint::open(path).unwrap();
     let devices = devices.min(checkpoint.config.layers);
     let places = Place::all(&vec![DeviceName::Cpu; devices], None).unwrap();
-    let plan = Plan::fit(&Needs::new(&checkpoint, dtype, CacheType::F32, 0), &places).unwrap();
+    let needs = Needs::new(&checkpoint, dtype, CacheType::F32, 0);
+    let plan = Plan::fit(&needs, &places).unwrap();
     let tokenizer = match &checkpoint.gguf {
         Some(gguf) => Tokenizer::from_vocabulary(gguf.vocabulary().unwrap()).unwrap(),
         None => Tokenizer::from_folder(&checkpoint.folder).unwrap(),
     };
-    (placement::load(&checkpoint, &plan, dtype, &mut |_, _| ()).unwrap(), tokenizer)
+    (placement::load(&checkpoint, &plan, &needs, dtype, &mut |_, _| ()).unwrap(), tokenizer)
 }
 
 fn prompt(seed: u32) -> Vec<u32> {

@@ -43,7 +43,7 @@ pub struct ModelArgs {
     /// Type of computation; on the CPU sums are always in f32.
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     pub dtype: Precision,
-    /// Type of the keys and values that are kept; auto is the type of computation.
+    /// Type of the keys and values that are kept; auto is f16 on the CPU, f32 with --dtype f32, else the type of computation.
     #[arg(long, value_enum, default_value_t = CachePrecision::Auto)]
     pub cache_dtype: CachePrecision,
     /// Use, or make and keep, a quantized conversion; without, the weights as they are.
@@ -240,10 +240,11 @@ impl ModelArgs {
         placed.warn_of_small_memory(&opened.checkpoint, printer);
         let bar = printer.steps_bar("Loading", opened.checkpoint.config.layers as u64);
         let dtype = self.dtype.dtype();
-        let model = placement::load(&opened.checkpoint, &placed.plan, dtype, &mut |layer, device| {
-            printer.detail(&format!("layer {layer} is on {device}"));
-            bar.add(1);
-        })?;
+        let model =
+            placement::load(&opened.checkpoint, &placed.plan, &placed.needs, dtype, &mut |layer, device| {
+                printer.detail(&format!("layer {layer} is on {device}"));
+                bar.add(1);
+            })?;
         drop(bar);
         let load_seconds = opened.since.elapsed().as_secs_f64();
         let (cache_dtype, slots) = (placed.cache_dtype, placed.needs.slots);

@@ -130,6 +130,10 @@ static LEVEL: OnceLock<Level> = OnceLock::new();
 
 /// The kernel set in use.
 pub fn level() -> Level {
+    #[cfg(test)]
+    if let Some(level) = tests::FORCED.get() {
+        return level;
+    }
     *LEVEL.get_or_init(Level::detect)
 }
 
@@ -204,4 +208,24 @@ pub(crate) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     }
     let tail = a_tail.iter().zip(b_tail);
     tail.fold(sum_lanes(lanes), |sum, (a, b)| multiply_add::<FUSED>(*a, *b, sum))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::Cell;
+
+    use super::Level;
+    use crate::kernels::pool;
+
+    thread_local! {
+        pub static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+    }
+
+    /// Does `work` with another kernel set, on one thread: others would not know of it.
+    pub fn with_level<R>(level: Level, work: impl FnOnce() -> R) -> R {
+        FORCED.set(Some(level));
+        let result = pool::with_threads(1, work);
+        FORCED.set(None);
+        result
+    }
 }

@@ -119,6 +119,11 @@ impl Matrix {
         Self { parts: parts.collect(), ..*self }
     }
 
+    /// Bytes that [`packed`](Self::packed) copies.
+    pub fn packed_size(&self) -> usize {
+        self.parts.iter().filter(|part| part.can_be_packed()).map(Part::size).sum()
+    }
+
     /// Rows: the outputs of a product.
     pub fn rows(&self) -> usize {
         self.rows
@@ -210,10 +215,14 @@ impl Part {
         self.rows * self.row_bytes
     }
 
+    /// Whether strips make products faster, and it does not lie in them yet.
+    fn can_be_packed(&self) -> bool {
+        self.layout != Layout::Strips && activation_block(self.scheme).is_some() && self.rows >= ROWS
+    }
+
     /// A copy in strips, where that makes products faster.
     fn packed(&self, columns: usize) -> Option<Part> {
-        let has_kernels = activation_block(self.scheme).is_some() && self.rows >= ROWS;
-        if self.layout == Layout::Strips || !has_kernels {
+        if !self.can_be_packed() {
             return None;
         }
         let bytes = pack(self.scheme, self.rows, columns, &self.bytes)?.into();

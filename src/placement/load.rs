@@ -3,30 +3,31 @@
 use candle_core::{DType, Device};
 
 use super::memory::available_memory;
-use super::{DeviceName, Error, Plan, host_memory};
+use super::{DeviceName, Error, Needs, Plan, host_memory};
 use crate::checkpoint::{Checkpoint, LayerWeights};
-use crate::kernels::pages;
 use crate::kernels::weight::Target;
+use crate::kernels::{Matrix, pages};
 use crate::model::{Stage, Transformer};
 
-/// Loads a model as `plan` says; `dtype` is the type of computation, `None` for each device's own (f32 on the
+/// Loads a model as `plan` says, which was made of `needs`; `dtype` is the type of computation, `None` for each device's own (f32 on the
 /// CPU, bf16 on an accelerator). `progress` is told of each layer.
 ///
 /// On the CPU weights of a converted checkpoint stay in the map. Blocks that lie otherwise are copied into the order of the
-/// kernels, where memory has room for that beside everything else; dense weights are copied where `dtype` rounds them. On its way to an accelerator the host
-/// holds a run of rows, and of the map that layer's pages.
+/// kernels, where memory has room for that beside the cache; dense weights are copied where `dtype` rounds them. On its way to
+/// an accelerator the host holds a run of rows, and of the map that layer's pages.
 ///
 /// # Errors
 /// A device cannot be opened, or what candle reports.
 pub fn load(
     checkpoint: &Checkpoint,
     plan: &Plan,
+    needs: &Needs,
     dtype: Option<DType>,
     progress: &mut dyn FnMut(usize, DeviceName),
 ) -> Result<Transformer, Error> {
     let config = &checkpoint.config;
     let reads_ahead = is_larger_than_memory(checkpoint, plan).is_some();
-    let packs = has_room_for_copies(checkpoint, plan);
+    let packs = available_memory().is_some_and(|memory| has_room_for_copies(checkpoint, plan, needs, memory));
     let mut opened: Vec<(DeviceName, Device)> = Vec::new();
     let mut stages = Vec::new();
     for share in &plan.shares {
@@ -51,9 +52,20 @@ pub fn load(
     Ok(Transformer::new(config.clone(), &checkpoint.weights, stages)?)
 }
 
-/// Whether the memory that can be had holds all weights of the host a second time, and a quarter more.
-fn has_room_for_copies(checkpoint: &Checkpoint, plan: &Plan) -> bool {
-    available_memory().is_some_and(|memory| on_host(checkpoint, plan) <= memory / 5 * 4)
+/// Whether so much memory holds what packing copies, the caches of the host, and a quarter more for what else is there.
+fn has_room_for_copies(checkpoint: &Checkpoint, plan: &Plan, needs: &Needs, memory: u64) -> bool {
+    let size = |matrix: &Matrix| matrix.packed_size() as u64;
+    let of_layer = |layer: &LayerWeights| layer.matrices().into_iter().map(|(_, m)| size(m)).sum::<u64>();
+    let (mut copies, mut cache) = (0, 0);
+    for (share, load) in plan.shares.iter().zip(plan.loads(needs)) {
+        if share.device == DeviceName::Cpu {
+            let is_last = share.layers.end == checkpoint.config.layers;
+            copies += checkpoint.weights.layers[share.layers.clone()].iter().map(of_layer).sum::<u64>();
+            copies += if is_last { size(&checkpoint.weights.head) } else { 0 };
+            cache += load.cache;
+        }
+    }
+    copies.saturating_add(cache) <= memory / 5 * 4
 }
 
 /// Bytes of the weights that stay on the host, and of its memory, where the former are more: then they are read from the
@@ -72,4 +84,36 @@ fn on_host(checkpoint: &Checkpoint, plan: &Plan) -> u64 {
 /// The layer is on an accelerator: its pages are not needed any more.
 fn release(layer: &LayerWeights) {
     layer.matrices().into_iter().for_each(|(_, matrix)| pages::release(matrix));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::kernels::attention::CacheType;
+    use crate::placement::Place;
+
+    #[test]
+    fn copies_and_caches_need_room_together() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf/llama-gqa-quants.gguf");
+        let checkpoint = Checkpoint::open(&file).unwrap();
+        let places = [Place { device: DeviceName::Cpu, memory: None }];
+        let has_room = |slots, memory| {
+            let needs = Needs::new(&checkpoint, None, CacheType::F16, slots);
+            let plan = Plan::fit(&needs, &places).unwrap();
+            has_room_for_copies(&checkpoint, &plan, &needs, memory)
+        };
+        let weights = &checkpoint.weights;
+        let layers = weights.layers.iter().flat_map(|layer| layer.matrices()).map(|(_, matrix)| matrix);
+        let copies = layers.chain([&weights.head]).map(|matrix| matrix.packed_size() as u64).sum::<u64>();
+        assert!(copies > 0);
+        let least = copies.div_ceil(4) * 5;
+        assert!(has_room(0, least + 5) && !has_room(0, least - 5));
+        let cache = Needs::new(&checkpoint, None, CacheType::F16, 1000)
+            .load(DeviceName::Cpu, 0..weights.layers.len())
+            .cache;
+        assert!(cache > 0 && !has_room(1000, least + 5));
+        assert!(has_room(1000, (copies + cache).div_ceil(4) * 5 + 5));
+    }
 }

@@ -107,24 +107,53 @@ fn free_on_metal() -> Option<u64> {
     None
 }
 
-/// The host's memory in bytes, where the system tells.
+/// The memory in bytes that the host lets this process have, where the system tells.
 pub fn host_memory() -> Option<u64> {
-    meminfo("MemTotal:")
+    system::total()
 }
 
-/// What the host can still give in bytes, where the system tells: what is free or holds only copies of files, and no more
-/// than the limit of the group of processes that this one is in.
+/// What of it can still be taken: what is free or holds only copies of files.
 pub fn available_memory() -> Option<u64> {
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let limit = limit.and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
-    meminfo("MemAvailable:").map(|free| free.min(limit))
+    system::available()
 }
 
-/// A line of what Linux tells about memory, in bytes.
-fn meminfo(name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
+#[cfg(target_os = "linux")]
+mod system {
+    use crate::placement::cgroup::limits;
+
+    pub fn total() -> Option<u64> {
+        meminfo("MemTotal:").map(|total| limits().map_or(total, |limits| total.min(limits.total)))
+    }
+
+    pub fn available() -> Option<u64> {
+        meminfo("MemAvailable:").map(|free| limits().map_or(free, |limits| free.min(limits.free)))
+    }
+
+    /// A line of what the system tells about memory, in bytes.
+    fn meminfo(name: &str) -> Option<u64> {
+        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+
+    /// The library tells 0 where it does not know.
+    fn told(of: impl FnOnce(&System) -> u64) -> Option<u64> {
+        let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+        Some(of(&System::new_with_specifics(memory))).filter(|bytes| *bytes > 0)
+    }
+
+    pub fn total() -> Option<u64> {
+        told(System::total_memory)
+    }
+
+    pub fn available() -> Option<u64> {
+        told(System::available_memory)
+    }
 }
 
 #[cfg(test)]

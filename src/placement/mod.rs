@@ -5,6 +5,8 @@
 
 mod advice;
 mod bandwidth;
+#[cfg(target_os = "linux")]
+mod cgroup;
 mod device;
 mod error;
 mod load;
@@ -17,6 +19,6 @@ pub use bandwidth::{ReadRate, read_rate};
 pub use device::{DeviceName, Devices, accelerators};
 pub use error::Error;
 pub use load::{is_larger_than_memory, load};
-pub use memory::{Memories, host_memory};
+pub use memory::{Memories, available_memory, host_memory};
 pub use needs::{Load, Needs, Sizes, bytes_per_token};
 pub use plan::{Place, Plan, Share};

@@ -130,8 +130,9 @@ pub fn load(path: &Path, devices: usize) -> Transformer {
 /// The same, computed in `dtype`: with f32 activations are not rounded, as they are by default where weights are blocks.
 pub fn load_in(checkpoint: &Checkpoint, devices: usize, dtype: Option<DType>) -> Transformer {
     let places = Place::all(&vec![DeviceName::Cpu; devices], None).unwrap();
-    let plan = Plan::fit(&Needs::new(checkpoint, dtype, CacheType::F32, 0), &places).unwrap();
-    placement::load(checkpoint, &plan, dtype, &mut |_, _| ()).unwrap()
+    let needs = Needs::new(checkpoint, dtype, CacheType::F32, 0);
+    let plan = Plan::fit(&needs, &places).unwrap();
+    placement::load(checkpoint, &plan, &needs, dtype, &mut |_, _| ()).unwrap()
 }
 
 /// The logits after every one of `ids`, computed `chunk` tokens at a time: row after row.

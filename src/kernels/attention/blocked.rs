@@ -44,10 +44,11 @@ pub(super) struct Scratch {
     /// What all positions give: `(R, W + 2)`, of each row the sums of values with weights exp(score - max), the largest
     /// score, and the weights' sum.
     pub all: Vec<f32>,
+    /// What a group of positions gives: `(R, W + 2)`.
+    pub group: Vec<f32>,
     scores: Vec<f32>,  // (R, SPAN)
     widened: Vec<f32>, // two blocks of keys, or one of values
     span: Vec<f32>,    // (R, W + 2)
-    group: Vec<f32>,   // (R, W + 2)
 }
 
 /// Floats of a row of sums.
@@ -65,11 +66,22 @@ impl<K> Tile<'_, K> {
         self.span.seen(self.tokens)
     }
 
-    /// Those positions of `all` that a token sees, counted from the first of them.
-    fn seen(&self, token: usize, all: &Range<usize>) -> Range<usize> {
-        let (within, position) =
-            (|p: usize| p.clamp(all.start, all.end) - all.start, self.span.first + token);
-        within(self.span.oldest(position))..within(position + 1)
+    /// The rows of a token.
+    fn rows_of(&self, token: usize) -> Range<usize> {
+        token * self.heads..(token + 1) * self.heads
+    }
+
+    /// Those positions of `some` that a token sees.
+    fn sees(&self, token: usize, some: &Range<usize>) -> Range<usize> {
+        let position = self.span.first + token;
+        some.start.max(self.span.oldest(position))..some.end.min(position + 1)
+    }
+
+    /// The positions that all rows see.
+    fn seen_by_all(&self) -> Range<usize> {
+        let (first, last) = (self.span.first, self.span.first + self.tokens.saturating_sub(1));
+        let oldest = self.span.oldest(last);
+        oldest..oldest.max(first + 1)
     }
 
     /// The block of slots that a position lies in: slots are whole blocks.
@@ -209,10 +221,14 @@ fn weights<S: Simd, K: Keep>(
     let width = value_width(tile.size);
     for (r, (scores, sums)) in scores.chunks_exact_mut(SPAN).zip(sums.chunks_exact_mut(width + 2)).enumerate()
     {
-        let seen = tile.seen(r / tile.heads, &blocks);
+        let seen = tile.sees(r / tile.heads, &blocks);
+        let (start, end) = match seen.is_empty() {
+            true => (blocks.end, blocks.end),
+            false => (seen.start, seen.end),
+        };
+        scores[blocks.start - first..start - first].fill(f32::NEG_INFINITY);
+        scores[end - first..blocks.end - first].fill(f32::NEG_INFINITY);
         let scores = &mut scores[blocks.start - first..blocks.end - first];
-        scores[..seen.start].fill(f32::NEG_INFINITY);
-        scores[seen.end..].fill(f32::NEG_INFINITY);
         sums.fill(0.0);
         let mut lanes = [f32::NEG_INFINITY; BLOCK];
         for block in scores.as_chunks::<BLOCK>().0 {
@@ -237,6 +253,10 @@ fn weights<S: Simd, K: Keep>(
             low.iter_mut().zip(high).for_each(|(low, high)| *low += *high);
         }
         sums[width + 1] = lanes[0];
+        if lanes[0].is_nan() {
+            // Vectors' maximum may have lost it, and a row of nothing else would count as one that sees nothing.
+            sums[width] = f32::NAN;
+        }
     }
 }
 
@@ -262,7 +282,8 @@ fn put<S: Simd>(vector: S, block: &mut [f32; BLOCK], i: usize) {
     }
 }
 
-/// Adds the positions' values, each with its weight, to the sums' values.
+/// Adds the positions' values, each with its weight, to the sums' values. A row takes only what it sees: a weight of 0 would
+/// make NaN of a value that is not finite.
 #[inline(always)]
 fn mix<S: Simd, K: Keep>(
     tile: &Tile<K>,
@@ -271,24 +292,65 @@ fn mix<S: Simd, K: Keep>(
     scratch: &mut Scratch,
     sums: &mut [f32],
 ) {
-    let (rows, width) = (tile.rows(), value_width(tile.size));
+    let width = value_width(tile.size);
+    let all = tile.seen_by_all();
     let Scratch { scores, widened, .. } = scratch;
-    assert!(
-        scores.len() == rows * SPAN && sums.len() == rows * (width + 2) && widened.len() >= BLOCK * width
-    );
+    assert!(widened.len() >= BLOCK * width);
     let mut position = positions.start;
     while position < positions.end {
-        let end = positions.end.min((position / BLOCK + 1) * BLOCK);
-        // SAFETY: the block is one of the ring's; there is room for it. From the position to the end it is within the
-        // block, and rows of weights and sums are there.
+        let start = position / BLOCK * BLOCK;
+        let block = position..positions.end.min(start + BLOCK);
+        // SAFETY: the block is one of the ring's; there is room for it.
+        #[allow(unsafe_code)]
+        let values = unsafe { tile.kept.values::<S>(tile.block(start), tile.size, widened.as_mut_ptr()) };
+        let mut mixed = Mixed { scores, first, values, start, width, sums };
+        let before = block.start..block.end.min(all.start);
+        let within = block.start.max(all.start)..block.end.min(all.end);
+        let after = block.start.max(all.end)..block.end;
+        for token in 0..if before.is_empty() { 0 } else { tile.tokens } {
+            mixed.mix::<S>(tile.rows_of(token), tile.sees(token, &before));
+        }
+        mixed.mix::<S>(0..tile.rows(), within);
+        for token in 0..if after.is_empty() { 0 } else { tile.tokens } {
+            mixed.mix::<S>(tile.rows_of(token), tile.sees(token, &after));
+        }
+        position = block.end;
+    }
+}
+
+/// A block of values and what it is mixed by.
+struct Mixed<'a> {
+    /// Weights of a span's positions: `(R, SPAN)`.
+    scores: &'a [f32],
+    /// The span's first position.
+    first: usize,
+    /// `(16, W)`.
+    values: *const f32,
+    /// The block's first position.
+    start: usize,
+    width: usize,
+    /// `(R, W + 2)`.
+    sums: &'a mut [f32],
+}
+
+impl Mixed<'_> {
+    /// Adds the values of some of the block's positions to some rows.
+    #[inline(always)]
+    fn mix<S: Simd>(&mut self, rows: Range<usize>, positions: Range<usize>) {
+        if positions.is_empty() {
+            return;
+        }
+        let weights = &self.scores[rows.start * SPAN..rows.end * SPAN];
+        let sums = &mut self.sums[rows.start * (self.width + 2)..rows.end * (self.width + 2)];
+        assert!(positions.start >= self.start && positions.end <= self.start + BLOCK);
+        assert!(positions.start >= self.first && positions.end <= self.first + SPAN);
+        // SAFETY: the positions are the block's and the span's; rows of weights and sums are there.
         #[allow(unsafe_code)]
         unsafe {
-            let values = tile.kept.values::<S>(tile.block(position), tile.size, widened.as_mut_ptr());
-            let values = values.add(position % BLOCK * width);
-            let weights = scores.as_ptr().add(position - first);
-            mix_rows::<S>(weights, rows, end - position, values, width, sums.as_mut_ptr());
+            let weights = weights.as_ptr().add(positions.start - self.first);
+            let values = self.values.add((positions.start - self.start) * self.width);
+            mix_rows::<S>(weights, rows.len(), positions.len(), values, self.width, sums.as_mut_ptr());
         }
-        position = end;
     }
 }
 

@@ -86,13 +86,8 @@ pub fn attention<'a>(
     out: &mut [f32],
 ) {
     let job = Job { rows, width, heads, sequences, queries, out: Shared(out.as_mut_ptr()) };
-    let whole = job.tasks(Cut::Whole);
-    let cut = match whole.max(1).div_ceil(4 * pool::threads()) {
-        // A few tiles and many positions: threads share each tile's positions.
-        1 if whole > 0 && job.tasks(Cut::Groups) >= 4 * pool::threads() => Cut::Groups,
-        1 if whole > 0 && job.tasks(Cut::Spans) > whole => Cut::Spans,
-        _ => Cut::Whole,
-    };
+    job.check(out.len());
+    let (whole, cut) = job.cut(pool::threads());
     if cut == Cut::Whole {
         return pool::run(whole, |task| job.task(cut, task, &mut []));
     }
@@ -168,6 +163,31 @@ impl<'a, F: Fn(usize) -> Option<Queries<'a>> + Sync> Job<'_, F> {
 
     fn tasks(&self, cut: Cut) -> usize {
         (0..self.sequences).flat_map(|i| self.tiles(i)).map(|place| place.parts(cut)).sum()
+    }
+
+    /// That what tasks write and read without looking is there.
+    fn check(&self, out: usize) {
+        let Heads { query, key_value, size } = self.heads;
+        let mut row = 0;
+        for queries in (0..self.sequences).filter_map(&self.queries) {
+            assert!(queries.row >= row, "rows of two sequences overlap");
+            row = queries.row + queries.tokens;
+            assert!(queries.kept.fits(self.heads) && queries.span.slots == queries.kept.slots());
+        }
+        assert!(row * query * size <= out && row * self.width <= self.rows.len());
+        assert!(key_value > 0 && query.is_multiple_of(key_value) && query * size <= self.width);
+    }
+
+    /// How many tiles there are, and how they are divided: threads share the positions of a few tiles.
+    fn cut(&self, threads: usize) -> (usize, Cut) {
+        let whole = self.tasks(Cut::Whole);
+        let tasks = |cut| if whole < 8 * threads { self.tasks(cut) } else { 0 };
+        let cut = match (tasks(Cut::Groups), whole) {
+            (groups, _) if groups > whole && groups >= 4 * threads => Cut::Groups,
+            (_, 1..) if whole < 2 * threads && tasks(Cut::Spans) > whole => Cut::Spans,
+            _ => Cut::Whole,
+        };
+        (whole, cut)
     }
 
     /// The tiles of a sequence.
@@ -247,7 +267,11 @@ impl<'a, F: Fn(usize) -> Option<Queries<'a>> + Sync> Job<'_, F> {
     fn merge_parts<K: Kernels>(&self, cut: Cut, place: &Place, kept: &K, parts: &[f32]) {
         let tile = self.tile(place, kept);
         let size = tile.rows() * sums_width(tile.size);
-        let (mut all, mut group) = (Buffer::new(size), Buffer::new(size));
+        let take =
+            |scratch: &mut Scratch| (std::mem::take(&mut scratch.all), std::mem::take(&mut scratch.group));
+        let (mut all, mut group) = SCRATCH.with_borrow_mut(take);
+        all.resize(size, 0.0);
+        group.resize(size, 0.0);
         clear(&tile, &mut all);
         clear(&tile, &mut group);
         let of_group = GROUP / SPAN;
@@ -264,6 +288,7 @@ impl<'a, F: Fn(usize) -> Option<Queries<'a>> + Sync> Job<'_, F> {
         }
         K::merge(&tile, &group, &mut all);
         self.finish(place, &all);
+        SCRATCH.with_borrow_mut(|scratch| (scratch.all, scratch.group) = (all, group));
     }
 
     /// Divides the sums by their weights and writes them to the result.

@@ -116,18 +116,18 @@ impl KeyValues {
         self.slots
     }
 
+    /// Whether it holds keys and values of such heads.
+    pub(super) fn fits(&self, heads: super::Heads) -> bool {
+        let count = each_type!(&self.heads, heads => heads.len());
+        count == heads.key_value && self.size == heads.size
+    }
+
     /// Makes room for at least so many positions; those in slots keep them. (A ring that has wrapped must not grow.)
     pub fn grow(&mut self, slots: usize) {
         // Blocks of keys are whole, wherever the ring wraps.
         self.slots = self.slots.max(slots.next_multiple_of(BLOCK));
         let (slots, size) = (self.slots, self.size);
         each_type!(&mut self.heads, heads => heads.iter_mut().for_each(|head| head.grow(slots, size)));
-    }
-
-    /// Gives the memory back.
-    pub fn release(&mut self) {
-        self.slots = 0;
-        each_type!(&mut self.heads, heads => heads.iter_mut().for_each(|head| *head = Default::default()));
     }
 
     /// Puts keys and values of consecutive positions from `first` on in their slots: of each row of `rows`, `width` wide,

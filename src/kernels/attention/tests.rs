@@ -1,24 +1,34 @@
-use super::*;
 use half::{bf16, f16};
+
+use super::*;
+use crate::kernels::cpu;
 
 const HEADS: Heads = Heads { query: 6, key_value: 2, size: 20 };
 
 /// Queries, keys and values side by side.
 const WIDTH: usize = (6 + 2 + 2) * 20;
 
+fn width(heads: Heads) -> usize {
+    (heads.query + 2 * heads.key_value) * heads.size
+}
+
 fn rows(count: usize, step: f32) -> Vec<f32> {
-    (0..count * WIDTH).map(|i| (i as f32 * step).sin() * 2.0).collect()
+    rows_of(HEADS, count, step)
+}
+
+fn rows_of(heads: Heads, count: usize, step: f32) -> Vec<f32> {
+    (0..count * width(heads)).map(|i| (i as f32 * step).sin() * 2.0).collect()
 }
 
 /// Attention by its definition, in f64, of the last of some positions; keys and values are first rounded.
-fn oracle(rows: &[f32], tokens: usize, window: usize, round: impl Fn(f32) -> f32) -> Vec<f32> {
-    let (group, size, length) = (HEADS.query / HEADS.key_value, HEADS.size, rows.len() / WIDTH);
-    let at = |p: usize, head: usize| &rows[p * WIDTH + head * size..][..size];
+fn oracle(heads: Heads, rows: &[f32], tokens: usize, window: usize, round: impl Fn(f32) -> f32) -> Vec<f32> {
+    let (group, size, length) = (heads.query / heads.key_value, heads.size, rows.len() / width(heads));
+    let at = |p: usize, head: usize| &rows[p * width(heads) + head * size..][..size];
     let mut out = Vec::new();
     for position in length - tokens..length {
-        for head in 0..HEADS.query {
+        for head in 0..heads.query {
             let seen: Vec<usize> = (0..=position).filter(|p| p + window > position).collect();
-            let key = HEADS.query + head / group;
+            let key = heads.query + head / group;
             let score = |p: &usize| {
                 let pairs = at(position, head).iter().zip(at(*p, key));
                 pairs.map(|(q, k)| f64::from(*q) * f64::from(round(*k))).sum::<f64>() / (size as f64).sqrt()
@@ -26,7 +36,7 @@ fn oracle(rows: &[f32], tokens: usize, window: usize, round: impl Fn(f32) -> f32
             let weights: Vec<f64> = seen.iter().map(|p| score(p).exp()).collect();
             let sum: f64 = weights.iter().sum();
             for d in 0..size {
-                let value = |p: usize| f64::from(round(at(p, key + HEADS.key_value)[d]));
+                let value = |p: usize| f64::from(round(at(p, key + heads.key_value)[d]));
                 out.push((seen.iter().zip(&weights).map(|(p, w)| w * value(*p)).sum::<f64>() / sum) as f32);
             }
         }
@@ -36,25 +46,35 @@ fn oracle(rows: &[f32], tokens: usize, window: usize, round: impl Fn(f32) -> f32
 
 /// Attention of the tokens of `rows` in calls of these lengths, over a ring of `slots`: that of the last call.
 fn run(cache: CacheType, rows: &[f32], calls: &[usize], window: Option<usize>, slots: usize) -> Vec<f32> {
-    let mut kept = KeyValues::new(cache, HEADS.key_value, HEADS.size);
-    let (mut first, mut out) = (0, Vec::new());
+    run_of(HEADS, cache, rows, calls, window, slots)
+}
+
+fn run_of(
+    heads: Heads,
+    cache: CacheType,
+    rows: &[f32],
+    calls: &[usize],
+    window: Option<usize>,
+    slots: usize,
+) -> Vec<f32> {
+    let mut kept = KeyValues::new(cache, heads.key_value, heads.size);
+    let (mut first, mut out, width) = (0, Vec::new(), width(heads));
     for tokens in calls {
-        let new = &rows[first * WIDTH..][..tokens * WIDTH];
+        let new = &rows[first * width..][..tokens * width];
         kept.grow((first + tokens).min(slots));
-        kept.append(
-            first,
-            new,
-            WIDTH,
-            HEADS.query * HEADS.size,
-            (HEADS.query + HEADS.key_value) * HEADS.size,
-        );
-        out = vec![f32::NAN; tokens * HEADS.query * HEADS.size];
+        let keys = heads.query * heads.size;
+        kept.append(first, new, width, keys, keys + heads.key_value * heads.size);
+        out = vec![f32::NAN; tokens * keys];
         let span = Span { first, window, slots: kept.slots() };
         let queries = |_| Some(Queries { row: 0, tokens: *tokens, span, kept: &kept });
-        attention(new, WIDTH, HEADS, 1, queries, &mut out);
+        attention(new, width, heads, 1, queries, &mut out);
         first += tokens;
     }
     out
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|x| x.to_bits()).collect()
 }
 
 fn largest_gap(a: &[f32], b: &[f32]) -> f32 {
@@ -83,7 +103,7 @@ fn it_is_the_definition_with_and_without_a_window_in_every_type() {
             let slots = window.map_or(length, |w| w + length - 1);
             for (cache, round, limit) in rounds {
                 let out = run(cache, &rows, &calls, window, slots);
-                let gap = largest_gap(&out, &oracle(&rows, tokens, window.unwrap_or(length), round));
+                let gap = largest_gap(&out, &oracle(HEADS, &rows, tokens, window.unwrap_or(length), round));
                 assert!(gap < limit, "{cache} {length} {tokens} {window:?}: {gap}");
             }
         }
@@ -93,7 +113,6 @@ fn it_is_the_definition_with_and_without_a_window_in_every_type() {
 /// One call, calls of one token each, several; rings that wrap and that do not; any number of threads.
 #[test]
 fn a_token_is_the_same_bit_for_bit_however_the_prompt_is_cut() {
-    let bits = |out: &[f32]| out.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     for cache in [CacheType::F32, CacheType::F16, CacheType::Bf16, CacheType::Q8_0] {
         for (length, window) in [(40, None), (300, None), (300, Some(37)), (1300, Some(1100)), (1300, None)] {
             let rows = rows(length, 0.91);
@@ -115,6 +134,33 @@ fn a_token_is_the_same_bit_for_bit_however_the_prompt_is_cut() {
     let together = run(CacheType::F16, &rows, &[70], Some(20), 70);
     let alone = run(CacheType::F16, &rows, &[1; 70], Some(20), 20);
     assert_eq!(bits(&alone), bits(&together[69 * HEADS.query * HEADS.size..]));
+}
+
+/// Heads of their own, many that share one, more than a tile has rows; small ones, and larger than a piece of keys.
+#[test]
+fn heads_of_any_shape_are_the_definition_with_every_kernel_set() {
+    for (query, key_value, size) in [(2, 2, 2), (4, 1, 64), (80, 2, 16), (3, 3, 96), (2, 1, 256)] {
+        let heads = Heads { query, key_value, size };
+        let rows = rows_of(heads, 150, 0.37);
+        for (tokens, window) in [(150, None), (21, Some(9)), (1, None)] {
+            let calls = [150 - tokens, tokens];
+            let calls = if tokens == 150 { &calls[1..] } else { &calls };
+            let slots = window.map_or(150, |w: usize| w + 150);
+            let exact = oracle(heads, &rows, tokens, window.unwrap_or(150), |x| x);
+            let mut of_sets = Vec::new();
+            for level in cpu::Level::available() {
+                let run = || run_of(heads, CacheType::F32, &rows, calls, window, slots);
+                let out = cpu::tests::with_level(level, run);
+                let gap = largest_gap(&out, &exact);
+                assert!(gap < 1e-5, "{heads:?} {tokens} {window:?} {}: {gap}", level.name());
+                of_sets.push(out);
+            }
+            // All but the portable set multiply and add in one step, lane by lane in the same order.
+            for out in of_sets.iter().skip(2) {
+                assert_eq!(bits(out), bits(&of_sets[1]), "{heads:?} {tokens} {window:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -146,6 +192,46 @@ fn what_is_not_finite_is_told() {
     let out = run(CacheType::F16, &rows, &[5], None, 5);
     let size = HEADS.query * HEADS.size;
     assert!(out[..3 * size].iter().all(|x| x.is_finite()) && out[4 * size..].iter().any(|x| x.is_nan()));
+}
+
+/// Values beyond f16, and keys whose scores are inf - inf: who sees them gives no number, and nobody else notices. The
+/// tokens of a tile and a token alone agree.
+#[test]
+fn what_is_not_finite_is_seen_by_those_who_see_it() {
+    let (size, keys) = (HEADS.query * HEADS.size, HEADS.query * HEADS.size);
+    let values = keys + HEADS.key_value * HEADS.size;
+    for (bad, at) in [(5, values), (130, values), (5, keys), (128, keys), (1024, keys)] {
+        let length = bad + 30;
+        let mut rows = rows(length, 0.5);
+        rows[bad * WIDTH + at] = 1e6;
+        if at == keys {
+            // Of the two products one is inf and the other -inf, for every head that shares the key.
+            rows[bad * WIDTH + at + 1] = 1e6;
+            for (row, head) in (0..length).flat_map(|row| (0..HEADS.query).map(move |head| (row, head))) {
+                rows[row * WIDTH + head * HEADS.size..][..2].copy_from_slice(&[1.0, -1.0]);
+            }
+        }
+        for window in [None, Some(7)] {
+            let together = run(CacheType::F16, &rows, &[length], window, length);
+            for (token, out) in together.chunks_exact(size).enumerate().skip(bad.saturating_sub(20)) {
+                let sees = token >= bad && window.is_none_or(|window| token < bad + window);
+                // The first of the two key/value heads is the one with what is not finite.
+                let (seers, others) = out.split_at(size / HEADS.key_value);
+                assert!(others.iter().all(|x| x.is_finite()), "{bad} {at} {window:?} {token}");
+                let is_bad = seers.iter().any(|x| x.is_nan() || x.is_infinite());
+                assert_eq!(is_bad, sees, "{bad} {at} {window:?} {token}");
+            }
+            for before in [bad, bad + 1, bad + 12] {
+                let out = run(CacheType::F16, &rows[..(before + 1) * WIDTH], &[before, 1], window, length);
+                let of_token = &together[before * size..][..size];
+                let same = out
+                    .iter()
+                    .zip(of_token)
+                    .all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan());
+                assert!(same, "{bad} {at} {window:?} {before}");
+            }
+        }
+    }
 }
 
 /// 64 heads of 128 at 4096 positions, in bytes of each type.
