@@ -117,6 +117,19 @@ fn of_a_batch(model: &Transformer) -> Vec<usize> {
     counts[FIRST..TOKENS - 4].windows(2).map(|two| two[1] - two[0]).collect()
 }
 
+/// Fails unless one of some runs asks for no memory: what a thread keeps it takes when it computes such a task for the first
+/// time, and which thread computes which is left to chance.
+fn assert_none_at_last(what: &str, run: impl Fn() -> Vec<usize>) {
+    let mut counts = run();
+    for _ in 0..20 {
+        if counts.iter().all(|count| *count == 0) {
+            return;
+        }
+        counts = run();
+    }
+    panic!("{what}: {counts:?}");
+}
+
 /// One test, so that no other one allocates beside it.
 #[test]
 fn a_token_takes_no_memory_that_those_before_it_have_not_taken() {
@@ -135,11 +148,10 @@ fn a_token_takes_no_memory_that_those_before_it_have_not_taken() {
                 let what = format!("{}, {dtype:?}, {devices} devices", path.display());
                 let (model, tokenizer) = load(&path, dtype, devices);
                 for cache in kept {
-                    let counts = of_a_session(&model, &tokenizer, cache);
-                    assert!(counts.iter().all(|count| *count == 0), "{what}, cache in {cache}: {counts:?}");
+                    let run = || of_a_session(&model, &tokenizer, cache);
+                    assert_none_at_last(&format!("{what}, cache in {cache}"), run);
                 }
-                let counts = of_a_batch(&model);
-                assert!(counts.iter().all(|count| *count == 0), "{what}, texts together: {counts:?}");
+                assert_none_at_last(&format!("{what}, texts together"), || of_a_batch(&model));
             }
         }
     }

@@ -98,7 +98,8 @@ impl<'m> Session<'m> {
         interrupt: &AtomicBool,
     ) -> Result<Option<Rows>, GenerationError> {
         let chunks = rest.chunks(self.cache.chunk());
-        let depth = self.model.stages().len().min(chunks.len());
+        // Stages on one device would only wait for each other.
+        let depth = self.model.devices().min(chunks.len());
         let ids = &mut self.ids;
         self.model.pipelined([&mut self.cache], depth, |pipeline| {
             for chunk in chunks {

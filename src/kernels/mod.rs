@@ -23,7 +23,8 @@
 //! | [`ops`] | the model's operations on rows, wherever they live |
 //!
 //! **A row's result never depends on how many rows, chunks or threads it is computed with**: each output
-//! element is summed in one fixed order, and threads divide output elements only.
+//! element is summed in one fixed order. Threads divide output elements; only attention divides what is summed as well, at
+//! fixed positions, and adds the parts in their order.
 
 pub mod attention;
 pub mod cpu;

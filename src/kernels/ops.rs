@@ -10,6 +10,7 @@ use super::Matrix;
 use super::attention::{self, Heads, KeyValues, Span};
 use super::packed::{self, Product};
 use super::pointwise::{self, RopeLayout};
+use super::pool;
 use super::rows::{HostRows, Rows};
 use super::weight::{Vector, Weight};
 
@@ -72,9 +73,7 @@ pub fn embed(ids: &[u32], weight: &Weight, device: &Device) -> Result<Rows> {
     match weight {
         Weight::Host(matrix, _) => {
             let mut out = HostRows::uninitialized(ids.len(), matrix.columns()); // (T, C)
-            for (id, row) in ids.iter().zip(out.chunks_exact_mut(matrix.columns().max(1))) {
-                matrix.rows_f32(*id as usize, row);
-            }
+            pool::each_row(&mut out, matrix.columns(), |i, row| matrix.rows_f32(ids[i] as usize, row));
             Ok(Rows::Host(out))
         }
         Weight::Device(tensor) => Ok(Rows::Device(tensor.index_select(&Tensor::new(ids, device)?, 0)?)), // (T, C)
@@ -120,7 +119,7 @@ pub fn linear_add(x: &Rows, weight: &Weight, residual: Rows) -> Result<Rows> {
             }
             let mut out = HostRows::uninitialized(x.len(), matrix.rows()); // (T, N)
             packed::multiply_all(&[Product::new(x, matrix, *blocks, &mut out)]);
-            sum.iter_mut().zip(&*out).for_each(|(sum, x)| *sum += x);
+            add_rows(&mut sum, &out);
             Ok(Rows::Host(sum)) // (T, N)
         }
         (Rows::Device(x), Weight::Device(weight), Rows::Device(residual)) => {
@@ -159,6 +158,9 @@ pub fn grouped_linear<'w>(x: &Rows, runs: impl Iterator<Item = (usize, &'w Weigh
     for (rows, weight) in runs {
         let Weight::Host(matrix, blocks) = weight else { return apart() };
         fits(x, matrix)?;
+        if matrix.rows() != width {
+            bail!("matrices of {} and {width} rows are one product", matrix.rows());
+        }
         let (x, x_rest) = x_left.split_at(rows * x.width());
         let (out, out_rest) = out_left.split_at_mut(rows * width);
         products.push(Product::new(x, matrix, *blocks, out));
@@ -176,6 +178,9 @@ pub fn grouped_linear<'w>(x: &Rows, runs: impl Iterator<Item = (usize, &'w Weigh
 pub fn rms_norm(x: &Rows, weight: &Vector, epsilon: f64) -> Result<Rows> {
     match (x, weight) {
         (Rows::Host(x), Vector::Host(weight)) => {
+            if x.width() != weight.len() {
+                bail!("a row of {} does not fit a norm of {}", x.width(), weight.len());
+            }
             let mut out = HostRows::uninitialized(x.len(), x.width()); // (T, C)
             pointwise::rms_norm(x, weight, epsilon as f32, &mut out);
             Ok(Rows::Host(out))
@@ -317,12 +322,10 @@ pub fn select(x: &Rows, rows: &[u32]) -> Result<Rows> {
     match x {
         Rows::Host(x) => {
             let mut out = HostRows::uninitialized(rows.len(), x.width()); // (R, W)
-            for (row, out) in rows.iter().zip(out.chunks_exact_mut(x.width().max(1))) {
-                match x.row(*row as usize) {
-                    [] => bail!("there is no row {row}"),
-                    values => out.copy_from_slice(values),
-                }
+            if let Some(row) = rows.iter().find(|row| **row as usize >= x.len()) {
+                bail!("there is no row {row}");
             }
+            pool::each_row(&mut out, x.width(), |i, out| out.copy_from_slice(x.row(rows[i] as usize)));
             Ok(Rows::Host(out))
         }
         Rows::Device(x) => Ok(Rows::Device(x.index_select(&Tensor::new(rows, x.device())?, 0)?)), // (R, W)
@@ -339,11 +342,14 @@ pub fn sum_by_token(answers: &Rows, tokens: &[u32], shares: &[f32], count: usize
         Rows::Host(answers) => {
             let width = answers.width();
             let mut sum = HostRows::uninitialized(count, width); // (T, W)
-            sum.fill(0.0);
-            for (i, (token, share)) in tokens.iter().zip(shares).enumerate() {
-                let sum = &mut sum[*token as usize * width..][..width];
-                sum.iter_mut().zip(answers.row(i)).for_each(|(sum, x)| *sum += x * share);
-            }
+            pool::each_row(&mut sum, width, |row, sum| {
+                sum.fill(0.0);
+                let own =
+                    tokens.iter().zip(shares).enumerate().filter(|(_, (token, _))| **token as usize == row);
+                for (i, (_, share)) in own {
+                    sum.iter_mut().zip(answers.row(i)).for_each(|(sum, x)| *sum += x * share);
+                }
+            });
             Ok(Rows::Host(sum))
         }
         Rows::Device(answers) => {
@@ -356,6 +362,12 @@ pub fn sum_by_token(answers: &Rows, tokens: &[u32], shares: &[f32], count: usize
     }
 }
 
+/// Adds rows to rows.
+fn add_rows(sum: &mut HostRows, x: &HostRows) {
+    let width = x.width();
+    pool::each_row(sum, width, |i, sum| sum.iter_mut().zip(x.row(i)).for_each(|(sum, x)| *sum += x));
+}
+
 /// `a + b`, both `(T, W)`.
 ///
 /// # Errors
@@ -363,7 +375,10 @@ pub fn sum_by_token(answers: &Rows, tokens: &[u32], shares: &[f32], count: usize
 pub fn add(a: Rows, b: &Rows) -> Result<Rows> {
     match (a, b) {
         (Rows::Host(mut a), Rows::Host(b)) => {
-            a.iter_mut().zip(&**b).for_each(|(a, b)| *a += b);
+            if (a.len(), a.width()) != (b.len(), b.width()) {
+                bail!("{} rows of {} are added to {} of {}", b.len(), b.width(), a.len(), a.width());
+            }
+            add_rows(&mut a, b);
             Ok(Rows::Host(a)) // (T, W)
         }
         (Rows::Device(a), Rows::Device(b)) => Ok(Rows::Device((a + b)?)), // (T, W)

@@ -48,12 +48,12 @@ fn advise<T>(memory: &[T], hint: Hint) {
         #[cfg(not(target_os = "linux"))]
         Hint::Release | Hint::Large => return,
     };
-    // The system takes whole pages. A page at the edge that also holds other bytes is not harmed by either hint.
+    // The system takes whole pages. A page at the edge that also holds other bytes is not harmed by any hint.
     let page = rustix::param::page_size();
     let address = memory.as_ptr().addr();
     let before = address % page;
     let start = memory.as_ptr().cast::<u8>().wrapping_sub(before).cast_mut();
-    // SAFETY: the pages of `memory` are mapped while it lives. Neither hint changes what is read from them: pages that are
+    // SAFETY: the pages of `memory` are mapped while it lives. No hint changes what is read from them: pages that are
     // paged out come back from their file or from swap, unlike those of `MADV_DONTNEED`.
     #[allow(unsafe_code)]
     let told = unsafe { madvise(start.cast(), before + size_of_val(memory), advice) };
@@ -76,6 +76,9 @@ mod tests {
         let matrix = Matrix::new(Scheme::F32, 1, 100_003, bytes.clone().into()).unwrap();
         will_need(&matrix);
         release(&matrix);
+        let large = vec![7u8; LARGE + 1];
+        in_large_pages(&large);
+        assert!(large.iter().all(|byte| *byte == 7));
         assert!(matrix.bytes().flatten().copied().eq(bytes));
     }
 }

@@ -1,19 +1,8 @@
 //! Operations on each row of activations by itself: RMSNorm, rotary positions, the gated activation, softmax.
 
 use super::cpu::{dot, kernel};
-use super::pool;
+use super::pool::each_row;
 use super::simd::{Simd, dispatch, exp};
-
-/// Values for which other threads are worth it: about ten microseconds' work.
-const PIECE: usize = 1 << 14;
-
-/// Calls `row(i, out)` for every row of `out`, each `width` wide; many rows on all threads. `width` is at least 1.
-fn each_row(out: &mut [f32], width: usize, row: impl Fn(usize, &mut [f32]) + Sync) {
-    let at_once = PIECE.div_ceil(width);
-    pool::each_piece(out, at_once * width, |piece, rows| {
-        rows.chunks_exact_mut(width).enumerate().for_each(|(i, out)| row(piece * at_once + i, out));
-    });
-}
 
 /// Which elements of a head are rotated together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -25,7 +25,7 @@ const SPIN: Duration = Duration::from_micros(50);
 /// From within a task, and while another thread's job is on the pool, all of it runs on this thread.
 ///
 /// # Panics
-/// With the panic of a task, after the others have ended.
+/// With the panic of a task; after the others have ended where they are on several threads.
 pub fn run(tasks: usize, task: impl Fn(usize) + Sync) {
     if tasks <= 1 || IN_TASK.get() {
         return (0..tasks).for_each(task);
@@ -86,6 +86,18 @@ pub fn each_piece<T: Send>(values: &mut [T], size: usize, task: impl Fn(usize, &
         let piece =
             unsafe { std::slice::from_raw_parts_mut(start.get().add(first), size.min(length - first)) };
         task(i, piece);
+    });
+}
+
+/// Values for which other threads are worth it: about ten microseconds' work.
+pub(super) const PIECE: usize = 1 << 14;
+
+/// Runs `task(i, row)` for every whole row of `width` values; many rows on all threads.
+pub fn each_row<T: Send>(values: &mut [T], width: usize, task: impl Fn(usize, &mut [T]) + Sync) {
+    let width = width.max(1);
+    let at_once = PIECE.div_ceil(width);
+    each_piece(values, at_once * width, |piece, rows| {
+        rows.chunks_exact_mut(width).enumerate().for_each(|(i, row)| task(piece * at_once + i, row));
     });
 }
 
@@ -233,20 +245,24 @@ impl Pool {
         });
     }
 
-    /// The next task of this thread's part, or the last of the part that has most left.
+    /// The next task of this thread's part, or the last of the part that has most left; `None` when all are claimed.
     fn claim_in_parts(&self) -> Option<usize> {
         // A worker of another pool is a caller here.
-        let own = self.parts.get(THREAD.get()).and_then(Part::first);
-        own.or_else(|| {
-            loop {
-                let fullest = self.parts.iter().max_by_key(|part| part.left())?;
-                match fullest.last() {
-                    None if fullest.left() == 0 => return None,
-                    None => {}
-                    claimed => return claimed,
-                }
+        if let Some(own) = self.parts.get(THREAD.get()).and_then(Part::first) {
+            return Some(own);
+        }
+        loop {
+            let (fullest, _) = self
+                .parts
+                .iter()
+                .map(|part| (part, part.left()))
+                .max_by_key(|(_, left)| *left)
+                .filter(|(_, left)| *left > 0)?;
+            // Another thread may have taken what was left there; others' parts may have tasks still.
+            if let Some(last) = fullest.last() {
+                return Some(last);
             }
-        })
+        }
     }
 
     fn run_owned(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
@@ -326,6 +342,9 @@ struct Bed {
 impl Bed {
     /// Returns once `happened` is true: looks for a while, then sleeps between wakes.
     fn sleep_until(&self, happened: impl Fn() -> bool) {
+        if happened() {
+            return;
+        }
         let start = Instant::now();
         while start.elapsed() < SPIN {
             for _ in 0..16 {
@@ -356,7 +375,8 @@ impl Bed {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// The guard, whether or not a thread panicked with it.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -382,22 +402,24 @@ mod tests {
         }
     }
 
+    /// Few tasks for many threads, so that most are taken from others' parts, by several at once.
     #[test]
-    fn every_task_in_parts_runs_once_and_a_thread_alone_takes_them_all() {
-        for threads in [1, 2, 3, 20] {
+    fn every_task_in_parts_runs_once_however_threads_take_them_from_each_other() {
+        for threads in [1, 2, 3, 8, 20] {
             with_threads(threads, || {
-                for tasks in [0, 1, 2, 7, 100] {
+                for tasks in [0, 1, 2, 7, 20, 100] {
                     let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
                     let count = |i: usize| {
                         counts[i].fetch_add(1, Ordering::Relaxed);
                     };
-                    run_in_parts(tasks, count);
+                    for round in 1..=500 {
+                        run_in_parts(tasks, count);
+                        let all = counts.iter().all(|count| count.load(Ordering::Relaxed) == round);
+                        assert!(all, "{tasks} tasks on {threads} threads");
+                    }
                     // Within a task there is no other thread.
                     run(2, |_| run_in_parts(tasks, count));
-                    assert!(
-                        counts.iter().all(|count| count.load(Ordering::Relaxed) == 3),
-                        "{threads} {tasks}"
-                    );
+                    assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 502));
                 }
             });
         }

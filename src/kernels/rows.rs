@@ -1,7 +1,9 @@
 //! Rows of activations, and the memory they live in.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use super::pool::lock;
 
 use candle_core::Tensor;
 
@@ -80,7 +82,7 @@ const MOST_SPARE: usize = 16;
 impl Buffer {
     /// Memory for `length` values, whatever these are.
     pub fn new(length: usize) -> Self {
-        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spare = lock(&SPARE);
         // The smallest that is large enough, else the largest.
         let fits = |values: &Vec<f32>| (values.len() < length, values.len().abs_diff(length));
         let best = (0..spare.len()).min_by_key(|i| fits(&spare[*i]));
@@ -100,7 +102,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spare = lock(&SPARE);
         if spare.len() < MOST_SPARE {
             spare.push(std::mem::take(&mut self.values));
         }

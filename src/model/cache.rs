@@ -16,7 +16,8 @@ const FIRST_SLOTS: usize = 256;
 /// The cache of a sequence: a ring per layer, on that layer's device, and the position they have reached.
 ///
 /// A model without a window keeps every position; its rings grow by doubling up to the positions asked for. With a
-/// window of W and chunks of up to N tokens a ring holds W + N - 1 positions (the example is at [`Span`]).
+/// window of W and chunks of up to N tokens a ring holds W + N - 1 positions (the example is at [`Span`]), on the host
+/// rounded up to blocks of sixteen.
 #[derive(Debug)]
 pub struct Cache {
     rings: Vec<Ring>,
@@ -87,7 +88,7 @@ impl Cache {
     /// Forgets all positions from `length` on, and gives the length that is left.
     ///
     /// That is 0 where a windowed ring has overwritten what a token at `length` would see. Example: window 4, 6
-    /// slots, 10 positions seen, so 4..=9 are held. A token at 8 sees 5..=8, back to 8 is possible; a token at
+    /// slots (as on an accelerator), 10 positions seen, so 4..=9 are held. A token at 8 sees 5..=8, back to 8 is possible; a token at
     /// 6 would see 3, so back to 6 is not.
     pub fn truncate(&mut self, length: usize) -> usize {
         let reach = &mut self.reach;

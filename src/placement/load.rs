@@ -13,7 +13,8 @@ use crate::model::{Stage, Transformer};
 /// CPU, bf16 on an accelerator). `progress` is told of each layer.
 ///
 /// On the CPU weights of a converted checkpoint stay in the map. Blocks that lie otherwise are copied into the order of the
-/// kernels, where memory has room for that beside the cache; dense weights are copied where `dtype` rounds them. On its way to
+/// kernels, where memory has room for that beside the cache (what they were copied from stays a copy of the file, which the
+/// system gives up when memory is short); dense weights are copied where `dtype` rounds them. On its way to
 /// an accelerator the host holds a run of rows, and of the map that layer's pages.
 ///
 /// # Errors

@@ -69,7 +69,7 @@ impl Needs {
             matrix.parts().map(part).sum()
         };
         let on_accelerator = |matrix: &Matrix| dense * matrix.rows() as u64 * matrix.columns() as u64;
-        let sizes = |bytes: &dyn Fn(&Matrix) -> u64| {
+        let sizes = |bytes: &dyn Fn(&Matrix) -> u64, slot: usize| {
             let weights = &checkpoint.weights;
             Sizes {
                 layers: weights
@@ -81,10 +81,13 @@ impl Needs {
                 norm: bytes(&weights.norm),
                 head: bytes(&weights.head),
                 tied: config.tied_head,
-                slot: cache.position(config.key_value_heads, config.head_size) as u64,
+                slot: slot as u64,
             }
         };
-        Self { host: sizes(&on_host), accelerator: sizes(&on_accelerator), slots }
+        let (heads, size) = (config.key_value_heads, config.head_size);
+        let host = sizes(&on_host, cache.position_on_host(heads, size));
+        let accelerator = sizes(&on_accelerator, cache.position(heads, size));
+        Self { host, accelerator, slots }
     }
 
     /// The same once the weights are quantized to `scheme`, as `--quantize` does; an accelerator's stay dense. `None`

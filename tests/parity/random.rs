@@ -22,12 +22,16 @@ pub struct Shape {
 
 const WIDTH: usize = 256;
 const KEY_VALUES: usize = 64;
-/// As the fixtures' tokenizers have.
-const VOCABULARY: usize = 320;
+const VOCABULARY: usize = 96;
 
 impl Shape {
     /// Writes a Hugging Face folder.
     pub fn write(&self, folder: &Path) {
+        self.write_with(folder, VOCABULARY);
+    }
+
+    /// The same with so many tokens.
+    pub fn write_with(&self, folder: &Path, vocabulary: usize) {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(self.layers as u64 * 16 + self.experts as u64);
         let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
         let mut add = |name: String, shape: &[usize]| {
@@ -39,7 +43,7 @@ impl Shape {
             let bytes = (0..count).map(value).flat_map(f32::to_le_bytes).collect();
             tensors.push((name, shape.into(), bytes));
         };
-        add("model.embed_tokens.weight".into(), &[VOCABULARY, WIDTH]);
+        add("model.embed_tokens.weight".into(), &[vocabulary, WIDTH]);
         for i in 0..self.layers {
             let name = |rest: &str| format!("model.layers.{i}.{rest}.weight");
             add(name("input_layernorm"), &[WIDTH]);
@@ -63,7 +67,7 @@ impl Shape {
             }
         }
         add("model.norm.weight".into(), &[WIDTH]);
-        add("lm_head.weight".into(), &[VOCABULARY, WIDTH]);
+        add("lm_head.weight".into(), &[vocabulary, WIDTH]);
         let views = tensors
             .iter()
             .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
@@ -71,7 +75,7 @@ impl Shape {
         let config = json!({
             "model_type": if self.experts > 0 { "mixtral" } else { "mistral" },
             "hidden_size": WIDTH, "intermediate_size": WIDTH, "num_hidden_layers": self.layers,
-            "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 32, "vocab_size": VOCABULARY,
+            "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 32, "vocab_size": vocabulary,
             "hidden_act": "silu", "max_position_embeddings": 1024, "rms_norm_eps": 1e-5, "rope_theta": 1e4,
             "sliding_window": self.window, "tie_word_embeddings": false,
             "num_local_experts": self.experts, "num_experts_per_tok": 2,
