@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::rounding;
+use crate::kernels::cpu::Level;
 use crate::kernels::pool;
 
 /// Rows of activations that lie side by side: those of a tile of AMX.
@@ -56,8 +57,8 @@ impl Activations {
     ///
     /// A row's result does not depend on the others. Columns or rows beyond a whole number of blocks or rows are
     /// left out. A block that is not finite gets a scale that is not, so that the result is not finite either.
-    pub fn fill(&mut self, x: &[f32], columns: usize, block: usize) {
-        let filling = self.prepare(x, columns, block);
+    pub fn fill(&mut self, level: Level, x: &[f32], columns: usize, block: usize) {
+        let filling = self.prepare(level, x, columns, block);
         let units = filling.units();
         let pieces = (x.len() / PIECE).min(units);
         if pieces <= 1 {
@@ -75,7 +76,7 @@ impl Activations {
     }
 
     /// Makes room for those rows. They are quantized by [`Filling::fill`], by whichever threads, before anything is read.
-    fn prepare<'a>(&'a mut self, x: &'a [f32], columns: usize, block: usize) -> Filling<'a> {
+    fn prepare<'a>(&'a mut self, level: Level, x: &'a [f32], columns: usize, block: usize) -> Filling<'a> {
         let rows = x.len().checked_div(columns).unwrap_or(0);
         let blocks = columns.checked_div(block).unwrap_or(0);
         (self.rows, self.block, self.blocks) = (rows, block, blocks);
@@ -89,6 +90,7 @@ impl Activations {
         self.sums.sixteens.resize(count, [0; 8]);
         self.sums.eights.resize(count, [0; 32]);
         Filling {
+            level,
             x,
             columns,
             rows,
@@ -102,11 +104,6 @@ impl Activations {
             eights: self.sums.eights.as_mut_ptr(),
             all: std::marker::PhantomData,
         }
-    }
-
-    /// Holds no rows any more, and keeps its memory.
-    pub fn clear(&mut self) {
-        self.rows = 0;
     }
 
     /// Rows.
@@ -140,6 +137,7 @@ impl Activations {
 
 /// Activations that are being quantized: unit after unit, each the rows of a tile in one block of columns.
 struct Filling<'a> {
+    level: Level,
     x: &'a [f32],
     columns: usize,
     rows: usize,
@@ -187,9 +185,9 @@ impl Filling<'_> {
                             sixteens: &mut *self.sixteens.add(at),
                             eights: &mut *self.eights.add(at),
                         };
-                        rounding::of_256(x, q, scale, sums);
+                        rounding::of_256(self.level, x, q, scale, sums);
                     } else if let ([x, ..], [q, ..]) = (x.as_chunks().0, q.as_chunks_mut().0) {
-                        rounding::of_32(x, q, scale, &mut *self.below.add(at));
+                        rounding::of_32(self.level, x, q, scale, &mut *self.below.add(at));
                     }
                 }
             }
@@ -284,10 +282,11 @@ impl<'a> Tile<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::cpu;
 
     fn quantized(x: &[f32], columns: usize, block: usize) -> Activations {
         let mut out = Activations::default();
-        out.fill(x, columns, block);
+        out.fill(cpu::level(), x, columns, block);
         out
     }
 

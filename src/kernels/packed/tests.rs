@@ -62,7 +62,7 @@ impl Case {
 
     fn activations(&self) -> Activations {
         let mut x = Activations::default();
-        x.fill(&self.x, self.k, activation_block(self.scheme).unwrap());
+        x.fill(crate::kernels::cpu::level(), &self.x, self.k, activation_block(self.scheme).unwrap());
         x
     }
 
@@ -85,7 +85,7 @@ fn same_everywhere(x: &[f32], matrices: &[Matrix]) -> Vec<f32> {
     let mut products =
         Level::available().flat_map(|level| matrices.iter().map(move |w| (level, w))).map(|(level, w)| {
             let mut out = vec![f32::NAN; x.len() / w.columns() * w.rows()];
-            multiply_with(level, &[Product::new(x, w, Blocks::Integer, &mut out)]);
+            multiply_with(level, &mut [Product::new(x, w, Blocks::Integer, &mut out)]);
             out
         });
     let first = products.next().unwrap();
