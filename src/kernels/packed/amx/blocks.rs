@@ -88,18 +88,9 @@ fn multiply_and_add<const MINIMUM: bool>(
             #[allow(unsafe_code)]
             unsafe {
                 let (x, words, now) = (x.quants(b).as_ptr(), words.as_ptr(), now[b].as_mut_ptr());
-                if b.is_multiple_of(2) {
-                    tiles::load!("tmm4", x, 32);
-                    tiles::load!("tmm6", words, 64);
-                    tiles::zero!("tmm0");
-                    tiles::dot!("tdpbssd", "tmm0", "tmm4", "tmm6");
-                    tiles::store!("tmm0", now);
-                } else {
-                    tiles::load!("tmm5", x, 32);
-                    tiles::load!("tmm7", words, 64);
-                    tiles::zero!("tmm1");
-                    tiles::dot!("tdpbssd", "tmm1", "tmm5", "tmm7");
-                    tiles::store!("tmm1", now);
+                match b.is_multiple_of(2) {
+                    true => tiles::product!("tmm0", "tmm4": x, 32, "tmm6": words, now),
+                    false => tiles::product!("tmm1", "tmm5": x, 32, "tmm7": words, now),
                 }
             }
         }

@@ -122,10 +122,14 @@ fn twice(x: __m512i) -> __m512i {
     _mm512_or_si512(_mm512_and_si512(x, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32::<16>(x))
 }
 
+/// Sums begin as zeros.
+///
+/// # Safety
+/// Tiles are set up.
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn zero<const S: usize>() {
-    // SAFETY: by the caller's promise that tiles are set up.
+    // SAFETY: by the caller's promise.
     unsafe {
         tiles::zero!("tmm0");
         tiles::zero!("tmm1");

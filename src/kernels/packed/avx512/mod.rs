@@ -145,13 +145,12 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
-    /// Of each strip the sums of R rows.
+    /// Of each strip the sums of R rows, all within `sums`.
     #[inline(always)]
     fn rows<const R: usize, const S: usize>(self) -> [*mut [[f32; ROWS]; R]; S] {
-        std::array::from_fn(|s| {
-            let sums = &mut self.sums[s * self.stride + self.at..][..R];
-            sums.as_mut_ptr().cast()
-        })
+        let sums = &mut self.sums[self.at..][..(S - 1) * self.stride + R];
+        let first = sums.as_mut_ptr();
+        std::array::from_fn(|s| first.wrapping_add(s * self.stride).cast())
     }
 }
 
