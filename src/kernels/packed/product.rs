@@ -4,17 +4,21 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use super::activations::Activations;
-use super::{STRIPS, activation_block, multiply_strips};
+use super::scheme::{Packed, Width};
+use super::{SPAN, STRIPS, multiply_strips};
 use crate::kernels::cpu::{self, Level};
 use crate::kernels::interleave::{interleave, prefetch};
 use crate::kernels::layout::ROWS;
 use crate::kernels::matmul::{Columns, TASK_ROWS, some_rows};
 use crate::kernels::matrix::{Part, Sixteen};
 use crate::kernels::weight::Blocks;
-use crate::kernels::{Matrix, Scheme, pool};
+use crate::kernels::{Matrix, pool};
 
 /// Columns of rows that are interleaved at a time: of sixteen rows they stay in the first-level cache.
 const CHUNK: usize = 256;
+
+// Each chunk is whole blocks.
+const _: () = assert!(CHUNK.is_multiple_of(SPAN));
 
 /// How far ahead of its chunk each row is asked for, in bytes: 16 times that over all rows.
 const AHEAD: usize = 320;
@@ -47,7 +51,7 @@ impl<'a> Product<'a> {
 
     /// The same, added to what the result holds. `None` where a part is multiplied in f32, which only stores.
     pub fn added(self) -> Option<Self> {
-        let all = self.w.each_part().iter().all(|part| self.block_of(part).is_some());
+        let all = self.w.each_part().iter().all(|part| self.packed(part).is_some());
         all.then_some(Self { adds: true, ..self })
     }
 
@@ -56,14 +60,14 @@ impl<'a> Product<'a> {
         self.out.len().checked_div(self.w.rows()).unwrap_or(0)
     }
 
-    /// The block of activations that a part's kernels take; `None` where it is multiplied in f32.
-    fn block_of(&self, part: &Part) -> Option<usize> {
-        activation_block(part.scheme).filter(|_| self.blocks == Blocks::Integer)
+    /// A part's scheme, if it is multiplied in integers; `None` where it is in f32.
+    fn packed(&self, part: &Part) -> Option<Packed> {
+        Packed::new(part.scheme).filter(|_| self.blocks == Blocks::Integer)
     }
 
     /// The strips of each task of a part; of a part that is multiplied in f32, some rows each.
     fn runs(&self, part: &Part, threads: usize) -> impl Iterator<Item = Range<usize>> {
-        let (all, size) = match self.block_of(part) {
+        let (all, size) = match self.packed(part) {
             Some(_) => {
                 let most = RUN_BYTES / (ROWS * part.row_bytes * self.m()).max(1);
                 let all = part.sixteens();
@@ -86,7 +90,7 @@ pub fn multiply(x: &[f32], w: &Matrix, out: &mut [f32]) {
 
 /// Some products that do not wait for each other: after the quantization of their activations they are one job.
 ///
-/// Parts whose scheme has a kernel in integers (see [`activation_block`]) are multiplied with activations that are
+/// Parts whose scheme has a kernel in integers (see [`activation_block`](super::activation_block)) are multiplied with activations that are
 /// rounded to 8 bits, once for all parts; others in f32, as [`matmul`](crate::kernels::matmul::matmul) does. A row's result
 /// is the same bit for bit however weights lie and whatever other rows and products there are.
 pub fn multiply_all(products: &mut [Product]) {
@@ -110,11 +114,12 @@ pub(super) fn multiply_with(level: Level, products: &mut [Product]) {
 }
 
 /// Rounds each product's activations for those parts that are multiplied in integers.
-fn quantize(level: Level, products: &[Product], activations: &mut Vec<[Activations; WIDTHS.len()]>) {
+fn quantize(level: Level, products: &[Product], activations: &mut Vec<[Activations; WIDTHS]>) {
     activations.resize_with(activations.len().max(products.len()), Default::default);
     for (product, activations) in products.iter().zip(activations) {
-        for (activations, width) in activations.iter_mut().zip(WIDTHS) {
-            if product.w.each_part().iter().any(|part| product.block_of(part) == Some(width)) {
+        for (activations, width) in activations.iter_mut().zip(Width::ALL) {
+            let mut schemes = product.w.each_part().iter().filter_map(|part| product.packed(part));
+            if schemes.any(|scheme| scheme.width() == width) {
                 activations.fill(level, product.x, product.w.columns(), width);
             }
         }
@@ -138,12 +143,12 @@ fn list(products: &mut [Product], tasks: &mut Vec<Task>) {
     }
 }
 
-/// Widths of [`activation_block`]s.
-const WIDTHS: [usize; 2] = [32, 256];
+/// Activations of every width.
+const WIDTHS: usize = Width::ALL.len();
 
 thread_local! {
     /// Kept, so that a token allocates nothing here.
-    static ACTIVATIONS: Cell<Vec<[Activations; WIDTHS.len()]>> = Cell::default();
+    static ACTIVATIONS: Cell<Vec<[Activations; WIDTHS]>> = Cell::default();
     static TASKS: Cell<Vec<Task>> = Cell::default();
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
@@ -178,25 +183,25 @@ struct Job<'a> {
     level: Level,
     products: &'a [Product<'a>],
     /// Of each product those that its parts need.
-    activations: &'a [[Activations; WIDTHS.len()]],
+    activations: &'a [[Activations; WIDTHS]],
 }
 
 impl Job<'_> {
     fn task(&self, Task { product, part, above, run, columns }: &Task) {
         let (product, activations) = (&self.products[*product], &self.activations[*product]);
         let part = &product.w.each_part()[*part];
-        let Some(width) = product.block_of(part) else {
+        let Some(scheme) = product.packed(part) else {
             let rows = above + run.start..above + run.end;
             // SAFETY: `x` has the result's rows, and tasks share no row of a part.
             #[allow(unsafe_code)]
             return unsafe { some_rows(self.level, product.x, product.w, rows, *columns) };
         };
-        let activations = &activations[usize::from(width != WIDTHS[0])];
+        let activations = &activations[scheme.width() as usize];
         SCRATCH.with_borrow_mut(|scratch| {
             for i in run.clone().step_by(STRIPS) {
                 let sixteens: [Option<Sixteen>; STRIPS] =
                     std::array::from_fn(|j| (i + j < run.end).then(|| part.sixteen(i + j)));
-                self.multiply_sixteens(part, &sixteens, activations, scratch);
+                self.multiply_sixteens(scheme, part.row_bytes, &sixteens, activations, scratch);
                 for (sixteen, sums) in sixteens.iter().flatten().zip(scratch.sums.chunks(activations.rows()))
                 {
                     for (row, sums) in sums.iter().enumerate() {
@@ -216,7 +221,8 @@ impl Job<'_> {
     /// Sets the scratch's sums to the products of some times sixteen rows, those of the first first.
     fn multiply_sixteens(
         &self,
-        part: &Part,
+        scheme: Packed,
+        row_bytes: usize,
         sixteens: &[Option<Sixteen>; STRIPS],
         activations: &Activations,
         scratch: &mut Scratch,
@@ -224,7 +230,7 @@ impl Job<'_> {
         let Scratch { sums, chunks, beside_zeros } = scratch;
         sums.clear();
         sums.resize(STRIPS * activations.rows(), [0.0; ROWS]);
-        let (level, scheme) = (self.level, part.scheme);
+        let level = self.level;
         if let [Some(a), Some(b)] = sixteens
             && a.interleaved
             && b.interleaved
@@ -235,8 +241,8 @@ impl Job<'_> {
             if sixteen.interleaved {
                 multiply_strips(level, scheme, &[sixteen.bytes], activations, 0, sums);
             } else {
-                let rows = padded(sixteen.bytes, part.row_bytes, beside_zeros);
-                Plain { level, scheme, activations, sums }.multiply(rows, part.row_bytes, chunks);
+                let rows = padded(sixteen.bytes, row_bytes, beside_zeros);
+                Plain { level, scheme, activations, sums }.multiply(rows, row_bytes, chunks);
             }
         }
     }
@@ -245,7 +251,7 @@ impl Job<'_> {
 /// Sixteen rows that lie one after another, whose products are added to `sums`.
 struct Plain<'a> {
     level: Level,
-    scheme: Scheme,
+    scheme: Packed,
     activations: &'a Activations,
     sums: &'a mut [[f32; ROWS]],
 }
@@ -255,14 +261,14 @@ impl Plain<'_> {
     /// cannot be loaded at once in registers of another width.
     fn multiply(self, rows: &[u8], row_bytes: usize, chunks: &mut Vec<u8>) {
         let block = self.scheme.block_bytes();
-        let chunk = CHUNK / self.scheme.block_len() * block;
+        let chunk = CHUNK / self.scheme.width().columns() * block;
         let [mut now, mut next] = two_of(ROWS * chunk, chunks);
         let (level, scheme) = (self.level, self.scheme);
         let fill = |start: usize, chunk: &mut [u8]| {
             // Beyond the rows' end is what follows them, the next rows.
             let ahead = if start + AHEAD < row_bytes { AHEAD } else { AHEAD + (ROWS - 1) * row_bytes };
             prefetch(rows.as_ptr().wrapping_add(start + ahead), row_bytes, chunk.len() / ROWS);
-            interleave(level, scheme, &rows[start..], row_bytes, chunk);
+            interleave(level, scheme.scheme(), &rows[start..], row_bytes, chunk);
         };
         let starts = (0..row_bytes).step_by(chunk);
         let size = |start: usize| ROWS * chunk.min(row_bytes - start);

@@ -100,7 +100,7 @@ fn is_the_portable_product_of_the_plain_rows_bit_for_bit() {
         let out = case.product();
         for (column, plain) in case.plain.chunks_exact(row_bytes).enumerate() {
             let mut sums = vec![[0.0; ROWS]; case.m];
-            portable::strip(case.scheme, plain, 1, &x, 0, &mut sums);
+            portable::strip(Packed::new(case.scheme).unwrap(), plain, 1, &x, 0, &mut sums);
             for (row, sums) in sums.iter().enumerate() {
                 let y = out[row * case.n + column];
                 assert_eq!(sums[0].to_bits(), y.to_bits(), "{}", case.scheme);
@@ -145,7 +145,14 @@ fn every_number_of_rows_and_strips_has_the_portable_sums_bit_for_bit() {
                 let sums = |level| {
                     // They are added to what is there.
                     let mut sums = vec![[0.25; ROWS]; count * m];
-                    multiply_strips(level, scheme, &strips[..count], &x, first, &mut sums);
+                    multiply_strips(
+                        level,
+                        Packed::new(scheme).unwrap(),
+                        &strips[..count],
+                        &x,
+                        first,
+                        &mut sums,
+                    );
                     bits(sums.as_flattened())
                 };
                 let portable = sums(Level::Portable);

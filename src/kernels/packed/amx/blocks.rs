@@ -8,16 +8,16 @@ use std::arch::x86_64::*;
 
 use super::super::activations::{Activations, TILE, Tile};
 use super::super::avx512::{floats, load};
+use super::super::scheme::Packed;
 use super::super::span::{Lanes, Span};
 use super::tiles::{self, Tiles};
 use super::{SPAN, Scratch, Sums};
-use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
 
 /// See [`multiply_strips`](super::super::multiply_strips).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub fn strips<const MINIMUM: bool>(
-    scheme: Scheme,
+    scheme: Packed,
     strips: &[&[u8]],
     x: &Activations,
     first: usize,
@@ -25,7 +25,7 @@ pub fn strips<const MINIMUM: bool>(
     sums: &mut [Sums],
 ) {
     let Scratch { spans, sums: stored, .. } = scratch;
-    let blocks = SPAN / scheme.block_len();
+    let blocks = SPAN / scheme.width().columns();
     let size = blocks * scheme.block_bytes() * ROWS;
     // SAFETY: this level is only where AMX may be used.
     #[allow(unsafe_code)]

@@ -14,16 +14,16 @@ use std::arch::x86_64::*;
 
 use super::super::activations::{Activations, TILE, Tile};
 use super::super::avx512::{self, load, store};
+use super::super::scheme::{K, Packed};
 use super::super::span::{Lanes, Span};
 use super::tiles::{self, Tiles};
 use super::{SPAN, Scratch, Sums, WIDTH};
-use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
 
 /// See [`multiply_strips`](super::super::multiply_strips), of S strips of a scheme of so many bits.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub fn strips<const S: usize, const BITS: u32>(
-    scheme: Scheme,
+    scheme: K,
     strips: [&[u8]; S],
     x: &Activations,
     first: usize,
@@ -31,6 +31,7 @@ pub fn strips<const S: usize, const BITS: u32>(
     sums: &mut [Sums],
 ) {
     let Scratch { spans, high, sums: stored } = scratch;
+    let scheme = Packed::K(scheme);
     let size = scheme.block_bytes() * ROWS;
     // SAFETY: this level is only where AMX may be used.
     #[allow(unsafe_code)]
