@@ -120,6 +120,7 @@ struct Scratch {
     /// Widened rows.
     panel: Vec<f32>,
     /// Partial sums.
+    #[cfg(target_arch = "x86_64")]
     sums: Vec<f32>,
 }
 

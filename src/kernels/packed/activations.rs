@@ -247,12 +247,14 @@ impl<'a> Tile<'a> {
     }
 
     /// The sums of 16 columns.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn sixteens<const R: usize>(&self, b: usize, row: usize) -> &'a [[i32; 8]; R] {
         &self.all.sums.sixteens[self.start + b * self.rows + row..].as_chunks().0[0]
     }
 
     /// The sums of 8 columns, times -32.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn eights<const R: usize>(&self, b: usize, row: usize) -> &'a [[i32; 32]; R] {
         &self.all.sums.eights[self.start + b * self.rows + row..].as_chunks().0[0]
@@ -260,6 +262,7 @@ impl<'a> Tile<'a> {
 
     /// Where the quants of the tile's block of columns `b` begin, row after row; 16 rows can be read, if not all of them
     /// are the tile's.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn quants(&self, b: usize) -> &'a [i8] {
         let (start, block) = (self.start + b * self.rows, self.all.block);
