@@ -90,9 +90,10 @@ pub fn multiply(x: &[f32], w: &Matrix, out: &mut [f32]) {
 
 /// Some products that do not wait for each other: after the quantization of their activations they are one job.
 ///
-/// Parts whose scheme has a kernel in integers (see [`activation_block`](super::activation_block)) are multiplied with activations that are
-/// rounded to 8 bits, once for all parts; others in f32, as [`matmul`](crate::kernels::matmul::matmul) does. A row's result
-/// is the same bit for bit however weights lie and whatever other rows and products there are.
+/// Parts whose scheme has a kernel in integers (see [`activation_block`](super::activation_block)) are multiplied with
+/// activations that are rounded to 8 bits, once for all parts; others in f32, as
+/// [`matmul`](crate::kernels::matmul::matmul) does. A row's result is the same bit for bit however weights lie and whatever
+/// other rows and products there are.
 pub fn multiply_all(products: &mut [Product]) {
     multiply_with(cpu::level(), products);
 }

@@ -6,9 +6,9 @@
 //! The instruction multiplies unsigned by signed bytes, and weights are the unsigned ones: what makes them signed, an
 //! offset, is taken away again as the offset times the activations' sum, with which the sum of products begins.
 //!
-//! Up to eight rows of activations meet weights as these are unpacked (`direct`). For more, 256 columns at a time are unpacked, bytes and scales, to the first-level cache (`unpack`), and from there multiplied with
-//! eight of the rows by two strips, whose sums fill the registers (`multiply`): two loads of weights and eight
-//! broadcasts feed sixteen instructions.
+//! Up to eight rows of activations meet weights as these are unpacked (`direct`). For more, 256 columns at a time are
+//! unpacked, bytes and scales, to the first-level cache (`unpack`), and from there multiplied with eight of the rows by two
+//! strips, whose sums fill the registers (`multiply`): two loads of weights and eight broadcasts feed sixteen instructions.
 
 mod direct;
 mod multiply;
