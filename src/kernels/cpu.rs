@@ -4,8 +4,11 @@ use std::sync::OnceLock;
 
 use crate::environment::{self, MIST_CPU};
 
-/// A kernel set. Each one's results are the same bit for bit for any number of rows and threads; between
-/// sets they differ by rounding (the portable one has no fused multiply-add on x86).
+/// A kernel set. Each one's results are the same bit for bit for any number of rows and threads.
+///
+/// Products in integers and widened weights are the same bit for bit in all sets. What is computed in f32, products, norms
+/// and attention, differs by rounding between sets that do not sum in the same order, or of which one has no fused
+/// multiply-add, as the portable one on x86.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Plain Rust; what the compiler makes of it. The oracle of the others.
@@ -34,38 +37,47 @@ impl Level {
         }
     }
 
+    /// All sets of the architecture, each better than those before it.
+    #[cfg(not(target_arch = "aarch64"))]
+    const ALL: [Self; 4] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Amx];
+    #[cfg(target_arch = "aarch64")]
+    const ALL: [Self; 2] = [Level::Portable, Level::Neon];
+
     /// The sets that this processor runs.
     pub fn available() -> impl Iterator<Item = Self> {
-        let best = Self::detect();
-        #[cfg(not(target_arch = "aarch64"))]
-        let all = [Level::Portable, Level::Avx2, Level::Avx512, Level::Amx];
-        #[cfg(target_arch = "aarch64")]
-        let all = [Level::Portable, Level::Neon];
-        all.into_iter().filter(move |level| *level <= best)
+        Self::ALL.into_iter().filter(|level| level.runs())
     }
 
     /// The best set that this processor runs.
     pub fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c")
-        {
-            let vnni = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512vnni");
-            return match vnni {
-                true if amx() => Level::Amx,
-                true => Level::Avx512,
-                false => Level::Avx2,
-            };
+        Self::ALL.into_iter().rfind(|level| level.runs()).unwrap_or(Level::Portable)
+    }
+
+    /// Whether this processor runs it. Only for AMX the system is asked, too.
+    fn runs(self) -> bool {
+        match self {
+            Level::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => {
+                Level::Avx2.runs()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Level::Amx => Level::Avx512.runs() && amx(),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Level::Avx2 | Level::Avx512 | Level::Amx => false,
         }
-        #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("dotprod") {
-            return Level::Neon;
-        }
-        Level::Portable
     }
 }
 
@@ -83,23 +95,27 @@ fn amx() -> bool {
 }
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-#[allow(unsafe_code, unused_unsafe)]
 fn has_tiles() -> bool {
     use std::arch::x86_64::{__cpuid_count, _xgetbv};
+    const TILES: u32 = 3 << 24;
     // Two parts of a thread's state: the tiles' shapes and what is in them.
     const STATE: u64 = 3 << 17;
     #[target_feature(enable = "xsave")]
     fn state() -> u64 {
         // SAFETY: the caller found the instruction.
-        unsafe { _xgetbv(0) }
+        #[allow(unsafe_code)]
+        unsafe {
+            _xgetbv(0)
+        }
     }
-    // SAFETY: processors with AVX2 have leaf 7; the second is called only where it is found to exist and to be enabled.
-    unsafe {
-        const TILES: u32 = 3 << 24;
-        __cpuid_count(7, 0).edx & TILES == TILES
-            && is_x86_feature_detected!("xsave")
-            && state() & STATE == STATE
+    // Processors with AVX2 have leaf 7.
+    if __cpuid_count(7, 0).edx & TILES != TILES || !is_x86_feature_detected!("xsave") {
+        return false;
     }
+    // SAFETY: the instruction exists and is enabled.
+    #[allow(unsafe_code)]
+    let state = unsafe { state() };
+    state & STATE == STATE
 }
 
 /// Asks the system for the tiles' state, 8 KiB a thread, which it keeps only for processes that ask. It refuses where a
@@ -144,7 +160,8 @@ pub fn level() -> Level {
 pub fn choose_from_environment() -> Result<Level, String> {
     let chosen = match environment::value(MIST_CPU) {
         None => Level::detect(),
-        Some(asked) => Level::available().find(|level| level.name() == asked).ok_or_else(|| {
+        // The system is asked for nothing that another set needs.
+        Some(asked) => Level::ALL.into_iter().find(|l| l.name() == asked && l.runs()).ok_or_else(|| {
             let names = Level::available().map(Level::name).collect::<Vec<_>>().join(", ");
             format!("{MIST_CPU}={asked}: this processor runs {names}")
         })?,

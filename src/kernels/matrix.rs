@@ -300,6 +300,7 @@ impl Part {
     }
 
     /// The bytes of rows that lie one after another: `None` of blocks.
+    #[cfg(target_arch = "x86_64")]
     pub fn dense(&self, rows: Range<usize>) -> Option<&[u8]> {
         let within = [rows.start, rows.end].map(|row| (self.first + row) * self.row_bytes);
         self.scheme.is_dense().then(|| &self.bytes[within[0]..within[1]])

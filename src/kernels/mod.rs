@@ -39,6 +39,8 @@ pub mod pages;
 pub mod pointwise;
 pub mod pool;
 pub mod quantize;
+#[cfg(test)]
+mod random;
 pub mod rows;
 pub mod scheme;
 mod simd;

@@ -97,7 +97,7 @@ pub fn linear(x: &Rows, weight: &Weight) -> Result<Rows> {
         (Rows::Host(x), Weight::Host(matrix, blocks)) => {
             fits(x, matrix)?;
             let mut out = HostRows::uninitialized(x.len(), matrix.rows()); // (T, N)
-            packed::multiply_all(&[Product::new(x, matrix, *blocks, &mut out)]);
+            packed::multiply_all(&mut [Product::new(x, matrix, *blocks, &mut out)]);
             Ok(Rows::Host(out))
         }
         (Rows::Device(x), Weight::Device(weight)) => Ok(Rows::Device(generic::linear(x, weight)?)), // (T, N)
@@ -114,11 +114,11 @@ pub fn linear_add(x: &Rows, weight: &Weight, residual: Rows) -> Result<Rows> {
         (Rows::Host(x), Weight::Host(matrix, blocks), Rows::Host(mut sum)) => {
             fits(x, matrix)?;
             if let Some(product) = Product::new(x, matrix, *blocks, &mut sum).added() {
-                packed::multiply_all(&[product]);
+                packed::multiply_all(&mut [product]);
                 return Ok(Rows::Host(sum)); // (T, N)
             }
             let mut out = HostRows::uninitialized(x.len(), matrix.rows()); // (T, N)
-            packed::multiply_all(&[Product::new(x, matrix, *blocks, &mut out)]);
+            packed::multiply_all(&mut [Product::new(x, matrix, *blocks, &mut out)]);
             add_rows(&mut sum, &out);
             Ok(Rows::Host(sum)) // (T, N)
         }
@@ -166,7 +166,7 @@ pub fn grouped_linear<'w>(x: &Rows, runs: impl Iterator<Item = (usize, &'w Weigh
         products.push(Product::new(x, matrix, *blocks, out));
         (x_left, out_left) = (x_rest, out_rest);
     }
-    packed::multiply_all(&products);
+    packed::multiply_all(&mut products);
     drop(products);
     Ok(Rows::Host(out))
 }

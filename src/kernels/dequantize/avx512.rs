@@ -47,7 +47,7 @@ blocks! { q8_0(b: 34, y: 32) {
 blocks! { q4_k(b: 144, y: 256) {
     let (d, m) = (half_at(b, 0), half_at(b, 2));
     for (group, y) in y.as_chunks_mut().0.iter_mut().enumerate() {
-        let (scale, minimum) = scale_and_minimum(&b[4..16], group);
+        let (scale, minimum) = scale_and_minimum::<f32>(&b[4..16], group);
         let q = nibbles_of(&b[16..].as_chunks().0[group / 2], group % 2);
         unsigned(q, d * scale, -(m * minimum), y);
     }
@@ -57,7 +57,7 @@ blocks! { q5_k(b: 176, y: 256) {
     let (d, m) = (half_at(b, 0), half_at(b, 2));
     let fifths = load(&b[16..].as_chunks().0[0]);
     for (group, y) in y.as_chunks_mut().0.iter_mut().enumerate() {
-        let (scale, minimum) = scale_and_minimum(&b[4..16], group);
+        let (scale, minimum) = scale_and_minimum::<f32>(&b[4..16], group);
         let q = nibbles_of(&b[48..].as_chunks().0[group / 2], group % 2);
         let bit = _mm256_set1_epi8((1u8 << group) as i8);
         let set = _mm256_cmpeq_epi8(_mm256_and_si256(fifths, bit), bit);

@@ -48,7 +48,7 @@ fn matmul_with(level: Level, x: &[f32], w: &Matrix, out: &mut [f32]) {
         // SAFETY: both have m rows, and tasks share no row of `w`.
         #[allow(unsafe_code)]
         unsafe {
-            some_rows_with(level, &x[..m * k], w, rows, columns);
+            some_rows(level, &x[..m * k], w, rows, columns);
         }
     });
 }
@@ -59,17 +59,7 @@ fn matmul_with(level: Level, x: &[f32], w: &Matrix, out: &mut [f32]) {
 /// `columns` is a result of as many columns as `w` has rows and, at least, as many rows as `x`; no other thread accesses
 /// the columns `rows`, which lie within it.
 #[allow(unsafe_code)]
-pub(super) unsafe fn some_rows(x: &[f32], w: &Matrix, rows: Range<usize>, columns: Columns) {
-    // SAFETY: by the caller's promise.
-    unsafe { some_rows_with(cpu::level(), x, w, rows, columns) };
-}
-
-/// The same with a given set.
-///
-/// # Safety
-/// As above.
-#[allow(unsafe_code)]
-unsafe fn some_rows_with(level: Level, x: &[f32], w: &Matrix, rows: Range<usize>, columns: Columns) {
+pub(super) unsafe fn some_rows(level: Level, x: &[f32], w: &Matrix, rows: Range<usize>, columns: Columns) {
     let mut first = rows.start;
     for (part, rows) in w.within(rows.start, rows.len()) {
         let end = first + rows.len();
@@ -130,20 +120,22 @@ struct Scratch {
     /// Widened rows.
     panel: Vec<f32>,
     /// Partial sums.
+    #[cfg(target_arch = "x86_64")]
     sums: Vec<f32>,
 }
 
-/// The result, shared by threads that write different columns of it.
+/// The result, shared by threads that access different columns of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Columns {
     pub out: *mut f32,
     pub n: usize,
 }
 
-// SAFETY: the pointer is only written through `write`, whose callers write disjoint elements.
+// SAFETY: the pointer is only read and written through `write` and `write_run`, whose callers promise that no two threads
+// access the same elements.
 #[allow(unsafe_code)]
 unsafe impl Sync for Columns {}
-// SAFETY: as above; f32 may be written from any thread.
+// SAFETY: as above; f32 may be accessed from any thread.
 #[allow(unsafe_code)]
 unsafe impl Send for Columns {}
 

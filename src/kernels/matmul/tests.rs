@@ -104,12 +104,12 @@ fn the_fast_tiles_are_the_fused_portable_one_bit_for_bit() {
 fn blocks_as_rows_and_as_strips_are_their_widened_rows_bit_for_bit() {
     use crate::kernels::Layout;
     use crate::kernels::layout::pack;
+    use crate::kernels::random::weights;
     // More columns than a panel of 37 rows has.
     let (n, k) = (37, 9216);
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(12);
     for scheme in Scheme::all().filter(|scheme| !scheme.is_dense()) {
-        let size = scheme.row_bytes(k).unwrap() * n;
-        // Scales stay finite: no byte of an f16 has all exponent bits set.
-        let plain: Vec<u8> = (0..size).map(|i| (i * 7919 % 251) as u8 & 0x3f).collect();
+        let plain = weights(scheme, n * k / scheme.block_len(), &mut rng);
         let strips = pack(scheme, n, k, &plain).unwrap();
         for (layout, bytes) in [(Layout::Rows, plain), (Layout::Strips, strips)] {
             let w = Matrix::laid(layout, scheme, n, k, bytes.into()).unwrap();

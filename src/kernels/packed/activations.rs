@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use super::rounding;
+use super::scheme::Width;
+use crate::kernels::cpu::Level;
 use crate::kernels::pool;
 
 /// Rows of activations that lie side by side: those of a tile of AMX.
@@ -25,8 +27,8 @@ pub struct Activations {
     block: usize,
     /// Blocks of columns.
     blocks: usize,
-    /// The quants, 64 to a cache line, and a tile of 256 columns of zeros beyond: a tile that is read beyond the last row
-    /// reads those.
+    /// The quants, 64 to a cache line, and a tile of 256 columns of anything initialized beyond: a tile that is read beyond the
+    /// last row reads those.
     quants: Vec<Line>,
     scales: Vec<f32>,
     /// Of blocks of 32 the sum of quants, times -1.
@@ -52,12 +54,12 @@ struct Sums {
 }
 
 impl Activations {
-    /// Quantizes rows of `columns` values in blocks of `block`, 32 or 256, over what was held before.
+    /// Quantizes rows of `columns` values in blocks of a width, over what was held before.
     ///
     /// A row's result does not depend on the others. Columns or rows beyond a whole number of blocks or rows are
     /// left out. A block that is not finite gets a scale that is not, so that the result is not finite either.
-    pub fn fill(&mut self, x: &[f32], columns: usize, block: usize) {
-        let filling = self.prepare(x, columns, block);
+    pub fn fill(&mut self, level: Level, x: &[f32], columns: usize, width: Width) {
+        let filling = self.prepare(level, x, columns, width);
         let units = filling.units();
         let pieces = (x.len() / PIECE).min(units);
         if pieces <= 1 {
@@ -75,24 +77,29 @@ impl Activations {
     }
 
     /// Makes room for those rows. They are quantized by [`Filling::fill`], by whichever threads, before anything is read.
-    fn prepare<'a>(&'a mut self, x: &'a [f32], columns: usize, block: usize) -> Filling<'a> {
+    fn prepare<'a>(&'a mut self, level: Level, x: &'a [f32], columns: usize, width: Width) -> Filling<'a> {
         let rows = x.len().checked_div(columns).unwrap_or(0);
-        let blocks = columns.checked_div(block).unwrap_or(0);
+        let block = width.columns();
+        let blocks = columns / block;
         (self.rows, self.block, self.blocks) = (rows, block, blocks);
         let count = rows * blocks;
         self.quants.resize((count * block).div_ceil(64) + BEYOND, Line([0; 64]));
         // A tile's can be read beyond the last row, too.
         self.scales.resize(count + TILE, 0.0);
-        self.below.resize(if block == 256 { 0 } else { count + TILE }, 0);
-        let count = if block == 256 { count + TILE } else { 0 };
-        self.sums.thirty_twos.resize(count, [0; 4]);
-        self.sums.sixteens.resize(count, [0; 8]);
-        self.sums.eights.resize(count, [0; 32]);
+        let (below, sums) = match width {
+            Width::Of32 => (count + TILE, 0),
+            Width::Of256 => (0, count + TILE),
+        };
+        self.below.resize(below, 0);
+        self.sums.thirty_twos.resize(sums, [0; 4]);
+        self.sums.sixteens.resize(sums, [0; 8]);
+        self.sums.eights.resize(sums, [0; 32]);
         Filling {
+            level,
             x,
             columns,
             rows,
-            block,
+            width,
             blocks,
             quants: self.quants.as_mut_ptr().cast(),
             scales: self.scales.as_mut_ptr(),
@@ -102,11 +109,6 @@ impl Activations {
             eights: self.sums.eights.as_mut_ptr(),
             all: std::marker::PhantomData,
         }
-    }
-
-    /// Holds no rows any more, and keeps its memory.
-    pub fn clear(&mut self) {
-        self.rows = 0;
     }
 
     /// Rows.
@@ -127,7 +129,7 @@ impl Activations {
         (0..self.rows).step_by(TILE).map(move |row| (row, self.tile(row, block)))
     }
 
-    /// All quants, and the zeros beyond.
+    /// All quants, and what is beyond.
     #[inline(always)]
     fn quants(&self) -> &[i8] {
         // SAFETY: a line is 64 bytes and nothing else.
@@ -140,10 +142,11 @@ impl Activations {
 
 /// Activations that are being quantized: unit after unit, each the rows of a tile in one block of columns.
 struct Filling<'a> {
+    level: Level,
     x: &'a [f32],
     columns: usize,
     rows: usize,
-    block: usize,
+    width: Width,
     blocks: usize,
     quants: *mut i8,
     scales: *mut f32,
@@ -170,26 +173,32 @@ impl Filling<'_> {
     #[allow(unsafe_code)]
     unsafe fn fill(&self, units: Range<usize>) {
         use std::slice::from_raw_parts_mut;
+        let block = self.width.columns();
         for unit in units {
             let (first, b) = (unit / self.blocks * TILE, unit % self.blocks);
             let rows = TILE.min(self.rows - first);
             for row in 0..rows {
                 let at = first * self.blocks + b * rows + row;
-                let x = &self.x[(first + row) * self.columns + b * self.block..][..self.block];
+                let x = &self.x[(first + row) * self.columns + b * block..][..block];
                 // SAFETY: at < rows · blocks, as many as there are of each; each is of one unit, which is filled by this
                 // thread alone.
                 unsafe {
-                    let q = from_raw_parts_mut(self.quants.add(at * self.block), self.block);
+                    let q = from_raw_parts_mut(self.quants.add(at * block), block);
                     let scale = &mut *self.scales.add(at);
-                    if let ([x, ..], [q, ..]) = (x.as_chunks().0, q.as_chunks_mut().0) {
-                        let sums = rounding::Sums {
-                            thirty_twos: &mut *self.thirty_twos.add(at),
-                            sixteens: &mut *self.sixteens.add(at),
-                            eights: &mut *self.eights.add(at),
-                        };
-                        rounding::of_256(x, q, scale, sums);
-                    } else if let ([x, ..], [q, ..]) = (x.as_chunks().0, q.as_chunks_mut().0) {
-                        rounding::of_32(x, q, scale, &mut *self.below.add(at));
+                    match self.width {
+                        Width::Of32 => {
+                            let (x, q) = (&x.as_chunks().0[0], &mut q.as_chunks_mut().0[0]);
+                            rounding::of_32(self.level, x, q, scale, &mut *self.below.add(at));
+                        }
+                        Width::Of256 => {
+                            let (x, q) = (&x.as_chunks().0[0], &mut q.as_chunks_mut().0[0]);
+                            let sums = rounding::Sums {
+                                thirty_twos: &mut *self.thirty_twos.add(at),
+                                sixteens: &mut *self.sixteens.add(at),
+                                eights: &mut *self.eights.add(at),
+                            };
+                            rounding::of_256(self.level, x, q, scale, sums);
+                        }
                     }
                 }
             }
@@ -238,12 +247,14 @@ impl<'a> Tile<'a> {
     }
 
     /// The sums of 16 columns.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn sixteens<const R: usize>(&self, b: usize, row: usize) -> &'a [[i32; 8]; R] {
         &self.all.sums.sixteens[self.start + b * self.rows + row..].as_chunks().0[0]
     }
 
     /// The sums of 8 columns, times -32.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn eights<const R: usize>(&self, b: usize, row: usize) -> &'a [[i32; 32]; R] {
         &self.all.sums.eights[self.start + b * self.rows + row..].as_chunks().0[0]
@@ -251,6 +262,7 @@ impl<'a> Tile<'a> {
 
     /// Where the quants of the tile's block of columns `b` begin, row after row; 16 rows can be read, if not all of them
     /// are the tile's.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn quants(&self, b: usize) -> &'a [i8] {
         let (start, block) = (self.start + b * self.rows, self.all.block);
@@ -284,18 +296,19 @@ impl<'a> Tile<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::cpu;
 
-    fn quantized(x: &[f32], columns: usize, block: usize) -> Activations {
+    fn quantized(x: &[f32], columns: usize, width: Width) -> Activations {
         let mut out = Activations::default();
-        out.fill(x, columns, block);
+        out.fill(cpu::level(), x, columns, width);
         out
     }
 
     #[test]
     fn values_are_the_nearest_multiples_of_the_scale() {
         let x: Vec<f32> = (0..512).map(|i| ((i * 7919 % 1009) as f32 - 500.0) / 37.0).collect();
-        for block in [32, 256] {
-            let a = quantized(&x, 256, block);
+        for width in Width::ALL {
+            let (a, block) = (quantized(&x, 256, width), width.columns());
             assert_eq!((a.rows(), a.blocks), (2, 256 / block));
             for (i, x) in x.iter().enumerate() {
                 let (row, b, within) = (i / 256, i % 256 / block, i % block);
@@ -327,10 +340,10 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut x = [1.0; 32];
             x[7] = bad;
-            let a = quantized(&x, 32, 32);
+            let a = quantized(&x, 32, Width::Of32);
             assert!(!a.scales[0].is_finite() && a.quants()[..32] == [0; 32]);
         }
-        let a = quantized(&[1e-40; 32], 32, 32);
+        let a = quantized(&[1e-40; 32], 32, Width::Of32);
         assert_eq!(a.quants()[..32], [0; 32]);
     }
 }

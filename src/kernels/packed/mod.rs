@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `activations` | rows of f32 as blocks of 8-bit integers |
 //! | `rounding` | one block of them |
+//! | `scheme` | the schemes that have kernels |
 //! | `product` | the product with a whole [`Matrix`](super::Matrix): its parts and layouts, threads |
 //! | `portable` | the oracle |
 //! | `span` | what 256 columns of a strip are unpacked to |
@@ -98,36 +99,38 @@ mod neon;
 mod portable;
 mod product;
 mod rounding;
+mod scheme;
 #[cfg(target_arch = "x86_64")]
 mod span;
 
 pub use product::{Product, multiply, multiply_all};
+pub use scheme::Width;
 
 use super::Scheme;
 use super::cpu::Level;
 use super::layout::ROWS;
+use scheme::Packed;
 
 /// How far ahead of its loads a kernel asks for weights, in bytes: for the second-level cache, which takes more requests at
 /// once than the first, and from there for the first, where a load of two lines would otherwise wait for both.
 #[cfg(target_arch = "x86_64")]
 const AHEAD: [usize; 2] = [4096, 2048];
 
-/// The block of activations that a scheme's kernels take: 32 or 256. `None` where there are no kernels: such weights
-/// are multiplied in f32.
-pub fn activation_block(scheme: Scheme) -> Option<usize> {
-    match scheme {
-        Scheme::Q4_0 | Scheme::Q4_1 | Scheme::Q5_0 | Scheme::Q5_1 | Scheme::Q8_0 => Some(32),
-        Scheme::Q4K | Scheme::Q5K | Scheme::Q6K => Some(256),
-        _ => None,
-    }
+/// The blocks of activations that a scheme's kernels take. `None` where there are no kernels: such weights are multiplied in
+/// f32.
+pub fn activation_block(scheme: Scheme) -> Option<Width> {
+    Packed::new(scheme).map(Packed::width)
 }
 
 /// Strips that are best multiplied together: they share the loads of activations.
 const STRIPS: usize = 2;
 
-/// Columns that a kernel takes at a time.
-#[cfg(target_arch = "x86_64")]
+/// Columns that a kernel takes at a time: whole blocks of any width.
 const SPAN: usize = 256;
+
+const _: () = {
+    assert!(SPAN.is_multiple_of(Width::Of32.columns()) && SPAN.is_multiple_of(Width::Of256.columns()));
+};
 
 /// Adds to `sums[s · rows + i][r]` the product of row i of the activations with row r of strip s.
 ///
@@ -135,7 +138,7 @@ const SPAN: usize = 256;
 /// strips is allowed, and [`STRIPS`] at a time are best. `sums` are as many times the activations' rows.
 fn multiply_strips(
     level: Level,
-    scheme: Scheme,
+    scheme: Packed,
     strips: &[&[u8]],
     x: &activations::Activations,
     first: usize,

@@ -1,8 +1,8 @@
 //! The packed product in plain Rust: the oracle of the others.
 
 use super::activations::Activations;
-use crate::kernels::Scheme;
-use crate::kernels::dequantize::{half_at, nibbles, nibbles_and_fifths, word_at};
+use super::scheme::{K, Of32, Packed};
+use crate::kernels::dequantize::{half_at, nibbles, nibbles_and_fifths, scale_and_minimum, word_at};
 use crate::kernels::layout::{ROWS, gather};
 
 /// Adds to `sums[i][r]` the product of row i of the activations with row r of `rows` interleaved rows, whose blocks begin
@@ -10,7 +10,7 @@ use crate::kernels::layout::{ROWS, gather};
 ///
 /// One row is a strip of one: its interleaved blocks are the plain ones.
 pub fn strip(
-    scheme: Scheme,
+    scheme: Packed,
     strip: &[u8],
     rows: usize,
     x: &Activations,
@@ -18,15 +18,14 @@ pub fn strip(
     sums: &mut [[f32; ROWS]],
 ) {
     match scheme {
-        Scheme::Q4_0 => each(scheme, strip, rows, (x, first), sums, q4_0),
-        Scheme::Q4_1 => each(scheme, strip, rows, (x, first), sums, q4_1),
-        Scheme::Q5_0 => each(scheme, strip, rows, (x, first), sums, q5_0),
-        Scheme::Q5_1 => each(scheme, strip, rows, (x, first), sums, q5_1),
-        Scheme::Q8_0 => each(scheme, strip, rows, (x, first), sums, q8_0),
-        Scheme::Q4K => each(scheme, strip, rows, (x, first), sums, q4_k),
-        Scheme::Q5K => each(scheme, strip, rows, (x, first), sums, q5_k),
-        Scheme::Q6K => each(scheme, strip, rows, (x, first), sums, q6_k),
-        _ => {}
+        Packed::Of32(Of32::Q4_0) => each(scheme, strip, rows, (x, first), sums, q4_0),
+        Packed::Of32(Of32::Q4_1) => each(scheme, strip, rows, (x, first), sums, q4_1),
+        Packed::Of32(Of32::Q5_0) => each(scheme, strip, rows, (x, first), sums, q5_0),
+        Packed::Of32(Of32::Q5_1) => each(scheme, strip, rows, (x, first), sums, q5_1),
+        Packed::Of32(Of32::Q8_0) => each(scheme, strip, rows, (x, first), sums, q8_0),
+        Packed::K(K::Q4) => each(scheme, strip, rows, (x, first), sums, q4_k),
+        Packed::K(K::Q5) => each(scheme, strip, rows, (x, first), sums, q5_k),
+        Packed::K(K::Q6) => each(scheme, strip, rows, (x, first), sums, q6_k),
     }
 }
 
@@ -34,7 +33,7 @@ pub fn strip(
 type Product<const N: usize, const B: usize> = fn(f32, &[u8; N], &[i8; B], f32) -> f32;
 
 fn each<const N: usize, const B: usize>(
-    scheme: Scheme,
+    scheme: Packed,
     strip: &[u8],
     rows: usize,
     (x, first): (&Activations, usize),
@@ -44,7 +43,7 @@ fn each<const N: usize, const B: usize>(
     let mut block = [0; N];
     for (b, interleaved) in strip.chunks_exact(N * rows).enumerate() {
         for row in 0..rows {
-            gather(scheme, interleaved, rows, row, &mut block);
+            gather(scheme.scheme(), interleaved, rows, row, &mut block);
             for (above, tile) in x.tiles(first + b) {
                 for i in 0..tile.rows {
                     let (x, sums) = (tile.block::<B, 1>(0, i), &mut sums[above + i]);
@@ -108,7 +107,7 @@ fn q5_k(sum: f32, block: &[u8; 176], x: &[i8; 256], scale: f32) -> f32 {
 fn with_minima(weight: impl Fn(usize, usize) -> u8, block: &[u8], x: &[i8; 256]) -> f32 {
     let [mut products, mut minima] = [0, 0];
     for (j, x) in x.as_chunks::<32>().0.iter().enumerate() {
-        let (scale, minimum) = scale_and_minimum(&block[4..16], j);
+        let (scale, minimum): (i32, i32) = scale_and_minimum(&block[4..16], j);
         products += scale * dot(&std::array::from_fn(|i| weight(j, i)), x);
         minima += minimum * total(x);
     }
@@ -135,13 +134,4 @@ fn dot<const N: usize>(w: &[u8; N], x: &[i8; N]) -> i32 {
 
 fn total(x: &[i8]) -> i32 {
     x.iter().map(|x| i32::from(*x)).sum()
-}
-
-/// Scale and minimum of the j-th of 8 groups, 6 bits each, packed in 12 bytes.
-fn scale_and_minimum(packed: &[u8], j: usize) -> (i32, i32) {
-    let (scale, minimum) = match j < 4 {
-        true => (packed[j] & 63, packed[j + 4] & 63),
-        false => (packed[j + 4] & 15 | packed[j - 4] >> 6 << 4, packed[j + 4] >> 4 | packed[j] >> 6 << 4),
-    };
-    (i32::from(scale), i32::from(minimum))
 }

@@ -1,21 +1,24 @@
 //! The product of activations with a whole matrix: its parts, threads, and rows that are not interleaved yet.
 
 use std::cell::{Cell, RefCell};
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::activations::Activations;
-use super::{STRIPS, activation_block, multiply_strips};
+use super::scheme::{Packed, Width};
+use super::{SPAN, STRIPS, multiply_strips};
 use crate::kernels::cpu::{self, Level};
 use crate::kernels::interleave::{interleave, prefetch};
 use crate::kernels::layout::ROWS;
 use crate::kernels::matmul::{Columns, TASK_ROWS, some_rows};
 use crate::kernels::matrix::{Part, Sixteen};
 use crate::kernels::weight::Blocks;
-use crate::kernels::{Matrix, Scheme, pool};
+use crate::kernels::{Matrix, pool};
 
 /// Columns of rows that are interleaved at a time: of sixteen rows they stay in the first-level cache.
 const CHUNK: usize = 256;
+
+// Each chunk is whole blocks.
+const _: () = assert!(CHUNK.is_multiple_of(SPAN));
 
 /// How far ahead of its chunk each row is asked for, in bytes: 16 times that over all rows.
 const AHEAD: usize = 320;
@@ -27,10 +30,10 @@ pub struct Product<'a> {
     x: &'a [f32],
     w: &'a Matrix,
     blocks: Blocks,
-    columns: Columns,
     /// Whether the product is added to what the result holds.
     adds: bool,
-    out: PhantomData<&'a mut [f32]>,
+    /// Whole rows.
+    out: &'a mut [f32],
 }
 
 impl<'a> Product<'a> {
@@ -40,38 +43,31 @@ impl<'a> Product<'a> {
     /// either are left alone.
     pub fn new(x: &'a [f32], w: &'a Matrix, blocks: Blocks, out: &'a mut [f32]) -> Self {
         let (n, k) = (w.rows(), w.columns());
-        if k == 0 {
-            out.fill(0.0);
-        }
-        let m = (x.len().checked_div(k).unwrap_or(0)).min(out.len().checked_div(n).unwrap_or(0));
-        let columns = Columns { out: out.as_mut_ptr(), n };
-        Self { x: &x[..m * k], w, blocks, columns, adds: false, out: PhantomData }
+        let rows = out.len().checked_div(n).unwrap_or(0);
+        // Without columns any number of rows of activations is nothing at all.
+        let m = x.len().checked_div(k).map_or(rows, |m| m.min(rows));
+        Self { x: &x[..m * k], w, blocks, adds: false, out: &mut out[..m * n] }
     }
 
     /// The same, added to what the result holds. `None` where a part is multiplied in f32, which only stores.
     pub fn added(self) -> Option<Self> {
-        let all = self.w.each_part().iter().all(|part| self.block_of(part).is_some());
+        let all = self.w.each_part().iter().all(|part| self.packed(part).is_some());
         all.then_some(Self { adds: true, ..self })
     }
 
     /// Rows of the result.
     fn m(&self) -> usize {
-        self.x.len() / self.w.columns().max(1)
+        self.out.len().checked_div(self.w.rows()).unwrap_or(0)
     }
 
-    /// Whether another takes the same activations.
-    fn shares_x(&self, other: &Product) -> bool {
-        std::ptr::eq(self.x, other.x) && self.w.columns() == other.w.columns()
-    }
-
-    /// The block of activations that a part's kernels take; `None` where it is multiplied in f32.
-    fn block_of(&self, part: &Part) -> Option<usize> {
-        activation_block(part.scheme).filter(|_| self.blocks == Blocks::Integer)
+    /// A part's scheme, if it is multiplied in integers; `None` where it is in f32.
+    fn packed(&self, part: &Part) -> Option<Packed> {
+        Packed::new(part.scheme).filter(|_| self.blocks == Blocks::Integer)
     }
 
     /// The strips of each task of a part; of a part that is multiplied in f32, some rows each.
     fn runs(&self, part: &Part, threads: usize) -> impl Iterator<Item = Range<usize>> {
-        let (all, size) = match self.block_of(part) {
+        let (all, size) = match self.packed(part) {
             Some(_) => {
                 let most = RUN_BYTES / (ROWS * part.row_bytes * self.m()).max(1);
                 let all = part.sixteens();
@@ -89,59 +85,71 @@ const RUN_BYTES: usize = 256 << 10;
 
 /// One product in integers.
 pub fn multiply(x: &[f32], w: &Matrix, out: &mut [f32]) {
-    multiply_all(&[Product::new(x, w, Blocks::Integer, out)]);
+    multiply_all(&mut [Product::new(x, w, Blocks::Integer, out)]);
 }
 
 /// Some products that do not wait for each other: after the quantization of their activations they are one job.
 ///
-/// Parts whose scheme has a kernel in integers (see [`activation_block`]) are multiplied with activations that are
-/// rounded to 8 bits, once for all parts, and once for products that follow each other with the same ones; others in f32,
-/// as [`matmul`](crate::kernels::matmul::matmul) does. A row's result is the same bit for bit however weights lie and
-/// whatever other rows and products there are.
-pub fn multiply_all(products: &[Product]) {
+/// Parts whose scheme has a kernel in integers (see [`activation_block`](super::activation_block)) are multiplied with
+/// activations that are rounded to 8 bits, once for all parts; others in f32, as
+/// [`matmul`](crate::kernels::matmul::matmul) does. A row's result is the same bit for bit however weights lie and whatever
+/// other rows and products there are.
+pub fn multiply_all(products: &mut [Product]) {
     multiply_with(cpu::level(), products);
 }
 
 /// The same with one of the processor's [`available`](Level::available) sets.
-pub(super) fn multiply_with(level: Level, products: &[Product]) {
+pub(super) fn multiply_with(level: Level, products: &mut [Product]) {
+    // These have no task.
+    let without_columns = products.iter_mut().filter(|product| product.w.columns() == 0 && !product.adds);
+    without_columns.for_each(|product| product.out.fill(0.0));
     // Taken, not borrowed: what is computed here may begin another product.
-    let (mut sets, mut tasks) = (ACTIVATIONS.take(), TASKS.take());
-    let (mut count, threads) = (0, pool::threads());
-    for (i, product) in products.iter().enumerate() {
-        if i == 0 || !product.shares_x(&products[i - 1]) {
-            count += 1;
-            sets.resize_with(sets.len().max(count), Default::default);
-            sets[count - 1].iter_mut().for_each(Activations::clear);
-        }
-        for (activations, width) in sets[count - 1].iter_mut().zip(WIDTHS) {
-            let is_missing = activations.rows() == 0;
-            if is_missing && product.w.each_part().iter().any(|part| product.block_of(part) == Some(width)) {
-                activations.fill(product.x, product.w.columns(), width);
+    let (mut activations, mut tasks) = (ACTIVATIONS.take(), TASKS.take());
+    quantize(level, products, &mut activations);
+    list(products, &mut tasks);
+    let job = Job { level, products, activations: &activations };
+    pool::run_in_parts(tasks.len(), |i| job.task(&tasks[i]));
+    tasks.clear();
+    TASKS.set(tasks);
+    ACTIVATIONS.set(activations);
+}
+
+/// Rounds each product's activations for those parts that are multiplied in integers.
+fn quantize(level: Level, products: &[Product], activations: &mut Vec<[Activations; WIDTHS]>) {
+    activations.resize_with(activations.len().max(products.len()), Default::default);
+    for (product, activations) in products.iter().zip(activations) {
+        for (activations, width) in activations.iter_mut().zip(Width::ALL) {
+            let mut schemes = product.w.each_part().iter().filter_map(|part| product.packed(part));
+            if schemes.any(|scheme| scheme.width() == width) {
+                activations.fill(level, product.x, product.w.columns(), width);
             }
         }
+    }
+}
+
+/// Lists what there is to do.
+fn list(products: &mut [Product], tasks: &mut Vec<Task>) {
+    let threads = pool::threads();
+    for (i, product) in products.iter_mut().enumerate() {
         if product.x.is_empty() {
             continue;
         }
+        let columns = Columns { out: product.out.as_mut_ptr(), n: product.w.rows() };
         let mut above = 0;
         for (part, of_part) in product.w.each_part().iter().enumerate() {
-            let task = |run| Task { product: i, set: count - 1, part, above, run };
+            let task = |run| Task { product: i, part, above, run, columns };
             tasks.extend(product.runs(of_part, threads).map(task));
             above += of_part.rows;
         }
     }
-    let job = Job { level, products, sets: &sets };
-    pool::run_in_parts(tasks.len(), |i| job.task(&tasks[i]));
-    tasks.clear();
-    TASKS.set(tasks);
-    ACTIVATIONS.set(sets);
 }
 
-/// Widths of [`activation_block`]s.
-const WIDTHS: [usize; 2] = [32, 256];
+/// Activations of every width.
+const WIDTHS: usize = Width::ALL.len();
 
 thread_local! {
     /// Kept, so that a token allocates nothing here.
-    static ACTIVATIONS: Cell<Vec<[Activations; WIDTHS.len()]>> = Cell::default();
+    static ACTIVATIONS: Cell<Vec<[Activations; WIDTHS]>> = Cell::default();
     static TASKS: Cell<Vec<Task>> = Cell::default();
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
@@ -161,40 +169,40 @@ struct Scratch {
 struct Task {
     /// Which of the products.
     product: usize,
-    /// Which of the activations.
-    set: usize,
     /// Which of the product's parts.
     part: usize,
     /// The part's first column of the result.
     above: usize,
     /// See [`Product::runs`].
     run: Range<usize>,
+    /// The product's result.
+    columns: Columns,
 }
 
 /// What tasks work on.
 struct Job<'a> {
     level: Level,
     products: &'a [Product<'a>],
-    /// The activations of products, one for each run of products that share them.
-    sets: &'a [[Activations; WIDTHS.len()]],
+    /// Of each product those that its parts need.
+    activations: &'a [[Activations; WIDTHS]],
 }
 
 impl Job<'_> {
-    fn task(&self, Task { product, set, part, above, run }: &Task) {
-        let product = &self.products[*product];
+    fn task(&self, Task { product, part, above, run, columns }: &Task) {
+        let (product, activations) = (&self.products[*product], &self.activations[*product]);
         let part = &product.w.each_part()[*part];
-        let Some(width) = product.block_of(part) else {
+        let Some(scheme) = product.packed(part) else {
             let rows = above + run.start..above + run.end;
             // SAFETY: `x` has the result's rows, and tasks share no row of a part.
             #[allow(unsafe_code)]
-            return unsafe { some_rows(product.x, product.w, rows, product.columns) };
+            return unsafe { some_rows(self.level, product.x, product.w, rows, *columns) };
         };
-        let activations = &self.sets[*set][usize::from(width != WIDTHS[0])];
+        let activations = &activations[scheme.width() as usize];
         SCRATCH.with_borrow_mut(|scratch| {
             for i in run.clone().step_by(STRIPS) {
                 let sixteens: [Option<Sixteen>; STRIPS] =
                     std::array::from_fn(|j| (i + j < run.end).then(|| part.sixteen(i + j)));
-                self.multiply_sixteens(part, &sixteens, activations, scratch);
+                self.multiply_sixteens(scheme, part.row_bytes, &sixteens, activations, scratch);
                 for (sixteen, sums) in sixteens.iter().flatten().zip(scratch.sums.chunks(activations.rows()))
                 {
                     for (row, sums) in sums.iter().enumerate() {
@@ -203,7 +211,7 @@ impl Job<'_> {
                         // n, as the part has those rows; sixteens share no row of a part, so nobody else writes here.
                         #[allow(unsafe_code)]
                         unsafe {
-                            product.columns.write_run(row, above + sixteen.rows.start, sums, product.adds);
+                            columns.write_run(row, above + sixteen.rows.start, sums, product.adds);
                         }
                     }
                 }
@@ -214,7 +222,8 @@ impl Job<'_> {
     /// Sets the scratch's sums to the products of some times sixteen rows, those of the first first.
     fn multiply_sixteens(
         &self,
-        part: &Part,
+        scheme: Packed,
+        row_bytes: usize,
         sixteens: &[Option<Sixteen>; STRIPS],
         activations: &Activations,
         scratch: &mut Scratch,
@@ -222,7 +231,7 @@ impl Job<'_> {
         let Scratch { sums, chunks, beside_zeros } = scratch;
         sums.clear();
         sums.resize(STRIPS * activations.rows(), [0.0; ROWS]);
-        let (level, scheme) = (self.level, part.scheme);
+        let level = self.level;
         if let [Some(a), Some(b)] = sixteens
             && a.interleaved
             && b.interleaved
@@ -233,8 +242,8 @@ impl Job<'_> {
             if sixteen.interleaved {
                 multiply_strips(level, scheme, &[sixteen.bytes], activations, 0, sums);
             } else {
-                let rows = padded(sixteen.bytes, part.row_bytes, beside_zeros);
-                Plain { level, scheme, activations, sums }.multiply(rows, part.row_bytes, chunks);
+                let rows = padded(sixteen.bytes, row_bytes, beside_zeros);
+                Plain { level, scheme, activations, sums }.multiply(rows, row_bytes, chunks);
             }
         }
     }
@@ -243,7 +252,7 @@ impl Job<'_> {
 /// Sixteen rows that lie one after another, whose products are added to `sums`.
 struct Plain<'a> {
     level: Level,
-    scheme: Scheme,
+    scheme: Packed,
     activations: &'a Activations,
     sums: &'a mut [[f32; ROWS]],
 }
@@ -253,14 +262,14 @@ impl Plain<'_> {
     /// cannot be loaded at once in registers of another width.
     fn multiply(self, rows: &[u8], row_bytes: usize, chunks: &mut Vec<u8>) {
         let block = self.scheme.block_bytes();
-        let chunk = CHUNK / self.scheme.block_len() * block;
+        let chunk = CHUNK / self.scheme.width().columns() * block;
         let [mut now, mut next] = two_of(ROWS * chunk, chunks);
         let (level, scheme) = (self.level, self.scheme);
         let fill = |start: usize, chunk: &mut [u8]| {
             // Beyond the rows' end is what follows them, the next rows.
             let ahead = if start + AHEAD < row_bytes { AHEAD } else { AHEAD + (ROWS - 1) * row_bytes };
             prefetch(rows.as_ptr().wrapping_add(start + ahead), row_bytes, chunk.len() / ROWS);
-            interleave(level, scheme, &rows[start..], row_bytes, chunk);
+            interleave(level, scheme.scheme(), &rows[start..], row_bytes, chunk);
         };
         let starts = (0..row_bytes).step_by(chunk);
         let size = |start: usize| ROWS * chunk.min(row_bytes - start);

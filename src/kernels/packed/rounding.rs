@@ -3,7 +3,7 @@
 //!
 //! One thread does it before every product of every token, while others wait.
 
-use crate::kernels::cpu::{Level, level};
+use crate::kernels::cpu::Level;
 
 /// Sums over a row's block of 256 columns, as kernels multiply them.
 pub struct Sums<'a> {
@@ -21,25 +21,27 @@ const TINY: f32 = 1e-30;
 /// One block: `scale` becomes the largest magnitude / 127, `q` the nearest multiples of it, ties to even, and `below` their
 /// sum, times -1.
 #[inline]
-pub fn of_32(x: &[f32; 32], q: &mut [i8; 32], scale: &mut f32, below: &mut i32) {
+pub fn of_32(level: Level, x: &[f32; 32], q: &mut [i8; 32], scale: &mut f32, below: &mut i32) {
     #[cfg(target_arch = "x86_64")]
-    if level() >= Level::Avx2 {
+    if level >= Level::Avx2 {
         // SAFETY: the level is only where the processor was found to have the features.
         #[allow(unsafe_code)]
         return unsafe { avx2::of_32(x, q, scale, below) };
     }
+    let _ = level;
     portable_32(x, q, scale, below);
 }
 
 /// The same of 256 values, with their sums.
 #[inline]
-pub fn of_256(x: &[f32; 256], q: &mut [i8; 256], scale: &mut f32, sums: Sums) {
+pub fn of_256(level: Level, x: &[f32; 256], q: &mut [i8; 256], scale: &mut f32, sums: Sums) {
     #[cfg(target_arch = "x86_64")]
-    if level() >= Level::Avx2 {
+    if level >= Level::Avx2 {
         // SAFETY: as above.
         #[allow(unsafe_code)]
         return unsafe { avx2::of_256(x, q, scale, sums) };
     }
+    let _ = level;
     portable_256(x, q, scale, sums);
 }
 
@@ -233,22 +235,22 @@ mod tests {
         let same = [127.0, -127.0, 3e38, 1e-29, 1e-31, 0.0].map(|x| [x; 256]);
         let bad = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-40].map(with);
         for x in [ordinary, ties].iter().chain(&same).chain(&bad) {
-            let run = |of_256: fn(&[f32; 256], &mut [i8; 256], &mut f32, Sums)| {
+            let run = |level| {
                 let (mut q, mut scale) = ([1; 256], 1.0f32);
                 let (mut thirty_twos, mut sixteens, mut eights) = ([1; 4], [1; 8], [1; 32]);
                 let sums =
                     Sums { thirty_twos: &mut thirty_twos, sixteens: &mut sixteens, eights: &mut eights };
-                of_256(x, &mut q, &mut scale, sums);
+                of_256(level, x, &mut q, &mut scale, sums);
                 (q, scale.to_bits(), thirty_twos, sixteens, eights)
             };
-            assert_eq!(run(of_256), run(portable_256));
+            assert!(Level::available().all(|level| run(level) == run(Level::Portable)));
             for x in x.as_chunks().0 {
-                let run = |of_32: fn(&[f32; 32], &mut [i8; 32], &mut f32, &mut i32)| {
+                let run = |level| {
                     let (mut q, mut scale, mut below) = ([1; 32], 1.0f32, 1);
-                    of_32(x, &mut q, &mut scale, &mut below);
+                    of_32(level, x, &mut q, &mut scale, &mut below);
                     (q, scale.to_bits(), below)
                 };
-                assert_eq!(run(of_32), run(portable_32));
+                assert!(Level::available().all(|level| run(level) == run(Level::Portable)));
             }
         }
     }

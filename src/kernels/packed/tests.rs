@@ -1,6 +1,7 @@
 use super::activations::Activations;
 use super::product::multiply_with;
 use super::*;
+use crate::kernels::random::{numbers_at, weights};
 use crate::kernels::weight::Blocks;
 use crate::kernels::{Layout, Matrix, layout::pack, matmul::matmul, pool};
 use rand::{Rng, SeedableRng};
@@ -23,15 +24,6 @@ struct Case {
     plain: Vec<u8>,
 }
 
-/// Where a block's f16 numbers are.
-fn scales_at(scheme: Scheme) -> &'static [usize] {
-    match scheme {
-        Scheme::Q4_0 | Scheme::Q5_0 | Scheme::Q8_0 => &[0],
-        Scheme::Q6K => &[208],
-        _ => &[0, 2],
-    }
-}
-
 /// Every case.
 fn cases() -> impl Iterator<Item = Case> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(9);
@@ -47,22 +39,14 @@ fn bits(product: &[f32]) -> Vec<u32> {
 }
 
 impl Case {
-    /// Random bytes as blocks: any are valid whose f16 numbers are.
     fn random(scheme: Scheme, m: usize, n: usize, k: usize, rng: &mut impl Rng) -> Self {
         let x = (0..m * k).map(|_| rng.random_range(-1.0..1.0)).collect();
-        let mut plain: Vec<u8> = (0..scheme.row_bytes(k).unwrap() * n).map(|_| rng.random()).collect();
-        for block in plain.chunks_exact_mut(scheme.block_bytes()) {
-            for at in scales_at(scheme) {
-                let scale = half::f16::from_f32(rng.random_range(-0.01..0.01));
-                block[*at..at + 2].copy_from_slice(&scale.to_le_bytes());
-            }
-        }
-        Self { scheme, m, n, k, x, plain }
+        Self { scheme, m, n, k, x, plain: weights(scheme, n * k / scheme.block_len(), rng) }
     }
 
     fn activations(&self) -> Activations {
         let mut x = Activations::default();
-        x.fill(&self.x, self.k, activation_block(self.scheme).unwrap());
+        x.fill(crate::kernels::cpu::level(), &self.x, self.k, activation_block(self.scheme).unwrap());
         x
     }
 
@@ -80,14 +64,17 @@ impl Case {
     }
 }
 
+/// The product with one set.
+fn with(level: Level, x: &[f32], w: &Matrix) -> Vec<f32> {
+    let mut out = vec![f32::NAN; x.len() / w.columns() * w.rows()];
+    multiply_with(level, &mut [Product::new(x, w, Blocks::Integer, &mut out)]);
+    out
+}
+
 /// The product with matrices that are the same but for their layout.
 fn same_everywhere(x: &[f32], matrices: &[Matrix]) -> Vec<f32> {
-    let mut products =
-        Level::available().flat_map(|level| matrices.iter().map(move |w| (level, w))).map(|(level, w)| {
-            let mut out = vec![f32::NAN; x.len() / w.columns() * w.rows()];
-            multiply_with(level, &[Product::new(x, w, Blocks::Integer, &mut out)]);
-            out
-        });
+    let every = Level::available().flat_map(|level| matrices.iter().map(move |w| (level, w)));
+    let mut products = every.map(|(level, w)| with(level, x, w));
     let first = products.next().unwrap();
     assert!(products.all(|other| bits(&other) == bits(&first)), "{:?}", matrices[0].scheme());
     first
@@ -100,7 +87,7 @@ fn is_the_portable_product_of_the_plain_rows_bit_for_bit() {
         let out = case.product();
         for (column, plain) in case.plain.chunks_exact(row_bytes).enumerate() {
             let mut sums = vec![[0.0; ROWS]; case.m];
-            portable::strip(case.scheme, plain, 1, &x, 0, &mut sums);
+            portable::strip(Packed::new(case.scheme).unwrap(), plain, 1, &x, 0, &mut sums);
             for (row, sums) in sums.iter().enumerate() {
                 let y = out[row * case.n + column];
                 assert_eq!(sums[0].to_bits(), y.to_bits(), "{}", case.scheme);
@@ -145,7 +132,14 @@ fn every_number_of_rows_and_strips_has_the_portable_sums_bit_for_bit() {
                 let sums = |level| {
                     // They are added to what is there.
                     let mut sums = vec![[0.25; ROWS]; count * m];
-                    multiply_strips(level, scheme, &strips[..count], &x, first, &mut sums);
+                    multiply_strips(
+                        level,
+                        Packed::new(scheme).unwrap(),
+                        &strips[..count],
+                        &x,
+                        first,
+                        &mut sums,
+                    );
                     bits(sums.as_flattened())
                 };
                 let portable = sums(Level::Portable);
@@ -196,10 +190,9 @@ fn a_slice_is_the_same_bit_for_bit_as_those_rows_of_the_whole() {
 fn a_stack_is_the_same_bit_for_bit_as_its_parts() {
     let k = 512;
     let x: Vec<f32> = (0..5 * k).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(11);
     let part = |(scheme, rows): (Scheme, usize)| {
-        // Scales stay finite: no byte of an f16 has all exponent bits set.
-        let bytes: Vec<u8> =
-            (0..scheme.row_bytes(k).unwrap() * rows).map(|i| (i * 37 % 251) as u8 & 0x3f).collect();
+        let bytes = weights(scheme, rows * k / scheme.block_len(), &mut rng);
         let layout = if scheme == Scheme::Q8_0 { Layout::Strips } else { Layout::Rows };
         Matrix::laid(layout, scheme, rows, k, bytes.into()).unwrap()
     };
@@ -230,23 +223,148 @@ fn a_stack_is_the_same_bit_for_bit_as_its_parts() {
 /// The largest magnitudes that a file can hold: no 16-bit sum may overflow.
 #[test]
 fn extreme_weights_do_not_overflow() {
+    let k = 256;
     for scheme in schemes() {
-        let (n, k) = (ROWS, 256);
+        let row_bytes = scheme.row_bytes(k).unwrap();
         for byte in [0x80, 0x7f, 0xff] {
-            let mut plain = vec![byte; scheme.row_bytes(k).unwrap() * n];
+            let mut plain = vec![byte; row_bytes * 2 * ROWS];
             for block in plain.chunks_exact_mut(scheme.block_bytes()) {
-                for (at, scale) in scales_at(scheme).iter().zip([[0, 0x3c], [0, 0]]) {
-                    block[*at..at + 2].copy_from_slice(&scale);
+                for (at, number) in numbers_at(scheme).iter().zip([[0, 0x3c], [0, 0]]) {
+                    block[*at..at + 2].copy_from_slice(&number);
                 }
             }
-            for x in [1.0, -1.0] {
-                let case = Case { scheme, m: 1, n, k, x: vec![x; k], plain: plain.clone() };
-                let mut exact = vec![0.0; n];
-                matmul(&case.x, &case.matrix(Layout::Rows), &mut exact);
-                for (y, exact) in case.product().iter().zip(&exact) {
-                    assert!((y - exact).abs() <= exact.abs() * 1e-5, "{scheme} {byte} {y} {exact}");
+            for x in [[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]] {
+                // All rows of weights are the same, and so are those of activations.
+                let one = Matrix::new(scheme, 1, k, plain[..row_bytes].to_vec().into()).unwrap();
+                let mut exact = [0.0];
+                matmul(&x.repeat(k / 2), &one, &mut exact);
+                for (m, n) in [1, 2, 4, 5, 8, 9, 16, 17].into_iter().flat_map(|m| [(m, ROWS), (m, 2 * ROWS)])
+                {
+                    let plain = plain[..row_bytes * n].to_vec();
+                    let case = Case { scheme, m, n, k, x: x.repeat(m * k / 2), plain };
+                    for y in case.product() {
+                        let error = (y - exact[0]).abs();
+                        assert!(error <= exact[0].abs() * 1e-5, "{scheme} {byte} {m} {y} {}", exact[0]);
+                    }
                 }
             }
         }
     }
+}
+
+/// Products that do not wait for each other: of different activations, one of them without any, of strips, a slice that begins
+/// inside one, plain rows, and weights that are multiplied in f32.
+#[test]
+fn the_products_of_a_job_are_those_of_each_alone_bit_for_bit_and_are_added_to_what_is_there() {
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(13);
+    let mut job = |scheme, m, n, layout, blocks, range| {
+        let case = Case::random(scheme, m, n, 512, &mut rng);
+        (case.matrix(layout).slice(range).unwrap(), blocks, case.x)
+    };
+    let jobs = [
+        job(Scheme::Q4K, 3, 50, Layout::Strips, Blocks::Integer, 0..50),
+        job(Scheme::Q5_1, 0, 20, Layout::Rows, Blocks::Integer, 0..20),
+        job(Scheme::Q6K, 17, 70, Layout::Strips, Blocks::Integer, 5..69),
+        job(Scheme::Q4_0, 2, 33, Layout::Strips, Blocks::F32, 0..33),
+        job(Scheme::Q8_0, 9, 40, Layout::Rows, Blocks::Integer, 7..40),
+        job(Scheme::Q4_1, 1, 49, Layout::Strips, Blocks::Integer, 17..47),
+    ];
+    for level in Level::available() {
+        for adds in [false, true] {
+            let jobs = || jobs.iter().filter(|(_, blocks, _)| !adds || *blocks == Blocks::Integer);
+            let (mut expected, mut outs) = (vec![], vec![]);
+            for (w, blocks, x) in jobs() {
+                let count = x.len() / w.columns() * w.rows();
+                let before: Vec<f32> = (0..count).map(|i| i as f32 / 7.0 - 3.0).collect();
+                let mut out = vec![f32::NAN; count];
+                multiply_with(level, &mut [Product::new(x, w, *blocks, &mut out)]);
+                if adds {
+                    out.iter_mut().zip(&before).for_each(|(out, before)| *out += before);
+                }
+                expected.push(bits(&out));
+                outs.push(before);
+            }
+            let mut products: Vec<Product> = jobs()
+                .zip(&mut outs)
+                .map(|((w, blocks, x), out)| {
+                    let product = Product::new(x, w, *blocks, out);
+                    if adds { product.added().unwrap() } else { product }
+                })
+                .collect();
+            multiply_with(level, &mut products);
+            drop(products);
+            assert!(outs.iter().map(|out| bits(out)).eq(expected), "{}", level.name());
+        }
+    }
+}
+
+#[test]
+fn products_that_are_partly_in_f32_are_not_added() {
+    let case = Case::random(Scheme::Q4_0, 1, 3, 32, &mut rand_chacha::ChaCha8Rng::seed_from_u64(14));
+    let (w, mut out) = (case.matrix(Layout::Rows), [0.0; 3]);
+    assert!(Product::new(&case.x, &w, Blocks::F32, &mut out).added().is_none());
+}
+
+#[test]
+fn without_columns_the_product_is_zeros_and_adds_nothing() {
+    let w = Matrix::new(Scheme::Q8_0, 3, 0, Default::default()).unwrap();
+    let mut out = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    multiply_all(&mut [Product::new(&[], &w, Blocks::Integer, &mut out).added().unwrap()]);
+    assert_eq!(out, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    multiply(&[], &w, &mut out);
+    assert_eq!(out, [0.0; 6]);
+}
+
+/// Runs `check(case, level, layout)` for every scheme and set, one row of activations and more of each kernel's.
+fn each_kernel(check: impl Fn(&Case, Level, Layout)) {
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(15);
+    for scheme in schemes() {
+        for m in [1, 5, 16, 17] {
+            let case = Case::random(scheme, m, 33, 512, &mut rng);
+            for level in Level::available() {
+                [Layout::Rows, Layout::Strips].into_iter().for_each(|layout| check(&case, level, layout));
+            }
+        }
+    }
+}
+
+#[test]
+fn activations_that_are_not_finite_show_in_their_row_alone() {
+    each_kernel(|case, level, layout| {
+        let w = case.matrix(layout);
+        let expected = with(level, &case.x, &w);
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let (mut x, row) = (case.x.clone(), case.m / 2);
+            x[row * case.k + 300] = bad;
+            let out = with(level, &x, &w);
+            for (i, (y, expected)) in out.iter().zip(&expected).enumerate() {
+                let right =
+                    if i / case.n == row { !y.is_finite() } else { y.to_bits() == expected.to_bits() };
+                assert!(right, "{} {} {layout:?} {} rows {bad} {i} {y}", case.scheme, level.name(), case.m);
+            }
+        }
+    });
+}
+
+#[test]
+fn scales_that_are_not_finite_show_in_their_row_of_weights_alone() {
+    each_kernel(|case, level, layout| {
+        let expected = with(level, &case.x, &case.matrix(layout));
+        let row_bytes = case.plain.len() / case.n;
+        // One of a strip, and the one left over.
+        for row in [7, 32] {
+            for (at, bad) in numbers_at(case.scheme).iter().flat_map(|at| [(at, 0x7c00u16), (at, 0xfe00)]) {
+                let mut plain = case.plain.clone();
+                let block = row * row_bytes + case.scheme.block_bytes();
+                plain[block + at..][..2].copy_from_slice(&bad.to_le_bytes());
+                let of_bad = Case { plain, x: case.x.clone(), ..*case };
+                let out = with(level, &case.x, &of_bad.matrix(layout));
+                for (i, (y, expected)) in out.iter().zip(&expected).enumerate() {
+                    let right =
+                        if i % case.n == row { !y.is_finite() } else { y.to_bits() == expected.to_bits() };
+                    assert!(right, "{} {} {layout:?} {} rows {i} {y}", case.scheme, level.name(), case.m);
+                }
+            }
+        }
+    });
 }

@@ -8,16 +8,16 @@ use std::arch::x86_64::*;
 
 use super::super::activations::{Activations, TILE, Tile};
 use super::super::avx512::{floats, load};
+use super::super::scheme::Packed;
 use super::super::span::{Lanes, Span};
 use super::tiles::{self, Tiles};
 use super::{SPAN, Scratch, Sums};
-use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
 
 /// See [`multiply_strips`](super::super::multiply_strips).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub fn strips<const MINIMUM: bool>(
-    scheme: Scheme,
+    scheme: Packed,
     strips: &[&[u8]],
     x: &Activations,
     first: usize,
@@ -25,7 +25,7 @@ pub fn strips<const MINIMUM: bool>(
     sums: &mut [Sums],
 ) {
     let Scratch { spans, sums: stored, .. } = scratch;
-    let blocks = SPAN / scheme.block_len();
+    let blocks = SPAN / scheme.width().columns();
     let size = blocks * scheme.block_bytes() * ROWS;
     // SAFETY: this level is only where AMX may be used.
     #[allow(unsafe_code)]
@@ -88,18 +88,9 @@ fn multiply_and_add<const MINIMUM: bool>(
             #[allow(unsafe_code)]
             unsafe {
                 let (x, words, now) = (x.quants(b).as_ptr(), words.as_ptr(), now[b].as_mut_ptr());
-                if b.is_multiple_of(2) {
-                    tiles::load!("tmm4", x, 32);
-                    tiles::load!("tmm6", words, 64);
-                    tiles::zero!("tmm0");
-                    tiles::dot!("tdpbssd", "tmm0", "tmm4", "tmm6");
-                    tiles::store!("tmm0", now);
-                } else {
-                    tiles::load!("tmm5", x, 32);
-                    tiles::load!("tmm7", words, 64);
-                    tiles::zero!("tmm1");
-                    tiles::dot!("tdpbssd", "tmm1", "tmm5", "tmm7");
-                    tiles::store!("tmm1", now);
+                match b.is_multiple_of(2) {
+                    true => tiles::product!("tmm0", "tmm4": x, 32, "tmm6": words, now),
+                    false => tiles::product!("tmm1", "tmm5": x, 32, "tmm7": words, now),
                 }
             }
         }

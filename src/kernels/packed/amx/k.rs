@@ -14,16 +14,16 @@ use std::arch::x86_64::*;
 
 use super::super::activations::{Activations, TILE, Tile};
 use super::super::avx512::{self, load, store};
+use super::super::scheme::{K, Packed};
 use super::super::span::{Lanes, Span};
 use super::tiles::{self, Tiles};
 use super::{SPAN, Scratch, Sums, WIDTH};
-use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
 
 /// See [`multiply_strips`](super::super::multiply_strips), of S strips of a scheme of so many bits.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub fn strips<const S: usize, const BITS: u32>(
-    scheme: Scheme,
+    scheme: K,
     strips: [&[u8]; S],
     x: &Activations,
     first: usize,
@@ -31,6 +31,7 @@ pub fn strips<const S: usize, const BITS: u32>(
     sums: &mut [Sums],
 ) {
     let Scratch { spans, high, sums: stored } = scratch;
+    let scheme = Packed::K(scheme);
     let size = scheme.block_bytes() * ROWS;
     // SAFETY: this level is only where AMX may be used.
     #[allow(unsafe_code)]
@@ -122,10 +123,14 @@ fn twice(x: __m512i) -> __m512i {
     _mm512_or_si512(_mm512_and_si512(x, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32::<16>(x))
 }
 
+/// Sums begin as zeros.
+///
+/// # Safety
+/// Tiles are set up.
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn zero<const S: usize>() {
-    // SAFETY: by the caller's promise that tiles are set up.
+    // SAFETY: by the caller's promise.
     unsafe {
         tiles::zero!("tmm0");
         tiles::zero!("tmm1");

@@ -22,8 +22,8 @@ use std::cell::RefCell;
 use super::SPAN;
 use super::activations::{Activations, TILE};
 use super::avx512;
+use super::scheme::{K, Of32, Packed};
 use super::span::{Lanes, Span};
-use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
 
 /// Rows of activations from which on this is faster.
@@ -51,7 +51,7 @@ thread_local! {
 
 /// See [`multiply_strips`](super::multiply_strips).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
+pub fn strips(scheme: Packed, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
     if x.rows() < LEAST {
         return avx512::strips(scheme, strips, x, first, sums);
     }
@@ -63,7 +63,7 @@ pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, s
                 some(scheme, strips, x, first, scratch, tiles);
                 continue;
             }
-            // The last tile's rows are fewer: all are copied beside others.
+            // The last tile's rows are fewer: all are copied beside what was there before, whose sums nobody reads.
             let count = x.rows().div_ceil(TILE);
             padded.resize(WIDTH * count, [[0.0; ROWS]; TILE]);
             for (tiles, sums) in padded.chunks_mut(count).zip(sums.chunks(x.rows())) {
@@ -84,21 +84,43 @@ type Sums = [[f32; ROWS]; TILE];
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn some(
-    scheme: Scheme,
+    scheme: Packed,
     strips: &[&[u8]],
     x: &Activations,
     first: usize,
     scratch: &mut Scratch,
     sums: &mut [Sums],
 ) {
-    match (strips, scheme) {
-        ([a, b], Scheme::Q4K) => k::strips::<2, 4>(scheme, [a, b], x, first, scratch, sums),
-        ([a, b], Scheme::Q5K) => k::strips::<2, 5>(scheme, [a, b], x, first, scratch, sums),
-        ([a, b], Scheme::Q6K) => k::strips::<2, 6>(scheme, [a, b], x, first, scratch, sums),
-        ([a], Scheme::Q4K) => k::strips::<1, 4>(scheme, [a], x, first, scratch, sums),
-        ([a], Scheme::Q5K) => k::strips::<1, 5>(scheme, [a], x, first, scratch, sums),
-        ([a], Scheme::Q6K) => k::strips::<1, 6>(scheme, [a], x, first, scratch, sums),
-        (_, Scheme::Q4_1 | Scheme::Q5_1) => blocks::strips::<true>(scheme, strips, x, first, scratch, sums),
-        _ => blocks::strips::<false>(scheme, strips, x, first, scratch, sums),
+    match scheme {
+        Packed::K(scheme) => match strips {
+            [a, b] => of_k(scheme, [a, b], x, first, scratch, sums),
+            [a] => of_k(scheme, [a], x, first, scratch, sums),
+            // Chunks are one or two.
+            _ => {}
+        },
+        Packed::Of32(Of32::Q4_1 | Of32::Q5_1) => {
+            blocks::strips::<true>(scheme, strips, x, first, scratch, sums);
+        }
+        Packed::Of32(Of32::Q4_0 | Of32::Q5_0 | Of32::Q8_0) => {
+            blocks::strips::<false>(scheme, strips, x, first, scratch, sums);
+        }
+    }
+}
+
+/// The same of S strips of a k-scheme.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn of_k<const S: usize>(
+    scheme: K,
+    strips: [&[u8]; S],
+    x: &Activations,
+    first: usize,
+    scratch: &mut Scratch,
+    sums: &mut [Sums],
+) {
+    match scheme {
+        K::Q4 => k::strips::<S, 4>(scheme, strips, x, first, scratch, sums),
+        K::Q5 => k::strips::<S, 5>(scheme, strips, x, first, scratch, sums),
+        K::Q6 => k::strips::<S, 6>(scheme, strips, x, first, scratch, sums),
     }
 }

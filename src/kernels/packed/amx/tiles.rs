@@ -1,7 +1,23 @@
 //! Tile registers and their instructions.
 //!
-//! The compiler knows the registers' names, but puts nothing there: what one instruction leaves in a tile is there for the
-//! next. All need a processor and a system with AMX ([`Level::Amx`](crate::kernels::cpu::Level::Amx)).
+//! All need a processor and a system with AMX ([`Level::Amx`](crate::kernels::cpu::Level::Amx)).
+//!
+//! The k-schemes' sums, and the shapes of all tiles, stay in registers from one `asm!` to the next, which the rules of inline
+//! assembly do not promise: between two of them the compiler may use any register. It has no use for tiles, though. It puts
+//! something there only for AMX's own intrinsics, in functions compiled with that feature, which is nowhere enabled here, and
+//! it saves and restores none. Nor may it leave these instructions out or change their order, as none is declared `pure`.
+//! Each names the tiles that it writes as overwritten.
+
+/// An instruction that sets all tiles to zeros.
+macro_rules! all_tiles {
+    ($($argument:tt)*) => {
+        std::arch::asm!(
+            $($argument)*,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+        )
+    };
+}
 
 /// Rows and bytes a row of the eight tiles, as `ldtilecfg` reads them.
 #[repr(C, align(64))]
@@ -59,7 +75,7 @@ impl Tiles {
     #[allow(unsafe_code)]
     unsafe fn new(shapes: &'static Shapes) -> Self {
         // SAFETY: by the caller's promise; the shapes are 64 bytes of a valid configuration.
-        unsafe { std::arch::asm!("ldtilecfg [{}]", in(reg) shapes, options(nostack, preserves_flags)) };
+        unsafe { all_tiles!("ldtilecfg [{}]", in(reg) shapes, options(nostack, preserves_flags, readonly)) };
         Self(())
     }
 }
@@ -69,7 +85,7 @@ impl Drop for Tiles {
         // SAFETY: tiles were set up, so the instruction exists; nothing in them is used any more.
         #[allow(unsafe_code)]
         unsafe {
-            std::arch::asm!("tilerelease", options(nostack, preserves_flags));
+            all_tiles!("tilerelease", options(nostack, preserves_flags, nomem));
         }
     }
 }
@@ -96,6 +112,7 @@ macro_rules! store {
     };
 }
 
+/// `zero!("tmm0")`.
 macro_rules! zero {
     ($tile:tt) => {
         std::arch::asm!(
@@ -116,4 +133,20 @@ macro_rules! dot {
     };
 }
 
-pub(super) use {dot, load, store, zero};
+/// `product!(sums, activations, their stride, weights, lines)`: the products of two tiles, both signed, to as many lines.
+macro_rules! product {
+    ($sums:tt, $x:tt: $x_at:expr, $stride:expr, $w:tt: $w_at:expr, $to:expr) => {
+        std::arch::asm!(
+            concat!("tileloadd ", $x, ", [{x} + {stride}*1]"),
+            concat!("tileloadd ", $w, ", [{w} + {line}*1]"),
+            concat!("tilezero ", $sums),
+            concat!("tdpbssd ", $sums, ", ", $x, ", ", $w),
+            concat!("tilestored [{to} + {line}*1], ", $sums),
+            x = in(reg) $x_at, stride = in(reg) $stride as usize,
+            w = in(reg) $w_at, to = in(reg) $to, line = in(reg) 64_usize,
+            out($sums) _, out($x) _, out($w) _, options(nostack, preserves_flags)
+        )
+    };
+}
+
+pub(super) use {dot, load, product, store, zero};

@@ -12,10 +12,9 @@ mod unpack;
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 
-use super::SPAN;
 use super::activations::{Activations, TILE, Tile};
+use super::scheme::{K, Of32, Packed};
 use super::span::{Lanes, Span};
-use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
 use multiply::k;
 
@@ -37,38 +36,50 @@ thread_local! {
 
 /// See [`multiply_strips`](super::multiply_strips).
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
-    let each = strips.iter().zip(sums.chunks_mut(x.rows().max(1)));
-    if x.rows() <= FEW || scheme.block_len() < SPAN {
-        for (strip, sums) in each {
-            for (above, tile) in x.tiles(first) {
-                let sums = &mut sums[above..][..tile.rows];
-                match tile.rows {
+pub fn strips(scheme: Packed, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
+    for (strip, sums) in strips.iter().zip(sums.chunks_mut(x.rows().max(1))) {
+        match scheme {
+            Packed::K(scheme) if x.rows() > FEW => unpacked(scheme, strip, x, first, sums),
+            Packed::K(scheme) => {
+                let tile = x.tile(0, first);
+                match x.rows() {
+                    0 => {}
                     1 => few::<1>(scheme, strip, tile, sums),
                     2 => few::<2>(scheme, strip, tile, sums),
                     3 => few::<3>(scheme, strip, tile, sums),
-                    FEW => few::<FEW>(scheme, strip, tile, sums),
-                    _ => of_32::<0>(scheme, strip, tile, sums),
+                    _ => few::<FEW>(scheme, strip, tile, sums),
+                }
+            }
+            Packed::Of32(scheme) => {
+                for (above, tile) in x.tiles(first) {
+                    let sums = &mut sums[above..][..tile.rows];
+                    match tile.rows {
+                        1 => of_32::<1>(scheme, strip, tile, sums),
+                        _ => of_32::<0>(scheme, strip, tile, sums),
+                    }
                 }
             }
         }
-        return;
     }
-    let size = scheme.block_bytes() * ROWS;
+}
+
+/// A strip of a k-scheme by any number of rows.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn unpacked(scheme: K, strip: &[u8], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
+    let size = Packed::K(scheme).block_bytes() * ROWS;
     A_SPAN.with_borrow_mut(|span| {
-        for (strip, sums) in each {
-            for (i, strip) in strip.chunks_exact(size).enumerate() {
-                span.unpack_halves(scheme, strip);
-                for (above, tile) in x.tiles(first + i) {
-                    if tile.rows == TILE {
-                        tile.prefetch_below();
-                    }
-                    for (row, sums) in sums[above..][..tile.rows].chunks_mut(HEIGHT).enumerate() {
-                        let row = row * HEIGHT;
-                        match sums.len() {
-                            1 => of_rows::<1>(scheme, span, tile, row, sums),
-                            _ => of_rows::<HEIGHT>(scheme, span, tile, row, sums),
-                        }
+        for (i, strip) in strip.chunks_exact(size).enumerate() {
+            span.unpack_halves(scheme, strip);
+            for (above, tile) in x.tiles(first + i) {
+                if tile.rows == TILE {
+                    tile.prefetch_below();
+                }
+                for (row, sums) in sums[above..][..tile.rows].chunks_mut(HEIGHT).enumerate() {
+                    let row = row * HEIGHT;
+                    match sums.len() {
+                        1 => of_rows::<1>(scheme, span, tile, row, sums),
+                        _ => of_rows::<HEIGHT>(scheme, span, tile, row, sums),
                     }
                 }
             }
@@ -76,42 +87,39 @@ pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, s
     });
 }
 
-/// A strip by R rows, which are all of a tile.
+/// A strip of a k-scheme by R rows, which are all there are.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn few<const R: usize>(scheme: Scheme, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+fn few<const R: usize>(scheme: K, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+    let sums: &mut [[f32; ROWS]; R] = &mut sums.as_chunks_mut().0[0];
     match scheme {
-        Scheme::Q4K => direct::nibbles_k::<R, 144, false>(strip, x, &mut sums.as_chunks_mut().0[0]),
-        Scheme::Q5K => direct::nibbles_k::<R, 176, true>(strip, x, &mut sums.as_chunks_mut().0[0]),
-        Scheme::Q6K => direct::q6_k::<R>(strip, x, &mut sums.as_chunks_mut().0[0]),
-        _ if R == 1 => of_32::<1>(scheme, strip, x, sums),
-        _ => of_32::<0>(scheme, strip, x, sums),
+        K::Q4 => direct::nibbles_k::<R, 144, false>(strip, x, sums),
+        K::Q5 => direct::nibbles_k::<R, 176, true>(strip, x, sums),
+        K::Q6 => direct::q6_k::<R>(strip, x, sums),
     }
 }
 
 /// A strip with blocks of 32 by the first R rows of a tile; if R is 0, by all.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn of_32<const R: usize>(scheme: Scheme, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+fn of_32<const R: usize>(scheme: Of32, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
     match scheme {
-        Scheme::Q8_0 => direct::q8_0::<R>(strip, x, sums),
-        Scheme::Q4_0 => direct::nibbles::<R, 18, false, false>(strip, x, sums),
-        Scheme::Q4_1 => direct::nibbles::<R, 20, true, false>(strip, x, sums),
-        Scheme::Q5_0 => direct::nibbles::<R, 22, false, true>(strip, x, sums),
-        Scheme::Q5_1 => direct::nibbles::<R, 24, true, true>(strip, x, sums),
-        _ => {}
+        Of32::Q8_0 => direct::q8_0::<R>(strip, x, sums),
+        Of32::Q4_0 => direct::nibbles::<R, 18, false, false>(strip, x, sums),
+        Of32::Q4_1 => direct::nibbles::<R, 20, true, false>(strip, x, sums),
+        Of32::Q5_0 => direct::nibbles::<R, 22, false, true>(strip, x, sums),
+        Of32::Q5_1 => direct::nibbles::<R, 24, true, true>(strip, x, sums),
     }
 }
 
 /// R rows of a tile, from its row `row` on, by a block of 256 of a strip.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn of_rows<const R: usize>(scheme: Scheme, span: &Span, x: Tile, row: usize, sums: &mut [[f32; ROWS]]) {
+fn of_rows<const R: usize>(scheme: K, span: &Span, x: Tile, row: usize, sums: &mut [[f32; ROWS]]) {
     match scheme {
-        Scheme::Q4K => k::<R, 4>(span, x, row, sums),
-        Scheme::Q5K => k::<R, 5>(span, x, row, sums),
-        Scheme::Q6K => k::<R, 6>(span, x, row, sums),
-        _ => {}
+        K::Q4 => k::<R, 4>(span, x, row, sums),
+        K::Q5 => k::<R, 5>(span, x, row, sums),
+        K::Q6 => k::<R, 6>(span, x, row, sums),
     }
 }
 

@@ -3,22 +3,22 @@
 use std::arch::x86_64::*;
 
 use super::super::AHEAD;
+use super::super::scheme::K;
 use super::super::span::Span;
 use super::{HALVES, store};
-use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
 
 impl Span {
     /// Unpacks a block of a k-scheme, unsigned. Scales of groups are in each 16 bits.
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    pub fn unpack_halves(&mut self, scheme: Scheme, strip: &[u8]) {
+    pub fn unpack_halves(&mut self, scheme: K, strip: &[u8]) {
+        self.blocks = 1;
         for half in 0..HALVES {
             match scheme {
-                Scheme::Q4K => self.half_nibbles_k::<144, false>(strip, half),
-                Scheme::Q5K => self.half_nibbles_k::<176, true>(strip, half),
-                Scheme::Q6K => self.half_q6_k(strip, half),
-                _ => {}
+                K::Q4 => self.half_nibbles_k::<144, false>(strip, half),
+                K::Q5 => self.half_nibbles_k::<176, true>(strip, half),
+                K::Q6 => self.half_q6_k(strip, half),
             }
         }
     }

@@ -6,9 +6,9 @@
 //! The instruction multiplies unsigned by signed bytes, and weights are the unsigned ones: what makes them signed, an
 //! offset, is taken away again as the offset times the activations' sum, with which the sum of products begins.
 //!
-//! Up to eight rows of activations meet weights as these are unpacked (`direct`). For more, 256 columns at a time are unpacked, bytes and scales, to the first-level cache (`unpack`), and from there multiplied with
-//! eight of the rows by two strips, whose sums fill the registers (`multiply`): two loads of weights and eight
-//! broadcasts feed sixteen instructions.
+//! Up to eight rows of activations meet weights as these are unpacked (`direct`). For more, 256 columns at a time are
+//! unpacked, bytes and scales, to the first-level cache (`unpack`), and from there multiplied with eight of the rows by two
+//! strips, whose sums fill the registers (`multiply`): two loads of weights and eight broadcasts feed sixteen instructions.
 
 mod direct;
 mod multiply;
@@ -19,8 +19,8 @@ use std::cell::RefCell;
 
 use super::SPAN;
 use super::activations::{Activations, TILE, Tile};
+use super::scheme::{K, Of32, Packed};
 use super::span::{Lanes, Span};
-use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
 pub(super) use multiply::{add, floats, with_minima};
 use multiply::{blocks, k};
@@ -37,7 +37,7 @@ thread_local! {
 
 /// See [`multiply_strips`](super::multiply_strips).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
+pub fn strips(scheme: Packed, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
     let rows = x.rows();
     if (1..=HEIGHT).contains(&rows) {
         for (strip, sums) in strips.iter().zip(sums.chunks_mut(rows)) {
@@ -59,6 +59,7 @@ pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, s
             match strips {
                 [a, b] => some(scheme, [a, b], x, first, spans, sums),
                 [a] => some(scheme, [a], x, first, std::array::from_mut(&mut spans[0]), sums),
+                // Chunks are one or two.
                 _ => {}
             }
         }
@@ -68,18 +69,17 @@ pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, s
 /// A strip by R rows, which are all there are.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn few<const R: usize>(scheme: Scheme, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+fn few<const R: usize>(scheme: Packed, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
     let sums: &mut [[f32; ROWS]; R] = &mut sums.as_chunks_mut().0[0];
     match scheme {
-        Scheme::Q8_0 => direct::q8_0(strip, x, sums),
-        Scheme::Q4_0 => direct::nibbles::<R, 18, false, false>(strip, x, sums),
-        Scheme::Q4_1 => direct::nibbles::<R, 20, true, false>(strip, x, sums),
-        Scheme::Q5_0 => direct::nibbles::<R, 22, false, true>(strip, x, sums),
-        Scheme::Q5_1 => direct::nibbles::<R, 24, true, true>(strip, x, sums),
-        Scheme::Q4K => direct::nibbles_k::<R, 144, false>(strip, x, sums),
-        Scheme::Q5K => direct::nibbles_k::<R, 176, true>(strip, x, sums),
-        Scheme::Q6K => direct::q6_k(strip, x, sums),
-        _ => {}
+        Packed::Of32(Of32::Q8_0) => direct::q8_0(strip, x, sums),
+        Packed::Of32(Of32::Q4_0) => direct::nibbles::<R, 18, false, false>(strip, x, sums),
+        Packed::Of32(Of32::Q4_1) => direct::nibbles::<R, 20, true, false>(strip, x, sums),
+        Packed::Of32(Of32::Q5_0) => direct::nibbles::<R, 22, false, true>(strip, x, sums),
+        Packed::Of32(Of32::Q5_1) => direct::nibbles::<R, 24, true, true>(strip, x, sums),
+        Packed::K(K::Q4) => direct::nibbles_k::<R, 144, false>(strip, x, sums),
+        Packed::K(K::Q5) => direct::nibbles_k::<R, 176, true>(strip, x, sums),
+        Packed::K(K::Q6) => direct::q6_k(strip, x, sums),
     }
 }
 
@@ -87,14 +87,14 @@ fn few<const R: usize>(scheme: Scheme, strip: &[u8], x: Tile, sums: &mut [[f32; 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn some<const S: usize>(
-    scheme: Scheme,
+    scheme: Packed,
     strips: [&[u8]; S],
     x: &Activations,
     first: usize,
     spans: &mut [Span; S],
     sums: &mut [[f32; ROWS]],
 ) {
-    let blocks = SPAN / scheme.block_len();
+    let blocks = SPAN / scheme.width().columns();
     let size = blocks * scheme.block_bytes() * ROWS;
     for i in 0..strips[0].len().div_ceil(size) {
         for (span, strip) in spans.iter_mut().zip(strips) {
@@ -124,16 +124,15 @@ fn some<const S: usize>(
 /// R rows of a tile, from its row `row` on, by the spans of S strips.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn of_rows<const R: usize, const S: usize>(scheme: Scheme, spans: &[Span; S], x: Tile, row: usize, out: Out) {
+fn of_rows<const R: usize, const S: usize>(scheme: Packed, spans: &[Span; S], x: Tile, row: usize, out: Out) {
     match scheme {
-        Scheme::Q8_0 => blocks::<R, S, 7, false>(spans, x, row, out),
-        Scheme::Q4_0 => blocks::<R, S, 3, false>(spans, x, row, out),
-        Scheme::Q5_0 => blocks::<R, S, 4, false>(spans, x, row, out),
-        Scheme::Q4_1 | Scheme::Q5_1 => blocks::<R, S, 0, true>(spans, x, row, out),
-        Scheme::Q4K => k::<R, S, 4>(spans, x, row, out),
-        Scheme::Q5K => k::<R, S, 5>(spans, x, row, out),
-        Scheme::Q6K => k::<R, S, 6>(spans, x, row, out),
-        _ => {}
+        Packed::Of32(Of32::Q8_0) => blocks::<R, S, 7, false>(spans, x, row, out),
+        Packed::Of32(Of32::Q4_0) => blocks::<R, S, 3, false>(spans, x, row, out),
+        Packed::Of32(Of32::Q5_0) => blocks::<R, S, 4, false>(spans, x, row, out),
+        Packed::Of32(Of32::Q4_1 | Of32::Q5_1) => blocks::<R, S, 0, true>(spans, x, row, out),
+        Packed::K(K::Q4) => k::<R, S, 4>(spans, x, row, out),
+        Packed::K(K::Q5) => k::<R, S, 5>(spans, x, row, out),
+        Packed::K(K::Q6) => k::<R, S, 6>(spans, x, row, out),
     }
 }
 
@@ -145,13 +144,12 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
-    /// Of each strip the sums of R rows.
+    /// Of each strip the sums of R rows, all within `sums`.
     #[inline(always)]
     fn rows<const R: usize, const S: usize>(self) -> [*mut [[f32; ROWS]; R]; S] {
-        std::array::from_fn(|s| {
-            let sums = &mut self.sums[s * self.stride + self.at..][..R];
-            sums.as_mut_ptr().cast()
-        })
+        let sums = &mut self.sums[self.at..][..(S - 1) * self.stride + R];
+        let first = sums.as_mut_ptr();
+        std::array::from_fn(|s| first.wrapping_add(s * self.stride).cast())
     }
 }
 

@@ -41,7 +41,7 @@ pub fn blocks<const R: usize, const S: usize, const SHIFT: u32, const MINIMUM: b
                     let below = _mm512_cvtepi32_ps(_mm512_set1_epi32(below[r]));
                     term = _mm512_fnmadd_ps(below, floats(minima[s]), term);
                 }
-                // SAFETY: the pointers are to R sums.
+                // SAFETY: the pointers are to R sums each, of a slice that nothing else borrows meanwhile.
                 #[allow(unsafe_code)]
                 unsafe {
                     add(&mut (*out[s])[r], term, block.scales[r]);
@@ -130,7 +130,7 @@ pub fn k<const R: usize, const S: usize, const BITS: u32>(spans: &[Span; S], x: 
             if BITS < 6 {
                 term = with_minima(term, span, &thirty_twos[r]);
             }
-            // SAFETY: the pointers are to R sums.
+            // SAFETY: the pointers are to R sums each, of a slice that nothing else borrows meanwhile.
             #[allow(unsafe_code)]
             unsafe {
                 add(&mut (*out[s])[r], term, block.scales[r]);

@@ -3,27 +3,26 @@
 use std::arch::x86_64::*;
 
 use super::super::AHEAD;
+use super::super::scheme::{K, Of32, Packed};
 use super::super::span::Span;
 use super::store;
-use crate::kernels::Scheme;
 use crate::kernels::layout::ROWS;
 
 impl Span {
     /// Unpacks up to 256 columns; those of blocks of 32 either signed or as unsigned bytes, less an offset of 8, 16 or 128.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    pub fn unpack<const SIGNED: bool>(&mut self, scheme: Scheme, strip: &[u8]) {
+    pub fn unpack<const SIGNED: bool>(&mut self, scheme: Packed, strip: &[u8]) {
         self.blocks = strip.len() / (ROWS * scheme.block_bytes());
         match scheme {
-            Scheme::Q8_0 => self.q8_0::<SIGNED>(strip),
-            Scheme::Q4_0 => self.nibbles::<18, false, false, SIGNED>(strip),
-            Scheme::Q4_1 => self.nibbles::<20, true, false, SIGNED>(strip),
-            Scheme::Q5_0 => self.nibbles::<22, false, true, SIGNED>(strip),
-            Scheme::Q5_1 => self.nibbles::<24, true, true, SIGNED>(strip),
-            Scheme::Q4K => self.nibbles_k::<144, false>(strip),
-            Scheme::Q5K => self.nibbles_k::<176, true>(strip),
-            Scheme::Q6K => self.q6_k(strip),
-            _ => {}
+            Packed::Of32(Of32::Q8_0) => self.q8_0::<SIGNED>(strip),
+            Packed::Of32(Of32::Q4_0) => self.nibbles::<18, false, false, SIGNED>(strip),
+            Packed::Of32(Of32::Q4_1) => self.nibbles::<20, true, false, SIGNED>(strip),
+            Packed::Of32(Of32::Q5_0) => self.nibbles::<22, false, true, SIGNED>(strip),
+            Packed::Of32(Of32::Q5_1) => self.nibbles::<24, true, true, SIGNED>(strip),
+            Packed::K(K::Q4) => self.nibbles_k::<144, false>(strip),
+            Packed::K(K::Q5) => self.nibbles_k::<176, true>(strip),
+            Packed::K(K::Q6) => self.q6_k(strip),
         }
     }
 

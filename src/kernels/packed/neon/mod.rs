@@ -11,7 +11,7 @@ mod unpack;
 use std::arch::aarch64::*;
 
 use super::activations::{Activations, TILE, Tile};
-use crate::kernels::Scheme;
+use super::scheme::{K, Of32, Packed};
 use crate::kernels::layout::ROWS;
 use multiply::{blocks, q6_k, with_minima};
 
@@ -23,7 +23,7 @@ const QUARTERS: usize = ROWS / LANES;
 
 /// See [`multiply_strips`](super::multiply_strips).
 #[target_feature(enable = "neon,dotprod")]
-pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
+pub fn strips(scheme: Packed, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
     let size = ROWS * scheme.block_bytes();
     for (strip, sums) in strips.iter().zip(sums.chunks_mut(x.rows().max(1))) {
         for (b, block) in strip.chunks_exact(size).enumerate() {
@@ -40,17 +40,16 @@ pub fn strips(scheme: Scheme, strips: &[&[u8]], x: &Activations, first: usize, s
 /// The rows of a tile, at most `MOST`, by a strip's block.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn of_rows<const MOST: usize>(scheme: Scheme, block: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+fn of_rows<const MOST: usize>(scheme: Packed, block: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
     match scheme {
-        Scheme::Q4_0 => blocks::<MOST, 4, false>(block, x, sums),
-        Scheme::Q4_1 => blocks::<MOST, 4, true>(block, x, sums),
-        Scheme::Q5_0 => blocks::<MOST, 5, false>(block, x, sums),
-        Scheme::Q5_1 => blocks::<MOST, 5, true>(block, x, sums),
-        Scheme::Q8_0 => blocks::<MOST, 8, false>(block, x, sums),
-        Scheme::Q4K => with_minima::<MOST, 4>(block, x, sums),
-        Scheme::Q5K => with_minima::<MOST, 5>(block, x, sums),
-        Scheme::Q6K => q6_k::<MOST>(block, x, sums),
-        _ => {}
+        Packed::Of32(Of32::Q4_0) => blocks::<MOST, 4, false>(block, x, sums),
+        Packed::Of32(Of32::Q4_1) => blocks::<MOST, 4, true>(block, x, sums),
+        Packed::Of32(Of32::Q5_0) => blocks::<MOST, 5, false>(block, x, sums),
+        Packed::Of32(Of32::Q5_1) => blocks::<MOST, 5, true>(block, x, sums),
+        Packed::Of32(Of32::Q8_0) => blocks::<MOST, 8, false>(block, x, sums),
+        Packed::K(K::Q4) => with_minima::<MOST, 4>(block, x, sums),
+        Packed::K(K::Q5) => with_minima::<MOST, 5>(block, x, sums),
+        Packed::K(K::Q6) => q6_k::<MOST>(block, x, sums),
     }
 }
 
