@@ -73,7 +73,7 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
     let loading = memory.bytes();
     drop(memory);
     // Between the two: the buffer is no memory that the model needs.
-    let read = loaded.is_on_host.then(|| placement::read_rate(pool::threads())).flatten();
+    let read = loaded.is_on_host.then(placement::read_rate).flatten();
     let memory = PeakMemory::watch_every(LOOK);
     let interrupt = Interrupt::install()?;
     let _listening = interrupt.listen();

@@ -13,7 +13,7 @@ mod needs;
 mod plan;
 
 pub use advice::{advised, most_slots};
-pub use bandwidth::{ReadRate, read_rate};
+pub use bandwidth::{ReadRate, read, read_rate};
 pub use device::{DeviceName, Devices, accelerators};
 pub use error::Error;
 pub use load::{is_larger_than_memory, load};
