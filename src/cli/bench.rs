@@ -24,11 +24,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Measure how fast a model computes prompts and generates, without tokenizing and sampling.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "GB/s counts the weights, keys and values that generated tokens read. \"of reading\" is its part of the rate at \
-        which the threads read 1 GiB of memory, where twice as much is known to be free (--json: bandwidth_share); \
-        \"weights alone\" is that of the weights, without keys and values (weights_share). They are left out where weights are \
-        not computed with as they are stored (--dtype that rounds them, blocks on an accelerator), and for several \
-        sequences of experts.\n\nExample:\n  mist bench --checkpoint-dir mistralai/Mistral-7B-v0.1 \\\n    --quantize q4_k --depth 4096"
+    after_help = "Example:\n  mist bench --checkpoint-dir mistralai/Mistral-7B-v0.1 \\\n    --quantize q4_k --depth 4096"
 )]
 pub struct BenchArgs {
     #[command(flatten)]
@@ -50,7 +46,8 @@ pub struct BenchArgs {
     /// How often each part is measured.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     repetitions: u16,
-    /// One JSON object on stdout.
+    /// One JSON object on stdout; bandwidth_share is the part of memory's read rate at which generating reads weights and
+    /// cache, weights_share that of weights alone, both null where it is unknown or weights are not read as stored.
     #[arg(long)]
     json: bool,
 }
