@@ -21,14 +21,17 @@ A row is FILE/WHAT. WHAT is
 
 Rows are chosen by name or pattern ('starter/*', '*/decode'); without, all whose files are there. mist runs the converted form,
 which is made once as FILE.mist beside the file (delete it after a change of the format). A ratio above 1 says that mist is
-faster. "of reading" is the part of the machine's read rate, measured in the same run, at which mist reads weights and caches.
+faster. "of reading" is the part of the machine's read rate, measured in the same run, at which mist reads weights; how much it
+is with keys and values is noted where these are many.
 
-Environment: MIST another mist than target/release/mist; THREADS another number than 2 for both programs. Everything else
-(LD_LIBRARY_PATH) reaches llama.cpp as it is. Only Python's own library is needed. Of two ways to run llama.cpp (flash
-attention or not, weights repacked or not) the one that is faster in a first try is taken.
+Environment: MIST another mist than target/release/mist; THREADS another number than 2 for both programs; MIST_CPU another set
+of mist's kernels, which the first line names. Everything else (LD_LIBRARY_PATH) reaches llama.cpp as it is. Only Python's own
+library is needed. llama.cpp runs as is fastest in a first try: with flash attention or without, and with weights repacked or
+as they are (but for depth, where a try takes minutes: repacked).
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -41,28 +44,47 @@ ROWS = [f"{shape}/decode" for shape in [*SHAPES, "7b8-BF16"]]
 ROWS += [f"{shape}/prompt" for shape in SHAPES]
 ROWS += ["7b8-Q4_K_M/depth", "7b8-Q4_K_M/sequences", "7b8-Q4_K_M/first-token", "7b32-Q4_K_M/first-token", "starter/busy"]
 ROWS += ["7b8-Q4_K_M/gguf", "starter/gguf", "mixtral8-Q4_K_M/gguf"]
-PROMPT_TOKENS, DEPTH, SEQUENCES = 512, 8192, 4
+PROMPT_TOKENS, DEPTH, SEQUENCES, DEPTH_ROUNDS = 512, 8192, 4, 3
 # 16 tokens of Mistral's first vocabulary, with the beginning token.
 PROMPT = "The wind from the north brought rain over the hills and the old mill by"
 
-if len(sys.argv) < 3:
+if len(sys.argv) < 3 or sys.argv[1] in ("-h", "--help"):
     sys.exit(__doc__)
-llama_cpp, folder = map(Path, sys.argv[1:3])
+folder = Path(sys.argv[2])
 threads = os.environ.get("THREADS", "2")
-mist = os.environ.get("MIST", str(Path(__file__).parent.parent / "target/release/mist"))
+
+
+def find(name, hint):
+    """The path of a program: of this name, or on PATH."""
+    return shutil.which(name) or sys.exit(f"error: there is no program {name}\nhint: {hint}")
+
+
+llama_bench, llama_completion = (
+    find(str(Path(sys.argv[1]).resolve() / name), "the first argument is the folder of llama.cpp's programs")
+    for name in ["llama-bench", "llama-completion"]
+)
+mist = find(
+    os.environ.get("MIST", str(Path(__file__).resolve().parent.parent / "target/release/mist")),
+    "cargo build --release, or MIST=PATH",
+)
 
 
 class Failed(Exception):
-    """A program ended with an error."""
+    """A program ended with an error, or did not start."""
 
 
 def run(command):
     """What a program prints."""
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise Failed(f"{Path(command[0]).name}: {error.strerror}") from error
     if done.returncode != 0:
-        last = done.stderr.strip().splitlines()[-1:] or [""]
+        lines = done.stderr.strip().splitlines() or [""]
+        # A hint may follow it.
+        error = next((line for line in lines if line.startswith("error:")), lines[-1])
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-        raise Failed(f"{Path(command[0]).name}: {how} {last[0][:120]}".rstrip())
+        raise Failed(f"{Path(command[0]).name}: {how} {error[:120]}".rstrip())
     return done.stdout
 
 
@@ -74,26 +96,26 @@ def generated(file):
 class Llama:
     """llama.cpp, as it runs one row fastest."""
 
-    def __init__(self, file, arguments):
-        self.arguments = [llama_cpp / "llama-bench", "-m", folder / f"{file}.gguf", "-t", threads, "-o", "json", *arguments]
-        self.repack, self.note = [], ""
+    def __init__(self, file, arguments, repack="0,1"):
+        self.arguments = [llama_bench, "-m", folder / f"{file}.gguf", "-t", threads, "-o", "json", *arguments]
+        self.note = ""
         try:
-            tried = self.samples("-fa", "0,1", "-r", "2")
+            tried = self.tests("-fa", "0,1", "--repack", repack, "-r", "2")
         except Failed as error:
             # Its repacking for some instruction sets crashes on some machines.
             if "signal" not in str(error):
                 raise
-            self.repack, self.note = ["--repack", "0"], "llama.cpp crashed while repacking, ran without"
-            tried = self.samples("-fa", "0,1", "-r", "2")
-        self.flash = str(max(range(len(tried)), key=lambda i: max(tried[i])))
+            self.note = "llama.cpp crashed while repacking, ran without"
+            tried = self.tests("-fa", "0,1", "--repack", "0", "-r", "2")
+        best = max(tried, key=lambda test: max(test["samples_ts"]))
+        self.way = ["-fa", str(int(best["flash_attn"])), "--repack", str(int(best["repack"]))]
 
-    def samples(self, *arguments):
-        out = run([*map(str, self.arguments), *arguments, *self.repack])
-        return [test["samples_ts"] for test in json.loads(out)]
+    def tests(self, *arguments):
+        return json.loads(run([*map(str, self.arguments), *arguments]))
 
     def rate(self, repetitions=1):
-        [samples] = self.samples("-fa", self.flash, "-r", str(repetitions))
-        return median(samples)
+        [test] = self.tests(*self.way, "-r", str(repetitions))
+        return median(test["samples_ts"])
 
 
 class Mist:
@@ -109,14 +131,14 @@ class Mist:
             self.checkpoint = str(converted)
 
     def bench(self, prompt=0, generate=0, depth=0, sequences=1, repetitions=1):
-        """The rate, and the part of the machine's read rate if it is one of generating."""
+        """The rate, and the parts of the machine's read rate, of weights alone and with caches, if it is one of generating."""
         counts = {"prompt-tokens": prompt, "generate-tokens": generate, "depth": depth, "sequences": sequences}
         counts["repetitions"] = repetitions
         flags = [part for name, count in counts.items() for part in (f"--{name}", str(count))]
         out = run([mist, "bench", "--checkpoint-dir", self.checkpoint, "--threads", threads, *flags, "--json", "-q"])
         result = json.loads(out)
         rates = result["generate_tokens_per_second" if generate else "prompt_tokens_per_second"]
-        return rates["median"], result["bandwidth_share"]
+        return rates["median"], (result["weights_share"], result["bandwidth_share"])
 
 
 def in_turn(rounds, one, other):
@@ -139,14 +161,19 @@ def medians(pairs):
 
 
 def of_reading(shares):
-    shares = [share for share in shares if share is not None]
-    return f"{100 * median(shares):.0f} %" if shares else ""
+    """The median percentage that weights alone are, and that caches are with them."""
+    known = [pair for pair in shares if None not in pair]
+    return [f"{100 * share:.0f} %" for share in medians(known)] if known else ["", ""]
+
+
+def noted(*notes):
+    return "; ".join(filter(None, notes))
 
 
 def rates(file, rounds, prompt=0, generate=0, depth=0, repetitions=1, converts=True):
     """A row of both programs' rates."""
     ours = Mist(file, converts)
-    llama, note, shares = None, "", []
+    shares = []
 
     def mist_rate():
         rate, share = ours.bench(prompt, generate, depth, repetitions=repetitions)
@@ -154,15 +181,19 @@ def rates(file, rounds, prompt=0, generate=0, depth=0, repetitions=1, converts=T
         return rate
 
     try:
-        llama = Llama(file, ["-p", str(prompt), "-n", str(generate), "-d", str(depth)])
+        arguments = ["-p", str(prompt), "-n", str(generate), "-d", str(depth)]
+        llama = Llama(file, arguments, repack="1" if depth else "0,1")
         pairs = in_turn(rounds, lambda: llama.rate(repetitions), mist_rate)
         note = llama.note
+        theirs, own = medians(pairs)
+        cells = [f"{theirs:.2f}", f"{own:.2f}", f"{ratio(pairs):.2f}"]
     except Failed as error:
         if "llama" not in str(error):
             raise
-        return ["", f"{median(mist_rate() for _ in range(rounds)):.2f}", "", of_reading(shares), str(error)]
-    theirs, own = medians(pairs)
-    return [f"{theirs:.2f}", f"{own:.2f}", f"{ratio(pairs):.2f}", of_reading(shares), note]
+        cells, note = ["", f"{median(mist_rate() for _ in range(rounds)):.2f}", ""], str(error)
+    weights, with_caches = of_reading(shares)
+    note = noted(f"{with_caches} with keys and values" if depth and with_caches else "", note)
+    return [*cells, weights, note]
 
 
 def decode(file, rounds):
@@ -179,7 +210,7 @@ def prompt(file, rounds):
 
 def depth(file, rounds):
     # Filling the cache takes minutes, so a run measures more than once, and there are no more than three.
-    return rates(file, min(rounds, 3), generate=generated(file), depth=DEPTH, repetitions=3)
+    return rates(file, min(rounds, DEPTH_ROUNDS), generate=generated(file), depth=DEPTH, repetitions=3)
 
 
 def sequences(file, rounds):
@@ -192,7 +223,7 @@ def sequences(file, rounds):
 
     pairs = in_turn(rounds, lambda: ours.bench(generate=generated(file))[0], together)
     one, four = medians(pairs)
-    return ["", f"{four:.2f}", f"{ratio(pairs):.2f}", of_reading(shares), f"ratio to mist's own rate of one, {one:.2f}"]
+    return ["", f"{four:.2f}", f"{ratio(pairs):.2f}", of_reading(shares)[0], f"ratio to mist's own rate of one, {one:.2f}"]
 
 
 def seconds(command):
@@ -207,27 +238,26 @@ def first_token(file, rounds):
     own += ["--temperature", "0", "--threads", threads, "-q"]
     # Its own run to warm up would only be more to wait for, and the cache need not be the model's whole context. Repacking the
     # weights can take longer than it saves for so short a prompt: both ways are tried.
-    theirs = [str(llama_cpp / "llama-completion"), "-m", str(folder / f"{file}.gguf"), "-p", PROMPT, "-n", "1", "-c", "512"]
+    theirs = [llama_completion, "-m", str(folder / f"{file}.gguf"), "-p", PROMPT, "-n", "1", "-c", "512"]
     theirs += ["--temp", "0", "-t", threads, "-no-cnv", "--no-warmup", "--simple-io"]
-    ways, note = {}, ""
+    ways, failed = {}, []
     for way in [], ["--no-repack"]:
         try:
             ways[min(seconds([*theirs, *way]) for _ in range(2))] = way
         except Failed as error:
-            note = str(error)
+            failed.append(str(error))
     seconds(own)
     if not ways:
-        return ["", f"{median(seconds(own) for _ in range(rounds)):.2f} s", "", "", note]
+        return ["", f"{median(seconds(own) for _ in range(rounds)):.2f} s", "", "", failed[0]]
     way = ways[min(ways)]
     pairs = in_turn(rounds, lambda: seconds([*theirs, *way]), lambda: seconds(own))
     them, us = medians(pairs)
-    note = "; ".join([*filter(None, [note]), f"llama.cpp {'without' if way else 'with'} repacking"])
+    note = f"llama.cpp {'without' if way else 'with'} repacking{', which crashed' if failed and way else ''}"
     return [f"{them:.2f} s", f"{us:.2f} s", f"{1 / ratio(pairs):.2f}", "", note]
 
 
 def busy(file, rounds):
     ours = Mist(file)
-    llama = Llama(file, ["-p", "0", "-n", str(generated(file))])
 
     def beside(rate):
         """The rate beside a busy process, as a share of the quiet one."""
@@ -239,9 +269,20 @@ def busy(file, rounds):
             other.kill()
             other.wait()
 
-    pairs = in_turn(rounds, lambda: beside(llama.rate), lambda: beside(lambda: ours.bench(generate=generated(file))[0]))
+    def mist_share():
+        return beside(lambda: ours.bench(generate=generated(file))[0])
+
+    try:
+        llama = Llama(file, ["-p", "0", "-n", str(generated(file))])
+        pairs = in_turn(rounds, lambda: beside(llama.rate), mist_share)
+    except Failed as error:
+        if "llama" not in str(error):
+            raise
+        own = median(mist_share() for _ in range(rounds))
+        return ["", f"{100 * own:.0f} %", "", "", noted("of the quiet rate", str(error))]
     theirs, own = medians(pairs)
-    return [f"{100 * theirs:.0f} %", f"{100 * own:.0f} %", f"{ratio(pairs):.2f}", "", f"of the quiet rate; {llama.note}".rstrip("; ")]
+    note = noted("of the quiet rate", llama.note)
+    return [f"{100 * theirs:.0f} %", f"{100 * own:.0f} %", f"{ratio(pairs):.2f}", "", note]
 
 
 KINDS = {
@@ -268,11 +309,18 @@ def machine():
 def main():
     rest = sys.argv[3:]
     rounds = int(rest.pop(0)) if rest and rest[0].isdigit() else 5
+    if rounds == 0:
+        sys.exit("error: ROUNDS=0 leaves nothing to measure\nhint: leave it out for 5")
     patterns = rest or ["*"]
     for pattern in patterns:
         if not any(fnmatch(row, pattern) for row in ROWS):
             sys.exit(f"error: there is no row {pattern}\nhint: {' '.join(ROWS)}")
-    print(f"{machine()}; medians of {rounds} rounds")
+    fewer = f", of depth {DEPTH_ROUNDS}" if rounds > DEPTH_ROUNDS else ""
+    try:
+        here = machine()
+    except Failed as error:
+        sys.exit(f"error: {error}")
+    print(f"{here}; medians of {rounds} round{'s' if rounds > 1 else ''}{fewer}")
     line = lambda cells: f"{cells[0]:28} {cells[1]:>10} {cells[2]:>10} {cells[3]:>6} {cells[4]:>10}  {cells[5]}".rstrip()
     print(line(["", "llama.cpp", "mist", "ratio", "of reading", ""]), flush=True)
     for row in ROWS:

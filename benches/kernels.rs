@@ -1,11 +1,11 @@
 //! The kernels' rates beside what the machine can do: `cargo bench --bench kernels [-- SCHEME…]`.
 //!
 //! Each figure is the mean and standard deviation of 15 runs after a warm-up. Widening and quantizing run on one
-//! thread, on data that stays in the first-level cache; products run on all threads. Decode is over more than 1 GiB of
-//! weights, beside the rate at which all threads sum the same buffer in the same repetition. `MIST_CPU` chooses the
-//! kernels.
+//! thread, on data that stays in its caches, beside the rates at which it fills and reads as many values there; products
+//! run on all threads. Decode is over more than 1 GiB of weights, beside the rate at which all threads read the same buffer
+//! in the same repetition; a prompt's product is in f32, beside the peak of multiply-adds. `MIST_CPU` chooses the kernels.
 
-mod reading;
+mod limits;
 
 use std::hint::black_box;
 use std::io::Write;
@@ -17,7 +17,7 @@ use mist::kernels::dequantize::dequantize;
 use mist::kernels::matmul::matmul;
 use mist::kernels::quantize::{self, quantize_rows};
 use mist::kernels::{Matrix, Scheme, cpu, pool};
-use reading::sum;
+use mist::placement;
 
 /// Mean and standard deviation of the seconds of a run.
 struct Seconds {
@@ -58,12 +58,11 @@ fn weights(scheme: Scheme, bytes: usize) -> Vec<u8> {
     }
 }
 
-/// A line: what, how fast (`amount` a run, in units of a billion), and how much of the limit where there is one.
-fn report(name: &str, amount: f64, seconds: &Seconds, unit: &str, limit: Option<f64>) {
+/// A line: what, how fast (`amount` a run, in units of a billion), and how much of a limit, where there is one, that is.
+fn report(name: &str, amount: f64, seconds: &Seconds, unit: &str, limit: Option<(f64, &str)>) {
     let rate = amount / seconds.mean / 1e9;
     let spread = 100.0 * seconds.deviation / seconds.mean;
-    let share =
-        limit.map_or(String::new(), |limit| format!("{:6.1} % of the read bandwidth", rate / limit * 100.0));
+    let share = limit.map_or(String::new(), |(limit, of)| format!("{:6.1} % of {of}", rate / limit * 100.0));
     let line = format!("{name:24} {rate:8.2} {unit:10} ± {spread:4.1} % {share}");
     // A bench has no other output; a closed pipe is its reader's choice.
     let _ = writeln!(std::io::stdout(), "{}", line.trim_end());
@@ -74,28 +73,46 @@ fn main() -> Result<(), String> {
     let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let asked = |scheme: &Scheme| only.is_empty() || only.iter().any(|o| o == scheme.name());
     let _ = writeln!(std::io::stdout(), "{} threads, kernels: {}", pool::threads(), level.name());
+    let peak = limits::peak();
+    let _ = writeln!(std::io::stdout(), "{peak}");
+    let count = 256 * 8;
+    let mut out = vec![0.0f32; count];
+    let filling = time(|| (0..400).for_each(|i| black_box(&mut out).fill(black_box(i as f32))));
+    let filled = 400.0 * count as f64 / filling.mean / 1e9;
     for scheme in Scheme::all().filter(asked) {
-        let count = 256 * 8;
         let source = weights(scheme, scheme.row_bytes(count).unwrap_or(0));
-        let mut out = vec![0.0f32; count];
         let seconds =
             time(|| (0..400).for_each(|_| dequantize(scheme, black_box(&source), black_box(&mut out))));
-        report(&format!("widen {scheme}"), 400.0 * count as f64, &seconds, "Gweights/s", None);
+        report(
+            &format!("widen {scheme}"),
+            400.0 * count as f64,
+            &seconds,
+            "Gweights/s",
+            Some((filled, "filling")),
+        );
     }
     let dense: Vec<f32> = (0..256 * 64).map(|i| ((i * 40503 % 65536) as f32 / 65536.0 - 0.5) * 0.1).collect();
+    let bytes: Vec<u8> = dense.iter().flat_map(|value| value.to_ne_bytes()).collect();
+    let reading = pool::with_threads(1, || {
+        time(|| {
+            black_box(placement::read(black_box(&bytes)));
+        })
+    });
+    let read = dense.len() as f64 / reading.mean / 1e9;
     for scheme in quantize::WRITTEN.into_iter().filter(asked) {
         let mut blocks = weights(scheme, scheme.row_bytes(dense.len()).unwrap_or(0));
         let seconds = time(|| {
             // The weights are finite and small, so nothing is refused.
             let _ = quantize_rows(scheme, black_box(&dense), dense.len(), black_box(&mut blocks));
         });
-        report(&format!("quantize to {scheme}"), dense.len() as f64, &seconds, "Gweights/s", None);
+        let limit = Some((read, "reading"));
+        report(&format!("quantize to {scheme}"), dense.len() as f64, &seconds, "Gweights/s", limit);
     }
     let schemes =
         [Scheme::F32, Scheme::F16, Scheme::Bf16, Scheme::Q8_0, Scheme::Q4_1, Scheme::Q4K, Scheme::Q6K];
     for scheme in schemes.into_iter().filter(asked) {
         decode(scheme);
-        prompt(scheme);
+        prompt(scheme, peak.floats);
     }
     Ok(())
 }
@@ -120,7 +137,9 @@ fn decode(scheme: Scheme) {
         for (i, times) in times.iter_mut().enumerate() {
             let start = Instant::now();
             match i.checked_sub(1) {
-                None => drop(black_box(sum(&buffer[..at]))),
+                None => {
+                    black_box(placement::read(&buffer[..at]));
+                }
                 Some(i) => matrices
                     .iter()
                     .for_each(|w| matmul(&x[..ROWS[i] * w.columns()], w, &mut out[..ROWS[i] * w.rows()])),
@@ -133,12 +152,12 @@ fn decode(scheme: Scheme) {
     let [read, products @ ..] = times.map(Seconds::of);
     report(&format!("read for {scheme}"), at as f64, &read, "GB/s", None);
     for (m, seconds) in ROWS.into_iter().zip(products) {
-        let limit = Some(at as f64 / read.mean / 1e9);
+        let limit = Some((at as f64 / read.mean / 1e9, "reading"));
         report(&format!("decode {scheme}, {m} rows"), at as f64, &seconds, "GB/s", limit);
     }
 }
 
-fn prompt(scheme: Scheme) {
+fn prompt(scheme: Scheme, peak: Option<f64>) {
     let (rows, columns) = (2048, 4096);
     let bytes = weights(scheme, scheme.row_bytes(columns).unwrap_or(0) * rows);
     let Some(matrix) = Matrix::new(scheme, rows, columns, bytes.into()) else { return };
@@ -147,6 +166,12 @@ fn prompt(scheme: Scheme) {
         let mut out = vec![0.0f32; m * rows];
         let seconds = time(|| matmul(&x, &matrix, &mut out));
         let amount = 2.0 * (m * rows * columns) as f64;
-        report(&format!("prompt {scheme}, {m} rows"), amount, &seconds, "GFLOP/s", None);
+        report(
+            &format!("prompt {scheme}, {m} rows"),
+            amount,
+            &seconds,
+            "GFLOP/s",
+            peak.map(|peak| (peak, "the peak")),
+        );
     }
 }

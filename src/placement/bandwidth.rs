@@ -1,11 +1,11 @@
 //! How fast the host's memory is read: the limit of decoding, which reads the weights once a token.
 
 use std::hint::black_box;
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::memory::available_memory;
-use crate::kernels::pages;
+use crate::kernels::{pages, pool};
 
 /// Bytes that are read: more than caches hold.
 const BUFFER: usize = 1 << 30;
@@ -13,13 +13,16 @@ const BUFFER: usize = 1 << 30;
 /// How often they are read, after a first time that is not counted.
 const PASSES: usize = 9;
 
-/// Words of a piece that a thread sums at once.
-const PIECE: usize = 1 << 17;
+/// Bytes of a piece that a thread sums at once.
+const PIECE: usize = 1 << 20;
 
 /// Pieces are read in so many places at once. A processor fetches ahead within a page, so that one place after another
 /// waits at each page's start: on a machine where one gave 17 GB/s and one with prefetch instructions 17, two gave 20
 /// and four or eight 21.
 const STREAMS: usize = 4;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// Bytes a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,35 +33,37 @@ pub struct ReadRate {
     pub best: f64,
 }
 
-/// The rate at which `threads` threads together sum a buffer of 1 GiB; `None` where memory is too short for it: at least
-/// twice as much must be free.
-pub fn read_rate(threads: usize) -> Option<ReadRate> {
-    if available_memory().is_some_and(|free| free < 2 * BUFFER as u64) {
+/// The rate at which the pool's threads sum a buffer of 1 GiB; `None` where twice as much is not known to be free, as on a
+/// system that does not tell: a measurement must not push other programs out of memory. What would be compared with the
+/// rate then stands alone.
+pub fn read_rate() -> Option<ReadRate> {
+    let is_free = available_memory().is_some_and(|free| free >= 2 * BUFFER as u64);
+    is_free.then(|| rate_over(BUFFER)).flatten()
+}
+
+/// The rate over a buffer of so many bytes, or a little more.
+fn rate_over(bytes: usize) -> Option<ReadRate> {
+    let threads = pool::threads();
+    let share = bytes.div_ceil(threads);
+    let mut parts: Vec<Vec<u8>> = vec![Vec::new(); threads];
+    // Written first by the threads that read: memory lies near the processor that first writes to it.
+    pool::each_piece(&mut parts, 1, |_, part| {
+        for own in part {
+            if own.try_reserve_exact(share).is_ok() {
+                // As the weights are, where the system has large pages: the limit is to be the machine's, not the page table's.
+                pages::in_large_pages(own.spare_capacity_mut());
+                own.resize(share, 1);
+            }
+        }
+    });
+    if parts.iter().any(Vec::is_empty) {
         return None;
     }
-    let share = (BUFFER / 8).div_ceil(threads.max(1));
-    // Each thread makes its own part: memory lies near the processor that first writes to it.
-    let own = || {
-        let mut own: Vec<u64> = Vec::new();
-        own.try_reserve_exact(share).ok()?;
-        // As the weights are, where the system has large pages: the limit is to be the machine's, not the page table's.
-        pages::in_large_pages(own.spare_capacity_mut());
-        own.resize(share, 1);
-        Some(own)
-    };
-    let parts: Vec<Vec<u64>> = thread::scope(|scope| {
-        let made: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(own)).collect();
-        made.into_iter().map(|part| part.join().ok().flatten()).collect::<Option<_>>()
-    })?;
-    let bytes = (8 * share * parts.len()) as f64;
+    let pieces: Vec<&[u8]> = parts.iter().flat_map(|own| own.chunks(PIECE)).collect();
     let pass = || {
         let start = Instant::now();
-        thread::scope(|scope| {
-            for own in &parts {
-                scope.spawn(move || black_box(own.chunks(PIECE).map(sum).fold(0, u64::wrapping_add)));
-            }
-        });
-        bytes / start.elapsed().as_secs_f64()
+        black_box(read_pieces(&pieces));
+        (share * threads) as f64 / start.elapsed().as_secs_f64()
     };
     pass();
     let mut rates: Vec<f64> = (0..PASSES).map(|_| pass()).collect();
@@ -66,15 +71,30 @@ pub fn read_rate(threads: usize) -> Option<ReadRate> {
     Some(ReadRate { median: rates[PASSES / 2], best: rates[PASSES - 1] })
 }
 
+/// Reads a buffer with all of the pool's threads as fast as this is known to go, for benches that compare something with
+/// that; the sum of its words, but for those of a line that is cut off at the end of a stream.
+pub fn read(buffer: &[u8]) -> u64 {
+    read_pieces(&buffer.chunks(PIECE).collect::<Vec<_>>())
+}
+
+fn read_pieces(pieces: &[&[u8]]) -> u64 {
+    let total = AtomicU64::new(0);
+    pool::run_in_parts(pieces.len(), |i| {
+        total.fetch_add(sum(pieces[i]), Ordering::Relaxed);
+    });
+    total.into_inner()
+}
+
 /// The sum of a piece, a cache line of each stream in turn.
-fn sum(piece: &[u64]) -> u64 {
-    let length = piece.len() / STREAMS;
-    let streams: [&[u64]; STREAMS] = std::array::from_fn(|i| &piece[i * length..(i + 1) * length]);
-    let mut sums = [[0u64; 8]; STREAMS];
-    for line in 0..length / 8 {
+fn sum(piece: &[u8]) -> u64 {
+    let lines: &[[u8; LINE]] = piece.as_chunks().0;
+    let length = lines.len() / STREAMS;
+    let streams: [&[[u8; LINE]]; STREAMS] = std::array::from_fn(|i| &lines[i * length..(i + 1) * length]);
+    let mut sums = [[0u64; LINE / 8]; STREAMS];
+    for line in 0..length {
         for (sums, stream) in sums.iter_mut().zip(streams) {
-            let words = &stream[line * 8..line * 8 + 8];
-            sums.iter_mut().zip(words).for_each(|(sum, word)| *sum = sum.wrapping_add(*word));
+            let words: [u64; LINE / 8] = bytemuck::cast(stream[line]);
+            sums.iter_mut().zip(words).for_each(|(sum, word)| *sum = sum.wrapping_add(word));
         }
     }
     sums.into_iter().flatten().fold(0, u64::wrapping_add)
@@ -85,14 +105,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_word_of_a_piece_is_read_once() {
-        let piece: Vec<u64> = (0..PIECE as u64).collect();
-        assert_eq!(sum(&piece), (PIECE as u64 - 1) * PIECE as u64 / 2);
+    fn every_word_is_read_once() {
+        let words = 3 * PIECE as u64 / 8;
+        let buffer: Vec<u8> = (0..words).flat_map(u64::to_ne_bytes).collect();
+        for threads in [1, 3] {
+            assert_eq!(pool::with_threads(threads, || read(&buffer)), (words - 1) * words / 2);
+        }
+        assert_eq!(read(&[]), 0);
     }
 
     #[test]
     fn the_best_pass_is_no_slower_than_the_middle_one() {
-        if let Some(rate) = read_rate(2) {
+        for threads in [1, 2] {
+            let rate = pool::with_threads(threads, || rate_over(4 << 20)).unwrap();
             assert!(rate.best >= rate.median && rate.median > 0.0, "{rate:?}");
         }
     }

@@ -9,15 +9,17 @@ mod bandwidth;
 mod cgroup;
 mod device;
 mod error;
+mod host;
 mod load;
 mod memory;
 mod needs;
 mod plan;
 
 pub use advice::{advised, most_slots};
-pub use bandwidth::{ReadRate, read_rate};
+pub use bandwidth::{ReadRate, read, read_rate};
 pub use device::{DeviceName, Devices, accelerators};
 pub use error::Error;
+pub use host::{Made, stay_as_stored};
 pub use load::{is_larger_than_memory, load};
 pub use memory::{Memories, available_memory, host_memory};
 pub use needs::{Load, Needs, Sizes, bytes_per_token};

@@ -50,6 +50,7 @@ fn what_is_wrong_with_a_call() {
         t.run(&format!("bench --checkpoint-dir tiny/llama {tokens}"));
     }
     t.run("bench --checkpoint-dir tiny/llama --memory 300KiB");
+    t.run("bench --checkpoint-dir tiny/llama --devices cuda:0,cpu --memory 1GiB --cache-dtype q8_0");
     t.matches("bench_errors");
 }
 
@@ -85,9 +86,12 @@ fn the_fields_and_how_they_hang_together() {
         Some(read) => {
             assert!(read > 1e8 && number(&json, "best_read_bandwidth_bytes_per_second") >= read, "{json}");
             assert!((number(&json, "bandwidth_share") - effective / read).abs() < 1e-9, "{json}");
+            let weights = number(&json, "weights_bytes_per_token") * rate;
+            assert!((number(&json, "weights_share") - weights / read).abs() < 1e-9, "{json}");
         }
         None => {
-            assert!(json["bandwidth_share"].is_null() && json["read_bandwidth_bytes_per_second"].is_null())
+            assert!(json["bandwidth_share"].is_null() && json["read_bandwidth_bytes_per_second"].is_null());
+            assert!(json["weights_share"].is_null(), "{json}");
         }
     }
     assert!(number(&json, "load_seconds") > 0.0);
@@ -134,6 +138,44 @@ fn sequences_are_generated_together() {
     assert!(number(&experts["generate_tokens_per_second"], "mean") > 0.0);
 }
 
+/// `auto` is f16 on the CPU, but where computing is to be in f32.
+#[test]
+fn the_cache_is_of_the_type_that_is_asked_for() {
+    let t = Transcript::new();
+    let tiny = "--checkpoint-dir tiny.gguf --prompt-tokens 4 --generate-tokens 2 --repetitions 1";
+    let positions = |json: &Value| number(json, "cache_bytes_per_token");
+    let wide = json(&t, &format!("{tiny} --dtype f32"));
+    assert_eq!(wide["cache_dtype"], "f32");
+    let q8_0 = json(&t, &format!("{tiny} --cache-dtype q8_0"));
+    assert_eq!(q8_0["cache_dtype"], "q8_0");
+    // Two bytes of scale for 32 values of a byte; heads of 16 take a block each.
+    assert!(positions(&q8_0) < positions(&wide), "{q8_0}");
+    assert!(number(&q8_0["generate_tokens_per_second"], "mean") > 0.0);
+}
+
+/// Then bytes are read that are not those of the file.
+#[test]
+fn weights_that_are_rounded_give_no_bandwidth() {
+    let t = Transcript::new();
+    let rounded = json(&t, &format!("--checkpoint-dir tiny/llama {SHORT} --dtype bf16"));
+    for name in ["effective_bandwidth_bytes_per_second", "bandwidth_share", "weights_share"] {
+        assert!(rounded[name].is_null(), "{name} of {rounded}");
+    }
+}
+
+/// A conversion takes long, and would be for nothing.
+#[test]
+fn too_deep_is_said_before_anything_is_converted() {
+    let t = Transcript::new();
+    let ended = bench(&t, "--checkpoint-dir tiny/llama --depth 1000 --quantize q8_0");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stderr.starts_with("error: a depth of 1000 and 512 tokens are 1512 positions"),
+        "{ended:?}"
+    );
+    assert!(!t.folder().join("checkpoints/tiny/llama/q8_0").exists());
+}
+
 /// A ring has then overwritten what a token at the depth sees: it is filled again for each repetition.
 #[test]
 fn a_depth_beyond_the_window() {
@@ -153,7 +195,10 @@ fn a_table_for_a_person() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let text = ended.text();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["tokens/s", "GB/s", "of", "reading"]);
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        ["tokens/s", "GB/s", "of", "reading", "weights", "alone"]
+    );
     assert!(lines[1].starts_with("prompt of 9 ") && lines[1].contains(" ± "), "{text}");
     assert!(lines[2].starts_with("generating 5 ") && lines[2].contains(" ± "), "{text}");
     let stderr: Vec<&str> = ended.stderr.lines().collect();

@@ -49,16 +49,21 @@ pub fn run(job: &Job, prompts: &[Prompt], sampling: Sampling, seed: u64) -> anyh
         return Err(error);
     }
     let (seconds, [prompt, generated]) = (start.elapsed().as_secs_f64(), shown.tokens);
-    let count = match shown.next {
-        1 => "1 text".into(),
-        ended if ended < texts => format!("{ended} of {texts} texts"),
-        _ => format!("{texts} texts"),
-    };
+    let count = counted(shown.next, texts);
     job.printer.note(&format!(
         "{count} in {seconds:.2} s. Prompts: {prompt} tokens. Generated: {generated} tokens, {:.2} tokens/s in all.",
         generated as f64 / seconds,
     ));
     Ok(if shown.interrupted || shown.next < texts { Status::Interrupted } else { Status::Success })
+}
+
+/// How many of the texts have ended, in words.
+fn counted(ended: usize, texts: usize) -> String {
+    match (ended, texts) {
+        _ if ended < texts => format!("{ended} of {texts} text{}", if texts == 1 { "" } else { "s" }),
+        (_, 1) => "1 text".into(),
+        _ => format!("{texts} texts"),
+    }
 }
 
 /// What was shown of the texts so far.
@@ -119,5 +124,16 @@ impl<'a> Shown<'a> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_texts_is_never_told_as_all_of_them() {
+        let counts = [(1, 4), (0, 1), (1, 1), (4, 4)].map(|(ended, texts)| counted(ended, texts));
+        assert_eq!(counts, ["1 of 4 texts", "0 of 1 text", "1 text", "4 texts"]);
     }
 }
