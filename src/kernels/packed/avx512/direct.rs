@@ -20,12 +20,18 @@ pub fn q8_0<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]; R]) 
         let (block_of_x, below) = (x.block::<32, R>(b, 0), x.below::<R>(b, 0));
         let scales = _mm512_castsi512_ps(halves(block));
         let mut products = below.map(|below| _mm512_slli_epi32::<7>(_mm512_set1_epi32(below)));
+        // Of few rows two sums each: a product waits for the one before it.
+        let mut others = [_mm512_setzero_si512(); R];
         for s in 0..8 {
             let [w] = registers(&block[(2 + 4 * s) * ROWS..]);
             let w = _mm512_xor_si512(w, _mm512_set1_epi8(i8::MIN));
-            dot(w, block_of_x.quants, s, &mut products);
+            match R <= 2 && s % 2 == 1 {
+                true => dot(w, block_of_x.quants, s, &mut others),
+                false => dot(w, block_of_x.quants, s, &mut products),
+            }
         }
-        for (r, products) in products.into_iter().enumerate() {
+        for (r, (products, others)) in products.into_iter().zip(others).enumerate() {
+            let products = if R <= 2 { _mm512_add_epi32(products, others) } else { products };
             let term = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
             add(&mut sums[r], term, block_of_x.scales[r]);
         }
@@ -54,15 +60,22 @@ pub fn nibbles<const R: usize, const N: usize, const MINIMUM: bool, const FIFTHS
             }
         }
         let [fifths] = registers(fifths);
+        // Sums of products with high bits where they are, 16 times too large: the shift is of the sum.
+        let mut high = [_mm512_setzero_si512(); R];
         for (s, packed) in registers::<4>(words).into_iter().enumerate() {
-            let mut w = [nibble(packed, 0), nibble(packed, 1)];
             if FIFTHS {
-                w = [add_fifths(w[0], fifths, s), add_fifths(w[1], fifths, 4 + s)];
+                let w = [nibble(packed, 0), nibble(packed, 1)];
+                dot(add_fifths(w[0], fifths, s), block_of_x.quants, s, &mut products);
+                dot(add_fifths(w[1], fifths, 4 + s), block_of_x.quants, 4 + s, &mut products);
+            } else {
+                dot(nibble(packed, 0), block_of_x.quants, s, &mut products);
+                dot(high_nibble(packed), block_of_x.quants, 4 + s, &mut high);
             }
-            dot(w[0], block_of_x.quants, s, &mut products);
-            dot(w[1], block_of_x.quants, 4 + s, &mut products);
         }
-        for (r, products) in products.into_iter().enumerate() {
+        for (r, (mut products, high)) in products.into_iter().zip(high).enumerate() {
+            if !FIFTHS {
+                products = _mm512_add_epi32(products, _mm512_srai_epi32::<4>(high));
+            }
             let mut term = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
             if MINIMUM {
                 let minima = _mm512_castsi512_ps(halves(&numbers[2 * ROWS..]));
@@ -124,7 +137,7 @@ fn two_groups<const P: usize, const R: usize, const FIFTHS: bool>(
     for s in 0..8 {
         let [packed] = registers(&words[(P * 8 + s) * 4 * ROWS..]);
         for (which, products) in products.iter_mut().enumerate() {
-            let mut w = nibble(packed, which);
+            let mut w = if FIFTHS || which == 0 { nibble(packed, which) } else { high_nibble(packed) };
             if FIFTHS {
                 // Loaded where they are needed: eight at once, at a block's start, were a burst that took a tenth longer.
                 let fifths = again(&fifths[s * 4 * ROWS..], P == 0 && which == 0);
@@ -134,6 +147,8 @@ fn two_groups<const P: usize, const R: usize, const FIFTHS: bool>(
             dot(w, x, (2 * P + which) * 8 + s, products);
         }
         if !FIFTHS && s % 4 == 3 {
+            // 16 times too large until here.
+            products[1] = products[1].map(|high| _mm512_srai_epi32::<4>(high));
             for (products, scale) in products.iter_mut().zip(scales) {
                 for (total, products) in totals.iter_mut().zip(products) {
                     *total = _mm512_dpwssd_epi32(*total, *products, scale);
@@ -210,6 +225,13 @@ fn two_of_four<const HALF: usize, const P: usize, const R: usize>(
             }
         }
     }
+}
+
+/// The high 4 bits of each byte where they are.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn high_nibble(x: __m512i) -> __m512i {
+    _mm512_and_si512(x, _mm512_set1_epi8(0xf0u8 as i8))
 }
 
 /// Adds the products of four columns, the `piece`-th as many.
