@@ -9,13 +9,17 @@
 //! Which thread computes a task is left to chance, or nearly so where tasks are neighbours in memory; a task's result must
 //! not depend on it.
 
+mod parts;
+
 use std::cell::{Cell, RefCell};
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use parts::Parts;
 
 /// How long a thread looks for work, or for the end of others' tasks, before it sleeps.
 const SPIN: Duration = Duration::from_micros(50);
@@ -40,40 +44,6 @@ pub fn run_in_parts(tasks: usize, task: impl Fn(usize) + Sync) {
         return (0..tasks).for_each(task);
     }
     with_current(|pool| pool.run_in_parts(tasks, &task));
-}
-
-/// Tasks that nobody has claimed, one after another: the first in the low half, the end in the high one.
-#[derive(Default)]
-#[repr(align(64))]
-struct Part(AtomicU64);
-
-impl Part {
-    fn set(&self, first: usize, end: usize) {
-        self.0.store((end as u64) << 32 | first as u64, Ordering::Relaxed);
-    }
-
-    fn ends(both: u64) -> (u64, u64) {
-        (both & u64::from(u32::MAX), both >> 32)
-    }
-
-    fn left(&self) -> u64 {
-        let (first, end) = Self::ends(self.0.load(Ordering::Relaxed));
-        end - first
-    }
-
-    /// Claims the first.
-    fn first(&self) -> Option<usize> {
-        let without = |both: u64| (Self::ends(both).0 < Self::ends(both).1).then(|| both + 1);
-        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, without).ok()?;
-        Some(Self::ends(before).0 as usize)
-    }
-
-    /// Claims the last.
-    fn last(&self) -> Option<usize> {
-        let without = |both: u64| (Self::ends(both).0 < Self::ends(both).1).then(|| both - (1 << 32));
-        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, without).ok()?;
-        Some(Self::ends(before).1 as usize - 1)
-    }
 }
 
 /// Runs `task(i, piece)` for every piece of `size` values, the last of them perhaps shorter.
@@ -171,7 +141,7 @@ struct Pool {
     post: Arc<Post>,
     workers: Vec<JoinHandle<()>>,
     /// Each thread's part of a job in parts.
-    parts: Vec<Part>,
+    parts: Parts,
     /// Held by the thread whose job it is.
     owner: Mutex<()>,
 }
@@ -212,7 +182,7 @@ impl Pool {
             std::thread::Builder::new().name(format!("compute {i}")).spawn(work).ok()
         };
         let workers: Vec<_> = (1..threads.max(1)).filter_map(worker).collect();
-        let parts = std::iter::repeat_with(Part::default).take(workers.len() + 1).collect();
+        let parts = Parts::new(workers.len() + 1);
         Self { post, workers, parts, owner: Mutex::new(()) }
     }
 
@@ -235,34 +205,13 @@ impl Pool {
 
     fn run_in_parts(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
         let Some(_owned) = self.own() else { return (0..tasks).for_each(run) };
-        let end = |i: usize| tasks * i / self.parts.len();
-        self.parts.iter().enumerate().for_each(|(i, part)| part.set(end(i), end(i + 1)));
+        self.parts.divide(tasks);
         // What is claimed below is the right to one task, so there is one for each; the parts are written before.
         self.run_owned(tasks, &|_| {
-            if let Some(i) = self.claim_in_parts() {
+            if let Some(i) = self.parts.claim(THREAD.get()) {
                 run(i);
             }
         });
-    }
-
-    /// The next task of this thread's part, or the last of the part that has most left; `None` when all are claimed.
-    fn claim_in_parts(&self) -> Option<usize> {
-        // A worker of another pool is a caller here.
-        if let Some(own) = self.parts.get(THREAD.get()).and_then(Part::first) {
-            return Some(own);
-        }
-        loop {
-            let (fullest, _) = self
-                .parts
-                .iter()
-                .map(|part| (part, part.left()))
-                .max_by_key(|(_, left)| *left)
-                .filter(|(_, left)| *left > 0)?;
-            // Another thread may have taken what was left there; others' parts may have tasks still.
-            if let Some(last) = fullest.last() {
-                return Some(last);
-            }
-        }
     }
 
     fn run_owned(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
@@ -381,117 +330,4 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_task_runs_once_for_any_numbers_of_threads_and_tasks() {
-        for threads in [1, 2, 3, 8] {
-            with_threads(threads, || {
-                assert_eq!(super::threads(), threads);
-                for tasks in [0, 1, 2, 3, 7, 100, 1000] {
-                    let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-                    for round in 1..=20 {
-                        run(tasks, |i| {
-                            counts[i].fetch_add(1, Ordering::Relaxed);
-                        });
-                        assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == round));
-                    }
-                }
-            });
-        }
-    }
-
-    /// Few tasks for many threads, so that most are taken from others' parts, by several at once.
-    #[test]
-    fn every_task_in_parts_runs_once_however_threads_take_them_from_each_other() {
-        for threads in [1, 2, 3, 8, 20] {
-            with_threads(threads, || {
-                for tasks in [0, 1, 2, 7, 20, 100] {
-                    let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-                    let count = |i: usize| {
-                        counts[i].fetch_add(1, Ordering::Relaxed);
-                    };
-                    for round in 1..=500 {
-                        run_in_parts(tasks, count);
-                        let all = counts.iter().all(|count| count.load(Ordering::Relaxed) == round);
-                        assert!(all, "{tasks} tasks on {threads} threads");
-                    }
-                    // Within a task there is no other thread.
-                    run(2, |_| run_in_parts(tasks, count));
-                    assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 502));
-                }
-            });
-        }
-    }
-
-    #[test]
-    fn threads_that_fell_asleep_are_woken() {
-        with_threads(3, || {
-            for _ in 0..5 {
-                std::thread::sleep(4 * SPIN);
-                let seen = Mutex::new(std::collections::HashSet::new());
-                run(6, |_| {
-                    std::thread::sleep(Duration::from_millis(5));
-                    lock(&seen).insert(std::thread::current().id());
-                });
-                assert!(lock(&seen).len() > 1, "the caller was left alone");
-            }
-        });
-    }
-
-    #[test]
-    fn pieces_are_the_slice() {
-        let mut values = vec![0; 1003];
-        with_threads(4, || {
-            each_piece(&mut values, 10, |i, piece| {
-                piece.iter_mut().enumerate().for_each(|(j, v)| *v = i * 10 + j)
-            });
-        });
-        assert_eq!(values, (0..1003).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn jobs_within_tasks_and_of_several_threads_run() {
-        with_threads(2, || {
-            let sum = AtomicUsize::new(0);
-            run(4, |i| {
-                run(5, |j| {
-                    sum.fetch_add(i * j, Ordering::Relaxed);
-                })
-            });
-            assert_eq!(sum.into_inner(), 60);
-        });
-        let sum = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    (0..200).for_each(|_| {
-                        run(10, |i| {
-                            sum.fetch_add(i, Ordering::Relaxed);
-                        })
-                    })
-                });
-            }
-        });
-        assert_eq!(sum.into_inner(), 4 * 200 * 45);
-    }
-
-    #[test]
-    fn a_panic_comes_to_the_caller_and_the_pool_goes_on() {
-        with_threads(3, || {
-            for bad in [0, 13, 49] {
-                let ended = AtomicUsize::new(0);
-                let caught = catch_unwind(AssertUnwindSafe(|| {
-                    run(50, |i| {
-                        assert!(i != bad, "task {i}");
-                        ended.fetch_add(1, Ordering::Relaxed);
-                    })
-                }));
-                assert!(caught.is_err());
-                assert_eq!(ended.into_inner(), 49);
-            }
-            run(10, |_| {});
-        });
-    }
-}
+mod tests;
