@@ -244,7 +244,8 @@ fn a_wrong_hash_deletes_the_part_and_is_tried_again_once() {
     assert!(!folder.join(".model.safetensors.partial").exists());
     // Where the machine is busy a second connection may take the end of a file: its beginnings are its attempts.
     let begins = |a: &&Asked| a.path.ends_with("model.safetensors") && a.range_start().unwrap_or(0) == 0;
-    assert_eq!(hub.asked().iter().filter(begins).count(), 2);
+    let asked = hub.asked();
+    assert_eq!(asked.iter().filter(begins).count(), 2, "{asked:?}");
 }
 
 #[test]
