@@ -72,13 +72,14 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
     let slots = one.least.saturating_mul(work.sequences);
     // There is no --context-length that could be advised.
     let room = Room { least: slots, wanted: slots, fewest: usize::MAX };
-    let Placed { plan, needs, places, .. } = args.devices.place(&args.model, &opened.checkpoint, room)?;
+    let placed = args.devices.place(&args.model, &opened.checkpoint, room)?;
+    let Placed { plan, needs, places, .. } = &placed;
     let dtype = args.model.dtype.dtype();
-    let made = Made::on_host(&opened.checkpoint, &plan, &needs, &places, dtype);
+    let made = Made::on_host(&opened.checkpoint, plan, needs, places, dtype);
     check_memory(&work, made, placement::available_memory())?;
-    let as_stored = placement::stay_as_stored(&opened.checkpoint, &plan, dtype);
+    let as_stored = placement::stay_as_stored(&opened.checkpoint, plan, dtype);
     let memory = PeakMemory::watch();
-    let loaded = args.model.load(opened, &args.devices, room, printer)?;
+    let loaded = args.model.load_placed(opened, placed, printer)?;
     let loading = memory.bytes();
     drop(memory);
     // Between the two: the buffer is no memory that the model needs.

@@ -19,7 +19,7 @@ use mist::terminal::Printer;
 use mist::text::Tokenizer;
 
 use super::exit::Hint;
-use super::placing::{DevicesArgs, Room};
+use super::placing::{DevicesArgs, Placed, Room};
 use super::quantized;
 use super::values::{Offering, scheme};
 
@@ -218,7 +218,7 @@ pub fn gguf_tokenizer(gguf: &Gguf) -> anyhow::Result<Tokenizer> {
 impl ModelArgs {
     /// Sets the threads, and opens the checkpoint at `path`, or its conversion where `--quantize` asks for one.
     pub fn open(&self, path: &Path, printer: &Printer) -> anyhow::Result<Opened> {
-        self.prepare()?;
+        self.set_threads();
         match self.quantize {
             None => Opened::new(path, printer),
             Some(scheme) => Opened::new(&quantized::conversion(path, scheme, printer)?, printer),
@@ -234,6 +234,11 @@ impl ModelArgs {
         printer: &Printer,
     ) -> anyhow::Result<Loaded> {
         let placed = devices.place(self, &opened.checkpoint, room)?;
+        self.load_placed(opened, placed, printer)
+    }
+
+    /// Loads the model as it was placed.
+    pub fn load_placed(&self, opened: Opened, placed: Placed, printer: &Printer) -> anyhow::Result<Loaded> {
         if self.device == "auto" {
             printer.note(&format!("Running on {}", placed.names()));
         }
@@ -252,12 +257,11 @@ impl ModelArgs {
         Ok(Loaded { opened, model, cache_dtype, slots, devices, is_on_host, load_seconds })
     }
 
-    /// Sets the threads, and refuses what is not there yet, before anything is read.
-    pub fn prepare(&self) -> anyhow::Result<()> {
+    /// Sets the threads, before anything is computed.
+    pub fn set_threads(&self) {
         if let Some(threads) = self.threads {
             pool::set_threads(NonZeroUsize::new(threads.into()).unwrap_or(NonZeroUsize::MIN));
         }
-        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@
 use super::Scheme;
 use super::cpu::Level;
 use super::layout::{ROWS, copy, with_pieces};
+use super::prefetch;
 
 /// Interleaves the blocks of sixteen rows that `packed` holds. A row begins `stride` bytes after the one before.
 pub(super) fn interleave(level: Level, scheme: Scheme, plain: &[u8], stride: usize, packed: &mut [u8]) {
@@ -27,20 +28,12 @@ pub(super) fn interleave(level: Level, scheme: Scheme, plain: &[u8], stride: usi
 
 /// Asks for `bytes` bytes at the start of each of sixteen rows, to be interleaved next. Wherever they are, the hint does no
 /// harm.
-pub(super) fn prefetch(plain: *const u8, stride: usize, bytes: usize) {
-    #[cfg(target_arch = "x86_64")]
+pub(super) fn ask_for(plain: *const u8, stride: usize, bytes: usize) {
     for line in (0..bytes).step_by(64) {
         for row in 0..ROWS {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a prefetch of any address is allowed; SSE is part of x86-64.
-            #[allow(unsafe_code)]
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(plain.wrapping_add(row * stride + line).cast());
-            }
+            prefetch::line(plain.wrapping_add(row * stride + line));
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (plain, stride, bytes);
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -19,6 +19,7 @@
 //! | [`rows`] | rows of activations and their memory |
 //! | [`cpu`] | which instruction set is in use |
 //! | `simd` | vectors of f32 in every instruction set |
+//! | `prefetch` | asking for memory before it is loaded |
 //! | [`pool`] | the threads |
 //! | [`ops`] | the model's operations on rows, wherever they live |
 //!
@@ -38,6 +39,7 @@ pub mod packed;
 pub mod pages;
 pub mod pointwise;
 pub mod pool;
+mod prefetch;
 pub mod quantize;
 #[cfg(test)]
 mod random;

@@ -3,9 +3,9 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
-use super::pool::lock;
-
 use candle_core::Tensor;
+
+use super::pool::lock;
 
 /// Rows of activations `(T, W)`, on the host or on an accelerator.
 #[derive(Debug)]

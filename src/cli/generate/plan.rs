@@ -24,7 +24,7 @@ fn not_quantized(path: &Path, scheme: Scheme) -> anyhow::Error {
 
 /// Prints the plan: one line a device.
 pub fn print(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
-    args.model.prepare()?;
+    args.model.set_threads();
     let path = args.model.checkpoint.path()?;
     let path = match args.model.quantize {
         // A plan makes nothing.

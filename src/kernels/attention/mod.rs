@@ -181,13 +181,17 @@ impl<'a, F: Fn(usize) -> Option<Queries<'a>> + Sync> Job<'_, F> {
     /// How many tiles there are, and how they are divided: threads share the positions of a few tiles.
     fn cut(&self, threads: usize) -> (usize, Cut) {
         let whole = self.tasks(Cut::Whole);
-        let tasks = |cut| if whole < 8 * threads { self.tasks(cut) } else { 0 };
-        let cut = match (tasks(Cut::Groups), whole) {
-            (groups, _) if groups > whole && groups >= 4 * threads => Cut::Groups,
-            (_, 1..) if whole < 2 * threads && tasks(Cut::Spans) > whole => Cut::Spans,
-            _ => Cut::Whole,
-        };
-        (whole, cut)
+        if whole >= 8 * threads {
+            return (whole, Cut::Whole);
+        }
+        let groups = self.tasks(Cut::Groups);
+        if groups > whole && groups >= 4 * threads {
+            return (whole, Cut::Groups);
+        }
+        match whole < 2 * threads && self.tasks(Cut::Spans) > whole {
+            true => (whole, Cut::Spans),
+            false => (whole, Cut::Whole),
+        }
     }
 
     /// The tiles of a sequence.

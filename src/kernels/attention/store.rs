@@ -9,6 +9,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::kernels::pool::{self, PIECE};
+use crate::kernels::prefetch::ahead;
 use crate::kernels::simd::Simd;
 
 /// Positions of a block of keys.
@@ -275,7 +276,7 @@ keep!(f32, |from, count, scratch| {
 });
 keep!(f16, |from, count, scratch| {
     for i in (0..count).step_by(S::LANES) {
-        ask(from.wrapping_add(i).cast());
+        ahead(from.wrapping_add(i));
         // SAFETY: both have `count` values, a multiple of sixteen.
         unsafe { S::load_f16(from.add(i)).store(scratch.add(i)) };
     }
@@ -283,32 +284,12 @@ keep!(f16, |from, count, scratch| {
 });
 keep!(bf16, |from, count, scratch| {
     for i in (0..count).step_by(S::LANES) {
-        ask(from.wrapping_add(i).cast());
+        ahead(from.wrapping_add(i));
         // SAFETY: both have `count` values, a multiple of sixteen.
         unsafe { S::load_bf16(from.add(i)).store(scratch.add(i)) };
     }
     scratch
 });
-
-/// How far ahead of its loads attention asks for keys and values, in bytes: as the products do for weights.
-const AHEAD: [usize; 2] = [4096, 2048];
-
-/// Asks for what will be loaded some time after what is at `at`.
-#[inline(always)]
-fn ask(at: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing, wherever it points.
-        #[allow(unsafe_code)]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(AHEAD[0]).cast());
-            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD[1]).cast());
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}
 
 /// Keys and values in 8 bits. The last group of a head may be short; its scales are there in full.
 #[derive(Debug, Default)]

@@ -51,18 +51,6 @@ fn weight<const KIND: u8>(w: &[u8], index: usize) -> f32 {
     }
 }
 
-/// Asks for a line. It comes to the first-level cache: a tile later it is still there, and f32 is read a sixth faster than out
-/// of the second.
-#[inline(always)]
-fn prefetch(at: *const u8) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: a prefetch of any address is allowed; SSE is part of x86-64.
-    #[allow(unsafe_code)]
-    unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(at.cast());
-    }
-}
-
 /// The kernels of an instruction set, of whose registers `$width` f32 are one. `shapes` are the rows of activations that a
 /// tile may have, with the most rows of weights that fit the registers beside them.
 macro_rules! tiles {
@@ -74,7 +62,8 @@ macro_rules! tiles {
     ) => {
         use std::arch::x86_64::*;
 
-        use super::{BF16, F16, LANES, Tile, WIDENED, prefetch, size_of_weight};
+        use super::{BF16, F16, LANES, Tile, WIDENED, size_of_weight};
+        use crate::kernels::prefetch::line;
 
         /// The most rows of weights of a tile with m rows of activations.
         pub fn widest(m: usize) -> usize {
@@ -147,9 +136,9 @@ macro_rules! tiles {
                 while i + LANES < columns {
                     if KIND != WIDENED && part == 0 {
                         for c in 0..N {
-                            prefetch(following.wrapping_add(c * w_stride + i * size));
+                            line(following.wrapping_add(c * w_stride + i * size));
                             if size > 2 {
-                                prefetch(following.wrapping_add(c * w_stride + (i + LANES) * size));
+                                line(following.wrapping_add(c * w_stride + (i + LANES) * size));
                             }
                         }
                     }

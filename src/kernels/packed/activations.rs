@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::rounding;
 use super::scheme::Width;
 use crate::kernels::cpu::Level;
-use crate::kernels::pool;
+use crate::kernels::{pool, prefetch};
 
 /// Rows of activations that lie side by side: those of a tile of AMX.
 pub(super) const TILE: usize = 16;
@@ -274,15 +274,10 @@ impl<'a> Tile<'a> {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn prefetch_below(&self) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let (start, block) = (self.start + TILE * self.all.blocks, self.all.block);
         let quants = self.all.quants.as_ptr().cast::<i8>().wrapping_add(start * block);
         for line in 0..TILE * 256 / 64 {
-            // SAFETY: a prefetch of any address is allowed; SSE is part of x86-64.
-            #[allow(unsafe_code)]
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(quants.wrapping_add(line * 64));
-            }
+            prefetch::line(quants.wrapping_add(line * 64));
         }
     }
 

@@ -111,11 +111,6 @@ use super::cpu::Level;
 use super::layout::ROWS;
 use scheme::Packed;
 
-/// How far ahead of its loads a kernel asks for weights, in bytes: for the second-level cache, which takes more requests at
-/// once than the first, and from there for the first, where a load of two lines would otherwise wait for both.
-#[cfg(target_arch = "x86_64")]
-const AHEAD: [usize; 2] = [4096, 2048];
-
 /// The blocks of activations that a scheme's kernels take. `None` where there are no kernels: such weights are multiplied in
 /// f32.
 pub fn activation_block(scheme: Scheme) -> Option<Width> {

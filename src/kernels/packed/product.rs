@@ -7,7 +7,7 @@ use super::activations::Activations;
 use super::scheme::{Packed, Width};
 use super::{SPAN, STRIPS, multiply_strips};
 use crate::kernels::cpu::{self, Level};
-use crate::kernels::interleave::{interleave, prefetch};
+use crate::kernels::interleave::{ask_for, interleave};
 use crate::kernels::layout::ROWS;
 use crate::kernels::matmul::{Columns, TASK_ROWS, some_rows};
 use crate::kernels::matrix::{Part, Sixteen};
@@ -268,7 +268,7 @@ impl Plain<'_> {
         let fill = |start: usize, chunk: &mut [u8]| {
             // Beyond the rows' end is what follows them, the next rows.
             let ahead = if start + AHEAD < row_bytes { AHEAD } else { AHEAD + (ROWS - 1) * row_bytes };
-            prefetch(rows.as_ptr().wrapping_add(start + ahead), row_bytes, chunk.len() / ROWS);
+            ask_for(rows.as_ptr().wrapping_add(start + ahead), row_bytes, chunk.len() / ROWS);
             interleave(level, scheme.scheme(), &rows[start..], row_bytes, chunk);
         };
         let starts = (0..row_bytes).step_by(chunk);

@@ -2,11 +2,11 @@
 
 use std::arch::x86_64::*;
 
-use super::super::AHEAD;
 use super::super::scheme::K;
 use super::super::span::Span;
 use super::{HALVES, store};
 use crate::kernels::layout::ROWS;
+use crate::kernels::prefetch::ahead;
 
 impl Span {
     /// Unpacks a block of a k-scheme, unsigned. Scales of groups are in each 16 bits.
@@ -188,8 +188,7 @@ pub fn registers<const N: usize>(words: &[u8], half: usize) -> [__m256i; N] {
 pub fn again(words: &[u8], half: usize, is_first: bool) -> __m256i {
     let lanes: &[u8; 32] = &words.as_chunks().0[half];
     if half == 0 && is_first {
-        _mm_prefetch::<_MM_HINT_T1>(lanes.as_ptr().wrapping_add(AHEAD[0]).cast());
-        _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().wrapping_add(AHEAD[1]).cast());
+        ahead(lanes.as_ptr());
     }
     // SAFETY: the array is 32 bytes; the load asks for no alignment.
     #[allow(unsafe_code)]

@@ -2,11 +2,11 @@
 
 use std::arch::x86_64::*;
 
-use super::super::AHEAD;
 use super::super::scheme::{K, Of32, Packed};
 use super::super::span::Span;
 use super::store;
 use crate::kernels::layout::ROWS;
+use crate::kernels::prefetch::ahead;
 
 impl Span {
     /// Unpacks up to 256 columns; those of blocks of 32 either signed or as unsigned bytes, less an offset of 8, 16 or 128.
@@ -248,8 +248,7 @@ pub fn registers<const N: usize>(words: &[u8]) -> [__m512i; N] {
         unsafe {
             *out = _mm512_loadu_si512(lanes.as_ptr().cast());
         }
-        _mm_prefetch::<_MM_HINT_T1>(lanes.as_ptr().wrapping_add(AHEAD[0]).cast());
-        _mm_prefetch::<_MM_HINT_T0>(lanes.as_ptr().wrapping_add(AHEAD[1]).cast());
+        ahead(lanes.as_ptr());
     }
     out
 }
