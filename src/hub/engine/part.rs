@@ -86,9 +86,10 @@ impl Part {
         self.progress().remains.have.total()
     }
 
-    /// The first stretch of `within` that is not here.
-    pub fn gap(&self, within: Range<u64>) -> Option<Range<u64>> {
-        self.progress().remains.have.gap(within)
+    /// The first stretch of `within` that is not here. `None` too for an outdated attempt, which has nothing to fetch.
+    pub fn gap(&self, attempt: Attempt, within: Range<u64>) -> Option<Range<u64>> {
+        let progress = self.progress();
+        progress.is_current(attempt).then(|| progress.remains.have.gap(within))?
     }
 
     /// What is here.
@@ -117,7 +118,7 @@ impl Part {
         let disk = |e| Refused::Disk(Error::io("write", &self.partial)(e));
         let mut written = 0;
         let mut rest = start..start.saturating_add(bytes.len() as u64);
-        while let Some(gap) = self.gap(rest.clone()) {
+        while let Some(gap) = self.gap(attempt, rest.clone()) {
             // Both ends lie within `bytes`.
             let piece = &bytes[(gap.start - start) as usize..(gap.end - start) as usize];
             files::write_all_at(&self.file, piece, gap.start).map_err(disk)?;
@@ -217,5 +218,26 @@ impl Part {
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{Digest, Hash};
+
+    #[test]
+    fn an_outdated_attempt_has_nothing_to_fetch_and_writes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let hash = Some(Hash::Sha256(Digest([1; 32])));
+        let part = Part::open(&Entry { name: "x".parse().unwrap(), size: 100, hash }, root.path()).unwrap();
+        assert_eq!(part.gap(0, 0..100), Some(0..100));
+        assert_eq!(part.write(0, 0, &[7; 100]).unwrap(), 100);
+        assert_eq!(part.gap(0, 0..100), None);
+        assert_eq!(part.begin_anew(0).unwrap(), 1);
+        // Who has just brought the last piece of the first attempt must not ask for the file once more.
+        assert_eq!(part.gap(0, 0..100), None);
+        assert!(matches!(part.write(0, 0, &[7; 100]), Err(Refused::Outdated)));
+        assert_eq!(part.gap(1, 0..100), Some(0..100));
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn fetch(
 ) -> Result<(), Error> {
     let mut retries = source.client.retries();
     let mut asking = Asking::Conditional;
-    while let Some(mut gap) = work.part.gap(work.range.clone()) {
+    while let Some(mut gap) = work.part.gap(work.attempt, work.range.clone()) {
         if work.part.entry.hash.is_none() {
             work.part.forget(work.attempt);
             gap = 0..work.part.entry.size;
