@@ -1,8 +1,9 @@
-//! A strip by up to eight rows of activations, as many as all there are: each line of weights meets them as soon as it is
-//! unpacked, in registers.
+//! Some strips by up to eight rows of activations, as many as all there are: each line of weights meets them as soon as it
+//! is unpacked, in registers. `sums` are those of each strip.
 //!
 //! So memory is asked at an even pace. Unpacked to the cache first, 256 columns at a time, one row of q4_k took a fifth
-//! longer: then requests come in bursts, for which there is no room, and none in between.
+//! longer: then requests come in bursts, for which there is no room, and none in between. Two strips are multiplied a block
+//! of each in turn: read in two places at once, memory gives more.
 
 use std::arch::x86_64::*;
 
@@ -12,28 +13,31 @@ use super::unpack::{
     Small, add_fifths, again, byte, halves, nibble, registers, right_or_left, to_bit_4, widen,
 };
 use crate::kernels::layout::ROWS;
+use crate::kernels::prefetch::ahead;
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn q8_0<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]; R]) {
-    for (b, block) in strip.as_chunks::<{ 34 * ROWS }>().0.iter().enumerate() {
+pub fn q8_0<const R: usize>(strips: &[&[u8]], x: Tile, sums: &mut [[[f32; ROWS]; R]]) {
+    for b in 0..blocks(strips, 34) {
         let (block_of_x, below) = (x.block::<32, R>(b, 0), x.below::<R>(b, 0));
-        let scales = _mm512_castsi512_ps(halves(block));
-        let mut products = below.map(|below| _mm512_slli_epi32::<7>(_mm512_set1_epi32(below)));
-        // Of few rows two sums each: a product waits for the one before it.
-        let mut others = [_mm512_setzero_si512(); R];
-        for s in 0..8 {
-            let [w] = registers(&block[(2 + 4 * s) * ROWS..]);
-            let w = _mm512_xor_si512(w, _mm512_set1_epi8(i8::MIN));
-            match R <= 2 && s % 2 == 1 {
-                true => dot(w, block_of_x.quants, s, &mut others),
-                false => dot(w, block_of_x.quants, s, &mut products),
+        for (block, sums) in each(strips, b, 34).zip(&mut *sums) {
+            let scales = _mm512_castsi512_ps(halves(block));
+            let mut products = below.map(|below| _mm512_slli_epi32::<7>(_mm512_set1_epi32(below)));
+            // Of few rows two sums each: a product waits for the one before it.
+            let mut others = [_mm512_setzero_si512(); R];
+            for s in 0..8 {
+                let [w] = registers(&block[(2 + 4 * s) * ROWS..]);
+                let w = _mm512_xor_si512(w, _mm512_set1_epi8(i8::MIN));
+                match R <= 2 && s % 2 == 1 {
+                    true => dot(w, block_of_x.quants, s, &mut others),
+                    false => dot(w, block_of_x.quants, s, &mut products),
+                }
             }
-        }
-        for (r, (products, others)) in products.into_iter().zip(others).enumerate() {
-            let products = if R <= 2 { _mm512_add_epi32(products, others) } else { products };
-            let term = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
-            add(&mut sums[r], term, block_of_x.scales[r]);
+            for (r, (products, others)) in products.into_iter().zip(others).enumerate() {
+                let products = if R <= 2 { _mm512_add_epi32(products, others) } else { products };
+                let term = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
+                add(&mut sums[r], term, block_of_x.scales[r]);
+            }
         }
     }
 }
@@ -42,46 +46,48 @@ pub fn q8_0<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]; R]) 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub fn nibbles<const R: usize, const N: usize, const MINIMUM: bool, const FIFTHS: bool>(
-    strip: &[u8],
+    strips: &[&[u8]],
     x: Tile,
-    sums: &mut [[f32; ROWS]; R],
+    sums: &mut [[[f32; ROWS]; R]],
 ) {
-    for (b, block) in strip.chunks_exact(N * ROWS).enumerate() {
+    for b in 0..blocks(strips, N) {
         let (block_of_x, below) = (x.block::<32, R>(b, 0), x.below::<R>(b, 0));
-        let (numbers, rest) = block.split_at(if MINIMUM { 4 * ROWS } else { 2 * ROWS });
-        let (fifths, words) = rest.split_at(if FIFTHS { 4 * ROWS } else { 0 });
-        let scales = _mm512_castsi512_ps(halves(numbers));
-        let mut products = [_mm512_setzero_si512(); R];
-        if !MINIMUM {
-            for (products, below) in products.iter_mut().zip(below) {
-                let below = _mm512_set1_epi32(*below);
-                *products =
-                    if FIFTHS { _mm512_slli_epi32::<4>(below) } else { _mm512_slli_epi32::<3>(below) };
+        for (block, sums) in each(strips, b, N).zip(&mut *sums) {
+            let (numbers, rest) = block.split_at(if MINIMUM { 4 * ROWS } else { 2 * ROWS });
+            let (fifths, words) = rest.split_at(if FIFTHS { 4 * ROWS } else { 0 });
+            let scales = _mm512_castsi512_ps(halves(numbers));
+            let mut products = [_mm512_setzero_si512(); R];
+            if !MINIMUM {
+                for (products, below) in products.iter_mut().zip(below) {
+                    let below = _mm512_set1_epi32(*below);
+                    *products =
+                        if FIFTHS { _mm512_slli_epi32::<4>(below) } else { _mm512_slli_epi32::<3>(below) };
+                }
             }
-        }
-        let [fifths] = registers(fifths);
-        // Sums of products with high bits where they are, 16 times too large: the shift is of the sum.
-        let mut high = [_mm512_setzero_si512(); R];
-        for (s, packed) in registers::<4>(words).into_iter().enumerate() {
-            if FIFTHS {
-                let w = [nibble(packed, 0), nibble(packed, 1)];
-                dot(add_fifths(w[0], fifths, s), block_of_x.quants, s, &mut products);
-                dot(add_fifths(w[1], fifths, 4 + s), block_of_x.quants, 4 + s, &mut products);
-            } else {
-                dot(nibble(packed, 0), block_of_x.quants, s, &mut products);
-                dot(high_nibble(packed), block_of_x.quants, 4 + s, &mut high);
+            let [fifths] = registers(fifths);
+            // Sums of products with high bits where they are, 16 times too large: the shift is of the sum.
+            let mut high = [_mm512_setzero_si512(); R];
+            for (s, packed) in registers::<4>(words).into_iter().enumerate() {
+                if FIFTHS {
+                    let w = [nibble(packed, 0), nibble(packed, 1)];
+                    dot(add_fifths(w[0], fifths, s), block_of_x.quants, s, &mut products);
+                    dot(add_fifths(w[1], fifths, 4 + s), block_of_x.quants, 4 + s, &mut products);
+                } else {
+                    dot(nibble(packed, 0), block_of_x.quants, s, &mut products);
+                    dot(high_nibble(packed), block_of_x.quants, 4 + s, &mut high);
+                }
             }
-        }
-        for (r, (mut products, high)) in products.into_iter().zip(high).enumerate() {
-            if !FIFTHS {
-                products = _mm512_add_epi32(products, _mm512_srai_epi32::<4>(high));
+            for (r, (mut products, high)) in products.into_iter().zip(high).enumerate() {
+                if !FIFTHS {
+                    products = _mm512_add_epi32(products, _mm512_srai_epi32::<4>(high));
+                }
+                let mut term = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
+                if MINIMUM {
+                    let minima = _mm512_castsi512_ps(halves(&numbers[2 * ROWS..]));
+                    term = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_set1_epi32(below[r])), minima, term);
+                }
+                add(&mut sums[r], term, block_of_x.scales[r]);
             }
-            let mut term = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
-            if MINIMUM {
-                let minima = _mm512_castsi512_ps(halves(&numbers[2 * ROWS..]));
-                term = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_set1_epi32(below[r])), minima, term);
-            }
-            add(&mut sums[r], term, block_of_x.scales[r]);
         }
     }
 }
@@ -90,33 +96,36 @@ pub fn nibbles<const R: usize, const N: usize, const MINIMUM: bool, const FIFTHS
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub fn nibbles_k<const R: usize, const N: usize, const FIFTHS: bool>(
-    strip: &[u8],
+    strips: &[&[u8]],
     x: Tile,
-    sums: &mut [[f32; ROWS]; R],
+    sums: &mut [[[f32; ROWS]; R]],
 ) {
-    for (b, block) in strip.chunks_exact(N * ROWS).enumerate() {
+    for b in 0..blocks(strips, N) {
         let (block_of_x, thirty_twos) = (x.block::<256, R>(b, 0), x.thirty_twos::<R>(b, 0));
-        let (numbers, rest) = block.split_at(4 * ROWS);
-        let (small, rest) = rest.split_at(12 * ROWS);
-        let (fifths, words) = rest.split_at(if FIFTHS { 32 * ROWS } else { 0 });
-        let small = Small::new(registers(small));
-        let mut totals = [_mm512_setzero_si512(); R];
-        two_groups::<0, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
-        two_groups::<1, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
-        two_groups::<2, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
-        two_groups::<3, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
-        let pairs: [__m512i; 4] =
-            std::array::from_fn(|p| widen(small.minima[p / 2], p % 2 * 2, p % 2 * 2 + 1));
-        let scales = _mm512_castsi512_ps(halves(numbers));
-        let minima = _mm512_castsi512_ps(halves(&numbers[2 * ROWS..]));
-        for (r, total) in totals.into_iter().enumerate() {
-            let term = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scales);
-            let mut below = _mm512_setzero_si512();
-            for (pair, sums) in pairs.into_iter().zip(&thirty_twos[r]) {
-                below = _mm512_dpwssd_epi32(below, pair, _mm512_set1_epi32(*sums));
+        for (block, sums) in each(strips, b, N).zip(&mut *sums) {
+            let (numbers, rest) = block.split_at(4 * ROWS);
+            let (small, rest) = rest.split_at(12 * ROWS);
+            let (fifths, words) = rest.split_at(if FIFTHS { 32 * ROWS } else { 0 });
+            ahead(numbers.as_ptr());
+            let small = Small::new(registers(small));
+            let mut totals = [_mm512_setzero_si512(); R];
+            two_groups::<0, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
+            two_groups::<1, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
+            two_groups::<2, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
+            two_groups::<3, R, FIFTHS>(words, fifths, &small, block_of_x.quants, &mut totals);
+            let pairs: [__m512i; 4] =
+                std::array::from_fn(|p| widen(small.minima[p / 2], p % 2 * 2, p % 2 * 2 + 1));
+            let scales = _mm512_castsi512_ps(halves(numbers));
+            let minima = _mm512_castsi512_ps(halves(&numbers[2 * ROWS..]));
+            for (r, total) in totals.into_iter().enumerate() {
+                let term = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scales);
+                let mut below = _mm512_setzero_si512();
+                for (pair, sums) in pairs.into_iter().zip(&thirty_twos[r]) {
+                    below = _mm512_dpwssd_epi32(below, pair, _mm512_set1_epi32(*sums));
+                }
+                let term = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(below), minima, term);
+                add(&mut sums[r], term, block_of_x.scales[r]);
             }
-            let term = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(below), minima, term);
-            add(&mut sums[r], term, block_of_x.scales[r]);
         }
     }
 }
@@ -168,22 +177,24 @@ fn two_groups<const P: usize, const R: usize, const FIFTHS: bool>(
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn q6_k<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]; R]) {
-    for (b, block) in strip.as_chunks::<{ 210 * ROWS }>().0.iter().enumerate() {
+pub fn q6_k<const R: usize>(strips: &[&[u8]], x: Tile, sums: &mut [[[f32; ROWS]; R]]) {
+    for b in 0..blocks(strips, 210) {
         let (block_of_x, eights) = (x.block::<256, R>(b, 0), x.eights::<R>(b, 0));
-        let (low, rest) = block.split_at(128 * ROWS);
-        let (high, rest) = rest.split_at(64 * ROWS);
-        let (small, scales) = rest.split_at(16 * ROWS);
-        let small: [__m512i; 4] = registers(small);
-        let mut totals = [_mm512_setzero_si512(); R];
-        two_of_four::<0, 0, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
-        two_of_four::<0, 1, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
-        two_of_four::<1, 0, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
-        two_of_four::<1, 1, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
-        let scales = _mm512_castsi512_ps(halves(scales));
-        for (r, total) in totals.into_iter().enumerate() {
-            let term = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scales);
-            add(&mut sums[r], term, block_of_x.scales[r]);
+        for (block, sums) in each(strips, b, 210).zip(&mut *sums) {
+            let (low, rest) = block.split_at(128 * ROWS);
+            let (high, rest) = rest.split_at(64 * ROWS);
+            let (small, scales) = rest.split_at(16 * ROWS);
+            let small: [__m512i; 4] = registers(small);
+            let mut totals = [_mm512_setzero_si512(); R];
+            two_of_four::<0, 0, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
+            two_of_four::<0, 1, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
+            two_of_four::<1, 0, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
+            two_of_four::<1, 1, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
+            let scales = _mm512_castsi512_ps(halves(scales));
+            for (r, total) in totals.into_iter().enumerate() {
+                let term = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scales);
+                add(&mut sums[r], term, block_of_x.scales[r]);
+            }
         }
     }
 }
@@ -225,6 +236,18 @@ fn two_of_four<const HALF: usize, const P: usize, const R: usize>(
             }
         }
     }
+}
+
+/// How many blocks, of `bytes` for a row, each of some strips has.
+#[inline]
+fn blocks(strips: &[&[u8]], bytes: usize) -> usize {
+    strips.first().map_or(0, |strip| strip.len() / (bytes * ROWS))
+}
+
+/// The b-th block of each.
+#[inline]
+fn each<'a>(strips: &[&'a [u8]], b: usize, bytes: usize) -> impl Iterator<Item = &'a [u8]> {
+    strips.iter().map(move |strip| &strip[b * bytes * ROWS..][..bytes * ROWS])
 }
 
 /// The high 4 bits of each byte where they are.

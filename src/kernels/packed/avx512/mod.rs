@@ -40,17 +40,16 @@ thread_local! {
 pub fn strips(scheme: Packed, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
     let rows = x.rows();
     if (1..=HEIGHT).contains(&rows) {
-        for (strip, sums) in strips.iter().zip(sums.chunks_mut(rows)) {
-            match rows {
-                1 => few::<1>(scheme, strip, x.tile(0, first), sums),
-                2 => few::<2>(scheme, strip, x.tile(0, first), sums),
-                3 => few::<3>(scheme, strip, x.tile(0, first), sums),
-                4 => few::<4>(scheme, strip, x.tile(0, first), sums),
-                5 => few::<5>(scheme, strip, x.tile(0, first), sums),
-                6 => few::<6>(scheme, strip, x.tile(0, first), sums),
-                7 => few::<7>(scheme, strip, x.tile(0, first), sums),
-                _ => few::<HEIGHT>(scheme, strip, x.tile(0, first), sums),
-            }
+        let x = x.tile(0, first);
+        match rows {
+            1 => few::<1>(scheme, strips, x, sums),
+            2 => few::<2>(scheme, strips, x, sums),
+            3 => few::<3>(scheme, strips, x, sums),
+            4 => few::<4>(scheme, strips, x, sums),
+            5 => few::<5>(scheme, strips, x, sums),
+            6 => few::<6>(scheme, strips, x, sums),
+            7 => few::<7>(scheme, strips, x, sums),
+            _ => few::<HEIGHT>(scheme, strips, x, sums),
         }
         return;
     }
@@ -66,20 +65,20 @@ pub fn strips(scheme: Packed, strips: &[&[u8]], x: &Activations, first: usize, s
     });
 }
 
-/// A strip by R rows, which are all there are.
+/// Strips by R rows, which are all there are.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn few<const R: usize>(scheme: Packed, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
-    let sums: &mut [[f32; ROWS]; R] = &mut sums.as_chunks_mut().0[0];
+fn few<const R: usize>(scheme: Packed, strips: &[&[u8]], x: Tile, sums: &mut [[f32; ROWS]]) {
+    let sums: &mut [[[f32; ROWS]; R]] = sums.as_chunks_mut().0;
     match scheme {
-        Packed::Of32(Of32::Q8_0) => direct::q8_0(strip, x, sums),
-        Packed::Of32(Of32::Q4_0) => direct::nibbles::<R, 18, false, false>(strip, x, sums),
-        Packed::Of32(Of32::Q4_1) => direct::nibbles::<R, 20, true, false>(strip, x, sums),
-        Packed::Of32(Of32::Q5_0) => direct::nibbles::<R, 22, false, true>(strip, x, sums),
-        Packed::Of32(Of32::Q5_1) => direct::nibbles::<R, 24, true, true>(strip, x, sums),
-        Packed::K(K::Q4) => direct::nibbles_k::<R, 144, false>(strip, x, sums),
-        Packed::K(K::Q5) => direct::nibbles_k::<R, 176, true>(strip, x, sums),
-        Packed::K(K::Q6) => direct::q6_k(strip, x, sums),
+        Packed::Of32(Of32::Q8_0) => direct::q8_0(strips, x, sums),
+        Packed::Of32(Of32::Q4_0) => direct::nibbles::<R, 18, false, false>(strips, x, sums),
+        Packed::Of32(Of32::Q4_1) => direct::nibbles::<R, 20, true, false>(strips, x, sums),
+        Packed::Of32(Of32::Q5_0) => direct::nibbles::<R, 22, false, true>(strips, x, sums),
+        Packed::Of32(Of32::Q5_1) => direct::nibbles::<R, 24, true, true>(strips, x, sums),
+        Packed::K(K::Q4) => direct::nibbles_k::<R, 144, false>(strips, x, sums),
+        Packed::K(K::Q5) => direct::nibbles_k::<R, 176, true>(strips, x, sums),
+        Packed::K(K::Q6) => direct::q6_k(strips, x, sums),
     }
 }
 
