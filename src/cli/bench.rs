@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::HumanBytes;
-use mist::checkpoint::{Checkpoint, Config};
+use mist::checkpoint::{Checkpoint, Config, Format};
 use mist::generate::{MOST_AT_ONCE, Part, Rates, Speed, Work};
 use mist::kernels::{Scheme, cpu, pool};
 use mist::placement::{self, Made, ReadRate};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::exit::{Hint, Status};
 use super::inspect::{schemes, shares};
-use super::memory::PeakMemory;
+use super::memory::{PeakMemory, in_large_pages};
 use super::model::{Loaded, ModelArgs};
 use super::placing::{DevicesArgs, Placed, Room};
 use super::table::Table;
@@ -99,7 +99,11 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
         return Ok(Status::Interrupted);
     }
     let peak_memory = memory.bytes().max(loading);
-    let measured = Measured { args, work, loaded: &loaded, as_stored, prompt, generate, read, peak_memory };
+    // Others are copied.
+    let reads_map = as_stored && loaded.is_on_host && loaded.opened.checkpoint.format == Format::Mist;
+    let large_pages = reads_map.then(in_large_pages).flatten();
+    let measured =
+        Measured { args, work, loaded: &loaded, as_stored, prompt, generate, read, peak_memory, large_pages };
     match args.json {
         true => printer.data(&format!("{}\n", measured.json()))?,
         false => measured.print(printer)?,
@@ -174,6 +178,8 @@ struct Measured<'a> {
     generate: Option<Rates>,
     read: Option<ReadRate>,
     peak_memory: Option<u64>,
+    /// See [`in_large_pages`].
+    large_pages: Option<f64>,
 }
 
 impl Measured<'_> {
@@ -237,6 +243,7 @@ impl Measured<'_> {
             "bandwidth_share": self.bandwidth_share(),
             "weights_share": self.weights_share(),
             "peak_memory_bytes": self.peak_memory,
+            "large_pages_share": self.large_pages,
             "device": self.loaded.devices,
             "threads": pool::threads(),
             "kernels": self.kernels(),
@@ -283,8 +290,11 @@ impl Measured<'_> {
         let peak = self.peak_memory.map_or(String::new(), |peak| {
             format!("; at most {} of memory beside mapped weights", HumanBytes(peak))
         });
+        let large = self
+            .large_pages
+            .map_or(String::new(), |share| format!(", {} of which in large pages", percent(Some(share))));
         let load = self.loaded.load_seconds;
-        printer.note(&format!("A token reads {bytes} of weights. Loaded in {load:.2} s{peak}"));
+        printer.note(&format!("A token reads {bytes} of weights. Loaded in {load:.2} s{peak}{large}"));
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The peak of this process's memory, file-backed pages not counted.
+//! What the system tells of this process's memory: the peak, file-backed pages not counted, and how much is in large pages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,4 +42,50 @@ fn anonymous_bytes() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes << 10)
+}
+
+/// The part of the mapped files for which large pages were asked, the weights, that is in such pages; `None` where none is
+/// mapped, or the system does not tell (Linux does). What came to memory while little of it was free lies in small pages for
+/// as long as it stays there.
+pub fn in_large_pages() -> Option<f64> {
+    large_pages_of(&std::fs::read_to_string("/proc/self/smaps").ok()?)
+}
+
+/// The same from the system's list of maps: lines of numbers, the last with `hg` among its flags if large pages were asked for.
+fn large_pages_of(maps: &str) -> Option<f64> {
+    let (mut all, mut large) = (0, 0);
+    let mut total = [0, 0];
+    for line in maps.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            // Anonymous memory is in no file.
+            ["Anonymous:", kibibytes, _] if kibibytes != "0" => all = 0,
+            ["Rss:", kibibytes, _] => all = kibibytes.parse().ok()?,
+            ["FilePmdMapped:", kibibytes, _] => large = kibibytes.parse().ok()?,
+            ["VmFlags:", ..] if words.contains(&"hg") => total = [total[0] + all, total[1] + large],
+            _ => {}
+        }
+    }
+    let [all, large] = total;
+    (all > 0).then(|| large as f64 / all as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_pages_are_those_of_maps_for_which_they_were_asked() {
+        let map = |rss: u64, anonymous: u64, large: u64, flags: &str| {
+            format!(
+                "7f00-7f40 r--s 00000000 fe:00 12 /a\nSize: 9 kB\nRss:   {rss} kB\nAnonymous: {anonymous} kB\n\
+                 AnonHugePages: {anonymous} kB\nFilePmdMapped:  {large} kB\nVmFlags: rd mr {flags} \n"
+            )
+        };
+        let (weights, copies) = (map(6000, 0, 2048, "hg"), map(4096, 4096, 0, "ac hg"));
+        let program = map(8000, 0, 0, "sd");
+        let maps = format!("{weights}{program}{copies}{weights}");
+        assert_eq!(large_pages_of(&maps), Some(2048.0 / 6000.0));
+        assert_eq!(large_pages_of(&format!("{program}{copies}")), None);
+    }
 }

@@ -94,6 +94,8 @@ fn the_fields_and_how_they_hang_together() {
             assert!(json["weights_share"].is_null(), "{json}");
         }
     }
+    // Only of a conversion, which is read from its map.
+    assert!(json["large_pages_share"].is_null(), "{json}");
     assert!(number(&json, "load_seconds") > 0.0);
     if cfg!(target_os = "linux") {
         // The buffer of 1 GiB is no memory of the model.
