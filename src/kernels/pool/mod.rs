@@ -3,8 +3,9 @@
 //! A token of a small model is some hundred jobs of a few microseconds each, one after another. So a thread that has
 //! nothing to do looks for the next job for a while before it sleeps, and a job costs a few hundred nanoseconds where
 //! rayon's fork and join took several microseconds. On a busy machine the same threads must not hold each other up:
-//! tasks are small and claimed by whoever runs, and who waits longer than 50 µs sleeps, which frees its core for the
-//! thread that it waits for.
+//! tasks are small and claimed by whoever runs, who looks lets others have the core, and who waits longer than 50 µs sleeps.
+//! For beside another busy process Linux puts two of these threads on one core, where each could only look while the other
+//! does not run: without yielding, a small model kept 37 % of its rate, with it 48 (medians of 5, by turns).
 //!
 //! Which thread computes a task is left to chance, or nearly so where tasks are neighbours in memory; a task's result must
 //! not depend on it.
@@ -302,6 +303,8 @@ impl Bed {
                 }
                 std::hint::spin_loop();
             }
+            // Who is waited for may be ready to run on this very core.
+            std::thread::yield_now();
         }
         // First counted, then looked once more: who makes it happen looks at the count after that, and both in one
         // order for all threads, so that one of them sees the other.
