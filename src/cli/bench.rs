@@ -99,7 +99,7 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
         return Ok(Status::Interrupted);
     }
     let peak_memory = memory.bytes().max(loading);
-    // Others are copied.
+    // Blocks of other formats are copied into the kernels' order.
     let reads_map = as_stored && loaded.is_on_host && loaded.opened.checkpoint.format == Format::Mist;
     let large_pages = reads_map.then(in_large_pages).flatten();
     let measured =

@@ -106,6 +106,7 @@ pub fn nibbles_k<const R: usize, const N: usize, const FIFTHS: bool>(
             let (numbers, rest) = block.split_at(4 * ROWS);
             let (small, rest) = rest.split_at(12 * ROWS);
             let (fifths, words) = rest.split_at(if FIFTHS { 32 * ROWS } else { 0 });
+            // A line of its own, which is loaded last and which no other load asks for.
             ahead(numbers.as_ptr());
             let small = Small::new(registers(small));
             let mut totals = [_mm512_setzero_si512(); R];
