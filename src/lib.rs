@@ -20,6 +20,7 @@ pub mod evaluate;
 pub mod files;
 pub mod generate;
 pub mod hub;
+pub mod json;
 pub mod kernels;
 pub mod model;
 pub mod placement;

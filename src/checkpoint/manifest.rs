@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::origin::Origin;
 use super::read::{is_plain_file_name, read_text};
 use super::{Config, Error};
+use crate::json;
 use crate::kernels::{Layout, Scheme};
 
 /// The description's file name.
@@ -58,15 +59,15 @@ impl Manifest {
         }
         let path = folder.join(FILE);
         let text = read_text(&path)?;
-        let malformed = |e: serde_json::Error| {
+        let malformed = |e: json::Error| {
             Error::config(&path, format!("is no description of a converted checkpoint: {e}"))
         };
-        let Version { version } = serde_json::from_str(&text).map_err(malformed)?;
+        let Version { version } = json::skimmed(text.as_bytes()).map_err(malformed)?;
         if version > VERSION {
             let what = format!("version {version} of the mist format (this program reads up to {VERSION})");
             return Err(Error::unsupported(&path, what));
         }
-        let manifest: Self = serde_json::from_str(&text).map_err(malformed)?;
+        let manifest: Self = json::typed(text.as_bytes(), json::SETTINGS).map_err(malformed)?;
         if let Some(name) = manifest.weights.iter().find(|name| !is_plain_file_name(name)) {
             return Err(Error::config(&path, format!("{name:?} is not a plain file name")));
         }

@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::config::fields;
 use super::gguf::{self, Gguf};
 use super::origin::Origin;
@@ -12,6 +10,7 @@ use super::read::read_text;
 use super::shards::{self, Storage, file_names};
 use super::tensors::Tensors;
 use super::{Config, Error, Weights, config, gate, litgpt, manifest, mistral, safetensors};
+use crate::json;
 
 /// A checkpoint, opened: everything about it was checked, nothing of its weights was read.
 #[derive(Debug)]
@@ -308,8 +307,8 @@ fn read_hugging_face(folder: &Path) -> Result<Contents, Error> {
 
 /// The end ids of a `generation_config.json`; the rest of it is not ours.
 fn end_ids(path: &Path) -> Result<Vec<u32>, Error> {
-    let value: Value = serde_json::from_str(&read_text(path)?)
-        .map_err(|e| Error::config(path, format!("is not valid JSON: {e}")))?;
+    let value = json::value(read_text(path)?.as_bytes(), json::SETTINGS)
+        .map_err(|e| Error::config(path, json::rule(&e)))?;
     let ids = value.get("eos_token_id").map_or(Some(Vec::new()), fields::ids);
     ids.ok_or_else(|| Error::config(path, "eos_token_id must be a token id or a list of them"))
 }

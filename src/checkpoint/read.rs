@@ -6,8 +6,8 @@ use std::path::Path;
 use super::Error;
 use crate::files::is_lfs_pointer;
 
-/// Largest JSON file beside the weights.
-const LARGEST_JSON: u64 = 64 << 20;
+/// Largest JSON file beside the weights. The largest are indexes, of 100 bytes a tensor.
+const LARGEST_JSON: u64 = 16 << 20;
 
 /// Whether a name from a file can be joined to a folder and stay in it, on every system.
 pub(super) fn is_plain_file_name(name: &str) -> bool {

@@ -1,26 +1,18 @@
 //! The files that together hold a folder's weights.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use serde::Deserialize;
 
 use super::read::{is_plain_file_name, read_text};
 use super::tensors::Tensors;
 use super::{Error, safetensors, torch};
+use crate::json;
 
 /// How files store tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
     SafeTensors,
     Torch,
-}
-
-/// The index of a checkpoint in shards.
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
 }
 
 /// The names of the files in a folder, sorted; those that are no UTF-8 are none of ours.
@@ -52,11 +44,8 @@ pub fn with_index(mut files: Vec<PathBuf>, index: PathBuf) -> Vec<PathBuf> {
 
 /// The files that an index of shards names.
 fn named_by(folder: &Path, index_path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let index: Index = serde_json::from_str(&read_text(index_path)?)
+    let names = json::shards(read_text(index_path)?.as_bytes())
         .map_err(|e| Error::malformed(index_path, format!("is no index of shards: {e}")))?;
-    let mut names: Vec<&String> = index.weight_map.values().collect();
-    names.sort();
-    names.dedup();
     for name in &names {
         if !is_plain_file_name(name) {
             return Err(Error::malformed(index_path, format!("{name:?} is not a plain file name")));

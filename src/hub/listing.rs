@@ -9,9 +9,10 @@ use serde::Deserialize;
 use super::client::{About, Client};
 use super::hash::BlobId;
 use super::{Commit, Digest, Error, FileName, Hash, RepoId, Report, Revision};
+use crate::json::{self, Capped};
 
 /// A page of the listing has at most 1000 entries of a few hundred bytes; a model card's metadata is not much more.
-const MAX_ANSWER: u64 = 16 << 20;
+const MAX_ANSWER: u64 = 8 << 20;
 /// A repository with more pages of files than this is no checkpoint.
 const MAX_PAGES: usize = 100;
 /// Nor is one with more files.
@@ -64,8 +65,8 @@ impl Client {
         let about = About { repo, revision, file: None };
         let url = self.api(repo, ["revision", revision.as_str()]);
         let (_, body) = self.get(&url, about, MAX_ANSWER, report)?;
-        let answer: RevisionAnswer = serde_json::from_slice(&body)
-            .map_err(|e| self.broken(about, format!("is not a revision: {e}")))?;
+        let answer: RevisionAnswer =
+            json::skimmed(&body).map_err(|e| self.broken(about, format!("is not a revision: {e}")))?;
         Commit::parse(&answer.sha)
             .ok_or_else(|| self.broken(about, "names no commit of 40 hexadecimal digits"))
     }
@@ -91,8 +92,8 @@ impl Client {
         let mut page = first.clone();
         for _ in 0..MAX_PAGES {
             let (headers, body) = self.get(&page, about, MAX_ANSWER, report)?;
-            let items: Vec<TreeItem> = serde_json::from_slice(&body)
-                .map_err(|e| self.broken(about, format!("is not a listing: {e}")))?;
+            let Capped::<TreeItem, MAX_FILES>(items) =
+                json::skimmed(&body).map_err(|e| self.broken(about, format!("is not a listing: {e}")))?;
             for item in items {
                 let oid = BlobId::parse(&item.oid);
                 if files.len() >= MAX_FILES {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::listing::Entry;
 use super::{Commit, Digest, Error, FileName, Plan, RepoId, folder};
 use crate::files::Replacement;
+use crate::json;
 
 /// Its name in the folder.
 const FILE: &str = "mist-download.json";
@@ -84,7 +85,7 @@ impl Manifest {
         let mut text = Vec::new();
         file.take(MAX_BYTES).read_to_end(&mut text).map_err(Error::io("read", &path))?;
         let bad = |why: String| Error::Manifest { path: path.clone(), why };
-        let manifest: Self = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
+        let manifest: Self = json::typed(&text, json::SETTINGS).map_err(|e| bad(e.to_string()))?;
         if manifest.version != VERSION {
             return Err(bad(format!("it has version {} and this program reads {VERSION}", manifest.version)));
         }

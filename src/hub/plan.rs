@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use serde::Deserialize;
-
 use super::listing::Entry;
 use super::{Commit, Error, FileName, RepoId};
+use crate::json;
 
 /// An index names each tensor once: a few megabytes for the largest models.
-pub(super) const MAX_INDEX: u64 = 64 << 20;
+pub(super) const MAX_INDEX: u64 = 16 << 20;
 
 /// What will be fetched, and from where to where.
 #[derive(Clone, Debug)]
@@ -82,11 +81,6 @@ pub(super) struct Wanted<'a> {
 pub(super) struct Choice {
     pub files: Vec<Entry>,
     pub left_out: Vec<FileName>,
-}
-
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
 }
 
 /// Chooses weights in this order, the first kind that is there: safetensors in the Hugging Face layout,
@@ -176,11 +170,10 @@ fn shards(
     content: &[u8],
 ) -> Result<BTreeSet<FileName>, Error> {
     let bad = |why: String| Error::Index { repo: repo.clone(), index: index.name.clone(), why };
-    let parsed: Index = serde_json::from_slice(content).map_err(|e| bad(e.to_string()))?;
-    if parsed.weight_map.is_empty() {
+    let named = json::shards(content).map_err(|e| bad(e.to_string()))?;
+    if named.is_empty() {
         return Err(bad("its weight_map is empty".to_string()));
     }
-    let named: BTreeSet<&str> = parsed.weight_map.values().map(String::as_str).collect();
     let listed = |shard: &str| match listing.iter().find(|e| e.name.as_str() == shard) {
         Some(entry) => Ok(entry.name.clone()),
         None => Err(Error::Shard {
@@ -189,7 +182,7 @@ fn shards(
             shard: shard.chars().take(100).collect(),
         }),
     };
-    named.into_iter().map(listed).collect()
+    named.iter().map(|shard| listed(shard)).collect()
 }
 
 fn filter(listing: &[Entry], keep: impl Fn(&str) -> bool) -> impl Iterator<Item = FileName> {

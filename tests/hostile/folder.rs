@@ -61,9 +61,9 @@ fn an_index_that_is_none() {
     inspect_refused(folder.path(), &[INDEX, "no index of shards"]);
     fs::write(folder.path().join(INDEX), b"\xff\xfe{}").unwrap();
     inspect_refused(folder.path(), &[INDEX, "not UTF-8"]);
-    // 65 MiB that take no disk.
-    fs::File::create(folder.path().join(INDEX)).unwrap().set_len(65 << 20).unwrap();
-    inspect_refused(folder.path(), &[INDEX, "at most 67108864 are read"]);
+    // 17 MiB that take no disk.
+    fs::File::create(folder.path().join(INDEX)).unwrap().set_len(17 << 20).unwrap();
+    inspect_refused(folder.path(), &[INDEX, "at most 16777216 are read"]);
 }
 
 #[test]

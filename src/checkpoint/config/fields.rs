@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::checkpoint::Error;
+use crate::json;
 
 /// The fields that have not been understood yet.
 pub struct Fields<'a> {
@@ -18,14 +19,18 @@ impl<'a> Fields<'a> {
     /// The fields of a JSON object.
     ///
     /// # Errors
-    /// The text is none.
+    /// The text is none, has a key twice, or takes too much memory.
     pub fn from_json(text: &str, path: &'a Path) -> Result<Self, Error> {
-        let value =
-            serde_json::from_str(text).map_err(|e| Error::config(path, format!("is not valid JSON: {e}")))?;
-        match value {
-            Value::Object(map) => Ok(Self { map, path }),
-            _ => Err(Error::config(path, "is not a JSON object")),
-        }
+        Self::from_json_without(&[], text, path)
+    }
+
+    /// The same without the fields named `skipped`, which nothing reads and which may be large.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json).
+    pub fn from_json_without(skipped: &[&str], text: &str, path: &'a Path) -> Result<Self, Error> {
+        let map = json::object(text.as_bytes(), json::SETTINGS, skipped);
+        map.map(|map| Self { map, path }).map_err(|e| Error::config(path, json::rule(&e)))
     }
 
     /// Ends the reading with the rule that is broken.

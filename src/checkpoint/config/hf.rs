@@ -42,13 +42,16 @@ const HARMLESS: [&str; 26] = [
     "use_cache",
 ];
 
+/// Of these, what may be large, and is passed over while it is read.
+const SKIPPED: [&str; 3] = ["id2label", "label2id", "transformers.js_config"];
+
 /// The config of a Hugging Face checkpoint, checked. `path` is what errors name.
 ///
 /// # Errors
 /// The JSON is broken, the architecture is not of this family, a field is missing, of the wrong type, beyond
 /// its limits or not understood.
 pub fn from_json(text: &str, path: &Path) -> Result<Config, Error> {
-    let mut fields = Fields::from_json(text, path)?;
+    let mut fields = Fields::from_json_without(&SKIPPED, text, path)?;
     let architecture = fields.architecture()?;
     let hidden_size = fields.size("hidden_size")?;
     let query_heads = fields.size("num_attention_heads")?;

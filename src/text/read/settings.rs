@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Names;
 use crate::files::is_lfs_pointer;
+use crate::json;
 use crate::text::Error;
 use crate::text::error::one_line;
 
@@ -64,9 +65,8 @@ pub(super) fn chat_template(template: &Value) -> Option<String> {
 fn read_object(path: &Path) -> Result<Value, Error> {
     let Some(bytes) = read(path, MAX_SETTINGS)? else { return Ok(Value::Null) };
     let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
-    let value: Value =
-        serde_json::from_slice(&bytes).map_err(|error| malformed(one_line(&error.to_string())))?;
-    if value.is_object() { Ok(value) } else { Err(malformed("it is not a JSON object".into())) }
+    let object = json::object(&bytes, json::SETTINGS, &[]);
+    object.map(Value::Object).map_err(|error| malformed(one_line(&json::rule(&error))))
 }
 
 /// At most `limit` bytes; `None` where there is no such file.
