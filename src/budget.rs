@@ -8,6 +8,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::{self, Write as _};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ThreadId};
@@ -91,9 +92,67 @@ fn stopped(id: ThreadId) -> bool {
     STOPPED.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
 }
 
-/// The system's allocator, but for threads with a limit. A program that makes it its own
-/// (`#[global_allocator] static ALLOCATOR: Limited = Limited;`, as `mist` does) has limits of memory; another has limits
-/// of time only.
+thread_local! {
+    /// Whether this thread asks for memory that it can do without.
+    static MAY_FAIL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets `ask` ask for memory, by a `try_reserve`, that the system may not have.
+pub fn may_fail<T>(ask: impl FnOnce() -> T) -> T {
+    let before = MAY_FAIL.replace(true);
+    let result = ask();
+    MAY_FAIL.set(before);
+    result
+}
+
+/// So many zeros, for what comes from elsewhere.
+///
+/// # Errors
+/// [`io::ErrorKind::OutOfMemory`] where the system has no room for them.
+pub fn buffer(bytes: usize) -> io::Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    may_fail(|| buffer.try_reserve_exact(bytes)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    buffer.resize(bytes, 0);
+    Ok(buffer)
+}
+
+/// Memory that was asked for, unless there is none: Rust would end the process by a signal, and this ends it with the
+/// ordinary error.
+fn given(pointer: *mut u8, bytes: usize) -> *mut u8 {
+    if pointer.is_null() && !MAY_FAIL.try_with(Cell::get).unwrap_or(false) {
+        refused(bytes);
+    }
+    pointer
+}
+
+/// Ends the process; takes no memory. Other systems than Unix go on to what Rust does.
+#[cold]
+fn refused(bytes: usize) {
+    let mut line = [0; 256];
+    let mut rest = &mut line[..];
+    let written = write!(
+        rest,
+        "error: not enough memory: the system has no room for {bytes} bytes more\n\
+         hint: free some, or lift the limit of this shell with `ulimit -v unlimited`\n"
+    );
+    let left = rest.len();
+    let line = &line[..line.len() - left];
+    #[cfg(unix)]
+    #[allow(unsafe_code)]
+    if written.is_ok() {
+        // SAFETY: the pointer and the length are those of a slice; `_exit` may be called anywhere.
+        unsafe {
+            libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len());
+            libc::_exit(1);
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (written, line);
+}
+
+/// The system's allocator, but for threads with a limit, and with an end for the process where the system gives nothing
+/// more. A program that makes it its own (`#[global_allocator] static ALLOCATOR: Limited = Limited;`, as `mist` does) has
+/// limits of memory; another has limits of time only.
 #[derive(Debug)]
 pub struct Limited;
 
@@ -127,19 +186,19 @@ fn stop() -> ! {
 }
 
 // SAFETY: every call is passed on to the system's allocator as it is, and nothing unwinds before it: `account` only
-// computes, returns, or waits for ever.
+// computes, returns, or waits for ever, and `given` returns or ends the process.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Limited {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         account(layout.size(), 0);
         // SAFETY: the caller's promise for this function is the one that the system's wants.
-        unsafe { System.alloc(layout) }
+        given(unsafe { System.alloc(layout) }, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         account(layout.size(), 0);
         // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
+        given(unsafe { System.alloc_zeroed(layout) }, layout.size())
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
@@ -151,7 +210,7 @@ unsafe impl GlobalAlloc for Limited {
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         account(size, layout.size());
         // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
+        given(unsafe { System.realloc(pointer, layout, size) }, size)
     }
 }
 
@@ -179,6 +238,12 @@ mod tests {
         // Others go on.
         assert_eq!(vec![1u8; 1 << 22].len(), 1 << 22);
         assert_eq!(within(BUDGET, growing(4)), Ok(15));
+    }
+
+    #[test]
+    fn a_buffer_beyond_all_memory_is_an_error() {
+        assert_eq!(buffer(isize::MAX as usize).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+        assert_eq!(buffer(3).unwrap(), [0; 3]);
     }
 
     #[test]

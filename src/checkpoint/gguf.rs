@@ -13,7 +13,7 @@ use super::map::map;
 use super::names;
 use super::tensors::{MOST_TENSORS, Tensor, Tensors};
 use crate::kernels::{Layout, Scheme};
-use crate::text::Vocabulary;
+use crate::text::{MOST_MERGES, MOST_TOKENS, Vocabulary};
 
 mod cursor;
 mod split;
@@ -27,6 +27,9 @@ pub use writer::plan;
 
 /// Most metadata entries: real files have some dozens.
 const MOST_ENTRIES: u64 = 1 << 16;
+
+/// Most bytes of the keys of all metadata entries.
+const MOST_KEYS: usize = 1 << 20;
 
 /// Most dimensions of a tensor.
 const MOST_DIMENSIONS: u32 = 4;
@@ -125,11 +128,11 @@ impl Gguf {
         Ok(Vocabulary {
             model,
             pre: self.text("tokenizer.ggml.pre")?,
-            tokens: self.list("tokenizer.ggml.tokens", |v| v.as_str().map(str::to_string))?,
-            scores: self.list("tokenizer.ggml.scores", |v| v.as_f64().map(|v| v as f32))?,
+            tokens: self.list("tokenizer.ggml.tokens", MOST_TOKENS, owned)?,
+            scores: self.list("tokenizer.ggml.scores", MOST_TOKENS, |v| v.as_f64().map(|v| v as f32))?,
             token_types: self
-                .list("tokenizer.ggml.token_type", |v| v.as_i64().and_then(|v| v.try_into().ok()))?,
-            merges: self.list("tokenizer.ggml.merges", |v| v.as_str().map(str::to_string))?,
+                .list("tokenizer.ggml.token_type", MOST_TOKENS, |v| v.as_i64()?.try_into().ok())?,
+            merges: self.list("tokenizer.ggml.merges", MOST_MERGES, owned)?,
             bos: self.id("tokenizer.ggml.bos_token_id")?,
             eos: self.id("tokenizer.ggml.eos_token_id")?,
             eot: self.id("tokenizer.ggml.eot_token_id")?,
@@ -145,7 +148,7 @@ impl Gguf {
     }
 
     fn text(&self, key: &str) -> Result<Option<String>, Error> {
-        self.typed(key, "text", |v| v.as_str().map(str::to_string))
+        self.typed(key, "text", owned)
     }
 
     fn id(&self, key: &str) -> Result<Option<u32>, Error> {
@@ -166,22 +169,36 @@ impl Gguf {
         }
     }
 
-    /// An array's items; none if it is not there.
-    fn list<T>(&self, key: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Vec<T>, Error> {
+    /// An array's items, at most `most`; none if it is not there.
+    fn list<T>(&self, key: &str, most: usize, read: impl Fn(&Value) -> Option<T>) -> Result<Vec<T>, Error> {
+        if let Some(Value::Array(items)) = self.get(key)
+            && items.len() > most
+        {
+            let rule = format!("{key} has {} items, at most {most} are read", items.len());
+            return Err(Error::malformed(&self.path, rule));
+        }
         let items = self.typed(key, "a list of the right type", |value| match value {
-            Value::Array(items) => items.iter().map(&read).collect(),
+            Value::Array(items) => items.iter().map(|item| read(&item)).collect(),
             _ => None,
         });
         Ok(items?.unwrap_or_default())
     }
 }
 
+fn owned(value: &Value) -> Option<String> {
+    value.as_text().map(|text| text.into_owned())
+}
+
 fn read_metadata(cursor: &mut Cursor, count: u64) -> Result<BTreeMap<String, Value>, Error> {
-    let mut metadata = BTreeMap::new();
+    let (mut metadata, mut bytes) = (BTreeMap::new(), 0);
     for _ in 0..count {
         let key = cursor.string("a metadata key")?;
         let kind = cursor.u32(&key)?;
         let value = cursor.value(&key, kind)?;
+        bytes += key.len();
+        if bytes > MOST_KEYS {
+            return Err(cursor.malformed(format!("the metadata keys have more than {MOST_KEYS} bytes")));
+        }
         if metadata.contains_key(&key) {
             return Err(cursor.malformed(format!("there are two metadata entries named {key}")));
         }

@@ -1,15 +1,14 @@
-//! safetensors files: the header by the official crate, which checks sizes, spans and overlaps.
+//! safetensors files.
 
+mod header;
 mod writer;
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::path::Path;
 
-use ::safetensors::{Dtype, SafeTensors};
+use ::safetensors::Dtype;
 use bytes::Bytes;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use header::Entry;
 pub(super) use writer::File;
 
 use super::Error;
@@ -29,55 +28,11 @@ pub fn read(
     blocks_of: impl Fn(&str) -> Option<(Scheme, Layout)>,
 ) -> Result<(), Error> {
     let bytes = map(path)?;
-    let (header, metadata) = SafeTensors::read_metadata(&bytes)
-        .map_err(|e| Error::malformed(path, format!("not a whole safetensors file: {e}")))?;
-    let data = header + 8;
-    if let Some(name) = repeated_name(&bytes[8..data]) {
-        return Err(Error::DuplicateTensor { path: path.into(), name });
-    }
-    if bytes.len() - data != metadata.data_len() {
-        let rule = format!(
-            "the header promises {} bytes of tensors, the file holds {}",
-            metadata.data_len(),
-            bytes.len() - data
-        );
-        return Err(Error::malformed(path, rule));
-    }
-    for (name, info) in metadata.tensors() {
-        let (start, end) = info.data_offsets;
-        let span = bytes.slice(data + start..data + end);
-        let stored = stored(path, &name, info.dtype, blocks_of(&name))?;
-        tensors.insert(path, name, tensor(stored, info.shape.clone(), span))?;
+    for Entry { name, dtype, shape, span } in header::read(path, &bytes)? {
+        let stored = stored(path, &name, dtype, blocks_of(&name))?;
+        tensors.insert(path, name, tensor(stored, shape, bytes.slice(span)))?;
     }
     Ok(())
-}
-
-/// The first name that a header has twice. The format forbids it; the crate keeps the last and says nothing.
-fn repeated_name(header: &[u8]) -> Option<String> {
-    struct Names(Option<String>);
-    impl<'de> Deserialize<'de> for Names {
-        fn deserialize<D: Deserializer<'de>>(header: D) -> Result<Self, D::Error> {
-            header.deserialize_map(Repeated)
-        }
-    }
-    struct Repeated;
-    impl<'de> Visitor<'de> for Repeated {
-        type Value = Names;
-        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-            f.write_str("a header")
-        }
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
-            let (mut names, mut repeated) = (BTreeSet::new(), None);
-            while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
-                if let Some(name) = names.replace(name) {
-                    repeated.get_or_insert(name);
-                }
-            }
-            Ok(Names(repeated))
-        }
-    }
-    // What is no map at all is the crate's to refuse.
-    serde_json::from_slice::<Names>(header).ok()?.0
 }
 
 /// How a tensor of a file's type is stored. Types that no weight has are kept out of the way as U8 is not.

@@ -34,6 +34,7 @@ use serde_json::{Map, Number, Value};
 
 use self::guard::Guarded;
 pub use self::index::shards;
+use crate::budget::may_fail;
 
 /// Bytes of memory for the values of a settings file or an answer of the hub: tens of times what published ones take.
 pub const SETTINGS: usize = 24 << 20;
@@ -88,7 +89,7 @@ where
 {
     if size <= WHOLE {
         let mut text = Vec::new();
-        text.try_reserve_exact(size as usize + 1)
+        may_fail(|| text.try_reserve_exact(size as usize + 1))
             .map_err(|_| Error::io(io::ErrorKind::OutOfMemory.into()))?;
         file.by_ref().take(WHOLE + 1).read_to_end(&mut text).map_err(Error::io)?;
         if text.len() as u64 <= WHOLE {

@@ -19,9 +19,7 @@ fn a_value_is_what_serde_json_makes_of_it() {
 
 #[test]
 fn a_key_that_comes_twice_is_an_error_that_names_it() {
-    assert!(
-        refused(r#"{"a":1,"b":2,"a":1}"#).starts_with(r#"the key "a" is given twice at line 1"#)
-    );
+    assert!(refused(r#"{"a":1,"b":2,"a":1}"#).starts_with(r#"the key "a" is given twice at line 1"#));
     assert!(refused(r#"{"x":[{"y":{"b":1,"b":2}}]}"#).contains(r#"the key "b" is given twice"#));
     // The same key by another spelling.
     assert!(refused("{\"a\":1,\n\"\\u0061\":2}").contains("is given twice at line 2"));

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::memory::available_memory;
+use crate::budget::may_fail;
 use crate::kernels::{pages, pool};
 
 /// Bytes that are read: more than caches hold.
@@ -49,7 +50,7 @@ fn rate_over(bytes: usize) -> Option<ReadRate> {
     // Written first by the threads that read: memory lies near the processor that first writes to it.
     pool::each_piece(&mut parts, 1, |_, part| {
         for own in part {
-            if own.try_reserve_exact(share).is_ok() {
+            if may_fail(|| own.try_reserve_exact(share)).is_ok() {
                 // As the weights are, where the system has large pages: the limit is to be the machine's, not the page table's.
                 pages::in_large_pages(own.spare_capacity_mut());
                 own.resize(share, 1);

@@ -80,6 +80,12 @@ impl Message {
     }
 }
 
+/// Most tokens of a vocabulary: the largest published have 262,000.
+pub const MOST_TOKENS: usize = 3 << 17;
+
+/// Most merges: the largest published vocabularies have 515,000.
+pub const MOST_MERGES: usize = 7 << 17;
+
 /// The tokenizer as a GGUF file's metadata has it (`tokenizer.ggml.*` and `tokenizer.chat_template`).
 ///
 /// Lists are indexed by token id; `scores` and `token_types` are empty where the file has none.

@@ -163,8 +163,9 @@ impl Fields<'_> {
     /// A whole number; a list of equal ones, as some files give per layer, counts as one.
     fn optional_size(&self, name: &str) -> Result<Option<usize>, Error> {
         let same = |value: &Value| match value {
-            Value::Array(items) if items.windows(2).all(|pair| pair[0] == pair[1]) => {
-                items.first()?.as_usize()
+            Value::Array(items) => {
+                let first = items.iter().next()?;
+                items.iter().all(|item| item == first).then(|| first.as_usize())?
             }
             other => other.as_usize(),
         };

@@ -1,6 +1,9 @@
 //! A position in a GGUF header, and the values that metadata holds.
 
+use std::borrow::Cow;
 use std::path::Path;
+
+use bytes::Bytes;
 
 use super::Error;
 
@@ -10,7 +13,10 @@ const LONGEST_STRING: u64 = 16 << 20;
 /// Deepest nesting of arrays; real files have one level.
 const DEEPEST: usize = 4;
 
-/// A metadata value.
+/// Most items of a list: a hundred times as many as any vocabulary has.
+const MOST_ITEMS: u64 = 1 << 24;
+
+/// A metadata value. Texts and lists stay where they are in the file: what nobody asks for takes no memory.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Value {
@@ -18,15 +24,46 @@ pub enum Value {
     Signed(i64),
     Float(f64),
     Bool(bool),
-    Text(String),
-    Array(Vec<Value>),
+    Text(Bytes),
+    Array(List),
+}
+
+/// A list as it lies in the file, every item of it checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct List {
+    kind: u32,
+    count: usize,
+    bytes: Bytes,
+}
+
+impl List {
+    /// How many items it has.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The items, each made when it is asked for.
+    pub fn iter(&self) -> impl Iterator<Item = Value> {
+        let mut cursor = Cursor::new(Path::new(""), &self.bytes);
+        // They were checked when the file was read.
+        (0..self.count).map_while(move |_| cursor.nested_value("", self.kind, 0).ok())
+    }
 }
 
 impl Value {
     /// Text, if it is text.
     pub fn as_str(&self) -> Option<&str> {
         match self {
-            Value::Text(text) => Some(text),
+            Value::Text(text) => str::from_utf8(text).ok(),
+            _ => None,
+        }
+    }
+
+    /// Text, with what is no UTF-8 of it replaced. Tokens of some vocabularies are cut within a character. Their bytes
+    /// are in the byte-level alphabet or named as <0xNN>, so what is lost here has no text of its own.
+    pub fn as_text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Value::Text(text) => Some(String::from_utf8_lossy(text)),
             _ => None,
         }
     }
@@ -65,12 +102,12 @@ impl Value {
 /// Reads a header from front to back, never past its end.
 pub struct Cursor<'a> {
     path: &'a Path,
-    bytes: &'a [u8],
+    bytes: &'a Bytes,
     position: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub fn new(path: &'a Path, bytes: &'a [u8]) -> Self {
+    pub fn new(path: &'a Path, bytes: &'a Bytes) -> Self {
         Self { path, bytes, position: 0 }
     }
 
@@ -120,11 +157,22 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn string(&mut self, what: &str) -> Result<String, Error> {
-        let length = self.count(&format!("the length of {what}"), LONGEST_STRING, 1)?;
-        let bytes = self.bytes(length as usize, what)?;
-        // Tokens of some vocabularies are cut within a character. Their bytes are in the byte-level alphabet or
-        // named as <0xNN>, so what is lost here has no text of its own.
-        Ok(String::from_utf8_lossy(bytes).into_owned())
+        self.text(what).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    fn text(&mut self, what: &str) -> Result<&'a [u8], Error> {
+        let length = self.count_of(what, LONGEST_STRING, 1)?;
+        self.bytes(length as usize, what)
+    }
+
+    /// The number of bytes or items of what is called `what`.
+    fn count_of(&mut self, what: &str, most: u64, least_bytes: u64) -> Result<u64, Error> {
+        let start = self.position;
+        self.count("", most, least_bytes).or_else(|_| {
+            self.position = start;
+            // Its name is made for the error alone: there may be millions of texts.
+            self.count(&format!("the length of {what}"), most, least_bytes)
+        })
     }
 
     pub fn value(&mut self, key: &str, kind: u32) -> Result<Value, Error> {
@@ -145,7 +193,7 @@ impl<'a> Cursor<'a> {
                 [1] => Value::Bool(true),
                 [other] => return Err(self.malformed(format!("{key} is a truth value of {other}"))),
             },
-            8 => Value::Text(self.string(key)?),
+            8 => Value::Text(self.bytes.slice_ref(self.text(key)?)),
             9 if depth < DEEPEST => self.items(key, depth)?,
             10 => Value::Unsigned(self.u64(key)?),
             11 => Value::Signed(i64::from_le_bytes(self.array(key)?)),
@@ -167,9 +215,13 @@ impl<'a> Cursor<'a> {
             9 => 12,
             _ => 8,
         };
-        // A value takes more memory than its bytes in the file: at most 32 times as much, for a list of u8.
-        let count = self.count(&format!("the length of {key}"), 1 << 24, least_bytes)?;
-        let items = (0..count).map(|_| self.nested_value(key, kind, depth + 1));
-        Ok(Value::Array(items.collect::<Result<_, _>>()?))
+        let count = self.count_of(key, MOST_ITEMS, least_bytes)? as usize;
+        let start = self.position;
+        match kind {
+            // Numbers, of which any bytes are one: there are as many as was counted.
+            0..=6 | 10..=12 => drop(self.bytes(count * least_bytes as usize, key)?),
+            _ => (0..count).try_for_each(|_| self.nested_value(key, kind, depth + 1).map(drop))?,
+        }
+        Ok(Value::Array(List { kind, count, bytes: self.bytes.slice(start..self.position) }))
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Error, Gguf, Value};
+use super::{Error, Gguf, MOST_TENSORS, Value};
 
 /// Most parts: the largest published checkpoints have some dozens.
 const MOST_PARTS: usize = 1 << 10;
@@ -75,6 +75,10 @@ pub fn open_all(part: Gguf) -> Result<Gguf, Error> {
         match &mut whole {
             None => whole = Some(part),
             Some(whole) => {
+                if whole.tensors.len() + part.tensors.len() > MOST_TENSORS {
+                    let rule = format!("has more than {MOST_TENSORS} tensors in {n} parts");
+                    return Err(Error::malformed(&path, rule));
+                }
                 whole.tensors.extend(part.tensors);
                 whole.parts.extend(part.parts);
             }

@@ -23,8 +23,12 @@ pub use objects::View;
 /// Largest pickle: 0.2 kB a tensor, so this is far above any model.
 const LARGEST: usize = 16 << 20;
 
-/// Most values: a tensor takes about twenty.
-const MOST_VALUES: usize = 1 << 20;
+/// Most values, and as many references to them on the stack, in lists and dicts, and to come back to: a tensor takes
+/// about twenty, and the largest published file has some hundred tensors.
+const MOST_VALUES: usize = 1 << 18;
+
+/// Most tensors, of which each takes as much memory as ten other values.
+const MOST_TENSORS: usize = 1 << 16;
 
 /// Most marks at once: a state dict has four.
 const MOST_MARKS: usize = 1 << 10;
@@ -50,6 +54,8 @@ pub fn state_dict<'a>(path: &Path, pickle: &'a [u8]) -> Result<Vec<(&'a str, Vie
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        items: 0,
+        tensors: 0,
     };
     let top = machine.run()?;
     machine.tensors(top)
@@ -86,6 +92,9 @@ struct Machine<'a, 'p> {
     /// Heights of the stack at its marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// How many there are in all lists and dicts.
+    items: usize,
+    tensors: usize,
 }
 
 impl<'a> Machine<'a, '_> {
@@ -238,12 +247,38 @@ impl<'a> Machine<'a, '_> {
     }
 
     fn push(&mut self, value: Value<'a>) -> Result<(), Error> {
-        if self.values.len() >= MOST_VALUES {
-            return Err(self.broken("more values than a model has"));
+        match &value {
+            Value::Tensor(_) => self.tensors += 1,
+            Value::Tuple(items) => self.count(items.len())?,
+            _ => {}
         }
-        self.stack.push(self.values.len());
+        if self.values.len() >= MOST_VALUES || self.tensors > MOST_TENSORS {
+            return Err(self.too_many());
+        }
         self.values.push(value);
+        self.refer(self.values.len() - 1)
+    }
+
+    /// Puts a value on the stack.
+    fn refer(&mut self, value: Id) -> Result<(), Error> {
+        if self.stack.len() >= MOST_VALUES {
+            return Err(self.too_many());
+        }
+        self.stack.push(value);
         Ok(())
+    }
+
+    fn too_many(&self) -> Error {
+        self.broken("more values than a model has")
+    }
+
+    /// Counts what a list or dict grows by.
+    fn count(&mut self, items: usize) -> Result<(), Error> {
+        self.items += items;
+        match self.items > MOST_VALUES {
+            true => Err(self.too_many()),
+            false => Ok(()),
+        }
     }
 
     fn text(&mut self, length: u64) -> Result<(), Error> {
@@ -269,9 +304,14 @@ impl<'a> Machine<'a, '_> {
     fn last(&mut self, count: usize) -> Result<Vec<Id>, Error> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.len().checked_sub(count).filter(|start| *start >= floor) {
-            Some(start) => Ok(self.stack.split_off(start)),
+            Some(start) => Ok(self.taken_from(start)),
             None => Err(self.broken("the stack is empty")),
         }
+    }
+
+    /// Not by `split_off`, whose result may keep all of the stack's room.
+    fn taken_from(&mut self, start: usize) -> Vec<Id> {
+        self.stack.drain(start..).collect()
     }
 
     fn mark(&mut self) -> Result<(), Error> {
@@ -284,7 +324,7 @@ impl<'a> Machine<'a, '_> {
 
     fn since_mark(&mut self) -> Result<Vec<Id>, Error> {
         match self.marks.pop() {
-            Some(mark) => Ok(self.stack.split_off(mark)),
+            Some(mark) => Ok(self.taken_from(mark)),
             None => Err(self.broken("there is no mark")),
         }
     }
@@ -299,21 +339,22 @@ impl<'a> Machine<'a, '_> {
     fn remember(&mut self, index: u32) -> Result<(), Error> {
         let top = self.top()?;
         self.memo.insert(index, top);
-        Ok(())
+        match self.memo.len() > MOST_VALUES {
+            true => Err(self.too_many()),
+            false => Ok(()),
+        }
     }
 
     fn recall(&mut self, index: u32) -> Result<(), Error> {
         match self.memo.get(&index) {
-            Some(value) => {
-                self.stack.push(*value);
-                Ok(())
-            }
+            Some(value) => self.refer(*value),
             None => Err(self.broken("a value is used that was never kept")),
         }
     }
 
     fn append(&mut self, items: Vec<Id>) -> Result<(), Error> {
         let list = self.top()?;
+        self.count(items.len())?;
         match &mut self.values[list] {
             Value::List(list) => {
                 list.extend(items);
@@ -325,6 +366,7 @@ impl<'a> Machine<'a, '_> {
 
     fn set(&mut self, items: &[Id]) -> Result<(), Error> {
         let dict = self.top()?;
+        self.count(items.len())?;
         if !items.len().is_multiple_of(2) {
             return Err(self.broken("a key without a value"));
         }

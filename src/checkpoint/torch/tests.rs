@@ -205,8 +205,16 @@ fn bombs_cost_what_their_bytes_cost() {
     // Each tuple holds the one before twice: 2^100000 leaves.
     let doubled = [&b")q\0"[..], &b"h\0\x86q\0".repeat(100_000), b"."].concat();
     assert_refused(archive(&doubled, 0), "no dict of tensors");
-    let deep = [&b"]".repeat(1_000_000)[..], &b"a".repeat(999_999), b"."].concat();
-    assert_refused(archive(&deep, 0), "no dict of tensors");
+    let deep = |count: usize| [&b"]".repeat(count)[..], &b"a".repeat(count - 1), b"."].concat();
+    assert_refused(archive(&deep(200_000), 0), "no dict of tensors");
+    assert_refused(archive(&deep(1_000_000), 0), "more values than a model has");
+    // References to one value: on the stack, in a list, in tuples; and names of one.
+    for (start, step) in
+        [(&b"N\x94"[..], &b"h\0"[..]), (b"N\x94]", b"h\x00a"), (b"N\x94", b"(h\0h\0h\0t"), (b"N", b"\x94")]
+    {
+        let many = [start, &step.repeat(1_000_000), b"."].concat();
+        assert_refused(archive(&many, 0), "more values than a model has");
+    }
     assert_refused(archive(&b"(".repeat(1_000_000), 0), "nested too deeply");
     assert_refused(archive(&b"N".repeat(2_000_000), 0), "more values than a model has");
     assert_refused(archive(&vec![b'N'; (16 << 20) + 1], 0), "at most 16777216 are read");

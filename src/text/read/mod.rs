@@ -38,8 +38,8 @@ use super::error::one_line;
 use super::model::Model;
 use super::{Error, Vocabulary};
 
-/// More ids than any vocabulary has (the largest are about 262,000): tables are sized by the largest id.
-const MAX_IDS: usize = 1 << 22;
+/// Tables are sized by the largest id.
+const MAX_IDS: usize = super::MOST_TOKENS;
 /// More control tokens than any vocabulary has (the largest have 1,000): they are looked for one by one.
 pub(super) const MAX_CONTROLS: usize = 1 << 16;
 

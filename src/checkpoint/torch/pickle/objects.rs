@@ -80,8 +80,7 @@ impl<'a> Machine<'a, '_> {
         match (function, arguments.as_slice()) {
             (Function::OrderedDict, []) => self.push(Value::Dict(Vec::new())),
             (Function::Parameter, &[tensor, ..]) if matches!(self.values[tensor], Value::Tensor(_)) => {
-                self.stack.push(tensor);
-                Ok(())
+                self.refer(tensor)
             }
             (Function::Tensor, &[storage, offset, shape, stride, ..]) => {
                 let Value::Storage { key, kind, elements } = &self.values[storage] else {
