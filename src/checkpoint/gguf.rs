@@ -16,6 +16,7 @@ use crate::kernels::{Layout, Scheme};
 use crate::text::{MOST_MERGES, MOST_TOKENS, Vocabulary};
 
 mod cursor;
+mod keys;
 mod split;
 mod writer;
 
@@ -30,6 +31,9 @@ const MOST_ENTRIES: u64 = 1 << 16;
 
 /// Most bytes of the keys of all metadata entries.
 const MOST_KEYS: usize = 1 << 20;
+
+/// `tokenizer.ggml.token_type` of a control token.
+const CONTROL: i32 = 3;
 
 /// Most dimensions of a tensor.
 const MOST_DIMENSIONS: u32 = 4;
@@ -119,31 +123,38 @@ impl Gguf {
     /// The tokenizer's metadata.
     ///
     /// # Errors
-    /// There is none, or an entry is of the wrong type.
+    /// There is none, an entry is of the wrong type, or one is missing or misspelt.
     pub fn vocabulary(&self) -> Result<Vocabulary, Error> {
         let model = self.text("tokenizer.ggml.model")?;
         let Some(model) = model else {
             return Err(Error::malformed(&self.path, "holds no tokenizer: tokenizer.ggml.model is missing"));
         };
+        keys::check(self, &model)?;
+        let token_types =
+            self.list("tokenizer.ggml.token_type", MOST_TOKENS, |v| v.as_i64()?.try_into().ok())?;
+        // Where SentencePiece's vocabularies have their tokens, and llama.cpp looks for them.
+        let usual =
+            |id: u32| (model == "llama" && token_types.get(id as usize) == Some(&CONTROL)).then_some(id);
         Ok(Vocabulary {
-            model,
             pre: self.text("tokenizer.ggml.pre")?,
             tokens: self.list("tokenizer.ggml.tokens", MOST_TOKENS, owned)?,
             scores: self.list("tokenizer.ggml.scores", MOST_TOKENS, |v| v.as_f64().map(|v| v as f32))?,
-            token_types: self
-                .list("tokenizer.ggml.token_type", MOST_TOKENS, |v| v.as_i64()?.try_into().ok())?,
             merges: self.list("tokenizer.ggml.merges", MOST_MERGES, owned)?,
-            bos: self.id("tokenizer.ggml.bos_token_id")?,
-            eos: self.id("tokenizer.ggml.eos_token_id")?,
+            bos: self.id("tokenizer.ggml.bos_token_id")?.or(usual(1)),
+            eos: self.id("tokenizer.ggml.eos_token_id")?.or(usual(2)),
             eot: self.id("tokenizer.ggml.eot_token_id")?,
+            eom: self.id("tokenizer.ggml.eom_token_id")?,
             unknown: self.id("tokenizer.ggml.unknown_token_id")?,
             add_bos: self.typed("tokenizer.ggml.add_bos_token", "true or false", Value::as_bool)?,
+            add_eos: self.typed("tokenizer.ggml.add_eos_token", "true or false", Value::as_bool)?,
             add_space_prefix: self.typed(
                 "tokenizer.ggml.add_space_prefix",
                 "true or false",
                 Value::as_bool,
             )?,
             chat_template: self.text("tokenizer.chat_template")?,
+            token_types,
+            model,
         })
     }
 

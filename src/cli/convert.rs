@@ -305,6 +305,12 @@ pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Comp
                 files.push(made);
             }
         }
+        let config = files.iter_mut().find(|(name, _)| name == "tokenizer_config.json");
+        if let Some((_, bytes)) = config
+            && let Some(changed) = mist::text::config_beside(bytes)
+        {
+            *bytes = changed;
+        }
     }
     let is_absent = |name: &String| !own_folder && files.iter().all(|(file, _)| file != name);
     let absent = names.iter().filter(|name| is_absent(name)).cloned().collect();

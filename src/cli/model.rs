@@ -116,7 +116,7 @@ impl Precision {
 pub struct Opened {
     pub checkpoint: Checkpoint,
     pub tokenizer: Tokenizer,
-    /// Ids that end a reply: the tokenizer's and the config's.
+    /// Ids that end a text: the tokenizer's and the config's.
     pub end_ids: Vec<u32>,
     /// When the opening began.
     since: Instant,
@@ -167,7 +167,20 @@ impl Opened {
         Ok(Self { checkpoint, tokenizer, end_ids, since })
     }
 
-    /// Ids that end a reply: the tokenizer's and the config's.
+    /// Ids that end a text where `stops` are the texts that it ends before: `end_ids`, what these spell, and in the chat
+    /// format what the template writes behind a reply. With `ignore_eos` only what was asked for.
+    pub fn ends(&self, stops: &[String], chat: bool, ignore_eos: bool) -> Vec<u32> {
+        let mut ends: Vec<u32> = stops.iter().filter_map(|stop| self.tokenizer.control(stop)).collect();
+        if !ignore_eos {
+            ends.extend(&self.end_ids);
+            ends.extend(if chat { self.tokenizer.turn_end() } else { None });
+        }
+        ends.sort_unstable();
+        ends.dedup();
+        ends
+    }
+
+    /// Ids that end a text: the tokenizer's and the config's.
     pub fn end_ids(checkpoint: &Checkpoint, tokenizer: &Tokenizer) -> Vec<u32> {
         let mut end_ids = [tokenizer.end_ids(), &checkpoint.config.end_ids].concat();
         end_ids.sort_unstable();

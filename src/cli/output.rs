@@ -42,6 +42,11 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Whether a stop text was found.
+    pub fn stopped(&self) -> bool {
+        self.stream.stopped()
+    }
+
     /// Text that did not come from ids, such as the prompt.
     pub fn write(&mut self, piece: &str) {
         self.shown.write(piece);

@@ -63,7 +63,9 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
         }
         None => {
             let bos = args.beginning.adds_bos(&tokenizer);
-            tokenizer.encode(&text(args)?, bos)?
+            let mut ids = tokenizer.encode(&text(args)?, bos)?;
+            ids.extend(tokenizer.added_eos());
+            ids
         }
     };
     if args.json {

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::alphabet::SPACE;
+
 /// One control token.
 #[derive(Clone, Debug)]
 pub(super) struct Control {
@@ -10,13 +12,28 @@ pub(super) struct Control {
     /// White space before (after) it belongs to it.
     pub(super) takes_left: bool,
     pub(super) takes_right: bool,
+    /// It is looked for in normalized text, as `▁<s>` where SentencePiece's space goes in front of a text: it is found
+    /// behind a space, which it takes, and where a stretch begins, whose space that is. Elsewhere it is letters.
+    pub(super) after_space: bool,
 }
 
 /// A stretch of a rendered conversation.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part<'text> {
     Text(&'text str),
+    /// Text that was normalized together with what is before it.
+    Joined(&'text str),
     Control(u32),
+}
+
+impl<'text> Part<'text> {
+    /// The text, if it is text.
+    pub(super) fn text(&self) -> Option<&'text str> {
+        match self {
+            Self::Text(text) | Self::Joined(text) => Some(text),
+            Self::Control(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -52,21 +69,42 @@ impl Controls {
         candidates.iter().find(|control| text.starts_with(&control.spelling))
     }
 
+    /// The longest control token that is found at `here`, if what is left of its stretch begins at `start`.
+    fn found(&self, text: &str, start: usize, here: usize, begins: bool) -> Option<&Control> {
+        let rest = &text[here..];
+        let candidates = self.by_first.get(&rest.chars().next()?)?;
+        let follows_space = begins && here == start || text[start..here].ends_with([' ', SPACE]);
+        candidates.iter().find(|c| rest.starts_with(&c.spelling) && (!c.after_space || follows_space))
+    }
+
     /// `text` cut at its control tokens, the leftmost first, the longest where several begin.
     pub(super) fn cut<'text>(&self, text: &'text str) -> Vec<Part<'text>> {
         let mut parts = Vec::new();
         let (mut start, mut here) = (0, 0);
+        // Whether the stretch begins at `start`: it does behind a control token that is found before normalization.
+        let mut begins = true;
+        let part = |text, begins| if begins { Part::Text(text) } else { Part::Joined(text) };
         while let Some(character) = text[here..].chars().next() {
-            let Some(control) = self.at(&text[here..]) else {
+            let Some(control) = self.found(text, start, here, begins) else {
                 here += character.len_utf8();
                 continue;
             };
             let before = &text[start..here];
+            let shorter = if control.after_space { before.strip_suffix([' ', SPACE]) } else { None };
+            let before = match shorter {
+                // What is left is the space in front of the stretch, which nothing else spells.
+                Some("") if begins => {
+                    begins = false;
+                    before
+                }
+                shorter => shorter.unwrap_or(before),
+            };
             let before = if control.takes_left { before.trim_end() } else { before };
             if !before.is_empty() {
-                parts.push(Part::Text(before));
+                parts.push(part(before, begins));
             }
             parts.push(Part::Control(control.id));
+            begins = !control.after_space;
             here += control.spelling.len();
             if control.takes_right {
                 here = text.len() - text[here..].trim_start().len();
@@ -74,7 +112,7 @@ impl Controls {
             start = here;
         }
         if start < text.len() {
-            parts.push(Part::Text(&text[start..]));
+            parts.push(part(&text[start..], begins));
         }
         parts
     }
@@ -87,6 +125,7 @@ impl Controls {
             id,
             takes_left: false,
             takes_right: false,
+            after_space: false,
         }))
     }
 
@@ -120,12 +159,39 @@ mod tests {
 
     #[test]
     fn a_control_token_takes_the_white_space_it_says_it_takes() {
-        let mut control = Control { spelling: "<e>".into(), id: 7, takes_left: true, takes_right: false };
+        let mut control = Control {
+            spelling: "<e>".into(),
+            id: 7,
+            takes_left: true,
+            takes_right: false,
+            after_space: false,
+        };
         let left = Controls::new([control.clone()]);
         assert_eq!(left.cut("a \n<e> b"), [Part::Text("a"), Part::Control(7), Part::Text(" b")]);
         (control.takes_left, control.takes_right) = (false, true);
         let right = Controls::new([control]);
         assert_eq!(right.cut("a <e>\n b"), [Part::Text("a "), Part::Control(7), Part::Text("b")]);
         assert_eq!(right.cut("<e>  "), [Part::Control(7)]);
+    }
+
+    #[test]
+    fn a_control_token_that_is_normalized_needs_a_space_or_the_start_of_a_stretch() {
+        let control = |spelling: &str, id, after_space| Control {
+            spelling: spelling.into(),
+            id,
+            takes_left: false,
+            takes_right: false,
+            after_space,
+        };
+        let controls = Controls::new([control("<n>", 1, true), control("<r>", 2, false)]);
+        let (n, r) = (Part::Control(1), Part::Control(2));
+        assert_eq!(
+            controls.cut("<n>a <n>b\n<n>"),
+            [n, Part::Joined("a"), Part::Control(1), Part::Joined("b\n<n>")]
+        );
+        assert_eq!(controls.cut("a<r><n> <n>"), [Part::Text("a"), r, Part::Control(1), Part::Control(1)]);
+        assert_eq!(controls.cut(" <n>"), [Part::Joined(" "), Part::Control(1)]);
+        assert_eq!(controls.cut("  <n>"), [Part::Text(" "), Part::Control(1)]);
+        assert_eq!(controls.cut("a<n>"), [Part::Text("a<n>")]);
     }
 }

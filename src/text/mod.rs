@@ -44,10 +44,16 @@ use serde::{Deserialize, Serialize};
 pub use detokenizer::Detokenizer;
 pub use error::Error;
 pub use tokenizer::Tokenizer;
+pub use write::config_beside;
 
 /// The files that a tokenizer is written as.
-pub const FILES: [&str; 4] =
-    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"];
+pub const FILES: [&str; 5] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+];
 
 /// Whether a file of this name belongs to a tokenizer: a vocabulary, or the settings beside one.
 pub fn is_file(name: &str) -> bool {
@@ -110,10 +116,14 @@ pub struct Vocabulary {
     pub eos: Option<u32>,
     /// End of turn.
     pub eot: Option<u32>,
+    /// End of a message, behind which the turn may go on.
+    pub eom: Option<u32>,
     /// What stands for text that the vocabulary cannot spell.
     pub unknown: Option<u32>,
     /// Whether a text begins with `bos`.
     pub add_bos: Option<bool>,
+    /// Whether a text ends with `eos`.
+    pub add_eos: Option<bool>,
     /// Whether a text begins with a space that is not in it, for `llama`.
     pub add_space_prefix: Option<bool>,
     /// The Jinja source of the chat format.

@@ -1,13 +1,13 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use super::chat::{self, Format, TemplateNames};
+use super::chat::{self, Format, TemplateNames, Turns};
 use super::control::{Control, Controls};
 use super::detokenizer::ByteTable;
-use super::encode::Encoder;
+use super::encode::{Encoder, Place};
 use super::model::{Added, Kind, Model};
-use super::read::{self, MAX_CONTROLS, Names, Source};
+use super::read::{self, Around, MAX_CONTROLS, Names, Source};
 use super::{Detokenizer, Error, Message, Vocabulary, write};
 
 /// Text to ids and back, and the chat format, of one model.
@@ -22,8 +22,13 @@ pub struct Tokenizer {
     names: Names,
     format: Option<Format>,
     bos: Option<u32>,
+    /// Whether a file names BOS, so that chat templates know it.
+    names_bos: bool,
     end_ids: Vec<u32>,
-    adds_bos: bool,
+    /// What the tokenizer's own settings put around a text.
+    around: Around,
+    /// What the chat template writes around turns; found when it is first needed.
+    turns: OnceLock<TurnTokens>,
 }
 
 impl Tokenizer {
@@ -49,34 +54,33 @@ impl Tokenizer {
     }
 
     fn assemble(source: Source) -> Result<Self, Error> {
-        let Source { mut model, mut names, in_front, version } = source;
-        promote(&mut model, &names);
+        let Source { mut model, mut names, around, version } = source;
+        promote(&mut model, &names, around);
         let spelled = |id: u32| model.token(id).unwrap_or_default();
         let ids = 0..model.tokens.len() as u32;
-        let control_ids: Vec<u32> = ids.clone().filter(|&id| model.kind(id) == Kind::Control).collect();
-        if control_ids.len() > MAX_CONTROLS {
-            let count = control_ids.len();
+        let count = ids.clone().filter(|&id| model.kind(id) == Kind::Control).count();
+        if count > MAX_CONTROLS {
             let reason = format!("it has {count} control tokens, the limit is {MAX_CONTROLS}");
             return Err(Error::Vocabulary(reason));
         }
-        let added: HashMap<u32, &Added> = model.added.iter().map(|added| (added.id, added)).collect();
-        let controls = Controls::new(control_ids.into_iter().map(|id| {
-            let added = added.get(&id);
-            Control {
-                spelling: spelled(id).to_owned(),
-                id,
-                takes_left: added.is_some_and(|added| added.takes_left),
-                takes_right: added.is_some_and(|added| added.takes_right),
-            }
-        }));
+        let controls = controls(&model, false);
         let mut table = ByteTable::new(model.drops_first_space);
         ids.for_each(|id| table.push(&model.bytes(id)));
 
         let id = |name: &Option<String>| find(&model, name.as_deref()?);
-        let bos = id(&names.bos).or(in_front);
-        let adds_bos = bos.is_some() && names.adds_bos.unwrap_or(in_front == bos);
-        let mut end_ids: Vec<u32> = [id(&names.eos), id(&names.eot)].into_iter().flatten().collect();
-        end_ids.dedup();
+        let bos = id(&names.bos).or(around.before);
+        let ends = [&names.eos, &names.eot, &names.eom].map(id);
+        let around = Around {
+            before: wanted(names.adds_bos, bos, around.before),
+            after: wanted(names.adds_eos, ends[0], around.after),
+        };
+        let mut end_ids: Vec<u32> = Vec::new();
+        for id in ends.into_iter().flatten() {
+            if !end_ids.contains(&id) {
+                end_ids.push(id);
+            }
+        }
+        let names_bos = names.bos.is_some();
         names.bos = bos.map(|id| spelled(id).to_owned());
         let format = Format::of(&model, version, names.chat_template.as_deref());
         Ok(Self {
@@ -87,8 +91,10 @@ impl Tokenizer {
             names,
             format,
             bos,
+            names_bos,
             end_ids,
-            adds_bos,
+            around,
+            turns: OnceLock::new(),
         })
     }
 
@@ -100,9 +106,9 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, bos: bool) -> Result<Vec<u32>, Error> {
         let mut ids = Vec::new();
         if bos {
-            ids.push(self.bos.ok_or(Error::NoBos)?);
+            ids.push(self.around.before.or(self.bos).ok_or(Error::NoBos)?);
         }
-        self.encoder.encode(text, true, &mut ids)?;
+        self.encoder.encode(text, Place::Start, &mut ids)?;
         Ok(ids)
     }
 
@@ -117,25 +123,63 @@ impl Tokenizer {
         match (&self.format, self.chat_template()) {
             // Mistral encodes every stretch by itself, as if it were a text.
             (Some(Format::Mistral(format)), _) => {
-                format.encode(messages, |text, ids| self.encoder.encode(text, true, ids))
+                format.encode(messages, |text, ids| self.encoder.encode(text, Place::Start, ids))
             }
             (Some(Format::Template), Some(template)) => {
-                let names = TemplateNames {
-                    bos: self.names.bos.as_deref(),
-                    eos: self.names.eos.as_deref(),
-                    unknown: self.names.unknown.as_deref(),
-                };
-                chat::render(template, messages, names, &self.controls, |text, first, ids| {
-                    self.encoder.encode(text, first, ids)
+                let turns = self.turns()?;
+                let tagged = turns.tagged.as_ref();
+                let (encoder, controls) =
+                    tagged.map_or((&self.encoder, &self.controls), |(encoder, controls)| (encoder, controls));
+                chat::render(template, messages, self.template_names(), controls, |text, place, ids| {
+                    encoder.encode(text, place, ids)
                 })
             }
             _ => Err(Error::NoTemplate),
         }
     }
 
+    fn template_names(&self) -> TemplateNames<'_> {
+        TemplateNames {
+            bos: self.names.bos.as_deref().filter(|_| self.names_bos),
+            eos: self.names.eos.as_deref(),
+            unknown: self.names.unknown.as_deref(),
+        }
+    }
+
+    /// What the chat template writes around turns.
+    fn turns(&self) -> Result<&TurnTokens, Error> {
+        if let Some(turns) = self.turns.get() {
+            return Ok(turns);
+        }
+        let turns = match (&self.format, self.chat_template()) {
+            (Some(Format::Template), Some(template)) => self.turns_of(template)?,
+            _ => TurnTokens::default(),
+        };
+        Ok(self.turns.get_or_init(|| turns))
+    }
+
+    fn turns_of(&self, template: &str) -> Result<TurnTokens, Error> {
+        let Turns { end, tags } = Turns::of(template, self.template_names(), &controls(&self.model, true));
+        let is_text = |id: &u32| self.model.kind(*id) != Kind::Control;
+        let tags: Vec<u32> = tags.into_iter().filter(is_text).collect();
+        if tags.is_empty() {
+            return Ok(TurnTokens { end, tagged: None });
+        }
+        let mut model = self.model.clone();
+        tags.iter().for_each(|id| model.kinds[*id as usize] = Kind::Control);
+        let tagged = (Encoder::new(&model)?, controls(&model, false));
+        Ok(TurnTokens { end, tagged: Some(tagged) })
+    }
+
     /// Whether the tokenizer's own settings put BOS in front of a text.
     pub fn adds_bos(&self) -> bool {
-        self.adds_bos
+        self.around.before.is_some()
+    }
+
+    /// The end token that the tokenizer's own settings put behind a text, if they do. A text that is to be continued
+    /// is encoded without it.
+    pub fn added_eos(&self) -> Option<u32> {
+        self.around.after
     }
 
     /// The beginning of a sequence.
@@ -143,9 +187,21 @@ impl Tokenizer {
         self.bos
     }
 
-    /// The ids that end a reply: end of sequence, and end of turn where the file names one.
+    /// The ids that end a text: end of sequence, and end of turn and of message where the files name them.
     pub fn end_ids(&self) -> &[u32] {
         &self.end_ids
+    }
+
+    /// The token that ends a reply by what the chat template writes behind one; it may be none of
+    /// [`end_ids`](Self::end_ids). `None` where the format is Mistral's, whose end is one of them.
+    pub fn turn_end(&self) -> Option<u32> {
+        self.turns().ok()?.end
+    }
+
+    /// The control token that a text spells, white space around it aside.
+    pub fn control(&self, text: &str) -> Option<u32> {
+        let id = self.id(text.trim())?;
+        self.is_control(id).then_some(id)
     }
 
     /// Whether `id` is a control token: no text becomes it, and it has no text.
@@ -207,7 +263,10 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Vocabulary`] if the vocabulary cannot be written.
     pub fn files(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
-        write::files(&self.model, &self.names_for_others(), self.bos.filter(|_| self.adds_bos))
+        let mut names = self.names_for_others();
+        // Named, a chat template would write it.
+        names.bos = names.bos.filter(|_| self.names_bos);
+        write::files(&self.model, &names, self.around)
     }
 
     /// The metadata of a GGUF file that [`from_vocabulary`](Self::from_vocabulary) reads this tokenizer back from.
@@ -215,7 +274,13 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::NoGgufName`], [`Error::Vocabulary`].
     pub fn vocabulary(&self) -> Result<Vocabulary, Error> {
-        write::vocabulary(&self.model, &self.names_for_others(), self.adds_bos, |token| self.id(token))
+        let other = |id: Option<u32>, usual: Option<u32>| id.is_some() && id != usual;
+        let eos = self.names.eos.as_deref().and_then(|eos| self.id(eos));
+        if other(self.around.before, self.bos) || other(self.around.after, eos) {
+            return Err(Error::NoGgufName("post-processor".into()));
+        }
+        let adds = (self.around.before.is_some(), self.around.after.is_some());
+        write::vocabulary(&self.model, &self.names_for_others(), adds, |token| self.id(token))
     }
 
     /// With a template where the format is Mistral's and no file has one: it is how others know a format.
@@ -228,6 +293,33 @@ impl Tokenizer {
     }
 }
 
+/// The tokens of a chat template, and what texts are encoded with where they are not all control tokens.
+#[derive(Debug, Default)]
+struct TurnTokens {
+    /// What ends a reply.
+    end: Option<u32>,
+    /// Where a file calls a tag that begins or ends a turn an ordinary token: it is one for a model's reply, and what
+    /// is said in a conversation still does not become it.
+    tagged: Option<(Encoder, Controls)>,
+}
+
+/// The control tokens of a model, and with `added` what else is found in a text as one token.
+fn controls(model: &Model, added: bool) -> Controls {
+    let flags: HashMap<u32, &Added> = model.added.iter().map(|added| (added.id, added)).collect();
+    let is_one = |id: u32| model.kind(id) == Kind::Control || added && flags.contains_key(&id);
+    Controls::new(model.all().filter(|&(id, _)| is_one(id)).map(|(id, token)| {
+        let flags = flags.get(&id);
+        Control {
+            spelling: token.to_owned(),
+            id,
+            takes_left: flags.is_some_and(|added| added.takes_left),
+            takes_right: flags.is_some_and(|added| added.takes_right),
+            after_space: flags
+                .is_some_and(|added| added.normalized && added.content.strip_prefix(' ') == Some(token)),
+        }
+    }))
+}
+
 /// The id of a spelling; a control token's where a text token is spelled the same.
 fn find(model: &Model, token: &str) -> Option<u32> {
     let mut spelled = model.all().filter(|&(_, other)| other == token).map(|(id, _)| id);
@@ -235,23 +327,31 @@ fn find(model: &Model, token: &str) -> Option<u32> {
     Some(std::iter::once(first).chain(spelled).find(|&id| model.kind(id) == Kind::Control).unwrap_or(first))
 }
 
-/// Makes control tokens of what the settings name, and of what the chat template writes that is a token of its own: a
-/// tag, of whatever kind the file says it is. A token that the vocabulary does not have is left out, and a byte or a
-/// single character stays text, whatever else it is used for: texts are spelled with it.
-fn promote(model: &mut Model, names: &Names) {
-    let named =
-        [&names.bos, &names.eos, &names.eot, &names.unknown].into_iter().flatten().chain(&names.special);
-    let mut wanted: HashSet<&str> = named.map(String::as_str).collect();
-    let template = names.chat_template.as_deref().unwrap_or_default();
-    let is_tag =
-        |token: &str| token.starts_with(['<', '[']) && token.ends_with(['>', ']']) && token.len() > 3;
-    let written = |added: &&Added| is_tag(&added.content) && template.contains(&added.content);
-    wanted.extend(model.added.iter().filter(written).map(|added| added.content.as_str()));
+/// The token that goes to one end of a text: the named one where the settings say that it does, else the one that the
+/// vocabulary's own file puts there.
+fn wanted(setting: Option<bool>, named: Option<u32>, own: Option<u32>) -> Option<u32> {
+    match setting {
+        Some(true) => named,
+        Some(false) => None,
+        None => own,
+    }
+}
+
+/// Makes control tokens of what the settings name, of whatever kind the vocabulary says it is. A token that the
+/// vocabulary does not have is left out, and a byte or a single character stays text, whatever else it is used for:
+/// texts are spelled with it.
+fn promote(model: &mut Model, names: &Names, around: Around) {
+    let named = [&names.bos, &names.eos, &names.eot, &names.eom, &names.unknown].into_iter().flatten();
+    let mut wanted: HashSet<&str> = named.chain(&names.special).map(String::as_str).collect();
     wanted.retain(|token| token.chars().count() > 1);
     for (_, token) in model.all().filter(|&(id, _)| model.kind(id) == Kind::Control) {
         wanted.remove(token);
     }
-    let is_wanted = |&(id, token): &(u32, &str)| wanted.contains(token) && model.kind(id) != Kind::Byte;
+    let of_around = |id: u32| [around.before, around.after].contains(&Some(id));
+    let is_wanted = |&(id, token): &(u32, &str)| {
+        let is_long = token.chars().nth(1).is_some();
+        (wanted.contains(token) || is_long && of_around(id)) && model.kind(id) != Kind::Byte
+    };
     let ids: Vec<u32> = model.all().filter(is_wanted).map(|(id, _)| id).collect();
     for id in ids {
         model.kinds[id as usize] = Kind::Control;

@@ -20,6 +20,7 @@ mod bench;
 mod chat;
 mod commands;
 mod conversions;
+mod endings;
 mod errors;
 mod help;
 mod shell;

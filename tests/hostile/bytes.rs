@@ -148,7 +148,7 @@ impl Gguf {
         self
     }
 
-    /// Renames a tensor to a name as long.
+    /// Renames a tensor or an entry to a name as long.
     pub fn rename(mut self, name: &str, new: &str) -> Self {
         assert_eq!(name.len(), new.len());
         let at = self.after(name) - name.len();

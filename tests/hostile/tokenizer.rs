@@ -120,7 +120,9 @@ fn more_tokens_than_the_model_has() {
 
 #[test]
 fn companions_of_the_wrong_type() {
-    for name in ["tokenizer_config.json", "special_tokens_map.json", "generation_config.json"] {
+    let names =
+        ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json"];
+    for name in names {
         for text in ["[]", "null", "{", ""] {
             let folder = copy_of("llama-gqa");
             fs::write(folder.path().join(name), text).unwrap();
@@ -190,6 +192,46 @@ fn vocabularies_of_gguf_files_that_cannot_be() {
     vocabulary_refused(fixture().replace("tokenizer.ggml.merges", texts_value(&["no-space"])), &["x.gguf"]);
     let token_types = repeated_value(5, 1i32.to_le_bytes(), 3);
     vocabulary_refused(fixture().replace("tokenizer.ggml.token_type", token_types), &["x.gguf"]);
+}
+
+/// Keys that are missing, or are there under a name that nobody reads, change texts in silence elsewhere.
+#[test]
+fn keys_of_a_vocabulary_that_are_missing_or_misspelt() {
+    for key in ["tokens", "token_type", "merges"] {
+        let key = format!("tokenizer.ggml.{key}");
+        vocabulary_refused(
+            fixture().rename(&key, &key.replace("tokenizer.", "tokenizes.")),
+            &[&key, "missing"],
+        );
+    }
+    for (key, misspelt) in [
+        ("tokenizer.ggml.merges", "tokenizer.ggml.mergez"),
+        ("tokenizer.ggml.token_type", "tokenizer.ggml.token-type"),
+        ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.bos-token-id"),
+        ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eos_tokem_id"),
+        ("tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_bos_tokem"),
+        ("tokenizer.ggml.pre", "tokenizer.ggml.prf"),
+        ("tokenizer.chat_template", "tokenizer.chat_templete"),
+    ] {
+        vocabulary_refused(fixture().rename(key, misspelt), &[key, misspelt]);
+    }
+    // What llama.cpp knows and does not use for such a model, and what it does not know and resembles nothing.
+    let folder = tempfile::tempdir().unwrap();
+    fixture()
+        .insert("tokenizer.ggml.padding_token_id", u32_value(0))
+        .insert("tokenizer.ggml.remove_extra_whitespaces", (7, vec![1]))
+        .insert("tokenizer.ggml.hash_of_source", text_value("x"))
+        .insert("tokenizer.huggingface.json", text_value("{}"))
+        .write(folder.path());
+    let ended = run(folder.path(), "tokenize --checkpoint-dir x.gguf --text x");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+}
+
+/// A text that gets a token which the file does not name: llama.cpp takes the id 11 for it.
+#[test]
+fn a_beginning_token_that_is_put_in_front_and_not_named() {
+    let without = fixture().rename("tokenizer.ggml.bos_token_id", "tokenizex.ggml.bos_token_id");
+    vocabulary_refused(without, &["tokenizer.ggml.bos_token_id"]);
 }
 
 /// As llama.cpp does: an id that no token has is as if it were not named.

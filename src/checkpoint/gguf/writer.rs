@@ -204,14 +204,17 @@ fn rope_factors(config: &Config) -> Option<Output> {
 /// The tokenizer's entries, with an unused token for every id of the model that the vocabulary lacks.
 fn tokenizer(vocabulary: &Vocabulary, size: usize, path: &Path) -> Result<Vec<(String, Entry)>, Error> {
     let known = vocabulary.tokens.len();
-    if known > size {
-        let rule = format!("the tokenizer has {known} tokens, the model {size}");
+    // A tokenizer may name tokens that the model has no rows for: nothing can be computed with them.
+    let is_text = |id: usize| !matches!(vocabulary.token_types.get(id), Some(3..=5));
+    if let Some(id) = (size..known).rfind(|id| is_text(*id)) {
+        let rule = format!("the tokenizer has {} tokens, the model {size}", id + 1);
         return Err(Error::config(path, rule));
     }
     let mut tokens = vocabulary.tokens.clone();
+    tokens.truncate(size);
     tokens.extend((known..size).map(|id| format!("[PAD{id}]")));
     let mut types = vocabulary.token_types.clone();
-    types.resize(known, 1);
+    types.resize(known.min(size), 1);
     types.resize(size, UNUSED);
     let mut entries = vec![
         ("model", Entry::Text(vocabulary.model.clone())),
@@ -223,16 +226,19 @@ fn tokenizer(vocabulary: &Vocabulary, size: usize, path: &Path) -> Result<Vec<(S
         scores.resize(size, 0.0);
         entries.push(("scores", Entry::F32s(scores)));
     }
-    if !vocabulary.merges.is_empty() {
+    if !vocabulary.merges.is_empty() || vocabulary.model == "gpt2" {
         entries.push(("merges", Entry::Texts(vocabulary.merges.clone())));
     }
     let mut optional = |key, entry: Option<Entry>| entries.extend(entry.map(|entry| (key, entry)));
     optional("pre", vocabulary.pre.clone().map(Entry::Text));
-    optional("bos_token_id", vocabulary.bos.map(Entry::U32));
-    optional("eos_token_id", vocabulary.eos.map(Entry::U32));
-    optional("eot_token_id", vocabulary.eot.map(Entry::U32));
-    optional("unknown_token_id", vocabulary.unknown.map(Entry::U32));
+    let id = |id: Option<u32>| id.filter(|id| (*id as usize) < size).map(Entry::U32);
+    optional("bos_token_id", id(vocabulary.bos));
+    optional("eos_token_id", id(vocabulary.eos));
+    optional("eot_token_id", id(vocabulary.eot));
+    optional("eom_token_id", id(vocabulary.eom));
+    optional("unknown_token_id", id(vocabulary.unknown));
     optional("add_bos_token", vocabulary.add_bos.map(Entry::Bool));
+    optional("add_eos_token", vocabulary.add_eos.map(Entry::Bool));
     optional("add_space_prefix", vocabulary.add_space_prefix.map(Entry::Bool));
     let mut entries: Vec<_> =
         entries.into_iter().map(|(key, entry)| (format!("tokenizer.ggml.{key}"), entry)).collect();

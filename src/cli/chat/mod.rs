@@ -50,6 +50,9 @@ pub struct ChatArgs {
     prompt: Option<String>,
     #[command(flatten)]
     sampling: SamplingArgs,
+    /// End a reply before this text, or at the control token that it spells; may be given several times.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    stop: Vec<String>,
     /// Most tokens of a reply; without it a reply ends where the model or its context does.
     #[arg(long, value_name = "N")]
     max_new_tokens: Option<NonZeroUsize>,
@@ -74,7 +77,7 @@ pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
     let loaded = args.model.load(opened, &args.devices, room, printer)?;
     let seed = args.sampling.seed(printer);
     let settings = Settings { sampling, seed, max_new_tokens: args.max_new_tokens };
-    let mut talk = Talk::new(&loaded, settings, args.system.clone(), &interrupt, printer)?;
+    let mut talk = Talk::new(&loaded, settings, &args.stop, args.system.clone(), &interrupt, printer)?;
     match &args.prompt {
         Some(text) => Ok(status(talk.say(text)?)),
         None if at_terminal => prompt::run(&mut talk, &path),

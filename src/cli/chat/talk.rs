@@ -18,6 +18,9 @@ pub struct Talk<'a> {
     session: Session<'a>,
     sampler: Sampler,
     settings: Settings,
+    /// Texts that a reply ends before, and ids that it ends at.
+    stops: &'a [String],
+    ends: Vec<u32>,
     /// What was said so far. A turn that comes to nothing leaves it as it was.
     pub conversation: Conversation,
     interrupt: &'a Interrupt,
@@ -31,6 +34,7 @@ impl<'a> Talk<'a> {
     pub fn new(
         loaded: &'a Loaded,
         settings: Settings,
+        stops: &'a [String],
         system: Option<String>,
         interrupt: &'a Interrupt,
         printer: &'a Printer,
@@ -40,6 +44,8 @@ impl<'a> Talk<'a> {
             session: Session::new(&loaded.model, loaded.cache_dtype, usize::MAX),
             sampler: Sampler::new(settings.sampling.clone(), settings.seed)?,
             settings,
+            stops,
+            ends: loaded.opened.ends(stops, true, false),
             conversation: Conversation::new(system),
             interrupt,
             printer,
@@ -97,21 +103,23 @@ impl<'a> Talk<'a> {
             if self.is_plain() { tokenizer.detokenizer() } else { tokenizer.detokenizer_at_start() };
         let _listening = self.interrupt.listen();
         self.printer.data(self.label)?;
-        let mut output = Output::new(TextStream::new(detokenizer, &[]), false, self.printer);
+        let mut output = Output::new(TextStream::new(detokenizer, self.stops), false, self.printer);
         let generation = self.session.generate(
             &prompt,
             &mut self.sampler,
-            &self.opened.end_ids,
+            &self.ends,
             self.settings.max_new_tokens.map(usize::from),
             self.interrupt.flag(),
             &mut |id| output.push(id),
         );
         // The line is ended before an error is shown, too.
+        let cut = output.stopped();
         let text = output.finish(true)?;
         let generation = generation?;
         self.note_end(&generation, prompt.len());
-        // A control token in the middle of a reply is not said again: it is no text, and may end a turn.
-        let is_text = !generation.ids.iter().any(|&id| tokenizer.is_control(id));
+        // A control token in the middle of a reply is not said again: it is no text, and may end a turn. Nor is the stop
+        // text that a reply was cut at.
+        let is_text = !cut && !generation.ids.iter().any(|&id| tokenizer.is_control(id));
         Ok((generation.finish, text, if is_text { generation.ids } else { Vec::new() }))
     }
 

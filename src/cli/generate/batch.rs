@@ -18,7 +18,7 @@ pub fn run(job: &Job, prompts: &[Prompt], sampling: Sampling, seed: u64) -> anyh
         cache_dtype: job.loaded.cache_dtype,
         slots: job.loaded.slots,
         steps: model.devices(),
-        end_ids: job.end_ids(),
+        end_ids: &job.ends,
         most: job.args.max_new_tokens,
         samples: job.args.num_samples as usize,
         sampling,

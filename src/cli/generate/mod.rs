@@ -108,7 +108,7 @@ pub struct GenerateArgs {
     max_new_tokens: usize,
     #[command(flatten)]
     sampling: SamplingArgs,
-    /// End before this text; may be given several times.
+    /// End before this text, or at the control token that it spells; may be given several times.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
     /// Go on after the end token.
@@ -158,7 +158,8 @@ fn run_on(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyh
     let seed = args.sampling.seed(printer);
     let interrupt = Interrupt::install()?;
     let _listening = interrupt.listen();
-    let job = Job { args, loaded: &loaded, memory: &memory, interrupt: &interrupt, printer };
+    let ends = loaded.opened.ends(&args.stop, args.chat, args.ignore_eos);
+    let job = Job { args, loaded: &loaded, ends, memory: &memory, interrupt: &interrupt, printer };
     match prompts.as_slice() {
         [prompt] if args.prompts_file.is_none() => one::run(&job, prompt, sampling, seed),
         prompts => batch::run(&job, prompts, sampling, seed),
@@ -186,17 +187,14 @@ fn room(args: &GenerateArgs, checkpoint: &Checkpoint, prompts: &[Prompt]) -> Roo
 struct Job<'a> {
     args: &'a GenerateArgs,
     loaded: &'a Loaded,
+    /// Ids that end a text.
+    ends: Vec<u32>,
     memory: &'a PeakMemory,
     interrupt: &'a Interrupt,
     printer: &'a Printer,
 }
 
 impl Job<'_> {
-    /// Ids that end a text.
-    fn end_ids(&self) -> &[u32] {
-        if self.args.ignore_eos { &[] } else { &self.loaded.opened.end_ids }
-    }
-
     /// A text on its way out, which is shown as it comes or (`collects`) not at all.
     fn output(&self, prompt: &Prompt, collects: bool) -> Output<'_> {
         let tokenizer = &self.loaded.opened.tokenizer;

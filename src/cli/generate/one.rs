@@ -38,7 +38,7 @@ fn text(
     };
     let most = Some(job.args.max_new_tokens);
     let generation =
-        session.generate(&prompt.ids, sampler, job.end_ids(), most, job.interrupt.flag(), on_token)?;
+        session.generate(&prompt.ids, sampler, &job.ends, most, job.interrupt.flag(), on_token)?;
     let text = output.finish(job.args.num_samples > 1)?;
     let decoded = generation.timings.generated_tokens.saturating_sub(1);
     let disk = disk.and_then(|before| before.a_token(decoded));

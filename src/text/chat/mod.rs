@@ -6,6 +6,7 @@
 //! | `mistral` | Mistral's own, by version |
 //! | `template` | Jinja, with limits |
 //! | `render` | a template's text as ids, in which no message is a control token |
+//! | `turns` | the tokens that it writes around turns, and which of them ends a reply |
 //! | `masks` | what stands for the spellings of control tokens while a template renders |
 //!
 //! # Which
@@ -19,10 +20,12 @@ mod masks;
 mod mistral;
 mod render;
 mod template;
+mod turns;
 
 pub(super) use self::mistral::{Mistral, Version};
 pub(super) use self::render::render;
 pub(super) use self::template::Names as TemplateNames;
+pub(super) use self::turns::Turns;
 use super::model::{Alphabet, Joins, Kind, Model};
 
 /// The way of one model.

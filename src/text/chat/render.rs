@@ -3,10 +3,10 @@
 use super::masks::Masks;
 use super::template::{self, Names};
 use crate::text::control::{Controls, Part};
+use crate::text::encode::Place;
 use crate::text::{Error, Message};
 
-/// The ids of a conversation by `template`. `encode` appends those of a stretch of text; its flag says whether the
-/// stretch is the first.
+/// The ids of a conversation by `template`. `encode` appends those of a stretch of text.
 ///
 /// The ids are those of transformers' `apply_chat_template`, but for two things. A control token that a message spells
 /// stays text: spellings are masked before rendering, and unmasked after the rendered text is cut at control tokens.
@@ -20,7 +20,7 @@ pub(in crate::text) fn render(
     messages: &[Message],
     names: Names<'_>,
     controls: &Controls,
-    mut encode: impl FnMut(&str, bool, &mut Vec<u32>) -> Result<(), Error>,
+    mut encode: impl FnMut(&str, Place, &mut Vec<u32>) -> Result<(), Error>,
 ) -> Result<Vec<u32>, Error> {
     let texts = messages.iter().flat_map(|message| [message.role.as_str(), message.content.as_str()]);
     let mut masks = Masks::new(controls, texts.chain([template]));
@@ -28,11 +28,11 @@ pub(in crate::text) fn render(
         .iter()
         .map(|message| Ok(Message::new(masks.role(&message.role)?, masks.content(&message.content)?)));
     let masked: Vec<Message> = masked.collect::<Result<_, Error>>()?;
-    let rendered = template::render(template, &masked, names)?;
+    let rendered = template::render(template, &masked, names, true)?;
     let marks = Marks::new(messages, &mut masks)?;
     let marked = match marks.0.is_empty() {
         true => None,
-        false => Some(template::render(template, &marks.put(&masked), names)?),
+        false => Some(template::render(template, &marks.put(&masked), names, true)?),
     };
     let marked = marked.filter(|marked| marks.stand_for(marked, &masked, &rendered, controls));
 
@@ -40,11 +40,16 @@ pub(in crate::text) fn render(
     for (index, part) in controls.cut(marked.as_ref().unwrap_or(&rendered)).into_iter().enumerate() {
         match part {
             Part::Control(id) => ids.push(id),
-            Part::Text(text) => {
+            Part::Text(text) | Part::Joined(text) => {
+                let place = match part {
+                    Part::Joined(_) => Place::Joined,
+                    _ if index == 0 => Place::Start,
+                    _ => Place::Stretch,
+                };
                 // A reply ends its stretch: `stand_for` saw to that.
                 let generated = marked.as_ref().and_then(|_| marks.find(text));
                 let before = generated.map_or(text, |(before, ..)| before);
-                encode(&masks.unmask(before), index == 0, &mut ids)?;
+                encode(&masks.unmask(before), place, &mut ids)?;
                 ids.extend(generated.into_iter().flat_map(|(_, reply, _)| &messages[reply].ids));
             }
         }
@@ -87,15 +92,10 @@ impl Marks {
             .iter()
             .fold(marked.to_owned(), |text, (mark, index)| text.replace(*mark, &masked[*index].content));
         let parts = controls.cut(marked);
-        let beginning = match parts.last() {
-            Some(Part::Text(text)) => *text,
-            _ => "",
-        };
-        let stands = |part: &Part<'_>| match part {
-            Part::Text(text) => {
-                self.find(text).is_none_or(|(before, _, after)| before == beginning && after.is_empty())
-            }
-            Part::Control(_) => true,
+        let beginning = parts.last().and_then(Part::text).unwrap_or_default();
+        let stands = |part: &Part<'_>| {
+            let reply = part.text().and_then(|text| self.find(text));
+            reply.is_none_or(|(before, _, after)| before == beginning && after.is_empty())
         };
         unmarked == rendered && parts.iter().all(stands)
     }
@@ -108,10 +108,16 @@ mod tests {
 
     /// Bytes for text, 1000 for `<e>`.
     fn ids(template: &str, ids: &[u32]) -> Vec<u32> {
-        let control = Control { spelling: "<e>".into(), id: 1000, takes_left: false, takes_right: false };
+        let control = Control {
+            spelling: "<e>".into(),
+            id: 1000,
+            takes_left: false,
+            takes_right: false,
+            after_space: false,
+        };
         let reply = Message { ids: ids.to_vec(), ..Message::new("assistant", "yes ") };
         let messages = [Message::new("user", "a"), reply, Message::new("user", "b")];
-        let encode = |text: &str, _: bool, ids: &mut Vec<u32>| {
+        let encode = |text: &str, _: Place, ids: &mut Vec<u32>| {
             ids.extend(text.bytes().map(u32::from));
             Ok(())
         };

@@ -40,12 +40,17 @@ pub(in crate::text) struct Names<'a> {
     pub(in crate::text) unknown: Option<&'a str>,
 }
 
-/// The conversation as the template writes it, ready for the assistant's turn.
+/// The conversation as the template writes it; with `prompt` ready for the assistant's turn.
 ///
 /// # Errors
 /// [`Error::TemplateTooLarge`]; [`Error::Template`] with the template's own words where it refuses the
 /// conversation, or with what is wrong in it, or with the limit it ran into.
-pub(super) fn render(source: &str, messages: &[Message], names: Names<'_>) -> Result<String, Error> {
+pub(super) fn render(
+    source: &str,
+    messages: &[Message],
+    names: Names<'_>,
+    prompt: bool,
+) -> Result<String, Error> {
     if source.len() > MAX_TEMPLATE {
         return Err(Error::TemplateTooLarge { bytes: source.len(), limit: MAX_TEMPLATE });
     }
@@ -54,7 +59,7 @@ pub(super) fn render(source: &str, messages: &[Message], names: Names<'_>) -> Re
     let work = move || {
         let [bos, eos, unknown] = &names;
         let names = Names { bos: bos.as_deref(), eos: eos.as_deref(), unknown: unknown.as_deref() };
-        guarded(|| render_unguarded(&template, &messages, names))
+        guarded(|| render_unguarded(&template, &messages, names, prompt))
     };
     let rendered = known_to_exceed(source, || within(BUDGET, work))?;
     rendered.unwrap_or_else(|panic| Err(Error::Template(one_line(&panic))))
@@ -73,7 +78,12 @@ fn known_to_exceed<T>(source: &str, run: impl FnOnce() -> Result<T, Exceeded>) -
     })
 }
 
-fn render_unguarded(source: &str, messages: &[Message], names: Names<'_>) -> Result<String, Error> {
+fn render_unguarded(
+    source: &str,
+    messages: &[Message],
+    names: Names<'_>,
+    prompt: bool,
+) -> Result<String, Error> {
     let environment = environment().map_err(refused)?;
     let template = environment.template_from_str(source).map_err(refused)?;
     let turns = messages
@@ -81,7 +91,7 @@ fn render_unguarded(source: &str, messages: &[Message], names: Names<'_>) -> Res
         .map(|turn| Value::from_pairs([("role", turn.role.as_str()), ("content", turn.content.as_str())]));
     let context = context! {
         messages => turns.collect::<Vec<Value>>(),
-        add_generation_prompt => true,
+        add_generation_prompt => prompt,
         tools => Value::from(()),
         documents => Value::from(()),
         ..special(names)
@@ -226,7 +236,7 @@ mod tests {
 
     fn rendered(source: &str) -> Result<String, String> {
         let names = Names { bos: Some("<s>"), eos: Some("</s>"), unknown: None };
-        render(source, &[message("user", "Hi & <bye>")], names).map_err(|error| error.to_string())
+        render(source, &[message("user", "Hi & <bye>")], names, true).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -33,6 +33,17 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 /// Words longer than this many bytes are joined anew each time.
 const LONGEST_REMEMBERED: usize = 64;
 
+/// Where a stretch of text stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nothing comes before it.
+    Start,
+    /// Behind a control token.
+    Stretch,
+    /// It was normalized together with what comes before it: no space goes in front.
+    Joined,
+}
+
 /// Text to ids, of one model.
 #[derive(Debug)]
 pub(super) struct Encoder {
@@ -61,24 +72,27 @@ impl Encoder {
         })
     }
 
-    /// Appends the ids of one stretch of text between control tokens. `first`: nothing comes before it.
+    /// Appends the ids of one stretch of text between control tokens.
     ///
     /// # Errors
     /// [`Error::Encode`] where an expression of the pre-tokenizer takes too long.
-    pub(super) fn encode(&self, text: &str, first: bool, ids: &mut Vec<u32>) -> Result<(), Error> {
-        let Some(raw) = &self.raw else { return self.encode_between(text, first, ids) };
+    pub(super) fn encode(&self, text: &str, place: Place, ids: &mut Vec<u32>) -> Result<(), Error> {
+        let Some(raw) = &self.raw else { return self.encode_between(text, place, ids) };
         for (range, part) in raw.cut(text) {
             match part {
                 Part::Token(id) => ids.push(id),
-                Part::Text => self.encode_between(&text[range.clone()], first && range.start == 0, ids)?,
+                Part::Text => {
+                    let place = if range.start == 0 { place } else { Place::Stretch };
+                    self.encode_between(&text[range], place, ids)?;
+                }
             }
         }
         Ok(())
     }
 
     /// What lies between the tokens that are found before normalization.
-    fn encode_between(&self, text: &str, first: bool, ids: &mut Vec<u32>) -> Result<(), Error> {
-        let text = self.normalizer.apply(text);
+    fn encode_between(&self, text: &str, place: Place, ids: &mut Vec<u32>) -> Result<(), Error> {
+        let (text, first) = (self.normalizer.apply_at(text, place), place == Place::Start);
         let Some(normalized) = &self.normalized else { return self.encode_stretch(&text, first, ids) };
         for (range, part) in normalized.cut(&text) {
             match part {
@@ -135,8 +149,13 @@ impl Normalizer {
         Self { form: model.normal_form, alphabet: model.alphabet, prefixes }
     }
 
-    /// In the alphabet of spaces `▁` is a space: the encoder knows no other.
+    /// What is done to a text by itself.
     pub(super) fn apply<'text>(&self, text: &'text str) -> Cow<'text, str> {
+        self.apply_at(text, Place::Start)
+    }
+
+    /// In the alphabet of spaces `▁` is a space: the encoder knows no other.
+    fn apply_at<'text>(&self, text: &'text str, place: Place) -> Cow<'text, str> {
         let mut text = match self.form {
             None => Cow::Borrowed(text),
             Some(NormalForm::Nfc) => text.nfc().collect::<String>().into(),
@@ -147,7 +166,7 @@ impl Normalizer {
         if self.alphabet == Alphabet::Spaces && text.contains(SPACE) {
             text = text.replace(SPACE, " ").into();
         }
-        if self.prefixes && !text.is_empty() {
+        if self.prefixes && place != Place::Joined && !text.is_empty() {
             text = format!(" {text}").into();
         }
         text

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::style::Style;
-use super::{MAX_IDS, Names, Source, malformed};
+use super::{Around, MAX_IDS, Names, Source, malformed};
 use crate::text::alphabet::SPACE;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};
 use crate::text::{Error, Vocabulary};
@@ -15,6 +15,19 @@ pub(in crate::text) const CONTROL: i32 = 3;
 pub(in crate::text) const USER_DEFINED: i32 = 4;
 pub(in crate::text) const UNUSED: i32 = 5;
 pub(in crate::text) const BYTE: i32 = 6;
+
+/// Tokens that end a turn and are control tokens whatever type a file gives them, as in llama.cpp
+/// (`llama_vocab::impl::load`): converters have written them as text.
+const ENDS: [&str; 8] = [
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "</s>",
+];
 
 /// # Errors
 /// [`Error::Vocabulary`], [`Error::UnknownModel`], [`Error::UnknownPreTokenizer`].
@@ -34,27 +47,46 @@ pub(super) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
         _ => Kind::Normal,
     };
     model.kinds = (0..vocabulary.tokens.len() as u32).map(of_type).collect();
+    for name in ENDS {
+        if let Some(&id) = ids.get(name) {
+            model.kinds[id as usize] = Kind::Control;
+        }
+    }
     let added = model.all().filter(|&(id, _)| matches!(model.kind(id), Kind::Added));
-    // SentencePiece finds them in the text with its prefix, the others in the text as it is.
-    let normalized = model.alphabet == Alphabet::Spaces;
-    let content = |token: &str| if normalized { token.replace(SPACE, " ") } else { token.to_owned() };
-    model.added = added
-        .map(|(id, token)| Added { id, content: content(token), normalized, ..Added::default() })
-        .collect();
+    // In the text as it is; what is behind one gets the prefix anew, as in llama.cpp.
+    let is_spaces = model.alphabet == Alphabet::Spaces;
+    let content = |token: &str| if is_spaces { token.replace(SPACE, " ") } else { token.to_owned() };
+    model.added =
+        added.map(|(id, token)| Added { id, content: content(token), ..Added::default() }).collect();
     let unknown =
         vocabulary.unknown.or_else(|| (0..model.kinds.len() as u32).find(|&id| kind(id) == UNKNOWN));
     model.unknown = unknown.filter(|&id| vocabulary.model == "llama" && model.token(id).is_some());
     let spelling = |id: Option<u32>| model.token(id?).map(str::to_owned);
+    let (bos, eos) = (spelling(vocabulary.bos), spelling(vocabulary.eos));
+    let adds_eos = vocabulary.add_eos.unwrap_or(false);
+    // An id that no token has says that there is none.
+    let needs_bos = vocabulary.add_bos.unwrap_or(adds_bos && vocabulary.model == "gpt2");
+    let bos_is_missing = needs_bos && vocabulary.bos.is_none();
+    if bos_is_missing || adds_eos && vocabulary.eos.is_none() {
+        let name = if bos_is_missing { "bos" } else { "eos" };
+        return Err(malformed(&format!(
+            "every text gets the {} token, and tokenizer.ggml.{name}_token_id is missing",
+            name.to_uppercase()
+        )));
+    }
     let names = Names {
-        bos: spelling(vocabulary.bos),
-        eos: spelling(vocabulary.eos),
+        bos,
+        no_bos: false,
+        eos,
         eot: spelling(vocabulary.eot),
+        eom: spelling(vocabulary.eom),
         unknown: spelling(unknown),
         special: Vec::new(),
         adds_bos: Some(vocabulary.add_bos.unwrap_or(adds_bos)),
+        adds_eos: Some(adds_eos),
         chat_template: vocabulary.chat_template,
     };
-    Ok(Source { model, names, in_front: None, version: None })
+    Ok(Source { model, names, around: Around::default(), version: None })
 }
 
 /// Ids by spelling. An empty token spells nothing, so no text leads to it; its id stays a hole.
@@ -174,6 +206,21 @@ mod tests {
         vocabulary.token_types[2] = USER_DEFINED;
         vocabulary.merges.clear();
         assert_eq!(load(vocabulary).unwrap().encode("aab", false).unwrap(), [0, 2]);
+    }
+
+    /// As llama.cpp has it (`is_prev_special` in `llama_vocab::impl::tokenize`).
+    #[test]
+    fn behind_a_user_defined_token_a_text_begins_anew() {
+        let tokens = ["<unk>", "▁", "a", "▁a", "<x>"].map(str::to_owned).to_vec();
+        let vocabulary = Vocabulary {
+            model: "llama".into(),
+            scores: vec![0.0, -9.0, -9.0, -1.0, 0.0],
+            token_types: vec![UNKNOWN, 1, 1, 1, USER_DEFINED],
+            tokens,
+            ..Vocabulary::default()
+        };
+        let tokenizer = load(vocabulary).unwrap();
+        assert_eq!(tokenizer.encode("a<x>a <x>", false).unwrap(), [3, 4, 3, 1, 4]);
     }
 
     #[test]

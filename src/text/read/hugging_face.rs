@@ -1,16 +1,20 @@
 //! A tokenizer from a `tokenizer.json`, as the `tokenizers` crate writes it.
 //!
 //! The parts that models of the family have are understood, each in the one way in which they have it; another part
-//! is an error that names it.
+//! is an error that names it. What the crate passes over (fields that it does not know, offsets) or what shapes batches
+//! and no ids (`truncation`, `padding`) is passed over here as well.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed as _, Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::added::MAX_ADDED;
+use super::post_processor::around;
 use super::{MAX_IDS, Names, Source, malformed, unknown};
+use crate::json;
 use crate::text::Error;
 use crate::text::alphabet::{SPACE, fallback_byte};
 use crate::text::encode::Normalizer;
@@ -20,19 +24,24 @@ use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, NormalForm, P
 pub(in crate::text) const GPT2: &str =
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
+/// A part of the file that is looked at field by field.
+type Part = json::Bounded<{ json::SETTINGS }>;
+
 /// The file, as far as it matters.
 #[derive(Deserialize)]
 struct File {
     #[serde(default)]
+    version: Part,
+    #[serde(default)]
     added_tokens: Vec<AddedToken>,
     #[serde(default)]
-    normalizer: Value,
+    normalizer: Part,
     #[serde(default)]
-    pre_tokenizer: Value,
+    pre_tokenizer: Part,
     #[serde(default)]
-    post_processor: Value,
+    post_processor: Part,
     #[serde(default)]
-    decoder: Value,
+    decoder: Part,
     model: Bpe,
 }
 
@@ -67,13 +76,19 @@ struct Bpe {
     #[serde(default)]
     end_of_word_suffix: Option<String>,
     #[serde(default)]
-    fuse_unk: bool,
+    fuse_unk: Option<bool>,
     #[serde(default)]
-    byte_fallback: bool,
+    byte_fallback: Option<bool>,
     #[serde(default)]
-    ignore_merges: bool,
+    ignore_merges: Option<bool>,
+    #[serde(deserialize_with = "ids")]
     vocab: HashMap<String, u32>,
     merges: Vec<Merge>,
+}
+
+/// The vocabulary, in which no token comes twice.
+fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashMap<String, u32>, D::Error> {
+    json::Unique::new(MAX_IDS).deserialize(deserializer)
 }
 
 /// `"a b"`, or, in files of `tokenizers` 0.20 and later, `["a", "b"]`.
@@ -112,7 +127,14 @@ impl<'de> Deserialize<'de> for Merge {
 /// # Errors
 /// [`Error::Vocabulary`] for what contradicts itself; [`Error::UnknownPart`] for what is not understood.
 pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
-    let file: File = serde_json::from_slice(bytes).map_err(|error| malformed(&error.to_string()))?;
+    let file: File =
+        serde_json::from_slice(json::without_mark(bytes)).map_err(|error| malformed(&error.to_string()))?;
+    let [version, normalizer, pre_tokenizer, post_processor, decoder] =
+        [file.version, file.normalizer, file.pre_tokenizer, file.post_processor, file.decoder]
+            .map(|part| part.0);
+    if !matches!(version.as_str(), Some("1.0")) && !version.is_null() {
+        return Err(unknown("version", &version.to_string()));
+    }
     let bpe = file.model;
     if let Some(other) = bpe.kind.as_deref().filter(|kind| *kind != "BPE") {
         return Err(unknown("model", other));
@@ -135,25 +157,30 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
         tokens: vec![String::new(); size],
         kinds: vec![Kind::Unused; size],
         joins: Joins::Pairs(pairs),
-        whole_words: bpe.ignore_merges,
-        byte_fallback: bpe.byte_fallback,
+        whole_words: bpe.ignore_merges == Some(true),
+        byte_fallback: bpe.byte_fallback == Some(true),
         unknown: bpe.unk_token.as_ref().and_then(|token| bpe.vocab.get(token)).copied(),
-        fuses_unknown: bpe.fuse_unk,
+        fuses_unknown: bpe.fuse_unk == Some(true),
         ..Model::default()
     };
     for (token, &id) in &bpe.vocab {
-        let byte = bpe.byte_fallback && fallback_byte(token).is_some();
+        let byte = model.byte_fallback && fallback_byte(token).is_some();
         model.kinds[id as usize] = if byte { Kind::Byte } else { Kind::Normal };
         if !std::mem::replace(&mut model.tokens[id as usize], token.clone()).is_empty() {
             return Err(malformed(&format!("two tokens have the id {id}")));
         }
     }
-    read_steps(&file.normalizer, &file.pre_tokenizer, &mut model)?;
+    read_steps(&normalizer, &pre_tokenizer, &mut model)?;
+    if let (Some(name), None) = (&bpe.unk_token, model.unknown)
+        && model.alphabet != Alphabet::Bytes
+    {
+        return Err(malformed(&format!("its `unk_token` is {name:?}, which is no token of the vocabulary")));
+    }
     read_added(file.added_tokens, &bpe.vocab, &mut model)?;
-    read_decoder(&file.decoder, &mut model)?;
-    let in_front = in_front(&file.post_processor, &model);
+    read_decoder(&decoder, &mut model)?;
+    let around = around(&post_processor, &model)?;
     let names = Names { unknown: bpe.unk_token, ..Names::default() };
-    Ok(Source { model, names, in_front, version: None })
+    Ok(Source { model, names, around, version: None })
 }
 
 fn pairs(merges: &[Merge], vocabulary: &HashMap<String, u32>) -> Result<Vec<[u32; 3]>, Error> {
@@ -168,9 +195,6 @@ fn pairs(merges: &[Merge], vocabulary: &HashMap<String, u32>) -> Result<Vec<[u32
     merges.iter().map(pair).collect()
 }
 
-/// More bytes than the added tokens of any model have; finding them takes fifty times as much memory.
-const MAX_ADDED: usize = 4 << 20;
-
 /// A token that is in the vocabulary keeps its id there; another gets the id that is written beside it. One that is
 /// found after normalization is normalized itself.
 fn read_added(
@@ -183,8 +207,21 @@ fn read_added(
     }
     let normalizer = Normalizer::new(model);
     let mut seen = HashSet::new();
+    // The crate does not look at the ids of new tokens: it counts on from the vocabulary, if that has no holes.
+    let mut next = (vocabulary.values().max().is_some_and(|id| *id as usize + 1 == vocabulary.len()))
+        .then_some(vocabulary.len() as u32);
     for token in tokens {
         let known = vocabulary.get(&token.content).copied();
+        if let (None, Some(next)) = (known, &mut next) {
+            let is_free = model.tokens[token.id as usize].is_empty();
+            if token.id != *next && is_free {
+                return Err(malformed(&format!(
+                    "the added token {:?} has the id {}, the next one is {next}",
+                    token.content, token.id
+                )));
+            }
+            *next += u32::from(token.id == *next);
+        }
         let id = known.unwrap_or(token.id);
         if !seen.insert(id) {
             continue;
@@ -216,7 +253,7 @@ fn read_added(
 }
 
 /// The parts of a `Sequence`, or the one part there is.
-fn parts<'a>(part: &'a Value, list: &str) -> Vec<&'a Value> {
+pub(super) fn parts<'a>(part: &'a Value, list: &str) -> Vec<&'a Value> {
     match &part[list] {
         Value::Array(parts) if part["type"] == "Sequence" => parts.iter().collect(),
         _ if part.is_null() => Vec::new(),
@@ -224,7 +261,7 @@ fn parts<'a>(part: &'a Value, list: &str) -> Vec<&'a Value> {
     }
 }
 
-fn kind(part: &Value) -> &str {
+pub(super) fn kind(part: &Value) -> &str {
     part["type"].as_str().unwrap_or("without a type")
 }
 
@@ -293,7 +330,13 @@ fn read_steps(normalizer: &Value, pre_tokenizer: &Value, model: &mut Model) -> R
                 model.prefix = match (part["prepend_scheme"].as_str(), part["add_prefix_space"].as_bool()) {
                     (Some("first"), _) => Prefix::MissingAtStart,
                     (Some("never"), _) | (None, Some(false)) => Prefix::Never,
-                    _ => Prefix::Missing,
+                    (Some("always") | None, _) => Prefix::Missing,
+                    (Some(other), _) => {
+                        return Err(unknown(
+                            "pre-tokenizer",
+                            &format!("Metaspace with the scheme {other:?}"),
+                        ));
+                    }
                 };
                 if part["split"] != false {
                     model.cuts.push(Cut::BeforeSpaces);
@@ -347,15 +390,4 @@ fn read_decoder(decoder: &Value, model: &mut Model) -> Result<(), Error> {
         return Err(unknown("decoder", "of another alphabet than the pre-tokenizer's"));
     }
     Ok(())
-}
-
-/// The control token that the post-processor puts in front of a text: what else but BOS.
-fn in_front(post_processor: &Value, model: &Model) -> Option<u32> {
-    let first = parts(post_processor, "processors")
-        .into_iter()
-        .find(|part| part["type"] == "TemplateProcessing")
-        .and_then(|part| Some((part, part["single"].as_array()?.first()?["SpecialToken"]["id"].as_str()?)));
-    let (part, name) = first?;
-    let id = part["special_tokens"][name]["ids"][0].as_u64().and_then(|id| u32::try_from(id).ok())?;
-    (model.kind(id) == Kind::Control).then_some(id)
 }

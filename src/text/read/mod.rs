@@ -3,8 +3,10 @@
 //! | file | reads |
 //! |---|---|
 //! | `mod` | which of a folder's files is the vocabulary |
-//! | `settings` | what lies beside it: names of tokens, the chat template |
+//! | `settings` | what lies beside it: names of tokens, added tokens, the chat template |
+//! | `added` | added tokens that only the settings declare |
 //! | `hugging_face` | `tokenizer.json` |
+//! | `post_processor` | what it puts around a text |
 //! | `sentence_piece` | `tokenizer.model`, also `.v1` to `.v7` |
 //! | `tekken` | `tekken.json` |
 //! | `gguf` | a [`Vocabulary`] |
@@ -17,8 +19,12 @@
 //! `tokenizer.model`. With one exception: where the chat template does not write `[INST]`, the model was trained on
 //! to another format, and the tokens of that format are in `tokenizer.json`, which then comes first.
 
+mod added;
+#[cfg(test)]
+mod beside;
 mod gguf;
 mod hugging_face;
+mod post_processor;
 mod sentence_piece;
 mod settings;
 mod style;
@@ -30,12 +36,15 @@ mod variants;
 
 use std::path::{Path, PathBuf};
 
+use self::added::{Authority, declare};
 pub(super) use self::gguf::{BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED};
 pub(super) use self::hugging_face::AddedToken;
+use self::settings::Settings;
 pub(super) use self::style::Style;
 use super::chat::{Version, writes_inst};
+use super::encode::Normalizer;
 use super::error::one_line;
-use super::model::Model;
+use super::model::{Model, Prefix};
 use super::{Error, Vocabulary};
 
 /// Tables are sized by the largest id.
@@ -58,23 +67,35 @@ fn unknown(part: &'static str, what: &str) -> Error {
 pub(super) struct Source {
     pub(super) model: Model,
     pub(super) names: Names,
-    /// The control token that goes in front of a text where no setting says which.
-    pub(super) in_front: Option<u32>,
+    /// The ids that the vocabulary's own file puts around a text.
+    pub(super) around: Around,
     /// Of Mistral's own files: the version of the chat format.
     pub(super) version: Option<Version>,
+}
+
+/// The ids that a post-processor puts in front of a text and behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Around {
+    pub(super) before: Option<u32>,
+    pub(super) after: Option<u32>,
 }
 
 /// Tokens by what they are for, in spellings.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     pub(super) bos: Option<String>,
+    /// The settings say that there is none, whatever the vocabulary's own file says.
+    pub(super) no_bos: bool,
     pub(super) eos: Option<String>,
+    /// End of turn, and of a message that a tool answers.
     pub(super) eot: Option<String>,
+    pub(super) eom: Option<String>,
     pub(super) unknown: Option<String>,
     /// Tokens that are control tokens whatever the vocabulary says of them; those above always are.
     pub(super) special: Vec<String>,
     /// None: what the post-processor of `tokenizer.json` does.
     pub(super) adds_bos: Option<bool>,
+    pub(super) adds_eos: Option<bool>,
     pub(super) chat_template: Option<String>,
 }
 
@@ -82,12 +103,15 @@ impl Names {
     /// What these do not say, as the vocabulary's own file has it.
     fn or(self, own: Names) -> Names {
         Names {
-            bos: self.bos.or(own.bos),
+            bos: self.bos.or(own.bos.filter(|_| !self.no_bos)),
+            no_bos: self.no_bos,
             eos: self.eos.or(own.eos),
             eot: self.eot.or(own.eot),
+            eom: self.eom.or(own.eom),
             unknown: self.unknown.or(own.unknown),
             special: self.special,
             adds_bos: self.adds_bos.or(own.adds_bos),
+            adds_eos: self.adds_eos.or(own.adds_eos),
             chat_template: self.chat_template.or(own.chat_template),
         }
     }
@@ -153,7 +177,8 @@ pub(super) fn is_at(path: &Path) -> bool {
 /// A file that is missing, too large or not what it should be.
 pub(super) fn folder(path: &Path) -> Result<(Source, PathBuf), Error> {
     let folder = if path.is_file() { path.parent().unwrap_or(path) } else { path };
-    let names = settings::names(folder)?;
+    let settings = settings::settings(folder)?;
+    let names = &settings.names;
     let (format, file) = match path.is_file() {
         true => {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -170,8 +195,39 @@ pub(super) fn folder(path: &Path) -> Result<(Source, PathBuf), Error> {
             sentence_piece::read(&bytes).map(|source| Source { version, ..source })
         }
     };
-    let source = source.map_err(|error| error.in_file(&file))?;
-    Ok((Source { names: names.or(source.names), ..source }, file))
+    let source = source.and_then(|source| completed(source, format, settings));
+    Ok((source.map_err(|error| error.in_file(&file))?, file))
+}
+
+/// What a vocabulary's file holds with what lies beside it. Mistral's own files have all their tokens.
+fn completed(source: Source, format: Format, settings: Settings) -> Result<Source, Error> {
+    let Source { mut model, names, .. } = source;
+    let mut own = settings.names;
+    if format == Format::HuggingFace {
+        // Its post-processor says it, as transformers 5 has it.
+        own.adds_eos = None;
+    }
+    let authority = match format {
+        Format::Tekken => None,
+        Format::HuggingFace => Some(Authority::Own),
+        Format::SentencePiece(_) => Some(Authority::Settings),
+    };
+    if matches!(format, Format::SentencePiece(_)) && model.prefix == Prefix::Always {
+        match (settings.add_prefix_space, settings.legacy) {
+            (Some(false), _) => {
+                model.prefix = Prefix::Never;
+                model.drops_first_space = false;
+            }
+            (_, Some(false)) => model.prefix = Prefix::MissingAtStart,
+            _ => {}
+        }
+    }
+    if let Some(authority) = authority {
+        let normalizer = Normalizer::new(&model);
+        let normalize = |token: &str| normalizer.apply(token).into_owned();
+        declare(&mut model, settings.declared, authority, normalize)?;
+    }
+    Ok(Source { model, names: own.or(names), ..source })
 }
 
 /// Which file is read, by the order that is described above.

@@ -5,7 +5,7 @@
 //! fields that matter. A model of another kind than byte-pair encoding, or with a normalization of its own, is an
 //! error.
 
-use super::{MAX_IDS, Names, Source, malformed, unknown};
+use super::{Around, MAX_IDS, Names, Source, malformed, unknown};
 use crate::text::Error;
 use crate::text::alphabet::SPACE;
 use crate::text::model::{Added, Alphabet, Joins, Kind, Model, Prefix};
@@ -76,7 +76,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
     if model.unknown.is_none() {
         return Err(malformed("it has no unknown token"));
     }
-    Ok(Source { model, names, in_front: None, version: None })
+    Ok(Source { model, names, around: Around::default(), version: None })
 }
 
 /// Spelling, score and kind of one piece.

@@ -1,12 +1,17 @@
 //! The files of a folder: reading one at all, and the settings beside the vocabulary.
+//!
+//! A field that transformers does not use for ids or text (`model_max_length`, `padding_side`, `tokenizer_class`,
+//! `sp_model_kwargs`, …) is passed over here as well.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::Names;
+use super::added::Declared;
+use super::{Names, malformed};
 use crate::files::is_lfs_pointer;
 use crate::json;
 use crate::text::Error;
@@ -17,42 +22,124 @@ pub(super) const MAX_FILE: u64 = 64 << 20;
 /// The largest settings beside one are a few hundred KB, and take thirty times that when read.
 const MAX_SETTINGS: u64 = 4 << 20;
 
-/// What the files beside the vocabulary say.
-pub(super) fn names(folder: &Path) -> Result<Names, Error> {
-    let config = read_object(&folder.join("tokenizer_config.json"))?;
-    let map = read_object(&folder.join("special_tokens_map.json"))?;
-    let token = |name: &str| [&config, &map].into_iter().find_map(|file| spelling(&file[name]));
+/// Names of tokens, in the order in which transformers gives ids to those that have none.
+const NAMED: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+/// Lists of tokens that are special without a name.
+const LISTS: [&str; 2] = ["additional_special_tokens", "extra_special_tokens"];
 
-    let lists = ["additional_special_tokens", "extra_special_tokens"];
-    let listed = [&config, &map].into_iter().flat_map(|file| lists.iter().map(move |name| &file[*name]));
-    let mut special: Vec<String> =
-        listed.flat_map(|list| list.as_array().into_iter().flatten()).filter_map(spelling).collect();
-    let declared = config["added_tokens_decoder"].as_object().into_iter().flatten().map(|(_, token)| token);
-    special.extend(declared.filter(|token| token["special"] == true).filter_map(spelling));
+/// What the files beside a vocabulary say.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    pub(super) names: Names,
+    /// The added tokens, in the order in which those without an id get one.
+    pub(super) declared: Vec<Declared>,
+    /// `legacy` and `add_prefix_space`, which a SentencePiece model is read by.
+    pub(super) legacy: Option<bool>,
+    pub(super) add_prefix_space: Option<bool>,
+}
+
+/// The settings beside the vocabulary in a folder.
+///
+/// # Errors
+/// A file that cannot be read, or a field that does not have the form it must have.
+pub(super) fn settings(folder: &Path) -> Result<Settings, Error> {
+    let config_path = folder.join("tokenizer_config.json");
+    let config = read_object(&config_path)?;
+    let map = read_object(&folder.join("special_tokens_map.json"))?;
+    let in_config = |error: Error| error.in_file(&config_path);
+    let token = |name: &str| {
+        let named = [&config, &map].into_iter().find_map(|file| Declared::of(&file[name], true));
+        named.map(|token| token.content)
+    };
+
+    let numbered_here = decoder(&config["added_tokens_decoder"]).map_err(in_config)?;
+    // Where the config gives ids, transformers does not read the map.
+    let files: &[&Value] = if numbered_here.is_some() { &[&config] } else { &[&config, &map] };
+    let listed = || files.iter().flat_map(|file| LISTS.iter().map(move |name| &file[*name]));
+    let mut unnumbered: Vec<Declared> = NAMED
+        .iter()
+        .filter_map(|name| files.iter().find_map(|file| Declared::of(&file[*name], true)))
+        .collect();
+    unnumbered.extend(listed().filter_map(Value::as_array).flatten().filter_map(|t| Declared::of(t, true)));
+    let of_models = listed().filter_map(Value::as_object).flat_map(|map| map.values());
+    unnumbered.extend(of_models.filter_map(|token| Declared::of(token, true)));
+    let mut declared = match numbered_here {
+        Some(declared) => declared,
+        None => numbered(folder, &unnumbered)?,
+    };
+    let special = declared.iter().filter(|token| token.special).chain(&unnumbered);
+    let mut special: Vec<String> = special.map(|token| token.content.clone()).collect();
+    let in_map = LISTS.iter().filter_map(|name| map[*name].as_array()).flatten();
+    special.extend(in_map.filter_map(|token| Declared::of(token, true)).map(|token| token.content));
     special.extend(token("pad_token"));
+    declared.extend(unnumbered);
 
     let path = folder.join("chat_template.jinja");
     let chat_template = match read(&path, MAX_SETTINGS)? {
-        Some(bytes) => Some(
-            String::from_utf8(bytes)
-                .map_err(|_| Error::Malformed { path, reason: "it is not UTF-8".into() })?,
-        ),
+        Some(bytes) => {
+            let text = String::from_utf8(bytes)
+                .map_err(|_| Error::Malformed { path, reason: "it is not UTF-8".into() })?;
+            Some(text.strip_prefix('\u{FEFF}').map_or_else(|| text.clone(), str::to_owned))
+        }
         None => chat_template(&config["chat_template"]),
     };
-    Ok(Names {
+    let flag = |name: &str| flag(&config, name).map_err(in_config);
+    let names = Names {
         bos: token("bos_token"),
+        no_bos: config.get("bos_token").is_some_and(Value::is_null),
         eos: token("eos_token"),
         eot: token("eot_token"),
+        eom: token("eom_token"),
         unknown: token("unk_token"),
         special,
-        adds_bos: config["add_bos_token"].as_bool(),
+        adds_bos: flag("add_bos_token")?,
+        adds_eos: flag("add_eos_token")?,
         chat_template,
-    })
+    };
+    let (legacy, add_prefix_space) = (flag("legacy")?, flag("add_prefix_space")?);
+    Ok(Settings { names, declared, legacy, add_prefix_space })
 }
 
-/// A token is written as its spelling, or as an object with its spelling as `content`.
-fn spelling(token: &Value) -> Option<String> {
-    token.as_str().or_else(|| token["content"].as_str()).map(str::to_owned)
+/// A field that is true or false; one that is null is not there.
+fn flag(config: &Value, name: &str) -> Result<Option<bool>, Error> {
+    match &config[name] {
+        Value::Null => Ok(None),
+        Value::Bool(value) => Ok(Some(*value)),
+        _ => Err(malformed(&format!("{name} is not true or false"))),
+    }
+}
+
+/// The tokens of `added_tokens_decoder`, by id: `{"32000": {"content": "<|im_end|>", "special": true, ...}}`.
+fn decoder(decoder: &Value) -> Result<Option<Vec<Declared>>, Error> {
+    let Some(entries) = decoder.as_object() else { return Ok(None) };
+    let mut declared = Vec::with_capacity(entries.len());
+    for (id, token) in entries {
+        let number = id.parse().map_err(|_| malformed(&format!("added_tokens_decoder has the id {id:?}")))?;
+        let token = Declared::of(token, false).filter(|_| token.is_object());
+        let token =
+            token.ok_or_else(|| malformed(&format!("added_tokens_decoder has no token for {id:?}")))?;
+        declared.push(Declared { id: Some(number), ..token });
+    }
+    declared.sort_by_key(|token| token.id);
+    Ok(Some(declared))
+}
+
+/// The tokens of `added_tokens.json`: `{"<|im_end|>": 32000}`. They are special where the settings name them.
+fn numbered(folder: &Path, special: &[Declared]) -> Result<Vec<Declared>, Error> {
+    let path = folder.join("added_tokens.json");
+    let entries = read_object(&path)?;
+    let special: HashSet<&str> = special.iter().map(|token| token.content.as_str()).collect();
+    let mut declared = Vec::new();
+    for (content, id) in entries.as_object().into_iter().flatten() {
+        let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+        let id = id.ok_or_else(|| malformed(&format!("the added token {content:?} has no id")));
+        let special = special.contains(content.as_str());
+        let token = Declared::named(content.clone(), special);
+        declared.push(Declared { id: Some(id.map_err(|error| error.in_file(&path))?), ..token });
+    }
+    declared.sort_by_key(|token| token.id);
+    Ok(declared)
 }
 
 /// One template, or a list of named ones of which `default` is the one for a conversation.

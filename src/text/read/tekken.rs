@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{MAX_CONTROLS, MAX_IDS, Names, Source, malformed, unknown};
+use super::{Around, MAX_CONTROLS, MAX_IDS, Names, Source, malformed, unknown};
+use crate::json;
 use crate::text::Error;
 use crate::text::alphabet::spelled;
 use crate::text::chat::Version;
@@ -70,7 +71,8 @@ struct Special {
 /// # Errors
 /// [`Error::Vocabulary`] for what is no such file; [`Error::UnknownPart`] for a version that is not understood.
 pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
-    let file: File = serde_json::from_slice(bytes).map_err(|error| malformed(&error.to_string()))?;
+    let file: File =
+        serde_json::from_slice(json::without_mark(bytes)).map_err(|error| malformed(&error.to_string()))?;
     let Config { pattern, default_vocab_size: size, default_num_special_tokens: controls, version } =
         file.config;
     let version = Version::named(&version).ok_or_else(|| unknown("version", &version))?;
@@ -122,7 +124,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
         adds_bos: Some(true),
         ..Names::default()
     };
-    Ok(Source { model, names, in_front: None, version: Some(version) })
+    Ok(Source { model, names, around: Around::default(), version: Some(version) })
 }
 
 /// The listed ones, then `<SPECIAL_20>` and so on until there are enough.

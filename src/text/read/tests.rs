@@ -84,7 +84,9 @@ fn bos_is_what_the_post_processor_puts_in_front_where_no_other_file_says() {
     let config = json!({"bos_token": "<|im_start|>"});
     let other = folder(&[("tokenizer.json", json), ("tokenizer_config.json", config)]);
     let tokenizer = load(other.path()).unwrap();
-    assert_eq!((tokenizer.bos(), tokenizer.adds_bos()), (Some(1), false));
+    assert_eq!((tokenizer.bos(), tokenizer.adds_bos()), (Some(1), true));
+    // As transformers has it: the post-processor does what it says.
+    assert_eq!(tokenizer.encode("", true).unwrap(), [2]);
     let none = load(folder(&[("tokenizer.json", byte_level())]).path()).unwrap();
     assert_eq!((none.bos(), none.adds_bos()), (None, false));
 }

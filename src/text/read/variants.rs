@@ -145,7 +145,8 @@ fn what_is_not_done_is_refused() {
     };
     let digits = || json!({"type": "Digits", "individual_digits": true});
     let steps = |steps: Vec<Value>| json!({"type": "Sequence", "pretokenizers": steps});
-    refused(&|file| file["pre_tokenizer"] = steps(vec![digits(); 40_000]), "40000 steps");
+    refused(&|file| file["pre_tokenizer"] = steps(vec![digits(); 4000]), "4000 steps");
+    refused(&|file| file["pre_tokenizer"] = steps(vec![digits(); 40_000]), "bytes of memory");
     refused(&|file| file["pre_tokenizer"] = steps(vec![byte_step(false), digits()]), "behind ByteLevel");
     let forms = json!({"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "NFD"}]});
     refused(&|file| file["normalizer"] = forms.clone(), "not the first step");
@@ -173,9 +174,10 @@ fn an_end_token_that_texts_are_spelled_with_stays_text() {
     assert_eq!((tokenizer.end_ids(), tokenizer.is_control(11)), (&[11][..], false));
 }
 
-/// Whatever kind the file says it is: what the template writes is control, and what a message writes is text.
+/// Whatever kind the file says it is: what the template writes around turns is a tag, and what a message writes is text.
+/// In a reply it is text as well, as its flag says.
 #[test]
-fn a_tag_of_the_template_is_a_control_token() {
+fn a_tag_of_the_template_is_no_text_of_a_message() {
     let vocab = bytes(&["<|s|>"]);
     let file = byte_level(&vocab, json!([]), json!([added(256, "<|s|>", false)]), byte_step(false));
     let folder = tempfile::tempdir().unwrap();
@@ -184,5 +186,6 @@ fn a_tag_of_the_template_is_a_control_token() {
     let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
     let ids = tokenizer.encode_chat(&[Message::new("user", "a<|s|>")]).unwrap();
     assert_eq!(ids.iter().filter(|&&id| id == 256).count(), 1);
-    assert_eq!((ids[0], tokenizer.decode(&ids).as_str()), (256, "a<|s|>"));
+    assert_eq!((ids[0], tokenizer.decode(&ids).as_str()), (256, "<|s|>a<|s|>"));
+    assert_eq!((tokenizer.is_control(256), tokenizer.encode("<|s|>", false).unwrap()), (false, vec![256]));
 }

@@ -20,7 +20,7 @@ use crate::text::{Error, Vocabulary};
 pub(in crate::text) fn vocabulary(
     model: &Model,
     names: &Names,
-    adds_bos: bool,
+    (adds_bos, adds_eos): (bool, bool),
     id: impl Fn(&str) -> Option<u32>,
 ) -> Result<Vocabulary, Error> {
     if model.normal_form.is_some() {
@@ -40,8 +40,11 @@ pub(in crate::text) fn vocabulary(
         bos: named(&names.bos),
         eos: named(&names.eos),
         eot: named(&names.eot),
+        eom: named(&names.eom),
         unknown: named(&names.unknown),
         add_bos: Some(adds_bos),
+        // As most files have it: not at all where it is not so.
+        add_eos: adds_eos.then_some(true),
         chat_template: names.chat_template.clone(),
         ..Vocabulary::default()
     };
@@ -96,11 +99,18 @@ fn pre(model: &Model) -> Result<String, Error> {
     Ok(name.ok_or_else(unnamed)?.to_owned())
 }
 
+/// What llama.cpp's converter gives tokens that a SentencePiece model does not have.
+const SCORE_OF_ADDED: f32 = -1000.0;
+
 /// SentencePiece's own scores; or, the earlier the first pair that leads to a token, the higher its score. No pair
 /// leads to a single character, whose score nobody asks for, nor to what only the added tokens find, which is last.
 fn scores(model: &Model) -> Vec<f32> {
     let pairs = match &model.joins {
-        Joins::Scores(scores) => return scores.clone(),
+        Joins::Scores(scores) => {
+            let mut scores = scores.clone();
+            scores.resize(model.tokens.len(), SCORE_OF_ADDED);
+            return scores;
+        }
         Joins::Pairs(pairs) => pairs,
         Joins::Ids => &pairs(model),
     };

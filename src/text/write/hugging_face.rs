@@ -5,20 +5,21 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::pairs;
+use crate::json;
 use crate::text::Error;
 use crate::text::alphabet::SPACE;
 use crate::text::error::one_line;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, NormalForm, Prefix};
-use crate::text::read::{AddedToken, Names};
+use crate::text::read::{AddedToken, Around, Names};
 
-/// Names and contents. `bos`: the id that goes in front of every text.
+/// Names and contents. `around`: the ids that go in front of every text and behind it.
 ///
 /// # Errors
 /// [`Error::Vocabulary`] if something cannot be written.
 pub(in crate::text) fn files(
     model: &Model,
     names: &Names,
-    bos: Option<u32>,
+    around: Around,
 ) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let failed = |error: serde_json::Error| Error::Vocabulary(one_line(&error.to_string()));
     let tokenizer = json!({
@@ -28,18 +29,19 @@ pub(in crate::text) fn files(
         "added_tokens": added_tokens(model),
         "normalizer": normalizer(model),
         "pre_tokenizer": pre_tokenizer(model),
-        "post_processor": bos.and_then(|id| post_processor(id, model)),
+        "post_processor": post_processor(around, model),
         "decoder": decoder(model),
         "model": bpe(model),
     });
     let config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": false,
-        "add_bos_token": bos.is_some(),
-        "add_eos_token": false,
+        "add_bos_token": around.before.is_some(),
+        "add_eos_token": around.after.is_some(),
         "bos_token": names.bos,
         "eos_token": names.eos,
         "eot_token": names.eot,
+        "eom_token": names.eom,
         "unk_token": names.unknown,
         "chat_template": names.chat_template,
     });
@@ -49,6 +51,20 @@ pub(in crate::text) fn files(
         ("tokenizer.json".into(), serde_json::to_vec(&tokenizer).map_err(failed)?),
         ("tokenizer_config.json".into(), serde_json::to_vec_pretty(&config).map_err(failed)?),
     ])
+}
+
+/// A `tokenizer_config.json` from beside a SentencePiece model, for the `tokenizer.json` that is made of both: added
+/// tokens are found in the text as it stands, whatever it says of their normalization, which would put the model's space
+/// in front of them. `None` where that changes nothing.
+pub fn config_beside(config: &[u8]) -> Option<Vec<u8>> {
+    let mut config = json::object(config, json::SETTINGS, &[]).ok()?;
+    let tokens = config.get_mut("added_tokens_decoder")?.as_object_mut()?;
+    let mut changed = false;
+    for token in tokens.values_mut().filter(|token| token["normalized"] == true) {
+        token["normalized"] = false.into();
+        changed = true;
+    }
+    changed.then(|| serde_json::to_vec_pretty(&config).ok())?
 }
 
 /// Control tokens and those that are found in a text, by id.
@@ -143,15 +159,27 @@ fn pre_tokenizer(model: &Model) -> Value {
     sequence("pretokenizers", parts)
 }
 
-fn post_processor(id: u32, model: &Model) -> Option<Value> {
-    let token = model.token(id)?;
-    let special = |kind: u32| json!({"SpecialToken": {"id": token, "type_id": kind}});
-    let text = |name: &str, kind: u32| json!({"Sequence": {"id": name, "type_id": kind}});
+fn post_processor(around: Around, model: &Model) -> Option<Value> {
+    let named = |id: Option<u32>| Some((id?, model.token(id?)?));
+    let (before, after) = (named(around.before), named(around.after));
+    before.or(after)?;
+    let special = |token: Option<(u32, &str)>, kind: u32| {
+        token.map(|(_, name)| json!({"SpecialToken": {"id": name, "type_id": kind}}))
+    };
+    let text = |name: &str, kind: u32| {
+        let text = json!({"Sequence": {"id": name, "type_id": kind}});
+        [special(before, kind), Some(text), special(after, kind)].into_iter().flatten().collect::<Vec<_>>()
+    };
+    let tokens = [before, after].into_iter().flatten();
+    let tokens: Map<String, Value> = tokens
+        .map(|(id, name)| (name.to_owned(), json!({"id": name, "ids": [id], "tokens": [name]})))
+        .collect();
+    let pair = [text("A", 0), text("B", 1)].concat();
     Some(json!({
         "type": "TemplateProcessing",
-        "single": [special(0), text("A", 0)],
-        "pair": [special(0), text("A", 0), special(1), text("B", 1)],
-        "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}},
+        "single": text("A", 0),
+        "pair": pair,
+        "special_tokens": tokens,
     }))
 }
 

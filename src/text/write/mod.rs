@@ -11,6 +11,7 @@ mod hugging_face;
 use std::collections::HashMap;
 
 pub(super) use self::gguf::vocabulary;
+pub use self::hugging_face::config_beside;
 pub(super) use self::hugging_face::files;
 use super::model::{Joins, Model};
 
@@ -24,7 +25,9 @@ fn pairs(model: &Model) -> Vec<[u32; 3]> {
         Joins::Scores(scores) => Some(scores),
         Joins::Ids => None,
     };
-    let text = || model.all().filter(|&(id, _)| model.is_text(id));
+    // Tokens that were added to a SentencePiece model have no score: no joining leads to them.
+    let has_rank = |id: u32| by_score.is_none_or(|scores| (id as usize) < scores.len());
+    let text = || model.all().filter(|&(id, _)| model.is_text(id) && has_rank(id));
     let ids: HashMap<&str, u32> = text().map(|(id, token)| (token, id)).collect();
     let mut pairs = Vec::new();
     for (joined, token) in text() {

@@ -1,0 +1,179 @@
+//! The keys of a tokenizer: which must be there, and which unknown one is meant to be one of them.
+//!
+//! llama.cpp passes over keys that it does not know, and takes a default for most that are missing. A misspelt key
+//! would then change every text in silence, so it is an error where the key that it resembles is missing.
+
+use super::{Error, Gguf};
+
+/// What the keys begin with, the chat template's excepted.
+const PREFIX: &str = "tokenizer.ggml.";
+
+/// Keys that change ids or text, and are read.
+const READ: [&str; 15] = [
+    "model",
+    "pre",
+    "tokens",
+    "scores",
+    "token_type",
+    "merges",
+    "bos_token_id",
+    "eos_token_id",
+    "eot_token_id",
+    "eom_token_id",
+    "unknown_token_id",
+    "add_bos_token",
+    "add_eos_token",
+    "add_space_prefix",
+    "chat_template",
+];
+
+/// Keys of llama.cpp that change nothing for the kinds of tokenizer that are read: other kinds' settings, and tokens
+/// of tasks that are not done here.
+const PASSED_OVER: [&str; 24] = [
+    "token_type_count",
+    "add_sep_token",
+    "remove_extra_whitespaces",
+    "precompiled_charsmap",
+    "suppress_tokens",
+    "normalizer.lowercase",
+    "normalizer.strip_accents",
+    "seperator_token_id",
+    "separator_token_id",
+    "padding_token_id",
+    "pad_token_id",
+    "cls_token_id",
+    "mask_token_id",
+    "prefix_token_id",
+    "suffix_token_id",
+    "middle_token_id",
+    "fim_pre_token_id",
+    "fim_suf_token_id",
+    "fim_mid_token_id",
+    "fim_pad_token_id",
+    "fim_rep_token_id",
+    "fim_sep_token_id",
+    "added_tokens",
+    "image_token_id",
+];
+
+/// The name of a key without what all begin with; `None` for one of another subject.
+fn name(key: &str) -> Option<&str> {
+    key.strip_prefix(PREFIX).or_else(|| key.strip_prefix("tokenizer.").filter(|rest| !rest.contains('.')))
+}
+
+fn full(name: &str) -> String {
+    if name == "chat_template" { format!("tokenizer.{name}") } else { format!("{PREFIX}{name}") }
+}
+
+/// Checks the keys of a tokenizer whose `tokenizer.ggml.model` is `model`.
+///
+/// # Errors
+/// A key is missing that the model cannot do without, or one that is not known resembles a missing one.
+pub(super) fn check(gguf: &Gguf, model: &str) -> Result<(), Error> {
+    let is_used = |name: &str| match name {
+        "merges" | "pre" => model != "llama",
+        "scores" | "add_space_prefix" => model != "gpt2",
+        _ => true,
+    };
+    let missing: Vec<&str> =
+        READ.into_iter().filter(|name| is_used(name) && gguf.get(&full(name)).is_none()).collect();
+    let is_known =
+        |name: &&str| READ.contains(name) || PASSED_OVER.contains(name) || name.starts_with("chat_template");
+    for unknown in gguf.keys().filter_map(name).filter(|name| !is_known(name)) {
+        if let Some(meant) = missing.iter().find(|missing| resembles(unknown, missing)) {
+            let key = gguf.keys().find(|key| name(key) == Some(unknown)).unwrap_or(unknown);
+            let shown: String = key.chars().filter(|c| !c.is_control()).take(80).collect();
+            let rule = format!("{} is missing, and {shown} is not known", full(meant));
+            return Err(Error::malformed(&gguf.path, rule));
+        }
+    }
+    let needed: &[&str] = match model {
+        "gpt2" => &["tokens", "token_type", "merges"],
+        "llama" => &["tokens", "token_type", "scores"],
+        _ => &[],
+    };
+    match needed.iter().find(|name| missing.contains(*name)) {
+        Some(name) => {
+            let rule = format!("{} is missing, which a tokenizer of the kind {model} needs", full(name));
+            Err(Error::malformed(&gguf.path, rule))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether `unknown` may be a misspelling of `key`: few letters differ, or the one is the other with something left
+/// out (`bos_id` for `bos_token_id`).
+fn resembles(unknown: &str, key: &str) -> bool {
+    let (unknown, key) = (unknown.to_ascii_lowercase(), key);
+    if unknown.len() > 64 {
+        return false;
+    }
+    // Two ids of this kind differ in one letter, and more of them may come.
+    if matches!(key, "eot_token_id" | "eom_token_id") && !unknown.starts_with(&key[..3]) {
+        return false;
+    }
+    let (short, long) =
+        if unknown.len() < key.len() { (unknown.as_str(), key) } else { (key, unknown.as_str()) };
+    let mut rest = long.chars();
+    let is_part = short.chars().all(|letter| rest.any(|other| other == letter));
+    let letters = if key.len() > 5 { 3 } else { 1 };
+    let sorted = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    (is_part && (2 * short.len() >= long.len() || long.starts_with(short)))
+        || distance(&unknown, key) <= letters
+}
+
+/// How many letters have to be put in, taken out or changed to make one of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspellings_resemble_what_is_meant_and_other_keys_do_not() {
+        for (unknown, key) in [
+            ("merge", "merges"),
+            ("bpe_merges", "merges"),
+            ("token_types", "token_type"),
+            ("tokentype", "token_type"),
+            ("token_typ", "token_type"),
+            ("bos_id", "bos_token_id"),
+            ("bos_token", "bos_token_id"),
+            ("bso_token_id", "bos_token_id"),
+            ("add_bos", "add_bos_token"),
+            ("Add_Bos_Token", "add_bos_token"),
+            ("eot_id", "eot_token_id"),
+            ("pretokenizer", "pre"),
+            ("per", "pre"),
+            ("chat_templat", "chat_template"),
+        ] {
+            assert!(resembles(unknown, key), "{unknown} {key}");
+        }
+        for (unknown, key) in [
+            ("model_name", "merges"),
+            ("eog_token_id", "eot_token_id"),
+            ("hash", "pre"),
+            ("huggingface", "merges"),
+            ("max_token_length", "token_type"),
+        ] {
+            assert!(!resembles(unknown, key), "{unknown} {key}");
+        }
+        assert_eq!((distance("kitten", "sitting"), distance("", "ab"), distance("ab", "")), (3, 2, 2));
+    }
+}

@@ -1,0 +1,171 @@
+//! Added tokens that a vocabulary's own file does not have: settings beside it declare them.
+//!
+//! After `PreTrainedTokenizerBase._from_pretrained` and `TokenizersBackend.__init__` of transformers 5:
+//! `added_tokens_decoder` of `tokenizer_config.json` gives ids and flags; without it `added_tokens.json` gives ids;
+//! a special token that has no id by then gets the next one.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use super::{MAX_IDS, malformed};
+use crate::text::Error;
+use crate::text::model::{Added, Kind, Model};
+
+/// More bytes than the added tokens of any model have; finding them takes fifty times as much memory.
+pub(super) const MAX_ADDED: usize = 4 << 20;
+/// Ids that may stay unused between a vocabulary and its added tokens. Each takes memory.
+const MOST_UNUSED: usize = 1 << 16;
+
+/// An added token as a settings file declares it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Declared {
+    /// `None`: the id that it has in the vocabulary, else the next one.
+    pub(super) id: Option<u32>,
+    pub(super) special: bool,
+    /// Its flags and what is looked for; the id in it is not used. `None`: those that the vocabulary's file gives it.
+    pub(super) flags: Option<Added>,
+    pub(super) content: String,
+}
+
+impl Declared {
+    /// A token by its name alone.
+    pub(super) fn named(content: String, special: bool) -> Self {
+        Self { special, content, ..Self::default() }
+    }
+
+    /// A token as it is written in JSON: its spelling, or an object with its spelling and its flags.
+    pub(super) fn of(token: &Value, special: bool) -> Option<Self> {
+        if let Some(content) = token.as_str() {
+            return Some(Self::named(content.into(), special));
+        }
+        let content = token["content"].as_str()?.to_owned();
+        let special = special || token["special"] == true;
+        let flags = Added {
+            content: content.clone(),
+            single_word: token["single_word"] == true,
+            takes_left: token["lstrip"] == true,
+            takes_right: token["rstrip"] == true,
+            normalized: token["normalized"].as_bool().unwrap_or(!special),
+            ..Added::default()
+        };
+        Some(Self { id: None, special, flags: Some(flags), content })
+    }
+}
+
+/// What a vocabulary's file leaves to the settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Authority {
+    /// `tokenizer.json` lists the added tokens itself: what it has keeps its id there, as in transformers.
+    Own,
+    /// A SentencePiece model knows of none: the ids that are declared are those of the embedding.
+    Settings,
+}
+
+/// Adds the declared tokens to a model. `normalize` is what is done to a text, and to a token that is found in it.
+///
+/// # Errors
+/// [`Error::Vocabulary`] for an id that contradicts the vocabulary.
+pub(super) fn declare(
+    model: &mut Model,
+    declared: Vec<Declared>,
+    authority: Authority,
+    normalize: impl Fn(&str) -> String,
+) -> Result<(), Error> {
+    if declared.iter().map(|token| token.content.len()).sum::<usize>() > MAX_ADDED {
+        return Err(malformed(&format!("its added tokens have more than {MAX_ADDED} bytes")));
+    }
+    let mut ids = ids_of(model, &declared);
+    let mut places: HashMap<u32, usize> =
+        model.added.iter().enumerate().map(|(place, added)| (added.id, place)).collect();
+    for Declared { id, special, flags, content } in declared {
+        if content.is_empty() {
+            continue;
+        }
+        let known = ids.get(&content).copied();
+        // A name says nothing of how a token is found that is there already.
+        let flags = flags.filter(|_| id.is_some() || known.is_none());
+        let id = match (known, id) {
+            (Some(known), Some(id)) if known != id && authority == Authority::Settings => {
+                return Err(malformed(&format!(
+                    "the added token {content:?} is declared with the id {id}; the vocabulary has it as {known}"
+                )));
+            }
+            (Some(known), _) => known,
+            (None, id) => {
+                let id = id.unwrap_or(model.tokens.len() as u32);
+                take(model, id, &content, authority)?;
+                ids.insert(content.clone(), id);
+                id
+            }
+        };
+        // Texts are spelled with bytes and single characters, whatever else they are used for.
+        let is_control = special && content.chars().nth(1).is_some() && model.kind(id) != Kind::Byte;
+        let kind = &mut model.kinds[id as usize];
+        match (is_control, known) {
+            (true, _) => *kind = Kind::Control,
+            (false, None) => *kind = Kind::Added,
+            (false, Some(_)) => {}
+        }
+        let Some(mut flags) = flags.or_else(|| {
+            let new = known.is_none() && !is_control;
+            new.then(|| Added { content: content.clone(), normalized: true, ..Added::default() })
+        }) else {
+            continue;
+        };
+        flags.id = id;
+        // Each stretch between added tokens gets a prefix of its own, so they are found in the text as it stands.
+        flags.normalized &= authority == Authority::Own;
+        if flags.normalized {
+            flags.content = normalize(&flags.content);
+        }
+        match places.get(&id) {
+            Some(&place) => model.added[place] = flags,
+            None => {
+                places.insert(id, model.added.len());
+                model.added.push(flags);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The ids that the vocabulary has for what is declared.
+fn ids_of(model: &Model, declared: &[Declared]) -> HashMap<String, u32> {
+    let wanted: HashSet<&str> = declared.iter().map(|token| token.content.as_str()).collect();
+    if wanted.is_empty() {
+        return HashMap::new();
+    }
+    model
+        .all()
+        .filter(|(_, token)| wanted.contains(token))
+        .map(|(id, token)| (token.to_owned(), id))
+        .collect()
+}
+
+/// Gives a new token its id.
+fn take(model: &mut Model, id: u32, content: &str, authority: Authority) -> Result<(), Error> {
+    let place = id as usize;
+    let size = model.tokens.len();
+    if place >= MAX_IDS || place > size + MOST_UNUSED {
+        return Err(malformed(&format!(
+            "the added token {content:?} is declared with the id {id}; the vocabulary has {size} ids"
+        )));
+    }
+    if place >= size {
+        model.tokens.resize(place + 1, String::new());
+        model.kinds.resize(place + 1, Kind::Unused);
+    }
+    // What holds a place for a token to come gives way to it.
+    let holds_a_place = authority == Authority::Settings
+        && matches!(model.kind(id), Kind::Control | Kind::Unused)
+        && model.unknown != Some(id);
+    let spelled = &mut model.tokens[place];
+    if !spelled.is_empty() && !holds_a_place {
+        return Err(malformed(&format!(
+            "the added token {content:?} is declared with the id {id}, which is that of {spelled:?}"
+        )));
+    }
+    content.clone_into(spelled);
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! The `post_processor` of a `tokenizer.json`: which ids it puts around a text.
+
+use serde_json::Value;
+
+use super::hugging_face::{kind, parts};
+use super::{Around, malformed, unknown};
+use crate::text::Error;
+use crate::text::model::Model;
+
+/// What it puts around a text: `single` of a `TemplateProcessing`, which is that for one text.
+pub(super) fn around(post_processor: &Value, model: &Model) -> Result<Around, Error> {
+    let broken = || unknown("post_processor", "of this form");
+    let (mut around, mut found) = (Around::default(), false);
+    for part in parts(post_processor, "processors") {
+        let ids = match kind(part) {
+            // Trims offsets, which nobody asks for here.
+            "ByteLevel" => continue,
+            "TemplateProcessing" => template(part, model)?,
+            // `["</s>", 2]`.
+            "BertProcessing" | "RobertaProcessing" => {
+                let id = |name: &str| token_id(&part[name][1], model).ok_or_else(broken);
+                Around { before: Some(id("cls")?), after: Some(id("sep")?) }
+            }
+            other => return Err(unknown("post_processor", other)),
+        };
+        if std::mem::replace(&mut found, true) {
+            return Err(unknown("post_processor", "with two templates"));
+        }
+        around = ids;
+    }
+    Ok(around)
+}
+
+/// The ids around `$A` in the template for one text.
+fn template(part: &Value, model: &Model) -> Result<Around, Error> {
+    let broken = |why: &str| malformed(&format!("`single` of its post_processor {why}"));
+    let pieces = part["single"].as_array().ok_or_else(|| broken("is no list of pieces"))?;
+    let (mut before, mut after, mut text) = (Vec::new(), Vec::new(), false);
+    for piece in pieces {
+        let one = piece.as_object().filter(|piece| piece.len() == 1).and_then(|piece| piece.iter().next());
+        match one.map(|(kind, piece)| (kind.as_str(), &piece["id"])) {
+            Some(("Sequence", id)) if id == "A" && !text => text = true,
+            Some(("SpecialToken", id)) => {
+                let name = id.as_str().ok_or_else(|| broken("has a token without a name"))?;
+                let ids = part["special_tokens"][name]["ids"].as_array();
+                let ids =
+                    ids.ok_or_else(|| broken(&format!("has the token {name:?}, which it has no ids for")))?;
+                for id in ids {
+                    let known = token_id(id, model);
+                    let id = known.ok_or_else(|| broken(&format!("has the id {id}, which is no token's")))?;
+                    if text { &mut after } else { &mut before }.push(id);
+                }
+            }
+            _ => return Err(broken("has a piece that is neither `SpecialToken` nor, once, the sequence A")),
+        }
+    }
+    match (text, before.as_slice(), after.as_slice()) {
+        (true, [] | [_], [] | [_]) => {
+            Ok(Around { before: before.first().copied(), after: after.first().copied() })
+        }
+        (false, ..) => Err(broken("leaves the text out")),
+        _ => Err(unknown("post_processor", "with several tokens at one end of a text")),
+    }
+}
+
+/// An id that a token has.
+fn token_id(value: &Value, model: &Model) -> Option<u32> {
+    value.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|id| model.token(*id).is_some())
+}
