@@ -4,6 +4,7 @@
 //! the same repetition, with the rate at which all threads read the same buffer, and with the f32 product. Products with
 //! several rows are compared with the f32 one, and with the peaks of the instructions that multiply. For busy machines: medians of rates and of the ratios within a
 //! repetition, the best of each, and rates over a thread's own running time.
+#![allow(clippy::disallowed_methods)]
 
 mod limits;
 

@@ -4,6 +4,7 @@
 //! tokenizer. Rounds alternate between the two, in one thread. Printed are MB/s, mean and standard deviation of five
 //! rounds after one that is not counted, the mean ratio of the two within a round, and whether the ids are equal. The
 //! crate goes by pairs where SentencePiece goes by scores: in runs of spaces their ids may differ.
+#![allow(clippy::disallowed_methods)]
 
 use std::error::Error;
 use std::io::Write;

@@ -1,5 +1,7 @@
 //! The `mist` command.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 mod cli;
 
 /// Chat templates run within a limit of memory.

@@ -2,15 +2,14 @@
 //! whole or not at all; taken from a file only if every rule holds.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::conversation::{Conversation, Exchange};
-use crate::files::Replacement;
+use crate::system::files::{self, Refused, Replacement};
 
 /// The largest file that is read, in bytes.
 const BYTES: u64 = 64 << 20;
@@ -148,16 +147,11 @@ impl Conversation {
 /// # Errors
 /// [`FileError`] if it cannot be read, is no regular file, has more than 64 MiB or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
-    let failed = |source| FileError::Io { action: "read", path: path.to_path_buf(), source };
-    // Before it is opened: opening a pipe waits for its writer.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(FileError::NotAFile { path: path.to_path_buf() });
-    }
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    if bytes.len() as u64 > BYTES {
-        return Err(FileError::TooLarge { path: path.to_path_buf() });
-    }
+    let bytes = files::read(path, BYTES).map_err(|source| match Refused::inside(&source) {
+        Some(Refused::NotAFile(_)) => FileError::NotAFile { path: path.to_path_buf() },
+        Some(Refused::TooLarge(_)) => FileError::TooLarge { path: path.to_path_buf() },
+        _ => FileError::Io { action: "read", path: path.to_path_buf(), source },
+    })?;
     let text = String::from_utf8(bytes).map_err(|error| FileError::NotText {
         path: path.to_path_buf(),
         at: error.utf8_error().valid_up_to(),
@@ -317,7 +311,7 @@ mod tests {
         assert_eq!(read_text(&path).unwrap(), "abc");
         std::fs::write(&path, b"ab\xFF").unwrap();
         assert!(matches!(read_text(&path), Err(FileError::NotText { at: 2, .. })));
-        File::create(&path).unwrap().set_len(BYTES + 1).unwrap();
+        std::fs::File::create(&path).unwrap().set_len(BYTES + 1).unwrap();
         assert!(matches!(read_text(&path), Err(FileError::TooLarge { .. })));
     }
 }

@@ -75,7 +75,7 @@ fn plan_of(
     let payloads: Vec<Box<dyn Payload>> = vec![Box::new(weights)];
     let (mut texts, stale) = companions.placed(folder);
     texts.push((description, json));
-    Ok(Plan { payloads, texts, stale })
+    Ok(Plan { payloads, texts, stale, base: None })
 }
 
 /// The tensors of a checkpoint rounded so, in the order in which a token meets them.

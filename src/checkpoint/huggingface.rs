@@ -72,7 +72,7 @@ pub fn plan(
         Box::new(File::new(folder.join::<String>(name), tensors, FORMAT)) as Box<dyn Payload>
     };
     let payloads = shards.into_iter().map(file).collect();
-    Ok(Plan { payloads, texts, stale })
+    Ok(Plan { payloads, texts, stale, base: None })
 }
 
 /// Cuts the tensors, in their order, into shards, and names these.

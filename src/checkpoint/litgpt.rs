@@ -34,7 +34,7 @@ const FUSED: &str = ".attn.qkv.weight";
 /// A file is missing or breaks a rule.
 pub(super) fn read(folder: &Path) -> Result<Contents, Error> {
     let (path, old_path) = (folder.join(CONFIG), folder.join(OLD_CONFIG));
-    let config = match !path.is_file() && old_path.is_file() {
+    let config = match !path.exists() && old_path.exists() {
         true => config::from_lit_json(&read_text(&old_path)?, &old_path)?,
         false => config::from_lit_yaml(&read_text(&path)?, &path)?,
     };

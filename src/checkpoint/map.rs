@@ -1,25 +1,20 @@
 //! Memory maps of files: the one unsafe module outside `kernels/`.
 
-use std::fs::File;
 use std::path::Path;
 
 use bytes::Bytes;
 use memmap2::Mmap;
 
 use super::Error;
-use crate::files::is_lfs_pointer;
+use crate::system::files::{self, is_lfs_pointer};
 
 /// Maps a whole file for reading. The bytes stay mapped as long as any slice of them lives.
 ///
 /// # Errors
-/// The file cannot be opened or mapped, or it is the pointer that `git lfs` leaves in place of a large file.
+/// The file is no regular one, cannot be opened or mapped, or it is the pointer that `git lfs` leaves in place of a large file.
 pub fn map(path: &Path) -> Result<Bytes, Error> {
-    let file = File::open(path).map_err(Error::read(path))?;
-    let metadata = file.metadata().map_err(Error::read(path))?;
-    if !metadata.is_file() {
-        return Err(Error::malformed(path, "is not a file"));
-    }
-    if metadata.len() == 0 {
+    let file = files::open(path).map_err(Error::read(path))?;
+    if file.metadata().map_err(Error::read(path))?.len() == 0 {
         return Err(Error::malformed(path, "the file is empty"));
     }
     // SAFETY: the map is read-only. A file that another process truncates or rewrites meanwhile would break

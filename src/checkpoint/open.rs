@@ -71,7 +71,7 @@ impl Checkpoint {
 
     /// Whether a folder holds a checkpoint by its files' names: a converted form, or a description with its weights.
     pub fn is_at(folder: &Path) -> bool {
-        folder.join(manifest::FILE).is_file() || published(folder).is_some()
+        folder.join(manifest::FILE).exists() || published(folder).is_some()
     }
 
     /// Whether there is more at `path` than conversions.
@@ -123,7 +123,7 @@ impl Tokenizing {
 type Found = (Format, PathBuf);
 
 fn find(path: &Path) -> Result<Found, Error> {
-    if path.join(manifest::FILE).is_file() {
+    if path.join(manifest::FILE).exists() {
         return Ok((Format::Mist, path.into()));
     }
     original(path)?.ok_or_else(|| Error::NoCheckpoint(path.into()))
@@ -208,7 +208,7 @@ fn is_source(folder: &Path, file: &Path) -> bool {
 /// The layout of originals that have a description and weights.
 fn whole(path: &Path) -> Result<Option<Found>, Error> {
     let metadata = fs::metadata(path).map_err(Error::read(path))?;
-    if metadata.is_file() {
+    if !metadata.is_dir() {
         return Ok(Some((Format::Gguf, path.into())));
     }
     let names = file_names(path)?;
@@ -220,8 +220,10 @@ fn whole(path: &Path) -> Result<Option<Found>, Error> {
 
 /// A folder's one GGUF file, or the first part of its only one.
 fn the_gguf(folder: &Path, names: &[String]) -> Result<Option<PathBuf>, Error> {
-    let is_gguf =
-        |name: &&String| Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+    let is_gguf = |name: &&String| {
+        let named = Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+        named && !folder.join(name).is_dir()
+    };
     let files: Vec<PathBuf> = names.iter().filter(is_gguf).map(|name| folder.join(name)).collect();
     match files.as_slice() {
         [] => Ok(None),
@@ -279,7 +281,7 @@ fn open_folder(
 ) -> Result<Checkpoint, Error> {
     let Contents { mut config, weights, files } = read(&folder)?;
     let generation = folder.join("generation_config.json");
-    if generation.is_file() {
+    if generation.exists() {
         config.end_ids.extend(end_ids(&generation)?);
     }
     config.end_ids.sort_unstable();

@@ -1,6 +1,5 @@
 //! What a conversion was made of: enough of each file to see later that another one lies in its place.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::output::Rounding;
 use super::read::is_plain_file_name;
 use super::{Checkpoint, Error};
+use crate::system::files;
 
 /// Places of a file that are hashed, evenly spread, and the bytes of each: no change of a stretch of a 255th of a file is
 /// missed.
@@ -96,7 +96,7 @@ fn roundings(checkpoint: &Checkpoint, rounding: Rounding) -> Vec<Rounding> {
 
 impl Source {
     fn of(path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        let mut file = files::open(path)?;
         let bytes = file.metadata()?.len();
         let mut hash = Sha256::new();
         let mut sample = vec![0; SAMPLE.min(bytes) as usize];

@@ -1,9 +1,10 @@
 //! A conversion: what will be written, made before anything is; then the writing, and the proof that what was written
 //! is what the originals give.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
@@ -13,8 +14,10 @@ use bytes::Bytes;
 
 use super::Error;
 use super::output::Output;
-use crate::files::{InLargePages, Replacement, abandoned, delete_abandoned, free_space, sync_folder};
 use crate::kernels::Scheme;
+use crate::system::files::{
+    self, Folder, InLargePages, Refused, Replacement, abandoned, delete_abandoned, free_space,
+};
 
 /// Runs of bytes that wait for the disk while the next ones are made.
 const WAITING: usize = 4;
@@ -68,9 +71,17 @@ pub struct Plan {
     pub(super) texts: Vec<(PathBuf, Vec<u8>)>,
     /// Files that would be believed before the new ones, or that the new ones are not of.
     pub(super) stale: Vec<PathBuf>,
+    /// The folder beneath which no link is followed on the way to the files.
+    pub(super) base: Option<PathBuf>,
 }
 
 impl Plan {
+    /// The same, written without following a link beneath `folder`, a checkpoint's, which may come from a stranger: for
+    /// places in it that the user did not name.
+    pub fn without_links_in(self, folder: &Path) -> Self {
+        Self { base: Some(folder.into()), ..self }
+    }
+
     /// The files that will be written, with their sizes in bytes.
     pub fn files(&self) -> Vec<(PathBuf, u64)> {
         let payloads = self.payloads.iter().map(|file| (file.path().to_path_buf(), file.size()));
@@ -106,7 +117,7 @@ impl Plan {
         let size = |file: &Path| fs::metadata(file).map(|data| data.len()).ok();
         self.other_stale().is_none()
             && self.payloads.iter().all(|file| size(file.path()) == Some(file.size()))
-            && self.texts.iter().all(|(path, text)| fs::read(path).is_ok_and(|there| there == *text))
+            && self.texts.iter().all(|(path, text)| holds(path, text).is_ok_and(|same| same))
     }
 
     /// A stale file that is there and will not be written.
@@ -125,7 +136,7 @@ impl Plan {
             return Err(Error::Exists(file.path().into()));
         }
         for (path, bytes) in self.texts.iter().filter(|(path, _)| !force && path.exists()) {
-            if fs::read(path).map_err(Error::read(path))? != *bytes {
+            if !holds(path, bytes).map_err(Error::read(path))? {
                 return Err(Error::Exists(path.clone()));
             }
         }
@@ -136,8 +147,10 @@ impl Plan {
         let Some((first, _)) = files.first() else { return Ok(()) };
         let needed = files.iter().map(|(_, size)| size).sum::<u64>();
         let folder = first.parent().unwrap_or(first);
-        let left_behind =
-            files.iter().flat_map(|(path, _)| abandoned(path)).map(|(_, size)| size).sum::<u64>();
+        let left_behind = Folder::open(folder).map_or(0, |folder| {
+            let names = files.iter().filter_map(|(path, _)| path.file_name());
+            names.flat_map(|name| abandoned(&folder, name)).map(|(_, size)| size).sum::<u64>()
+        });
         let free = free_space(folder).map_err(Error::read(folder))? + left_behind;
         match free < needed {
             true => Err(Error::NoSpace { path: folder.into(), needed, free }),
@@ -153,31 +166,54 @@ impl Plan {
     /// A file cannot be written, a weight is too large for its new type, or `progress` failed: what was there before
     /// is as it was. A file cannot take its name: the folder is no checkpoint any more, or not yet.
     pub fn write(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), Error> {
+        let folders = self.make_folders()?;
+        let place = |path: &Path| place(&folders, path).map_err(Error::write(path));
+        for (path, _) in self.files() {
+            let (folder, name) = place(&path)?;
+            delete_abandoned(folder, &name);
+        }
         let mut complete = Vec::new();
-        self.files().iter().for_each(|(path, _)| delete_abandoned(path));
         for file in &self.payloads {
             let path = file.path().to_path_buf();
-            make_folder(&path)?;
-            let replacement = write_payload(&**file, progress).map_err(Error::write(&path))?;
-            complete.push((replacement, path));
+            let (folder, name) = place(&path)?;
+            let begun = Replacement::in_folder(folder, name);
+            let written = begun.and_then(|new| write_payload(&**file, new, progress));
+            complete.push((written.map_err(Error::write(&path))?, path));
         }
         for (path, bytes) in &self.texts {
-            make_folder(path)?;
-            let mut file = Replacement::new(path).map_err(Error::write(path))?;
+            let (folder, name) = place(path)?;
+            let mut file = Replacement::in_folder(folder, name).map_err(Error::write(path))?;
             file.write_all(bytes).map_err(Error::write(path))?;
             complete.push((file, path.clone()));
         }
         complete.iter().try_for_each(|(file, path)| file.sync().map_err(Error::write(path)))?;
         let description = self.texts.last().map(|(path, _)| path);
-        for path in self.stale.iter().chain(description).filter(|path| path.exists()) {
-            fs::remove_file(path).map_err(Error::write(path))?;
+        for path in self.stale.iter().chain(description) {
+            let (folder, name) = place(path)?;
+            if folder.has(&name) {
+                folder.remove(&name).map_err(Error::write(path))?;
+            }
         }
-        let mut folders = BTreeSet::new();
         for (file, path) in complete {
             file.rename().map_err(Error::write(&path))?;
-            folders.extend(path.parent().map(Path::to_path_buf));
         }
-        folders.iter().try_for_each(|folder| sync_folder(folder).map_err(Error::write(folder)))
+        folders.iter().try_for_each(|(path, folder)| folder.sync().map_err(Error::write(path)))
+    }
+
+    /// The folders of all files, by path, made where they do not exist.
+    fn make_folders(&self) -> Result<BTreeMap<PathBuf, Folder>, Error> {
+        let files = self.files();
+        let mut folders = BTreeMap::new();
+        for path in files.iter().map(|(path, _)| path).chain(&self.stale).filter_map(|path| path.parent()) {
+            if !folders.contains_key(path) {
+                let made = match &self.base {
+                    Some(base) => Folder::make_in(base, path),
+                    None => Folder::make(path),
+                };
+                folders.insert(path.to_path_buf(), made.map_err(Error::write(path))?);
+            }
+        }
+        Ok(folders)
     }
 
     /// Reads the files of weights again and compares them with what the originals give.
@@ -187,7 +223,8 @@ impl Plan {
     pub fn verify(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), Error> {
         for file in &self.payloads {
             let path = file.path();
-            let mut written = BufReader::with_capacity(1 << 20, File::open(path).map_err(Error::read(path))?);
+            let mut written =
+                BufReader::with_capacity(1 << 20, files::open(path).map_err(Error::read(path))?);
             let mut found = Vec::new();
             let compared = file.produce(&mut |bytes| {
                 found.resize(bytes.len(), 0);
@@ -209,17 +246,27 @@ impl Plan {
     }
 }
 
-fn make_folder(file: &Path) -> Result<(), Error> {
-    let folder = file.parent().unwrap_or(file);
-    fs::create_dir_all(folder).map_err(Error::write(folder))
+/// The opened folder that a file belongs to, and its name.
+fn place<'a>(folders: &'a BTreeMap<PathBuf, Folder>, path: &Path) -> io::Result<(&'a Folder, OsString)> {
+    let folder = path.parent().and_then(|folder| folders.get(folder));
+    folder.zip(path.file_name().map(OsStr::to_owned)).ok_or(io::ErrorKind::InvalidInput.into())
+}
+
+/// Whether a file has these bytes, and no more.
+fn holds(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    match files::read(path, bytes.len() as u64) {
+        Err(e) if matches!(Refused::inside(&e), Some(Refused::TooLarge(_))) => Ok(false),
+        found => found.map(|found| found == bytes),
+    }
 }
 
 /// Writes a file, not yet under its name: one thread waits for the disk while the others make the next bytes.
 fn write_payload(
     payload: &dyn Payload,
+    file: Replacement,
     progress: &mut dyn FnMut(u64) -> io::Result<()>,
 ) -> io::Result<Replacement> {
-    let mut file = InLargePages::new(Replacement::new(payload.path())?);
+    let mut file = InLargePages::new(file);
     thread::scope(|scope| {
         let (sender, runs) = sync_channel::<Bytes>(WAITING);
         let writer = scope.spawn(move || {
@@ -286,7 +333,8 @@ mod tests {
 
     fn plan(folder: &Path) -> Plan {
         let payloads: Vec<Box<dyn Payload>> = vec![Box::new(Simple(folder.join("w"), b"weights"))];
-        Plan { payloads, texts: vec![(folder.join("t"), b"text".to_vec())], stale: vec![folder.join("old")] }
+        let texts = vec![(folder.join("t"), b"text".to_vec())];
+        Plan { payloads, texts, stale: vec![folder.join("old")], base: None }
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Small files beside the weights, and names that come from them.
 
-use std::fs;
 use std::path::Path;
 
 use super::Error;
-use crate::files::is_lfs_pointer;
+use crate::system::files::{self, is_lfs_pointer};
 
 /// Largest JSON file beside the weights. The largest are indexes, of 100 bytes a tensor.
 const LARGEST_JSON: u64 = 16 << 20;
@@ -17,11 +16,7 @@ pub(super) fn is_plain_file_name(name: &str) -> bool {
 
 /// A JSON file's text, of a sane size.
 pub(super) fn read_text(path: &Path) -> Result<String, Error> {
-    let size = fs::metadata(path).map_err(Error::read(path))?.len();
-    if size > LARGEST_JSON {
-        return Err(Error::malformed(path, format!("is {size} bytes long, at most {LARGEST_JSON} are read")));
-    }
-    let bytes = fs::read(path).map_err(Error::read(path))?;
+    let bytes = files::read(path, LARGEST_JSON).map_err(Error::read(path))?;
     if is_lfs_pointer(&bytes) {
         return Err(Error::LfsPointer(path.into()));
     }

@@ -15,12 +15,12 @@ pub enum Storage {
     Torch,
 }
 
-/// The names of the files in a folder, sorted; those that are no UTF-8 are none of ours.
+/// The names of what is in a folder, sorted; those that are no UTF-8 are none of ours.
 pub fn file_names(folder: &Path) -> Result<Vec<String>, Error> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let entries = entries.map_err(Error::read(folder))?;
-    // Links are followed: the hub's cache is made of them.
-    let files = entries.into_iter().filter(|entry| entry.path().is_file());
+    // Links are followed: the hub's cache is made of them. What is no file is refused by whoever opens it.
+    let files = entries.into_iter().filter(|entry| entry.path().exists());
     let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     Ok(names)
@@ -29,7 +29,7 @@ pub fn file_names(folder: &Path) -> Result<Vec<String>, Error> {
 /// The shards that the file `index` names, else the file `whole`, as far as they are there.
 pub fn find(folder: &Path, whole: &str, index: &str) -> Result<Option<Vec<PathBuf>>, Error> {
     let (whole, index) = (folder.join(whole), folder.join(index));
-    match (index.is_file(), whole.is_file()) {
+    match (index.exists(), whole.exists()) {
         (true, _) => named_by(folder, &index).map(Some),
         (false, true) => Ok(Some(vec![whole])),
         (false, false) => Ok(None),
@@ -38,7 +38,7 @@ pub fn find(folder: &Path, whole: &str, index: &str) -> Result<Option<Vec<PathBu
 
 /// The files of weights, and the index of them where there is one.
 pub fn with_index(mut files: Vec<PathBuf>, index: PathBuf) -> Vec<PathBuf> {
-    files.extend(Some(index).filter(|index| index.is_file()));
+    files.extend(Some(index).filter(|index| index.exists()));
     files
 }
 
@@ -50,7 +50,7 @@ fn named_by(folder: &Path, index_path: &Path) -> Result<Vec<PathBuf>, Error> {
         if !is_plain_file_name(name) {
             return Err(Error::malformed(index_path, format!("{name:?} is not a plain file name")));
         }
-        if !folder.join(name).is_file() {
+        if !folder.join(name).exists() {
             return Err(Error::malformed(index_path, format!("names {name}, which is not there")));
         }
     }

@@ -12,6 +12,7 @@ use mist::checkpoint::plan::{Companions, Plan};
 use mist::checkpoint::{self, Checkpoint, convert, gguf, huggingface, litgpt};
 use mist::hub::{Manifest, Size};
 use mist::kernels::Scheme;
+use mist::system::files::{self, folder_of};
 use mist::terminal::{Interrupt, Printer};
 use serde_json::json;
 
@@ -56,6 +57,9 @@ pub struct ConvertArgs {
     json: bool,
 }
 
+/// The largest file beside the weights that is copied: a vocabulary.
+const LARGEST_COMPANION: u64 = 64 << 20;
+
 /// `--to`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Target {
@@ -88,7 +92,10 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     let checkpoint = Checkpoint::open_original(&path)?;
     refuse_half_a_download(&checkpoint)?;
     let folder = folder(args, &checkpoint);
-    let plan = plan(args, &checkpoint, &folder)?;
+    let mut plan = plan(args, &checkpoint, &folder)?;
+    if args.output_dir.is_none() {
+        plan = plan.without_links_in(&checkpoint.folder);
+    }
     if args.quantize.is_some() {
         warn_of_blocks(&checkpoint, printer);
     }
@@ -147,6 +154,7 @@ pub fn quantize(
     refuse_half_a_download(checkpoint)?;
     let rounding = Rounding { quantize: Some(scheme), ..Rounding::default() };
     let plan = convert::plan(checkpoint, folder, rounding, companions(checkpoint, folder)?)?;
+    let plan = plan.without_links_in(&checkpoint.folder);
     if plan.is_there() {
         printer.note(&format!("already converted to {scheme}"));
         return Ok(());
@@ -271,7 +279,7 @@ fn delete_originals(checkpoint: &Checkpoint, plan: &Plan, printer: &Printer) -> 
     let written: Vec<PathBuf> = plan.files().iter().map(|(file, _)| same(file)).collect();
     let originals: Vec<_> = checkpoint.files.iter().filter(|file| !written.contains(&same(file))).collect();
     for file in &originals {
-        match std::fs::remove_file(file) {
+        match folder_of(file).and_then(|(folder, name)| folder.remove(name)) {
             // An index of shards that the new files took the place of.
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             deleted => deleted.map_err(|e| anyhow!("cannot delete {}: {e}", file.display()))?,
@@ -293,8 +301,12 @@ pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Comp
     let names = names(&[&checkpoint.folder, folder]);
     let mut files = Vec::new();
     if checkpoint.gguf.is_none() {
-        for name in names.iter().filter(|name| checkpoint.folder.join(name).is_file()) {
-            files.push((name.clone(), std::fs::read(checkpoint.folder.join(name))?));
+        for name in &names {
+            let path = checkpoint.folder.join(name);
+            if path.exists() {
+                let bytes = files::read(&path, LARGEST_COMPANION).map_err(checkpoint::Error::read(&path))?;
+                files.push((name.clone(), bytes));
+            }
         }
     }
     // Other programs may read no other form.

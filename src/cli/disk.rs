@@ -1,5 +1,9 @@
 //! What a process has read from disks.
 
+use std::path::Path;
+
+use mist::system::files::of_system;
+
 /// Bytes that were read from disks up to a moment, pages of mapped files among them.
 #[derive(Clone, Copy)]
 pub struct BytesRead(Option<u64>);
@@ -19,6 +23,6 @@ impl BytesRead {
 
 /// Linux keeps the count; other systems have no such file.
 fn read() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/io").ok()?;
+    let text = of_system(Path::new("/proc/self/io")).ok()?;
     text.lines().find_map(|line| line.strip_prefix("read_bytes:"))?.trim().parse().ok()
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
 use mist::evaluate::likelihood;
+use mist::system::files::{self, Limited};
 use mist::terminal::Printer;
 use serde_json::json;
 
@@ -35,11 +36,14 @@ pub struct EvaluateArgs {
     json: bool,
 }
 
+/// The largest text that is read, in bytes.
+const LARGEST_TEXT: u64 = 256 << 20;
+
 /// Runs `mist evaluate`.
 pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
     let path = args.model.checkpoint.path()?;
-    let text = std::fs::read_to_string(&args.file)
-        .with_context(|| format!("cannot read {}", args.file.display()))?;
+    let text = files::input(&args.file, LARGEST_TEXT).and_then(Limited::text);
+    let text = text.with_context(|| format!("cannot read {}", args.file.display()))?;
     let opened = args.model.open(&path, printer)?;
     let bos = args.beginning.adds_bos(&opened.tokenizer);
     let ids = opened.tokenizer.encode(&text, bos)?;

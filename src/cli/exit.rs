@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use mist::chat;
 use mist::generate::SamplingError;
 use mist::hub;
+use mist::system::files;
 use mist::terminal::Printer;
 
 /// How a command ended.
@@ -153,7 +154,15 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         let command = || cause.downcast_ref::<chat::CommandError>().and_then(|e| e.hint());
         let turn = || cause.downcast_ref::<chat::ConversationError>().and_then(|e| e.hint());
         let fit = || cause.downcast_ref::<chat::FitError<mist::text::Error>>().and_then(|e| e.hint());
-        checkpoint.or_else(placement).or_else(text).or_else(hub).or_else(command).or_else(turn).or_else(fit)
+        let system = || cause.downcast_ref::<io::Error>().and_then(files::hint);
+        checkpoint
+            .or_else(placement)
+            .or_else(text)
+            .or_else(hub)
+            .or_else(command)
+            .or_else(turn)
+            .or_else(fit)
+            .or_else(system)
     })
 }
 

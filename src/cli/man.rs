@@ -10,7 +10,7 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use mist::environment::{
     HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN, LOCALAPPDATA, MIST_CPU, NO_COLOR, XDG_STATE_HOME,
 };
-use mist::files::Replacement;
+use mist::system::files::{Folder, Replacement};
 use mist::terminal::Printer;
 
 use super::exit::Status;
@@ -33,14 +33,15 @@ pub fn run(args: &ManArgs, command: Command, printer: &Printer) -> anyhow::Resul
     match &args.output_dir {
         None => printer.data(&page(&command, &command)?)?,
         Some(folder) => {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            let to = Folder::make(folder).with_context(|| format!("cannot make {}", folder.display()))?;
             let pages = [&command].into_iter().chain(command.get_subcommands());
             let mut written = 0;
             for one in pages {
-                let file = folder.join(format!("{}.1", title(one)));
+                let name = format!("{}.1", title(one));
                 let page = page(one, &command)?;
-                let written_to = Replacement::new(&file).and_then(|new| new.finish_with(page.as_bytes()));
-                written_to.with_context(|| format!("cannot write {}", file.display()))?;
+                let new = Replacement::in_folder(&to, &name);
+                let written_to = new.and_then(|new| new.finish_with(page.as_bytes()));
+                written_to.with_context(|| format!("cannot write {}", to.join(name).display()))?;
                 written += 1;
             }
             printer.note(&format!("Wrote {written} pages to {}", folder.display()));

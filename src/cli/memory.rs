@@ -1,9 +1,12 @@
 //! What the system tells of this process's memory: the peak, file-backed pages not counted, and how much is in large pages.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
+
+use mist::system::files::of_system;
 
 /// Watches the process's anonymous memory. The system keeps no peak of it, so a thread looks every few
 /// milliseconds.
@@ -38,7 +41,7 @@ impl PeakMemory {
 
 /// `RssAnon` of Linux; other systems do not tell it apart from mapped files.
 fn anonymous_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let status = of_system(Path::new("/proc/self/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes << 10)
@@ -48,7 +51,7 @@ fn anonymous_bytes() -> Option<u64> {
 /// mapped, or the system does not tell (Linux does). What came to memory while little of it was free lies in small pages for
 /// as long as it stays there.
 pub fn in_large_pages() -> Option<f64> {
-    large_pages_of(&std::fs::read_to_string("/proc/self/smaps").ok()?)
+    large_pages_of(&of_system(Path::new("/proc/self/smaps")).ok()?)
 }
 
 /// The same from the system's list of maps: lines of numbers, the last with `hg` among its flags if large pages were asked for.

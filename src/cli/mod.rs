@@ -29,6 +29,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use exit::{Hint, Status};
 use mist::kernels::cpu;
+use mist::system::signals;
 use mist::terminal::Printer;
 
 /// After a command's own flags, and before `--help`.
@@ -77,6 +78,7 @@ enum Command {
 
 /// Runs the command that was typed; the only place where an outcome becomes an exit code.
 pub fn main() -> ExitCode {
+    signals::ignore_file_size_limit();
     let command = typed_command();
     let typed = arguments::normalise(std::env::args_os().collect(), &command);
     let called = arguments::called(&typed, &command);

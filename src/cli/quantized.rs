@@ -1,16 +1,19 @@
 //! `--quantize` where a model runs: the conversion that is there, or one that is made and kept.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use mist::checkpoint::manifest::{self, Manifest};
 use mist::checkpoint::output::Rounding;
 use mist::checkpoint::{Checkpoint, Error, convert as mist_format};
 use mist::kernels::Scheme;
+use mist::system::files::Folder;
 use mist::terminal::Printer;
 
 use super::convert::{self, companions};
 use super::exit::Hint;
+
+/// Held by the run that makes a conversion.
+const LOCK: &str = ".mist.lock";
 
 /// The conversion of the checkpoint at `path` to `scheme`: what lies there, if it is one; else a folder of the scheme's
 /// name in it, or of a GGUF file's beside that. It is made if it is not there, or is not of the weights, the description
@@ -22,8 +25,8 @@ pub fn conversion(path: &Path, scheme: Scheme, printer: &Printer) -> anyhow::Res
     let checkpoint = Checkpoint::open_original(path)?;
     let kept = kept(path, &checkpoint, scheme);
     // Another run may be at it: the second waits, and then finds what the first made.
-    fs::create_dir_all(&kept).map_err(Error::write(&kept))?;
-    let lock = File::create(kept.join(".mist.lock")).map_err(Error::write(&kept))?;
+    let folder = Folder::make_in(&checkpoint.folder, &kept).map_err(Error::write(&kept))?;
+    let lock = folder.lock_file(LOCK).map_err(Error::write(&kept.join(LOCK)))?;
     // Not every file system has locks.
     let _ = lock.lock();
     if let Some(there) = existing(path, scheme)? {
@@ -45,10 +48,10 @@ pub fn conversion(path: &Path, scheme: Scheme, printer: &Printer) -> anyhow::Res
 /// The conversion, if it is there.
 pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> {
     let rounding = rounding(scheme);
-    if !Checkpoint::has_original(path) && !path.join(manifest::FILE).is_file() {
+    if !Checkpoint::has_original(path) && !path.join(manifest::FILE).exists() {
         // Without originals what was kept of them is what there is.
         let there = [path.join(scheme.name()), beside(path, scheme)].into_iter();
-        let mut there = there.filter(|folder| folder.join(manifest::FILE).is_file());
+        let mut there = there.filter(|folder| folder.join(manifest::FILE).exists());
         if let Some(there) = there.next() {
             return Ok(Some(there));
         }
@@ -58,7 +61,7 @@ pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> 
         return Ok(Some(path.into()));
     }
     for folder in [path, &kept(path, &checkpoint, scheme)] {
-        if folder.join(manifest::FILE).is_file() {
+        if folder.join(manifest::FILE).exists() {
             let companions = companions(&checkpoint, folder)?;
             if mist_format::is_there(&checkpoint, folder, rounding, companions) {
                 return Ok(Some(folder.into()));

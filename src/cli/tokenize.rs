@@ -1,11 +1,11 @@
 //! `mist tokenize`: text to ids, a conversation to ids, ids to text.
 
-use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
 use mist::checkpoint::Tokenizing;
+use mist::system::files::{self, Limited};
 use mist::terminal::Printer;
 use mist::text::{Message, Tokenizer};
 use serde_json::json;
@@ -38,6 +38,9 @@ pub struct TokenizeArgs {
     json: bool,
 }
 
+/// The largest text that is read, in bytes.
+const LARGEST_TEXT: u64 = 256 << 20;
+
 /// Runs `mist tokenize`.
 pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
     let tokenizer = open(args)?;
@@ -55,8 +58,8 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     let ids = match &args.messages {
         Some(path) => {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text = files::input(path, LARGEST_TEXT).and_then(Limited::text);
+            let text = text.with_context(|| format!("cannot read {}", path.display()))?;
             let messages: Vec<Message> = serde_json::from_str(&text)
                 .with_context(|| format!("{}: is no list of {{\"role\", \"content\"}}", path.display()))?;
             tokenizer.encode_chat(&messages)?
@@ -110,7 +113,5 @@ fn ids(words: &[String]) -> anyhow::Result<Vec<u32>> {
 }
 
 fn read_stdin() -> anyhow::Result<String> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).context("cannot read stdin")?;
-    Ok(text)
+    Limited::new(std::io::stdin(), LARGEST_TEXT).text().context("cannot read stdin")
 }

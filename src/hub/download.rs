@@ -1,7 +1,5 @@
 //! A download from the first question to the last rename.
 
-use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -11,7 +9,7 @@ use super::folder::{self, Folder};
 use super::listing::Entry;
 use super::plan::{self, Plan, PlannedFile, Wanted};
 use super::{Commit, Error, FileName, Manifest, RepoId, Report, Revision};
-use crate::files::free_space;
+use crate::system::files::{self, free_space};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -138,7 +136,7 @@ pub fn carry_out(
     }
     // What describes the model first: a download that is broken off can be looked at.
     missing.sort_by_key(|entry| plan::is_weights(entry.name.as_str()));
-    let job = Job { client, repo: &plan.repo, commit, folder: folder.path(), entries: &missing, stop };
+    let job = Job { client, repo: &plan.repo, commit, folder: folder.opened(), entries: &missing, stop };
     engine::run(&job, report, &mut |entry, sha256| {
         manifest.finished(folder.path(), entry, sha256);
         manifest.write(folder.path())
@@ -178,14 +176,13 @@ pub fn on_disk(request: &Request) -> Result<Plan, Error> {
 }
 
 fn read_capped(path: &Path) -> Result<Vec<u8>, Error> {
-    let mut content = Vec::new();
-    let file = fs::File::open(path).map_err(Error::io("read", path))?;
-    file.take(plan::MAX_INDEX).read_to_end(&mut content).map_err(Error::io("read", path))?;
-    Ok(content)
+    files::read(path, plan::MAX_INDEX).map_err(Error::io("read", path))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn request(root: &Path) -> Request {

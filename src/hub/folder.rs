@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::hash::Hasher;
 use super::listing::Entry;
 use super::{Digest, Error, FileName, Report};
-use crate::files::free_space;
+use crate::system::files::{self, free_space};
 
 /// Held while a process writes to the folder; the system releases it however the process ends. The file stays.
 const LOCK: &str = ".mist.lock";
@@ -21,7 +21,7 @@ const CHUNK: usize = 1 << 20;
 /// A target folder that this process alone writes to, for as long as this value lives.
 #[derive(Debug)]
 pub(super) struct Folder {
-    path: PathBuf,
+    opened: files::Folder,
     _lock: File,
 }
 
@@ -31,9 +31,8 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`]; [`Error::Interrupted`] while it waits.
     pub fn claim(path: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result<Self, Error> {
-        fs::create_dir_all(path).map_err(Error::io("make the folder", path))?;
-        let lock_path = path.join(LOCK);
-        let lock = File::create(&lock_path).map_err(Error::io("write", &lock_path))?;
+        let opened = files::Folder::make(path).map_err(Error::io("make the folder", path))?;
+        let lock = opened.lock_file(LOCK).map_err(Error::io("write", &path.join(LOCK)))?;
         let mut waiting = false;
         loop {
             match lock.try_lock() {
@@ -59,12 +58,17 @@ impl Folder {
                 }
             }
         }
-        Ok(Self { path: path.to_path_buf(), _lock: lock })
+        Ok(Self { opened, _lock: lock })
     }
 
-    /// The folder itself.
+    /// Its path.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.opened.path()
+    }
+
+    /// The folder itself, to write in.
+    pub fn opened(&self) -> &files::Folder {
+        &self.opened
     }
 
     /// The file's sha256, if it is here in its size and, where one is known, with its hash. Reading it is told to the
@@ -79,12 +83,12 @@ impl Folder {
         report: &mut dyn Report,
     ) -> Result<Option<Digest>, Error> {
         // The same size says nothing: `4096` may have become `null`.
-        if entry.hash.is_none() || size_of(&self.path.join(entry.name.as_str())) != Some(entry.size) {
+        if entry.hash.is_none() || size_of(&self.path().join(entry.name.as_str())) != Some(entry.size) {
             return Ok(None);
         }
         report.begin(&entry.name, entry.size, 0);
         let mut here = 0;
-        let hashed = hash(&self.path, entry, &mut |n| {
+        let hashed = hash(self.path(), entry, &mut |n| {
             here += n;
             report.progress(&entry.name, here);
             !stop.load(Ordering::SeqCst)
@@ -132,7 +136,7 @@ fn hash(
     if size_of(&path) != Some(entry.size) {
         return Ok(None);
     }
-    let mut file = File::open(&path).map_err(Error::io("read", &path))?;
+    let mut file = files::open(&path).map_err(Error::io("read", &path))?;
     let mut hasher = Hasher::new(entry.hash, entry.size);
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -148,14 +152,14 @@ fn hash(
     }
 }
 
-/// Where the pieces of a file in `folder` are kept until it is whole.
-pub(super) fn partial(folder: &Path, name: &FileName) -> PathBuf {
-    folder.join(format!(".{name}.partial"))
+/// The name under which the pieces of a file are kept until it is whole.
+pub(super) fn partial(name: &FileName) -> String {
+    format!(".{name}.partial")
 }
 
-/// Where it is kept which pieces there are.
-pub(super) fn journal(folder: &Path, name: &FileName) -> PathBuf {
-    folder.join(format!(".{name}.journal"))
+/// The name under which it is kept which pieces there are.
+pub(super) fn journal(name: &FileName) -> String {
+    format!(".{name}.journal")
 }
 
 /// The size of the file at `path`, links followed; `None` if there is none.

@@ -1,7 +1,6 @@
 //! What a folder holds and where it came from: the file `mist-download.json` beside what was downloaded.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -9,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::listing::Entry;
 use super::{Commit, Digest, Error, FileName, Plan, RepoId, folder};
-use crate::files::Replacement;
 use crate::json;
+use crate::system::files::{self, Replacement};
 
 /// Its name in the folder.
 const FILE: &str = "mist-download.json";
@@ -77,13 +76,11 @@ impl Manifest {
     /// [`Error::Manifest`] if it cannot be read as one; [`Error::Io`].
     pub fn read(folder: &Path) -> Result<Option<Self>, Error> {
         let path = folder.join(FILE);
-        let file = match File::open(&path) {
-            Ok(file) => file,
+        let text = match files::read(&path, MAX_BYTES) {
+            Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io("read", &path)(e)),
         };
-        let mut text = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut text).map_err(Error::io("read", &path))?;
         let bad = |why: String| Error::Manifest { path: path.clone(), why };
         let manifest: Self = json::typed(&text, json::SETTINGS).map_err(|e| bad(e.to_string()))?;
         if manifest.version != VERSION {
@@ -289,7 +286,7 @@ mod tests {
         let hash = Some(Hash::Sha256(sha256(b"abd")));
         assert!(!read.vouches(&repo, &commit('a'), &Entry { hash, ..entry.clone() }, root.path()));
 
-        let file = File::options().write(true).open(root.path().join("x")).unwrap();
+        let file = fs::File::options().write(true).open(root.path().join("x")).unwrap();
         file.set_modified(UNIX_EPOCH).unwrap();
         assert!(!read.vouches(&repo, &commit('a'), &entry, root.path()));
     }

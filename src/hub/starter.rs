@@ -104,7 +104,7 @@ fn from_hub(
     client.probe(PROBE)?;
     let (repo, commit, entries) = (&file.repo, &file.commit, std::slice::from_ref(&file.entry));
     let mut fetched = Err(Error::Interrupted);
-    let job = Job { client: &client, repo, commit, folder: folder.path(), entries, stop };
+    let job = Job { client: &client, repo, commit, folder: folder.opened(), entries, stop };
     engine::run(&job, report, &mut |_, sha256| {
         fetched = Ok(sha256);
         Ok(())

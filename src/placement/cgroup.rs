@@ -3,8 +3,9 @@
 //! Version 2 has one hierarchy, version 1 one for memory; a container may see its own group as the root of either. The
 //! limit of a group holds for all groups below it.
 
-use std::fs;
 use std::path::Path;
+
+use crate::system::files;
 
 /// Bytes of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub struct Limits {
 
 /// Those of this process; `None` where no group has a limit.
 pub fn limits() -> Option<Limits> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let groups = files::of_system(Path::new("/proc/self/cgroup")).ok()?;
     limits_below(Path::new("/sys/fs/cgroup"), &groups)
 }
 
@@ -46,7 +47,7 @@ fn limits_along(root: &Path, path: &str, files: [&str; 2]) -> Option<Limits> {
 }
 
 fn of_group(group: &Path, [limit, used]: [&str; 2]) -> Option<Limits> {
-    let read = |name| fs::read_to_string(group.join(name)).ok();
+    let read = |name| files::of_system(&group.join(name)).ok();
     let number = |name| read(name)?.trim().parse::<u64>().ok();
     // Without a limit the file says "max", which is no number.
     let total = number(limit)?;
@@ -68,6 +69,10 @@ fn tighter(a: Limits, b: Limits) -> Limits {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use std::fs;
+
     use super::*;
 
     fn group(root: &Path, path: &str, files: &[(&str, &str)]) {

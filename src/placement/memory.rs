@@ -131,7 +131,7 @@ mod system {
 
     /// A line of what the system tells about memory, in bytes.
     fn meminfo(name: &str) -> Option<u64> {
-        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+        let text = crate::system::files::of_system(std::path::Path::new("/proc/meminfo")).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
     }

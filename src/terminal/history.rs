@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::environment;
+use crate::system::files;
 
 /// How many messages are kept.
 pub(super) const ENTRIES: usize = 1000;
@@ -25,16 +26,20 @@ fn state_folder(xdg: Option<String>, home: Option<PathBuf>) -> Option<PathBuf> {
         .or_else(|| home.filter(|h| h.is_absolute()).map(|h| h.join(".local").join("state")))
 }
 
-/// Makes the folder of `file`, for this user only. (The file itself rustyline creates with mode 0600.)
+/// The largest history that is read, in bytes.
+const LARGEST: u64 = 64 << 20;
+
+/// Makes the folder of `file`, for this user only, and sees that what there is can be read. (The file itself rustyline
+/// opens by its name, and creates with mode 0600.)
 pub(super) fn prepare(file: &Path) -> io::Result<()> {
     let Some(folder) = file.parent() else {
         return Ok(());
     };
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
+    files::make_private(folder)?;
+    match files::stream(file, LARGEST) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(all(test, unix))]
@@ -59,5 +64,16 @@ mod tests {
         prepare(&file).unwrap();
         let mode = file.parent().unwrap().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_history_that_is_no_file_is_not_used() {
+        let parent = tempfile::tempdir().unwrap();
+        let file = parent.path().join("history");
+        std::fs::write(&file, "#V2\nhi\n").unwrap();
+        prepare(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+        assert!(prepare(&file).is_err());
     }
 }

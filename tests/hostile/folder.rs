@@ -63,7 +63,7 @@ fn an_index_that_is_none() {
     inspect_refused(folder.path(), &[INDEX, "not UTF-8"]);
     // 17 MiB that take no disk.
     fs::File::create(folder.path().join(INDEX)).unwrap().set_len(17 << 20).unwrap();
-    inspect_refused(folder.path(), &[INDEX, "at most 16777216 are read"]);
+    inspect_refused(folder.path(), &[INDEX, "the limit of 16777216 bytes"]);
 }
 
 #[test]

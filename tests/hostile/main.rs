@@ -16,7 +16,7 @@
 //! | `truncation` | every prefix of every file |
 //! | `bytes` | the tools to make such files |
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 #![cfg(unix)]
 
 mod bytes;

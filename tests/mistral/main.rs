@@ -4,7 +4,7 @@
 //! The files come out of mistral-common's wheel. Where no package registry is within reach these tests are skipped,
 //! loudly, unless `MIST_REQUIRE_STARTER=1` forbids it.
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 #[path = "../support/mod.rs"]
 mod support;

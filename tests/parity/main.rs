@@ -12,7 +12,7 @@
 //! | `batch` | each text alone |
 //! | `precision` | f32, where less is asked for, and portable kernels |
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod batch;
 mod candle;

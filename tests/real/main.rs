@@ -3,7 +3,7 @@
 //! The hub and a package registry are not always within reach. Then these tests are skipped, loudly, unless
 //! `MIST_REQUIRE_STARTER=1` forbids it, as the checks before a change lands do.
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 #[path = "../support/mod.rs"]
 mod support;

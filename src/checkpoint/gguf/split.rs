@@ -63,7 +63,7 @@ pub fn open_all(part: Gguf) -> Result<Gguf, Error> {
     let mut whole: Option<Gguf> = None;
     for n in 1..=count {
         let file = name.sibling(&path, n);
-        if !file.is_file() {
+        if !file.exists() {
             let missing = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return Err(Error::malformed(
                 &path,

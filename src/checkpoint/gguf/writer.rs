@@ -91,7 +91,7 @@ pub fn plan(
     entries.extend(metadata::entries(config));
     entries.extend(tokenizer(vocabulary, config.vocabulary_size, path)?);
     let file = File { path: path.into(), header: header(&entries, &tensors), tensors };
-    Ok(Plan { payloads: vec![Box::new(file)], texts: Vec::new(), stale: Vec::new() })
+    Ok(Plan { payloads: vec![Box::new(file)], texts: Vec::new(), stale: Vec::new(), base: None })
 }
 
 impl Payload for File {

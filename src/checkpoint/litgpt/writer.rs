@@ -49,7 +49,7 @@ pub fn plan(
     let (mut texts, mut stale) = companions.into().placed(folder);
     texts.push((folder.join(CONFIG), config.into_bytes()));
     stale.push(folder.join(manifest::FILE));
-    Ok(Plan { payloads: vec![Box::new(weights)], texts, stale })
+    Ok(Plan { payloads: vec![Box::new(weights)], texts, stale, base: None })
 }
 
 /// Puts queries, keys and values, which follow one another, into one tensor.

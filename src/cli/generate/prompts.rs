@@ -1,9 +1,10 @@
 //! Where prompts come from, and their ids.
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 
 use anyhow::{Context, bail};
 use mist::generate::room;
+use mist::system::files::{self, Limited};
 use mist::terminal::Printer;
 use mist::text::Message;
 
@@ -40,7 +41,8 @@ pub fn read(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Vec<String
         printer.note(&format!("Prompt: {DEFAULT_PROMPT}"));
         return Ok(vec![DEFAULT_PROMPT.into()]);
     }
-    let mut text = read_limited(std::io::stdin()).context("cannot read the prompt from stdin")?;
+    let stdin = Limited::new(std::io::stdin(), LARGEST_PROMPT);
+    let mut text = stdin.text().context("cannot read the prompt from stdin")?;
     // The newline that `echo` adds is not part of what is to be continued.
     text.truncate(text.strip_suffix('\n').map_or(&*text, |t| t.strip_suffix('\r').unwrap_or(t)).len());
     Ok(vec![text])
@@ -49,7 +51,7 @@ pub fn read(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Vec<String
 fn of_file(args: &GenerateArgs) -> anyhow::Result<Vec<String>> {
     let Some(path) = &args.prompts_file else { return Ok(Vec::new()) };
     let reading = || format!("cannot read {}", path.display());
-    let text = read_limited(std::fs::File::open(path).with_context(reading)?).with_context(reading)?;
+    let text = files::input(path, LARGEST_PROMPT).and_then(Limited::text).with_context(reading)?;
     if let Some(empty) = text.lines().position(|line| line.trim().is_empty()) {
         bail!("{}: line {} is empty, every line is a prompt", path.display(), empty + 1);
     }
@@ -57,15 +59,6 @@ fn of_file(args: &GenerateArgs) -> anyhow::Result<Vec<String>> {
         bail!("{} is empty, every line is a prompt", path.display());
     }
     Ok(text.lines().map(str::to_string).collect())
-}
-
-fn read_limited(source: impl Read) -> anyhow::Result<String> {
-    let mut text = String::new();
-    let read = source.take(LARGEST_PROMPT + 1).read_to_string(&mut text)?;
-    if read as u64 > LARGEST_PROMPT {
-        bail!("it is longer than {LARGEST_PROMPT} bytes");
-    }
-    Ok(text)
 }
 
 /// The prompts with their ids: plain, with the beginning token where the tokenizer's settings have it, or as chats. All are

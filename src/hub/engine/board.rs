@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +10,7 @@ use super::part::{Attempt, Part, Refused};
 use super::ranges::Ranges;
 use crate::hub::Error;
 use crate::hub::listing::Entry;
+use crate::system::files::Folder;
 
 /// Files that are fetched at the same time.
 const FILES: usize = 4;
@@ -20,7 +20,7 @@ pub(super) const CONNECTIONS: usize = 8;
 /// The work that is left, shared by all threads of a download.
 #[derive(Debug)]
 pub(super) struct Board {
-    folder: PathBuf,
+    folder: Folder,
     segment: u64,
     state: Mutex<State>,
     changed: Condvar,
@@ -79,10 +79,10 @@ pub(super) enum Next {
 
 impl Board {
     /// All of `entries`, in their order, with at most `segment` bytes asked for at once.
-    pub fn new(folder: &Path, entries: &[Entry], segment: u64) -> Self {
+    pub fn new(folder: &Folder, entries: &[Entry], segment: u64) -> Self {
         let state = State { waiting: entries.to_vec().into(), running: Vec::new(), busy: 0, allowed: 1 };
         Self {
-            folder: folder.to_path_buf(),
+            folder: folder.clone(),
             segment: segment.max(1),
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -174,7 +174,7 @@ impl Board {
     }
 
     /// Where the files land.
-    pub fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Folder {
         &self.folder
     }
 

@@ -4,16 +4,25 @@
 //! piece, appended after the piece was written. A torn last line is a piece that is fetched again. After a power
 //! cut the journal can be ahead of the data; the hash of the whole file finds that out.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+
+use reqwest::header::HeaderValue;
 
 use super::ranges::Ranges;
+use crate::hub::folder;
 use crate::hub::listing::Entry;
+use crate::system::files::Folder;
 
 /// A line is less than 50 bytes and stands for a piece of [`super::worker::PIECE`] bytes, less at the end of a connection.
 const MAX_BYTES: u64 = 64 << 20;
+/// More bytes than a line has.
+const LONGEST_LINE: u64 = 4 << 10;
+/// Bytes of a validator.
+const LONGEST_ETAG: usize = 1 << 10;
+/// More stretches than a file has that several connections fetched.
+const MOST_STRETCHES: usize = 1 << 16;
 
 /// What an earlier run left of a file.
 #[derive(Clone, Debug, Default)]
@@ -25,17 +34,30 @@ pub(crate) struct Remains {
 }
 
 impl Remains {
-    /// What is there of `entry`: nothing where the journal is of another content, or where no hash would find a
-    /// wrong piece.
-    pub fn of(entry: &Entry, partial: &Path, journal: &Path) -> Self {
+    /// What is there of `entry`.
+    pub fn of(entry: &Entry, folder: &Folder) -> Self {
+        let partial = folder.read(folder::partial(&entry.name)).and_then(|file| file.metadata());
+        partial.map_or_else(|_| Self::default(), |partial| Self::in_partial(partial.len(), entry, folder))
+    }
+
+    /// What is there of `entry` in a partial file of this length: nothing where the journal is of another content or
+    /// cannot be used, or where no hash would find a wrong piece.
+    pub fn in_partial(length: u64, entry: &Entry, folder: &Folder) -> Self {
         let read = || {
-            let length = fs::metadata(partial).ok().filter(fs::Metadata::is_file)?.len();
-            let mut text = String::new();
-            File::open(journal).ok()?.take(MAX_BYTES).read_to_string(&mut text).ok()?;
-            parse(&text, &heading(entry)?, length.min(entry.size))
+            let heading = heading(entry)?;
+            let journal = folder.read(folder::journal(&entry.name)).ok()?;
+            parse(BufReader::new(journal.take(MAX_BYTES)), &heading, length.min(entry.size))
         };
         read().unwrap_or_default()
     }
+}
+
+/// Whether a validator can be kept, and given to a server.
+pub(super) fn is_etag(text: &str) -> bool {
+    text.starts_with('"')
+        && text.len() <= LONGEST_ETAG
+        && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        && HeaderValue::from_str(text).is_ok()
 }
 
 /// The first line. It names the content and not the commit: two commits that hold the same file share its pieces.
@@ -43,34 +65,48 @@ fn heading(entry: &Entry) -> Option<String> {
     entry.hash.map(|hash| format!("mist 1 {} bytes, {hash}\n", entry.size))
 }
 
-/// The lines up to the first that is not one of ours; pieces beyond `limit` do not count.
-fn parse(text: &str, heading: &str, limit: u64) -> Option<Remains> {
+/// The lines up to the first that is not one of ours; pieces beyond `limit` do not count. `None` for a journal of another
+/// content, or one that no download of ours wrote.
+fn parse(mut journal: impl BufRead, heading: &str, limit: u64) -> Option<Remains> {
     let mut remains = Remains::default();
-    for line in text.strip_prefix(heading)?.split_inclusive('\n') {
-        let Some(line) = line.strip_suffix('\n') else { break };
+    if line(&mut journal)? != heading.strip_suffix('\n')? {
+        return None;
+    }
+    while let Some(line) = line(&mut journal) {
         if let Some(etag) = line.strip_prefix("etag ") {
-            remains.etag = Some(etag.to_string());
+            remains.etag = Some(is_etag(etag).then(|| etag.to_string())?);
             continue;
         }
         let piece = line.split_once(' ').and_then(|(a, b)| Some((a.parse().ok()?, b.parse::<u64>().ok()?)));
         let Some((start, end)) = piece else { break };
         remains.have.insert(start..end.min(limit));
+        if remains.have.count() > MOST_STRETCHES {
+            return None;
+        }
     }
     Some(remains)
+}
+
+/// The next whole line, without its end; `None` for one that is torn, too long or no text.
+fn line(journal: &mut impl BufRead) -> Option<String> {
+    let mut line = Vec::new();
+    journal.take(LONGEST_LINE).read_until(b'\n', &mut line).ok()?;
+    String::from_utf8(line).ok()?.strip_suffix('\n').map(str::to_string)
 }
 
 /// The journal of a file that is being fetched.
 #[derive(Debug)]
 pub(super) struct Journal {
-    path: PathBuf,
+    folder: Folder,
+    name: String,
     /// `None` for a file without a hash: it is never continued.
     file: Option<File>,
 }
 
 impl Journal {
-    /// Begins a journal with what remains, in place of the one at `path`.
-    pub fn begin(path: &Path, entry: &Entry, remains: &Remains) -> io::Result<Self> {
-        let mut journal = Self { path: path.to_path_buf(), file: None };
+    /// Begins the journal of `entry` with what remains, in place of the one that there is.
+    pub fn begin(folder: &Folder, entry: &Entry, remains: &Remains) -> io::Result<Self> {
+        let mut journal = Self { folder: folder.clone(), name: folder::journal(&entry.name), file: None };
         let Some(mut text) = heading(entry) else {
             journal.remove();
             return Ok(journal);
@@ -80,17 +116,18 @@ impl Journal {
         }
         text.extend(remains.have.iter().map(|r| format!("{} {}\n", r.start, r.end)));
         // Whole or not at all: a torn one would lose what is on disk. Under a fixed name, as a killed run leaves it.
-        let new = path.with_added_extension("new");
-        fs::write(&new, text)?;
-        fs::rename(&new, path)?;
-        journal.file = Some(OpenOptions::new().append(true).open(path)?);
+        let new = format!("{}.new", journal.name);
+        let mut file = folder.create(&new, 0o666)?;
+        file.write_all(text.as_bytes())?;
+        folder.rename(&new, &journal.name)?;
+        journal.file = Some(file);
         Ok(journal)
     }
 
     /// Nothing is there any more.
     pub fn begin_anew(&mut self, entry: &Entry) -> io::Result<()> {
         self.file = None;
-        *self = Self::begin(&self.path, entry, &Remains::default())?;
+        *self = Self::begin(&self.folder, entry, &Remains::default())?;
         Ok(())
     }
 
@@ -113,12 +150,15 @@ impl Journal {
     pub fn remove(&mut self) {
         self.file = None;
         // One that stays is of no partial file and is not read.
-        let _ = fs::remove_file(&self.path);
+        let _ = self.folder.remove(&self.name);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::*;
     use crate::hub::{Digest, Hash};
 
@@ -126,12 +166,19 @@ mod tests {
         Entry { name: "x".parse().unwrap(), size: 100, hash: Some(Hash::Sha256(Digest([hash; 32]))) }
     }
 
+    /// A folder with a partial file of that many bytes, and the path of the journal.
+    fn folder(partial: usize) -> (tempfile::TempDir, Folder, PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join(".x.partial"), vec![0; partial]).unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let journal = root.path().join(".x.journal");
+        (root, folder, journal)
+    }
+
     #[test]
     fn pieces_are_found_again_after_any_cut_of_the_journal() {
-        let root = tempfile::tempdir().unwrap();
-        let (partial, path) = (root.path().join("partial"), root.path().join("journal"));
-        fs::write(&partial, [0; 100]).unwrap();
-        let mut journal = Journal::begin(&path, &entry(1), &Remains::default()).unwrap();
+        let (_root, folder, path) = folder(100);
+        let mut journal = Journal::begin(&folder, &entry(1), &Remains::default()).unwrap();
         let pieces = [(0, 10), (50, 60), (10, 20), (60, 100)];
         journal.etag("\"abc\"").unwrap();
         for (start, end) in pieces {
@@ -141,40 +188,64 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for cut in 0..=whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();
-            let have = Remains::of(&entry(1), &partial, &path).have;
+            let have = Remains::of(&entry(1), &folder).have;
             let mut expected = Ranges::default();
             let lines = String::from_utf8_lossy(&whole[..cut]).matches('\n').count();
             pieces.iter().take(lines.saturating_sub(2)).for_each(|p| expected.insert(p.0..p.1));
             assert_eq!(have, expected, "cut at {cut}");
             // A journal that goes on after a cut says the same.
-            let again = Journal::begin(&path, &entry(1), &Remains { have, etag: None }).unwrap();
+            let again = Journal::begin(&folder, &entry(1), &Remains { have, etag: None }).unwrap();
             drop(again);
-            assert_eq!(Remains::of(&entry(1), &partial, &path).have, expected);
+            assert_eq!(Remains::of(&entry(1), &folder).have, expected);
         }
     }
 
     #[test]
     fn pieces_of_another_content_or_beyond_the_partial_file_do_not_count() {
-        let root = tempfile::tempdir().unwrap();
-        let (partial, path) = (root.path().join("partial"), root.path().join("journal"));
-        fs::write(&partial, [0; 70]).unwrap();
-        let mut journal = Journal::begin(&path, &entry(1), &Remains::default()).unwrap();
+        let (root, folder, _) = folder(70);
+        let mut journal = Journal::begin(&folder, &entry(1), &Remains::default()).unwrap();
         journal.add(60..80).unwrap();
         journal.add(90..100).unwrap();
-        assert_eq!(Remains::of(&entry(2), &partial, &path).have, Ranges::default());
-        assert_eq!(Remains::of(&entry(1), &partial, &path).have.iter().next(), Some(60..70));
-        fs::remove_file(&partial).unwrap();
-        assert_eq!(Remains::of(&entry(1), &partial, &path).have, Ranges::default());
+        assert_eq!(Remains::of(&entry(2), &folder).have, Ranges::default());
+        assert_eq!(Remains::of(&entry(1), &folder).have.iter().next(), Some(60..70));
+        fs::remove_file(root.path().join(".x.partial")).unwrap();
+        assert_eq!(Remains::of(&entry(1), &folder).have, Ranges::default());
     }
 
     #[test]
     fn a_file_without_a_hash_is_never_continued() {
-        let root = tempfile::tempdir().unwrap();
-        let (partial, path) = (root.path().join("partial"), root.path().join("journal"));
-        fs::write(&partial, [0; 100]).unwrap();
+        let (_root, folder, path) = folder(100);
         let unknown = Entry { hash: None, ..entry(1) };
-        Journal::begin(&path, &unknown, &Remains::default()).unwrap().add(0..10).unwrap();
+        Journal::begin(&folder, &unknown, &Remains::default()).unwrap().add(0..10).unwrap();
         assert!(!path.exists());
-        assert_eq!(Remains::of(&unknown, &partial, &path).have, Ranges::default());
+        assert_eq!(Remains::of(&unknown, &folder).have, Ranges::default());
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_used_is_as_none() {
+        let (_root, folder, path) = folder(100);
+        let heading = heading(&entry(1)).unwrap();
+        let many: String = (0..=MOST_STRETCHES).map(|i| format!("{} {}\n", 2 * i, 2 * i + 1)).collect();
+        let huge = Entry { size: u64::MAX, ..entry(1) };
+        let of = |entry: &Entry, text: &str| {
+            fs::write(&path, text).unwrap();
+            Remains::in_partial(entry.size, entry, &folder)
+        };
+        assert_eq!(of(&entry(1), &format!("{heading}etag \"a\"\n0 10\n")).have.total(), 10);
+        let long = format!("\"{}\"", "a".repeat(LONGEST_ETAG));
+        for etag in ["\"a\u{1}\"", "\"a\r\"", "\"\u{e9}\"", "W/\"a\"", "", "\0", &long] {
+            let remains = of(&entry(1), &format!("{heading}0 10\netag {etag}\n10 20\n"));
+            assert_eq!((remains.have.total(), remains.etag), (0, None), "{etag:?}");
+        }
+        let huge_heading = super::heading(&huge).unwrap();
+        assert_eq!(of(&huge, &format!("{huge_heading}{many}")).have.total(), 0);
+        for (line, kept) in [("20 30 40", 10), ("20", 10), ("-1 30", 10), ("30 20\n20 30", 20), ("é é", 10)]
+        {
+            assert_eq!(of(&entry(1), &format!("{heading}0 10\n{line}\n")).have.total(), kept, "{line}");
+        }
+        // What it was stands no longer in the way of what comes.
+        let mut journal = Journal::begin(&folder, &entry(1), &Remains::default()).unwrap();
+        journal.add(0..5).unwrap();
+        assert_eq!(Remains::of(&entry(1), &folder).have.total(), 5);
     }
 }

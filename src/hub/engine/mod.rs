@@ -38,9 +38,9 @@ use self::part::Part;
 use self::ramp::Ramp;
 use self::source::Source;
 use super::client::Client;
-use super::folder;
 use super::listing::Entry;
 use super::{Commit, Digest, Error, RepoId, Report};
+use crate::system::files::Folder;
 
 /// How often the report is told, and looked for an end.
 const TICK: Duration = Duration::from_millis(100);
@@ -60,8 +60,7 @@ enum Event {
 
 /// How many bytes of `entry` an earlier run left in `folder`.
 pub(super) fn here(folder: &Path, entry: &Entry) -> u64 {
-    let (partial, journal) = (folder::partial(folder, &entry.name), folder::journal(folder, &entry.name));
-    journal::Remains::of(entry, &partial, &journal).have.total()
+    Folder::open(folder).map_or(0, |folder| journal::Remains::of(entry, &folder).have.total())
 }
 
 /// A set of files to fetch.
@@ -70,7 +69,7 @@ pub(super) struct Job<'a> {
     pub client: &'a Client,
     pub repo: &'a RepoId,
     pub commit: &'a Commit,
-    pub folder: &'a Path,
+    pub folder: &'a Folder,
     pub entries: &'a [Entry],
     /// Set from elsewhere, to end it.
     pub stop: &'a AtomicBool,
@@ -104,7 +103,7 @@ fn watch(
     let (sender, events) = mpsc::channel();
     for _ in 0..CONNECTIONS {
         let (source, board, sender) = (source.clone(), board.clone(), sender.clone());
-        start(job.folder, move || work(&source, &board, &sender))?;
+        start(job.folder.path(), move || work(&source, &board, &sender))?;
     }
     // The threads' own senders are left: without one of them nothing would ever come.
     drop(sender);
@@ -180,7 +179,7 @@ fn work(source: &Arc<Source>, board: &Arc<Board>, sender: &Sender<Event>) {
 }
 
 fn follow_in_thread(board: &Arc<Board>, part: Arc<Part>, sender: &Sender<Event>) -> Result<(), Error> {
-    let (board, sender, folder) = (board.clone(), sender.clone(), board.folder().to_path_buf());
+    let (board, sender, folder) = (board.clone(), sender.clone(), board.folder().path().to_path_buf());
     start(&folder, move || {
         let tell = |event| drop(sender.send(event));
         tell(Event::Begun(part.clone()));

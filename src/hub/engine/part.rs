@@ -1,16 +1,16 @@
 //! A file on its way: pieces of it, written by several threads at once, until it is whole.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::journal::{Journal, Remains};
 use super::ranges::Ranges;
-use crate::files;
 use crate::hub::folder;
 use crate::hub::listing::Entry;
 use crate::hub::{Error, FileName};
+use crate::system::files::{self, Folder};
 
 /// Counts how often a file was begun anew in this run. What was asked for before is not written after.
 pub(super) type Attempt = u32;
@@ -28,8 +28,9 @@ pub(super) enum Refused {
 #[derive(Debug)]
 pub(super) struct Part {
     pub entry: Entry,
+    folder: Folder,
+    /// For messages.
     partial: PathBuf,
-    target: PathBuf,
     file: File,
     /// Held by whoever changes the file: a byte is written once in an attempt, and none after the last was hashed.
     /// Taken before `progress`.
@@ -54,20 +55,21 @@ impl Progress {
 
 impl Part {
     /// The partial file of `entry`, with what an earlier run left of it.
-    pub fn open(entry: &Entry, folder: &Path) -> Result<Self, Error> {
-        let (partial, journal) = (folder::partial(folder, &entry.name), folder::journal(folder, &entry.name));
-        let remains = Remains::of(entry, &partial, &journal);
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&partial);
-        let file = open.map_err(Error::io("write", &partial))?;
+    pub fn open(entry: &Entry, folder: &Folder) -> Result<Self, Error> {
+        let partial = folder.join(folder::partial(&entry.name));
+        let file = folder.change(folder::partial(&entry.name)).map_err(Error::io("write", &partial))?;
+        let length = file.metadata().map_err(Error::io("read", &partial))?.len();
+        let remains = Remains::in_partial(length, entry, folder);
         // What lies beyond the listing's size is of another content.
         let limit = if remains.have.total() == 0 { 0 } else { entry.size };
-        if file.metadata().is_ok_and(|m| m.len() > limit) {
+        if length > limit {
             file.set_len(limit).map_err(Error::io("write", &partial))?;
         }
-        let journal = Journal::begin(&journal, entry, &remains).map_err(Error::io("write", &journal))?;
+        let journal = Journal::begin(folder, entry, &remains);
+        let journal = journal.map_err(Error::io("write", &folder.join(folder::journal(&entry.name))))?;
         Ok(Self {
             entry: entry.clone(),
-            target: folder.join(entry.name.as_str()),
+            folder: folder.clone(),
             partial,
             file,
             changing: Mutex::new(()),
@@ -165,13 +167,13 @@ impl Part {
     pub fn finish(&self, attempt: Attempt) -> Result<(), Refused> {
         self.file.sync_all().map_err(Error::io("sync", &self.partial)).map_err(Refused::Disk)?;
         let _changing = self.enter(attempt).ok_or(Refused::Outdated)?;
-        let renamed = fs::rename(&self.partial, &self.target).map_err(Error::io("write", &self.target));
-        renamed.map_err(Refused::Disk)?;
+        let (name, folder) = (self.entry.name.as_str(), &self.folder);
+        let renamed = folder.rename(folder::partial(&self.entry.name), name);
+        renamed.map_err(Error::io("write", &folder.join(name))).map_err(Refused::Disk)?;
         let mut progress = self.progress();
         progress.closed = true;
         progress.journal.remove();
-        let folder = self.target.parent().unwrap_or(Path::new("."));
-        files::sync_folder(folder).map_err(Error::io("sync", folder)).map_err(Refused::Disk)
+        folder.sync().map_err(Error::io("sync", folder.path())).map_err(Refused::Disk)
     }
 
     /// Begins anew: nothing is here. The number of the new attempt.
@@ -199,7 +201,7 @@ impl Part {
             progress.closed = true;
             progress.journal.remove();
             // Without a journal it is overwritten next time.
-            let _ = fs::remove_file(&self.partial);
+            let _ = self.folder.remove(folder::partial(&self.entry.name));
         }
     }
 
@@ -230,7 +232,11 @@ mod tests {
     fn an_outdated_attempt_has_nothing_to_fetch_and_writes_nothing() {
         let root = tempfile::tempdir().unwrap();
         let hash = Some(Hash::Sha256(Digest([1; 32])));
-        let part = Part::open(&Entry { name: "x".parse().unwrap(), size: 100, hash }, root.path()).unwrap();
+        let part = Part::open(
+            &Entry { name: "x".parse().unwrap(), size: 100, hash },
+            &Folder::open(root.path()).unwrap(),
+        )
+        .unwrap();
         assert_eq!(part.gap(0, 0..100), Some(0..100));
         assert_eq!(part.write(0, 0, &[7; 100]).unwrap(), 100);
         assert_eq!(part.gap(0, 0..100), None);

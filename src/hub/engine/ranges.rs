@@ -59,6 +59,11 @@ impl Ranges {
         self.0.first().filter(|r| r.start == 0).map_or(0, |r| r.end)
     }
 
+    /// How many ranges there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The ranges, in order.
     pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
         self.0.iter().cloned()

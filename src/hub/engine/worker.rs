@@ -12,6 +12,7 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG};
 
 use super::Event;
 use super::board::{Board, Work};
+use super::journal::is_etag;
 use super::part::Refused;
 use super::source::Source;
 use crate::hub::Error;
@@ -154,7 +155,7 @@ fn attempt(
 /// The validator, if it stands for the very bytes.
 fn strong_etag(answer: &Response) -> Option<String> {
     let etag = answer.headers().get(ETAG)?.to_str().ok()?;
-    etag.starts_with('"').then(|| etag.to_string())
+    is_etag(etag).then(|| etag.to_string())
 }
 
 /// The range that came, which must begin where the one that was asked for does, in a file of the listing's size, and

@@ -4,16 +4,14 @@
 //! `sp_model_kwargs`, …) is passed over here as well.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::added::Declared;
 use super::{Names, malformed};
-use crate::files::is_lfs_pointer;
 use crate::json;
+use crate::system::files::{self, Refused, is_lfs_pointer};
 use crate::text::Error;
 use crate::text::error::one_line;
 
@@ -158,21 +156,14 @@ fn read_object(path: &Path) -> Result<Value, Error> {
 
 /// At most `limit` bytes; `None` where there is no such file.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-    let failed = |source| Error::Read { path: PathBuf::from(path), source };
-    // A pipe of that name would be waited for.
-    if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
-        return Err(Error::Malformed { path: path.to_owned(), reason: "it is not a file".into() });
-    }
-    let file = match File::open(path) {
-        Ok(file) => file,
+    let bytes = match files::read(path, limit) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
+        Err(error) if Refused::inside(&error) == Some(Refused::TooLarge(limit)) => {
+            return Err(Error::FileTooLarge { path: path.to_owned(), limit });
+        }
+        Err(source) => return Err(Error::Read { path: PathBuf::from(path), source }),
     };
-    let mut bytes = Vec::new();
-    let read = file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if read as u64 > limit {
-        return Err(Error::FileTooLarge { path: path.to_owned(), limit });
-    }
     if is_lfs_pointer(&bytes) {
         return Err(Error::LfsPointer(path.to_owned()));
     }

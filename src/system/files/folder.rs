@@ -1,0 +1,365 @@
+//! Folders in which files are made, changed and deleted.
+//!
+//! A checkpoint's folder may come from a stranger, with links in it that lead to files of the user's. The way *to* the
+//! folder is the user's own and is followed: `checkpoints/`, `ORG/` and `NAME/` are often links to another disk. A name
+//! *in* it is looked up in the folder that was opened, and is never followed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use super::platform::{self, How};
+use super::read::regular;
+use super::refused::{Kind, Refused};
+
+/// Folders in a folder that is deleted with all that is in it.
+const DEEPEST: u32 = 64;
+
+/// A folder that was opened: what is done in it is done there, whatever lies at its path by then.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+    handle: Arc<platform::Handle>,
+}
+
+impl Folder {
+    /// The folder that `path` leads to, links followed.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be opened.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let handle = platform::open_folder(path)?;
+        Ok(Self { path: path.into(), handle: Arc::new(handle) })
+    }
+
+    /// The same; made if it does not exist, with those that it lies in.
+    ///
+    /// # Errors
+    /// It cannot be made or opened.
+    #[allow(clippy::disallowed_methods)]
+    pub fn make(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        Self::open(path)
+    }
+
+    /// The folder at `path`, made if it does not exist. What of its way lies in the folder `base`, a checkpoint's, is
+    /// not followed; the rest is the user's own.
+    ///
+    /// # Errors
+    /// It cannot be made or opened; [`Refused::Link`] where a link is on its way.
+    pub fn make_in(base: &Path, path: &Path) -> io::Result<Self> {
+        let Some(names) = beneath(base, path) else { return Self::make(path) };
+        names.iter().try_fold(Self::make(base)?, |folder, name| folder.make_below(name))
+    }
+
+    /// Its path, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in it, for messages.
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The folder `name` in this one.
+    ///
+    /// # Errors
+    /// There is none; [`Refused::Link`] or [`Refused::NotAFolder`].
+    pub fn below(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        let name = plain(name.as_ref())?;
+        let opened = platform::open_folder_in(&self.handle, name);
+        let handle = opened.map_err(|error| match platform::kind_in(&self.handle, name) {
+            Ok(Some(Kind::Link)) => Refused::Link.into(),
+            Ok(Some(kind)) if kind != Kind::Folder => Refused::NotAFolder(kind).into(),
+            _ => error,
+        })?;
+        Ok(Self { path: self.path.join(name), handle: Arc::new(handle) })
+    }
+
+    /// The same; made if it does not exist.
+    ///
+    /// # Errors
+    /// It cannot be made; as [`below`](Self::below).
+    pub fn make_below(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        match platform::make_folder_in(&self.handle, plain(name.as_ref())?) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+            _ => self.below(name),
+        }
+    }
+
+    /// Opens a file that processes lock; made if it does not exist. What is in it stays.
+    ///
+    /// # Errors
+    /// It cannot be opened; [`Refused`] where it is no regular file.
+    pub fn lock_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        self.open_with(name.as_ref(), How::Change)
+    }
+
+    /// Opens a file for reading, if it is a regular one and no link.
+    ///
+    /// # Errors
+    /// It cannot be opened; [`Refused`].
+    pub fn read(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        self.open_with(name.as_ref(), How::Read)
+    }
+
+    /// Opens a file to go on with what an earlier run wrote; made if it does not exist. A link, a pipe or a device of
+    /// that name gives way, and so does a file that has another name too, as that may be anywhere.
+    ///
+    /// # Errors
+    /// It cannot be opened or made; a folder has the name.
+    pub fn change(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        let name = name.as_ref();
+        match self.open_with(name, How::Change) {
+            Ok(file) if platform::has_one_name(&file)? => return Ok(file),
+            Err(e) if Refused::inside(&e).is_none_or(|e| e == Refused::NotAFile(Kind::Folder)) => {
+                return Err(e);
+            }
+            _ => {}
+        }
+        self.create(name, 0o666)
+    }
+
+    /// Makes a file, with these permissions, in place of what had the name; what that was a link to stays as it is.
+    ///
+    /// # Errors
+    /// It cannot be made; a folder has the name.
+    pub fn create(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<File> {
+        match self.remove(&name) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => self.create_new(name, mode),
+        }
+    }
+
+    /// Makes a file, with these permissions (on Unix), under a name that nothing has.
+    ///
+    /// # Errors
+    /// It cannot be made; [`io::ErrorKind::AlreadyExists`].
+    pub fn create_new(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<File> {
+        platform::open_in(&self.handle, plain(name.as_ref())?, How::New(mode)).and_then(regular)
+    }
+
+    fn open_with(&self, name: &OsStr, how: How) -> io::Result<File> {
+        let name = plain(name)?;
+        let opened = platform::open_in(&self.handle, name, how).and_then(regular);
+        opened.map_err(|error| match platform::kind_in(&self.handle, name) {
+            Ok(Some(Kind::Link)) => Refused::Link.into(),
+            Ok(Some(kind)) if kind != Kind::File => Refused::NotAFile(kind).into(),
+            _ => error,
+        })
+    }
+
+    /// Whether something has the name, a link to nowhere included.
+    pub fn has(&self, name: impl AsRef<OsStr>) -> bool {
+        let name = plain(name.as_ref());
+        name.and_then(|name| platform::kind_in(&self.handle, name)).is_ok_and(|kind| kind.is_some())
+    }
+
+    /// Deletes a file; of a link the link itself.
+    ///
+    /// # Errors
+    /// What the system reports, as for a folder.
+    pub fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        platform::remove_in(&self.handle, plain(name.as_ref())?)
+    }
+
+    /// Deletes whatever has the name, a folder with all that is in it.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn remove_all(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        self.remove_deep(name.as_ref(), DEEPEST)
+    }
+
+    fn remove_deep(&self, name: &OsStr, depth: u32) -> io::Result<()> {
+        match platform::kind_in(&self.handle, plain(name)?)? {
+            None => Ok(()),
+            Some(Kind::Folder) if depth > 0 => {
+                let folder = self.below(name)?;
+                folder.names()?.iter().try_for_each(|name| folder.remove_deep(name, depth - 1))?;
+                platform::remove_folder_in(&self.handle, name)
+            }
+            Some(_) => self.remove(name),
+        }
+    }
+
+    /// Gives `from` the name `to`, in place of what had it.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn rename(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> io::Result<()> {
+        platform::rename_in(&self.handle, plain(from.as_ref())?, plain(to.as_ref())?)
+    }
+
+    /// The names in it.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
+        platform::names_in(&self.handle)
+    }
+
+    /// Brings its names to the disk, as after a rename; Windows and some network file systems do not let one do that.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn sync(&self) -> io::Result<()> {
+        platform::sync(&self.handle)
+    }
+}
+
+/// Makes the folder at `path` with those that it lies in, for this user alone.
+///
+/// # Errors
+/// What the system reports.
+#[allow(clippy::disallowed_methods)]
+pub fn make_private(path: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// The folder that `file` lies in, links on the way followed, and its name.
+///
+/// # Errors
+/// There is no such folder, or the path has no name at its end.
+pub fn folder_of(file: &Path) -> io::Result<(Folder, &OsStr)> {
+    let name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok((Folder::open(file.parent().unwrap_or(Path::new(".")))?, name))
+}
+
+/// `name`, if it is one and no way to elsewhere.
+fn plain(name: &OsStr) -> io::Result<&OsStr> {
+    let mut parts = Path::new(name).components();
+    match (parts.next(), parts.next()) {
+        // A name with a slash at its end would be followed.
+        (Some(Component::Normal(only)), None) if only == name => Ok(name),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// The names that lead from `base` to `path`, if it lies in there by its spelling.
+fn beneath<'a>(base: &Path, path: &'a Path) -> Option<Vec<&'a OsStr>> {
+    fn parts(path: &Path) -> impl Iterator<Item = Component<'_>> {
+        path.components().filter(|part| *part != Component::CurDir)
+    }
+    let mut rest = parts(path);
+    parts(base).all(|part| rest.next() == Some(part)).then_some(())?;
+    rest.map(|part| if let Component::Normal(name) = part { Some(name) } else { None }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_beneath_a_folder_are_found_by_their_spelling() {
+        let names = |base: &str, path: &str| {
+            let names = beneath(Path::new(base), Path::new(path))?;
+            Some(names.iter().map(|name| name.to_string_lossy()).collect::<Vec<_>>().join(" "))
+        };
+        for (base, path, expected) in [
+            ("m", "m/q8_0", Some("q8_0")),
+            ("./m/", "m/./a//b/", Some("a b")),
+            (".", "x.q8_0", Some("x.q8_0")),
+            ("", "x.q8_0", Some("x.q8_0")),
+            ("../m", "../m/q8_0", Some("q8_0")),
+            ("m", "m", Some("")),
+            ("m", "n/q8_0", None),
+            ("m", "m/../n", None),
+            (".", "../n", None),
+            (".", "/n", None),
+            ("/m", "/m/a", Some("a")),
+        ] {
+            assert_eq!(names(base, path).as_deref(), expected, "{path} in {base}");
+        }
+    }
+
+    #[test]
+    fn only_plain_names_are_looked_up() {
+        for name in ["", ".", "..", "/", "a/b", "../a", "a/"] {
+            assert!(plain(OsStr::new(name)).is_err(), "{name:?}");
+        }
+        assert!(plain(OsStr::new("..a")).is_ok());
+    }
+
+    #[cfg(unix)]
+    mod links {
+        use std::fs;
+        use std::os::unix::fs::symlink;
+
+        use super::super::*;
+
+        /// A folder with a file elsewhere, links to both in every place, and what else can have a name.
+        fn hostile() -> (tempfile::TempDir, Folder, PathBuf) {
+            let root = tempfile::tempdir().unwrap();
+            let precious = root.path().join("precious");
+            fs::write(&precious, "precious").unwrap();
+            fs::create_dir(root.path().join("elsewhere")).unwrap();
+            fs::create_dir(root.path().join("m")).unwrap();
+            let folder = Folder::open(&root.path().join("m")).unwrap();
+            symlink("../precious", folder.join("link")).unwrap();
+            symlink("../nowhere", folder.join("dangling")).unwrap();
+            symlink("../elsewhere", folder.join("sub")).unwrap();
+            fs::hard_link(&precious, folder.join("hard")).unwrap();
+            rustix::fs::mkfifoat(rustix::fs::CWD, folder.join("pipe"), rustix::fs::Mode::RWXU).unwrap();
+            (root, folder, precious)
+        }
+
+        #[test]
+        fn a_link_is_neither_locked_nor_read_nor_entered() {
+            let (root, folder, precious) = hostile();
+            for name in ["link", "dangling", "sub"] {
+                for error in [folder.lock_file(name).unwrap_err(), folder.read(name).unwrap_err()] {
+                    assert_eq!(Refused::inside(&error), Some(Refused::Link), "{name}");
+                }
+                let error = folder.make_below(name).unwrap_err();
+                assert_eq!(Refused::inside(&error), Some(Refused::Link), "{name}");
+            }
+            let error = folder.lock_file("pipe").unwrap_err();
+            assert_eq!(Refused::inside(&error), Some(Refused::NotAFile(Kind::Pipe)));
+            let error = Folder::make_in(folder.path(), &folder.join("sub/deeper")).unwrap_err();
+            assert_eq!(Refused::inside(&error), Some(Refused::Link));
+            assert!(!root.path().join("nowhere").exists());
+            assert_eq!(fs::read_dir(root.path().join("elsewhere")).unwrap().count(), 0);
+            assert_eq!(fs::read(precious).unwrap(), b"precious");
+        }
+
+        #[test]
+        fn what_has_the_name_of_a_file_that_is_written_gives_way() {
+            use std::io::Write;
+            for name in ["link", "dangling", "sub", "hard", "pipe", "new"] {
+                for open in [Folder::change, |f: &Folder, name| Folder::create(f, name, 0o666)] {
+                    let (root, folder, precious) = hostile();
+                    open(&folder, name).unwrap().write_all(b"x").unwrap();
+                    assert_eq!(fs::read(folder.join(name)).unwrap(), b"x");
+                    assert!(folder.join(name).symlink_metadata().unwrap().is_file());
+                    assert_eq!(fs::read(precious).unwrap(), b"precious", "{name}");
+                    assert!(!root.path().join("nowhere").exists());
+                }
+            }
+        }
+
+        #[test]
+        fn deleting_takes_the_link_and_not_what_it_points_to() {
+            let (root, folder, precious) = hostile();
+            fs::write(root.path().join("elsewhere/kept"), "x").unwrap();
+            let scratch = folder.make_below("scratch").unwrap();
+            symlink("../../elsewhere", scratch.join("out")).unwrap();
+            scratch.make_below("deep").unwrap().create("file", 0o666).unwrap();
+            for name in ["link", "sub", "pipe", "hard", "scratch", "never-there"] {
+                folder.remove_all(name).unwrap();
+                assert!(!folder.has(name), "{name}");
+            }
+            assert!(folder.has("dangling"));
+            assert!(root.path().join("elsewhere/kept").exists());
+            assert_eq!(fs::read(precious).unwrap(), b"precious");
+        }
+    }
+}

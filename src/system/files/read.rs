@@ -1,0 +1,224 @@
+//! Reading files. Links are followed (the hub's cache is made of them), and what was opened is judged by its
+//! descriptor, so nothing can be put in its place between the question and the answer.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::platform;
+use super::refused::{Kind, Refused};
+
+/// Bytes that a file may have beyond those that it is said to have: one that grows, or one of `/proc`, which is said to
+/// have none. Some of those never end.
+const BEYOND: u64 = 1 << 20;
+
+/// The largest file of the system's own that is read: the list of a process's maps has a kilobyte for each.
+const LARGEST_OF_SYSTEM: u64 = 64 << 20;
+
+/// Opens a regular file for reading, at once whatever is in its place: a pipe is not waited for.
+///
+/// # Errors
+/// It cannot be opened; [`Refused::NotAFile`] for a folder, a pipe, a device or a socket.
+pub fn open(path: &Path) -> io::Result<File> {
+    let opened = platform::open(path).and_then(regular);
+    // A socket, and on some systems a folder, cannot even be opened; the system's own words say less.
+    opened.map_err(|error| match Refused::inside(&error) {
+        Some(_) => error,
+        None => kind(path).map_or(error, |kind| Refused::NotAFile(kind).into()),
+    })
+}
+
+/// What is not a regular file at `path`, links followed.
+fn kind(path: &Path) -> Option<Kind> {
+    let kind = Kind::of(path.metadata().ok()?.file_type());
+    (kind != Kind::File).then_some(kind)
+}
+
+/// `file`, if it is a regular one.
+pub(super) fn regular(file: File) -> io::Result<File> {
+    match Kind::of(file.metadata()?.file_type()) {
+        Kind::File => platform::blocking(file),
+        other => Err(Refused::NotAFile(other).into()),
+    }
+}
+
+/// A regular file as a stream that fails with [`Refused::TooLarge`] as soon as there are more than `limit` bytes.
+///
+/// # Errors
+/// As [`open`]; [`Refused::TooLarge`] by its length already.
+pub fn stream(path: &Path, limit: u64) -> io::Result<Limited<File>> {
+    within(open(path)?, limit)
+}
+
+/// An open regular file as such a stream.
+pub(super) fn within(file: File, limit: u64) -> io::Result<Limited<File>> {
+    let length = file.metadata()?.len();
+    if length > limit {
+        return Err(Refused::TooLarge(limit).into());
+    }
+    let most = limit.min(length.saturating_add(BEYOND));
+    let refused = if most == limit { Refused::TooLarge(limit) } else { Refused::Endless(length) };
+    Ok(Limited { inner: file, left: most, refused })
+}
+
+/// All bytes of a regular file.
+///
+/// # Errors
+/// As [`stream`]; no memory.
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    collect(stream(path, limit)?)
+}
+
+/// All bytes of a stream of a file, in memory that is asked for at once.
+fn collect(mut stream: Limited<File>) -> io::Result<Vec<u8>> {
+    let length = stream.inner.metadata()?.len().min(stream.left);
+    let mut bytes = Vec::new();
+    // One byte more, to find the end without growing.
+    bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX).saturating_add(1))?;
+    stream.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What the user named as a source of text: a file, or a pipe or a terminal (`--file <(…)`, `/dev/stdin`), which is
+/// waited for. It fails with [`Refused::TooLarge`] as soon as there are more than `limit` bytes.
+///
+/// # Errors
+/// It cannot be opened; [`Refused::NotAFile`] for a folder, a disk or a socket.
+pub fn input(path: &Path, limit: u64) -> io::Result<Limited<File>> {
+    // Opening a disk may start it, and opening a socket fails in the system's words.
+    if let Some(other @ (Kind::Folder | Kind::BlockDevice | Kind::Socket)) = kind(path) {
+        return Err(Refused::NotAFile(other).into());
+    }
+    #[allow(clippy::disallowed_methods)]
+    let file = File::open(path)?;
+    match Kind::of(file.metadata()?.file_type()) {
+        Kind::File | Kind::Pipe | Kind::Device => Ok(Limited::new(file, limit)),
+        other => Err(Refused::NotAFile(other).into()),
+    }
+}
+
+/// A file of the system's own, as those of `/proc`, as text.
+///
+/// # Errors
+/// What the system reports.
+pub fn of_system(path: &Path) -> io::Result<String> {
+    input(path, LARGEST_OF_SYSTEM)?.text()
+}
+
+/// A stream that may have so many bytes and no more.
+#[derive(Debug)]
+pub struct Limited<R> {
+    inner: R,
+    left: u64,
+    refused: Refused,
+}
+
+impl<R: Read> Limited<R> {
+    /// At most `limit` bytes of `inner`.
+    pub fn new(inner: R, limit: u64) -> Self {
+        Self { inner, left: limit, refused: Refused::TooLarge(limit) }
+    }
+
+    /// All of its bytes as text.
+    ///
+    /// # Errors
+    /// What reading reports; [`io::ErrorKind::InvalidData`] where it is not UTF-8.
+    pub fn text(mut self) -> io::Result<String> {
+        let mut text = String::new();
+        self.read_to_string(&mut text)?;
+        Ok(text)
+    }
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        if self.left == 0 {
+            return match self.inner.read(&mut [0])? {
+                0 => Ok(0),
+                _ => Err(self.refused.into()),
+            };
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+        let read = self.inner.read(&mut bytes[..most])?;
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit_and_not_beyond() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x");
+        fs::write(&file, [7; 100]).unwrap();
+        assert_eq!(read(&file, 100).unwrap(), [7; 100]);
+        let error = read(&file, 99).unwrap_err();
+        assert_eq!(Refused::inside(&error), Some(Refused::TooLarge(99)));
+        assert_eq!(error.to_string(), "it is larger than the limit of 99 bytes");
+        assert_eq!(read(&folder.path().join("y"), 99).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let mut bytes = Vec::new();
+        let error = Limited::new(&[1; 10][..], 9).read_to_end(&mut bytes).unwrap_err();
+        assert_eq!((bytes.len(), Refused::inside(&error)), (9, Some(Refused::TooLarge(9))));
+        assert_eq!(Limited::new(&b"1234"[..], 4).text().unwrap(), "1234");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        use std::os::unix::fs::symlink;
+        use std::os::unix::net::UnixListener;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RWXU).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        symlink("/dev/zero", at("device")).unwrap();
+        for (name, kind) in [
+            ("pipe", Kind::Pipe),
+            ("socket", Kind::Socket),
+            ("folder", Kind::Folder),
+            ("device", Kind::Device),
+        ] {
+            symlink(name, at("link")).unwrap();
+            for name in [name, "link"] {
+                let error = read(&at(name), 1 << 20).unwrap_err();
+                assert_eq!(Refused::inside(&error), Some(Refused::NotAFile(kind)), "{name}");
+            }
+            fs::remove_file(at("link")).unwrap();
+        }
+        // Its length is 0 for the system, and it has more bytes than any memory.
+        #[cfg(target_os = "linux")]
+        {
+            let error = read(Path::new("/proc/self/pagemap"), 64 << 20).unwrap_err();
+            assert_eq!(Refused::inside(&error), Some(Refused::Endless(0)));
+            assert!(read(Path::new("/proc/self/status"), 64 << 20).unwrap().starts_with(b"Name:"));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_user_names_as_a_source_may_be_a_pipe_or_a_device_and_has_an_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::write(pipe, "text").unwrap()
+        });
+        assert_eq!(input(&pipe, 10).unwrap().text().unwrap(), "text");
+        writer.join().unwrap();
+        assert_eq!(input(Path::new("/dev/null"), 10).unwrap().text().unwrap(), "");
+        let error = input(Path::new("/dev/zero"), 1000).unwrap().text().unwrap_err();
+        assert_eq!(Refused::inside(&error), Some(Refused::TooLarge(1000)));
+        let error = input(folder.path(), 10).unwrap_err();
+        assert_eq!(Refused::inside(&error), Some(Refused::NotAFile(Kind::Folder)));
+    }
+}

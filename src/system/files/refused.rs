@@ -1,0 +1,110 @@
+//! Why a file that exists is neither read nor written.
+
+use std::fmt;
+use std::fs::FileType;
+use std::io;
+
+/// What there is under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link, where it was not followed.
+    Link,
+    /// A named pipe.
+    Pipe,
+    /// A character device.
+    Device,
+    /// A disk.
+    BlockDevice,
+    /// A socket.
+    Socket,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    /// What the system says of it.
+    pub fn of(kind: FileType) -> Self {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::FileTypeExt;
+            match kind {
+                kind if kind.is_fifo() => return Self::Pipe,
+                kind if kind.is_char_device() => return Self::Device,
+                kind if kind.is_block_device() => return Self::BlockDevice,
+                kind if kind.is_socket() => return Self::Socket,
+                _ => {}
+            }
+        }
+        match kind {
+            kind if kind.is_file() => Self::File,
+            kind if kind.is_dir() => Self::Folder,
+            kind if kind.is_symlink() => Self::Link,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File => "a regular file",
+            Self::Folder => "a folder",
+            Self::Link => "a symbolic link",
+            Self::Pipe => "a pipe",
+            Self::Device => "a device",
+            Self::BlockDevice => "a block device",
+            Self::Socket => "a socket",
+            Self::Other => "neither a file nor a folder",
+        })
+    }
+}
+
+/// Why a file that exists is neither read nor written. It travels inside an [`io::Error`], whose text is this one's;
+/// the caller's error names the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Something else than a file, where a file is read or written.
+    #[error("it is {0}, not a regular file")]
+    NotAFile(Kind),
+    /// Something else than a folder, where names are looked up in it.
+    #[error("it is {0}, not a folder")]
+    NotAFolder(Kind),
+    /// A link in a checkpoint's folder, where something is written, made or locked.
+    #[error("it is a symbolic link, and nothing is written through a link in a checkpoint's folder")]
+    Link,
+    /// More bytes than are read of a file of this purpose.
+    #[error("it is larger than the limit of {0} bytes")]
+    TooLarge(u64),
+    /// More bytes than the system says it has, as files of `/proc` do.
+    #[error("it goes on behind the {0} bytes that it is said to have")]
+    Endless(u64),
+}
+
+impl Refused {
+    /// The one inside `error`.
+    pub fn inside(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+
+    /// What the user can do about it.
+    pub fn hint(self) -> Option<String> {
+        match self {
+            Self::Link => Some("delete the link, or put what it points to in its place".into()),
+            _ => None,
+        }
+    }
+}
+
+impl From<Refused> for io::Error {
+    fn from(refused: Refused) -> Self {
+        let kind = match refused {
+            Refused::TooLarge(_) | Refused::Endless(_) => io::ErrorKind::InvalidData,
+            Refused::NotAFile(_) | Refused::NotAFolder(_) | Refused::Link => io::ErrorKind::InvalidInput,
+        };
+        io::Error::new(kind, refused)
+    }
+}

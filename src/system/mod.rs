@@ -1,0 +1,4 @@
+//! What the program asks of the operating system.
+
+pub mod files;
+pub mod signals;
