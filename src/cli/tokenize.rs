@@ -38,6 +38,8 @@ pub struct TokenizeArgs {
     json: bool,
 }
 
+/// The largest conversation that is read, in bytes.
+const LARGEST_MESSAGES: u64 = 64 << 20;
 /// The largest text that is read, in bytes.
 const LARGEST_TEXT: u64 = 256 << 20;
 
@@ -58,7 +60,7 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     let ids = match &args.messages {
         Some(path) => {
-            let text = files::input(path, LARGEST_TEXT).and_then(Limited::text);
+            let text = files::input(path, LARGEST_MESSAGES).and_then(Limited::text);
             let text = text.with_context(|| format!("cannot read {}", path.display()))?;
             let messages: Vec<Message> = serde_json::from_str(&text)
                 .with_context(|| format!("{}: is no list of {{\"role\", \"content\"}}", path.display()))?;

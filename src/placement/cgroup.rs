@@ -71,8 +71,6 @@ fn tighter(a: Limits, b: Limits) -> Limits {
 mod tests {
     use std::fs;
 
-    use std::fs;
-
     use super::*;
 
     fn group(root: &Path, path: &str, files: &[(&str, &str)]) {

@@ -11,6 +11,8 @@
 //! | `layouts` | Mistral's own layout and litgpt's: `params.json`, YAML, names, shards |
 //! | `pickle` | PyTorch's files: programs, archives |
 //! | `files` | links, and files that change while they are read |
+//! | `links` | links in the place of what is written |
+//! | `opened` | pipes, devices and folders in the place of what is read |
 //! | `tokenizer` | `tokenizer.json`, vocabularies, chat templates |
 //! | `values` | weights that are no numbers |
 //! | `truncation` | every prefix of every file |
@@ -24,7 +26,9 @@ mod files;
 mod folder;
 mod gguf;
 mod layouts;
+mod links;
 mod mistral;
+mod opened;
 mod pickle;
 mod safetensors;
 #[path = "../support/mod.rs"]
