@@ -52,6 +52,15 @@ const OF_A_PART: &[Damage] = &[
     }),
     ("a journal of something else", |f| overwrite(&f.join(JOURNAL), 0, &[0xff; 512])),
     ("a journal of another program", |f| fs::write(f.join(JOURNAL), "{\"version\":99}\n").unwrap()),
+    ("a journal whose validator no server can be given", |f| {
+        let journal = fs::read_to_string(f.join(JOURNAL)).unwrap_or_default();
+        let (heading, rest) = journal.split_once('\n').unwrap_or_default();
+        fs::write(f.join(JOURNAL), format!("{heading}\netag \"a\u{1}b\"\n{rest}")).unwrap();
+    }),
+    ("a journal that ends with such a validator", |f| {
+        let end = fs::metadata(f.join(JOURNAL)).map_or(0, |m| m.len());
+        overwrite(&f.join(JOURNAL), end, b"etag \"\x7f\"\n");
+    }),
     ("a manifest of something else", |f| fs::write(f.join(MANIFEST), "[[[[\u{0}").unwrap()),
 ];
 

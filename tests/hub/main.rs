@@ -8,6 +8,7 @@ mod faults;
 mod full;
 mod killed;
 mod leftovers;
+mod links;
 mod reviewed;
 mod server;
 mod support;

@@ -19,6 +19,7 @@ mod refused;
 mod replacement;
 
 #[cfg(not(unix))]
+#[allow(clippy::disallowed_methods)]
 #[path = "other.rs"]
 mod platform;
 #[cfg(unix)]
