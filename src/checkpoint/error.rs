@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::system::files::Refused;
+
 /// A rule that a checkpoint breaks. Every message names the file and the field or tensor.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -70,6 +72,14 @@ impl Error {
     /// A file that cannot be written.
     pub fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Error::Write { path: path.into(), source }
+    }
+
+    /// Why a file that exists is neither read nor written, if that is it.
+    pub fn refused(&self) -> Option<Refused> {
+        match self {
+            Error::Read { source, .. } | Error::Write { source, .. } => Refused::inside(source),
+            _ => None,
+        }
     }
 
     /// What the user can type.

@@ -191,7 +191,11 @@ impl Opened {
 
 /// Originals that are half way from one commit of their repository to another open like any others.
 pub fn refuse_half_a_download(checkpoint: &Checkpoint) -> anyhow::Result<()> {
-    let Ok(Some(manifest)) = Manifest::read(&checkpoint.folder) else { return Ok(()) };
+    let manifest = match Manifest::read(&checkpoint.folder) {
+        Ok(Some(manifest)) => manifest,
+        Err(error) if error.refused().is_some() => return Err(error.into()),
+        _ => return Ok(()),
+    };
     let used = |name: &&str| checkpoint.files.iter().any(|file| file.file_name() == Some(name.as_ref()));
     let Some(file) = manifest.unfinished().find(used) else { return Ok(()) };
     let folder = checkpoint.folder.display();

@@ -62,6 +62,12 @@ pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> 
     }
     for folder in [path, &kept(path, &checkpoint, scheme)] {
         if folder.join(manifest::FILE).exists() {
+            // A damaged one is made anew; what is no file stands in the way.
+            if let Err(error) = Manifest::read(folder)
+                && error.refused().is_some()
+            {
+                return Err(error.into());
+            }
             let companions = companions(&checkpoint, folder)?;
             if mist_format::is_there(&checkpoint, folder, rounding, companions) {
                 return Ok(Some(folder.into()));

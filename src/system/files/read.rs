@@ -12,6 +12,8 @@ use super::refused::{Kind, Refused};
 /// have none. Some of those never end.
 const BEYOND: u64 = 1 << 20;
 
+/// Bytes that are asked for behind the end, to see whether it is one: some files of `/proc` give only whole records.
+const PROBE: usize = 64;
 /// The largest file of the system's own that is read: the list of a process's maps has a kilobyte for each.
 const LARGEST_OF_SYSTEM: u64 = 64 << 20;
 
@@ -73,8 +75,8 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 fn collect(mut stream: Limited<File>) -> io::Result<Vec<u8>> {
     let length = stream.inner.metadata()?.len().min(stream.left);
     let mut bytes = Vec::new();
-    // One byte more, to find the end without growing.
-    bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX).saturating_add(1))?;
+    // Some more, to find the end without growing.
+    bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX).saturating_add(PROBE))?;
     stream.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
@@ -136,7 +138,7 @@ impl<R: Read> Read for Limited<R> {
             return Ok(0);
         }
         if self.left == 0 {
-            return match self.inner.read(&mut [0])? {
+            return match self.inner.read(&mut [0; PROBE])? {
                 0 => Ok(0),
                 _ => Err(self.refused.into()),
             };
