@@ -80,7 +80,7 @@ pub enum Refused {
     #[error("it is larger than the limit of {0} bytes")]
     TooLarge(u64),
     /// More bytes than the system says it has, as files of `/proc` do.
-    #[error("it goes on behind the {0} bytes that it is said to have")]
+    #[error("it is not a regular file: it goes on behind the {0} bytes that it is said to have")]
     Endless(u64),
 }
 
