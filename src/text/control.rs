@@ -63,12 +63,6 @@ impl Controls {
         self.ids.get(&id).map(String::as_str)
     }
 
-    /// The longest control token that `text` begins with.
-    pub(super) fn at(&self, text: &str) -> Option<&Control> {
-        let candidates = self.by_first.get(&text.chars().next()?)?;
-        candidates.iter().find(|control| text.starts_with(&control.spelling))
-    }
-
     /// The longest control token that is found at `here`, if what is left of its stretch begins at `start`.
     fn found(&self, text: &str, start: usize, here: usize, begins: bool) -> Option<&Control> {
         let rest = &text[here..];

@@ -76,8 +76,8 @@ pub enum Error {
     /// The chat template is not valid, does not accept the conversation, or ran into a limit.
     #[error("the chat template failed: {0}")]
     Template(String),
-    /// More spellings of control tokens in one conversation than there are characters to mask them with.
-    #[error("the conversation spells more than {0} different control tokens")]
+    /// Control tokens with so many different characters that none is left to stand for what messages say.
+    #[error("the control tokens have more than {0} different characters")]
     TooManySpellings(usize),
 }
 

@@ -14,6 +14,7 @@
 //! | `links` | links in the place of what is written |
 //! | `opened` | pipes, devices and folders in the place of what is read |
 //! | `tokenizer` | `tokenizer.json`, vocabularies, chat templates |
+//! | `templates` | chat templates that recurse |
 //! | `values` | weights that are no numbers |
 //! | `truncation` | every prefix of every file |
 //! | `bytes` | the tools to make such files |
@@ -33,6 +34,7 @@ mod pickle;
 mod safetensors;
 #[path = "../support/mod.rs"]
 mod support;
+mod templates;
 mod tokenizer;
 mod truncation;
 mod values;

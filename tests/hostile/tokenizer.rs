@@ -162,7 +162,7 @@ fn templates_that_do_not_end_or_fill_memory() {
     template_refused(&format!("{{{{ {}1{} }}}}", "(".repeat(100_000), ")".repeat(100_000)));
 }
 
-/// minijinja counts instructions, not bytes, and a hundred of them ask for 2^64 bytes.
+/// Steps are counted, and bytes: a hundred steps ask for 2^64 of them.
 #[test]
 fn a_template_that_doubles_a_string() {
     template_refused(

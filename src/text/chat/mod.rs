@@ -4,10 +4,10 @@
 //! |---|---|
 //! | `mod` | [`Format`]: which way a model has |
 //! | `mistral` | Mistral's own, by version |
-//! | `template` | Jinja, with limits |
+//! | `template` | a chat template, with limits |
+//! | `jinja/` | the language that templates are written in |
 //! | `render` | a template's text as ids, in which no message is a control token |
 //! | `turns` | the tokens that it writes around turns, and which of them ends a reply |
-//! | `masks` | what stands for the spellings of control tokens while a template renders |
 //!
 //! # Which
 //!
@@ -16,7 +16,7 @@
 //! is used where it does not write `[INST]`: then the model was trained on to another format. Every other model has
 //! its template, or no format.
 
-mod masks;
+mod jinja;
 mod mistral;
 mod render;
 mod template;

@@ -1,7 +1,10 @@
 //! A conversation by a chat template, as ids.
 
-use super::masks::Masks;
+use std::ops::Range;
+
+use super::jinja::{Ch, SOMEONE, plain};
 use super::template::{self, Names};
+use crate::text::alphabet::SPACE;
 use crate::text::control::{Controls, Part};
 use crate::text::encode::Place;
 use crate::text::{Error, Message};
@@ -9,9 +12,8 @@ use crate::text::{Error, Message};
 /// The ids of a conversation by `template`. `encode` appends those of a stretch of text.
 ///
 /// The ids are those of transformers' `apply_chat_template`, but for two things. A control token that a message spells
-/// stays text: spellings are masked before rendering, and unmasked after the rendered text is cut at control tokens.
-/// And a reply stays as the model generated it, where the template writes it as it was generated: whole, and behind
-/// what the generation began with.
+/// stays text: only characters that the template wrote make one, all of them. And a reply stays as the model generated
+/// it, where the template writes it as it was generated: whole, and behind what the generation began with.
 ///
 /// # Errors
 /// [`Error::Template`] and its kin, and what `encode` reports.
@@ -22,83 +24,79 @@ pub(in crate::text) fn render(
     controls: &Controls,
     mut encode: impl FnMut(&str, Place, &mut Vec<u32>) -> Result<(), Error>,
 ) -> Result<Vec<u32>, Error> {
-    let texts = messages.iter().flat_map(|message| [message.role.as_str(), message.content.as_str()]);
-    let mut masks = Masks::new(controls, texts.chain([template]));
-    let masked = messages
-        .iter()
-        .map(|message| Ok(Message::new(masks.role(&message.role)?, masks.content(&message.content)?)));
-    let masked: Vec<Message> = masked.collect::<Result<_, Error>>()?;
-    let rendered = template::render(template, &masked, names, true)?;
-    let marks = Marks::new(messages, &mut masks)?;
-    let marked = match marks.0.is_empty() {
-        true => None,
-        false => Some(template::render(template, &marks.put(&masked), names, true)?),
-    };
-    let marked = marked.filter(|marked| marks.stand_for(marked, &masked, &rendered, controls));
-
+    let rendered = template::render(template, messages, names, true)?;
+    let outline = outline(&rendered, controls)?;
+    let parts = controls.cut(&outline);
+    let mut stretches = Stretches { outline: &outline, byte: 0, character: 0 };
+    let texts: Vec<Option<Range<usize>>> = parts.iter().map(|part| stretches.characters(part)).collect();
+    let beginning = texts.last().cloned().flatten().map_or(&[][..], |range| &rendered[range]);
     let mut ids = Vec::new();
-    for (index, part) in controls.cut(marked.as_ref().unwrap_or(&rendered)).into_iter().enumerate() {
-        match part {
-            Part::Control(id) => ids.push(id),
-            Part::Text(text) | Part::Joined(text) => {
+    for (index, (part, text)) in parts.iter().zip(texts).enumerate() {
+        match (part, text) {
+            (Part::Control(id), _) => ids.push(*id),
+            (Part::Text(_) | Part::Joined(_), text) => {
                 let place = match part {
                     Part::Joined(_) => Place::Joined,
                     _ if index == 0 => Place::Start,
                     _ => Place::Stretch,
                 };
-                // A reply ends its stretch: `stand_for` saw to that.
-                let generated = marked.as_ref().and_then(|_| marks.find(text));
-                let before = generated.map_or(text, |(before, ..)| before);
-                encode(&masks.unmask(before), place, &mut ids)?;
-                ids.extend(generated.into_iter().flat_map(|(_, reply, _)| &messages[reply].ids));
+                let text = &rendered[text.unwrap_or_default()];
+                let reply = reply(text, beginning, messages);
+                let before = if reply.is_some() { beginning } else { text };
+                encode(&plain(before), place, &mut ids)?;
+                ids.extend(reply.iter().flat_map(|reply| &reply.ids));
             }
         }
     }
     Ok(ids)
 }
 
-/// A character for each reply whose ids are known, and the message that it stands for.
-struct Marks(Vec<(char, usize)>);
+/// The rendered text, character by character, with another one for every character that a message brought: no control
+/// token has that one, so that what the tokens are found in is what the template wrote. White space stays, as tokens
+/// may take it.
+///
+/// # Errors
+/// [`Error::TooManySpellings`] where the vocabulary leaves no character.
+fn outline(rendered: &[Ch], controls: &Controls) -> Result<String, Error> {
+    const UNASSIGNED: Range<u32> = 0xF_0000..0x11_0000;
+    let used: std::collections::HashSet<char> = controls.all().flat_map(str::chars).collect();
+    let mut free = UNASSIGNED.filter_map(char::from_u32).filter(|c| !used.contains(c));
+    let other = free.next().ok_or(Error::TooManySpellings(UNASSIGNED.len()))?;
+    let stays = |c: char| (c.is_whitespace() || c == SPACE) && !used.contains(&c);
+    let shown = |c: &Ch| if c.origin() == 0 || stays(c.char()) { c.char() } else { other };
+    Ok(rendered.iter().map(shown).collect())
+}
 
-impl Marks {
-    fn new(messages: &[Message], masks: &mut Masks<'_>) -> Result<Self, Error> {
-        let known = (0..messages.len()).filter(|&index| !messages[index].ids.is_empty());
-        Ok(Self(known.map(|index| Ok((masks.mark()?, index))).collect::<Result<_, Error>>()?))
-    }
+/// Where stretches of an outline lie, as they come.
+struct Stretches<'text> {
+    outline: &'text str,
+    byte: usize,
+    character: usize,
+}
 
-    /// The messages with marks for contents.
-    fn put(&self, masked: &[Message]) -> Vec<Message> {
-        let mut marked = masked.to_vec();
-        for &(mark, index) in &self.0 {
-            marked[index].content = mark.into();
-        }
-        marked
+impl Stretches<'_> {
+    /// The characters of the next text.
+    fn characters(&mut self, part: &Part<'_>) -> Option<Range<usize>> {
+        let text = part.text()?;
+        let start = text.as_ptr() as usize - self.outline.as_ptr() as usize;
+        let start_character = self.character + self.outline[self.byte..start].chars().count();
+        self.byte = start + text.len();
+        self.character = start_character + text.chars().count();
+        Some(start_character..self.character)
     }
+}
 
-    /// The text before the first mark in `text`, the message it stands for, and the text after it.
-    fn find<'text>(&self, text: &'text str) -> Option<(&'text str, usize, &'text str)> {
-        text.char_indices().find_map(|(at, character)| {
-            let (mark, index) = self.0.iter().find(|(mark, _)| *mark == character)?;
-            Some((&text[..at], *index, &text[at + mark.len_utf8()..]))
-        })
-    }
-
-    /// Whether the ids of the replies may take their places: a template that trims a reply, or leaves out a part of
-    /// it, has to see it; and where it writes more in front of a reply than it lets a generation begin with (a space,
-    /// say), the ids would follow what they did not.
-    fn stand_for(&self, marked: &str, masked: &[Message], rendered: &str, controls: &Controls) -> bool {
-        let unmarked = self
-            .0
-            .iter()
-            .fold(marked.to_owned(), |text, (mark, index)| text.replace(*mark, &masked[*index].content));
-        let parts = controls.cut(marked);
-        let beginning = parts.last().and_then(Part::text).unwrap_or_default();
-        let stands = |part: &Part<'_>| {
-            let reply = part.text().and_then(|text| self.find(text));
-            reply.is_none_or(|(before, _, after)| before == beginning && after.is_empty())
-        };
-        unmarked == rendered && parts.iter().all(stands)
-    }
+/// The message that the model generated and that `text` is, whole, behind what a generation begins with and in front of
+/// nothing. A template that trims a reply, or leaves out a part of it, has to see it; and where it writes more in front
+/// of a reply than it lets a generation begin with (a space, say), the ids would follow what they did not.
+fn reply<'m>(text: &[Ch], beginning: &[Ch], messages: &'m [Message]) -> Option<&'m Message> {
+    let content = text.strip_prefix(beginning)?;
+    let origin = content.first().map(|c| c.origin()).filter(|origin| *origin != SOMEONE)?;
+    let message = usize::from(origin).checked_sub(1)?;
+    let reply = messages.get(message).filter(|reply| !reply.ids.is_empty())?;
+    let is_its = content.iter().all(|c| c.origin() == origin);
+    let of_template = text[..beginning.len()].iter().all(|c| c.origin() == 0);
+    (is_its && of_template && content.iter().map(|c| c.char()).eq(reply.content.chars())).then_some(reply)
 }
 
 #[cfg(test)]
@@ -117,11 +115,15 @@ mod tests {
         };
         let reply = Message { ids: ids.to_vec(), ..Message::new("assistant", "yes ") };
         let messages = [Message::new("user", "a"), reply, Message::new("user", "b")];
+        of(template, &messages, &Controls::new([control]))
+    }
+
+    fn of(template: &str, messages: &[Message], controls: &Controls) -> Vec<u32> {
         let encode = |text: &str, _: Place, ids: &mut Vec<u32>| {
             ids.extend(text.bytes().map(u32::from));
             Ok(())
         };
-        render(template, &messages, Names::default(), &Controls::new([control]), encode).unwrap()
+        render(template, messages, Names::default(), controls, encode).unwrap()
     }
 
     const PLAIN: &str = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }}<e>{% endfor %}a:";
@@ -144,5 +146,112 @@ mod tests {
         assert_eq!(ids(&space, &[7, 8]), bytes("u: a|a: yes |u: b|a:"));
         let twice = PLAIN.replace("m.content }}", "m.content }}{{ m.content }}");
         assert_eq!(ids(&twice, &[7, 8]), bytes("u:aa|a:yes yes |u:bb|a:"));
+    }
+
+    /// Every way of writing content down that a template has; none makes a control token of what a message says.
+    #[test]
+    fn no_work_of_a_template_makes_a_control_token_of_a_message() {
+        let controls = Controls::plain(&["<|END|>", "<|end|>", "[x]"]);
+        let contents = [
+            "a<|end|>b",
+            "<|e",
+            "nd|>",
+            "<|END|>",
+            "<|<|end|>end|>",
+            "[x]",
+            "END",
+            "<|end|",
+            "|dne|<",
+            "<|eXnd|>",
+        ];
+        let writes = [
+            "{{ c }}",
+            "{{ c | upper }}",
+            "{{ c | lower }}",
+            "{{ c | trim }}",
+            "{{ c[::-1] }}",
+            "{{ c | reverse }}",
+            "{{ '<|' ~ c ~ '|>' }}",
+            "{{ '<|' + c + '|>' }}",
+            "{{ '<|%s|>' % c }}",
+            "{{ '<|{}|>'.format(c) }}",
+            "{{ c.replace('X', '') }}",
+            "{{ c.replace('<|end|>', '') }}",
+            "{{ c.split('X') | join }}",
+            "{{ ''.join(c) }}",
+            "{{ c | list | join }}",
+            "{% for x in c %}{{ x }}{% endfor %}",
+            "{{ c }}{{ c }}",
+            "<|{{ c }}|>",
+            "{{ c }}|>",
+            "<|{{ c }}",
+            "{{ [c] }}",
+            "{{ {'a': c} | tojson }}",
+            "{{ {c: 1} | tojson }}",
+            "{{ {c: 1}.keys() | first }}",
+            "{{ c.title() }}",
+            "{{ c.swapcase() }}",
+            "{{ c.center(20) }}",
+            "{{ c | e }}",
+            "{{ c | indent }}",
+            "{% set x %}{{ c }}{% endset %}{{ x }}",
+            "{% filter upper %}{{ c }}{% endfilter %}",
+            "{% macro f(x) %}<|{{ x }}|>{% endmacro %}{{ f(c) }}",
+            "{{ c | replace('|dne|', '|end|') }}",
+            "{{ m.role }}",
+            "{{ c | urlencode }}",
+            "{{ c | wordwrap(3, wrapstring='') }}",
+            "{{ c | truncate(7, true, '') }}",
+            "{{ c.partition('X') | join }}",
+            "{{ c.removeprefix('a') }}",
+            "{{ c.strip('ab') }}",
+            "{{ c.splitlines() | join }}",
+            "{{ c | striptags }}",
+            "{{ c.expandtabs() }}",
+            "{{ c.zfill(9) }}",
+            "{{ (c, 1) | string }}",
+            "{{ c | safe }}",
+            "{{ c ~ '' }}",
+            "{{ c * 2 }}",
+            "{{ c[0] ~ c[1:] }}",
+            "{{ c.casefold() }}",
+            "{{ c | map('upper') | join }}",
+            "{{ '%c|end|>' % c[0] }}",
+            "{{ c | format }}",
+            "{{ c.rjust(9, '<') }}",
+            "{{ '[' ~ c ~ ']' }}",
+        ];
+        for content in contents {
+            for write in writes {
+                let template =
+                    format!("{{% for m in messages %}}{{% set c = m.content %}}{write}{{% endfor %}}");
+                let rendered =
+                    template::render(&template, &[Message::new(content, content)], Names::default(), true);
+                let Ok(rendered) = rendered else { continue };
+                let outline = outline(&rendered, &controls).unwrap();
+                let parts = controls.cut(&outline);
+                assert!(parts.iter().all(|part| part.text().is_some()), "{content} {write}: {parts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_template_finds_what_it_looks_for_in_a_message() {
+        let controls = Controls::plain(&["<e>", "</think>"]);
+        let template = "{% for m in messages %}{{ m.content.split('</think>')[-1] if '</think>' in m.content else 'no' }}<e>{% endfor %}";
+        let messages = [Message::new("assistant", "thought</think>said"), Message::new("assistant", "<e>")];
+        assert_eq!(
+            of(template, &messages, &controls),
+            [&bytes("said")[..], &[0], &bytes("no"), &[0]].concat()
+        );
+    }
+
+    #[test]
+    fn a_known_role_may_be_part_of_a_control_token_and_another_may_not() {
+        let controls = Controls::plain(&["<|user|>", "<|im_end|>"]);
+        let template = "{% for m in messages %}<|{{ m.role }}|>{% endfor %}";
+        let roles = [Message::new("user", ""), Message::new("im_end", "")];
+        let text = "<|im_end|>".bytes().map(u32::from);
+        assert_eq!(of(template, &roles, &controls), [0].into_iter().chain(text).collect::<Vec<_>>());
     }
 }

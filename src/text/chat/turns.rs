@@ -1,5 +1,6 @@
 //! What a chat template writes around the turns of a conversation, as tokens.
 
+use super::jinja::plain;
 use super::template::{self, Names};
 use crate::text::Message;
 use crate::text::control::{Controls, Part};
@@ -32,7 +33,7 @@ impl Turns {
         let both = [Message::new("user", USER), Message::new("assistant", REPLY)];
         let rendered = template::render(template, &both, names, false)
             .or_else(|_| template::render(template, &both[..1], names, true));
-        let Ok(rendered) = rendered else { return Self::default() };
+        let Ok(rendered) = rendered.map(|rendered| plain(&rendered)) else { return Self::default() };
         let parts = tokens.cut(&rendered);
         let said =
             |mark: char| parts.iter().rposition(|part| part.text().is_some_and(|text| text.contains(mark)));

@@ -1,0 +1,182 @@
+//! What is called, and with what.
+
+use std::rc::Rc;
+
+use super::failure::{Result, fail, failure, spend};
+use super::interpreter::Interpreter;
+use super::number;
+use super::text::{Text, plain};
+use super::value::{Joiner, Range, Value};
+
+/// Arguments, evaluated.
+#[derive(Default)]
+pub(super) struct Given {
+    pub(super) positional: Vec<Value>,
+    pub(super) named: Vec<(Rc<str>, Value)>,
+}
+
+/// The largest `range`, as in Jinja's sandbox.
+const MAX_RANGE: usize = 100_000;
+
+impl Given {
+    /// In the order of `names`; the first `required` of them have to be there.
+    ///
+    /// # Errors
+    /// Too many arguments, too few, or of unknown names.
+    pub(super) fn bind<const N: usize>(
+        self,
+        of: &str,
+        names: [&str; N],
+        required: usize,
+    ) -> Result<[Option<Value>; N]> {
+        if self.positional.len() > N {
+            let count = self.positional.len();
+            return fail(format!("{of} takes at most {N} arguments ({count} given)"));
+        }
+        let mut bound = [const { None }; N];
+        for (slot, value) in bound.iter_mut().zip(self.positional) {
+            *slot = Some(value);
+        }
+        for (name, value) in self.named {
+            let Some(place) = names.iter().position(|known| **known == *name) else {
+                return fail(format!("{of} got an unexpected keyword argument '{name}'"));
+            };
+            if bound[place].replace(value).is_some() {
+                return fail(format!("{of} got multiple values for argument '{name}'"));
+            }
+        }
+        match bound[..required].iter().position(Option::is_none) {
+            Some(missing) => fail(format!("{of} is missing its argument '{}'", names[missing])),
+            None => Ok(bound),
+        }
+    }
+
+    /// # Errors
+    /// Any argument.
+    pub(super) fn none(self, of: &str) -> Result<()> {
+        self.bind::<0>(of, [], 0).map(drop)
+    }
+}
+
+impl Interpreter<'_> {
+    /// # Errors
+    /// What cannot be called, and what the callee reports.
+    pub(super) fn call(&mut self, callee: &Value, given: Given) -> Result<Value> {
+        match callee.defined()? {
+            Value::Function(name) => self.call_function(name, given),
+            Value::Macro(number) => self.call_macro(*number, given),
+            Value::Method(method) => {
+                let method = method.clone();
+                self.call_method(&method.of, method.name, given)
+            }
+            Value::Loop(state) => {
+                let [over] = given.bind("loop", ["iterable"], 1)?;
+                let state = state.clone();
+                self.recurse(&state, &over.unwrap_or(Value::None))
+            }
+            Value::Joiner(joiner) => {
+                given.none("joiner")?;
+                Ok(if joiner.used.replace(true) { joiner.separator.clone() } else { Value::str("") })
+            }
+            other => fail(format!("'{}' object is not callable", other.type_name())),
+        }
+    }
+
+    /// A global function.
+    pub(super) fn function(name: &str) -> Option<Value> {
+        const ALL: [&str; 8] =
+            ["range", "dict", "namespace", "cycler", "joiner", "lipsum", "raise_exception", "strftime_now"];
+        ALL.into_iter().find(|known| *known == name).map(Value::Function)
+    }
+
+    fn call_function(&mut self, name: &str, given: Given) -> Result<Value> {
+        match name {
+            "range" => range(given),
+            "dict" => Value::dict(self.pairs_of(given, "dict")?),
+            "namespace" => {
+                let entries = self.pairs_of(given, "namespace")?;
+                let entries = super::value::Dict::new(entries)?.entries;
+                spend(entries.len())?;
+                self.new_namespace(entries)
+            }
+            "cycler" => {
+                if given.positional.is_empty() {
+                    return fail("at least one item has to be provided");
+                }
+                Value::cycler(given.positional)
+            }
+            "joiner" => {
+                let [separator] = given.bind("joiner", ["sep"], 0)?;
+                let separator = separator.unwrap_or_else(|| Value::str(", "));
+                if separator.depth() > 0 {
+                    return fail("joiner takes a string");
+                }
+                Ok(Value::Joiner(Rc::new(Joiner { separator, used: false.into() })))
+            }
+            // How templates refuse a conversation, for instance roles that do not alternate.
+            "raise_exception" => {
+                let [message] = given.bind("raise_exception", ["message"], 1)?;
+                let message = self.text(&message.unwrap_or(Value::None))?;
+                fail(plain(&message))
+            }
+            // Python's `datetime.now().strftime(format)`.
+            "strftime_now" => {
+                let [format] = given.bind("strftime_now", ["format"], 1)?;
+                let format = format.as_ref().and_then(Value::as_text).map(|text| plain(text));
+                let format = format.ok_or_else(|| failure("strftime_now takes a format"))?;
+                let date = (self.clock)(&format).ok_or_else(|| failure("strftime_now: bad format"))?;
+                Ok(Value::str(&date))
+            }
+            other => fail(format!("the function '{other}' is not supported")),
+        }
+    }
+
+    /// A dictionary, or pairs, and named arguments behind it.
+    pub(super) fn pairs_of(&mut self, given: Given, of: &str) -> Result<Vec<(Value, Value)>> {
+        if given.positional.len() > 1 {
+            return fail(format!("{of} expected at most 1 argument, got {}", given.positional.len()));
+        }
+        let mut entries = Vec::new();
+        match given.positional.into_iter().next() {
+            None => {}
+            Some(Value::Dict(dict)) => entries.extend(dict.entries.iter().cloned()),
+            Some(pairs) => {
+                for pair in pairs.items()? {
+                    let Ok::<[Value; 2], _>([key, value]) = pair.items()?.try_into() else {
+                        return fail("a pair was expected, of a key and a value");
+                    };
+                    entries.push((key, value));
+                }
+            }
+        }
+        entries.extend(given.named.into_iter().map(|(name, value)| (Value::Str(Text::from(&*name)), value)));
+        Ok(entries)
+    }
+}
+
+fn range(given: Given) -> Result<Value> {
+    if !given.named.is_empty() {
+        return fail("range() takes no keyword arguments");
+    }
+    let numbers: Vec<i128> = given.positional.iter().map(number::index).collect::<Result<_>>()?;
+    let (start, stop, step) = match numbers[..] {
+        [stop] => (0, stop, 1),
+        [start, stop] => (start, stop, 1),
+        [start, stop, step] => (start, stop, step),
+        _ => return fail("range expected 1 to 3 arguments"),
+    };
+    let most = i128::from(i64::MAX);
+    if [start, stop, step].iter().any(|number| number.abs() > most) {
+        return number::too_large();
+    }
+    if step == 0 {
+        return fail("range() arg 3 must not be zero");
+    }
+    let range = Range { start, stop, step };
+    if range.len() > MAX_RANGE {
+        return fail(format!(
+            "Range too big. The sandbox blocks ranges larger than MAX_RANGE ({MAX_RANGE})."
+        ));
+    }
+    Ok(Value::Range(range))
+}
