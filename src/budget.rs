@@ -34,7 +34,10 @@ pub enum Exceeded {
     /// It was not done in time.
     #[error("it takes longer than {} seconds", .0.as_secs())]
     Time(Duration),
-    /// The system gives no thread, or the work panicked.
+    /// The system gives no thread to run it in.
+    #[error("no thread could be started to run it")]
+    NoThread,
+    /// The work panicked.
     #[error("it cannot be run")]
     NotRun,
 }
@@ -60,7 +63,7 @@ pub fn within<T: Send + 'static>(
         let _ = sender.send(result);
     };
     let thread = thread::Builder::new().stack_size(budget.stack).spawn(limited);
-    let id = thread.map_err(|_| Exceeded::NotRun)?.thread().id();
+    let id = thread.map_err(|_| Exceeded::NoThread)?.thread().id();
     loop {
         match receiver.recv_timeout(LOOK) {
             Ok(result) => return Ok(result),

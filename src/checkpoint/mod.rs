@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`config`] | the model's description, and how each layout says it |
-//! | `map` | memory maps, the one unsafe module outside `kernels/` |
+//! | `map` | memory maps |
 //! | `read`, `yaml` | small files beside the weights |
 //! | `tensors` | names, shapes and bytes as a file gives them |
 //! | [`safetensors`], [`gguf`], [`torch`] | the formats; GGUF and PyTorch's are also written |
@@ -33,7 +33,7 @@ pub mod gguf;
 pub mod huggingface;
 pub mod litgpt;
 pub mod manifest;
-mod map;
+pub(crate) mod map;
 mod mistral;
 pub mod mix;
 mod names;

@@ -269,12 +269,15 @@ fn write_payload(
     let mut file = InLargePages::new(file);
     thread::scope(|scope| {
         let (sender, runs) = sync_channel::<Bytes>(WAITING);
-        let writer = scope.spawn(move || {
+        let write = move || {
             for run in runs {
                 file.write_all(&run)?;
             }
             file.finish()
-        });
+        };
+        let writer = thread::Builder::new().name("write".into()).spawn_scoped(scope, write);
+        let writer =
+            writer.map_err(|e| io::Error::new(e.kind(), format!("no thread could be started: {e}")))?;
         let produced = payload.produce(&mut |run| {
             let bytes = run.len() as u64;
             // A writer that has ended has an error to tell.

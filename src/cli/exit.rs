@@ -136,6 +136,17 @@ pub fn report_panics(printer: &Printer) {
     }));
 }
 
+/// A mapped file that can no longer be read ends the process, which reports that in one line as well.
+pub fn report_unreadable_maps(printer: &Printer) {
+    let printer = printer.clone();
+    mist::system::signals::report_unreadable_maps(move |path| {
+        printer.last_words(&format!(
+            "cannot read {}: the file was cut short, or its disk failed, while it was in use",
+            path.display()
+        ))
+    });
+}
+
 /// Runs a command; a panic, which was told already, is a failure.
 pub fn catch_panics(run: impl FnOnce() -> anyhow::Result<Status>) -> anyhow::Result<Status> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(Ok(Status::Failure))

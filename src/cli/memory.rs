@@ -22,13 +22,15 @@ impl PeakMemory {
     pub fn watch_every(interval: Duration) -> Self {
         let peak = Arc::new(AtomicU64::new(0));
         let watched = Arc::downgrade(&peak);
-        thread::spawn(move || {
+        let look = move || {
             while let Some(peak) = watched.upgrade() {
                 peak.fetch_max(anonymous_bytes().unwrap_or(0), Ordering::Relaxed);
                 drop(peak);
                 thread::sleep(interval);
             }
-        });
+        };
+        // A system without room for another thread tells what is taken when it is asked, and no peak between.
+        let _ = thread::Builder::new().name("memory".into()).spawn(look);
         Self(peak)
     }
 

@@ -88,6 +88,7 @@ pub fn main() -> ExitCode {
     };
     let printer = Printer::new(cli.quiet, cli.verbose);
     exit::report_panics(&printer);
+    exit::report_unreadable_maps(&printer);
     let outcome = cpu::choose_from_environment().map_err(anyhow::Error::msg);
     let outcome = outcome.and_then(|_| exit::catch_panics(|| run(&cli.command, &printer)));
     exit::report(outcome, &printer)

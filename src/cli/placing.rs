@@ -60,8 +60,18 @@ impl DevicesArgs {
     /// Which layer goes where.
     pub fn place(&self, model: &ModelArgs, checkpoint: &Checkpoint, room: Room) -> anyhow::Result<Placed> {
         let names = self.names(&model.device, checkpoint.config.layers)?;
-        let places = Place::all(&names, self.memory.as_ref())?;
-        let cache_dtype = cache_dtype(model, &names)?;
+        self.place_on(&names, model, checkpoint, room)
+    }
+
+    fn place_on(
+        &self,
+        names: &[DeviceName],
+        model: &ModelArgs,
+        checkpoint: &Checkpoint,
+        room: Room,
+    ) -> anyhow::Result<Placed> {
+        let places = Place::all(names, self.memory.as_ref())?;
+        let cache_dtype = cache_dtype(model, names)?;
         let needs = |slots| Needs::new(checkpoint, model.dtype.dtype(), cache_dtype, slots);
         let make = |needs: &Needs| match self.split.as_slice() {
             [] => Plan::fit(needs, &places),
@@ -90,11 +100,12 @@ impl DevicesArgs {
     /// The devices that are meant.
     fn names(&self, device: &str, layers: usize) -> anyhow::Result<Vec<DeviceName>> {
         let accelerators = placement::accelerators();
-        match (&self.devices, device) {
-            (Some(devices), _) => Ok(devices.resolve(&accelerators, layers)?),
-            (None, "auto") => Ok(vec![accelerators.first().copied().unwrap_or(DeviceName::Cpu)]),
-            (None, name) => Ok(vec![name.parse::<DeviceName>()?]),
-        }
+        let devices = match (&self.devices, device) {
+            (Some(devices), _) => devices.clone(),
+            (None, "auto") => Devices::These(vec![accelerators.first().copied().unwrap_or(DeviceName::Cpu)]),
+            (None, name) => Devices::These(vec![name.parse()?]),
+        };
+        Ok(devices.resolve(&accelerators, layers)?)
     }
 }
 
@@ -158,4 +169,47 @@ fn devices(text: &str) -> Result<Devices, placement::Error> {
 /// A value of `--memory`.
 fn memories(text: &str) -> Result<Memories, placement::Error> {
     text.parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        model: ModelArgs,
+        #[command(flatten)]
+        devices: DevicesArgs,
+    }
+
+    /// Layers of each device, and their caches' bytes.
+    fn placed(slots: usize) -> Vec<(usize, u64)> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/mixtral");
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let flags = Flags::parse_from(["mist", "--devices", "cuda:0,cpu", "--memory", "700KiB,100MiB"]);
+        let room = Room { wanted: slots, ..Room::of_one(&checkpoint, 107) };
+        let names = [DeviceName::Cuda(0), DeviceName::Cpu];
+        let placed = flags.devices.place_on(&names, &flags.model, &checkpoint, room).unwrap();
+        let loads = placed.plan.loads(&placed.needs);
+        placed.plan.shares.iter().zip(loads).map(|(share, load)| (share.layers.len(), load.cache)).collect()
+    }
+
+    #[test]
+    fn a_cache_in_blocks_is_the_cpus_alone() {
+        let flags = Flags::parse_from(["mist", "--cache-dtype", "q8_0"]);
+        assert_eq!(cache_dtype(&flags.model, &[DeviceName::Cpu]).unwrap(), CacheType::Q8_0);
+        let error = cache_dtype(&flags.model, &[DeviceName::Cpu, DeviceName::Cuda(0)]).unwrap_err();
+        assert_eq!(error.downcast_ref::<Hint>().unwrap().0, "--cache-dtype f16");
+    }
+
+    #[test]
+    fn more_texts_take_what_is_free_on_the_card_and_move_none_of_its_layers() {
+        assert_eq!(placed(107), [(4, 54_784), (1, 13_696)]);
+        assert_eq!(placed(60 * 107), [(4, 175 << 10), (1, 44_800)]);
+    }
 }

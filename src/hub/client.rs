@@ -6,6 +6,7 @@
 use std::io::{self, Read};
 use std::mem::ManuallyDrop;
 use std::ops::Range;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use reqwest::header::{
 };
 use reqwest::{StatusCode, Url, redirect};
 
+use super::resolver::Resolver;
 use super::{Commit, Endpoint, Error, FileName, RepoId, Report, Revision, Token};
 
 /// Attempts without a byte of progress, after which a request has failed.
@@ -130,8 +132,9 @@ impl Client {
             .https_only(settings.endpoint.is_https())
             // Followed here: reqwest sends the token again to a third address that lies with the second.
             .redirect(redirect::Policy::none())
+            .dns_resolver(Arc::new(Resolver))
             .build()
-            .map_err(|e| unreachable(settings.endpoint.host(), e))?;
+            .map_err(|e| no_thread(&e).unwrap_or_else(|| unreachable(settings.endpoint.host(), e)))?;
         Ok(Self { settings, authorization, http: ManuallyDrop::new(http) })
     }
 
@@ -340,6 +343,13 @@ impl<R: Read> Read for Patient<R> {
 
 fn unreachable(host: String, error: reqwest::Error) -> Error {
     Error::Unreachable { host, cause: cause(error) }
+}
+
+/// The error of a client whose own thread could not be started.
+fn no_thread(error: &reqwest::Error) -> Option<Error> {
+    let cause = std::error::Error::source(error)?.downcast_ref::<io::Error>()?;
+    let is_thread = matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory);
+    is_thread.then(|| Error::NoThread { cause: cause.to_string() })
 }
 
 /// Counts attempts, and how long to wait between them.

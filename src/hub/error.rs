@@ -228,6 +228,12 @@ pub enum Error {
         /// The broken rule.
         why: String,
     },
+    /// The system gives this process no more threads.
+    #[error("no thread could be started for the connection: {cause}")]
+    NoThread {
+        /// What the system said.
+        cause: String,
+    },
     /// The file system refused.
     #[error("cannot {verb} {}: {cause}", .path.display())]
     Io {
@@ -328,7 +334,7 @@ impl Error {
 
     /// Whether the fault lies with this machine's disk or its user, so that no other source would do better.
     pub(super) fn is_local(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Space { .. } | Self::Interrupted)
+        matches!(self, Self::Io { .. } | Self::Space { .. } | Self::NoThread { .. } | Self::Interrupted)
     }
 }
 

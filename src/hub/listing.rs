@@ -35,7 +35,7 @@ struct RevisionAnswer {
 }
 
 #[derive(Deserialize)]
-struct TreeItem {
+pub(super) struct TreeItem {
     #[serde(rename = "type")]
     kind: String,
     path: String,
@@ -92,14 +92,12 @@ impl Client {
         let mut page = first.clone();
         for _ in 0..MAX_PAGES {
             let (headers, body) = self.get(&page, about, MAX_ANSWER, report)?;
-            let Capped::<TreeItem, MAX_FILES>(items) =
-                json::skimmed(&body).map_err(|e| self.broken(about, format!("is not a listing: {e}")))?;
-            for item in items {
+            for item in page_items(&body).map_err(|why| self.broken(about, why))? {
                 let oid = BlobId::parse(&item.oid);
                 if files.len() >= MAX_FILES {
                     return Err(self.broken(about, format!("has more than {MAX_FILES} files")));
                 }
-                if let Some(entry) = self.entry(item, about)? {
+                if let Some(entry) = entry(item).map_err(|why| self.broken(about, why))? {
                     ids.see(&entry, oid);
                     files.push(entry);
                 }
@@ -114,22 +112,30 @@ impl Client {
         Err(self.broken(about, format!("goes on after {MAX_PAGES} pages")))
     }
 
-    fn entry(&self, item: TreeItem, about: About<'_>) -> Result<Option<Entry>, Error> {
-        let Some(name) = FileName::parse(&item.path).filter(|_| item.kind == "file") else {
-            return Ok(None);
-        };
-        let Some(large) = item.lfs else {
-            let size = item.size.ok_or_else(|| self.broken(about, format!("has no size for {name}")))?;
-            return Ok(Some(Entry { name, size, hash: None }));
-        };
-        match Digest::parse(&large.oid) {
-            Some(digest) => Ok(Some(Entry { name, size: large.size, hash: Some(Hash::Sha256(digest)) })),
-            None => Err(self.broken(about, format!("has no sha256 for {name}"))),
-        }
-    }
-
     fn api<const N: usize>(&self, repo: &RepoId, rest: [&str; N]) -> Url {
         self.endpoint().join(["api", "models"].into_iter().chain(repo.parts()).chain(rest))
+    }
+}
+
+/// What a page of a listing holds.
+pub(super) fn page_items(body: &[u8]) -> Result<Vec<TreeItem>, String> {
+    let Capped::<TreeItem, MAX_FILES>(items) =
+        json::skimmed(body).map_err(|e| format!("is not a listing: {e}"))?;
+    Ok(items)
+}
+
+/// A file, unless it is none or its name is no plain file name.
+pub(super) fn entry(item: TreeItem) -> Result<Option<Entry>, String> {
+    let Some(name) = FileName::parse(&item.path).filter(|_| item.kind == "file") else {
+        return Ok(None);
+    };
+    let Some(large) = item.lfs else {
+        let size = item.size.ok_or_else(|| format!("has no size for {name}"))?;
+        return Ok(Some(Entry { name, size, hash: None }));
+    };
+    match Digest::parse(&large.oid) {
+        Some(digest) => Ok(Some(Entry { name, size: large.size, hash: Some(Hash::Sha256(digest)) })),
+        None => Err(format!("has no sha256 for {name}")),
     }
 }
 
@@ -161,7 +167,7 @@ impl Ids {
 }
 
 /// The target of `Link: <…>; rel="next"`.
-fn next_link(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn next_link(headers: &HeaderMap) -> Option<&str> {
     let links = headers.get(LINK)?.to_str().ok()?;
     let next = links.split(',').find(|part| part.contains("rel=\"next\""))?;
     Some(next.trim_start().trim_start_matches('<').split('>').next().unwrap_or_default())
@@ -169,7 +175,7 @@ fn next_link(headers: &HeaderMap) -> Option<&str> {
 
 /// The page that `link` names. Only its cursor is taken: the token must not follow a link to another host, and
 /// mirrors pass the hub's own links through.
-fn next_page(first: &Url, link: &str) -> Option<Url> {
+pub(super) fn next_page(first: &Url, link: &str) -> Option<Url> {
     let target = first.join(link).ok()?;
     let (_, cursor) = target.query_pairs().find(|(key, _)| key == "cursor")?;
     let mut url = first.clone();

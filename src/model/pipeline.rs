@@ -14,6 +14,7 @@
 //! values of chunk 0 in every layer.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, Scope};
 
 use candle_core::{Result, bail};
 use smallvec::SmallVec;
@@ -105,7 +106,8 @@ enum Way<'p> {
 
 impl Transformer {
     /// Runs `drive` with a pipeline over `caches`, which are its sequences. Of up to `depth` steps in flight; with one,
-    /// or with one stage, no thread is started.
+    /// or with one stage, no thread is started. Where the system gives no more threads, all stages are computed in turn
+    /// by the caller's.
     pub fn pipelined<'c, R>(
         &self,
         caches: impl IntoIterator<Item = &'c mut Cache>,
@@ -127,17 +129,44 @@ impl Transformer {
         if depth <= 1 || self.stages().len() == 1 {
             return drive(&mut pipeline(Way::Here { rings, done: Few::new() }));
         }
-        std::thread::scope(|scope| {
-            let (first, mut last) = channel();
-            for (stage, rings) in self.stages().iter().zip(rings) {
-                let (to, from_here) = channel();
-                let from = std::mem::replace(&mut last, from_here);
-                scope.spawn(move || work(stage, rings, from, to));
+        std::thread::scope(|scope| match start(scope, self.stages()) {
+            Ok(Started { handed, first, last }) => {
+                for (to, rings) in handed.into_iter().zip(rings) {
+                    // A thread that is not there is noticed by who sends it a step.
+                    let _ = to.send(rings);
+                }
+                // The first channel goes with the pipeline, and the threads end one after the other.
+                drive(&mut pipeline(Way::Threads { first, last }))
             }
-            // The first channel goes with the pipeline, and the threads end one after the other.
-            drive(&mut pipeline(Way::Threads { first, last }))
+            Err(_) => drive(&mut pipeline(Way::Here { rings, done: Few::new() })),
         })
     }
+}
+
+/// The threads of all stages, which wait for what they work on.
+struct Started<'p> {
+    /// Takes a stage's rings.
+    handed: Vec<Sender<StageRings<'p>>>,
+    first: Sender<Result<Step>>,
+    last: Receiver<Result<Step>>,
+}
+
+/// Starts a thread for each stage. They get their rings when all are there: where one cannot be started the others end.
+fn start<'scope, 'p: 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    stages: &'p [Stage],
+) -> std::io::Result<Started<'p>> {
+    let (first, mut last) = channel();
+    let mut handed = Vec::new();
+    for stage in stages {
+        let (to, from_here) = channel();
+        let from = std::mem::replace(&mut last, from_here);
+        let (sender, rings) = channel::<StageRings>();
+        let run = move || rings.recv().map_or((), |rings| work(stage, rings, from, to));
+        Builder::new().name("stage".into()).spawn_scoped(scope, run)?;
+        handed.push(sender);
+    }
+    Ok(Started { handed, first, last })
 }
 
 /// A stage's thread.

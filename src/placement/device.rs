@@ -45,31 +45,52 @@ impl FromStr for DeviceName {
 }
 
 impl DeviceName {
-    /// Whether this program was built for such a device.
+    /// Whether this machine has the device, given its `accelerators`.
     ///
     /// # Errors
-    /// It was not.
-    pub fn is_built(self) -> Result<(), Error> {
+    /// It has none, or this program was built without such devices.
+    pub fn exists(self, accelerators: &[DeviceName]) -> Result<(), Error> {
         match self {
+            DeviceName::Cpu => Ok(()),
+            device if accelerators.contains(&device) => Ok(()),
             DeviceName::Cuda(_) if !cfg!(feature = "cuda") => Err(Error::NotBuilt("cuda")),
             DeviceName::Metal if !cfg!(feature = "metal") => Err(Error::NotBuilt("metal")),
-            _ => Ok(()),
+            device => Err(Error::NoSuchDevice(device)),
         }
     }
 
-    /// Opens the device.
+    /// Opens the device. To candle each opening of a GPU is another device, so one is opened once for all that works
+    /// together.
     ///
     /// # Errors
-    /// This program was built without its kind, or the device cannot be used.
+    /// This machine has no such device, this program was built without its kind, or the device cannot be used.
     pub fn open(self) -> Result<Device, Error> {
         let unusable = |source| Error::Unusable { device: self.to_string(), source };
-        self.is_built()?;
+        self.exists(&accelerators())?;
         match self {
             DeviceName::Cpu => Ok(Device::Cpu),
-            DeviceName::Cuda(i) => Device::new_cuda(i).map_err(unusable),
+            DeviceName::Cuda(i) => open_cuda(i).map_err(unusable),
             DeviceName::Metal => Device::new_metal(0).map_err(unusable),
         }
     }
+}
+
+/// Opens a card with one stream, on which all of its work is done in the order in which any thread asks for it.
+///
+/// `Device::new_cuda` takes the stream that CUDA keeps for each thread: what the thread of one stage computes is then not
+/// ordered after what another's put there, and nothing reports it.
+fn open_cuda(index: usize) -> candle_core::Result<Device> {
+    let device = Device::new_cuda_with_stream(index)?;
+    #[cfg(feature = "cuda")]
+    {
+        // SAFETY: events order the uses of memory by several streams of a card. This device has one, and no second device
+        // is opened on its context; copies between two cards wait for an event of their own.
+        #[allow(unsafe_code)]
+        unsafe {
+            device.as_cuda_device()?.disable_event_tracking();
+        }
+    }
+    Ok(device)
 }
 
 /// The accelerators of this machine that this program was built for, best first.
@@ -122,10 +143,13 @@ impl Devices {
     /// The devices meant, given this machine's `accelerators`.
     ///
     /// # Errors
-    /// There are more than `layers`, or there are accelerators, but fewer than asked for.
+    /// There are more than `layers`; there are accelerators, but fewer than asked for; or one that is named does not exist.
     pub fn resolve(&self, accelerators: &[DeviceName], layers: usize) -> Result<Vec<DeviceName>, Error> {
         match self {
-            Devices::These(names) => Ok(names.clone()),
+            Devices::These(names) => {
+                names.iter().try_for_each(|name| name.exists(accelerators))?;
+                Ok(names.clone())
+            }
             Devices::First(count) if !accelerators.is_empty() && *count > accelerators.len() => {
                 Err(Error::TooFew { asked: *count, found: accelerators.len() })
             }
@@ -153,6 +177,8 @@ mod tests {
         assert!(matches!(many.resolve(&[], 8), Err(Error::MoreDevicesThanLayers { layers: 8, .. })));
         let list = parse("cuda:1, cpu").unwrap();
         assert_eq!(list, Devices::These(vec![DeviceName::Cuda(1), DeviceName::Cpu]));
+        assert_eq!(list.resolve(&two, 8).unwrap(), [DeviceName::Cuda(1), DeviceName::Cpu]);
+        assert!(matches!(list.resolve(&two[..1], 8), Err(Error::NoSuchDevice(_) | Error::NotBuilt("cuda"))));
         for wrong in ["0", "", "cuda:x", "gpu", "cpu,,cpu", "-1"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use indicatif::HumanBytes;
 
+use super::DeviceName;
+
 /// A rule that a choice of devices breaks.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -14,6 +16,8 @@ pub enum Error {
     UnknownDevices(String),
     #[error("this mist was built without {0}")]
     NotBuilt(&'static str),
+    #[error("this machine has no device {0}")]
+    NoSuchDevice(DeviceName),
     #[error("{device} cannot be used: {source}")]
     Unusable { device: String, source: candle_core::Error },
     #[error("{asked} devices were asked for, this machine has {found}")]
@@ -52,7 +56,10 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::NotBuilt(feature) => {
-                Some(format!("build it with `cargo build --release --features {feature}`"))
+                Some(format!("--device cpu, or build it with `cargo build --release --features {feature}`"))
+            }
+            Error::NoSuchDevice(_) | Error::Unusable { .. } => {
+                Some("--device cpu; `mist devices` lists what there is".into())
             }
             Error::MoreDevicesThanLayers { layers, .. } => Some(format!("at most --devices {layers}")),
             Error::TooFew { found, .. } => Some(format!("--devices {found}, or a list such as cuda:0,cpu")),

@@ -58,13 +58,12 @@ impl Place {
     pub fn all(devices: &[DeviceName], asked: Option<&Memories>) -> Result<Vec<Self>, Error> {
         let Some(Memories { text, sizes }) = asked else {
             let place = |device: &DeviceName| {
-                device.is_built()?;
                 // A card that is named twice is there once.
                 let times = devices.iter().filter(|other| *other == device).count() as u64;
                 let memory = free(*device).map(|free| (free - free / KEPT_BACK) / times);
-                Ok(Self { device: *device, memory })
+                Self { device: *device, memory }
             };
-            return devices.iter().map(place).collect();
+            return Ok(devices.iter().map(place).collect());
         };
         if sizes.len() > 1 && sizes.len() != devices.len() {
             let (parts, devices) = (sizes.len(), devices.len());

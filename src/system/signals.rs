@@ -1,4 +1,16 @@
-//! Signals whose default action would end the process without a word.
+//! Signals that would end the process without a word.
+//!
+//! **SIGBUS.** A mapped file that another program cuts short, or whose disk fails, has pages that cannot be read. The
+//! system reports that by a signal, at the very instruction that reads such a page, so no error can be returned. A
+//! program that calls [`report_unreadable_maps`] ends with one line on stderr that names the file, and with status 1.
+//! Every other fault goes on to the handler that was there before: Rust's own, which reports an overflow of the stack.
+//!
+//! A library installs no handler that its user did not ask for: until the call nothing is registered, and nothing is
+//! caught. Other systems than Unix have no such signal: there the functions do nothing.
+//!
+//! **SIGXFSZ.** A file that reaches the user's limit of file sizes: [`ignore_file_size_limit`] makes an error of it.
+
+use std::path::Path;
 
 /// Ignores the signal for a file that reaches the limit of file sizes (`ulimit -f`): the write then fails with an
 /// error that can be reported, and what was written so far can be deleted.
@@ -8,5 +20,290 @@ pub fn ignore_file_size_limit() {
     #[allow(unsafe_code)]
     unsafe {
         libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
+/// From now on an access to a page of a [`watch`]ed map that cannot be read ends the process with status 1, after
+/// `message(path)` was written to stderr as it is. The message is made when a file is mapped, not in the handler.
+/// The first call counts.
+pub fn report_unreadable_maps(message: impl Fn(&Path) -> String + Send + Sync + 'static) {
+    faults::install(Box::new(message));
+}
+
+/// Registers a map of the file at `path`. Unregistered by dropping, which must come before the unmapping.
+pub fn watch(path: &Path, map: &[u8]) -> Watched {
+    Watched(faults::register(path, map))
+}
+
+/// A map that is registered.
+#[derive(Debug)]
+pub struct Watched(Option<usize>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0 {
+            faults::unregister(entry);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod faults {
+    use std::path::Path;
+
+    pub fn install(_: Box<dyn Fn(&Path) -> String + Send + Sync>) {}
+
+    pub fn register(_: &Path, _: &[u8]) -> Option<usize> {
+        None
+    }
+
+    pub fn unregister(_: usize) {}
+}
+
+#[cfg(unix)]
+#[allow(unsafe_code)]
+mod faults {
+    use std::collections::HashMap;
+    use std::mem::MaybeUninit;
+    use std::path::{Path, PathBuf};
+    use std::ptr;
+    use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+    use std::sync::{Mutex, OnceLock, PoisonError};
+
+    use libc::{c_int, c_void, siginfo_t};
+
+    type Message = Box<dyn Fn(&Path) -> String + Send + Sync>;
+
+    static MESSAGE: OnceLock<Message> = OnceLock::new();
+    /// What handled the signal before.
+    static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
+    static TABLE: [Entry; ENTRIES] = [const { Entry::free() }; ENTRIES];
+
+    /// Files that can be mapped at once; those beyond are not watched. The largest published models have 200 files.
+    const ENTRIES: usize = 1024;
+
+    /// A map. Everything is atomic, as a handler may take no lock.
+    struct Entry {
+        /// Address of the first byte; 0 of an entry that is free, 1 of one that is being filled in.
+        start: AtomicUsize,
+        length: AtomicUsize,
+        /// Never freed.
+        message: AtomicPtr<String>,
+    }
+
+    const FREE: usize = 0;
+    const TAKEN: usize = 1;
+
+    impl Entry {
+        const fn free() -> Self {
+            Self {
+                start: AtomicUsize::new(FREE),
+                length: AtomicUsize::new(0),
+                message: AtomicPtr::new(ptr::null_mut()),
+            }
+        }
+
+        /// The message of the map that `address` lies in.
+        fn message_at(&self, address: usize) -> Option<&'static String> {
+            let start = self.start.load(Ordering::Acquire);
+            let length = self.length.load(Ordering::Relaxed);
+            let is_within = start > TAKEN && address >= start && address - start < length;
+            let message = self.message.load(Ordering::Relaxed);
+            // SAFETY: the pointer is null or that of a string that is never freed or changed.
+            is_within.then(|| unsafe { message.as_ref() }).flatten()
+        }
+    }
+
+    pub fn install(message: Message) {
+        if MESSAGE.set(message).is_err() {
+            return;
+        }
+        // SAFETY: both calls get valid pointers, or none where none is wanted. The handler does only what a handler may:
+        // it loads atomics, writes, and ends the process or calls the handler that was there before as the system would
+        // have. It runs on the stack that the previous one was given, so that an overflow of the stack is still found.
+        unsafe {
+            let mut previous = MaybeUninit::<libc::sigaction>::uninit();
+            if libc::sigaction(libc::SIGBUS, ptr::null(), previous.as_mut_ptr()) != 0 {
+                return;
+            }
+            // Known before the handler can be called.
+            if PREVIOUS.set(previous.assume_init()).is_err() {
+                return;
+            }
+            let mut own: libc::sigaction = MaybeUninit::zeroed().assume_init();
+            own.sa_sigaction = on_fault as extern "C" fn(c_int, *mut siginfo_t, *mut c_void) as usize;
+            own.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            libc::sigemptyset(&raw mut own.sa_mask);
+            // A system that refuses leaves everything as it was.
+            libc::sigaction(libc::SIGBUS, &raw const own, ptr::null_mut());
+        }
+    }
+
+    pub fn register(path: &Path, map: &[u8]) -> Option<usize> {
+        let message = message_for(path, MESSAGE.get()?);
+        let take = |entry: &Entry| {
+            entry.start.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        };
+        let index = TABLE.iter().position(take)?;
+        let entry = &TABLE[index];
+        entry.length.store(map.len(), Ordering::Relaxed);
+        entry.message.store(ptr::from_ref(message).cast_mut(), Ordering::Relaxed);
+        entry.start.store(map.as_ptr().addr(), Ordering::Release);
+        Some(index)
+    }
+
+    pub fn unregister(index: usize) {
+        TABLE[index].start.store(FREE, Ordering::Release);
+    }
+
+    /// The message of the map that `address` lies in.
+    pub fn message_at(address: usize) -> Option<&'static String> {
+        TABLE.iter().find_map(|entry| entry.message_at(address))
+    }
+
+    /// The message for a path, made once: it is never freed, as a handler may be about to read it.
+    fn message_for(path: &Path, make: &Message) -> &'static String {
+        static MADE: Mutex<Option<HashMap<PathBuf, &'static String>>> = Mutex::new(None);
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = made.get_or_insert_default();
+        made.entry(path.into()).or_insert_with(|| Box::leak(Box::new(make(path))))
+    }
+
+    extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+        // SAFETY: the system hands a handler with SA_SIGINFO a valid description, and of this signal it has an address.
+        let address = unsafe { (*info).si_addr() }.addr();
+        if let Some(message) = message_at(address) {
+            end_with(message);
+        }
+        pass_on(signal, info, context);
+    }
+
+    fn end_with(message: &'static str) -> ! {
+        /// Several threads may read the same file.
+        static ENDING: AtomicBool = AtomicBool::new(false);
+        if ENDING.swap(true, Ordering::Relaxed) {
+            loop {
+                // SAFETY: waits for a signal, until the other thread has ended the process.
+                unsafe { libc::pause() };
+            }
+        }
+        // SAFETY: the bytes are a string's; both calls are among those that a handler may make. Nothing is left to do
+        // where stderr cannot be written to.
+        unsafe {
+            libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len());
+            libc::_exit(1)
+        }
+    }
+
+    /// Lets the previous handler have the signal.
+    fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+        let previous = PREVIOUS.get().filter(|p| ![libc::SIG_DFL, libc::SIG_IGN].contains(&p.sa_sigaction));
+        // SAFETY: what is neither of the two constants is a handler, which takes what its flags say, and gets what this
+        // one got from the system. Without one the signal is what it is by default, and comes again when this returns.
+        unsafe {
+            match previous {
+                Some(previous) if previous.sa_flags & libc::SA_SIGINFO != 0 => {
+                    let handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void) =
+                        std::mem::transmute(previous.sa_sigaction);
+                    handler(signal, info, context);
+                }
+                Some(previous) => {
+                    let handler: extern "C" fn(c_int) = std::mem::transmute(previous.sa_sigaction);
+                    handler(signal);
+                }
+                None => {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::Path;
+    use std::process::{Command, Output};
+
+    use super::*;
+    use crate::checkpoint::map::map;
+
+    /// Set for the process that is to end.
+    const CASE: &str = "MIST_TEST_OF_SIGNALS";
+
+    /// Runs the test `name` of this program once more, as a process of its own that is told its `case`.
+    fn run(name: &str, case: &Path) -> Output {
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        let name = format!("system::signals::tests::{name}");
+        test.args([name.as_str(), "--exact", "--nocapture", "--test-threads=1"]).env(CASE, case);
+        test.output().unwrap()
+    }
+
+    /// Reads a byte of every page.
+    fn touch(bytes: &[u8]) {
+        for byte in bytes.iter().step_by(4096) {
+            std::hint::black_box(*byte);
+        }
+    }
+
+    fn own_case() -> Option<std::path::PathBuf> {
+        std::env::var_os(CASE).map(Into::into)
+    }
+
+    fn report() {
+        report_unreadable_maps(|path| format!("error: {} is gone\n", path.display()));
+    }
+
+    #[test]
+    fn a_map_whose_file_was_cut_short_ends_the_process_with_its_name() {
+        if let Some(path) = own_case() {
+            report();
+            let map = map(&path).unwrap();
+            File::options().write(true).open(&path).unwrap().set_len(1).unwrap();
+            // Of a thread of the program's own, which has another stack.
+            std::thread::spawn(move || touch(&map)).join().unwrap();
+            unreachable!("the file can still be read");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.bin");
+        fs::write(&path, vec![1; 1 << 20]).unwrap();
+        let output = run("a_map_whose_file_was_cut_short_ends_the_process_with_its_name", &path);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), format!("error: {} is gone\n", path.display()));
+    }
+
+    #[test]
+    fn a_map_that_is_gone_is_nobodys() {
+        if let Some(path) = own_case() {
+            report();
+            let (first, second) = (map(&path).unwrap(), map(&path).unwrap());
+            let address = first.as_ptr();
+            drop(first);
+            // Whether the table still has it is seen by what it says of the address.
+            assert!(!format!("{:?}", faults::message_at(address.addr())).contains("is gone"));
+            assert!(format!("{:?}", faults::message_at(second.as_ptr().addr())).contains("is gone"));
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.bin");
+        fs::write(&path, vec![1; 1 << 13]).unwrap();
+        let output = run("a_map_that_is_gone_is_nobodys", &path);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+
+    /// Rust's own handler still finds it: the process ends by SIGABRT and a message.
+    #[test]
+    fn an_overflow_of_the_stack_is_still_found() {
+        if own_case().is_some() {
+            report();
+            fn deeper(n: u64) -> u64 {
+                let here = std::hint::black_box([n; 64]);
+                if here[0] == u64::MAX { 0 } else { deeper(here[0] + 1) + here[1] }
+            }
+            std::thread::spawn(|| deeper(0)).join().unwrap();
+        }
+        let output = run("an_overflow_of_the_stack_is_still_found", Path::new("any"));
+        assert_eq!(output.status.code(), None, "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("overflowed its stack"), "{output:?}");
     }
 }

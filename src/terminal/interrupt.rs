@@ -33,7 +33,20 @@ impl State {
 pub enum InterruptError {
     /// What the system reports, or that there is a handler already.
     #[error("cannot install the Ctrl-C handler: {0}")]
-    Install(#[from] ctrlc::Error),
+    Install(ctrlc::Error),
+    /// The system gives this process no more threads.
+    #[error("no thread could be started to wait for Ctrl-C: {0}")]
+    NoThread(std::io::Error),
+}
+
+impl From<ctrlc::Error> for InterruptError {
+    fn from(error: ctrlc::Error) -> Self {
+        match error {
+            // Its other errors of the system have no kind.
+            ctrlc::Error::System(cause) if cause.kind() != std::io::ErrorKind::Other => Self::NoThread(cause),
+            error => Self::Install(error),
+        }
+    }
 }
 
 /// The process's handler of Ctrl-C.
@@ -44,7 +57,7 @@ impl Interrupt {
     /// Installs the handler, if it is not there yet.
     ///
     /// # Errors
-    /// [`InterruptError::Install`] if there is another one or the system refuses.
+    /// [`InterruptError`] if there is another one or the system refuses.
     pub fn install() -> Result<Self, InterruptError> {
         static INSTALLED: Mutex<bool> = Mutex::new(false);
         let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);

@@ -134,6 +134,17 @@ impl Printer {
     /// steer a terminal is escaped, as messages quote names from files and servers. A stderr that cannot be
     /// written to is nobody's to report to.
     fn line(&self, kind: &str, code: &str, text: &str) {
+        let _ = io::stderr().lock().write_all(self.as_line(kind, code, text).as_bytes());
+    }
+
+    /// The bytes of an error as [`error`](Self::error) shows it, for whoever ends the process without coming back here; a
+    /// bar that may be on the line is wiped out.
+    pub fn last_words(&self, message: &str) -> String {
+        let line = self.as_line("error", "31", message);
+        if self.draws_bars() { format!("\r\x1b[K{line}") } else { line }
+    }
+
+    fn as_line(&self, kind: &str, code: &str, text: &str) -> String {
         let mut text = text.trim_end().replace(['\n', '\r'], " ");
         if text.len() > LONGEST_LINE {
             text.truncate(text.floor_char_boundary(LONGEST_LINE));
@@ -148,6 +159,6 @@ impl Printer {
             (_, true) => format!("\x1b[1;{code}m{kind}:\x1b[0m "),
             (_, false) => format!("{kind}: "),
         };
-        let _ = writeln!(io::stderr().lock(), "{prefix}{text}");
+        format!("{prefix}{text}\n")
     }
 }

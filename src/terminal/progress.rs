@@ -1,6 +1,8 @@
 //! Progress bars on stderr: for a person who waits.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use indicatif::{
@@ -15,9 +17,16 @@ pub(super) const BYTES: &str =
 /// One part of something larger. The longest usual name is `model-00001-of-00019.safetensors`.
 const PART: &str = "  {prefix:32!} {bar:16} {decimal_bytes}/{decimal_total_bytes}";
 
+/// How often a bar is drawn anew while nothing is done.
+const TICK: Duration = Duration::from_millis(200);
+
 /// A progress bar; it disappears when dropped.
 #[derive(Debug)]
-pub struct Progress(ProgressBar);
+pub struct Progress {
+    bar: ProgressBar,
+    /// Ends the thread that draws it.
+    ticking: Option<Sender<()>>,
+}
 
 impl Progress {
     pub(super) fn new(visible: bool, label: &str, total: u64, template: &str) -> Self {
@@ -26,37 +35,51 @@ impl Progress {
             false => ProgressDrawTarget::hidden(),
         };
         let bar = styled(ProgressBar::with_draw_target(Some(total), target), label, template);
-        if visible {
-            bar.enable_steady_tick(Duration::from_millis(200));
-        }
-        Self(bar)
+        let ticking = visible.then(|| tick(&bar)).flatten();
+        Self { bar, ticking }
     }
 
     /// `n` more units are done.
     pub fn add(&self, n: u64) {
-        self.0.inc(n);
+        self.bar.inc(n);
     }
 
     /// `n` units are done.
     pub fn set(&self, n: u64) {
-        self.0.set_position(n);
+        self.bar.set_position(n);
     }
 
     /// Does something that writes lines to stderr, which then stand above the bar.
     pub fn above(&self, write: impl FnOnce()) {
-        self.0.suspend(write);
+        self.bar.suspend(write);
     }
 
     /// What is being done now.
     pub fn message(&self, text: &str) {
-        self.0.set_message(text.to_string());
+        self.bar.set_message(text.to_string());
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.ticking = None;
+        self.bar.finish_and_clear();
     }
+}
+
+/// Draws a bar now and then until the sender is dropped: the time that is left goes on while nothing comes. indicatif's own
+/// ticker panics where the system gives no thread; such a bar is drawn when something is done, and no more.
+fn tick(bar: &ProgressBar) -> Option<Sender<()>> {
+    bar.tick();
+    let (sender, ended) = channel();
+    let weak = bar.downgrade();
+    let draw = move || {
+        while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+            let Some(bar) = weak.upgrade() else { return };
+            bar.tick();
+        }
+    };
+    Builder::new().name("progress".into()).spawn(draw).ok().map(|_| sender)
 }
 
 /// A bar over all bytes of something, and below it one for each part that is under way.
@@ -96,7 +119,8 @@ impl Bars {
 
     /// A bar for a part of `size` bytes; it disappears when dropped.
     pub fn part(&self, label: &str, size: u64) -> Progress {
-        Progress(styled(self.all.add(ProgressBar::new(size)), label, PART))
+        let bar = styled(self.all.add(ProgressBar::new(size)), label, PART);
+        Progress { bar, ticking: None }
     }
 
     /// Does something that writes lines to stderr, which then stand above the bars.

@@ -13,6 +13,8 @@
 //! | `files` | links, and files that change while they are read |
 //! | `links` | links in the place of what is written |
 //! | `opened` | pipes, devices and folders in the place of what is read |
+//! | `signals` | files cut short while they are mapped |
+//! | `threads` | systems that give no more threads |
 //! | `tokenizer` | `tokenizer.json`, vocabularies, chat templates |
 //! | `templates` | chat templates that recurse |
 //! | `values` | weights that are no numbers |
@@ -32,9 +34,11 @@ mod mistral;
 mod opened;
 mod pickle;
 mod safetensors;
+mod signals;
 #[path = "../support/mod.rs"]
 mod support;
 mod templates;
+mod threads;
 mod tokenizer;
 mod truncation;
 mod values;

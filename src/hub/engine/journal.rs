@@ -50,6 +50,11 @@ impl Remains {
         };
         read().unwrap_or_default()
     }
+
+    /// What the text of a journal says of a partial file of `length` bytes.
+    pub fn said(entry: &Entry, text: &str, length: u64) -> Option<Self> {
+        parse(text.as_bytes(), &heading(entry)?, length.min(entry.size))
+    }
 }
 
 /// Whether a validator can be kept, and given to a server.
@@ -61,7 +66,7 @@ pub(super) fn is_etag(text: &str) -> bool {
 }
 
 /// The first line. It names the content and not the commit: two commits that hold the same file share its pieces.
-fn heading(entry: &Entry) -> Option<String> {
+pub(super) fn heading(entry: &Entry) -> Option<String> {
     entry.hash.map(|hash| format!("mist 1 {} bytes, {hash}\n", entry.size))
 }
 

@@ -63,6 +63,16 @@ pub(super) fn here(folder: &Path, entry: &Entry) -> u64 {
     Folder::open(folder).map_or(0, |folder| journal::Remains::of(entry, &folder).have.total())
 }
 
+/// How many bytes of `entry` a journal says are there, of a partial file of `length`.
+pub(super) fn said_by_journal(entry: &Entry, text: &str, length: u64) -> u64 {
+    journal::Remains::said(entry, text, length).map_or(0, |remains| remains.have.total())
+}
+
+/// The first line of a journal of `entry`.
+pub(super) fn journal_heading(entry: &Entry) -> Option<String> {
+    journal::heading(entry)
+}
+
 /// A set of files to fetch.
 #[derive(Debug)]
 pub(super) struct Job<'a> {

@@ -69,7 +69,10 @@ fn known_to_exceed<T>(source: &str, run: impl FnOnce() -> Result<T, Exceeded>) -
         return Err(Error::Template(reason.clone()));
     }
     run().map_err(|exceeded| {
-        known().push((source.to_owned(), exceeded.to_string()));
+        // Which says nothing of the template.
+        if exceeded != Exceeded::NoThread {
+            known().push((source.to_owned(), exceeded.to_string()));
+        }
         Error::Template(exceeded.to_string())
     })
 }

@@ -1,0 +1,36 @@
+//! What the fuzz targets reach of this room, which has no other way to it.
+
+use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderValue, LINK};
+
+use super::{Digest, Entry, Hash, engine, listing};
+
+fn entry(size: u64) -> Option<Entry> {
+    Some(Entry { name: "x".parse().ok()?, size, hash: Some(Hash::Sha256(Digest([1; 32]))) })
+}
+
+/// How many bytes a journal says are there of a file of `size` bytes, all of which are.
+pub fn journal(text: &str, size: u64) -> u64 {
+    entry(size).map_or(0, |entry| engine::said_by_journal(&entry, text, size))
+}
+
+/// The first line of such a journal.
+pub fn heading(size: u64) -> String {
+    entry(size).and_then(|entry| engine::journal_heading(&entry)).unwrap_or_default()
+}
+
+/// The names of the files on a page of a listing, whose `Link` header is `link`.
+pub fn listing(link: &str, body: &[u8]) -> Vec<String> {
+    let mut headers = HeaderMap::new();
+    if let (Ok(link), Ok(first)) =
+        (HeaderValue::from_str(link), Url::parse("https://hub.test/api/models/a/b/tree/c"))
+    {
+        headers.insert(LINK, link);
+        let next = listing::next_link(&headers).and_then(|link| listing::next_page(&first, link));
+        // Whatever the link is, the next page is the same host's.
+        debug_assert!(next.is_none_or(|next| next.host_str() == first.host_str()));
+    }
+    let items = listing::page_items(body).unwrap_or_default();
+    let entries = items.into_iter().filter_map(|item| listing::entry(item).ok().flatten());
+    entries.map(|entry| entry.name.to_string()).collect()
+}

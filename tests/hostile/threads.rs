@@ -1,0 +1,115 @@
+//! Systems that give no more threads: an error that says so, or the work done with the threads there are.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::support::{copy_folder, model};
+
+/// Any user but root, for whom the limit does not hold. A user of many processes has more than the limit already.
+const NOBODY: u32 = 65534;
+
+/// A folder that anybody can read and write, with the program and two checkpoints.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    open(folder.path());
+    fs::copy(env!("CARGO_BIN_EXE_mist"), folder.path().join("mist")).unwrap();
+    open(&folder.path().join("mist"));
+    for name in ["llama-gqa", "mixtral"] {
+        copy_folder(&model(name), &folder.path().join(name));
+        open(&folder.path().join(name));
+    }
+    fs::write(folder.path().join("texts"), "The keeper wrote.\nHe wrote again.\n").unwrap();
+    fs::write(folder.path().join("turns"), r#"[{"role": "user", "content": "hi"}]"#).unwrap();
+    folder
+}
+
+/// Runs a command whose user may have so many processes and threads.
+fn run(folder: &Path, command: &str, threads: u64) -> Output {
+    let mut mist = Command::new(folder.join("mist"));
+    mist.args(command.split(' ')).current_dir(folder).env("HOME", folder);
+    mist.env("HF_ENDPOINT", "http://localhost:9").env_remove("HF_TOKEN").env_remove("HF_HUB_OFFLINE");
+    // No Python to fetch the starter with.
+    mist.env("PATH", folder);
+    // SAFETY: asks for a number.
+    if unsafe { libc::geteuid() } == 0 {
+        mist.uid(NOBODY);
+    }
+    let limit = libc::rlimit { rlim_cur: threads, rlim_max: threads };
+    // SAFETY: between fork and exec one call of the system is made, with memory that was there before.
+    unsafe {
+        mist.pre_exec(move || match libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+    mist.output().unwrap()
+}
+
+/// Runs a command with one thread and more, up to what it needs; it must always end well or say that it got no thread.
+#[track_caller]
+fn runs_or_says_so(command: &str) {
+    let folder = folder();
+    for threads in [1, 2, 3, 4, 6, 8] {
+        let output = run(folder.path(), command, threads);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let says_so = || stderr.lines().any(|l| l.starts_with("error: ") && l.contains("thread"));
+        let code = output.status.code();
+        assert!(code == Some(0) || code == Some(1) && says_so(), "{threads} threads: {output:?}");
+        assert!(!stderr.contains("bug in mist") && !stderr.contains("panicked"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_text_is_generated() {
+    runs_or_says_so("generate --checkpoint-dir llama-gqa --prompt x --seed 1 --max-new-tokens 4");
+}
+
+#[test]
+fn texts_are_generated_over_several_devices() {
+    let command = "generate-sequential --checkpoint-dir mixtral --devices 4 --prompts-file texts --max-new-tokens 4 --seed 1";
+    runs_or_says_so(command);
+}
+
+#[test]
+fn a_reply_is_given() {
+    runs_or_says_so("chat --checkpoint-dir llama-gqa --prompt x --seed 1 --max-new-tokens 4");
+}
+
+#[test]
+fn a_text_is_scored() {
+    runs_or_says_so("evaluate --checkpoint-dir llama-gqa --file texts");
+}
+
+#[test]
+fn a_conversation_is_tokenized() {
+    runs_or_says_so("tokenize --checkpoint-dir llama-gqa --messages turns");
+}
+
+#[test]
+fn a_checkpoint_is_converted() {
+    runs_or_says_so("convert --checkpoint-dir llama-gqa --output-dir out --force");
+    runs_or_says_so("inspect --checkpoint-dir llama-gqa --verify");
+}
+
+/// Whatever thread is missing: of the connection, or the one that looks the host's name up.
+#[test]
+fn a_repository_is_asked_for() {
+    let folder = folder();
+    for threads in 1..4 {
+        let output = run(folder.path(), "download a/b", threads);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let error = stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        // What runs beside this test as the same user counts as well.
+        let expected = ["no thread could be started", "localhost:9 cannot be reached"];
+        let least = if threads == 1 { 1 } else { 2 };
+        assert!(expected[..least].iter().any(|e| error.contains(e)), "{threads} threads: {output:?}");
+        assert!(!stderr.contains("bug in mist"), "{stderr}");
+    }
+}
