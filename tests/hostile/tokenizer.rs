@@ -158,6 +158,7 @@ fn templates_that_do_not_end_or_fill_memory() {
     template_refused("{% include '/etc/passwd' %}");
     template_refused("{{ raise_exception('no') }}");
     template_refused("{% if %}");
+    template_refused("{%}% if true %}x{% endif %}");
     template_refused(&format!("{}x{}", "{% if true %}".repeat(20_000), "{% endif %}".repeat(20_000)));
     template_refused(&format!("{{{{ {}1{} }}}}", "(".repeat(100_000), ")".repeat(100_000)));
 }
