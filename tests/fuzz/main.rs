@@ -9,7 +9,7 @@
 //! | `MIST_FUZZ_SEED` | another beginning of the random numbers |
 //! | `MIST_FUZZ_INPUT` | the file that each target runs on, and no other |
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::exit)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::exit, clippy::disallowed_methods)]
 
 mod mutate;
 mod targets;
@@ -112,7 +112,7 @@ fn fuzz(name: &str) {
         }
         let input = folder.join(format!("{name}-{seed}"));
         let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args([name, "--exact", "--nocapture", "--test-threads=1", "--include-ignored"]);
+        child.args([name, "--exact", "--nocapture", "--test-threads=1"]);
         child
             .env(CHILD, &input)
             .env("MIST_FUZZ_SEED", seed.to_string())
@@ -185,8 +185,8 @@ fn watch() -> std::sync::Arc<AtomicUsize> {
 }
 
 macro_rules! tests {
-    ($($(#[$attribute:meta])* $name:ident)*) => {
-        $(#[test] $(#[$attribute])* fn $name() { fuzz(stringify!($name)); })*
+    ($($name:ident)*) => {
+        $(#[test] fn $name() { fuzz(stringify!($name)); })*
 
         #[test]
         fn every_target_is_run_and_has_a_program_in_fuzz() {
@@ -205,10 +205,7 @@ macro_rules! tests {
 
 tests! {
     gguf safetensors index zip pickle config params lit_yaml lit_json generation_config manifests tokenizer_json
-    tokenizer_model tekken tokenizer_config
-    #[ignore = "finds the overflow of the stack by a namespace that holds itself, which is not mended yet"]
-    template
-    journal listing terminal
+    tokenizer_model tekken tokenizer_config template journal listing terminal
 }
 
 /// Writes what the targets begin with where `cargo fuzz` looks for it.
