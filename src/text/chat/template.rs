@@ -16,7 +16,7 @@ use crate::text::{Error, Message};
 const MAX_TEMPLATE: usize = 64 << 10;
 /// Of one rendering. A turn of a published template takes a few hundred KiB and less than a millisecond. The stack is
 /// what the levels of evaluation take that `jinja` allows, and more.
-const BUDGET: Budget = Budget { bytes: 512 << 20, time: Duration::from_secs(20), stack: 256 << 20 };
+const BUDGET: Budget = Budget { bytes: 256 << 20, time: Duration::from_secs(20), stack: 256 << 20 };
 /// Roles that a chat template may build a control token from (`<|{{ role }}|>`).
 const KNOWN_ROLES: [&str; 7] = ["system", "user", "assistant", "tool", "developer", "function", "ipython"];
 
