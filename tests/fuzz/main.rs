@@ -29,8 +29,8 @@ use targets::{TARGETS, Target};
 const MEMORY: usize = 512 << 20;
 /// Bytes that a target may keep of all inputs before it begins anew: a template that exceeded its limit keeps what it had.
 const KEPT: usize = 64 << 20;
-/// Seconds that one input may take, which is more than a template may.
-const SLOW: Duration = Duration::from_secs(30);
+/// How long one input may take: more than the two renderings of a template may, on a machine that has other work.
+const SLOW: Duration = Duration::from_secs(120);
 /// The exit status of a process that asks to be begun anew.
 const ANEW: i32 = 77;
 
