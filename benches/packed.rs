@@ -16,7 +16,7 @@ use bytes::Bytes;
 use limits::{Peak, peak};
 use mist::kernels::matmul::matmul;
 use mist::kernels::packed::{activation_block, multiply};
-use mist::kernels::{Layout, Matrix, Scheme, cpu, pool};
+use mist::kernels::{ActivationBits, Layout, Matrix, Scheme, cpu, pool};
 use mist::placement;
 
 /// Rows and columns: attention, gate or up, down.
@@ -127,8 +127,10 @@ fn prompt(scheme: Scheme, buffer: &Bytes, peak: Peak) {
         let x: Vec<f32> = (0..m * columns).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
         let mut out = vec![0.0; m * rows];
         let (runs, products) = ((256 / m).max(1), m * rows * columns);
-        let of_strips = rate(runs, products, peak.integers, || multiply(&x, &strips, &mut out));
-        let of_rows = rate(runs, products, peak.integers, || multiply(&x, &plain, &mut out));
+        let of_strips =
+            rate(runs, products, peak.integers, || multiply(&x, &strips, ActivationBits::Eight, &mut out));
+        let of_rows =
+            rate(runs, products, peak.integers, || multiply(&x, &plain, ActivationBits::Eight, &mut out));
         let slow = rate(runs.div_ceil(8), products, peak.floats, || matmul(&x, &plain, &mut out));
         say(&format!("m {m:4} {scheme:5} strips {of_strips}, rows {of_rows}, f32 {slow}"));
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use candle_core::DType;
 use mist::checkpoint::Checkpoint;
 use mist::generate::{Batch, Event, Sampler, Sampling, Session, TextStream};
+use mist::kernels::Arithmetic;
 use mist::kernels::attention::CacheType;
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName, Needs, Place, Plan};
@@ -59,11 +60,12 @@ fn load(path: &Path, dtype: Option<DType>, devices: usize) -> (Transformer, Toke
     let places = Place::all(&vec![DeviceName::Cpu; devices], None).unwrap();
     let needs = Needs::new(&checkpoint, dtype, CacheType::F32, 0);
     let plan = Plan::fit(&needs, &places).unwrap();
+    let arithmetic = Arithmetic { dtype, activations: checkpoint.config.activation_bits() };
     let tokenizer = match &checkpoint.gguf {
         Some(gguf) => Tokenizer::from_vocabulary(gguf.vocabulary().unwrap()).unwrap(),
         None => Tokenizer::from_folder(&checkpoint.folder).unwrap(),
     };
-    (placement::load(&checkpoint, &plan, &needs, dtype, &mut |_, _| ()).unwrap(), tokenizer)
+    (placement::load(&checkpoint, &plan, &needs, arithmetic, &mut |_, _| ()).unwrap(), tokenizer)
 }
 
 fn prompt(seed: u32) -> Vec<u32> {

@@ -249,6 +249,7 @@ impl Measured<'_> {
             "kernels": self.kernels(),
             "scheme": self.scheme().map(Scheme::name),
             "cache_dtype": self.loaded.cache_dtype.name(),
+            "activations": self.loaded.activations(),
             "prompt_tokens": self.work.prompt_tokens,
             "generate_tokens": self.work.generate_tokens,
             "depth": self.work.depth,
@@ -285,7 +286,14 @@ impl Measured<'_> {
             format!("{threads} thread{}, {name} kernels; ", if threads == 1 { "" } else { "s" })
         });
         let (weights, cache) = (shares(&schemes(self.checkpoint())), self.loaded.cache_dtype.name());
-        printer.note(&format!("On {}: {kernels}weights {weights}; cache {cache}", self.loaded.devices));
+        let activations = match self.loaded.activations() {
+            Some(bits) => format!("activations {bits} bits; "),
+            None => String::new(),
+        };
+        printer.note(&format!(
+            "On {}: {kernels}weights {weights}; {activations}cache {cache}",
+            self.loaded.devices
+        ));
         let bytes = HumanBytes(placement::bytes_per_token(self.checkpoint()));
         let peak = self.peak_memory.map_or(String::new(), |peak| {
             format!("; at most {} of memory beside mapped weights", HumanBytes(peak))

@@ -8,11 +8,11 @@ use anyhow::Context;
 use candle_core::DType;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum, ValueHint};
-use mist::checkpoint::Checkpoint;
 use mist::checkpoint::gguf::Gguf;
+use mist::checkpoint::{Checkpoint, Config};
 use mist::hub::Manifest;
 use mist::kernels::attention::CacheType;
-use mist::kernels::{Scheme, pool};
+use mist::kernels::{ActivationBits, Arithmetic, Scheme, pool};
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName};
 use mist::terminal::Printer;
@@ -43,6 +43,10 @@ pub struct ModelArgs {
     /// Type of computation; on the CPU sums are always in f32.
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     pub dtype: Precision,
+    /// Bits that activations are rounded to on the CPU, for products with quantized weights; auto is 16 for models of fewer
+    /// than 537 million parameters, else 8. --dtype f32 rounds nothing.
+    #[arg(long, value_enum, value_name = "BITS", default_value_t = Activations::Auto)]
+    pub activations: Activations,
     /// Type of the keys and values that are kept; auto is f16 on the CPU, f32 with --dtype f32, else the type of computation.
     #[arg(long, value_enum, default_value_t = CachePrecision::Auto)]
     pub cache_dtype: CachePrecision,
@@ -89,6 +93,16 @@ pub enum Precision {
     Bf16,
 }
 
+/// `--activations`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Activations {
+    Auto,
+    #[value(name = "8")]
+    Eight,
+    #[value(name = "16")]
+    Sixteen,
+}
+
 /// `--cache-dtype`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CachePrecision {
@@ -126,6 +140,8 @@ pub struct Opened {
 pub struct Loaded {
     pub opened: Opened,
     pub model: Transformer,
+    /// How it computes.
+    pub arithmetic: Arithmetic,
     pub cache_dtype: CacheType,
     /// Slots of a layer's rings that memory was planned for.
     pub slots: usize,
@@ -261,17 +277,28 @@ impl ModelArgs {
         }
         placed.warn_of_small_memory(&opened.checkpoint, printer);
         let bar = printer.steps_bar("Loading", opened.checkpoint.config.layers as u64);
-        let dtype = self.dtype.dtype();
+        let arithmetic = self.arithmetic(&opened.checkpoint.config);
+        let mut progress = |layer, device| {
+            printer.detail(&format!("layer {layer} is on {device}"));
+            bar.add(1);
+        };
         let model =
-            placement::load(&opened.checkpoint, &placed.plan, &placed.needs, dtype, &mut |layer, device| {
-                printer.detail(&format!("layer {layer} is on {device}"));
-                bar.add(1);
-            })?;
+            placement::load(&opened.checkpoint, &placed.plan, &placed.needs, arithmetic, &mut progress)?;
         drop(bar);
         let load_seconds = opened.since.elapsed().as_secs_f64();
         let (cache_dtype, slots) = (placed.cache_dtype, placed.needs.slots);
         let (devices, is_on_host) = (placed.names(), placed.is_on_host());
-        Ok(Loaded { opened, model, cache_dtype, slots, devices, is_on_host, load_seconds })
+        Ok(Loaded { opened, model, arithmetic, cache_dtype, slots, devices, is_on_host, load_seconds })
+    }
+
+    /// How a model computes.
+    fn arithmetic(&self, config: &Config) -> Arithmetic {
+        let activations = match self.activations {
+            Activations::Auto => config.activation_bits(),
+            Activations::Eight => ActivationBits::Eight,
+            Activations::Sixteen => ActivationBits::Sixteen,
+        };
+        Arithmetic { dtype: self.dtype.dtype(), activations }
     }
 
     /// Sets the threads, before anything is computed.
@@ -279,6 +306,14 @@ impl ModelArgs {
         if let Some(threads) = self.threads {
             pool::set_threads(NonZeroUsize::new(threads.into()).unwrap_or(NonZeroUsize::MIN));
         }
+    }
+}
+
+impl Loaded {
+    /// Bits that activations are rounded to for products with quantized weights; `None` where they are not.
+    pub fn activations(&self) -> Option<u32> {
+        let Arithmetic { dtype, activations } = self.arithmetic;
+        (self.is_on_host && dtype != Some(DType::F32)).then(|| activations.count())
     }
 }
 

@@ -28,7 +28,7 @@ impl Likelihood {
 
     /// exp of the mean.
     pub fn perplexity(&self) -> f64 {
-        self.mean().exp()
+        libm::exp(self.mean())
     }
 }
 
@@ -67,6 +67,6 @@ pub fn likelihood(
 /// `-log softmax(logits)[id]`, summed in f64 with the largest logit subtracted first.
 fn negative_log_likelihood(logits: &[f32], id: usize) -> f64 {
     let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).sum();
-    sum.ln() + largest - logits.get(id).map_or(f64::NEG_INFINITY, |logit| f64::from(*logit))
+    let sum: f64 = logits.iter().map(|logit| libm::exp(f64::from(*logit) - largest)).sum();
+    libm::log(sum) + largest - logits.get(id).map_or(f64::NEG_INFINITY, |logit| f64::from(*logit))
 }

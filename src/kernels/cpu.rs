@@ -2,13 +2,11 @@
 
 use std::sync::OnceLock;
 
+use super::fused;
 use crate::environment::{self, MIST_CPU};
 
-/// A kernel set. Each one's results are the same bit for bit for any number of rows and threads.
-///
-/// Products in integers and widened weights are the same bit for bit in all sets. What is computed in f32, products, norms
-/// and attention, differs by rounding between sets that do not sum in the same order, or of which one has no fused
-/// multiply-add, as the portable one on x86.
+/// A kernel set. All of them give the same results bit for bit, for any number of rows and threads: sums have one order,
+/// multiply-adds are fused (see [`fused`](super::fused) for processors that have none), and there is one exponential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Plain Rust; what the compiler makes of it. The oracle of the others.
@@ -18,7 +16,7 @@ pub enum Level {
     Neon,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
-    /// That, with AVX512-VNNI for products in integers. Products in f32 are those of AVX2, bit for bit.
+    /// That, with AVX512-VNNI for products in integers.
     Avx512,
     /// That, with AMX for products in integers of many rows of activations.
     Amx,
@@ -150,26 +148,31 @@ pub fn level() -> Level {
     if let Some(level) = tests::FORCED.get() {
         return level;
     }
-    *LEVEL.get_or_init(Level::detect)
+    *LEVEL.get_or_init(|| asked().unwrap_or_else(|_| Level::detect()))
 }
 
-/// Takes `MIST_CPU` into account; to be called before the first kernel runs.
+/// The kernel set that `MIST_CPU` names, else the best: checked before the first kernel runs, which takes the best where the
+/// variable is wrong.
 ///
 /// # Errors
 /// The variable names a set that does not exist or that this processor cannot run; the message lists what can be.
 pub fn choose_from_environment() -> Result<Level, String> {
-    let chosen = match environment::value(MIST_CPU) {
-        None => Level::detect(),
+    let asked = asked()?;
+    Ok(*LEVEL.get_or_init(|| asked))
+}
+
+fn asked() -> Result<Level, String> {
+    match environment::value(MIST_CPU) {
+        None => Ok(Level::detect()),
         // The system is asked for nothing that another set needs.
         Some(asked) => Level::ALL.into_iter().find(|l| l.name() == asked && l.runs()).ok_or_else(|| {
             let names = Level::available().map(Level::name).collect::<Vec<_>>().join(", ");
             format!("{MIST_CPU}={asked}: this processor runs {names}")
-        })?,
-    };
-    Ok(*LEVEL.get_or_init(|| chosen))
+        }),
+    }
 }
 
-/// Declares a kernel from one body that is generic over `FUSED` (whether multiply-add is fused): compiled once
+/// Declares a kernel from one body that is generic over `FUSED` (whether the processor fuses multiply-adds): compiled once
 /// as it is, once for AVX2, and chosen by [`level`]. The body must be `#[inline(always)]`, so that it takes on
 /// the features of the function around it.
 macro_rules! kernel {
@@ -188,16 +191,19 @@ macro_rules! kernel {
                     return unsafe { avx2($($arg),*) };
                 }
             }
-            $body::<{ cfg!(target_arch = "aarch64") } $(, $generic)?>($($arg),*)
+            $body::<{ $crate::kernels::cpu::FUSED } $(, $generic)?>($($arg),*)
         }
     };
 }
 pub(crate) use kernel;
 
-/// `a * b + c`, fused where the instruction set has it: without it `mul_add` would be a slow library call.
+/// Whether every processor of the architecture fuses multiply-adds.
+pub(crate) const FUSED: bool = cfg!(target_arch = "aarch64");
+
+/// `a * b + c`, rounded once: by the processor if it can, which the caller knows.
 #[inline(always)]
 pub(crate) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FUSED { a.mul_add(b, c) } else { a * b + c }
+    if FUSED { a.mul_add(b, c) } else { fused::multiply_add(a, b, c) }
 }
 
 /// Lanes of every reduction: sums run over sixteen interleaved partial sums, whatever the instruction set. One register of

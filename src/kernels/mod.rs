@@ -18,6 +18,7 @@
 //! | [`pointwise`] | norms, rotary positions, gated activation |
 //! | [`rows`] | rows of activations and their memory |
 //! | [`cpu`] | which instruction set is in use |
+//! | `fused` | the fused multiply-add of processors without one |
 //! | `simd` | vectors of f32 in every instruction set |
 //! | `prefetch` | asking for memory before it is loaded |
 //! | [`pool`] | the threads |
@@ -30,6 +31,7 @@
 pub mod attention;
 pub mod cpu;
 pub mod dequantize;
+mod fused;
 mod interleave;
 pub mod layout;
 pub mod matmul;
@@ -52,4 +54,4 @@ pub use layout::Layout;
 pub use matrix::Matrix;
 pub use rows::Rows;
 pub use scheme::Scheme;
-pub use weight::{Vector, Weight};
+pub use weight::{ActivationBits, Arithmetic, Vector, Weight};

@@ -123,17 +123,38 @@ unsafe fn gate_one<S: Simd>(gate: *const f32, up: *const f32, out: *mut f32) {
     }
 }
 
-/// The softmax of a few logits, in f32, with the largest subtracted first.
+/// The softmax of logits, in f32, with the largest subtracted first. The sum is taken in their order.
 pub fn softmax(logits: &mut [f32]) {
+    exponentials(logits);
+    let sum: f32 = logits.iter().fold(0.0, |sum, x| sum + x);
+    logits.iter_mut().for_each(|x| *x /= sum);
+}
+
+/// e^(x - largest) of each.
+fn exponentials(logits: &mut [f32]) {
+    dispatch!(exponentials_body(logits: &mut [f32]));
+}
+
+#[inline(always)]
+fn exponentials_body<S: Simd>(logits: &mut [f32]) {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for logit in logits.iter_mut() {
-        *logit = (*logit - largest).exp();
-        sum += *logit;
+    let mut chunks = logits.chunks_exact_mut(S::LANES);
+    for chunk in &mut chunks {
+        // SAFETY: a chunk is LANES values.
+        #[allow(unsafe_code)]
+        unsafe {
+            exp(S::load(chunk.as_ptr()).sub(S::splat(largest))).store(chunk.as_mut_ptr());
+        }
     }
-    for logit in logits {
-        *logit /= sum;
+    let rest = chunks.into_remainder();
+    let mut end = [0.0; 16];
+    end[..rest.len()].copy_from_slice(rest);
+    // SAFETY: no set has more than sixteen lanes.
+    #[allow(unsafe_code)]
+    unsafe {
+        exp(S::load(end.as_ptr()).sub(S::splat(largest))).store(end.as_mut_ptr());
     }
+    rest.copy_from_slice(&end[..rest.len()]);
 }
 
 #[cfg(test)]
@@ -173,5 +194,19 @@ mod tests {
         let mut logits = [1e30, 1e30, -1e30];
         softmax(&mut logits);
         assert_eq!(logits, [0.5, 0.5, 0.0]);
+    }
+
+    #[test]
+    fn softmax_is_its_definition_for_any_number_of_logits() {
+        for count in [1, 2, 8, 15, 16, 17, 40, 1000] {
+            let logits: Vec<f32> = (0..count).map(|i| (i as f32 * 0.37).sin() * 9.0).collect();
+            let mut shares = logits.clone();
+            softmax(&mut shares);
+            let exponentials = || logits.iter().map(|x| f64::from(*x).exp());
+            let sum: f64 = exponentials().sum();
+            for (share, exact) in shares.iter().zip(exponentials()) {
+                assert!((f64::from(*share) - exact / sum).abs() < exact / sum * 1e-5);
+            }
+        }
     }
 }

@@ -5,13 +5,49 @@ use half::{bf16, f16};
 
 use super::{Matrix, Scheme, pages};
 
+/// How a model computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arithmetic {
+    /// The type of computation that was asked for; `None` for the device's own.
+    pub dtype: Option<DType>,
+    /// What activations are rounded to on the CPU, for products with blocks that are in integers.
+    pub activations: ActivationBits,
+}
+
+/// Bits of the integers that activations are rounded to, block by block of 32 or 256 values that share a scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActivationBits {
+    /// As llama.cpp rounds them.
+    Eight,
+    /// As two planes of 8 bits, at twice the multiplications.
+    Sixteen,
+}
+
+impl ActivationBits {
+    /// How many.
+    pub fn count(self) -> u32 {
+        match self {
+            Self::Eight => 8,
+            Self::Sixteen => 16,
+        }
+    }
+
+    /// Planes of 8 bits.
+    pub(super) fn planes(self) -> usize {
+        match self {
+            Self::Eight => 1,
+            Self::Sixteen => 2,
+        }
+    }
+}
+
 /// Where weights go, and as what.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The device.
     pub device: Device,
-    /// The type of computation that was asked for; `None` for the device's own.
-    pub dtype: Option<DType>,
+    /// How it is computed with.
+    pub arithmetic: Arithmetic,
     /// Whether rows of blocks on the host are copied into the order of the products' kernels. They are multiplied as they
     /// lie otherwise, more slowly.
     pub packs: bool,
@@ -20,12 +56,15 @@ pub struct Target {
 impl Target {
     /// The type of activations.
     pub fn activations(&self) -> DType {
-        if self.device.is_cpu() { DType::F32 } else { self.dtype.unwrap_or(DType::BF16) }
+        if self.device.is_cpu() { DType::F32 } else { self.arithmetic.dtype.unwrap_or(DType::BF16) }
     }
 
     /// How blocks are multiplied.
     fn blocks(&self) -> Blocks {
-        if self.dtype == Some(DType::F32) { Blocks::F32 } else { Blocks::Integer }
+        match self.arithmetic {
+            Arithmetic { dtype: Some(DType::F32), .. } => Blocks::F32,
+            Arithmetic { activations, .. } => Blocks::Integer(activations),
+        }
     }
 }
 
@@ -64,8 +103,8 @@ impl Vector {
 /// How activations are multiplied with blocks of integers on the CPU. Dense weights are multiplied in f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocks {
-    /// In integers: activations are rounded to 8 bits, block by block.
-    Integer,
+    /// In integers: activations are rounded, block by block.
+    Integer(ActivationBits),
     /// In f32, over the values that the blocks stand for.
     F32,
 }
@@ -76,9 +115,10 @@ const RUN: usize = 64 << 20;
 impl Weight {
     /// Puts a matrix where it is computed with.
     ///
-    /// On the CPU that is a reference to its bytes, unless they are packed or rounded. Sums there are in f32 whatever `dtype` is; f16 or bf16 says how dense
-    /// weights are rounded, f32 that activations are not rounded for the products with blocks. On an accelerator the
-    /// weights are dense in `dtype`, by default bf16, and the host holds no more of them at once than a run of rows.
+    /// On the CPU that is a reference to its bytes, unless they are packed or rounded. Sums there are in f32 whatever
+    /// `dtype` is; f16 or bf16 says how dense weights are rounded, f32 that activations are not rounded for the products
+    /// with blocks. On an accelerator the weights are dense in `dtype`, by default bf16, and the host holds no more of them
+    /// at once than a run of rows.
     ///
     /// # Errors
     /// What candle reports while copying.
@@ -86,8 +126,8 @@ impl Weight {
         if !target.device.is_cpu() {
             return Ok(Weight::Device(dense(matrix, target.activations(), &target.device)?)); // (rows, columns)
         }
-        let rounded = rounded(matrix, target.dtype)?;
-        let packs = target.packs && target.blocks() == Blocks::Integer;
+        let rounded = rounded(matrix, target.arithmetic.dtype)?;
+        let packs = target.packs && target.blocks() != Blocks::F32;
         Ok(Weight::Host(if packs { rounded.packed() } else { rounded }, target.blocks()))
     }
 

@@ -34,7 +34,7 @@ impl RopeTable {
             }
             table
         };
-        let tables = [table(f64::cos), table(f64::sin)];
+        let tables = [table(libm::cos), table(libm::sin)];
         if self.device.is_cpu() {
             return Ok(Angles::Host(tables, self.layout));
         }

@@ -1,20 +1,20 @@
 //! Carrying a plan out: each layer's bytes go from the map to its device.
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 
 use super::memory::available_memory;
 use super::{DeviceName, Error, Needs, Plan, host_memory};
 use crate::checkpoint::{Checkpoint, LayerWeights};
 use crate::kernels::weight::Target;
-use crate::kernels::{Matrix, pages};
+use crate::kernels::{Arithmetic, Matrix, pages};
 use crate::model::{Stage, Transformer};
 
-/// Loads a model as `plan` says, which was made of `needs`; `dtype` is the type of computation, `None` for each device's own (f32 on the
-/// CPU, bf16 on an accelerator). `progress` is told of each layer.
+/// Loads a model as `plan` says, which was made of `needs`, to compute in `arithmetic` (without a type each device has its
+/// own: f32 on the CPU, bf16 on an accelerator). `progress` is told of each layer.
 ///
 /// On the CPU weights of a converted checkpoint stay in the map. Blocks that lie otherwise are copied into the order of the
 /// kernels, where memory has room for that beside the cache (what they were copied from stays a copy of the file, which the
-/// system gives up when memory is short); dense weights are copied where `dtype` rounds them. On its way to
+/// system gives up when memory is short); dense weights are copied where its type rounds them. On its way to
 /// an accelerator the host holds a run of rows, and of the map that layer's pages.
 ///
 /// # Errors
@@ -23,7 +23,7 @@ pub fn load(
     checkpoint: &Checkpoint,
     plan: &Plan,
     needs: &Needs,
-    dtype: Option<DType>,
+    arithmetic: Arithmetic,
     progress: &mut dyn FnMut(usize, DeviceName),
 ) -> Result<Transformer, Error> {
     let config = &checkpoint.config;
@@ -38,7 +38,7 @@ pub fn load(
             None => share.device.open()?,
         };
         opened.push((share.device, device.clone()));
-        let target = Target { device: device.clone(), dtype, packs };
+        let target = Target { device: device.clone(), arithmetic, packs };
         let mut stage = Stage::new(config, target).reading_ahead(reads_ahead);
         for layer in share.layers.clone() {
             let weights = &checkpoint.weights.layers[layer];

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mist::checkpoint::Checkpoint;
 use mist::generate::{Batch, Event, Finish, Generation, Sampling, batch_slots};
-use mist::kernels::Scheme;
 use mist::kernels::attention::CacheType;
+use mist::kernels::{ActivationBits, Arithmetic, Scheme};
 use mist::model::Transformer;
 
-use crate::fixture::{greedy_afresh, load_in, open};
+use crate::fixture::{greedy_afresh, load_in, open, rounded};
 use crate::random::{Shape, convert_to, ids};
 
 const MOST: usize = 9;
+
+const DEFAULT: Arithmetic = rounded(ActivationBits::Sixteen);
 
 /// Of a token, of more than a chunk, and between; more than are computed at once.
 fn prompts() -> Vec<Vec<u32>> {
@@ -55,7 +57,7 @@ fn go_on(_: usize, _: u32) -> ControlFlow<()> {
 #[track_caller]
 fn assert_each_is_what_it_is_alone(checkpoint: &Checkpoint, what: &str) {
     let prompts = prompts();
-    let one = load_in(checkpoint, 1, None);
+    let one = load_in(checkpoint, 1, DEFAULT);
     let alone: Vec<Vec<u32>> = prompts.iter().map(|prompt| greedy_afresh(&one, prompt, MOST)).collect();
     let context = batch_slots(one.config(), usize::MAX, usize::MAX);
     for (devices, steps, slots) in [
@@ -66,7 +68,7 @@ fn assert_each_is_what_it_is_alone(checkpoint: &Checkpoint, what: &str) {
         (3, 2, 4 * context),
         (5, 5, 32 * context),
     ] {
-        let model = load_in(checkpoint, devices, None);
+        let model = load_in(checkpoint, devices, DEFAULT);
         let ended = generate(&model, &prompts, &[], (slots, steps), &mut go_on);
         assert_eq!(ended.len(), prompts.len());
         for (number, generation) in ended {
@@ -103,7 +105,7 @@ fn of_a_mixture_and_of_a_window() {
 fn end_tokens_stops_and_interruptions_end_one_text_each_or_all() {
     let folder = tempfile::tempdir().unwrap();
     Shape { layers: 2, experts: 0, window: None }.write(folder.path());
-    let model = load_in(&open(folder.path()), 2, None);
+    let model = load_in(&open(folder.path()), 2, DEFAULT);
     let prompts = prompts();
     let alone: Vec<Vec<u32>> = prompts.iter().map(|prompt| greedy_afresh(&model, prompt, MOST)).collect();
     let room = (batch_slots(model.config(), usize::MAX, usize::MAX) * 32, 2);
@@ -149,7 +151,7 @@ fn end_tokens_stops_and_interruptions_end_one_text_each_or_all() {
 fn a_batch_with_a_prompt_that_cannot_be_is_refused_before_anything_is_computed() {
     let folder = tempfile::tempdir().unwrap();
     Shape { layers: 1, experts: 0, window: None }.write(folder.path());
-    let model = load_in(&open(folder.path()), 1, None);
+    let model = load_in(&open(folder.path()), 1, DEFAULT);
     for (wrong, why) in [(vec![], "the prompt is empty"), (ids(1024, 1), "there is no room for a reply")] {
         let first = ids(3, 1);
         let prompts = [first.as_slice(), wrong.as_slice()];

@@ -1,22 +1,21 @@
 //! Splits over devices: the tokens of one device, whatever the layers, the devices and the form of the weights.
 
-use candle_core::DType;
 use mist::checkpoint::Checkpoint;
-use mist::kernels::Scheme;
+use mist::kernels::{ActivationBits, Scheme};
 
-use crate::fixture::{greedy_afresh, load_in, open};
+use crate::fixture::{F32, greedy_afresh, load_in, open, rounded};
 use crate::random::{Shape, convert_to, ids};
 
 /// A prompt of more than one chunk, so that stages are at work on different ones, and what follows it.
 #[track_caller]
 fn assert_same_on_devices(checkpoint: &Checkpoint, what: &str) {
     let prompt = ids(300, 3);
-    for dtype in [None, Some(DType::F32)] {
-        let tokens = |devices| greedy_afresh(&load_in(checkpoint, devices, dtype), &prompt, 12);
+    for arithmetic in [F32, rounded(ActivationBits::Eight), rounded(ActivationBits::Sixteen)] {
+        let tokens = |devices| greedy_afresh(&load_in(checkpoint, devices, arithmetic), &prompt, 12);
         let one = tokens(1);
         assert!(one.windows(2).any(|pair| pair[0] != pair[1]), "{what}: {one:?} shows little");
         for devices in 2..=5 {
-            assert_eq!(tokens(devices), one, "{what}, {dtype:?} on {devices} devices");
+            assert_eq!(tokens(devices), one, "{what}, {arithmetic:?} on {devices} devices");
         }
     }
 }

@@ -8,6 +8,7 @@ use candle_core::DType;
 use mist::checkpoint::Checkpoint;
 use mist::generate::{Sampler, Sampling, Session};
 use mist::kernels::attention::CacheType;
+use mist::kernels::{ActivationBits, Arithmetic};
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName, Needs, Place, Plan};
 use mist::text::Tokenizer;
@@ -124,20 +125,34 @@ pub fn tokenizer(checkpoint: &Checkpoint) -> Tokenizer {
 /// The model at `path` over so many logical CPU devices.
 pub fn load(path: &Path, devices: usize) -> Transformer {
     let checkpoint = open(path);
-    load_in(&checkpoint, devices, Some(DType::F32))
+    load_in(&checkpoint, devices, F32)
 }
 
-/// The same, computed in `dtype`: with f32 activations are not rounded, as they are by default where weights are blocks.
-pub fn load_in(checkpoint: &Checkpoint, devices: usize, dtype: Option<DType>) -> Transformer {
+/// Activations are not rounded.
+pub const F32: Arithmetic = Arithmetic { dtype: Some(DType::F32), activations: ActivationBits::Sixteen };
+
+/// Activations are rounded to so many bits for products with blocks.
+pub const fn rounded(activations: ActivationBits) -> Arithmetic {
+    Arithmetic { dtype: None, activations }
+}
+
+/// The same, computed in `arithmetic`.
+pub fn load_in(checkpoint: &Checkpoint, devices: usize, arithmetic: Arithmetic) -> Transformer {
+    let dtype = arithmetic.dtype;
     let places = Place::all(&vec![DeviceName::Cpu; devices], None).unwrap();
     let needs = Needs::new(checkpoint, dtype, CacheType::F32, 0);
     let plan = Plan::fit(&needs, &places).unwrap();
-    placement::load(checkpoint, &plan, &needs, dtype, &mut |_, _| ()).unwrap()
+    placement::load(checkpoint, &plan, &needs, arithmetic, &mut |_, _| ()).unwrap()
 }
 
 /// The logits after every one of `ids`, computed `chunk` tokens at a time: row after row.
 pub fn logits(model: &Transformer, ids: &[u32], chunk: usize) -> Vec<f32> {
-    let mut cache = model.cache(CacheType::F32, chunk, usize::MAX);
+    logits_with(model, ids, chunk, CacheType::F32)
+}
+
+/// The same with another cache.
+pub fn logits_with(model: &Transformer, ids: &[u32], chunk: usize, cache: CacheType) -> Vec<f32> {
+    let mut cache = model.cache(cache, chunk, usize::MAX);
     let mut rows = Vec::new();
     for ids in ids.chunks(chunk) {
         let hidden = model.hidden(ids, &mut cache).unwrap();

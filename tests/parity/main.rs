@@ -10,11 +10,13 @@
 //! | `invariance` | other chunks, threads, devices and histories, bit for bit |
 //! | `devices` | one device, for random models of 5 and of 32 layers in every form |
 //! | `batch` | each text alone |
-//! | `precision` | f32, where less is asked for, and portable kernels |
+//! | `precision` | f32, where less is asked for |
+//! | `bits` | every other set of kernels and processor, bit for bit |
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod batch;
+mod bits;
 mod candle;
 mod converted;
 mod devices;

@@ -6,8 +6,7 @@
 //! | `tiles` | a few rows by a few rows, in registers, with AVX2 and AVX512 |
 //!
 //! Every element of the result is the dot product of [`cpu::dot`](super::cpu), in its order, whatever tile it falls into;
-//! so one row, a prompt's 500 rows and any number of threads give the same bits, and AVX2 and AVX512 the same as each
-//! other.
+//! so one row, a prompt's 500 rows, any number of threads and all sets of kernels give the same bits.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -86,12 +85,12 @@ fn some_rows_of_part(
             return blocked::some_rows(level, x, k, part, rows, scratch, write);
         }
         let _ = level;
-        portable::<{ cfg!(target_arch = "aarch64") }>(x, k, part, rows, &mut scratch.panel, write);
+        portable(x, k, part, rows, &mut scratch.panel, write);
     });
 }
 
 /// The oracle: one dot product at a time.
-fn portable<const FUSED: bool>(
+fn portable(
     x: &[f32],
     k: usize,
     part: &Part,
@@ -104,7 +103,7 @@ fn portable<const FUSED: bool>(
         let w = &mut panel[..k];
         part.widen_blocks(row..row + 1, 0..k, k, w);
         for (row, x) in x.chunks_exact(k).enumerate() {
-            write(row, column, cpu::dot::<FUSED>(x, w));
+            write(row, column, cpu::dot::<{ cpu::FUSED }>(x, w));
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Activations as 8-bit integers, quantized once for all parts of a matrix.
+//! Activations as integers of 8 or 16 bits, quantized once for all parts of a matrix.
 
 use std::ops::Range;
 
 use super::rounding;
 use super::scheme::Width;
 use crate::kernels::cpu::Level;
+use crate::kernels::weight::ActivationBits;
 use crate::kernels::{pool, prefetch};
 
 /// Rows of activations that lie side by side: those of a tile of AMX.
@@ -15,6 +16,9 @@ const PIECE: usize = 1 << 15;
 
 /// Rows of activations `(M, K)` as blocks of signed bytes with one f32 scale each: x ≈ q · scale, |q| <= 127.
 ///
+/// In 16 bits a row is two rows of bytes, one after the other: its own quants, and those of what they leave of it,
+/// x - q · scale. A kernel multiplies both like any two rows; the product is the sum of the two products.
+///
 /// Blocks of 32 are ggml's `q8_0` (with its scale in f32, not f16), blocks of 256 its `q8_k` (with |q| <= 127, so
 /// that no pair of products overflows 16 bits). They lie in the order in which kernels read them: tile after tile
 /// of 16 rows, in a tile block after block of columns, in that row after row. So 256 columns of a tile are 4 KiB in one
@@ -22,6 +26,7 @@ const PIECE: usize = 1 << 15;
 /// are 4096 bytes apart would.
 #[derive(Clone, Debug, Default)]
 pub struct Activations {
+    /// Rows of quants.
     rows: usize,
     /// Width of a block.
     block: usize,
@@ -58,8 +63,8 @@ impl Activations {
     ///
     /// A row's result does not depend on the others. Columns or rows beyond a whole number of blocks or rows are
     /// left out. A block that is not finite gets a scale that is not, so that the result is not finite either.
-    pub fn fill(&mut self, level: Level, x: &[f32], columns: usize, width: Width) {
-        let filling = self.prepare(level, x, columns, width);
+    pub fn fill(&mut self, level: Level, x: &[f32], columns: usize, width: Width, bits: ActivationBits) {
+        let filling = self.prepare(level, x, columns, width, bits.planes());
         let units = filling.units();
         let pieces = (x.len() / PIECE).min(units);
         if pieces <= 1 {
@@ -77,8 +82,15 @@ impl Activations {
     }
 
     /// Makes room for those rows. They are quantized by [`Filling::fill`], by whichever threads, before anything is read.
-    fn prepare<'a>(&'a mut self, level: Level, x: &'a [f32], columns: usize, width: Width) -> Filling<'a> {
-        let rows = x.len().checked_div(columns).unwrap_or(0);
+    fn prepare<'a>(
+        &'a mut self,
+        level: Level,
+        x: &'a [f32],
+        columns: usize,
+        width: Width,
+        planes: usize,
+    ) -> Filling<'a> {
+        let rows = planes * x.len().checked_div(columns).unwrap_or(0);
         let block = width.columns();
         let blocks = columns / block;
         (self.rows, self.block, self.blocks) = (rows, block, blocks);
@@ -99,6 +111,7 @@ impl Activations {
             x,
             columns,
             rows,
+            planes,
             width,
             blocks,
             quants: self.quants.as_mut_ptr().cast(),
@@ -111,7 +124,7 @@ impl Activations {
         }
     }
 
-    /// Rows.
+    /// Rows of quants.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -145,7 +158,10 @@ struct Filling<'a> {
     level: Level,
     x: &'a [f32],
     columns: usize,
+    /// Rows of quants.
     rows: usize,
+    /// Rows of quants of a row of activations; divides [`TILE`].
+    planes: usize,
     width: Width,
     blocks: usize,
     quants: *mut i8,
@@ -172,36 +188,55 @@ impl Filling<'_> {
     /// They are below [`units`](Self::units), and no other thread fills any of them.
     #[allow(unsafe_code)]
     unsafe fn fill(&self, units: Range<usize>) {
-        use std::slice::from_raw_parts_mut;
         let block = self.width.columns();
+        let mut left = [0.0; Width::Of256.columns()];
         for unit in units {
             let (first, b) = (unit / self.blocks * TILE, unit % self.blocks);
             let rows = TILE.min(self.rows - first);
-            for row in 0..rows {
+            for row in (0..rows).step_by(self.planes) {
                 let at = first * self.blocks + b * rows + row;
-                let x = &self.x[(first + row) * self.columns + b * block..][..block];
-                // SAFETY: at < rows · blocks, as many as there are of each; each is of one unit, which is filled by this
-                // thread alone.
+                let x = &self.x[(first + row) / self.planes * self.columns + b * block..][..block];
+                // SAFETY: at < rows · blocks, as many as there are of each, and so is the next plane's; each is of one unit,
+                // which is filled by this thread alone.
                 unsafe {
-                    let q = from_raw_parts_mut(self.quants.add(at * block), block);
-                    let scale = &mut *self.scales.add(at);
-                    match self.width {
-                        Width::Of32 => {
-                            let (x, q) = (&x.as_chunks().0[0], &mut q.as_chunks_mut().0[0]);
-                            rounding::of_32(self.level, x, q, scale, &mut *self.below.add(at));
-                        }
-                        Width::Of256 => {
-                            let (x, q) = (&x.as_chunks().0[0], &mut q.as_chunks_mut().0[0]);
-                            let sums = rounding::Sums {
-                                thirty_twos: &mut *self.thirty_twos.add(at),
-                                sixteens: &mut *self.sixteens.add(at),
-                                eights: &mut *self.eights.add(at),
-                            };
-                            rounding::of_256(self.level, x, q, scale, sums);
-                        }
+                    let (q, scale) = self.round(x, at);
+                    if self.planes == 2 {
+                        let left = &mut left[..block];
+                        rounding::left(self.level, x, q, scale, left);
+                        self.round(left, at + 1);
                     }
                 }
             }
+        }
+    }
+
+    /// Quantizes the block `at`, counted over all; its quants and scale.
+    ///
+    /// # Safety
+    /// `at < rows · blocks`, and no other thread accesses the block.
+    #[allow(unsafe_code)]
+    unsafe fn round(&self, x: &[f32], at: usize) -> (&[i8], f32) {
+        let block = self.width.columns();
+        // SAFETY: there are `rows · blocks` of each, and this thread alone has this one, by the caller's promise.
+        unsafe {
+            let quants = std::slice::from_raw_parts_mut(self.quants.add(at * block), block);
+            let scale = &mut *self.scales.add(at);
+            match self.width {
+                Width::Of32 => {
+                    let (x, q) = (&x.as_chunks().0[0], &mut quants.as_chunks_mut().0[0]);
+                    rounding::of_32(self.level, x, q, scale, &mut *self.below.add(at));
+                }
+                Width::Of256 => {
+                    let (x, q) = (&x.as_chunks().0[0], &mut quants.as_chunks_mut().0[0]);
+                    let sums = rounding::Sums {
+                        thirty_twos: &mut *self.thirty_twos.add(at),
+                        sixteens: &mut *self.sixteens.add(at),
+                        eights: &mut *self.eights.add(at),
+                    };
+                    rounding::of_256(self.level, x, q, scale, sums);
+                }
+            }
+            (quants, *scale)
         }
     }
 }
@@ -293,9 +328,9 @@ mod tests {
     use super::*;
     use crate::kernels::cpu;
 
-    fn quantized(x: &[f32], columns: usize, width: Width) -> Activations {
+    fn quantized(x: &[f32], columns: usize, width: Width, bits: ActivationBits) -> Activations {
         let mut out = Activations::default();
-        out.fill(cpu::level(), x, columns, width);
+        out.fill(cpu::level(), x, columns, width, bits);
         out
     }
 
@@ -303,7 +338,7 @@ mod tests {
     fn values_are_the_nearest_multiples_of_the_scale() {
         let x: Vec<f32> = (0..512).map(|i| ((i * 7919 % 1009) as f32 - 500.0) / 37.0).collect();
         for width in Width::ALL {
-            let (a, block) = (quantized(&x, 256, width), width.columns());
+            let (a, block) = (quantized(&x, 256, width, ActivationBits::Eight), width.columns());
             assert_eq!((a.rows(), a.blocks), (2, 256 / block));
             for (i, x) in x.iter().enumerate() {
                 let (row, b, within) = (i / 256, i % 256 / block, i % block);
@@ -330,15 +365,36 @@ mod tests {
         }
     }
 
+    /// Rows that are more than a tile, so that a row's planes lie in the second one, too.
+    #[test]
+    fn in_16_bits_two_planes_are_a_row_to_a_part_in_64000_of_the_largest() {
+        let x: Vec<f32> = (0..11 * 256).map(|i| ((i * 7919 % 1009) as f32 - 500.0) / 37.0).collect();
+        for width in Width::ALL {
+            let (a, block) = (quantized(&x, 256, width, ActivationBits::Sixteen), width.columns());
+            assert_eq!((a.rows(), a.blocks), (22, 256 / block));
+            for (i, x) in x.iter().enumerate() {
+                let (row, b, within) = (2 * (i / 256), i % 256 / block, i % block);
+                let (first, rows) = (row / TILE * TILE, TILE.min(22 - row / TILE * TILE));
+                let at = first * a.blocks + b * rows + row - first;
+                let plane = |at: usize| f64::from(a.quants()[at * block + within]) * f64::from(a.scales[at]);
+                let error = (f64::from(*x) - plane(at) - plane(at + 1)).abs();
+                assert!(error <= f64::from(a.scales[at]) / 508.0 * 1.001, "{x} {error}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_finite_stays_so_and_what_is_tiny_becomes_zero() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut x = [1.0; 32];
             x[7] = bad;
-            let a = quantized(&x, 32, Width::Of32);
-            assert!(!a.scales[0].is_finite() && a.quants()[..32] == [0; 32]);
+            for bits in [ActivationBits::Eight, ActivationBits::Sixteen] {
+                let a = quantized(&x, 32, Width::Of32, bits);
+                let scales = &a.scales[..bits.planes()];
+                assert!(scales.iter().all(|scale| !scale.is_finite()) && a.quants()[..32] == [0; 32]);
+            }
         }
-        let a = quantized(&[1e-40; 32], 32, Width::Of32);
+        let a = quantized(&[1e-40; 32], 32, Width::Of32, ActivationBits::Eight);
         assert_eq!(a.quants()[..32], [0; 32]);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::activations::Activations;
 use super::scheme::{K, Of32, Packed};
+use crate::kernels::cpu::{FUSED, multiply_add};
 use crate::kernels::dequantize::{half_at, nibbles, nibbles_and_fifths, scale_and_minimum, word_at};
 use crate::kernels::layout::{ROWS, gather};
 
@@ -55,44 +56,47 @@ fn each<const N: usize, const B: usize>(
 }
 
 // The terms, in every set: what belongs to the weights is multiplied first, then comes the activations' scale. Every
-// multiply-add is fused, here by a call where the processor has none: the same bits everywhere, and an operation less a
-// term than with products of scales.
+// multiply-add is fused: the same bits everywhere, and an operation less a term than with products of scales.
+
+fn fused(a: f32, b: f32, c: f32) -> f32 {
+    multiply_add::<FUSED>(a, b, c)
+}
 
 fn q8_0(sum: f32, block: &[u8; 34], x: &[i8; 32], scale: f32) -> f32 {
     let products = block[2..].iter().zip(x).map(|(w, x)| i32::from(*w as i8) * i32::from(*x));
-    (products.sum::<i32>() as f32 * half_at(block, 0)).mul_add(scale, sum)
+    fused(products.sum::<i32>() as f32 * half_at(block, 0), scale, sum)
 }
 
 fn q4_0(sum: f32, block: &[u8; 18], x: &[i8; 32], scale: f32) -> f32 {
     let [_, _, qs @ ..] = block;
-    ((dot(&nibbles(qs), x) - 8 * total(x)) as f32 * half_at(block, 0)).mul_add(scale, sum)
+    fused((dot(&nibbles(qs), x) - 8 * total(x)) as f32 * half_at(block, 0), scale, sum)
 }
 
 fn q4_1(sum: f32, block: &[u8; 20], x: &[i8; 32], scale: f32) -> f32 {
     let [_, _, _, _, qs @ ..] = block;
-    with_minimum(dot(&nibbles(qs), x), total(x), block).mul_add(scale, sum)
+    fused(with_minimum(dot(&nibbles(qs), x), total(x), block), scale, sum)
 }
 
 fn q5_0(sum: f32, block: &[u8; 22], x: &[i8; 32], scale: f32) -> f32 {
     let [_, _, _, _, _, _, qs @ ..] = block;
     let q = nibbles_and_fifths(qs, word_at(block, 2));
-    ((dot(&q, x) - 16 * total(x)) as f32 * half_at(block, 0)).mul_add(scale, sum)
+    fused((dot(&q, x) - 16 * total(x)) as f32 * half_at(block, 0), scale, sum)
 }
 
 fn q5_1(sum: f32, block: &[u8; 24], x: &[i8; 32], scale: f32) -> f32 {
     let [_, _, _, _, _, _, _, _, qs @ ..] = block;
     let q = nibbles_and_fifths(qs, word_at(block, 4));
-    with_minimum(dot(&q, x), total(x), block).mul_add(scale, sum)
+    fused(with_minimum(dot(&q, x), total(x), block), scale, sum)
 }
 
 /// The products times the scale, with which a block begins, and the activations times the minimum after it.
 fn with_minimum(products: i32, x: i32, block: &[u8]) -> f32 {
-    (x as f32).mul_add(half_at(block, 2), products as f32 * half_at(block, 0))
+    fused(x as f32, half_at(block, 2), products as f32 * half_at(block, 0))
 }
 
 fn q4_k(sum: f32, block: &[u8; 144], x: &[i8; 256], scale: f32) -> f32 {
     let weight = |j: usize, i: usize| block[16 + j / 2 * 32 + i] >> (j % 2 * 4) & 15;
-    with_minima(weight, block, x).mul_add(scale, sum)
+    fused(with_minima(weight, block, x), scale, sum)
 }
 
 fn q5_k(sum: f32, block: &[u8; 176], x: &[i8; 256], scale: f32) -> f32 {
@@ -100,7 +104,7 @@ fn q5_k(sum: f32, block: &[u8; 176], x: &[i8; 256], scale: f32) -> f32 {
         let fifth = block[16 + i] >> j & 1;
         block[48 + j / 2 * 32 + i] >> (j % 2 * 4) & 15 | fifth << 4
     };
-    with_minima(weight, block, x).mul_add(scale, sum)
+    fused(with_minima(weight, block, x), scale, sum)
 }
 
 /// Eight groups of 32 columns, `weight(group, column)`, each with a scale and a minimum.
@@ -111,7 +115,7 @@ fn with_minima(weight: impl Fn(usize, usize) -> u8, block: &[u8], x: &[i8; 256])
         products += scale * dot(&std::array::from_fn(|i| weight(j, i)), x);
         minima += minimum * total(x);
     }
-    (-(minima as f32)).mul_add(half_at(block, 2), products as f32 * half_at(block, 0))
+    fused(-(minima as f32), half_at(block, 2), products as f32 * half_at(block, 0))
 }
 
 fn q6_k(sum: f32, block: &[u8; 210], x: &[i8; 256], scale: f32) -> f32 {
@@ -125,7 +129,7 @@ fn q6_k(sum: f32, block: &[u8; 210], x: &[i8; 256], scale: f32) -> f32 {
         let signed = dot::<16>(&std::array::from_fn(weight), x) - 32 * total(x);
         products += i32::from(block[192 + j] as i8) * signed;
     }
-    (products as f32 * half_at(block, 208)).mul_add(scale, sum)
+    fused(products as f32 * half_at(block, 208), scale, sum)
 }
 
 fn dot<const N: usize>(w: &[u8; N], x: &[i8; N]) -> i32 {

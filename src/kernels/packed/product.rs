@@ -11,7 +11,7 @@ use crate::kernels::interleave::{ask_for, interleave};
 use crate::kernels::layout::ROWS;
 use crate::kernels::matmul::{Columns, TASK_ROWS, some_rows};
 use crate::kernels::matrix::{Part, Sixteen};
-use crate::kernels::weight::Blocks;
+use crate::kernels::weight::{ActivationBits, Blocks};
 use crate::kernels::{Matrix, pool};
 
 /// Columns of rows that are interleaved at a time: of sixteen rows they stay in the first-level cache.
@@ -62,14 +62,23 @@ impl<'a> Product<'a> {
 
     /// A part's scheme, if it is multiplied in integers; `None` where it is in f32.
     fn packed(&self, part: &Part) -> Option<Packed> {
-        Packed::new(part.scheme).filter(|_| self.blocks == Blocks::Integer)
+        Packed::new(part.scheme).filter(|_| self.blocks != Blocks::F32)
+    }
+
+    /// Bits of activations, where they are integers.
+    fn bits(&self) -> ActivationBits {
+        match self.blocks {
+            Blocks::Integer(bits) => bits,
+            Blocks::F32 => ActivationBits::Eight,
+        }
     }
 
     /// The strips of each task of a part; of a part that is multiplied in f32, some rows each.
     fn runs(&self, part: &Part, threads: usize) -> impl Iterator<Item = Range<usize>> {
         let (all, size) = match self.packed(part) {
             Some(_) => {
-                let most = RUN_BYTES / (ROWS * part.row_bytes * self.m()).max(1);
+                let rows = self.m() * self.bits().planes();
+                let most = RUN_BYTES / (ROWS * part.row_bytes * rows).max(1);
                 let all = part.sixteens();
                 (all, all.div_ceil(4 * threads).min(most).next_multiple_of(STRIPS).max(STRIPS))
             }
@@ -84,14 +93,14 @@ impl<'a> Product<'a> {
 const RUN_BYTES: usize = 256 << 10;
 
 /// One product in integers.
-pub fn multiply(x: &[f32], w: &Matrix, out: &mut [f32]) {
-    multiply_all(&mut [Product::new(x, w, Blocks::Integer, out)]);
+pub fn multiply(x: &[f32], w: &Matrix, bits: ActivationBits, out: &mut [f32]) {
+    multiply_all(&mut [Product::new(x, w, Blocks::Integer(bits), out)]);
 }
 
 /// Some products that do not wait for each other: after the quantization of their activations they are one job.
 ///
 /// Parts whose scheme has a kernel in integers (see [`activation_block`](super::activation_block)) are multiplied with
-/// activations that are rounded to 8 bits, once for all parts; others in f32, as
+/// activations that are rounded to 8 or 16 bits, once for all parts; others in f32, as
 /// [`matmul`](crate::kernels::matmul::matmul) does. A row's result is the same bit for bit however weights lie and whatever
 /// other rows and products there are.
 pub fn multiply_all(products: &mut [Product]) {
@@ -121,7 +130,7 @@ fn quantize(level: Level, products: &[Product], activations: &mut Vec<[Activatio
         for (activations, width) in activations.iter_mut().zip(Width::ALL) {
             let mut schemes = product.w.each_part().iter().filter_map(|part| product.packed(part));
             if schemes.any(|scheme| scheme.width() == width) {
-                activations.fill(level, product.x, product.w.columns(), width);
+                activations.fill(level, product.x, product.w.columns(), width, product.bits());
             }
         }
     }
@@ -205,9 +214,9 @@ impl Job<'_> {
                 self.multiply_sixteens(scheme, part.row_bytes, &sixteens, activations, scratch);
                 for (sixteen, sums) in sixteens.iter().flatten().zip(scratch.sums.chunks(activations.rows()))
                 {
-                    for (row, sums) in sums.iter().enumerate() {
-                        let sums = &sums[sixteen.before..][..sixteen.rows.len()];
-                        // SAFETY: the result has as many rows as the activations, and columns up to above + rows.end <=
+                    for (row, planes) in sums.chunks_exact(product.bits().planes()).enumerate() {
+                        let sums = &added(planes)[sixteen.before..][..sixteen.rows.len()];
+                        // SAFETY: the result has a row for all planes of one, and columns up to above + rows.end <=
                         // n, as the part has those rows; sixteens share no row of a part, so nobody else writes here.
                         #[allow(unsafe_code)]
                         unsafe {
@@ -246,6 +255,17 @@ impl Job<'_> {
                 Plain { level, scheme, activations, sums }.multiply(rows, row_bytes, chunks);
             }
         }
+    }
+}
+
+/// The sums of a row of activations: those of its planes, the first of them first.
+#[inline(always)]
+fn added(planes: &[[f32; ROWS]]) -> [f32; ROWS] {
+    match planes {
+        [plane] => *plane,
+        [first, second] => std::array::from_fn(|i| first[i] + second[i]),
+        // There are one or two.
+        _ => [f32::NAN; ROWS],
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! One thread does it before every product of every token, while others wait.
 
-use crate::kernels::cpu::Level;
+use crate::kernels::cpu::{FUSED, Level, multiply_add};
 
 /// Sums over a row's block of 256 columns, as kernels multiply them.
 pub struct Sums<'a> {
@@ -43,6 +43,30 @@ pub fn of_256(level: Level, x: &[f32; 256], q: &mut [i8; 256], scale: &mut f32, 
     }
     let _ = level;
     portable_256(x, q, scale, sums);
+}
+
+/// What rounding left of a block, `x - q · scale`, rounded once.
+#[inline]
+pub fn left(level: Level, x: &[f32], q: &[i8], scale: f32, out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if level >= Level::Avx2 {
+        #[target_feature(enable = "avx2,fma")]
+        fn fused(x: &[f32], q: &[i8], scale: f32, out: &mut [f32]) {
+            left_body::<true>(x, q, scale, out);
+        }
+        // SAFETY: as above.
+        #[allow(unsafe_code)]
+        return unsafe { fused(x, q, scale, out) };
+    }
+    let _ = level;
+    left_body::<FUSED>(x, q, scale, out);
+}
+
+#[inline(always)]
+fn left_body<const FUSED: bool>(x: &[f32], q: &[i8], scale: f32, out: &mut [f32]) {
+    for ((out, x), q) in out.iter_mut().zip(x).zip(q) {
+        *out = multiply_add::<FUSED>(-f32::from(*q), scale, *x);
+    }
 }
 
 fn portable_32(x: &[f32; 32], q: &mut [i8; 32], scale: &mut f32, below: &mut i32) {
@@ -241,7 +265,11 @@ mod tests {
                 let sums =
                     Sums { thirty_twos: &mut thirty_twos, sixteens: &mut sixteens, eights: &mut eights };
                 of_256(level, x, &mut q, &mut scale, sums);
-                (q, scale.to_bits(), thirty_twos, sixteens, eights)
+                let mut rest = [0.0; 256];
+                left(level, x, &q, scale, &mut rest);
+                // NaN has many bits.
+                let rest = rest.map(|x| if x.is_nan() { 1 } else { x.to_bits() });
+                (q, scale.to_bits(), thirty_twos, sixteens, eights, rest)
             };
             assert!(Level::available().all(|level| run(level) == run(Level::Portable)));
             for x in x.as_chunks().0 {

@@ -2,9 +2,12 @@ use super::activations::Activations;
 use super::product::multiply_with;
 use super::*;
 use crate::kernels::random::{numbers_at, weights};
-use crate::kernels::weight::Blocks;
+use crate::kernels::weight::{ActivationBits, Blocks};
 use crate::kernels::{Layout, Matrix, layout::pack, matmul::matmul, pool};
 use rand::{Rng, SeedableRng};
+
+const EIGHT: Blocks = Blocks::Integer(ActivationBits::Eight);
+const SIXTEEN: Blocks = Blocks::Integer(ActivationBits::Sixteen);
 
 fn schemes() -> impl Iterator<Item = Scheme> {
     Scheme::all().filter(|scheme| activation_block(*scheme).is_some())
@@ -46,7 +49,13 @@ impl Case {
 
     fn activations(&self) -> Activations {
         let mut x = Activations::default();
-        x.fill(crate::kernels::cpu::level(), &self.x, self.k, activation_block(self.scheme).unwrap());
+        x.fill(
+            crate::kernels::cpu::level(),
+            &self.x,
+            self.k,
+            activation_block(self.scheme).unwrap(),
+            ActivationBits::Eight,
+        );
         x
     }
 
@@ -65,16 +74,16 @@ impl Case {
 }
 
 /// The product with one set.
-fn with(level: Level, x: &[f32], w: &Matrix) -> Vec<f32> {
+fn with(level: Level, blocks: Blocks, x: &[f32], w: &Matrix) -> Vec<f32> {
     let mut out = vec![f32::NAN; x.len() / w.columns() * w.rows()];
-    multiply_with(level, &mut [Product::new(x, w, Blocks::Integer, &mut out)]);
+    multiply_with(level, &mut [Product::new(x, w, blocks, &mut out)]);
     out
 }
 
 /// The product with matrices that are the same but for their layout.
 fn same_everywhere(x: &[f32], matrices: &[Matrix]) -> Vec<f32> {
     let every = Level::available().flat_map(|level| matrices.iter().map(move |w| (level, w)));
-    let mut products = every.map(|(level, w)| with(level, x, w));
+    let mut products = every.map(|(level, w)| with(level, EIGHT, x, w));
     let first = products.next().unwrap();
     assert!(products.all(|other| bits(&other) == bits(&first)), "{:?}", matrices[0].scheme());
     first
@@ -109,6 +118,45 @@ fn is_the_f32_product_within_the_rounding_of_the_activations() {
             let weights = &weights[i % case.n * case.k..][..case.k];
             let bound: f32 = weights.iter().map(|w| w.abs() / 254.0).sum();
             assert!((y - exact).abs() <= bound * 1.001, "{} {y} {exact} {bound}", case.scheme);
+        }
+    }
+}
+
+/// What the definition says: the product of the rounded activations, and that of what rounding left of them, rounded.
+#[test]
+fn in_16_bits_the_product_is_that_of_both_planes_added_bit_for_bit() {
+    for case in cases() {
+        let (w, width) = (case.matrix(Layout::Strips), case.scheme.block_len());
+        let left: Vec<f32> = case
+            .x
+            .chunks(width)
+            .flat_map(|x| {
+                let largest = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+                let (scale, inverse) = (largest / 127.0, 127.0 / largest);
+                x.iter().map(move |x| (-(x * inverse).round_ties_even()).mul_add(scale, *x))
+            })
+            .collect();
+        let [high, low] = [&case.x, &left].map(|x| with(Level::Portable, EIGHT, x, &w));
+        let sum: Vec<f32> = high.iter().zip(&low).map(|(high, low)| high + low).collect();
+        for level in Level::available() {
+            let found = with(level, SIXTEEN, &case.x, &w);
+            assert!(bits(&found) == bits(&sum), "{} {}", case.scheme, level.name());
+        }
+    }
+}
+
+/// Each activation is off by at most a part in 64516 of the largest of its block; beside that, sums are rounded in f32.
+#[test]
+fn in_16_bits_the_product_is_the_f32_product() {
+    for case in cases() {
+        let w = case.matrix(Layout::Rows);
+        let out = with(Level::detect(), SIXTEEN, &case.x, &w);
+        let mut exact = vec![0.0; case.m * case.n];
+        matmul(&case.x, &w, &mut exact);
+        let weights = w.to_f32();
+        for (i, (y, exact)) in out.iter().zip(&exact).enumerate() {
+            let size: f32 = weights[i % case.n * case.k..][..case.k].iter().map(|w| w.abs()).sum();
+            assert!((y - exact).abs() <= size / 64516.0, "{} {y} {exact}", case.scheme);
         }
     }
 }
@@ -207,12 +255,14 @@ fn a_stack_is_the_same_bit_for_bit_as_its_parts() {
     .map(part);
     let stack = Matrix::stack(parts.clone()).unwrap();
     let mut together = vec![0.0; 5 * stack.rows()];
-    multiply(&x, &stack, &mut together);
+    multiply(&x, &stack, ActivationBits::Eight, &mut together);
     let mut above = 0;
     for part in parts {
         let (n, mut alone) = (part.rows(), vec![0.0; 5 * part.rows()]);
-        let product = if part.scheme().and_then(activation_block).is_some() { multiply } else { matmul };
-        product(&x, &part, &mut alone);
+        match part.scheme().and_then(activation_block) {
+            Some(_) => multiply(&x, &part, ActivationBits::Eight, &mut alone),
+            None => matmul(&x, &part, &mut alone),
+        }
         for (alone, together) in alone.chunks(n).zip(together.chunks(stack.rows())) {
             assert_eq!(bits(alone), bits(&together[above..above + n]), "{:?}", part.scheme());
         }
@@ -262,16 +312,16 @@ fn the_products_of_a_job_are_those_of_each_alone_bit_for_bit_and_are_added_to_wh
         (case.matrix(layout).slice(range).unwrap(), blocks, case.x)
     };
     let jobs = [
-        job(Scheme::Q4K, 3, 50, Layout::Strips, Blocks::Integer, 0..50),
-        job(Scheme::Q5_1, 0, 20, Layout::Rows, Blocks::Integer, 0..20),
-        job(Scheme::Q6K, 17, 70, Layout::Strips, Blocks::Integer, 5..69),
+        job(Scheme::Q4K, 3, 50, Layout::Strips, EIGHT, 0..50),
+        job(Scheme::Q5_1, 0, 20, Layout::Rows, EIGHT, 0..20),
+        job(Scheme::Q6K, 17, 70, Layout::Strips, EIGHT, 5..69),
         job(Scheme::Q4_0, 2, 33, Layout::Strips, Blocks::F32, 0..33),
-        job(Scheme::Q8_0, 9, 40, Layout::Rows, Blocks::Integer, 7..40),
-        job(Scheme::Q4_1, 1, 49, Layout::Strips, Blocks::Integer, 17..47),
+        job(Scheme::Q8_0, 9, 40, Layout::Rows, EIGHT, 7..40),
+        job(Scheme::Q4_1, 1, 49, Layout::Strips, EIGHT, 17..47),
     ];
     for level in Level::available() {
         for adds in [false, true] {
-            let jobs = || jobs.iter().filter(|(_, blocks, _)| !adds || *blocks == Blocks::Integer);
+            let jobs = || jobs.iter().filter(|(_, blocks, _)| !adds || *blocks != Blocks::F32);
             let (mut expected, mut outs) = (vec![], vec![]);
             for (w, blocks, x) in jobs() {
                 let count = x.len() / w.columns() * w.rows();
@@ -309,9 +359,9 @@ fn products_that_are_partly_in_f32_are_not_added() {
 fn without_columns_the_product_is_zeros_and_adds_nothing() {
     let w = Matrix::new(Scheme::Q8_0, 3, 0, Default::default()).unwrap();
     let mut out = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-    multiply_all(&mut [Product::new(&[], &w, Blocks::Integer, &mut out).added().unwrap()]);
+    multiply_all(&mut [Product::new(&[], &w, EIGHT, &mut out).added().unwrap()]);
     assert_eq!(out, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-    multiply(&[], &w, &mut out);
+    multiply(&[], &w, ActivationBits::Eight, &mut out);
     assert_eq!(out, [0.0; 6]);
 }
 
@@ -332,11 +382,11 @@ fn each_kernel(check: impl Fn(&Case, Level, Layout)) {
 fn activations_that_are_not_finite_show_in_their_row_alone() {
     each_kernel(|case, level, layout| {
         let w = case.matrix(layout);
-        let expected = with(level, &case.x, &w);
+        let expected = with(level, EIGHT, &case.x, &w);
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let (mut x, row) = (case.x.clone(), case.m / 2);
             x[row * case.k + 300] = bad;
-            let out = with(level, &x, &w);
+            let out = with(level, EIGHT, &x, &w);
             for (i, (y, expected)) in out.iter().zip(&expected).enumerate() {
                 let right =
                     if i / case.n == row { !y.is_finite() } else { y.to_bits() == expected.to_bits() };
@@ -349,7 +399,7 @@ fn activations_that_are_not_finite_show_in_their_row_alone() {
 #[test]
 fn scales_that_are_not_finite_show_in_their_row_of_weights_alone() {
     each_kernel(|case, level, layout| {
-        let expected = with(level, &case.x, &case.matrix(layout));
+        let expected = with(level, EIGHT, &case.x, &case.matrix(layout));
         let row_bytes = case.plain.len() / case.n;
         // One of a strip, and the one left over.
         for row in [7, 32] {
@@ -358,7 +408,7 @@ fn scales_that_are_not_finite_show_in_their_row_of_weights_alone() {
                 let block = row * row_bytes + case.scheme.block_bytes();
                 plain[block + at..][..2].copy_from_slice(&bad.to_le_bytes());
                 let of_bad = Case { plain, x: case.x.clone(), ..*case };
-                let out = with(level, &case.x, &of_bad.matrix(layout));
+                let out = with(level, EIGHT, &case.x, &of_bad.matrix(layout));
                 for (i, (y, expected)) in out.iter().zip(&expected).enumerate() {
                     let right =
                         if i % case.n == row { !y.is_finite() } else { y.to_bits() == expected.to_bits() };
