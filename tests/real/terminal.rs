@@ -1,0 +1,128 @@
+//! A terminal with a program in it: what is typed goes in, what a person would see comes out.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+/// Tall enough for a whole session.
+const SIZE: [u16; 2] = [200, 120];
+
+/// Longest wait for what is expected on the screen.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub struct Terminal {
+    keyboard: File,
+    written: Receiver<Vec<u8>>,
+    screen: vt100::Parser,
+    program: Child,
+}
+
+impl Terminal {
+    /// Starts `mist` with `args` in a folder.
+    pub fn start(folder: &Path, args: &[&str]) -> Self {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let [ws_row, ws_col] = SIZE;
+        tcsetwinsize(&terminal, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+        // Not the terminal that controls the tests.
+        let flags = OFlags::NOCTTY.bits() as i32;
+        let open = || OpenOptions::new().read(true).write(true).custom_flags(flags).open(&name).unwrap();
+        let program = Command::new(env!("CARGO_BIN_EXE_mist"))
+            .args(args)
+            .current_dir(folder)
+            .env("TERM", "xterm-256color")
+            .env("XDG_STATE_HOME", folder)
+            .env_remove("NO_COLOR")
+            .env_remove("COLUMNS")
+            .stdin(open())
+            .stdout(open())
+            .stderr(open())
+            .spawn()
+            .unwrap();
+        let (keyboard, written) = (File::from(terminal.try_clone().unwrap()), read_all(terminal));
+        Self { keyboard, written, screen: vt100::Parser::new(ws_row, ws_col, 0), program }
+    }
+
+    /// Types a line.
+    pub fn enter(&mut self, line: &str) {
+        self.keyboard.write_all(format!("{line}\r").as_bytes()).unwrap();
+    }
+
+    /// Waits until the line with the cursor is `line`.
+    pub fn wait_for(&mut self, line: &str) {
+        let since = Instant::now();
+        while self.line().trim_end() != line.trim_end() {
+            assert!(since.elapsed() < PATIENCE, "no {line:?} on the screen:\n{}", self.text());
+            self.see(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until nothing is written any more.
+    pub fn wait_for_silence(&mut self) {
+        while self.see(Duration::from_millis(300)) {}
+    }
+
+    /// Waits until the program ends; whether it ended well.
+    pub fn wait_for_end(&mut self) -> bool {
+        let ended = self.program.wait().unwrap();
+        self.wait_for_silence();
+        ended.success()
+    }
+
+    /// All that is on the screen.
+    pub fn text(&self) -> String {
+        self.screen.screen().contents()
+    }
+
+    /// The line that the cursor is in.
+    fn line(&self) -> String {
+        let screen = self.screen.screen();
+        let (row, _) = screen.cursor_position();
+        screen.contents_between(row, 0, row, SIZE[1])
+    }
+
+    /// Shows what is written, for which it waits so long; whether there was anything.
+    fn see(&mut self, patience: Duration) -> bool {
+        match self.written.recv_timeout(patience) {
+            Ok(bytes) => {
+                self.screen.process(&bytes);
+                true
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => false,
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Where a test failed before the program ended.
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+/// What a program writes, read by a thread of its own until the program ends.
+fn read_all(terminal: OwnedFd) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let (mut terminal, mut bytes) = (File::from(terminal), [0; 4096]);
+        // An error is the end: the last program that had the terminal closed it.
+        while let Ok(count @ 1..) = terminal.read(&mut bytes) {
+            if sender.send(bytes[..count].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
