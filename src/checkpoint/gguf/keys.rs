@@ -124,6 +124,7 @@ fn resembles(unknown: &str, key: &str) -> bool {
     };
     (is_part && (2 * short.len() >= long.len() || long.starts_with(short)))
         || distance(&unknown, key) <= letters
+        || sorted(&unknown) == sorted(key)
 }
 
 /// How many letters have to be put in, taken out or changed to make one of the other.

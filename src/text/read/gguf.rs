@@ -16,6 +16,9 @@ pub(in crate::text) const USER_DEFINED: i32 = 4;
 pub(in crate::text) const UNUSED: i32 = 5;
 pub(in crate::text) const BYTE: i32 = 6;
 
+/// What llama.cpp's converter gives tokens that a SentencePiece model does not have, and so do we.
+pub(in crate::text) const SCORE_OF_ADDED: f32 = -1000.0;
+
 /// Tokens that end a turn and are control tokens whatever type a file gives them, as in llama.cpp
 /// (`llama_vocab::impl::load`): converters have written them as text.
 const ENDS: [&str; 8] = [
@@ -53,11 +56,18 @@ pub(super) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
         }
     }
     let added = model.all().filter(|&(id, _)| matches!(model.kind(id), Kind::Added));
-    // In the text as it is; what is behind one gets the prefix anew, as in llama.cpp.
+    // SentencePiece finds its own in the text with its prefix. The others are found in the text as it is, and what is
+    // behind one begins anew.
     let is_spaces = model.alphabet == Alphabet::Spaces;
+    let is_own = |id: u32| is_spaces && vocabulary.scores.get(id as usize) != Some(&SCORE_OF_ADDED);
     let content = |token: &str| if is_spaces { token.replace(SPACE, " ") } else { token.to_owned() };
-    model.added =
-        added.map(|(id, token)| Added { id, content: content(token), ..Added::default() }).collect();
+    let one = |(id, token): (u32, &str)| Added {
+        id,
+        content: content(token),
+        normalized: is_own(id),
+        ..Added::default()
+    };
+    model.added = added.map(one).collect();
     let unknown =
         vocabulary.unknown.or_else(|| (0..model.kinds.len() as u32).find(|&id| kind(id) == UNKNOWN));
     model.unknown = unknown.filter(|&id| vocabulary.model == "llama" && model.token(id).is_some());
@@ -208,19 +218,19 @@ mod tests {
         assert_eq!(load(vocabulary).unwrap().encode("aab", false).unwrap(), [0, 2]);
     }
 
-    /// As llama.cpp has it (`is_prev_special` in `llama_vocab::impl::tokenize`).
     #[test]
-    fn behind_a_user_defined_token_a_text_begins_anew() {
-        let tokens = ["<unk>", "▁", "a", "▁a", "<x>"].map(str::to_owned).to_vec();
+    fn behind_an_added_token_a_text_begins_anew_and_behind_a_piece_of_sentencepiece_it_goes_on() {
+        let tokens = ["<unk>", "▁", "a", "▁a", "<x>", "<y>"].map(str::to_owned).to_vec();
         let vocabulary = Vocabulary {
             model: "llama".into(),
-            scores: vec![0.0, -9.0, -9.0, -1.0, 0.0],
-            token_types: vec![UNKNOWN, 1, 1, 1, USER_DEFINED],
+            scores: vec![0.0, -9.0, -9.0, -1.0, SCORE_OF_ADDED, 0.0],
+            token_types: vec![UNKNOWN, 1, 1, 1, USER_DEFINED, USER_DEFINED],
             tokens,
             ..Vocabulary::default()
         };
         let tokenizer = load(vocabulary).unwrap();
         assert_eq!(tokenizer.encode("a<x>a <x>", false).unwrap(), [3, 4, 3, 1, 4]);
+        assert_eq!(tokenizer.encode("a<y>a <y>", false).unwrap(), [3, 5, 2, 1, 5]);
     }
 
     #[test]

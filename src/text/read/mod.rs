@@ -37,7 +37,7 @@ mod variants;
 use std::path::{Path, PathBuf};
 
 use self::added::{Authority, declare};
-pub(super) use self::gguf::{BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED};
+pub(super) use self::gguf::{BYTE, CONTROL, NORMAL, SCORE_OF_ADDED, UNKNOWN, UNUSED, USER_DEFINED};
 pub(super) use self::hugging_face::AddedToken;
 use self::settings::Settings;
 pub(super) use self::style::Style;

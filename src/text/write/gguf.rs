@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::pairs;
 use crate::text::error::one_line;
-use crate::text::model::{Alphabet, Cut, Joins, Kind, Model, Prefix};
-use crate::text::read::{BYTE, CONTROL, NORMAL, Names, Style, UNKNOWN, UNUSED, USER_DEFINED};
+use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};
+use crate::text::read::{BYTE, CONTROL, NORMAL, Names, SCORE_OF_ADDED, Style, UNKNOWN, UNUSED, USER_DEFINED};
 use crate::text::{Error, Vocabulary};
 
 /// The vocabulary of a tokenizer; `id` finds a token by its spelling.
@@ -99,9 +99,6 @@ fn pre(model: &Model) -> Result<String, Error> {
     Ok(name.ok_or_else(unnamed)?.to_owned())
 }
 
-/// What llama.cpp's converter gives tokens that a SentencePiece model does not have.
-const SCORE_OF_ADDED: f32 = -1000.0;
-
 /// SentencePiece's own scores; or, the earlier the first pair that leads to a token, the higher its score. No pair
 /// leads to a single character, whose score nobody asks for, nor to what only the added tokens find, which is last.
 fn scores(model: &Model) -> Vec<f32> {
@@ -119,7 +116,13 @@ fn scores(model: &Model) -> Vec<f32> {
         ranks.entry(joined).or_insert(rank);
     }
     let ids = 0..model.tokens.len() as u32;
-    ids.map(|id| -(ranks.get(&id).copied().unwrap_or(pairs.len()) as f32)).collect()
+    let mut scores: Vec<f32> =
+        ids.map(|id| -(ranks.get(&id).copied().unwrap_or(pairs.len()) as f32)).collect();
+    let found_first = |added: &&Added| !added.normalized && model.kind(added.id) == Kind::Added;
+    for added in model.added.iter().filter(found_first) {
+        scores[added.id as usize] = SCORE_OF_ADDED;
+    }
+    scores
 }
 
 #[cfg(test)]
