@@ -94,6 +94,16 @@ fn the_files_of_a_folder_of_hugging_face() {
 }
 
 #[test]
+fn the_files_beside_a_sentence_piece_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = crate::support::fixtures().join("text/mistral/tokenizer.model.v7");
+    fs::copy(model, folder.path().join("tokenizer.model")).unwrap();
+    let tokenize = "tokenize --checkpoint-dir . --text x";
+    assert_eq!(run(folder.path(), tokenize).code, Some(0));
+    refused_whatever_it_is(&folder, "added_tokens.json", tokenize);
+}
+
+#[test]
 fn the_files_of_other_layouts() {
     for (layout, file) in [
         ("mistral", "params.json"),
