@@ -208,7 +208,7 @@ pub fn manifests(data: &[u8]) {
     with_file("", "mist.json", data, open);
     with_file("", "mist-download.json", data, |folder| {
         if let Ok(Some(manifest)) = Manifest::read(folder) {
-            manifest.unfinished().for_each(|name| one_line(name));
+            manifest.unfinished().for_each(one_line);
             manifest.total();
             manifest.repository();
         }
