@@ -15,7 +15,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use limits::{Peak, peak};
 use mist::kernels::matmul::matmul;
-use mist::kernels::packed::{activation_block, multiply};
+use mist::kernels::packed::{self, activation_block};
 use mist::kernels::{ActivationBits, Layout, Matrix, Scheme, cpu, pool};
 use mist::placement;
 
@@ -82,6 +82,11 @@ fn matrices(scheme: Scheme, layout: Layout, buffer: &Bytes) -> Vec<Matrix> {
     out
 }
 
+/// With activations of 8 bits. (16 are twice the rows.)
+fn multiply(x: &[f32], w: &Matrix, out: &mut [f32]) {
+    packed::multiply(x, w, ActivationBits::Eight, out);
+}
+
 fn decode(scheme: Scheme, buffer: &Bytes) {
     let strips = matrices(scheme, Layout::Strips, buffer);
     let rows = matrices(scheme, Layout::Rows, buffer);
@@ -127,10 +132,8 @@ fn prompt(scheme: Scheme, buffer: &Bytes, peak: Peak) {
         let x: Vec<f32> = (0..m * columns).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
         let mut out = vec![0.0; m * rows];
         let (runs, products) = ((256 / m).max(1), m * rows * columns);
-        let of_strips =
-            rate(runs, products, peak.integers, || multiply(&x, &strips, ActivationBits::Eight, &mut out));
-        let of_rows =
-            rate(runs, products, peak.integers, || multiply(&x, &plain, ActivationBits::Eight, &mut out));
+        let of_strips = rate(runs, products, peak.integers, || multiply(&x, &strips, &mut out));
+        let of_rows = rate(runs, products, peak.integers, || multiply(&x, &plain, &mut out));
         let slow = rate(runs.div_ceil(8), products, peak.floats, || matmul(&x, &plain, &mut out));
         say(&format!("m {m:4} {scheme:5} strips {of_strips}, rows {of_rows}, f32 {slow}"));
     }
