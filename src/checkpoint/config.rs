@@ -11,7 +11,8 @@ pub use crate::kernels::pointwise::RopeLayout;
 
 pub(super) mod fields;
 pub(super) mod gguf;
-mod hf;
+mod harmless;
+pub(super) mod hf;
 pub(super) mod json;
 pub(super) mod litgpt;
 mod mistral;

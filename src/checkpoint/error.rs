@@ -31,6 +31,12 @@ pub enum Error {
     ForeignPickle { path: PathBuf, what: String },
     #[error("{}: {rule}", path.display())]
     Config { path: PathBuf, rule: String },
+    #[error("{}: {what} is not supported", path.display())]
+    UnsupportedModel { path: PathBuf, what: String },
+    #[error("{}: {what}", path.display())]
+    NotUnderstood { path: PathBuf, what: String },
+    #[error("{}: weights quantized by {method} are not supported ({field})", path.display())]
+    Quantized { path: PathBuf, field: &'static str, method: String },
     #[error("{}: there are two tensors named {name}", path.display())]
     DuplicateTensor { path: PathBuf, name: String },
     #[error("{}: tensor {name} is missing", path.display())]
@@ -59,6 +65,17 @@ impl Error {
     /// Something that this program does not do.
     pub fn unsupported(path: &Path, what: impl Into<String>) -> Self {
         Error::Unsupported { path: path.into(), what: what.into() }
+    }
+
+    /// A kind of model that this program does not run.
+    pub fn unsupported_model(path: &Path, what: impl Into<String>) -> Self {
+        Error::UnsupportedModel { path: path.into(), what: what.into() }
+    }
+
+    /// A setting that may change what the weights compute, in a way that this program does not know. The sentence
+    /// ends with "is not understood".
+    pub fn not_understood(path: &Path, what: impl Into<String>) -> Self {
+        Error::NotUnderstood { path: path.into(), what: what.into() }
     }
 
     /// A file that cannot be read.
@@ -102,8 +119,15 @@ impl Error {
             Error::Malformed { .. } | Error::MissingTensor { .. } => {
                 Some("the file may be incomplete: fetch it again with `mist download`".into())
             }
-            Error::Config { .. } => {
-                Some("compare it with the repository's own, or fetch it again with `mist download`".into())
+            Error::Config { .. } => Some(
+                "`mist download` fetches it again; if the repository's own file is the same, please report its name".into(),
+            ),
+            Error::NotUnderstood { .. } | Error::UnsupportedModel { .. } => Some(
+                "it may be a newer kind of model: `mist download` lists those that run; if this one should, please report its name"
+                    .into(),
+            ),
+            Error::Quantized { .. } => {
+                Some("look for the same model unquantized, or as a .gguf file".into())
             }
             _ => None,
         }

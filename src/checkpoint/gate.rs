@@ -18,6 +18,15 @@ pub struct Weights {
     pub head: Matrix,
 }
 
+/// What came of tensors and a config.
+#[derive(Debug)]
+pub struct Assembled {
+    /// The weights.
+    pub weights: Weights,
+    /// What was decided where the two contradict each other, a sentence each.
+    pub warnings: Vec<String>,
+}
+
 /// One layer's weights.
 #[derive(Clone, Debug)]
 pub struct LayerWeights {
@@ -59,22 +68,28 @@ pub struct Experts {
 /// Tensors that do no harm where they are not used: tables that we compute ourselves.
 const HARMLESS_SUFFIXES: [&str; 1] = [".rotary_emb.inv_freq"];
 
-/// Checks the tensors against the config and gives them their places.
+/// The names of the embedding and of the head.
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const HEAD: &str = "lm_head.weight";
+
+/// Checks the tensors against the config and gives them their places. `config` loses its tied head where the tensors have
+/// another head than the embedding.
 ///
 /// # Errors
 /// A tensor is missing, has another shape than the config implies, or is not used.
-pub fn assemble(config: &Config, tensors: Tensors) -> Result<Weights, Error> {
-    let mut taker = Taker { config, tensors };
-    let (v, c) = (config.vocabulary_size, config.hidden_size);
-    let embedding = taker.matrix("model.embed_tokens.weight", &[v, c])?;
-    let head = match config.tied_head {
-        // A tied head may be stored again; the embedding is what counts.
-        true => {
-            taker.tensors.take("lm_head.weight");
-            embedding.clone()
-        }
-        false => taker.matrix("lm_head.weight", &[v, c])?,
-    };
+pub fn assemble(config: &mut Config, tensors: Tensors) -> Result<Assembled, Error> {
+    let checked = config.clone();
+    let mut taker = Taker { config: &checked, tensors };
+    let (embedding, head) = taker.ends()?;
+    config.tied_head = head.is_none();
+    let c = config.hidden_size;
+    let warning = (checked.tied_head && !config.tied_head).then(|| {
+        let path = taker.tensors.path().display();
+        format!(
+            "{path}: the config says that the head is the embedding, and another one is stored: that is used"
+        )
+    });
+    let head = head.unwrap_or_else(|| embedding.clone());
     let weights = Weights {
         embedding,
         layers: (0..config.layers).map(|layer| taker.layer(layer)).collect::<Result<_, _>>()?,
@@ -82,7 +97,22 @@ pub fn assemble(config: &Config, tensors: Tensors) -> Result<Weights, Error> {
         head,
     };
     taker.nothing_left()?;
-    Ok(weights)
+    Ok(Assembled { weights, warnings: warning.into_iter().collect() })
+}
+
+/// Whether two matrices of one shape hold the same values. As soon as they differ nothing more is read.
+fn same(a: &Matrix, b: &Matrix) -> bool {
+    let is_same = |(a, b): (&[u8], &[u8])| std::ptr::eq(a, b) || a == b;
+    if a.parts().eq(b.parts()) && a.bytes().zip(b.bytes()).all(is_same) {
+        return true;
+    }
+    let mut rows = [vec![0.0; a.columns()], vec![0.0; a.columns()]];
+    (0..a.rows()).all(|row| {
+        let [in_a, in_b] = &mut rows;
+        a.rows_f32(row, in_a);
+        b.rows_f32(row, in_b);
+        in_a == in_b
+    })
 }
 
 struct Taker<'a> {
@@ -91,6 +121,25 @@ struct Taker<'a> {
 }
 
 impl Taker<'_> {
+    /// The embedding, and the head where it is another matrix.
+    ///
+    /// A head that is said to be tied may be stored as well, and PyTorch's files always hold it. Where it is not the
+    /// embedding again, the config is wrong, not the weights: transformers 5 takes the head that is there, too. Where only
+    /// one of the two is stored, it is both.
+    fn ends(&mut self) -> Result<(Matrix, Option<Matrix>), Error> {
+        let shape = [self.config.vocabulary_size, self.config.hidden_size];
+        if self.config.tied_head && !self.tensors.contains(EMBEDDING) && self.tensors.contains(HEAD) {
+            return Ok((self.matrix(HEAD, &shape)?, None));
+        }
+        let embedding = self.matrix(EMBEDDING, &shape)?;
+        if self.config.tied_head && !self.tensors.contains(HEAD) {
+            return Ok((embedding, None));
+        }
+        let head = self.matrix(HEAD, &shape)?;
+        let is_other = !self.config.tied_head || !same(&embedding, &head);
+        Ok((embedding, is_other.then_some(head)))
+    }
+
     fn layer(&mut self, layer: usize) -> Result<LayerWeights, Error> {
         let Config { hidden_size: c, query_heads: h, key_value_heads: g, head_size: d, .. } = *self.config;
         let name = |rest: &str| format!("model.layers.{layer}.{rest}.weight");

@@ -98,7 +98,12 @@ impl Gguf {
 
     /// The keys of all metadata entries.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.metadata.keys().map(String::as_str)
+        self.entries().map(|(key, _)| key)
+    }
+
+    /// All metadata entries.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.metadata.iter().map(|(key, value)| (key.as_str(), value))
     }
 
     /// A tensor by its name in the file.

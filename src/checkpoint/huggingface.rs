@@ -14,14 +14,13 @@ use super::output::{Output, Rounding};
 use super::plan::{Companions, Payload, Plan};
 use super::published::{self, ExpertsAs};
 use super::safetensors::File;
-use super::{Checkpoint, Config, Error};
+use super::{Checkpoint, Config, Error, suggestions};
 use crate::kernels::Scheme;
 
 /// What transformers looks for in a safetensors header.
 const FORMAT: &str = "pt";
 
 const CONFIG: &str = "config.json";
-const GENERATION: &str = "generation_config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
@@ -53,11 +52,9 @@ pub fn plan(
     let dtype = tensors.first().map_or(Scheme::F32, |embedding| embedding.scheme);
     let shards = shards(tensors, shard_size);
     let (mut texts, mut stale) = companions.into().placed(folder);
-    let generation_config = folder.join(GENERATION);
+    let generation_config = folder.join(suggestions::FILE);
     if !texts.iter().any(|(path, _)| *path == generation_config) {
-        let eos = config_json::end_ids(end_ids);
-        let generation = json!({"_from_model_config": true, "bos_token_id": bos, "eos_token_id": eos});
-        texts.push((generation_config, text(&generation)));
+        texts.push((generation_config, text(&checkpoint.suggestions.to_json(bos, end_ids))));
     }
     stale.push(folder.join(manifest::FILE));
     match shards.len() {

@@ -34,7 +34,7 @@ const FUSED: &str = ".attn.qkv.weight";
 /// A file is missing or breaks a rule.
 pub(super) fn read(folder: &Path) -> Result<Contents, Error> {
     let (path, old_path) = (folder.join(CONFIG), folder.join(OLD_CONFIG));
-    let config = match !path.exists() && old_path.exists() {
+    let mut config = match !path.exists() && old_path.exists() {
         true => config::from_lit_json(&read_text(&old_path)?, &old_path)?,
         false => config::from_lit_yaml(&read_text(&path)?, &path)?,
     };
@@ -48,10 +48,10 @@ pub(super) fn read(folder: &Path) -> Result<Contents, Error> {
         Some(prefix) => names::LITGPT.ours(&format!("{prefix}{FUSED}")),
         None => names::LITGPT.ours(name),
     };
-    let mut weights = gate::assemble(&config, tensors.renamed(ours)?)?;
+    let gate::Assembled { mut weights, warnings } = gate::assemble(&mut config, tensors.renamed(ours)?)?;
     for (layer, _) in weights.layers.iter_mut().zip(grouped).filter(|(_, grouped)| *grouped) {
         let broken = || Error::malformed(&file, "its matrices are not those of its config");
         layer.qkv = ungrouped(&layer.qkv, config.heads()).ok_or_else(broken)?;
     }
-    Ok(Contents { config, weights, files: vec![file] })
+    Ok(Contents { config, weights, files: vec![file], warnings })
 }

@@ -43,7 +43,7 @@ fn storage_of_shard(name: &str) -> Option<Storage> {
 /// A file is missing or breaks a rule, or the weights are cut or stacked in a way that is not supported.
 pub fn read(folder: &Path) -> Result<Contents, Error> {
     let path = folder.join(CONFIG);
-    let config = config::from_params(&read_text(&path)?, &path)?;
+    let mut config = config::from_params(&read_text(&path)?, &path)?;
     let (storage, files) = weights(folder)?;
     let tensors = shards::read(folder, storage, &files).map_err(|error| match error {
         Error::DuplicateTensor { path, name } if storage == Storage::Torch => {
@@ -56,8 +56,9 @@ pub fn read(folder: &Path) -> Result<Contents, Error> {
         let what = format!("{name}, the experts stacked as in the first files of Mixtral,");
         return Err(Error::unsupported(folder, what));
     }
-    let weights = gate::assemble(&config, tensors.renamed(|name| names::MISTRAL.ours(name))?)?;
-    Ok(Contents { config, weights, files: shards::with_index(files, folder.join(INDEX)) })
+    let tensors = tensors.renamed(|name| names::MISTRAL.ours(name))?;
+    let gate::Assembled { weights, warnings } = gate::assemble(&mut config, tensors)?;
+    Ok(Contents { config, weights, files: shards::with_index(files, folder.join(INDEX)), warnings })
 }
 
 /// The files of weights: those that an index names, a whole one, or shards by their names.

@@ -16,6 +16,7 @@
 //! | `names` | renaming between layouts, as data |
 //! | [`gate`] | tensors against the config: what is used is what is there |
 //! | [`open`] | which layout a folder or file is |
+//! | [`suggestions`] | how the publishers say that tokens should be chosen |
 //! | `published`, `rows` | a checkpoint's tensors as others have them: apart, under their names |
 //! | [`huggingface`] | writing a Hugging Face folder |
 //! | `mistral` | reading Mistral's own layout |
@@ -46,6 +47,7 @@ mod read;
 mod rows;
 pub mod safetensors;
 mod shards;
+pub mod suggestions;
 pub mod tensors;
 pub mod torch;
 mod yaml;
@@ -55,3 +57,4 @@ pub use error::Error;
 pub use gate::{Experts, LayerWeights, Mlp, Weights};
 pub use open::{Checkpoint, Format, Tokenizing};
 pub use origin::Origin;
+pub use suggestions::Suggestions;

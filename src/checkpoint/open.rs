@@ -3,14 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::config::fields;
 use super::gguf::{self, Gguf};
 use super::origin::Origin;
 use super::read::read_text;
 use super::shards::{self, Storage, file_names};
 use super::tensors::Tensors;
-use super::{Config, Error, Weights, config, gate, litgpt, manifest, mistral, safetensors};
-use crate::json;
+use super::{Config, Error, Suggestions, Weights, config, gate, litgpt, manifest, mistral, safetensors};
 
 /// A checkpoint, opened: everything about it was checked, nothing of its weights was read.
 #[derive(Debug)]
@@ -29,6 +27,10 @@ pub struct Checkpoint {
     pub gguf: Option<Gguf>,
     /// What a converted checkpoint was made of.
     pub origin: Option<Origin>,
+    /// How its publishers say that tokens should be chosen.
+    pub suggestions: Suggestions,
+    /// What was decided where its files contradict each other, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// The layouts that can be read.
@@ -248,21 +250,29 @@ fn open_mist(folder: PathBuf) -> Result<Checkpoint, Error> {
     // Without the weights the description would be believed still.
     let mut files = tensors.files();
     files.push(folder.join(manifest::FILE));
-    let weights = gate::assemble(&manifest.config, tensors)?;
-    let (config, origin) = (manifest.config, Some(manifest.origin));
-    Ok(Checkpoint { config, weights, format: Format::Mist, folder, files, gguf: None, origin })
+    let mut config = manifest.config;
+    let gate::Assembled { weights, warnings } = gate::assemble(&mut config, tensors)?;
+    let (own, _) = Suggestions::of_folder(&folder)?;
+    let suggestions = match own.is_empty() {
+        true => Suggestions::of_sources(&folder, &manifest.origin.sources),
+        false => own,
+    };
+    let (format, origin) = (Format::Mist, Some(manifest.origin));
+    Ok(Checkpoint { config, weights, format, folder, files, gguf: None, origin, suggestions, warnings })
 }
 
 fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
     let gguf = Gguf::open(&file)?;
-    let config = config::from_gguf(&gguf)?;
+    let mut config = config::from_gguf(&gguf)?;
     let mut tensors = Tensors::new(&file);
     gguf.read_tensors(&mut tensors)?;
     let files = gguf.parts().to_vec();
-    let weights = gate::assemble(&config, tensors)?;
+    let gate::Assembled { weights, warnings } = gate::assemble(&mut config, tensors)?;
+    let suggestions = Suggestions::of_gguf(&gguf);
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.to_path_buf();
-    Ok(Checkpoint { config, weights, format: Format::Gguf, folder, files, gguf: Some(gguf), origin: None })
+    let (format, gguf, origin) = (Format::Gguf, Some(gguf), None);
+    Ok(Checkpoint { config, weights, format, folder, files, gguf, origin, suggestions, warnings })
 }
 
 /// What a folder holds.
@@ -271,22 +281,23 @@ pub(super) struct Contents {
     pub weights: Weights,
     /// The files that hold the weights, and the index that names them.
     pub files: Vec<PathBuf>,
+    /// As [`Checkpoint`] has them.
+    pub warnings: Vec<String>,
 }
 
-/// Opens a folder whose config and weights `read` reads. Which ids end a reply a `generation_config.json` also says.
+/// Opens a folder whose config and weights `read` reads. Which ids end a reply its `generation_config.json` also says.
 fn open_folder(
     format: Format,
     folder: PathBuf,
     read: impl FnOnce(&Path) -> Result<Contents, Error>,
 ) -> Result<Checkpoint, Error> {
-    let Contents { mut config, weights, files } = read(&folder)?;
-    let generation = folder.join("generation_config.json");
-    if generation.exists() {
-        config.end_ids.extend(end_ids(&generation)?);
-    }
+    let Contents { mut config, weights, files, warnings } = read(&folder)?;
+    let (suggestions, end_ids) = Suggestions::of_folder(&folder)?;
+    config.end_ids.extend(end_ids);
     config.end_ids.sort_unstable();
     config.end_ids.dedup();
-    Ok(Checkpoint { config, weights, format, folder, files, gguf: None, origin: None })
+    let (gguf, origin) = (None, None);
+    Ok(Checkpoint { config, weights, format, folder, files, gguf, origin, suggestions, warnings })
 }
 
 /// The files that hold a Hugging Face folder's weights, best first: stored how, whole, the index of shards.
@@ -297,22 +308,26 @@ const WEIGHTS: [(Storage, &str, &str); 2] = [
 
 fn read_hugging_face(folder: &Path) -> Result<Contents, Error> {
     let path = folder.join("config.json");
-    let config = config::from_json(&read_text(&path)?, &path)?;
+    let (mut config, assumed) = config::hf::read(&read_text(&path)?, &path)?;
     for (storage, whole, index) in WEIGHTS {
         if let Some(files) = shards::find(folder, whole, index)? {
-            let weights = gate::assemble(&config, shards::read(folder, storage, &files)?)?;
-            return Ok(Contents { config, weights, files: shards::with_index(files, folder.join(index)) });
+            let assembled = gate::assemble(&mut config, shards::read(folder, storage, &files)?);
+            let unfit = |error| match (assumed.first(), &error) {
+                (
+                    Some(name),
+                    Error::WrongShape { .. } | Error::MissingTensor { .. } | Error::ExtraTensors { .. },
+                ) => Error::config(
+                    &path,
+                    format!("{name} is missing, and its default does not fit the weights"),
+                ),
+                _ => error,
+            };
+            let gate::Assembled { weights, warnings } = assembled.map_err(unfit)?;
+            let files = shards::with_index(files, folder.join(index));
+            return Ok(Contents { config, weights, files, warnings });
         }
     }
     Err(Error::malformed(folder, "there is a config.json, but no model.safetensors beside it"))
-}
-
-/// The end ids of a `generation_config.json`; the rest of it is not ours.
-fn end_ids(path: &Path) -> Result<Vec<u32>, Error> {
-    let value = json::value(read_text(path)?.as_bytes(), json::SETTINGS)
-        .map_err(|e| Error::config(path, json::rule(&e)))?;
-    let ids = value.get("eos_token_id").map_or(Some(Vec::new()), fields::ids);
-    ids.ok_or_else(|| Error::config(path, "eos_token_id must be a token id or a list of them"))
 }
 
 #[cfg(test)]

@@ -95,7 +95,8 @@ fn roundings(checkpoint: &Checkpoint, rounding: Rounding) -> Vec<Rounding> {
 }
 
 impl Source {
-    fn of(path: &Path) -> io::Result<Self> {
+    /// What a file has to show.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
         let mut file = files::open(path)?;
         let bytes = file.metadata()?.len();
         let mut hash = Sha256::new();

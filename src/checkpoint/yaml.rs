@@ -25,6 +25,7 @@ pub fn read(text: &str, path: &Path) -> Result<Map<String, Value>, Error> {
         return fail(format!("is {} bytes long, at most {LARGEST} are read", text.len()));
     }
     let mut builder = Builder { open: Vec::new(), root: None };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for event in Parser::new_from_str(text) {
         let step = event.map_err(|e| e.to_string()).and_then(|(event, span)| {
             let line = span.start.line();

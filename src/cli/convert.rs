@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use clap::{Args, ValueEnum, ValueHint};
 use mist::checkpoint::output::Rounding;
 use mist::checkpoint::plan::{Companions, Plan};
-use mist::checkpoint::{self, Checkpoint, convert, gguf, huggingface, litgpt};
+use mist::checkpoint::{self, Checkpoint, convert, gguf, huggingface, litgpt, suggestions};
 use mist::hub::{Manifest, Size};
 use mist::kernels::Scheme;
 use mist::system::files::{self, folder_of};
@@ -18,7 +18,9 @@ use serde_json::json;
 
 use super::exit::{Hint, Interrupted, Status};
 use super::memory::PeakMemory;
-use super::model::{CheckpointArgs, Opened, Precision, dense_scheme, refuse_half_a_download, tokenizer};
+use super::model::{
+    CheckpointArgs, Opened, Precision, dense_scheme, refuse_half_a_download, tokenizer, warn,
+};
 use super::values::scheme;
 
 /// Convert a checkpoint to the mapped `mist` format, or to that of another program; its weights as they are, or
@@ -91,6 +93,7 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     let path = args.checkpoint.path()?;
     let checkpoint = Checkpoint::open_original(&path)?;
     refuse_half_a_download(&checkpoint)?;
+    warn(&checkpoint, printer);
     let folder = folder(args, &checkpoint);
     let mut plan = plan(args, &checkpoint, &folder)?;
     if args.output_dir.is_none() {
@@ -152,6 +155,7 @@ pub fn quantize(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     refuse_half_a_download(checkpoint)?;
+    warn(checkpoint, printer);
     let rounding = Rounding { quantize: Some(scheme), ..Rounding::default() };
     let plan = convert::plan(checkpoint, folder, rounding, companions(checkpoint, folder)?)?;
     let plan = plan.without_links_in(&checkpoint.folder);
@@ -324,6 +328,13 @@ pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Comp
             *bytes = changed;
         }
     }
+    // Of a GGUF file, or of a model whose card says them.
+    let suggestions = &checkpoint.suggestions;
+    if !suggestions.is_empty() && files.iter().all(|(name, _)| name != suggestions::FILE) {
+        let tokenizer = tokenizer(checkpoint)?;
+        let json = suggestions.to_json(tokenizer.bos(), &Opened::end_ids(checkpoint, &tokenizer));
+        files.push((suggestions::FILE.into(), format!("{json:#}\n").into_bytes()));
+    }
     let is_absent = |name: &String| !own_folder && files.iter().all(|(file, _)| file != name);
     let absent = names.iter().filter(|name| is_absent(name)).cloned().collect();
     Ok(Companions { files, absent })
@@ -333,7 +344,7 @@ pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Comp
 fn names(folders: &[&Path]) -> BTreeSet<String> {
     let there = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
     let there = there.filter_map(|entry| entry.file_name().into_string().ok());
-    let fixed = mist::text::FILES.into_iter().chain(["generation_config.json"]).map(str::to_owned);
+    let fixed = mist::text::FILES.into_iter().chain([suggestions::FILE]).map(str::to_owned);
     fixed.chain(there.filter(|name| mist::text::is_file(name))).collect()
 }
 

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
 use mist::evaluate::likelihood;
+use mist::kernels::attention::CacheType;
 use mist::system::files::{self, Limited};
 use mist::terminal::Printer;
 use serde_json::json;
 
 use super::exit::Status;
-use super::model::{BeginningArgs, ModelArgs};
+use super::model::{BeginningArgs, ModelArgs, not_numbers};
 use super::placing::{DevicesArgs, Room};
 
 /// Measure how well a model foresees a text: its perplexity.
@@ -67,7 +68,9 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
     let rate = ids.len() as f64 / start.elapsed().as_secs_f64();
     drop(bar);
     if !likelihood.total.is_finite() {
-        bail!("the model gave likelihoods that are not numbers: the checkpoint is damaged");
+        let narrow = matches!(loaded.cache_dtype, CacheType::F16 | CacheType::Q8_0);
+        let error = anyhow::anyhow!("the model gave likelihoods that are not numbers");
+        return Err(error.context(super::Hint(not_numbers(narrow))));
     }
     let (nll, perplexity) = (likelihood.mean(), likelihood.perplexity());
     if args.json {

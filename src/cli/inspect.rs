@@ -14,7 +14,7 @@ use mist::terminal::Printer;
 use serde_json::json;
 
 use super::exit::{Hint, Status};
-use super::model::{CheckpointArgs, tokenizer, warn_of_other_originals};
+use super::model::{CheckpointArgs, tokenizer, warn};
 
 /// Describe a checkpoint and compare its tensors with its config.
 #[derive(Args, Debug)]
@@ -41,7 +41,7 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     // First: of a damaged file it is the most that can be said.
     let hashed = if args.verify { verify_download(&path, printer)? } else { None };
     let checkpoint = Checkpoint::open(&path)?;
-    warn_of_other_originals(&checkpoint, printer);
+    warn(&checkpoint, printer);
     let (ids, rows) = (tokenizer(&checkpoint)?.vocabulary_size(), checkpoint.config.vocabulary_size);
     if ids > rows {
         anyhow::bail!("{}: the tokenizer has {ids} ids, the embedding {rows}", checkpoint.folder.display());

@@ -19,6 +19,7 @@ mod model;
 mod output;
 mod placing;
 mod quantized;
+mod sampling;
 mod table;
 mod tokenize;
 mod values;

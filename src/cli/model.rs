@@ -10,6 +10,7 @@ use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum, ValueHint};
 use mist::checkpoint::gguf::Gguf;
 use mist::checkpoint::{Checkpoint, Config};
+use mist::generate::{GenerationError, SamplingError};
 use mist::hub::Manifest;
 use mist::kernels::attention::CacheType;
 use mist::kernels::{ActivationBits, Arithmetic, Scheme, pool};
@@ -114,7 +115,42 @@ pub enum CachePrecision {
     Q8_0,
 }
 
+impl Loaded {
+    /// An error of running the model, with a hint where it is a matter of types. Keys and values beyond 65504 are none in
+    /// an f16 cache, nor scales in one of q8_0.
+    pub fn explained(&self, error: anyhow::Error) -> anyhow::Error {
+        let is_no_number =
+            matches!(error.downcast_ref(), Some(GenerationError::Sampling(SamplingError::NotNumbers)));
+        let is_narrow = matches!(self.cache_dtype, CacheType::F16 | CacheType::Q8_0);
+        match is_no_number {
+            true => error.context(Hint(not_numbers(is_narrow))),
+            false => error,
+        }
+    }
+}
+
+/// What to do about logits that are no numbers.
+pub fn not_numbers(has_narrow_cache: bool) -> String {
+    let verify = "`mist inspect --verify` finds damaged weights";
+    match has_narrow_cache {
+        true => {
+            format!("--cache-dtype bf16 holds keys and values beyond 65504, which f16 does not; {verify}")
+        }
+        false => format!("--dtype f32 holds the largest numbers; {verify}"),
+    }
+}
+
 impl Precision {
+    /// What `--dtype` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Auto => "auto",
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+            Precision::Bf16 => "bf16",
+        }
+    }
+
     /// The type, `None` for the device's own.
     pub fn dtype(self) -> Option<DType> {
         match self {
@@ -177,7 +213,7 @@ impl Opened {
         let since = Instant::now();
         let checkpoint = Checkpoint::open(path)?;
         refuse_half_a_download(&checkpoint)?;
-        warn_of_other_originals(&checkpoint, printer);
+        warn(&checkpoint, printer);
         let tokenizer = tokenizer(&checkpoint)?;
         let end_ids = Self::end_ids(&checkpoint, &tokenizer);
         Ok(Self { checkpoint, tokenizer, end_ids, since })
@@ -221,8 +257,14 @@ pub fn refuse_half_a_download(checkpoint: &Checkpoint) -> anyhow::Result<()> {
     Err(error.context(Hint(format!("`mist download {repository}` fetches the rest"))))
 }
 
+/// Says what was decided where a checkpoint's files contradict each other, and what is no longer what it was made of.
+pub fn warn(checkpoint: &Checkpoint, printer: &Printer) {
+    checkpoint.warnings.iter().for_each(|warning| printer.warn(warning));
+    warn_of_other_originals(checkpoint, printer);
+}
+
 /// A conversion runs also where the weights beside it are no longer those that it was made of.
-pub fn warn_of_other_originals(checkpoint: &Checkpoint, printer: &Printer) {
+fn warn_of_other_originals(checkpoint: &Checkpoint, printer: &Printer) {
     let Some(origin) = &checkpoint.origin else { return };
     let own =
         |file: &str| checkpoint.files.iter().any(|own| own.file_name().is_some_and(|name| name == file));

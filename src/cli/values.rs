@@ -7,6 +7,14 @@ use clap::{Arg, Command, Error};
 use mist::kernels::Scheme;
 use mist::kernels::quantize::WRITTEN;
 
+/// A text that was read from a file or a pipe, without the byte order mark that programs on Windows put before it.
+pub fn without_mark(mut text: String) -> String {
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    text
+}
+
 /// The scheme that a value of `--quantize` names.
 pub fn scheme_named(name: &str) -> Option<Scheme> {
     WRITTEN.into_iter().find(|scheme| scheme.name() == name)

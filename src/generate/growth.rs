@@ -10,8 +10,10 @@ use super::sampler::{Sampler, SamplingError};
 pub enum Finish {
     /// An end token, or the caller, who found a stop text.
     Stop,
-    /// The number of tokens asked for, or the context, is used up.
+    /// The number of tokens asked for is used up.
     Length,
+    /// The context is full, before as many tokens as were asked for.
+    Context,
     /// It was interrupted.
     Interrupted,
 }
@@ -22,6 +24,7 @@ impl Finish {
         match self {
             Finish::Stop => "stop",
             Finish::Length => "length",
+            Finish::Context => "context",
             Finish::Interrupted => "interrupted",
         }
     }
@@ -91,6 +94,8 @@ pub(super) struct Growth {
     ids: Vec<u32>,
     prompt: usize,
     most: usize,
+    /// Why it ends after so many.
+    at_most: Finish,
     timings: Timings,
     start: Instant,
     decode_start: Instant,
@@ -108,6 +113,7 @@ impl Growth {
             ids: prompt.to_vec(),
             prompt: prompt.len(),
             most: most.unwrap_or(usize::MAX).min(room),
+            at_most: if most.is_some_and(|most| most <= room) { Finish::Length } else { Finish::Context },
             timings: Timings::default(),
             start,
             decode_start: start,
@@ -147,7 +153,7 @@ impl Growth {
         on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
     ) -> Result<Option<Finish>, GenerationError> {
         if self.most == 0 {
-            return Ok(Some(Finish::Length));
+            return Ok(Some(self.at_most));
         }
         let id = sampler.choose(logits, &self.ids)?;
         self.timings.generated_tokens += 1;
@@ -162,7 +168,7 @@ impl Growth {
         if on_token(id).is_break() {
             return Ok(Some(Finish::Stop));
         }
-        Ok((self.timings.generated_tokens == self.most).then_some(Finish::Length))
+        Ok((self.timings.generated_tokens == self.most).then_some(self.at_most))
     }
 
     /// What came of it.

@@ -3,6 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::checkpoint::Suggestions;
 use crate::kernels::pointwise::softmax;
 
 /// How tokens are chosen. The filters apply in this order: repetition penalty, temperature, top-k, top-p, min-p.
@@ -34,12 +35,42 @@ pub enum SamplingError {
     #[error("{name} is {value}, it must be {range}")]
     OutOfRange { name: &'static str, value: f32, range: &'static str },
     #[error(
-        "the model gave logits that are not numbers: the checkpoint is damaged, or its type of computation too small"
+        "the model gave logits that are not numbers: its weights are damaged, or a type is too small for what it computes"
     )]
     NotNumbers,
 }
 
 impl Sampling {
+    /// These values, each in place of its own where one is suggested; and what is wrong with those that cannot be taken.
+    pub fn as_suggested(self, suggested: &Suggestions) -> (Self, Vec<SamplingError>) {
+        let (mut sampling, mut impossible) = (self, Vec::new());
+        let mut take = |value: Option<f64>, set: &dyn Fn(&mut Self, f64) -> Result<(), SamplingError>| {
+            let Some(value) = value else { return };
+            let mut changed = sampling.clone();
+            match set(&mut changed, value).and_then(|()| changed.check()) {
+                Ok(()) => sampling = changed,
+                Err(error) => impossible.push(error),
+            }
+        };
+        let plainly = |set: fn(&mut Self) -> &mut f32| {
+            move |sampling: &mut Self, value: f64| {
+                *set(sampling) = value as f32;
+                Ok(())
+            }
+        };
+        take(suggested.temperature, &plainly(|s| &mut s.temperature));
+        take(suggested.top_k, &|sampling, value| {
+            let is_count = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
+            let range = "a whole number, 0 or more";
+            let error = SamplingError::OutOfRange { name: "top-k", value: value as f32, range };
+            is_count.then(|| sampling.top_k = value as usize).ok_or(error)
+        });
+        take(suggested.top_p, &plainly(|s| &mut s.top_p));
+        take(suggested.min_p, &plainly(|s| &mut s.min_p));
+        take(suggested.repetition_penalty, &plainly(|s| &mut s.repeat_penalty));
+        (sampling, impossible)
+    }
+
     /// Checks every value against its range.
     ///
     /// # Errors
@@ -252,6 +283,24 @@ mod tests {
         let mut logits = [4.0, 3.0, -1.0];
         assert_eq!(sampler.choose(&mut logits, &[0, 0, 2, 99]), Ok(1));
         assert_eq!(logits, [2.0, 3.0, -2.0]);
+    }
+
+    #[test]
+    fn suggestions_count_each_by_itself_and_only_where_they_can() {
+        let suggested =
+            |temperature, top_k, top_p| Suggestions { temperature, top_k, top_p, ..Suggestions::default() };
+        let (all, wrong) = plain().as_suggested(&suggested(Some(0.6), Some(20.0), Some(0.95)));
+        assert_eq!((all, wrong.len()), (Sampling { temperature: 0.6, top_k: 20, top_p: 0.95, ..plain() }, 0));
+        assert_eq!(plain().as_suggested(&Suggestions::default()), (plain(), Vec::new()));
+        let (some, wrong) = plain().as_suggested(&suggested(Some(-1.0), Some(-1.0), Some(0.5)));
+        assert_eq!(some, Sampling { top_p: 0.5, ..plain() });
+        let texts = wrong.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(texts[0], "temperature is -1, it must be 0 or more");
+        assert_eq!(texts[1], "top-k is -1, it must be a whole number, 0 or more");
+        for odd in [f64::NAN, f64::INFINITY, 1.5, 1e10] {
+            assert_eq!(plain().as_suggested(&suggested(None, Some(odd), None)).1.len(), 1);
+        }
+        assert_eq!(plain().as_suggested(&suggested(Some(1e300), None, None)).1.len(), 1);
     }
 
     #[test]

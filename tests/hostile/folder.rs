@@ -151,7 +151,7 @@ fn rotary_settings_that_divide_by_zero() {
         "high_freq_factor": 4.0, "original_max_position_embeddings": 512});
     config_refused("rope_parameters", rope, &["high_freq_factor"]);
     config_refused("rms_norm_eps", json!(-1.0), &["rms_norm_eps"]);
-    config_refused("eos_token_id", json!(-1), &["eos_token_id"]);
+    config_refused("eos_token_id", json!(1.5), &["eos_token_id"]);
 }
 
 #[test]

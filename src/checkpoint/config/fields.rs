@@ -38,6 +38,11 @@ impl<'a> Fields<'a> {
         Err(Error::config(self.path, rule))
     }
 
+    /// Ends the reading with what this program does not know.
+    pub fn not_understood<T>(&self, what: impl std::fmt::Display) -> Result<T, Error> {
+        Err(Error::not_understood(self.path, format!("{what} is not understood")))
+    }
+
     /// Takes a field; null is as if it were not there.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.map.remove(name).filter(|v| !v.is_null())
@@ -99,7 +104,7 @@ impl<'a> Fields<'a> {
     pub fn expect(&mut self, name: &str, values: &[Value]) -> Result<(), Error> {
         match self.take(name) {
             Some(value) if !values.contains(&value) => {
-                self.fail(format!("{name} is {value}, which is not understood"))
+                self.not_understood(format!("{name} is {value}, which"))
             }
             _ => Ok(()),
         }
@@ -113,29 +118,32 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Ends the reading: what is left must be off, or among `harmless`.
-    pub fn nothing_left(&self, harmless: &[&str]) -> Result<(), Error> {
+    /// Ends the reading: what is left must be off, or `harmless` with its value.
+    pub fn nothing_left(&self, harmless: impl Fn(&str, &Value) -> bool) -> Result<(), Error> {
         let is_off = |value: &Value| match value {
             Value::Null | Value::Bool(false) => true,
             Value::Array(list) => list.is_empty(),
             Value::Object(map) => map.is_empty(),
             _ => false,
         };
-        let unknown =
-            self.map.iter().find(|(name, value)| !harmless.contains(&name.as_str()) && !is_off(value));
+        let unknown = self.map.iter().find(|(name, value)| !is_off(value) && !harmless(name, value));
         match unknown {
-            Some((name, value)) => self.fail(format!("the field {name} ({value}) is not understood")),
+            Some((name, value)) => self.not_understood(format!("the field {name} ({value})")),
             None => Ok(()),
         }
     }
 }
 
-/// One token id or a list of them.
+/// One token id or a list of them. A negative one, as -1, stands for no token: none is ever it.
 pub fn ids(value: &Value) -> Option<Vec<u32>> {
-    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-    match value {
+    let id = |value: &Value| match value.as_i64() {
+        Some(..=-1) => Some(None),
+        _ => value.as_u64().and_then(|id| u32::try_from(id).ok()).map(Some),
+    };
+    let ids: Option<Vec<Option<u32>>> = match value {
         Value::Array(list) => list.iter().map(id).collect(),
         Value::Null => Some(Vec::new()),
         one => id(one).map(|id| vec![id]),
-    }
+    };
+    ids.map(|ids| ids.into_iter().flatten().collect())
 }

@@ -1,26 +1,35 @@
 //! The model's description in a GGUF file's metadata: the llama architecture, which is also what Mistral's and
 //! Mixtral's files are.
 
+mod entries;
+
 use super::{Architecture, Config, ExpertCount, Rope, RopeLayout, RopeScaling};
 use crate::checkpoint::Error;
 use crate::checkpoint::gguf::{Entry, Gguf, Value};
 
-/// Entries under `llama.` that are read below, or that do not change what the weights compute.
-const UNDERSTOOD: [&str; 21] = [
+/// Entries under `llama.` that are read below, or that say nothing about what the weights compute.
+const UNDERSTOOD: [&str; 28] = [
     "attention.head_count",
     "attention.head_count_kv",
     "attention.key_length",
+    "attention.key_length_swa",
     "attention.layer_norm_rms_epsilon",
+    "attention.scale",
     "attention.sliding_window",
     "attention.value_length",
+    "attention.value_length_swa",
     "block_count",
     "context_length",
     "embedding_length",
+    "embedding_length_out",
     "expert_count",
+    "expert_feed_forward_length",
     "expert_used_count",
     "feed_forward_length",
     "rope.dimension_count",
+    "rope.dimension_count_swa",
     "rope.freq_base",
+    "rope.freq_base_swa",
     "rope.scale_linear",
     "rope.scaling.attn_factor",
     "rope.scaling.factor",
@@ -43,7 +52,7 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
             let what = format!(
                 "the architecture {other} (of GGUF files, llama is, which covers Mistral and Mixtral)"
             );
-            return Err(Error::unsupported(gguf.path(), what));
+            return Err(Error::unsupported_model(gguf.path(), what));
         }
         None => return fields.fail("general.architecture is missing"),
     }
@@ -51,17 +60,28 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
     let hidden_size = fields.size("embedding_length")?;
     let query_heads = fields.size("attention.head_count")?;
     let head_size = fields.optional_size("attention.key_length")?.unwrap_or(hidden_size / query_heads.max(1));
-    for name in ["attention.value_length", "rope.dimension_count"] {
-        if let Some(size) = fields.optional_size(name)?.filter(|size| *size != head_size) {
-            return fields
-                .fail(format!("llama.{name} is {size}, which differs from the heads' size of {head_size}"));
-        }
-    }
+    fields.same_again(hidden_size, head_size)?;
     let vocabulary_size = match (gguf.tensor("token_embd.weight"), fields.optional_size("vocab_size")?) {
         (Some(embedding), _) => embedding.shape.first().copied().unwrap_or(0),
         (None, Some(size)) => size,
         (None, None) => 0,
     };
+    let intermediate_size = fields.size("feed_forward_length")?;
+    let expert_size = fields.optional_size("expert_feed_forward_length")?;
+    let is_other = |size: &usize| *size != 0 && *size != intermediate_size;
+    if let (Some(size), true) =
+        (expert_size.filter(is_other), fields.optional_size("expert_count")? > Some(0))
+    {
+        return fields.not_understood(format!(
+            "llama.expert_feed_forward_length is {size} where llama.feed_forward_length is {intermediate_size}, which"
+        ));
+    }
+    let theta = fields.optional_number("rope.freq_base")?.unwrap_or(10_000.0);
+    if let Some(base) = fields.optional_number("rope.freq_base_swa")?.filter(|base| *base != theta) {
+        return fields.not_understood(format!(
+            "llama.rope.freq_base_swa is {base} where llama.rope.freq_base is {theta}, which"
+        ));
+    }
     let experts = match fields.optional_size("expert_count")?.filter(|count| *count > 0) {
         Some(all) => Some(ExpertCount { all, active: fields.size("expert_used_count")? }),
         None => None,
@@ -75,7 +95,7 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
         },
         vocabulary_size,
         hidden_size,
-        intermediate_size: fields.size("feed_forward_length")?,
+        intermediate_size,
         layers: fields.size("block_count")?,
         query_heads,
         key_value_heads: fields.optional_size("attention.head_count_kv")?.unwrap_or(query_heads),
@@ -85,11 +105,7 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
             Some(epsilon) => (epsilon as f32).to_string().parse().unwrap_or(epsilon),
             None => return fields.fail("llama.attention.layer_norm_rms_epsilon is missing"),
         },
-        rope: Rope {
-            theta: fields.optional_number("rope.freq_base")?.unwrap_or(10_000.0),
-            layout: RopeLayout::Interleaved,
-            scaling: fields.rope_scaling()?,
-        },
+        rope: Rope { theta, layout: RopeLayout::Interleaved, scaling: fields.rope_scaling()? },
         context_length: fields.size("context_length")?,
         window,
         experts,
@@ -153,6 +169,38 @@ impl Fields<'_> {
         Err(Error::config(self.gguf.path(), rule))
     }
 
+    fn not_understood<T>(&self, what: impl std::fmt::Display) -> Result<T, Error> {
+        Err(Error::not_understood(self.gguf.path(), format!("{what} is not understood")))
+    }
+
+    /// Sizes and a factor that follow from others.
+    fn same_again(&self, hidden_size: usize, head_size: usize) -> Result<(), Error> {
+        let of_heads = [
+            "attention.value_length",
+            "attention.key_length_swa",
+            "attention.value_length_swa",
+            "rope.dimension_count",
+            "rope.dimension_count_swa",
+        ];
+        let sizes = of_heads.map(|name| (name, "the heads' size", head_size));
+        for (name, what, same) in
+            sizes.into_iter().chain([("embedding_length_out", "the width", hidden_size)])
+        {
+            if let Some(size) = self.optional_size(name)?.filter(|size| *size != same) {
+                return self.fail(format!("llama.{name} is {size}, which differs from {what} of {same}"));
+            }
+        }
+        // What scores are multiplied by; 0 where it is left to the heads' size.
+        let usual = 1.0 / (head_size as f64).sqrt();
+        let is_usual = |scale: &f64| *scale == 0.0 || (scale - usual).abs() <= 1e-6 * usual;
+        match self.optional_number("attention.scale")?.filter(|scale| !is_usual(scale)) {
+            Some(scale) => {
+                self.not_understood(format!("llama.attention.scale is {scale} (usual is {usual}), which"))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn size(&self, name: &str) -> Result<usize, Error> {
         match self.optional_size(name)? {
             Some(size) => Ok(size),
@@ -185,10 +233,10 @@ impl Fields<'_> {
         let factors = self.gguf.tensor("rope_freqs.weight");
         if let Some(kind) = kind.as_deref().filter(|kind| !["none", "linear"].contains(kind)) {
             let what = format!("the rope type {kind} (none and linear are)");
-            return Err(Error::unsupported(self.gguf.path(), what));
+            return Err(Error::unsupported_model(self.gguf.path(), what));
         }
         if let Some(factor) = self.optional_number("rope.scaling.attn_factor")?.filter(|f| *f != 1.0) {
-            return self.fail(format!("llama.rope.scaling.attn_factor is {factor}, which is not understood"));
+            return self.not_understood(format!("llama.rope.scaling.attn_factor is {factor}, which"));
         }
         match (kind.as_deref(), factor.filter(|f| *f != 1.0 && *f != 0.0), factors) {
             (_, None, None) => Ok(RopeScaling::None),
@@ -207,10 +255,26 @@ impl Fields<'_> {
     }
 
     fn nothing_else(&self) -> Result<(), Error> {
-        let ours = self.gguf.keys().filter_map(|key| key.strip_prefix("llama."));
-        match ours.into_iter().find(|key| !UNDERSTOOD.contains(key)) {
-            Some(key) => self.fail(format!("the entry llama.{key} is not understood")),
+        let is_dense = self.optional_size("expert_count")?.is_none_or(|count| count == 0);
+        let entries =
+            self.gguf.entries().filter_map(|(key, value)| Some((key.strip_prefix("llama.")?, value)));
+        let mut unknown = entries.filter(|(name, value)| {
+            let is_of_no_expert = is_dense && name.starts_with("expert");
+            !UNDERSTOOD.contains(name) && !is_of_no_expert && !entries::is_neutral(name, value)
+        });
+        match unknown.next() {
+            Some((name, value)) => self.not_understood(format!("the entry llama.{name}{}", shown(value))),
             None => Ok(()),
         }
+    }
+}
+
+/// A value for a message, where it is short.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Text(_) => value.as_text().map_or(String::new(), |text| format!(" ({text:?})")),
+        Value::Bool(flag) => format!(" ({flag})"),
+        Value::Array(_) => String::new(),
+        number => number.as_f64().map_or(String::new(), |number| format!(" ({number})")),
     }
 }

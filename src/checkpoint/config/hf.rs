@@ -1,93 +1,118 @@
 //! `config.json` of Hugging Face checkpoints, in the old spelling (`rope_theta`, `rope_scaling`, `torch_dtype`)
 //! and the new (`rope_parameters`, `dtype`).
 //!
-//! A field that is not understood is an error: it may change what the weights mean. A field that is null,
-//! false or empty is off, and a short list names those that only matter to training or to other programs.
+//! transformers is the reference: what a file leaves out is what its classes fill in (`MistralConfig` and its kin,
+//! version 5.24), and what they ignore is ignored, as far as [`harmless`](super::harmless) knows it. A field that is not
+//! understood is an error: it may change what the weights mean. A field that is null, false or empty is off.
 
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::fields::Fields;
+use super::harmless::{is_harmless, is_silu};
 use super::{Architecture, Config, ExpertCount, Rope, RopeLayout, RopeScaling};
 use crate::checkpoint::Error;
 
-/// Fields that do not change what the weights compute.
-const HARMLESS: [&str; 26] = [
-    "_attn_implementation",
-    "_name_or_path",
-    "architectures",
-    "attention_dropout",
-    "attn_implementation",
-    "bos_token_id",
-    "chunk_size_feed_forward",
-    "dtype",
-    "id2label",
-    "initializer_range",
-    "is_llama_config",
-    "label2id",
-    "max_window_layers",
-    "model_type",
-    "output_router_logits",
-    "pad_token_id",
-    "pretraining_tp",
-    "return_dict",
-    "router_aux_loss_coef",
-    "router_jitter_noise",
-    "torch_dtype",
-    "transformers.js_config",
-    "transformers_version",
-    "unsloth_fixed",
-    "unsloth_version",
-    "use_cache",
-];
-
-/// Of these, what may be large, and is passed over while it is read.
+/// Of what is harmless, what may be large, and is passed over while it is read.
 const SKIPPED: [&str; 3] = ["id2label", "label2id", "transformers.js_config"];
+
+/// What transformers' class of an architecture fills in.
+struct Defaults {
+    intermediate_size: usize,
+    /// `None` for as many as there are query heads.
+    key_value_heads: Option<usize>,
+    context_length: usize,
+    norm_epsilon: f64,
+    theta: f64,
+    window: Option<usize>,
+}
+
+impl Defaults {
+    /// The same in all three classes: V, C, layers, H.
+    const SIZES: [usize; 4] = [32_000, 4096, 32, 32];
+    /// Of `MixtralConfig`.
+    const EXPERTS: ExpertCount = ExpertCount { all: 8, active: 2 };
+
+    fn of(architecture: Architecture) -> Self {
+        let llama = Self {
+            intermediate_size: 11_008,
+            key_value_heads: None,
+            context_length: 2048,
+            norm_epsilon: 1e-6,
+            theta: 1e4,
+            window: None,
+        };
+        let mistral = Self {
+            intermediate_size: 14_336,
+            key_value_heads: Some(8),
+            context_length: 131_072,
+            window: Some(4096),
+            ..llama
+        };
+        match architecture {
+            Architecture::Llama => llama,
+            Architecture::Mistral => mistral,
+            Architecture::Mixtral => Self { norm_epsilon: 1e-5, theta: 1e6, window: None, ..mistral },
+        }
+    }
+}
 
 /// The config of a Hugging Face checkpoint, checked. `path` is what errors name.
 ///
 /// # Errors
-/// The JSON is broken, the architecture is not of this family, a field is missing, of the wrong type, beyond
-/// its limits or not understood.
+/// The JSON is broken, the architecture is not of this family, or a field is of the wrong type, beyond its limits or not
+/// understood.
 pub fn from_json(text: &str, path: &Path) -> Result<Config, Error> {
+    read(text, path).map(|(config, _)| config)
+}
+
+/// The same, and the sizes that the file leaves out: where the weights have others, that is what is wrong.
+pub(in crate::checkpoint) fn read(text: &str, path: &Path) -> Result<(Config, Vec<&'static str>), Error> {
     let mut fields = Fields::from_json_without(&SKIPPED, text, path)?;
     let architecture = fields.architecture()?;
-    let hidden_size = fields.size("hidden_size")?;
-    let query_heads = fields.size("num_attention_heads")?;
-    let head_size = match fields.optional_size("head_dim")? {
-        Some(size) => size,
-        None => hidden_size / query_heads.max(1),
+    let defaults = Defaults::of(architecture);
+    let mut assumed = Vec::new();
+    let mut size = |fields: &mut Fields, name, default| match fields.optional_size(name)? {
+        Some(size) => Ok(size),
+        None => {
+            assumed.push(name);
+            Ok::<_, Error>(default)
+        }
     };
-    let context_length = fields.size("max_position_embeddings")?;
+    let [vocabulary_size, hidden_size, layers, query_heads] = Defaults::SIZES;
+    let vocabulary_size = size(&mut fields, "vocab_size", vocabulary_size)?;
+    let hidden_size = size(&mut fields, "hidden_size", hidden_size)?;
+    let layers = size(&mut fields, "num_hidden_layers", layers)?;
+    let query_heads = size(&mut fields, "num_attention_heads", query_heads)?;
+    let intermediate_size = size(&mut fields, "intermediate_size", defaults.intermediate_size)?;
+    let context_length = fields.context_length()?.unwrap_or(defaults.context_length);
+    let window = fields.window(architecture, defaults.window, context_length)?;
     let config = Config {
         architecture,
-        vocabulary_size: fields.size("vocab_size")?,
+        vocabulary_size,
         hidden_size,
-        intermediate_size: fields.size("intermediate_size")?,
-        layers: fields.size("num_hidden_layers")?,
+        intermediate_size,
+        layers,
         query_heads,
-        key_value_heads: match (fields.optional_size("num_key_value_heads")?, architecture) {
-            (Some(heads), _) => heads,
-            // The first Llamas had no such field, and as many of one kind as of the other.
-            (None, Architecture::Llama) => query_heads,
-            (None, _) => return fields.fail("num_key_value_heads is missing"),
-        },
-        head_size,
-        norm_epsilon: fields.number("rms_norm_eps")?,
-        rope: fields.rope(architecture, context_length)?,
+        key_value_heads: fields.key_value_heads(query_heads, defaults.key_value_heads)?,
+        head_size: fields.optional_size("head_dim")?.unwrap_or(hidden_size / query_heads.max(1)),
+        norm_epsilon: fields.optional_number("rms_norm_eps")?.unwrap_or(defaults.norm_epsilon),
+        rope: fields.rope(defaults.theta, context_length)?,
         context_length,
-        window: fields.window(architecture)?,
+        window: fields.by_layer_types(architecture, layers, window)?,
         experts: fields.experts(architecture)?,
         tied_head: fields.flag("tie_word_embeddings")?.unwrap_or(false),
         end_ids: fields.ids("eos_token_id")?,
     };
-    fields.expect("hidden_act", &[Value::from("silu"), Value::from("swish")])?;
+    if let Some(value) = fields.take("hidden_act").filter(|value| !is_silu(value)) {
+        return fields.not_understood(format!("hidden_act is {value}, which"));
+    }
     fields.expect("partial_rotary_factor", &[Value::from(1.0), Value::from(1)])?;
-    fields.layer_types(&config)?;
-    fields.nothing_left(&HARMLESS)?;
+    fields.unquantized()?;
+    fields.nothing_left(is_harmless)?;
     config.check(path)?;
-    Ok(config)
+    Ok((config, assumed))
 }
 
 impl Fields<'_> {
@@ -98,7 +123,7 @@ impl Fields<'_> {
             (Some("LlamaForCausalLM"), _) | (None, Some("llama")) => Ok(Architecture::Llama),
             (Some("MistralForCausalLM"), _) | (None, Some("mistral")) => Ok(Architecture::Mistral),
             (Some("MixtralForCausalLM"), _) | (None, Some("mixtral")) => Ok(Architecture::Mixtral),
-            (Some(other), _) | (None, Some(other)) => Err(Error::unsupported(
+            (Some(other), _) | (None, Some(other)) => Err(Error::unsupported_model(
                 self.path,
                 format!("the architecture {other} (this program runs Llama, Mistral and Mixtral models)"),
             )),
@@ -106,19 +131,38 @@ impl Fields<'_> {
         }
     }
 
-    fn window(&mut self, architecture: Architecture) -> Result<Option<usize>, Error> {
-        // A field that is not there is not null: transformers fills in 4096 for a Mistral.
-        let named = self.map.contains_key("sliding_window");
-        let window = self.optional_size("sliding_window")?;
-        let used = self.flag("use_sliding_window")?.unwrap_or(true);
+    /// `max_position_embeddings`; the first Llamas called it `max_sequence_length`.
+    fn context_length(&mut self) -> Result<Option<usize>, Error> {
+        match self.optional_size("max_position_embeddings")? {
+            Some(length) => Ok(Some(length)),
+            None => self.optional_size("max_sequence_length"),
+        }
+    }
+
+    /// As many as query heads where the field is null, which is not the same as left out.
+    fn key_value_heads(&mut self, query_heads: usize, default: Option<usize>) -> Result<usize, Error> {
+        let is_null = self.map.get("num_key_value_heads").is_some_and(Value::is_null);
+        let heads = self.optional_size("num_key_value_heads")?;
+        Ok(heads.or(default.filter(|_| !is_null)).unwrap_or(query_heads))
+    }
+
+    /// `sliding_window`; null stands for none. `use_sliding_window` is of Qwen's classes: those of this family have the
+    /// window whatever it says.
+    fn window(
+        &mut self,
+        architecture: Architecture,
+        default: Option<usize>,
+        context_length: usize,
+    ) -> Result<Option<usize>, Error> {
+        let is_left_out = !self.map.contains_key("sliding_window");
+        let window = self.optional_size("sliding_window")?.or(default.filter(|_| is_left_out));
         match (architecture, window) {
-            (Architecture::Mistral, None) if !named => {
-                self.fail("sliding_window is missing (null stands for none)")
+            // transformers gives such a model's cache a window, and its attention none.
+            (Architecture::Llama, Some(window)) if window < context_length => {
+                self.not_understood(format!("a Llama with sliding_window {window}"))
             }
-            (Architecture::Llama, Some(window)) => {
-                self.fail(format!("a Llama with sliding_window {window} is not understood"))
-            }
-            _ => Ok(window.filter(|_| used)),
+            (Architecture::Llama, _) => Ok(None),
+            _ => Ok(window),
         }
     }
 
@@ -126,12 +170,20 @@ impl Fields<'_> {
         if architecture != Architecture::Mixtral {
             return Ok(None);
         }
-        let (all, active) = (self.size("num_local_experts")?, self.size("num_experts_per_tok")?);
-        Ok(Some(ExpertCount { all, active }))
+        // Two names of one attribute.
+        let (local, all) = (self.optional_size("num_local_experts")?, self.optional_size("num_experts")?);
+        if let (Some(local), Some(all)) = (local, all)
+            && local != all
+        {
+            return self.fail(format!("num_local_experts is {local}, num_experts {all}"));
+        }
+        let ExpertCount { all: default, active } = Defaults::EXPERTS;
+        let active = self.optional_size("num_experts_per_tok")?.unwrap_or(active);
+        Ok(Some(ExpertCount { all: local.or(all).unwrap_or(default), active }))
     }
 
     /// `rope_parameters`, or `rope_theta` and `rope_scaling`. Both spellings at once must agree.
-    fn rope(&mut self, architecture: Architecture, context_length: usize) -> Result<Rope, Error> {
+    fn rope(&mut self, default_theta: f64, context_length: usize) -> Result<Rope, Error> {
         let top_theta = self.optional_number("rope_theta")?;
         let new = self.take("rope_parameters");
         let old = self.take("rope_scaling");
@@ -156,20 +208,38 @@ impl Fields<'_> {
             }
             scaling = found;
             fields.expect("partial_rotary_factor", &[Value::from(1.0), Value::from(1)])?;
-            fields.nothing_left(&HARMLESS)?;
+            let is_plain = scaling == RopeScaling::None;
+            fields.nothing_left(|name, value| match name {
+                // A context that was stretched before, or a factor that stretches nothing.
+                "original_max_position_embeddings" | "finetuned" => true,
+                "factor" | "attention_factor" => is_plain && value.as_f64() == Some(1.0),
+                _ => false,
+            })?;
         }
         self.expect("rope_interleaved", &[Value::Bool(false)])?;
-        let theta = match (theta, architecture) {
-            (Some(theta), _) => theta,
-            // What the family began with; configs of its first members do not name it.
-            (None, Architecture::Llama | Architecture::Mistral) => 10_000.0,
-            (None, Architecture::Mixtral) => return self.fail("rope_theta is missing"),
-        };
+        self.original_context(&scaling)?;
+        let theta = theta.unwrap_or(default_theta);
         Ok(Rope { theta, layout: RopeLayout::HalfSplit, scaling })
+    }
+
+    /// The context of the first training, beside the rotary settings and not in them: only Llama 3's scaling asks for it.
+    fn original_context(&mut self, scaling: &RopeScaling) -> Result<(), Error> {
+        let Some(outer) = self.optional_number("original_max_position_embeddings")? else { return Ok(()) };
+        match scaling {
+            RopeScaling::Llama3 { original_context, .. } if *original_context != outer => self.fail(format!(
+                "original_max_position_embeddings is given twice: {original_context} and {outer}"
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn rope_scaling(&mut self, context_length: usize) -> Result<RopeScaling, Error> {
         let (kind, old_kind) = (self.take("rope_type"), self.take("type"));
+        if let (Some(kind), Some(old_kind)) = (&kind, &old_kind)
+            && kind != old_kind
+        {
+            return self.fail(format!("the rope type is given twice: {kind} and {old_kind}"));
+        }
         let kind = kind.or(old_kind).unwrap_or_else(|| Value::from("default"));
         let number = |fields: &mut Self, name: &str| match fields.optional_number(name)? {
             Some(number) => Ok(number),
@@ -186,117 +256,47 @@ impl Fields<'_> {
                     .optional_number("original_max_position_embeddings")?
                     .unwrap_or(context_length as f64),
             }),
-            _ => Err(Error::unsupported(
+            _ => Err(Error::unsupported_model(
                 self.path,
                 format!("the rope type {kind} (default, linear and llama3 are)"),
             )),
         }
     }
 
-    /// Newer configs repeat for each layer what `sliding_window` says for all.
-    fn layer_types(&mut self, config: &Config) -> Result<(), Error> {
-        let Some(types) = self.take("layer_types") else { return Ok(()) };
-        let expected = if config.window.is_some() { "sliding_attention" } else { "full_attention" };
-        let all_same =
-            types.as_array().is_some_and(|t| t.len() == config.layers && t.iter().all(|t| t == expected));
-        match all_same {
-            true => Ok(()),
-            false => self.fail(format!("layer_types are not {expected} throughout, which is not understood")),
+    /// The window, after what `layer_types` says of each layer, as newer configs do. transformers takes a Mistral with such a
+    /// list for a Ministral, whose layers are what the list says; a Mixtral's list it does not look at.
+    fn by_layer_types(
+        &mut self,
+        architecture: Architecture,
+        layers: usize,
+        window: Option<usize>,
+    ) -> Result<Option<usize>, Error> {
+        let Some(types) = self.take("layer_types") else { return Ok(window) };
+        let all = |kind: &str| {
+            types.as_array().is_some_and(|types| types.len() == layers && types.iter().all(|t| t == kind))
+        };
+        match (all("full_attention"), window) {
+            (true, _) if architecture != Architecture::Mixtral => Ok(None),
+            (true, _) => Ok(window),
+            (false, Some(_)) if all("sliding_attention") => Ok(window),
+            (false, Some(_)) => self.not_understood("layer_types are not of one kind throughout, which"),
+            (false, None) => self.not_understood("layer_types are not full_attention throughout, which"),
         }
+    }
+
+    /// Weights that other programs have quantized are stored in tensors of other names and meanings.
+    fn unquantized(&mut self) -> Result<(), Error> {
+        for field in ["quantization_config", "compression_config", "quantization"] {
+            let is_off =
+                |value: &Value| *value == false || value.as_object().is_some_and(|map| map.is_empty());
+            let Some(value) = self.take(field).filter(|value| !is_off(value)) else { continue };
+            let method =
+                value.get("quant_method").and_then(Value::as_str).unwrap_or("another program").into();
+            return Err(Error::Quantized { path: self.path.into(), field, method });
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn mixtral() -> Value {
-        json!({
-            "architectures": ["MixtralForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 1, "eos_token_id": 2,
-            "hidden_act": "silu", "hidden_size": 4096, "initializer_range": 0.02, "intermediate_size": 14336,
-            "max_position_embeddings": 32768, "model_type": "mixtral", "num_attention_heads": 32,
-            "num_experts_per_tok": 2, "num_hidden_layers": 32, "num_key_value_heads": 8, "num_local_experts": 8,
-            "output_router_logits": false, "rms_norm_eps": 1e-05, "rope_theta": 1000000.0,
-            "router_aux_loss_coef": 0.02, "sliding_window": null, "tie_word_embeddings": false,
-            "torch_dtype": "bfloat16", "transformers_version": "4.36.0.dev0", "use_cache": true, "vocab_size": 32000
-        })
-    }
-
-    fn read(value: &Value) -> Result<Config, String> {
-        from_json(&value.to_string(), Path::new("config.json")).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn the_published_mixtral_config_reads_and_counts_its_parameters() {
-        let config = read(&mixtral()).unwrap();
-        assert_eq!(config.parameters(), (46_702_792_704, 12_879_925_248));
-        assert_eq!((config.head_size, config.window, config.rope.theta), (128, None, 1e6));
-        assert_eq!(config.end_ids, [2]);
-    }
-
-    #[test]
-    fn the_new_spelling_says_the_same_as_the_old() {
-        let mut new = mixtral();
-        new["rope_parameters"] = json!({"rope_type": "default", "rope_theta": 1e6});
-        new["dtype"] = json!("bfloat16");
-        let map = new.as_object_mut().unwrap();
-        map.remove("rope_theta");
-        map.remove("torch_dtype");
-        assert_eq!(read(&new), read(&mixtral()));
-    }
-
-    fn with(name: &str, value: Value) -> Value {
-        let mut config = mixtral();
-        config[name] = value;
-        config
-    }
-
-    #[track_caller]
-    fn assert_refused(name: &str, value: Value, part: &str) {
-        let error = read(&with(name, value)).unwrap_err();
-        assert!(error.contains(part), "{error}");
-    }
-
-    #[test]
-    fn what_is_not_understood_is_refused_by_name() {
-        assert_refused("attention_multiplier", json!(0.5), "attention_multiplier (0.5) is not understood");
-        assert_refused("quantization_config", json!({"bits": 4}), "quantization_config");
-        assert_refused("attention_bias", json!(true), "attention_bias");
-        assert_refused("hidden_act", json!("gelu"), "hidden_act");
-        assert_refused("rope_scaling", json!({"rope_type": "yarn", "factor": 4.0}), "rope type \"yarn\"");
-        assert_refused("architectures", json!(["FooForCausalLM"]), "the architecture FooForCausalLM");
-        assert_refused("rope_parameters", json!({"rope_theta": 5.0}), "rope_theta is given twice");
-    }
-
-    #[test]
-    fn sizes_beyond_limits_are_refused() {
-        assert_refused("num_hidden_layers", json!(0), "num_hidden_layers is 0");
-        assert_refused("num_key_value_heads", json!(5), "no multiple");
-        assert_refused("num_experts_per_tok", json!(9), "more than num_local_experts");
-        assert_refused("vocab_size", json!(1u64 << 40), "vocab_size");
-        assert_refused("hidden_size", json!(-1), "hidden_size");
-        assert_refused("rms_norm_eps", json!("x"), "rms_norm_eps");
-        assert_refused("head_dim", json!(127), "odd");
-    }
-
-    #[test]
-    fn what_has_another_default_elsewhere_must_be_there() {
-        for name in ["rms_norm_eps", "rope_theta", "max_position_embeddings", "num_key_value_heads"] {
-            let mut config = mixtral();
-            config.as_object_mut().unwrap().remove(name);
-            assert!(read(&config).unwrap_err().contains(&format!("{name} is missing")));
-        }
-        assert_refused("tie_word_embeddings", json!("yes"), "tie_word_embeddings is \"yes\"");
-    }
-
-    #[test]
-    fn fields_that_are_off_are_as_if_not_there() {
-        let mut config = mixtral();
-        for name in ["attention_bias", "mlp_bias", "some_new_switch"] {
-            config[name] = json!(false);
-        }
-        config["pruned_heads"] = json!({});
-        assert_eq!(read(&config), read(&mixtral()));
-    }
-}
+mod tests;

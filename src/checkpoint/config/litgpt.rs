@@ -88,7 +88,7 @@ impl Fields<'_> {
             tied_head: false,
             end_ids: Vec::new(),
         };
-        self.nothing_left(&HARMLESS)?;
+        self.nothing_left(|name, _| HARMLESS.contains(&name))?;
         config.check(self.path)?;
         Ok(config)
     }
@@ -103,7 +103,7 @@ impl Fields<'_> {
         match flags {
             Some(flags) if flags.iter().all(|flag| *flag == 1) => Ok(Some(window)),
             Some(flags) if flags.iter().all(|flag| *flag == 0) => Ok(None),
-            _ => self.fail("sliding_window_indices differ between layers, which is not understood"),
+            _ => self.not_understood("sliding_window_indices differ between layers, which"),
         }
     }
 
@@ -122,7 +122,7 @@ impl Fields<'_> {
             }
             Some(other) => {
                 let what = format!("mlp_class_name {other} (LLaMAMLP and LLaMAMoE are)");
-                Err(Error::unsupported(self.path, what))
+                Err(Error::unsupported_model(self.path, what))
             }
             None => self.fail("mlp_class_name is missing"),
         }
@@ -153,7 +153,7 @@ impl Fields<'_> {
                 original_context: fields.number("original_max_seq_len")?,
             },
         };
-        fields.nothing_left(&[])?;
+        fields.nothing_left(|_, _| false)?;
         Ok(scaling)
     }
 }

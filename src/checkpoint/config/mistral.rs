@@ -53,9 +53,9 @@ pub fn from_params(text: &str, path: &Path) -> Result<Config, Error> {
         end_ids: Vec::new(),
     };
     fields.expect("model_type", &[Value::from("transformer")])?;
-    fields.expect("activation", &[Value::from("silu")])?;
+    fields.expect("activation", &["silu", "swish", "swiglu"].map(Value::from))?;
     fields.expect("causal", &[Value::Bool(true)])?;
-    fields.nothing_left(&HARMLESS)?;
+    fields.nothing_left(|name, _| HARMLESS.contains(&name))?;
     config.check(path)?;
     Ok(config)
 }
@@ -86,7 +86,7 @@ impl Fields<'_> {
         let mut fields = Fields { map, path: self.path };
         let experts =
             ExpertCount { all: fields.size("num_experts")?, active: fields.size("num_experts_per_tok")? };
-        fields.nothing_left(&[])?;
+        fields.nothing_left(|_, _| false)?;
         Ok(Some(experts))
     }
 }

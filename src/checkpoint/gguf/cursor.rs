@@ -68,10 +68,12 @@ impl Value {
         }
     }
 
-    /// A truth value, if it is one.
+    /// A truth value, if it is one; some writers make it a number.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Value::Bool(value) => Some(*value),
+            Value::Unsigned(0) | Value::Signed(0) => Some(false),
+            Value::Unsigned(1) | Value::Signed(1) => Some(true),
             _ => None,
         }
     }

@@ -45,6 +45,7 @@ const FILE_TYPES: [(Scheme, u32); 13] = [
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
     U32(u32),
+    I32(i32),
     F32(f32),
     Bool(bool),
     Text(String),
@@ -88,6 +89,7 @@ pub fn plan(
         // The block schemes are ggml's second version of them.
         ("general.quantization_version".into(), Entry::U32(2)),
     ];
+    entries.extend(checkpoint.suggestions.entries());
     entries.extend(metadata::entries(config));
     entries.extend(tokenizer(vocabulary, config.vocabulary_size, path)?);
     let file = File { path: path.into(), header: header(&entries, &tensors), tensors };
@@ -155,6 +157,10 @@ impl Entry {
         }
         match self {
             Entry::U32(value) => out.extend([4, *value].map(u32::to_le_bytes).concat()),
+            Entry::I32(value) => {
+                out.extend(5u32.to_le_bytes());
+                out.extend(value.to_le_bytes());
+            }
             Entry::F32(value) => out.extend([6, value.to_bits()].map(u32::to_le_bytes).concat()),
             Entry::Bool(value) => {
                 out.extend(7u32.to_le_bytes());

@@ -25,9 +25,9 @@ use mist::terminal::{Interrupt, Printer};
 use self::settings::Settings;
 use self::talk::Talk;
 use super::exit::Status;
-use super::generate::SamplingArgs;
 use super::model::{ContextArgs, ModelArgs};
 use super::placing::{DevicesArgs, Room};
+use super::sampling::SamplingArgs;
 
 /// Talk to a model.
 #[derive(Args, Debug)]
@@ -64,7 +64,7 @@ const CHECKPOINT: &str = "A folder, a .gguf file, or ORG/NAME under checkpoints/
 
 /// Runs `mist chat`.
 pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
-    let sampling = args.sampling.sampling()?;
+    args.sampling.check()?;
     let at_terminal = std::io::stdin().is_terminal();
     let interrupt = Interrupt::install()?;
     let path = match args.model.checkpoint.checkpoint_dir {
@@ -73,9 +73,10 @@ pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
     };
     let mut opened = args.model.open(&path, printer)?;
     args.context.shorten(&mut opened)?;
+    let sampling = args.sampling.sampling(&opened.checkpoint, printer)?;
     let room = Room::of_one(&opened.checkpoint, usize::MAX);
     let loaded = args.model.load(opened, &args.devices, room, printer)?;
-    let seed = args.sampling.seed(printer);
+    let seed = args.sampling.seed(&sampling, printer);
     let settings = Settings { sampling, seed, max_new_tokens: args.max_new_tokens };
     let mut talk = Talk::new(&loaded, settings, &args.stop, args.system.clone(), &interrupt, printer)?;
     match &args.prompt {
@@ -89,6 +90,6 @@ pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
 fn status(finish: Finish) -> Status {
     match finish {
         Finish::Interrupted => Status::Interrupted,
-        Finish::Stop | Finish::Length => Status::Success,
+        Finish::Stop | Finish::Length | Finish::Context => Status::Success,
     }
 }

@@ -7,6 +7,7 @@ use mist::generate::Finish;
 
 use super::talk::Talk;
 use crate::cli::exit::Status;
+use crate::cli::values::without_mark;
 
 /// The longest line that is read, in bytes.
 const LONGEST: u64 = 64 << 20;
@@ -14,7 +15,9 @@ const LONGEST: u64 = 64 << 20;
 /// A turn for every line that is not empty, until they end.
 pub fn run(talk: &mut Talk) -> anyhow::Result<Status> {
     let mut lines = io::stdin().lock();
+    let mut is_first = true;
     while let Some(line) = next_line(&mut lines, LONGEST).context("cannot read a message from stdin")? {
+        let line = if std::mem::take(&mut is_first) { without_mark(line) } else { line };
         if !line.trim().is_empty() && talk.say(&line)? == Finish::Interrupted {
             return Ok(Status::Interrupted);
         }

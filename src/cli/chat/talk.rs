@@ -14,6 +14,7 @@ const ROOM: usize = 256;
 
 /// What is said to a model, and the session whose cache holds most of it.
 pub struct Talk<'a> {
+    loaded: &'a Loaded,
     opened: &'a Opened,
     session: Session<'a>,
     sampler: Sampler,
@@ -40,6 +41,7 @@ impl<'a> Talk<'a> {
         printer: &'a Printer,
     ) -> anyhow::Result<Self> {
         let talk = Self {
+            loaded,
             opened: &loaded.opened,
             session: Session::new(&loaded.model, loaded.cache_dtype, usize::MAX),
             sampler: Sampler::new(settings.sampling.clone(), settings.seed)?,
@@ -115,8 +117,8 @@ impl<'a> Talk<'a> {
         // The line is ended before an error is shown, too.
         let cut = output.stopped();
         let text = output.finish(true)?;
-        let generation = generation?;
-        self.note_end(&generation, prompt.len());
+        let generation = generation.map_err(|error| self.loaded.explained(error.into()))?;
+        self.note_end(&generation);
         // A control token in the middle of a reply is not said again: it is no text, and may end a turn. Nor is the stop
         // text that a reply was cut at.
         let is_text = !cut && !generation.ids.iter().any(|&id| tokenizer.is_control(id));
@@ -157,14 +159,14 @@ impl<'a> Talk<'a> {
     }
 
     /// How fast the reply came, and why it ended if not by itself.
-    fn note_end(&self, generation: &Generation, prompt_tokens: usize) {
+    fn note_end(&self, generation: &Generation) {
         // Stopped while the prompt was computed: there is no speed to tell.
         if generation.timings.generated_tokens > 0 {
             note_timings(&generation.timings, self.printer);
         }
         let context = self.session.context_length();
         match (generation.finish, self.settings.max_new_tokens) {
-            (Finish::Length, _) if prompt_tokens + generation.ids.len() >= context => {
+            (Finish::Context, _) => {
                 self.printer
                     .warn(&format!("the reply ended because the context of {context} tokens is full"));
             }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use mist::generate::{Batch, Event, Finish, Generation, Sampling};
+use mist::generate::{Batch, Event, Finish, Generation};
 
 use super::{Job, Prompt};
 use crate::cli::exit::Status;
 use crate::cli::output::Output;
 
 /// Generates `num_samples` texts of each prompt.
-pub fn run(job: &Job, prompts: &[Prompt], sampling: Sampling, seed: u64) -> anyhow::Result<Status> {
+pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
     let model = &job.loaded.model;
     let batch = Batch {
         model,
@@ -21,7 +21,7 @@ pub fn run(job: &Job, prompts: &[Prompt], sampling: Sampling, seed: u64) -> anyh
         end_ids: &job.ends,
         most: job.args.max_new_tokens,
         samples: job.args.num_samples as usize,
-        sampling,
+        sampling: job.sampling.clone(),
         seed,
     };
     let texts = prompts.len().saturating_mul(batch.samples);
@@ -34,6 +34,7 @@ pub fn run(job: &Job, prompts: &[Prompt], sampling: Sampling, seed: u64) -> anyh
         next: 0,
         ended: BTreeMap::new(),
         tokens: [0; 2],
+        cut: 0,
         interrupted: false,
         failed: None,
     };
@@ -54,6 +55,7 @@ pub fn run(job: &Job, prompts: &[Prompt], sampling: Sampling, seed: u64) -> anyh
         "{count} in {seconds:.2} s. Prompts: {prompt} tokens. Generated: {generated} tokens, {:.2} tokens/s in all.",
         generated as f64 / seconds,
     ));
+    job.warn_of_context(shown.cut, texts);
     Ok(if shown.interrupted || shown.next < texts { Status::Interrupted } else { Status::Success })
 }
 
@@ -78,6 +80,8 @@ struct Shown<'a> {
     ended: BTreeMap<usize, Generation>,
     /// Of prompts, and generated.
     tokens: [usize; 2],
+    /// Texts that ended because the context is full.
+    cut: usize,
     interrupted: bool,
     failed: Option<anyhow::Error>,
 }
@@ -97,6 +101,7 @@ impl<'a> Shown<'a> {
             Event::End(generation) => {
                 self.tokens[0] += generation.timings.prompt_tokens;
                 self.tokens[1] += generation.timings.generated_tokens;
+                self.cut += usize::from(generation.finish == Finish::Context);
                 self.interrupted |= generation.finish == Finish::Interrupted;
                 self.ended.insert(number, generation);
                 self.failed = self.show().err();

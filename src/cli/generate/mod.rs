@@ -27,6 +27,7 @@ use super::memory::PeakMemory;
 use super::model::{ContextArgs, Loaded, ModelArgs};
 use super::output::Output;
 use super::placing::{DevicesArgs, Room};
+use super::sampling::{self, SamplingArgs};
 
 /// Help of `--devices` in `generate-sequential`, which has another default.
 pub const SEQUENTIAL_DEVICES: &str =
@@ -36,50 +37,6 @@ pub const SEQUENTIAL_DEVICES: &str =
 pub const SEQUENTIAL_EXAMPLE: &str = "Example:
   mist generate-sequential --checkpoint-dir mistralai/Mixtral-8x7B-v0.1 \\
     --devices 4 --prompt \"My name is\"";
-
-/// How tokens are chosen.
-#[derive(Args, Clone, Debug)]
-pub struct SamplingArgs {
-    /// 0 takes the most likely token; higher is more varied.
-    #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
-    pub temperature: f32,
-    /// Choose among the K most likely tokens; 0 for all.
-    #[arg(long, value_name = "K", default_value_t = 50, allow_negative_numbers = true)]
-    pub top_k: usize,
-    /// Choose among the fewest tokens whose probabilities reach P.
-    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
-    pub top_p: f32,
-    /// Leave out tokens less than P times as likely as the most likely one.
-    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
-    pub min_p: f32,
-    /// Make tokens that occurred less likely; 1 for no change.
-    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
-    pub repeat_penalty: f32,
-    /// Same seed, same text; drawn and printed when not given.
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-}
-
-impl SamplingArgs {
-    /// The checked values.
-    pub fn sampling(&self) -> anyhow::Result<Sampling> {
-        let Self { temperature, top_k, top_p, min_p, repeat_penalty, .. } = *self;
-        let sampling = Sampling { temperature, top_k, top_p, min_p, repeat_penalty };
-        sampling.check()?;
-        Ok(sampling)
-    }
-
-    /// The seed, drawn and told where chance plays a part and none was given.
-    pub fn seed(&self, printer: &Printer) -> u64 {
-        self.seed.unwrap_or_else(|| {
-            let seed = rand::random::<u32>().into();
-            if self.temperature > 0.0 {
-                printer.note(&format!("Seed: {seed}"));
-            }
-            seed
-        })
-    }
-}
 
 /// Generate text from a prompt.
 #[derive(Args, Debug)]
@@ -143,7 +100,7 @@ pub fn run_sequential(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<
 }
 
 fn run_on(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
-    let sampling = args.sampling.sampling()?;
+    args.sampling.check()?;
     if args.plan {
         return plan::print(args, devices, printer);
     }
@@ -152,18 +109,20 @@ fn run_on(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyh
     let memory = PeakMemory::watch();
     let mut opened = args.model.open(&path, printer)?;
     args.context.shorten(&mut opened)?;
+    let sampling = args.sampling.sampling(&opened.checkpoint, printer)?;
     let prompts = prompts::encode(args, &opened, texts)?;
     let room = room(args, &opened.checkpoint, &prompts);
     let loaded = args.model.load(opened, devices, room, printer)?;
-    let seed = args.sampling.seed(printer);
+    let seed = args.sampling.seed(&sampling, printer);
     let interrupt = Interrupt::install()?;
     let _listening = interrupt.listen();
     let ends = loaded.opened.ends(&args.stop, args.chat, args.ignore_eos);
-    let job = Job { args, loaded: &loaded, ends, memory: &memory, interrupt: &interrupt, printer };
-    match prompts.as_slice() {
-        [prompt] if args.prompts_file.is_none() => one::run(&job, prompt, sampling, seed),
-        prompts => batch::run(&job, prompts, sampling, seed),
-    }
+    let job = Job { args, sampling, loaded: &loaded, ends, memory: &memory, interrupt: &interrupt, printer };
+    let ended = match prompts.as_slice() {
+        [prompt] if args.prompts_file.is_none() => one::run(&job, prompt, seed),
+        prompts => batch::run(&job, prompts, seed),
+    };
+    ended.map_err(|error| loaded.explained(error))
 }
 
 /// The cache that the prompts need with what follows them: the longest of them, and where there is memory all that are
@@ -186,6 +145,7 @@ fn room(args: &GenerateArgs, checkpoint: &Checkpoint, prompts: &[Prompt]) -> Roo
 /// What a run has at hand.
 struct Job<'a> {
     args: &'a GenerateArgs,
+    sampling: Sampling,
     loaded: &'a Loaded,
     /// Ids that end a text.
     ends: Vec<u32>,
@@ -206,6 +166,31 @@ impl Job<'_> {
             output.write(&prompt.text);
         }
         output
+    }
+
+    /// What a text depends on beside the model and the prompt, as `--json` has it.
+    fn settings(&self) -> serde_json::Value {
+        let mut settings = sampling::to_json(&self.sampling);
+        settings["stop"] = json!(self.args.stop);
+        settings["max_new_tokens"] = json!(self.args.max_new_tokens);
+        settings["ignore_eos"] = json!(self.args.ignore_eos);
+        settings["chat"] = json!(self.args.chat);
+        settings["context_length"] = json!(self.loaded.opened.checkpoint.config.context_length);
+        settings["cache_dtype"] = json!(self.loaded.cache_dtype.name());
+        settings["dtype"] = json!(self.args.model.dtype.name());
+        settings["activations"] = json!(self.loaded.activations());
+        settings
+    }
+
+    /// The warning about texts that the context cut short, of as many as there are.
+    fn warn_of_context(&self, cut: usize, texts: usize) {
+        let context = self.loaded.opened.checkpoint.config.context_length;
+        let which = match (cut, texts) {
+            (0, _) => return,
+            (1, 1) => "the text".into(),
+            _ => format!("{cut} of {texts} texts"),
+        };
+        self.printer.warn(&format!("{which} ended because the context of {context} tokens is full"));
     }
 
     /// A text as `--json` has it.
@@ -229,6 +214,7 @@ impl Job<'_> {
                 "time_to_first_token_seconds": timings.first_token.as_secs_f64(),
             },
             "peak_memory_bytes": self.memory.bytes(),
+            "sampling": self.settings(),
             "weights_bytes_per_token": placement::bytes_per_token(&self.loaded.opened.checkpoint),
             "disk_bytes_per_token": disk,
         })

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use mist::generate::{Finish, Generation, Sampler, Sampling, Session};
+use mist::generate::{Finish, Generation, Sampler, Session};
 
 use super::{Job, Prompt};
 use crate::cli::disk::BytesRead;
@@ -10,8 +10,8 @@ use crate::cli::exit::Status;
 use crate::cli::output::{note_reading, note_timings};
 
 /// Generates the texts of `prompt`.
-pub fn run(job: &Job, prompt: &Prompt, sampling: Sampling, seed: u64) -> anyhow::Result<Status> {
-    let mut sampler = Sampler::new(sampling, seed)?;
+pub fn run(job: &Job, prompt: &Prompt, seed: u64) -> anyhow::Result<Status> {
+    let mut sampler = Sampler::new(job.sampling.clone(), seed)?;
     let loaded = job.loaded;
     let positions = prompt.ids.len().saturating_add(job.args.max_new_tokens.max(1));
     let mut session = Session::new(&loaded.model, loaded.cache_dtype, positions);
@@ -46,6 +46,7 @@ fn text(
         job.printer.data(&format!("{}\n", job.json(prompt, &generation, &text, disk)))?;
     }
     note_timings(&generation.timings, job.printer);
+    job.warn_of_context((generation.finish == Finish::Context).into(), 1);
     note_reading(&job.loaded.opened.checkpoint, disk, job.printer);
     Ok(generation)
 }

@@ -121,13 +121,16 @@ impl<R: Read> Limited<R> {
         Self { inner, left: limit, refused: Refused::TooLarge(limit) }
     }
 
-    /// All of its bytes as text.
+    /// All of its bytes as text, less the byte order mark that programs on Windows put before it.
     ///
     /// # Errors
     /// What reading reports; [`io::ErrorKind::InvalidData`] where it is not UTF-8.
     pub fn text(mut self) -> io::Result<String> {
         let mut text = String::new();
         self.read_to_string(&mut text)?;
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
         Ok(text)
     }
 }

@@ -1,0 +1,203 @@
+//! Fields of a `config.json` that change nothing about what the weights compute, by their names or by their values.
+//!
+//! transformers ignores every field that its class does not read. This program refuses what it does not know, as it may
+//! belong to a model of another kind that only calls itself by a known name; so what is known must be listed.
+
+use serde_json::Value;
+
+/// What transformers writes into every config, or once did (`PreTrainedConfig`), and what other programs note beside it.
+const NOTES: [&str; 35] = [
+    "_commit_hash",
+    "_from_model_config",
+    "_name_or_path",
+    "add_cross_attention",
+    "architectures",
+    "auto_map",
+    "chunk_size_feed_forward",
+    "custom_pipelines",
+    "dtype",
+    "finetuning_task",
+    "id2label",
+    "is_decoder",
+    "is_llama_config",
+    "keys_to_ignore_at_inference",
+    "label2id",
+    "license",
+    "model_name",
+    "model_type",
+    "name",
+    "name_or_path",
+    "num_labels",
+    "prefix",
+    "problem_type",
+    "return_dict",
+    "return_dict_in_generate",
+    "task_specific_params",
+    "tokenizer_class",
+    "torch_dtype",
+    "torchscript",
+    "transformers.js_config",
+    "transformers_version",
+    "unsloth_fixed",
+    "unsloth_version",
+    "use_cache",
+    "use_return_dict",
+];
+
+/// Defaults of generation, which old configs carry (`GenerationConfig`): transformers 5 drops them as it reads.
+const GENERATION: [&str; 44] = [
+    "assistant_confidence_threshold",
+    "assistant_lookbehind",
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "cache_implementation",
+    "constraints",
+    "diversity_penalty",
+    "do_sample",
+    "early_stopping",
+    "encoder_no_repeat_ngram_size",
+    "encoder_repetition_penalty",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "exponential_decay_length_penalty",
+    "force_words_ids",
+    "forced_decoder_ids",
+    "guidance_scale",
+    "length_penalty",
+    "max_length",
+    "max_new_tokens",
+    "max_time",
+    "min_length",
+    "min_new_tokens",
+    "min_p",
+    "no_repeat_ngram_size",
+    "num_assistant_tokens",
+    "num_assistant_tokens_schedule",
+    "num_beam_groups",
+    "num_beams",
+    "num_return_sequences",
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "penalty_alpha",
+    "remove_invalid_values",
+    "renormalize_logits",
+    "repetition_penalty",
+    "stop_strings",
+    "suppress_tokens",
+    "target_lookbehind",
+    "temperature",
+    "top_k",
+    "top_p",
+    "typical_p",
+];
+
+/// What matters to training, to losses and to the making of new weights only.
+const TRAINING: [&str; 16] = [
+    "aux_loss_alpha",
+    "embedding_init_std",
+    "gradient_checkpointing",
+    "init_std",
+    "initializer_factor",
+    "initializer_range",
+    "output_router_logits",
+    "pretraining_tp",
+    "router_aux_loss_coef",
+    "router_jitter_noise",
+    "router_z_loss_coef",
+    "seq_aux",
+    "tf_legacy_loss",
+    "use_bfloat16",
+    "use_gradient_checkpointing",
+    "z_loss_coef",
+];
+
+/// Which of several ways to the same numbers is taken, and by how many devices.
+const IMPLEMENTATION: [&str; 16] = [
+    "_flash_attn_2_enabled",
+    "attn_impl",
+    "fused_attention",
+    "fused_bias_dropout_add",
+    "fused_mlp",
+    "fused_rms_norm",
+    "fused_rotary_emb",
+    "fused_swiglu",
+    "scale_attention_softmax_in_fp32",
+    "attention_softmax_in_fp32",
+    "tensor_parallel",
+    "tensor_parallel_size",
+    "use_memory_efficient_attention",
+    "use_sdpa",
+    "use_xformers",
+    "world_size",
+];
+
+/// Lengths that other programs, or older versions, name: the context is what `max_position_embeddings` says.
+const LENGTHS: [&str; 10] = [
+    "max_seq_len",
+    "max_seq_length",
+    "max_sequence_length",
+    "model_max_length",
+    "n_ctx",
+    "n_positions",
+    "seq_length",
+    "seqlen",
+    "train_seq_length",
+    "training_seq_length",
+];
+
+/// What transformers' classes of this family do not read, though others of its classes do.
+const UNREAD: [&str; 4] = ["layer_norm_eps", "layer_norm_epsilon", "max_window_layers", "use_sliding_window"];
+
+/// Whether a field that was not read changes nothing.
+pub fn is_harmless(name: &str, value: &Value) -> bool {
+    let lists: [&[&str]; 6] = [&NOTES, &GENERATION, &TRAINING, &IMPLEMENTATION, &LENGTHS, &UNREAD];
+    let by_its_kind = name.ends_with("_token_id")
+        || name.ends_with("dropout")
+        || name.ends_with("_pdrop")
+        || name.ends_with("_dropout_prob")
+        || name.contains("flash_attn")
+        || name.contains("flash_attention")
+        || name.contains("attn_implementation")
+        || name.contains("experts_implementation");
+    lists.iter().any(|list| list.contains(&name)) || by_its_kind || is_neutral(name, value)
+}
+
+/// Whether a field has the value at which it says what is done anyway.
+fn is_neutral(name: &str, value: &Value) -> bool {
+    let text = value.as_str().map(str::to_lowercase);
+    let one_of = |texts: &[&str]| text.as_deref().is_some_and(|text| texts.contains(&text));
+    match name {
+        "activation" | "activation_function" | "act_fn" | "hidden_activation" | "mlp_activation" => {
+            is_silu(value)
+        }
+        "norm_type" | "normalization" | "normalization_type" | "layernorm_type" => {
+            one_of(&["rmsnorm", "rms_norm", "rms"])
+        }
+        "position_embedding_type" | "pos_emb_type" => one_of(&["rope", "rotary"]),
+        "scoring_func" => one_of(&["softmax"]),
+        "causal" | "is_causal" | "use_rope" | "use_rms_norm" | "norm_topk_prob" => *value == true,
+        "embedding_multiplier"
+        | "residual_multiplier"
+        | "logit_scale"
+        | "logits_scaling"
+        | "mup_scale"
+        | "rope_ratio"
+        | "rotary_pct"
+        | "rotary_percentage"
+        | "routed_scaling_factor" => value.as_f64() == Some(1.0),
+        "attn_logit_softcapping"
+        | "final_logit_softcapping"
+        | "first_k_dense_replace"
+        | "n_shared_experts"
+        | "num_nextn_predict_layers"
+        | "num_shared_experts" => value.as_f64() == Some(0.0),
+        _ => false,
+    }
+}
+
+/// Whether this is a name of the activation that all models of the family have: silu, also called swish; of the gated
+/// network around it swiglu.
+pub fn is_silu(value: &Value) -> bool {
+    value.as_str().is_some_and(|name| ["silu", "swish", "swiglu"].contains(&name.to_lowercase().as_str()))
+}

@@ -1,0 +1,97 @@
+//! How tokens are chosen: what the flags say, else what the model's publishers suggest, else this program's defaults.
+//! `generate`, `generate-sequential` and `chat` all ask here.
+
+use clap::Args;
+use mist::checkpoint::{Checkpoint, Suggestions};
+use mist::generate::Sampling;
+use mist::terminal::Printer;
+use serde_json::{Value, json};
+
+/// How tokens are chosen.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SamplingArgs {
+    /// 0 takes the most likely token; higher is more varied [default: the model's own, else 0.8].
+    #[arg(long, allow_negative_numbers = true)]
+    temperature: Option<f32>,
+    /// Choose among the K most likely tokens, 0 for all [default: the model's own, else 50].
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    top_k: Option<usize>,
+    /// Choose among the fewest tokens whose probabilities reach P [default: the model's own, else 1].
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    top_p: Option<f32>,
+    /// Leave out tokens less than P times as likely as the most likely one [default: the model's own, else 0].
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    min_p: Option<f32>,
+    /// Make tokens that occurred less likely, 1 for no change [default: the model's own, else 1].
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    repeat_penalty: Option<f32>,
+    /// Same seed, same text; drawn and printed when not given.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl SamplingArgs {
+    /// Checks what was typed, before a model is opened.
+    pub fn check(&self) -> anyhow::Result<()> {
+        Ok(self.over(Sampling::default()).check()?)
+    }
+
+    /// The values for a model. What its publishers suggest and no sampler can do is passed over with a word, but where a
+    /// flag says otherwise anyway.
+    pub fn sampling(&self, checkpoint: &Checkpoint, printer: &Printer) -> anyhow::Result<Sampling> {
+        let suggested = &checkpoint.suggestions;
+        let unless = |value: Option<f64>, is_typed: bool| value.filter(|_| !is_typed);
+        let asked = Suggestions {
+            temperature: unless(suggested.temperature, self.temperature.is_some()),
+            top_k: unless(suggested.top_k, self.top_k.is_some()),
+            top_p: unless(suggested.top_p, self.top_p.is_some()),
+            min_p: unless(suggested.min_p, self.min_p.is_some()),
+            repetition_penalty: unless(suggested.repetition_penalty, self.repeat_penalty.is_some()),
+            ..suggested.clone()
+        };
+        let (sampling, impossible) = Sampling::default().as_suggested(&asked);
+        let impossible = impossible.iter().map(ToString::to_string);
+        for sentence in asked.passed_over.iter().cloned().chain(impossible) {
+            printer.warn(&format!("{}: {sentence}: passed over", suggested.file.display()));
+        }
+        let sampling = self.over(sampling);
+        sampling.check()?;
+        Ok(sampling)
+    }
+
+    /// The values that were typed, in place of others.
+    fn over(&self, others: Sampling) -> Sampling {
+        Sampling {
+            temperature: self.temperature.unwrap_or(others.temperature),
+            top_k: self.top_k.unwrap_or(others.top_k),
+            top_p: self.top_p.unwrap_or(others.top_p),
+            min_p: self.min_p.unwrap_or(others.min_p),
+            repeat_penalty: self.repeat_penalty.unwrap_or(others.repeat_penalty),
+        }
+    }
+
+    /// The seed, drawn and told where chance plays a part and none was given.
+    pub fn seed(&self, sampling: &Sampling, printer: &Printer) -> u64 {
+        self.seed.unwrap_or_else(|| {
+            let seed = rand::random::<u32>().into();
+            if sampling.temperature > 0.0 {
+                printer.note(&format!("Seed: {seed}"));
+            }
+            seed
+        })
+    }
+}
+
+/// The values as `--json` has them.
+pub fn to_json(sampling: &Sampling) -> Value {
+    let Sampling { temperature, top_k, top_p, min_p, repeat_penalty } = sampling;
+    // As they are typed: 0.2 is not 0.20000000298.
+    let number = |value: &f32| value.to_string().parse::<f64>().unwrap_or_else(|_| f64::from(*value));
+    json!({
+        "temperature": number(temperature),
+        "top_k": top_k,
+        "top_p": number(top_p),
+        "min_p": number(min_p),
+        "repeat_penalty": number(repeat_penalty),
+    })
+}
