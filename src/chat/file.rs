@@ -11,10 +11,10 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use super::conversation::{Conversation, Exchange};
 use crate::system::files::{self, Refused, Replacement};
 
-/// The largest file that is read, in bytes.
-const BYTES: u64 = 64 << 20;
+/// The largest file that is read, in bytes: several million tokens.
+pub const LARGEST_FILE: u64 = 16 << 20;
 /// The most messages that are read.
-const MESSAGES: usize = 100_000;
+pub const MOST_MESSAGES: usize = 100_000;
 
 /// A file that cannot be read or written as what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub enum FileError {
         path: PathBuf,
     },
     /// Larger than what is read.
-    #[error("{} is larger than the limit of {BYTES} bytes", path.display())]
+    #[error("{} is larger than the limit of {LARGEST_FILE} bytes", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -145,9 +145,9 @@ impl Conversation {
 /// A text file, without a byte order mark.
 ///
 /// # Errors
-/// [`FileError`] if it cannot be read, is no regular file, has more than 64 MiB or is not UTF-8.
+/// [`FileError`] if it cannot be read, is no regular file, has more than 16 MiB or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
-    let bytes = files::read(path, BYTES).map_err(|source| match Refused::inside(&source) {
+    let bytes = files::read(path, LARGEST_FILE).map_err(|source| match Refused::inside(&source) {
         Some(Refused::NotAFile(_)) => FileError::NotAFile { path: path.to_path_buf() },
         Some(Refused::TooLarge(_)) => FileError::TooLarge { path: path.to_path_buf() },
         _ => FileError::Io { action: "read", path: path.to_path_buf(), source },
@@ -170,7 +170,7 @@ struct Entry {
     content: String,
 }
 
-/// At most [`MESSAGES`] of them: counted while they are read, not after.
+/// At most [`MOST_MESSAGES`] of them: counted while they are read, not after.
 struct Entries(Vec<Entry>);
 
 impl<'de> Deserialize<'de> for Entries {
@@ -186,9 +186,9 @@ impl<'de> Deserialize<'de> for Entries {
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(entry) = list.next_element()? {
-                    if entries.len() == MESSAGES {
+                    if entries.len() == MOST_MESSAGES {
                         return Err(A::Error::custom(format_args!(
-                            "more than the limit of {MESSAGES} messages"
+                            "more than the limit of {MOST_MESSAGES} messages"
                         )));
                     }
                     entries.push(entry);
@@ -259,8 +259,8 @@ mod tests {
             let pair = r#"{"role":"user","content":""},{"role":"assistant","content":""},"#;
             format!("[{}]", pair.repeat(n / 2).trim_end_matches(','))
         };
-        assert!(Conversation::from_json(&list(MESSAGES)).is_ok());
-        let error = Conversation::from_json(&list(MESSAGES + 2)).unwrap_err().to_string();
+        assert!(Conversation::from_json(&list(MOST_MESSAGES)).is_ok());
+        let error = Conversation::from_json(&list(MOST_MESSAGES + 2)).unwrap_err().to_string();
         assert!(error.contains("limit of 100000 messages"), "{error}");
     }
 
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(read_text(&path).unwrap(), "abc");
         std::fs::write(&path, b"ab\xFF").unwrap();
         assert!(matches!(read_text(&path), Err(FileError::NotText { at: 2, .. })));
-        std::fs::File::create(&path).unwrap().set_len(BYTES + 1).unwrap();
+        std::fs::File::create(&path).unwrap().set_len(LARGEST_FILE + 1).unwrap();
         assert!(matches!(read_text(&path), Err(FileError::TooLarge { .. })));
     }
 }

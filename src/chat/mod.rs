@@ -18,5 +18,5 @@ mod fit;
 
 pub use command::{Command, CommandError, Turn, help};
 pub use conversation::{Conversation, ConversationError, Exchange};
-pub use file::{FileError, ParseError, read_text};
+pub use file::{FileError, LARGEST_FILE, MOST_MESSAGES, ParseError, read_text};
 pub use fit::FitError;

@@ -74,7 +74,7 @@ fn plan_of(
     let weights = File::new(folder.join(manifest::WEIGHTS), tensors, FORMAT);
     let payloads: Vec<Box<dyn Payload>> = vec![Box::new(weights)];
     let (mut texts, stale) = companions.placed(folder);
-    texts.push((description, json));
+    texts.push((description, json.into()));
     Ok(Plan { payloads, texts, stale, base: None })
 }
 

@@ -54,17 +54,17 @@ pub fn plan(
     let (mut texts, mut stale) = companions.into().placed(folder);
     let generation_config = folder.join(suggestions::FILE);
     if !texts.iter().any(|(path, _)| *path == generation_config) {
-        texts.push((generation_config, text(&checkpoint.suggestions.to_json(bos, end_ids))));
+        texts.push((generation_config, text(&checkpoint.suggestions.to_json(bos, end_ids)).into()));
     }
     stale.push(folder.join(manifest::FILE));
     match shards.len() {
         // An index is believed before a single file.
         1 => stale.push(folder.join(INDEX)),
-        _ => texts.push((folder.join(INDEX), text(&index(&shards)))),
+        _ => texts.push((folder.join(INDEX), text(&index(&shards)).into())),
     }
     let description = folder.join(CONFIG);
     let config = config_json::to_json(&config, dtype, bos, &description)?;
-    texts.push((description, text(&config)));
+    texts.push((description, text(&config).into()));
     let file = |(name, tensors)| {
         Box::new(File::new(folder.join::<String>(name), tensors, FORMAT)) as Box<dyn Payload>
     };

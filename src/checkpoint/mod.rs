@@ -47,6 +47,7 @@ mod read;
 mod rows;
 pub mod safetensors;
 mod shards;
+mod sidecar;
 pub mod suggestions;
 pub mod tensors;
 pub mod torch;

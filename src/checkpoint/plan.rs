@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
 use std::fs;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -14,9 +14,10 @@ use bytes::Bytes;
 
 use super::Error;
 use super::output::Output;
+pub use super::sidecar::Content;
 use crate::kernels::Scheme;
 use crate::system::files::{
-    self, Folder, InLargePages, Refused, Replacement, abandoned, delete_abandoned, free_space,
+    self, Folder, InLargePages, Replacement, abandoned, delete_abandoned, free_space,
 };
 
 /// Runs of bytes that wait for the disk while the next ones are made.
@@ -44,21 +45,22 @@ pub(super) trait Payload: Debug {
 #[derive(Debug, Default)]
 pub struct Companions {
     /// Those that are written, by name.
-    pub files: Vec<(String, Vec<u8>)>,
+    pub files: Vec<(String, Content)>,
     /// Names of those that must not be there: they would be taken for this checkpoint's.
     pub absent: Vec<String>,
 }
 
 impl From<Vec<(String, Vec<u8>)>> for Companions {
     fn from(files: Vec<(String, Vec<u8>)>) -> Self {
-        Self { files, absent: Vec::new() }
+        let files = files.into_iter().map(|(name, bytes)| (name, bytes.into()));
+        Self { files: files.collect(), absent: Vec::new() }
     }
 }
 
 impl Companions {
     /// What of them a plan for `folder` writes, and what is stale there.
-    pub(super) fn placed(self, folder: &Path) -> (Vec<(PathBuf, Vec<u8>)>, Vec<PathBuf>) {
-        let files = self.files.into_iter().map(|(name, bytes)| (folder.join(name), bytes));
+    pub(super) fn placed(self, folder: &Path) -> (Vec<(PathBuf, Content)>, Vec<PathBuf>) {
+        let files = self.files.into_iter().map(|(name, content)| (folder.join(name), content));
         (files.collect(), self.absent.iter().map(|name| folder.join(name)).collect())
     }
 }
@@ -68,7 +70,7 @@ impl Companions {
 pub struct Plan {
     pub(super) payloads: Vec<Box<dyn Payload>>,
     /// Small files, the one that makes a folder a checkpoint last.
-    pub(super) texts: Vec<(PathBuf, Vec<u8>)>,
+    pub(super) texts: Vec<(PathBuf, Content)>,
     /// Files that would be believed before the new ones, or that the new ones are not of.
     pub(super) stale: Vec<PathBuf>,
     /// The folder beneath which no link is followed on the way to the files.
@@ -85,7 +87,7 @@ impl Plan {
     /// The files that will be written, with their sizes in bytes.
     pub fn files(&self) -> Vec<(PathBuf, u64)> {
         let payloads = self.payloads.iter().map(|file| (file.path().to_path_buf(), file.size()));
-        let texts = self.texts.iter().map(|(path, bytes)| (path.clone(), bytes.len() as u64));
+        let texts = self.texts.iter().map(|(path, content)| (path.clone(), content.size()));
         payloads.chain(texts).collect()
     }
 
@@ -117,7 +119,7 @@ impl Plan {
         let size = |file: &Path| fs::metadata(file).map(|data| data.len()).ok();
         self.other_stale().is_none()
             && self.payloads.iter().all(|file| size(file.path()) == Some(file.size()))
-            && self.texts.iter().all(|(path, text)| holds(path, text).is_ok_and(|same| same))
+            && self.texts.iter().all(|(path, content)| content.is_in(path).is_ok_and(|same| same))
     }
 
     /// A stale file that is there and will not be written.
@@ -135,8 +137,8 @@ impl Plan {
         if let Some(file) = self.payloads.iter().find(|file| !force && file.path().exists()) {
             return Err(Error::Exists(file.path().into()));
         }
-        for (path, bytes) in self.texts.iter().filter(|(path, _)| !force && path.exists()) {
-            if !holds(path, bytes).map_err(Error::read(path))? {
+        for (path, content) in self.texts.iter().filter(|(path, _)| !force && path.exists()) {
+            if !content.is_in(path).map_err(Error::read(path))? {
                 return Err(Error::Exists(path.clone()));
             }
         }
@@ -180,10 +182,10 @@ impl Plan {
             let written = begun.and_then(|new| write_payload(&**file, new, progress));
             complete.push((written.map_err(Error::write(&path))?, path));
         }
-        for (path, bytes) in &self.texts {
+        for (path, content) in &self.texts {
             let (folder, name) = place(path)?;
             let mut file = Replacement::in_folder(folder, name).map_err(Error::write(path))?;
-            file.write_all(bytes).map_err(Error::write(path))?;
+            content.write(&mut file).map_err(Error::write(path))?;
             complete.push((file, path.clone()));
         }
         complete.iter().try_for_each(|(file, path)| file.sync().map_err(Error::write(path)))?;
@@ -250,14 +252,6 @@ impl Plan {
 fn place<'a>(folders: &'a BTreeMap<PathBuf, Folder>, path: &Path) -> io::Result<(&'a Folder, OsString)> {
     let folder = path.parent().and_then(|folder| folders.get(folder));
     folder.zip(path.file_name().map(OsStr::to_owned)).ok_or(io::ErrorKind::InvalidInput.into())
-}
-
-/// Whether a file has these bytes, and no more.
-fn holds(path: &Path, bytes: &[u8]) -> io::Result<bool> {
-    match files::read(path, bytes.len() as u64) {
-        Err(e) if matches!(Refused::inside(&e), Some(Refused::TooLarge(_))) => Ok(false),
-        found => found.map(|found| found == bytes),
-    }
 }
 
 /// Writes a file, not yet under its name: one thread waits for the disk while the others make the next bytes.
@@ -336,7 +330,7 @@ mod tests {
 
     fn plan(folder: &Path) -> Plan {
         let payloads: Vec<Box<dyn Payload>> = vec![Box::new(Simple(folder.join("w"), b"weights"))];
-        let texts = vec![(folder.join("t"), b"text".to_vec())];
+        let texts = vec![(folder.join("t"), b"text".to_vec().into())];
         Plan { payloads, texts, stale: vec![folder.join("old")], base: None }
     }
 

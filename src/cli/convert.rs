@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 use anyhow::anyhow;
 use clap::{Args, ValueEnum, ValueHint};
 use mist::checkpoint::output::Rounding;
-use mist::checkpoint::plan::{Companions, Plan};
+use mist::checkpoint::plan::{Companions, Content, Plan};
 use mist::checkpoint::{self, Checkpoint, convert, gguf, huggingface, litgpt, suggestions};
 use mist::hub::{Manifest, Size};
 use mist::kernels::Scheme;
-use mist::system::files::{self, folder_of};
+use mist::system::files::folder_of;
 use mist::terminal::{Interrupt, Printer};
 use serde_json::json;
 
@@ -59,8 +59,8 @@ pub struct ConvertArgs {
     json: bool,
 }
 
-/// The largest file beside the weights that is copied: a vocabulary.
-const LARGEST_COMPANION: u64 = 64 << 20;
+/// The largest `tokenizer_config.json` that is changed, in bytes: no larger one is read.
+const LARGEST_CONFIG: u64 = 4 << 20;
 
 /// `--to`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -308,24 +308,23 @@ pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Comp
         for name in &names {
             let path = checkpoint.folder.join(name);
             if path.exists() {
-                let bytes = files::read(&path, LARGEST_COMPANION).map_err(checkpoint::Error::read(&path))?;
-                files.push((name.clone(), bytes));
+                files.push((name.clone(), Content::copy_of(&path)?));
             }
         }
     }
     // Other programs may read no other form.
     let has_tokenizer = checkpoint.gguf.is_some() || mist::text::is_at(&checkpoint.folder);
     if has_tokenizer && !files.iter().any(|(name, _)| name == "tokenizer.json") {
-        for made in tokenizer(checkpoint)?.files()? {
-            if files.iter().all(|(name, _)| *name != made.0) {
-                files.push(made);
+        for (made, bytes) in tokenizer(checkpoint)?.files()? {
+            if files.iter().all(|(name, _)| *name != made) {
+                files.push((made, bytes.into()));
             }
         }
         let config = files.iter_mut().find(|(name, _)| name == "tokenizer_config.json");
-        if let Some((_, bytes)) = config
-            && let Some(changed) = mist::text::config_beside(bytes)
+        if let Some((_, content)) = config
+            && let Some(changed) = mist::text::config_beside(&content.read(LARGEST_CONFIG)?)
         {
-            *bytes = changed;
+            *content = changed.into();
         }
     }
     // Of a GGUF file, or of a model whose card says them.
@@ -333,7 +332,7 @@ pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Comp
     if !suggestions.is_empty() && files.iter().all(|(name, _)| name != suggestions::FILE) {
         let tokenizer = tokenizer(checkpoint)?;
         let json = suggestions.to_json(tokenizer.bos(), &Opened::end_ids(checkpoint, &tokenizer));
-        files.push((suggestions::FILE.into(), format!("{json:#}\n").into_bytes()));
+        files.push((suggestions::FILE.into(), format!("{json:#}\n").into_bytes().into()));
     }
     let is_absent = |name: &String| !own_folder && files.iter().all(|(file, _)| file != name);
     let absent = names.iter().filter(|name| is_absent(name)).cloned().collect();

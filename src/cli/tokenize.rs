@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
+use mist::chat;
 use mist::checkpoint::Tokenizing;
+use mist::json::{self, Capped};
 use mist::system::files::{self, Limited};
 use mist::terminal::Printer;
 use mist::text::{Message, Tokenizer};
-use serde_json::json;
 
 use super::exit::Status;
 use super::model::{BeginningArgs, CheckpointArgs, gguf_tokenizer};
@@ -38,8 +39,6 @@ pub struct TokenizeArgs {
     json: bool,
 }
 
-/// The largest conversation that is read, in bytes.
-const LARGEST_MESSAGES: u64 = 64 << 20;
 /// The largest text that is read, in bytes.
 const LARGEST_TEXT: u64 = 256 << 20;
 
@@ -53,16 +52,16 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
         }
         let text = tokenizer.decode(&ids);
         match args.json {
-            true => printer.data(&format!("{}\n", json!({"ids": ids, "text": text})))?,
+            true => printer.data(&format!("{}\n", serde_json::json!({"ids": ids, "text": text})))?,
             false => printer.data(&format!("{text}\n"))?,
         }
         return Ok(Status::Success);
     }
     let ids = match &args.messages {
         Some(path) => {
-            let text = files::input(path, LARGEST_MESSAGES).and_then(Limited::text);
+            let text = files::input(path, chat::LARGEST_FILE).and_then(Limited::text);
             let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-            let messages: Vec<Message> = serde_json::from_str(&text)
+            let Capped::<Message, { chat::MOST_MESSAGES }>(messages) = json::skimmed(text.as_bytes())
                 .with_context(|| format!("{}: is no list of {{\"role\", \"content\"}}", path.display()))?;
             tokenizer.encode_chat(&messages)?
         }
@@ -75,7 +74,7 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
     };
     if args.json {
         let tokens: Vec<&str> = ids.iter().map(|id| tokenizer.token(*id).unwrap_or_default()).collect();
-        printer.data(&format!("{}\n", json!({"ids": ids, "tokens": tokens})))?;
+        printer.data(&format!("{}\n", serde_json::json!({"ids": ids, "tokens": tokens})))?;
     } else {
         let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
         printer.data(&format!("{}\n", ids.join(" ")))?;

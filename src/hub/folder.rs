@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::hash::Hasher;
 use super::listing::Entry;
 use super::{Digest, Error, FileName, Report};
+use crate::budget;
 use crate::system::files::{self, free_space};
 
 /// Held while a process writes to the folder; the system releases it however the process ends. The file stays.
@@ -138,7 +139,7 @@ fn hash(
     }
     let mut file = files::open(&path).map_err(Error::io("read", &path))?;
     let mut hasher = Hasher::new(entry.hash, entry.size);
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = budget::buffer(CHUNK).map_err(Error::io("find memory to read", &path))?;
     loop {
         match file.read(&mut chunk).map_err(Error::io("read", &path))? {
             0 => return Ok(Some(hasher)),

@@ -10,7 +10,7 @@
 //! | [`skimmed`] | one or two fields of an answer | nothing else is built |
 //! | [`Capped`], [`Unique`] | lists and maps of a type | entries |
 //! | [`shards`] | an index of shards | entries |
-//! | [`from_file`] | large files, as a vocabulary | depth and length of what is skipped; what is built is the type's own affair |
+//! | [`Text`] | large files, as a vocabulary | depth and length of what is skipped; what is built is the type's own affair |
 //!
 //! Everywhere a key that is given twice is an error that names it (in what is skipped nothing is looked at),
 //! values nest at most 128 deep, and a byte order mark at the start is passed over.
@@ -22,7 +22,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::io::{self, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::marker::PhantomData;
 
 use serde::de::{
@@ -34,14 +34,13 @@ use serde_json::{Map, Number, Value};
 
 use self::guard::Guarded;
 pub use self::index::shards;
-use crate::budget::may_fail;
 
 /// Bytes of memory for the values of a settings file or an answer of the hub: tens of times what published ones take.
 pub const SETTINGS: usize = 24 << 20;
 
-/// Files up to this size are read whole by [`from_file`], which is twice as fast: all published vocabularies of the
-/// family are smaller. Larger ones are read in pieces.
-const WHOLE: u64 = 18 << 20;
+/// Files up to this size are read whole, which is twice as fast: all published vocabularies of the family are smaller.
+/// Larger ones are read in pieces.
+pub const WHOLE: u64 = 18 << 20;
 
 /// The value of a text. It takes at most `limit` bytes of memory.
 ///
@@ -79,27 +78,34 @@ pub fn skimmed<'text, T: Deserialize<'text>>(text: &'text [u8]) -> Result<T, Err
     serde_json::from_slice(without_mark(text))
 }
 
-/// What `seed` makes of a file of `size` bytes.
-///
-/// # Errors
-/// The file cannot be read, or the error of `seed`.
-pub fn from_file<S, T>(mut file: impl Read, size: u64, seed: S) -> Result<T, Error>
+/// A large file's text: in memory, or still to be read.
+pub enum Text {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// Read in pieces while it is looked at.
+    InPieces(Box<dyn Read>),
+}
+
+impl Text {
+    /// The text as a type, whose own affair it is how much memory it takes.
+    ///
+    /// # Errors
+    /// The file cannot be read, or its text is no JSON or not of the type.
+    pub fn parse<T: DeserializeOwned>(self) -> Result<T, Error> {
+        match self {
+            Self::Whole(text) => read(&text, PhantomData),
+            Self::InPieces(file) => in_pieces(file, PhantomData),
+        }
+    }
+}
+
+/// What `seed` makes of a text that is read in pieces.
+fn in_pieces<S, T>(text: impl Read, seed: S) -> Result<T, Error>
 where
     S: for<'de> DeserializeSeed<'de, Value = T>,
 {
-    if size <= WHOLE {
-        let mut text = Vec::new();
-        may_fail(|| text.try_reserve_exact(size as usize + 1))
-            .map_err(|_| Error::io(io::ErrorKind::OutOfMemory.into()))?;
-        file.by_ref().take(WHOLE + 1).read_to_end(&mut text).map_err(Error::io)?;
-        if text.len() as u64 <= WHOLE {
-            return read(&text, seed);
-        }
-        // It has grown meanwhile.
-        return Err(Error::io(io::ErrorKind::InvalidData.into()));
-    }
-    let file = BufReader::with_capacity(1 << 16, Guarded::new(file));
-    let mut deserializer = serde_json::Deserializer::from_reader(file);
+    let text = BufReader::with_capacity(1 << 16, Guarded::new(text));
+    let mut deserializer = serde_json::Deserializer::from_reader(text);
     let value = seed.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
@@ -144,6 +150,12 @@ impl<'de, const LIMIT: usize> Deserialize<'de> for Bounded<LIMIT> {
 /// A list of at most `MOST` items: counted while they are read, not after.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Capped<T, const MOST: usize>(pub Vec<T>);
+
+impl<T, const MOST: usize> Default for Capped<T, MOST> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
 
 impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Capped<T, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -7,6 +7,7 @@
 //! | `gguf` | counts, lengths, spans, alignments and sizes in a GGUF header |
 //! | `safetensors` | the same in safetensors files, and what a header leaves out |
 //! | `folder` | the index, `config.json`, `mist.json` |
+//! | `memory` | what takes more memory than its bytes |
 //! | `mistral` | SentencePiece models and `tekken.json` |
 //! | `layouts` | Mistral's own layout and litgpt's: `params.json`, YAML, names, shards |
 //! | `pickle` | PyTorch's files: programs, archives |
@@ -31,6 +32,7 @@ mod folder;
 mod gguf;
 mod layouts;
 mod links;
+mod memory;
 mod mistral;
 mod opened;
 mod pickle;

@@ -9,6 +9,7 @@ mod full;
 mod killed;
 mod leftovers;
 mod links;
+mod memory;
 mod reviewed;
 mod server;
 mod support;

@@ -47,7 +47,7 @@ pub fn plan(
     let weights = StateDict { path: folder.join(WEIGHTS), root: "lit_model", tensors, aliases };
     let config = lit_config::to_lit_yaml(&checkpoint.config, name, &folder.join(CONFIG))?;
     let (mut texts, mut stale) = companions.into().placed(folder);
-    texts.push((folder.join(CONFIG), config.into_bytes()));
+    texts.push((folder.join(CONFIG), config.into_bytes().into()));
     stale.push(folder.join(manifest::FILE));
     Ok(Plan { payloads: vec![Box::new(weights)], texts, stale, base: None })
 }

@@ -43,7 +43,7 @@ pub(super) fn follow(board: &Board, part: &Arc<Part>, tell: &dyn Fn(Event)) -> R
 fn hash(part: &Part, attempt: Attempt) -> Result<Option<Hasher>, Error> {
     let size = part.entry.size;
     let mut hasher = Hasher::new(part.entry.hash, size);
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = part.buffer(CHUNK)?;
     let mut hashed = 0;
     loop {
         let Some(front) = part.wait(attempt, hashed) else { return Ok(None) };

@@ -111,9 +111,17 @@ fn watch(
     finished: &mut dyn FnMut(&Entry, Digest) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let (sender, events) = mpsc::channel();
-    for _ in 0..CONNECTIONS {
+    for started in 0..CONNECTIONS {
         let (source, board, sender) = (source.clone(), board.clone(), sender.clone());
-        start(job.folder.path(), move || work(&source, &board, &sender))?;
+        let worker = worker::buffer(job.folder.path()).and_then(|mut piece| {
+            start(job.folder.path(), move || work(&source, &board, &mut piece, &sender))
+        });
+        match worker {
+            Err(error) if started == 0 => return Err(error),
+            // Where memory is short there are fewer connections.
+            Err(_) => break,
+            Ok(()) => {}
+        }
     }
     // The threads' own senders are left: without one of them nothing would ever come.
     drop(sender);
@@ -156,21 +164,24 @@ fn watch(
     Ok(())
 }
 
+/// A thread's stack. The default is four times as large, and address space may be limited.
+const STACK: usize = 512 << 10;
+
 /// A thread of the download. It is not waited for: it may hang in a connection, and writes nothing once the board
 /// has been stopped.
 fn start(folder: &Path, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    let thread = thread::Builder::new().name("download".to_string()).spawn(run);
+    let thread = thread::Builder::new().name("download".to_string()).stack_size(STACK).spawn(run);
     thread.map(drop).map_err(Error::io("start a thread to download to", folder))
 }
 
 /// A worker: does what the board has to do until there is nothing.
-fn work(source: &Arc<Source>, board: &Arc<Board>, sender: &Sender<Event>) {
+fn work(source: &Arc<Source>, board: &Arc<Board>, piece: &mut [u8], sender: &Sender<Event>) {
     // Nobody listens any more when the download has ended.
     let tell = |event| drop(sender.send(event));
     let failed = loop {
         let outcome = match board.next() {
             Ok(Some(Next::Fetch(mut stretch))) => {
-                let outcome = worker::fetch(source, board, &mut stretch, &tell);
+                let outcome = worker::fetch(source, board, &mut stretch, piece, &tell);
                 if outcome.is_err() {
                     // Before the stretch goes back, where another worker would try it as often again.
                     board.stop();

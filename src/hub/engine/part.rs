@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::journal::{Journal, Remains};
 use super::ranges::Ranges;
+use crate::budget;
 use crate::hub::folder;
 use crate::hub::listing::Entry;
 use crate::hub::{Error, FileName};
@@ -156,6 +157,11 @@ impl Part {
             }
             progress = self.moved.wait(progress).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Memory for a stretch of it.
+    pub fn buffer(&self, bytes: usize) -> Result<Vec<u8>, Error> {
+        budget::buffer(bytes).map_err(Error::io("find memory to read", &self.partial))
     }
 
     /// Reads what has been written.

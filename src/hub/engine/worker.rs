@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::ops::Range;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use super::board::{Board, Work};
 use super::journal::is_etag;
 use super::part::Refused;
 use super::source::Source;
+use crate::budget;
 use crate::hub::Error;
 use crate::hub::client::{Failure, innermost};
 
@@ -62,7 +64,15 @@ impl From<Refused> for Stop {
     }
 }
 
-/// Fetches what of `work` is not here yet.
+/// A connection's piece of a file on its way to `folder`.
+///
+/// # Errors
+/// There is no memory for it.
+pub(super) fn buffer(folder: &Path) -> Result<Vec<u8>, Error> {
+    budget::buffer(PIECE).map_err(Error::io("find memory to download to", folder))
+}
+
+/// Fetches what of `work` is not here yet, by `piece`, which is [`buffer`]'s.
 ///
 /// # Errors
 /// The last attempt's, when there is no point in another.
@@ -70,6 +80,7 @@ pub(super) fn fetch(
     source: &Source,
     board: &Board,
     work: &mut Work,
+    piece: &mut [u8],
     tell: &dyn Fn(Event),
 ) -> Result<(), Error> {
     let mut retries = source.client.retries();
@@ -80,7 +91,7 @@ pub(super) fn fetch(
             gap = 0..work.part.entry.size;
         }
         let mut fresh = 0;
-        let failure = match attempt(source, work, gap, asking, &mut fresh) {
+        let failure = match attempt(source, work, gap, asking, piece, &mut fresh) {
             Ok(()) => continue,
             Err(Stop::Outdated) => return Ok(()),
             Err(Stop::OtherTag) => {
@@ -129,6 +140,7 @@ fn attempt(
     work: &mut Work,
     gap: Range<u64>,
     asking: Asking,
+    piece: &mut [u8],
     fresh: &mut u64,
 ) -> Result<(), Stop> {
     let part = work.part.clone();
@@ -149,7 +161,7 @@ fn attempt(
     if let Some(found) = &found {
         part.set_etag(found).map_err(Failure::Final)?;
     }
-    stream(source, work, &mut answer, came, fresh)
+    stream(source, work, &mut answer, came, piece, fresh)
 }
 
 /// The validator, if it stands for the very bytes.
@@ -214,16 +226,16 @@ fn stream(
     work: &Work,
     answer: &mut Response,
     range: Range<u64>,
+    piece: &mut [u8],
     fresh: &mut u64,
 ) -> Result<(), Stop> {
-    let mut piece = vec![0; PIECE];
     let (mut start, mut filled) = (range.start, 0);
     let mut written = Instant::now();
     let exact = answer.content_length() == Some(range.end - range.start);
     let mut body = source.client.patient(answer);
     loop {
         // What is left of the range, if it is less than the piece has room for.
-        let room = usize::try_from(range.end - start).unwrap_or(PIECE).min(PIECE);
+        let room = usize::try_from(range.end - start).unwrap_or(PIECE).min(piece.len());
         let read = body.read(&mut piece[filled..room]);
         if let Ok(n) = &read {
             filled += n;

@@ -11,7 +11,7 @@ use crate::text::model::Added;
 
 /// Finds added tokens: the leftmost first, the longest where several begin.
 #[derive(Debug)]
-pub(super) struct Finder {
+pub(in crate::text) struct Finder {
     automaton: AhoCorasick,
     tokens: Vec<Added>,
 }
@@ -24,9 +24,17 @@ pub(super) enum Part {
 }
 
 impl Finder {
+    /// Most bytes of the tokens: those of published models have up to 80,000. Finding them takes fifty times as much
+    /// memory.
+    pub(in crate::text) const MOST_BYTES: usize = 256 << 10;
+
     /// `None` where there is nothing to find.
     pub(super) fn new(mut tokens: Vec<Added>) -> Result<Option<Self>, Error> {
         tokens.retain(|added| !added.content.is_empty());
+        if tokens.iter().map(|added| added.content.len()).sum::<usize>() > Self::MOST_BYTES {
+            let most = Self::MOST_BYTES;
+            return Err(Error::Vocabulary(format!("its added tokens have more than {most} bytes")));
+        }
         if tokens.is_empty() {
             return Ok(None);
         }

@@ -20,7 +20,8 @@ use std::ops::Range;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use self::added::{Finder, Part};
+pub(super) use self::added::Finder;
+use self::added::Part;
 use self::bpe::{Bpe, Scratch};
 use self::words::Words;
 use super::Error;

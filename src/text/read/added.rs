@@ -10,10 +10,11 @@ use serde_json::Value;
 
 use super::{MAX_IDS, malformed};
 use crate::text::Error;
+use crate::text::encode::Finder;
 use crate::text::model::{Added, Kind, Model};
 
-/// More bytes than the added tokens of any model have; finding them takes fifty times as much memory.
-pub(super) const MAX_ADDED: usize = 4 << 20;
+/// More bytes than the added tokens of any model have.
+pub(super) const MAX_ADDED: usize = Finder::MOST_BYTES;
 /// Ids that may stay unused between a vocabulary and its added tokens. Each takes memory.
 const MOST_UNUSED: usize = 1 << 16;
 

@@ -5,16 +5,16 @@
 //! and no ids (`truncation`, `padding`) is passed over here as well.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 
-use serde::de::{DeserializeSeed as _, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed as _, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::added::MAX_ADDED;
+use super::merges::Merges;
 use super::post_processor::around;
-use super::{MAX_IDS, Names, Source, malformed, unknown};
-use crate::json;
+use super::{MAX_CONTROLS, MAX_IDS, Names, Source, malformed, unknown};
+use crate::json::{self, Capped, Text};
 use crate::text::Error;
 use crate::text::alphabet::{SPACE, fallback_byte};
 use crate::text::encode::Normalizer;
@@ -24,8 +24,8 @@ use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, NormalForm, P
 pub(in crate::text) const GPT2: &str =
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
-/// A part of the file that is looked at field by field.
-type Part = json::Bounded<{ json::SETTINGS }>;
+/// A part of the file that is looked at field by field; the largest published ones take a few kilobytes.
+type Part = json::Bounded<{ 6 << 20 }>;
 
 /// The file, as far as it matters.
 #[derive(Deserialize)]
@@ -33,7 +33,7 @@ struct File {
     #[serde(default)]
     version: Part,
     #[serde(default)]
-    added_tokens: Vec<AddedToken>,
+    added_tokens: Capped<AddedToken, MAX_CONTROLS>,
     #[serde(default)]
     normalizer: Part,
     #[serde(default)]
@@ -83,7 +83,7 @@ struct Bpe {
     ignore_merges: Option<bool>,
     #[serde(deserialize_with = "ids")]
     vocab: HashMap<String, u32>,
-    merges: Vec<Merge>,
+    merges: Merges,
 }
 
 /// The vocabulary, in which no token comes twice.
@@ -91,44 +91,13 @@ fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashMap<String, u32
     json::Unique::new(MAX_IDS).deserialize(deserializer)
 }
 
-/// `"a b"`, or, in files of `tokenizers` 0.20 and later, `["a", "b"]`.
-struct Merge(String, String);
-
-impl<'de> Deserialize<'de> for Merge {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pair;
-        impl<'de> Visitor<'de> for Pair {
-            type Value = Merge;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a merge: two tokens")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Merge, E> {
-                let two = text.split_once(' ').filter(|(_, right)| !right.contains(' '));
-                let (left, right) =
-                    two.ok_or_else(|| E::custom(format!("the merge {text:?} is not two tokens")))?;
-                Ok(Merge(left.into(), right.into()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Merge, A::Error> {
-                match (list.next_element()?, list.next_element()?, list.next_element::<String>()?) {
-                    (Some(left), Some(right), None) => Ok(Merge(left, right)),
-                    _ => Err(A::Error::custom("a merge is not two tokens")),
-                }
-            }
-        }
-        deserializer.deserialize_any(Pair)
-    }
-}
-
 /// The model in the contents of a `tokenizer.json`.
 ///
 /// # Errors
 /// [`Error::Vocabulary`] for what contradicts itself; [`Error::UnknownPart`] for what is not understood.
-pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
-    let file: File =
-        serde_json::from_slice(json::without_mark(bytes)).map_err(|error| malformed(&error.to_string()))?;
+pub(super) fn read(text: Text) -> Result<Source, Error> {
+    let file: File = text.parse().map_err(|error| malformed(&error.to_string()))?;
+    let Capped(added_tokens) = file.added_tokens;
     let [version, normalizer, pre_tokenizer, post_processor, decoder] =
         [file.version, file.normalizer, file.pre_tokenizer, file.post_processor, file.decoder]
             .map(|part| part.0);
@@ -147,7 +116,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
         return Err(unknown("model", "with a prefix or suffix of its own"));
     }
 
-    let largest = bpe.vocab.values().copied().chain(file.added_tokens.iter().map(|token| token.id)).max();
+    let largest = bpe.vocab.values().copied().chain(added_tokens.iter().map(|token| token.id)).max();
     let size = largest.map_or(0, |id| id as usize + 1);
     if !(1..=MAX_IDS).contains(&size) {
         return Err(malformed(&format!("its ids run up to {size}, allowed are 1 to {MAX_IDS}")));
@@ -176,22 +145,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
     {
         return Err(malformed(&format!("its `unk_token` is {name:?}, which is no token of the vocabulary")));
     }
-    read_added(file.added_tokens, &bpe.vocab, &mut model)?;
+    read_added(added_tokens, &bpe.vocab, &mut model)?;
     read_decoder(&decoder, &mut model)?;
     let around = around(&post_processor, &model)?;
     let names = Names { unknown: bpe.unk_token, ..Names::default() };
     Ok(Source { model, names, around, version: None })
 }
 
-fn pairs(merges: &[Merge], vocabulary: &HashMap<String, u32>) -> Result<Vec<[u32; 3]>, Error> {
+fn pairs(merges: &Merges, vocabulary: &HashMap<String, u32>) -> Result<Vec<[u32; 3]>, Error> {
     let id = |token: &str| {
         let known = vocabulary.get(token).copied();
         known.ok_or_else(|| malformed(&format!("a merge has {token:?}, which is no token")))
     };
-    let pair = |Merge(left, right): &Merge| {
-        let joined = [left.as_str(), right.as_str()].concat();
-        Ok([id(left)?, id(right)?, id(&joined)?])
-    };
+    let pair = |(left, right): (&str, &str)| Ok([id(left)?, id(right)?, id(&[left, right].concat())?]);
     merges.iter().map(pair).collect()
 }
 

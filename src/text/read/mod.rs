@@ -5,7 +5,7 @@
 //! | `mod` | which of a folder's files is the vocabulary |
 //! | `settings` | what lies beside it: names of tokens, added tokens, the chat template |
 //! | `added` | added tokens that only the settings declare |
-//! | `hugging_face` | `tokenizer.json` |
+//! | `hugging_face`, `merges` | `tokenizer.json` |
 //! | `post_processor` | what it puts around a text |
 //! | `sentence_piece` | `tokenizer.model`, also `.v1` to `.v7` |
 //! | `tekken` | `tekken.json` |
@@ -24,6 +24,7 @@ mod added;
 mod beside;
 mod gguf;
 mod hugging_face;
+mod merges;
 mod post_processor;
 mod sentence_piece;
 mod settings;
@@ -186,12 +187,13 @@ pub(super) fn folder(path: &Path) -> Result<(Source, PathBuf), Error> {
         }
         false => choose(folder, names.chat_template.as_deref())?,
     };
-    let bytes =
-        settings::read(&file, settings::MAX_FILE)?.ok_or_else(|| Error::NoTokenizer(folder.to_owned()))?;
+    let gone = || Error::NoTokenizer(folder.to_owned());
+    let text = || settings::text(&file)?.ok_or_else(gone);
     let source = match format {
-        Format::HuggingFace => hugging_face::read(&bytes),
-        Format::Tekken => tekken::read(&bytes),
+        Format::HuggingFace => hugging_face::read(text()?),
+        Format::Tekken => tekken::read(text()?),
         Format::SentencePiece(version) => {
+            let bytes = settings::read(&file, settings::MAX_MODEL)?.ok_or_else(gone)?;
             sentence_piece::read(&bytes).map(|source| Source { version, ..source })
         }
     };

@@ -10,13 +10,15 @@ use serde_json::Value;
 
 use super::added::Declared;
 use super::{Names, malformed};
-use crate::json;
+use crate::json::{self, Text};
 use crate::system::files::{self, Refused, is_lfs_pointer};
 use crate::text::Error;
 use crate::text::error::one_line;
 
 /// The largest `tokenizer.json` of a published model is about 33 MB.
-pub(super) const MAX_FILE: u64 = 64 << 20;
+pub(super) const MAX_FILE: u64 = 40 << 20;
+/// The largest SentencePiece model is about 4 MB.
+pub(super) const MAX_MODEL: u64 = 16 << 20;
 /// The largest settings beside one are a few hundred KB, and take thirty times that when read.
 const MAX_SETTINGS: u64 = 4 << 20;
 
@@ -152,6 +154,16 @@ fn read_object(path: &Path) -> Result<Value, Error> {
     let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
     let object = json::object(&bytes, json::SETTINGS, &[]);
     object.map(Value::Object).map_err(|error| malformed(one_line(&json::rule(&error))))
+}
+
+/// The text of a vocabulary, read whole if it is not too large for that; `None` where there is no such file.
+pub(super) fn text(path: &Path) -> Result<Option<Text>, Error> {
+    let is_large = std::fs::metadata(path).is_ok_and(|data| data.len() > json::WHOLE);
+    match is_large.then(|| files::stream(path, MAX_FILE)) {
+        Some(Ok(file)) => Ok(Some(Text::InPieces(Box::new(file)))),
+        // What is wrong with it is told there.
+        _ => Ok(read(path, MAX_FILE)?.map(Text::Whole)),
+    }
 }
 
 /// At most `limit` bytes; `None` where there is no such file.

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::{Around, MAX_CONTROLS, MAX_IDS, Names, Source, malformed, unknown};
-use crate::json;
+use crate::json::{self, Capped};
 use crate::text::Error;
 use crate::text::alphabet::spelled;
 use crate::text::chat::Version;
@@ -39,12 +39,11 @@ const CONTROLS: [&str; 20] = [
 ];
 
 #[derive(Deserialize)]
-struct File<'text> {
+struct File {
     config: Config,
-    #[serde(borrow)]
-    vocab: Vec<Token<'text>>,
+    vocab: Capped<Token, MAX_IDS>,
     #[serde(default)]
-    special_tokens: Option<Vec<Special>>,
+    special_tokens: Option<Capped<Special, MAX_CONTROLS>>,
 }
 
 #[derive(Deserialize)]
@@ -56,10 +55,9 @@ struct Config {
 }
 
 #[derive(Deserialize)]
-struct Token<'text> {
+struct Token {
     rank: usize,
-    #[serde(borrow)]
-    token_bytes: std::borrow::Cow<'text, str>,
+    token_bytes: String,
 }
 
 #[derive(Deserialize)]
@@ -70,23 +68,23 @@ struct Special {
 
 /// # Errors
 /// [`Error::Vocabulary`] for what is no such file; [`Error::UnknownPart`] for a version that is not understood.
-pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
-    let file: File =
-        serde_json::from_slice(json::without_mark(bytes)).map_err(|error| malformed(&error.to_string()))?;
+pub(super) fn read(text: json::Text) -> Result<Source, Error> {
+    let file: File = text.parse().map_err(|error| malformed(&error.to_string()))?;
+    let (Capped(vocabulary), special) = (file.vocab, file.special_tokens.map(|list| list.0));
     let Config { pattern, default_vocab_size: size, default_num_special_tokens: controls, version } =
         file.config;
     let version = Version::named(&version).ok_or_else(|| unknown("version", &version))?;
     if !(1..=MAX_IDS).contains(&size) || controls > size.min(MAX_CONTROLS) {
         return Err(malformed(&format!("it has {size} ids, {controls} of them control tokens")));
     }
-    let text = file.vocab.get(..size - controls).ok_or_else(|| {
+    let text = vocabulary.get(..size - controls).ok_or_else(|| {
         malformed(&format!(
             "{size} ids less {controls} control tokens are more than its {} tokens",
-            file.vocab.len()
+            vocabulary.len()
         ))
     })?;
 
-    let mut tokens = control_tokens(file.special_tokens, controls)?;
+    let mut tokens = control_tokens(special, controls)?;
     let mut seen = HashSet::new();
     for (index, token) in text.iter().enumerate() {
         let bytes = STANDARD.decode(token.token_bytes.as_bytes()).ok().filter(|bytes| !bytes.is_empty());
