@@ -50,8 +50,8 @@ const NAMES: [(&str, &str); 5] = [
 ///
 /// The file is pinned by its whole SHA-256 (`hub::starter`), and a test holds that the two mean the same file. Hashing
 /// 98 MB at each start would take longer than the rest of it; what `mist-download.json` says about a file lies beside it,
-/// and does not go with a copy. The samples are of the file itself, take two milliseconds, and are what conversions
-/// remember of their sources.
+/// and does not go with a copy. The samples are of the file itself, and are what conversions remember of their sources.
+/// They cost 7 ms of `inspect`'s 91 (two busy cores, November 2026), and are taken of files of this size only.
 const STARTER: (u64, &str) = (98_362_432, "53bfc3cdaf681a318d6b17914e9f89d3721c1b3b0ad8c5810d0341452fa80ac3");
 
 impl Suggestions {
