@@ -6,6 +6,16 @@ use crate::kernels::weight::{ActivationBits, Blocks};
 use crate::kernels::{Layout, Matrix, layout::pack, matmul::matmul, pool};
 use rand::{Rng, SeedableRng};
 
+/// The sets that this processor runs, and AMX's, whose instructions have a model where it has none.
+fn levels() -> impl Iterator<Item = Level> {
+    #[cfg(target_arch = "x86_64")]
+    let modelled = Level::available().last() == Some(Level::Avx512);
+    #[cfg(target_arch = "x86_64")]
+    return Level::available().chain(modelled.then_some(Level::Amx));
+    #[cfg(not(target_arch = "x86_64"))]
+    Level::available()
+}
+
 const EIGHT: Blocks = Blocks::Integer(ActivationBits::Eight);
 const SIXTEEN: Blocks = Blocks::Integer(ActivationBits::Sixteen);
 
@@ -82,7 +92,7 @@ fn with(level: Level, blocks: Blocks, x: &[f32], w: &Matrix) -> Vec<f32> {
 
 /// The product with matrices that are the same but for their layout.
 fn same_everywhere(x: &[f32], matrices: &[Matrix]) -> Vec<f32> {
-    let every = Level::available().flat_map(|level| matrices.iter().map(move |w| (level, w)));
+    let every = levels().flat_map(|level| matrices.iter().map(move |w| (level, w)));
     let mut products = every.map(|(level, w)| with(level, EIGHT, x, w));
     let first = products.next().unwrap();
     assert!(products.all(|other| bits(&other) == bits(&first)), "{:?}", matrices[0].scheme());
@@ -138,7 +148,7 @@ fn in_16_bits_the_product_is_that_of_both_planes_added_bit_for_bit() {
             .collect();
         let [high, low] = [&case.x, &left].map(|x| with(Level::Portable, EIGHT, x, &w));
         let sum: Vec<f32> = high.iter().zip(&low).map(|(high, low)| high + low).collect();
-        for level in Level::available() {
+        for level in levels() {
             let found = with(level, SIXTEEN, &case.x, &w);
             assert!(bits(&found) == bits(&sum), "{} {}", case.scheme, level.name());
         }
@@ -191,7 +201,7 @@ fn every_number_of_rows_and_strips_has_the_portable_sums_bit_for_bit() {
                     bits(sums.as_flattened())
                 };
                 let portable = sums(Level::Portable);
-                for level in Level::available() {
+                for level in levels() {
                     assert!(sums(level) == portable, "{scheme} {} {m} rows, {count}", level.name());
                 }
             }
@@ -319,7 +329,7 @@ fn the_products_of_a_job_are_those_of_each_alone_bit_for_bit_and_are_added_to_wh
         job(Scheme::Q8_0, 9, 40, Layout::Rows, EIGHT, 7..40),
         job(Scheme::Q4_1, 1, 49, Layout::Strips, EIGHT, 17..47),
     ];
-    for level in Level::available() {
+    for level in levels() {
         for adds in [false, true] {
             let jobs = || jobs.iter().filter(|(_, blocks, _)| !adds || *blocks != Blocks::F32);
             let (mut expected, mut outs) = (vec![], vec![]);
@@ -371,7 +381,7 @@ fn each_kernel(check: impl Fn(&Case, Level, Layout)) {
     for scheme in schemes() {
         for m in [1, 5, 16, 17] {
             let case = Case::random(scheme, m, 33, 512, &mut rng);
-            for level in Level::available() {
+            for level in levels() {
                 [Layout::Rows, Layout::Strips].into_iter().for_each(|layout| check(&case, level, layout));
             }
         }

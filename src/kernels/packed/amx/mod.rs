@@ -15,6 +15,8 @@
 
 mod blocks;
 mod k;
+#[cfg(test)]
+mod model;
 mod tiles;
 
 use std::cell::RefCell;

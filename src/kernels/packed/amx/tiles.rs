@@ -8,6 +8,20 @@
 //! it saves and restores none. Nor may it leave these instructions out or change their order, as none is declared `pure`.
 //! Each names the tiles that it writes as overwritten.
 
+/// An instruction; in tests, on a processor without tiles, its [`model`](super::model).
+#[cfg(not(test))]
+macro_rules! instruction {
+    ($model:expr, $instruction:expr $(,)?) => {
+        $instruction
+    };
+}
+#[cfg(test)]
+macro_rules! instruction {
+    ($model:expr, $instruction:expr $(,)?) => {
+        if $crate::kernels::packed::amx::model::is_used() { $model } else { $instruction }
+    };
+}
+
 /// An instruction that sets all tiles to zeros.
 macro_rules! all_tiles {
     ($($argument:tt)*) => {
@@ -75,7 +89,12 @@ impl Tiles {
     #[allow(unsafe_code)]
     unsafe fn new(shapes: &'static Shapes) -> Self {
         // SAFETY: by the caller's promise; the shapes are 64 bytes of a valid configuration.
-        unsafe { all_tiles!("ldtilecfg [{}]", in(reg) shapes, options(nostack, preserves_flags, readonly)) };
+        unsafe {
+            instruction!(
+                super::model::configure(shapes.rows.into_iter().zip(shapes.row_bytes)),
+                all_tiles!("ldtilecfg [{}]", in(reg) shapes, options(nostack, preserves_flags, readonly)),
+            );
+        }
         Self(())
     }
 }
@@ -85,7 +104,7 @@ impl Drop for Tiles {
         // SAFETY: tiles were set up, so the instruction exists; nothing in them is used any more.
         #[allow(unsafe_code)]
         unsafe {
-            all_tiles!("tilerelease", options(nostack, preserves_flags, nomem));
+            instruction!((), all_tiles!("tilerelease", options(nostack, preserves_flags, nomem)));
         }
     }
 }
@@ -93,10 +112,13 @@ impl Drop for Tiles {
 /// `load!("tmm4", pointer, stride)`: the tile's rows, each `stride` bytes after the one before.
 macro_rules! load {
     ($tile:tt, $at:expr, $stride:expr) => {
-        std::arch::asm!(
-            concat!("tileloadd ", $tile, ", [{at} + {stride}*1]"),
-            at = in(reg) $at, stride = in(reg) $stride as usize,
-            out($tile) _, options(nostack, preserves_flags, readonly)
+        $crate::kernels::packed::amx::tiles::instruction!(
+            $crate::kernels::packed::amx::model::load($tile, $at.cast(), $stride),
+            std::arch::asm!(
+                concat!("tileloadd ", $tile, ", [{at} + {stride}*1]"),
+                at = in(reg) $at, stride = in(reg) $stride as usize,
+                out($tile) _, options(nostack, preserves_flags, readonly)
+            ),
         )
     };
 }
@@ -104,10 +126,13 @@ macro_rules! load {
 /// `store!("tmm0", pointer)`: the tile's rows to as many lines.
 macro_rules! store {
     ($tile:tt, $at:expr) => {
-        std::arch::asm!(
-            concat!("tilestored [{at} + {stride}*1], ", $tile),
-            at = in(reg) $at, stride = in(reg) 64_usize,
-            options(nostack, preserves_flags)
+        $crate::kernels::packed::amx::tiles::instruction!(
+            $crate::kernels::packed::amx::model::store($tile, $at.cast(), 64),
+            std::arch::asm!(
+                concat!("tilestored [{at} + {stride}*1], ", $tile),
+                at = in(reg) $at, stride = in(reg) 64_usize,
+                options(nostack, preserves_flags)
+            ),
         )
     };
 }
@@ -115,9 +140,12 @@ macro_rules! store {
 /// `zero!("tmm0")`.
 macro_rules! zero {
     ($tile:tt) => {
-        std::arch::asm!(
-            concat!("tilezero ", $tile),
-            out($tile) _, options(nostack, preserves_flags, nomem)
+        $crate::kernels::packed::amx::tiles::instruction!(
+            $crate::kernels::packed::amx::model::zero($tile),
+            std::arch::asm!(
+                concat!("tilezero ", $tile),
+                out($tile) _, options(nostack, preserves_flags, nomem)
+            ),
         )
     };
 }
@@ -126,9 +154,12 @@ macro_rules! zero {
 /// (`tdpbssd`) or not (`tdpbsud`).
 macro_rules! dot {
     ($kind:tt, $sums:tt, $x:tt, $w:tt) => {
-        std::arch::asm!(
-            concat!($kind, " ", $sums, ", ", $x, ", ", $w),
-            out($sums) _, options(nostack, preserves_flags, nomem)
+        $crate::kernels::packed::amx::tiles::instruction!(
+            $crate::kernels::packed::amx::model::dot($kind, $sums, $x, $w),
+            std::arch::asm!(
+                concat!($kind, " ", $sums, ", ", $x, ", ", $w),
+                out($sums) _, options(nostack, preserves_flags, nomem)
+            ),
         )
     };
 }
@@ -136,17 +167,27 @@ macro_rules! dot {
 /// `product!(sums, activations, their stride, weights, lines)`: the products of two tiles, both signed, to as many lines.
 macro_rules! product {
     ($sums:tt, $x:tt: $x_at:expr, $stride:expr, $w:tt: $w_at:expr, $to:expr) => {
-        std::arch::asm!(
-            concat!("tileloadd ", $x, ", [{x} + {stride}*1]"),
-            concat!("tileloadd ", $w, ", [{w} + {line}*1]"),
-            concat!("tilezero ", $sums),
-            concat!("tdpbssd ", $sums, ", ", $x, ", ", $w),
-            concat!("tilestored [{to} + {line}*1], ", $sums),
-            x = in(reg) $x_at, stride = in(reg) $stride as usize,
-            w = in(reg) $w_at, to = in(reg) $to, line = in(reg) 64_usize,
-            out($sums) _, out($x) _, out($w) _, options(nostack, preserves_flags)
+        $crate::kernels::packed::amx::tiles::instruction!(
+            {
+                use $crate::kernels::packed::amx::model;
+                model::load($x, $x_at.cast(), $stride);
+                model::load($w, $w_at.cast(), 64);
+                model::zero($sums);
+                model::dot("tdpbssd", $sums, $x, $w);
+                model::store($sums, $to.cast(), 64);
+            },
+            std::arch::asm!(
+                concat!("tileloadd ", $x, ", [{x} + {stride}*1]"),
+                concat!("tileloadd ", $w, ", [{w} + {line}*1]"),
+                concat!("tilezero ", $sums),
+                concat!("tdpbssd ", $sums, ", ", $x, ", ", $w),
+                concat!("tilestored [{to} + {line}*1], ", $sums),
+                x = in(reg) $x_at, stride = in(reg) $stride as usize,
+                w = in(reg) $w_at, to = in(reg) $to, line = in(reg) 64_usize,
+                out($sums) _, out($x) _, out($w) _, options(nostack, preserves_flags)
+            ),
         )
     };
 }
 
-pub(super) use {dot, load, product, store, zero};
+pub(super) use {dot, instruction, load, product, store, zero};
