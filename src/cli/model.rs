@@ -13,13 +13,14 @@ use mist::checkpoint::{Checkpoint, Config};
 use mist::generate::{GenerationError, SamplingError};
 use mist::hub::Manifest;
 use mist::kernels::attention::CacheType;
-use mist::kernels::{ActivationBits, Arithmetic, Scheme, pool};
+use mist::kernels::{ActivationBits, Arithmetic, Scheme, packed, pool};
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName};
 use mist::terminal::Printer;
 use mist::text::Tokenizer;
 
 use super::exit::Hint;
+use super::inspect::schemes;
 use super::placing::{DevicesArgs, Placed, Room};
 use super::quantized;
 use super::values::{Offering, scheme};
@@ -352,10 +353,14 @@ impl ModelArgs {
 }
 
 impl Loaded {
-    /// Bits that activations are rounded to for products with quantized weights; `None` where they are not.
+    /// Bits that activations are rounded to; `None` where they are not, as no weights are multiplied in integers.
     pub fn activations(&self) -> Option<u32> {
         let Arithmetic { dtype, activations } = self.arithmetic;
-        (self.is_on_host && dtype != Some(DType::F32)).then(|| activations.count())
+        let in_integers = |scheme: &Scheme| packed::activation_block(*scheme).is_some();
+        let rounds = self.is_on_host
+            && dtype != Some(DType::F32)
+            && schemes(&self.opened.checkpoint).keys().any(in_integers);
+        rounds.then(|| activations.count())
     }
 }
 
