@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::cpu::{self, Level};
+use super::layout::ROWS;
 use super::matrix::Part;
 use super::{Matrix, pool};
 
@@ -156,6 +157,16 @@ impl Columns {
         // SAFETY: in bounds and unshared by the caller's promise.
         let out =
             unsafe { std::slice::from_raw_parts_mut(self.out.add(row * self.n + column), values.len()) };
+        // Nearly all are a whole strip's, for which a copy of a length that is known is a few instructions.
+        if let (Ok(out), Ok(values)) =
+            (<&mut [f32; ROWS]>::try_from(&mut *out), <&[f32; ROWS]>::try_from(values))
+        {
+            match add {
+                true => out.iter_mut().zip(values).for_each(|(out, value)| *out += value),
+                false => *out = *values,
+            }
+            return;
+        }
         match add {
             true => out.iter_mut().zip(values).for_each(|(out, value)| *out += value),
             false => out.copy_from_slice(values),

@@ -38,6 +38,8 @@ pub struct Activations {
     scales: Vec<f32>,
     /// Of blocks of 32 the sum of quants, times -1.
     below: Vec<i32>,
+    /// The same in f32.
+    below_f32: Vec<f32>,
     /// Of blocks of 256.
     sums: Sums,
 }
@@ -103,6 +105,7 @@ impl Activations {
             Width::Of256 => (0, count + TILE),
         };
         self.below.resize(below, 0);
+        self.below_f32.resize(below, 0.0);
         self.sums.thirty_twos.resize(sums, [0; 4]);
         self.sums.sixteens.resize(sums, [0; 8]);
         self.sums.eights.resize(sums, [0; 32]);
@@ -117,6 +120,7 @@ impl Activations {
             quants: self.quants.as_mut_ptr().cast(),
             scales: self.scales.as_mut_ptr(),
             below: self.below.as_mut_ptr(),
+            below_f32: self.below_f32.as_mut_ptr(),
             thirty_twos: self.sums.thirty_twos.as_mut_ptr(),
             sixteens: self.sums.sixteens.as_mut_ptr(),
             eights: self.sums.eights.as_mut_ptr(),
@@ -167,6 +171,7 @@ struct Filling<'a> {
     quants: *mut i8,
     scales: *mut f32,
     below: *mut i32,
+    below_f32: *mut f32,
     thirty_twos: *mut [i32; 4],
     sixteens: *mut [i32; 8],
     eights: *mut [i32; 32],
@@ -224,7 +229,9 @@ impl Filling<'_> {
             match self.width {
                 Width::Of32 => {
                     let (x, q) = (&x.as_chunks().0[0], &mut quants.as_chunks_mut().0[0]);
-                    rounding::of_32(self.level, x, q, scale, &mut *self.below.add(at));
+                    let below = &mut *self.below.add(at);
+                    rounding::of_32(self.level, x, q, scale, below);
+                    *self.below_f32.add(at) = *below as f32;
                 }
                 Width::Of256 => {
                     let (x, q) = (&x.as_chunks().0[0], &mut quants.as_chunks_mut().0[0]);
@@ -273,6 +280,13 @@ impl<'a> Tile<'a> {
     #[inline(always)]
     pub fn below<const R: usize>(&self, b: usize, row: usize) -> &'a [i32; R] {
         &self.all.below[self.start + b * self.rows + row..].as_chunks().0[0]
+    }
+
+    /// The same in f32: an operand in memory, for those who multiply it.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub fn below_f32<const R: usize>(&self, b: usize, row: usize) -> &'a [f32; R] {
+        &self.all.below_f32[self.start + b * self.rows + row..].as_chunks().0[0]
     }
 
     /// The sums of 32 columns of the same rows, two side by side: of blocks of 256.

@@ -214,8 +214,17 @@ impl Job<'_> {
                 self.multiply_sixteens(scheme, part.row_bytes, &sixteens, activations, scratch);
                 for (sixteen, sums) in sixteens.iter().flatten().zip(scratch.sums.chunks(activations.rows()))
                 {
-                    for (row, planes) in sums.chunks_exact(product.bits().planes()).enumerate() {
-                        let sums = &added(planes)[sixteen.before..][..sixteen.rows.len()];
+                    let planes = product.bits().planes();
+                    for row in 0..sums.len() / planes {
+                        let both;
+                        let sums = match &sums[row * planes..][..planes] {
+                            [first, second] => {
+                                both = std::array::from_fn(|i| first[i] + second[i]);
+                                &both
+                            }
+                            _ => &sums[row],
+                        };
+                        let sums = &sums[sixteen.before..][..sixteen.rows.len()];
                         // SAFETY: the result has a row for all planes of one, and columns up to above + rows.end <=
                         // n, as the part has those rows; sixteens share no row of a part, so nobody else writes here.
                         #[allow(unsafe_code)]
@@ -255,17 +264,6 @@ impl Job<'_> {
                 Plain { level, scheme, activations, sums }.multiply(rows, row_bytes, chunks);
             }
         }
-    }
-}
-
-/// The sums of a row of activations: those of its planes, the first of them first.
-#[inline(always)]
-fn added(planes: &[[f32; ROWS]]) -> [f32; ROWS] {
-    match planes {
-        [plane] => *plane,
-        [first, second] => std::array::from_fn(|i| first[i] + second[i]),
-        // There are one or two.
-        _ => [f32::NAN; ROWS],
     }
 }
 

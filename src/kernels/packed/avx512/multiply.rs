@@ -20,6 +20,7 @@ pub fn blocks<const R: usize, const S: usize, const SHIFT: u32, const MINIMUM: b
     for b in 0..spans[0].blocks {
         // All that is checked comes first: otherwise one strip's products are moved behind the other's.
         let (block, below) = (x.block::<32, R>(b, row), x.below::<R>(b, row));
+        let below_f32 = x.below_f32::<R>(b, row);
         let words: [&[Lanes; 8]; S] = std::array::from_fn(|s| &spans[s].words.as_chunks().0[b]);
         let scales: [&Lanes; S] = std::array::from_fn(|s| &spans[s].scales[b]);
         let minima: [&Lanes; S] = std::array::from_fn(|s| &spans[s].minima[b]);
@@ -38,8 +39,7 @@ pub fn blocks<const R: usize, const S: usize, const SHIFT: u32, const MINIMUM: b
             for s in 0..S {
                 let mut term = _mm512_mul_ps(_mm512_cvtepi32_ps(products[r][s]), floats(scales[s]));
                 if MINIMUM {
-                    let below = _mm512_cvtepi32_ps(_mm512_set1_epi32(below[r]));
-                    term = _mm512_fnmadd_ps(below, floats(minima[s]), term);
+                    term = _mm512_fnmadd_ps(_mm512_set1_ps(below_f32[r]), floats(minima[s]), term);
                 }
                 // SAFETY: the pointers are to R sums each, of a slice that nothing else borrows meanwhile.
                 #[allow(unsafe_code)]
