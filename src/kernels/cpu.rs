@@ -6,7 +6,7 @@ use super::fused;
 use crate::environment::{self, MIST_CPU};
 
 /// A kernel set. All of them give the same results bit for bit, for any number of rows and threads: sums have one order,
-/// multiply-adds are fused (see [`fused`](super::fused) for processors that have none), and there is one exponential.
+/// multiply-adds are fused (see the module `fused` for processors that have none), and there is one exponential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Plain Rust; what the compiler makes of it. The oracle of the others.

@@ -1,6 +1,6 @@
 //! Chat templates within limits, because a template is part of an untrusted file.
 //!
-//! [`jinja`](super::jinja) counts steps and levels; bytes and seconds are counted by [`budget`](crate::budget).
+//! `jinja` counts steps and levels; bytes and seconds are counted by [`budget`](crate::budget).
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};

@@ -8,7 +8,7 @@
 //! it saves and restores none. Nor may it leave these instructions out or change their order, as none is declared `pure`.
 //! Each names the tiles that it writes as overwritten.
 
-/// An instruction; in tests, on a processor without tiles, its [`model`](super::model).
+/// An instruction; in tests, on a processor without tiles, its model in `model.rs`.
 #[cfg(not(test))]
 macro_rules! instruction {
     ($model:expr, $instruction:expr $(,)?) => {
