@@ -5,8 +5,10 @@ use std::ops::Range;
 use super::rounding;
 use super::scheme::Width;
 use crate::kernels::cpu::Level;
+use crate::kernels::pool;
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::prefetch;
 use crate::kernels::weight::ActivationBits;
-use crate::kernels::{pool, prefetch};
 
 /// Rows of activations that lie side by side: those of a tile of AMX.
 pub(super) const TILE: usize = 16;
