@@ -157,20 +157,20 @@ impl Columns {
         // SAFETY: in bounds and unshared by the caller's promise.
         let out =
             unsafe { std::slice::from_raw_parts_mut(self.out.add(row * self.n + column), values.len()) };
-        // Nearly all are a whole strip's, for which a copy of a length that is known is a few instructions.
-        if let (Ok(out), Ok(values)) =
-            (<&mut [f32; ROWS]>::try_from(&mut *out), <&[f32; ROWS]>::try_from(values))
-        {
-            match add {
-                true => out.iter_mut().zip(values).for_each(|(out, value)| *out += value),
-                false => *out = *values,
-            }
-            return;
+        // Nearly all are a whole strip's: a length that is known makes a few instructions of it, and no call.
+        match values.len() {
+            ROWS => put(&mut out[..ROWS], &values[..ROWS], add),
+            _ => put(out, values, add),
         }
-        match add {
-            true => out.iter_mut().zip(values).for_each(|(out, value)| *out += value),
-            false => out.copy_from_slice(values),
-        }
+    }
+}
+
+/// Writes values, or adds them to what is there.
+#[inline(always)]
+fn put(out: &mut [f32], values: &[f32], add: bool) {
+    match add {
+        true => out.iter_mut().zip(values).for_each(|(out, value)| *out += value),
+        false => out.copy_from_slice(values),
     }
 }
 
