@@ -9,6 +9,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ThreadId};
@@ -128,9 +129,31 @@ fn given(pointer: *mut u8, bytes: usize) -> *mut u8 {
     pointer
 }
 
+/// The thread that tells why the process ends: the address of something of its own, or 0.
+static ENDING: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes this thread the one that tells why the process ends. Does not return to a second one: memory is refused to
+/// several threads at once, and the user wants one error. The first one must end the process.
+pub fn end_alone() {
+    thread_local! {
+        static OWN: u8 = const { 0 };
+    }
+    // A thread that is past its thread-locals is none of those that tell anything.
+    let own = OWN.try_with(|own| std::ptr::from_ref(own).addr()).unwrap_or(usize::MAX);
+    if let Err(other) = ENDING.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed)
+        && other != own
+    {
+        loop {
+            // Takes no memory.
+            thread::sleep(Duration::from_secs(60));
+        }
+    }
+}
+
 /// Ends the process; takes no memory. Other systems than Unix go on to what Rust does.
 #[cold]
 fn refused(bytes: usize) {
+    end_alone();
     let mut line = [0; 256];
     let mut rest = &mut line[..];
     let written = write!(

@@ -62,6 +62,7 @@ pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
     if error.is::<Interrupted>() || matches!(error.downcast_ref(), Some(hub::Error::Interrupted)) {
         return Status::Interrupted.into();
     }
+    mist::budget::end_alone();
     show(&error, printer);
     match error.downcast_ref::<SamplingError>() {
         Some(SamplingError::OutOfRange { .. }) => Status::Usage.into(),
