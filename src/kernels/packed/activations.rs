@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::rounding;
+use super::rounding::{self, STEPS};
 use super::scheme::Width;
 use crate::kernels::cpu::Level;
 use crate::kernels::pool;
@@ -18,8 +18,10 @@ const PIECE: usize = 1 << 15;
 
 /// Rows of activations `(M, K)` as blocks of signed bytes with one f32 scale each: x ≈ q · scale, |q| <= 127.
 ///
-/// In 16 bits a row is two rows of bytes, one after the other: its own quants, and those of what they leave of it,
-/// x - q · scale. A kernel multiplies both like any two rows; the product is the sum of the two products.
+/// In 16 bits a row is two planes, rows of bytes one after the other: its own quants, and those of what they leave of it,
+/// x - q · scale, in steps that are 254 times finer. So x ≈ (254 · first + second) · scale, of the second's scale. A kernel
+/// multiplies both like any two rows in integers, and puts their sums together before anything else: see
+/// [`STEPS`].
 ///
 /// Blocks of 32 are ggml's `q8_0` (with its scale in f32, not f16), blocks of 256 its `q8_k` (with |q| <= 127, so
 /// that no pair of products overflows 16 bits). They lie in the order in which kernels read them: tile after tile
@@ -30,6 +32,8 @@ const PIECE: usize = 1 << 15;
 pub struct Activations {
     /// Rows of quants.
     rows: usize,
+    /// Rows of quants of a row of activations; divides [`TILE`].
+    planes: usize,
     /// Width of a block.
     block: usize,
     /// Blocks of columns.
@@ -40,7 +44,7 @@ pub struct Activations {
     scales: Vec<f32>,
     /// Of blocks of 32 the sum of quants, times -1.
     below: Vec<i32>,
-    /// The same in f32.
+    /// The same in f32; at a second plane that of both planes.
     below_f32: Vec<f32>,
     /// Of blocks of 256.
     sums: Sums,
@@ -97,7 +101,7 @@ impl Activations {
         let rows = planes * x.len().checked_div(columns).unwrap_or(0);
         let block = width.columns();
         let blocks = columns / block;
-        (self.rows, self.block, self.blocks) = (rows, block, blocks);
+        (self.rows, self.planes, self.block, self.blocks) = (rows, planes, block, blocks);
         let count = rows * blocks;
         self.quants.resize((count * block).div_ceil(64) + BEYOND, Line([0; 64]));
         // A tile's can be read beyond the last row, too.
@@ -130,22 +134,32 @@ impl Activations {
         }
     }
 
-    /// Rows of quants.
+    /// Rows of activations.
     pub fn rows(&self) -> usize {
+        self.rows.checked_div(self.planes).unwrap_or(0)
+    }
+
+    /// Rows of quants.
+    pub fn quant_rows(&self) -> usize {
         self.rows
     }
 
-    /// The tile that begins with row `row`, a multiple of [`TILE`], from its block of columns `block` on.
+    /// Rows of quants of a row of activations: one, or two.
+    pub fn planes(&self) -> usize {
+        self.planes
+    }
+
+    /// The tile that begins with row `row` of quants, a multiple of [`TILE`], from its block of columns `block` on.
     #[inline(always)]
     pub fn tile(&self, row: usize, block: usize) -> Tile<'_> {
         let rows = TILE.min(self.rows - row);
         Tile { all: self, start: row * self.blocks + block * rows, rows }
     }
 
-    /// All tiles.
+    /// All tiles, each with its first row of activations.
     #[inline(always)]
     pub fn tiles(&self, block: usize) -> impl Iterator<Item = (usize, Tile<'_>)> {
-        (0..self.rows).step_by(TILE).map(move |row| (row, self.tile(row, block)))
+        (0..self.rows).step_by(TILE).map(move |row| (row / self.planes, self.tile(row, block)))
     }
 
     /// All quants, and what is beyond.
@@ -196,7 +210,6 @@ impl Filling<'_> {
     #[allow(unsafe_code)]
     unsafe fn fill(&self, units: Range<usize>) {
         let block = self.width.columns();
-        let mut left = [0.0; Width::Of256.columns()];
         for unit in units {
             let (first, b) = (unit / self.blocks * TILE, unit % self.blocks);
             let rows = TILE.min(self.rows - first);
@@ -206,46 +219,64 @@ impl Filling<'_> {
                 // SAFETY: at < rows · blocks, as many as there are of each, and so is the next plane's; each is of one unit,
                 // which is filled by this thread alone.
                 unsafe {
-                    let (q, scale) = self.round(x, at);
-                    if self.planes == 2 {
-                        let left = &mut left[..block];
-                        rounding::left(self.level, x, q, scale, left);
-                        self.round(left, at + 1);
+                    match self.width {
+                        Width::Of32 => self.fill_32(&x.as_chunks().0[0], at),
+                        Width::Of256 => self.fill_256(&x.as_chunks().0[0], at),
                     }
                 }
             }
         }
     }
 
-    /// Quantizes the block `at`, counted over all; its quants and scale.
+    /// Quantizes the block `at`, counted over all, and the next plane's behind it.
     ///
     /// # Safety
-    /// `at < rows · blocks`, and no other thread accesses the block.
+    /// `at + planes <= rows · blocks`, and no other thread accesses these blocks.
     #[allow(unsafe_code)]
-    unsafe fn round(&self, x: &[f32], at: usize) -> (&[i8], f32) {
-        let block = self.width.columns();
-        // SAFETY: there are `rows · blocks` of each, and this thread alone has this one, by the caller's promise.
-        unsafe {
-            let quants = std::slice::from_raw_parts_mut(self.quants.add(at * block), block);
-            let scale = &mut *self.scales.add(at);
-            match self.width {
-                Width::Of32 => {
-                    let (x, q) = (&x.as_chunks().0[0], &mut quants.as_chunks_mut().0[0]);
-                    let below = &mut *self.below.add(at);
-                    rounding::of_32(self.level, x, q, scale, below);
-                    *self.below_f32.add(at) = *below as f32;
-                }
-                Width::Of256 => {
-                    let (x, q) = (&x.as_chunks().0[0], &mut quants.as_chunks_mut().0[0]);
-                    let sums = rounding::Sums {
-                        thirty_twos: &mut *self.thirty_twos.add(at),
-                        sixteens: &mut *self.sixteens.add(at),
-                        eights: &mut *self.eights.add(at),
-                    };
-                    rounding::of_256(self.level, x, q, scale, sums);
-                }
+    unsafe fn fill_32(&self, x: &[f32; 32], at: usize) {
+        // SAFETY: there are `rows · blocks` of each, and this thread alone has these, by the caller's promise.
+        let (quants, scales, below, below_f32) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(self.quants.add(at * 32).cast::<[i8; 32]>(), self.planes),
+                std::slice::from_raw_parts_mut(self.scales.add(at), self.planes),
+                std::slice::from_raw_parts_mut(self.below.add(at), self.planes),
+                std::slice::from_raw_parts_mut(self.below_f32.add(at), self.planes),
+            )
+        };
+        let step = rounding::of_32(self.level, x, &mut quants[0], &mut below[0]);
+        (scales[0], below_f32[0]) = (step.scale, below[0] as f32);
+        if let [first, second] = quants {
+            scales[1] = rounding::rest_of_32(self.level, x, first, step, second, &mut below[1]).scale;
+            // Exact: neither reaches 2^13.
+            below_f32[1] = (STEPS * below[0] + below[1]) as f32;
+        }
+    }
+
+    /// The same of blocks of 256.
+    ///
+    /// # Safety
+    /// As above.
+    #[allow(unsafe_code)]
+    unsafe fn fill_256(&self, x: &[f32; 256], at: usize) {
+        // SAFETY: as above.
+        let (quants, scales) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(self.quants.add(at * 256).cast::<[i8; 256]>(), self.planes),
+                std::slice::from_raw_parts_mut(self.scales.add(at), self.planes),
+            )
+        };
+        // SAFETY: as above; each plane's are taken once.
+        let sums = |plane: usize| unsafe {
+            rounding::Sums {
+                thirty_twos: &mut *self.thirty_twos.add(at + plane),
+                sixteens: &mut *self.sixteens.add(at + plane),
+                eights: &mut *self.eights.add(at + plane),
             }
-            (quants, *scale)
+        };
+        let step = rounding::of_256(self.level, x, &mut quants[0], sums(0));
+        scales[0] = step.scale;
+        if let [first, second] = quants {
+            scales[1] = rounding::rest_of_256(self.level, x, first, step, second, sums(1)).scale;
         }
     }
 }
@@ -256,11 +287,11 @@ pub struct Tile<'a> {
     all: &'a Activations,
     /// The first block of the first row, counted over all.
     start: usize,
-    /// How many rows.
+    /// How many rows of quants.
     pub rows: usize,
 }
 
-/// `R` of the tile's rows in one block of columns, `B` wide.
+/// `R` of the tile's rows of quants in one block of columns, `B` wide.
 #[derive(Clone, Copy)]
 pub struct Block<'a, const B: usize, const R: usize> {
     pub quants: &'a [[i8; B]; R],
@@ -284,7 +315,7 @@ impl<'a> Tile<'a> {
         &self.all.below[self.start + b * self.rows + row..].as_chunks().0[0]
     }
 
-    /// The same in f32: an operand in memory, for those who multiply it.
+    /// The same in f32, at a second plane of both planes: an operand in memory, for those who multiply it.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn below_f32<const R: usize>(&self, b: usize, row: usize) -> &'a [f32; R] {
@@ -339,6 +370,13 @@ impl<'a> Tile<'a> {
     }
 }
 
+/// What the last of row r's P planes has: the scale of the row's integers, or their sum.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(always)]
+pub fn last<const P: usize>(of_planes: &[f32], r: usize) -> f32 {
+    of_planes[P * r + P - 1]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,7 +425,7 @@ mod tests {
         let x: Vec<f32> = (0..11 * 256).map(|i| ((i * 7919 % 1009) as f32 - 500.0) / 37.0).collect();
         for width in Width::ALL {
             let (a, block) = (quantized(&x, 256, width, ActivationBits::Sixteen), width.columns());
-            assert_eq!((a.rows(), a.blocks), (22, 256 / block));
+            assert_eq!((a.rows(), a.quant_rows(), a.blocks), (11, 22, 256 / block));
             for (i, x) in x.iter().enumerate() {
                 let (row, b, within) = (2 * (i / 256), i % 256 / block, i % block);
                 let (first, rows) = (row / TILE * TILE, TILE.min(22 - row / TILE * TILE));

@@ -1,6 +1,7 @@
 //! The packed product in plain Rust: the oracle of the others.
 
 use super::activations::Activations;
+use super::rounding::STEPS;
 use super::scheme::{K, Of32, Packed};
 use crate::kernels::cpu::{FUSED, multiply_add};
 use crate::kernels::dequantize::{half_at, nibbles, nibbles_and_fifths, scale_and_minimum, word_at};
@@ -19,19 +20,37 @@ pub fn strip(
     sums: &mut [[f32; ROWS]],
 ) {
     match scheme {
-        Packed::Of32(Of32::Q4_0) => each(scheme, strip, rows, (x, first), sums, q4_0),
-        Packed::Of32(Of32::Q4_1) => each(scheme, strip, rows, (x, first), sums, q4_1),
-        Packed::Of32(Of32::Q5_0) => each(scheme, strip, rows, (x, first), sums, q5_0),
-        Packed::Of32(Of32::Q5_1) => each(scheme, strip, rows, (x, first), sums, q5_1),
-        Packed::Of32(Of32::Q8_0) => each(scheme, strip, rows, (x, first), sums, q8_0),
-        Packed::K(K::Q4) => each(scheme, strip, rows, (x, first), sums, q4_k),
-        Packed::K(K::Q5) => each(scheme, strip, rows, (x, first), sums, q5_k),
-        Packed::K(K::Q6) => each(scheme, strip, rows, (x, first), sums, q6_k),
+        Packed::Of32(Of32::Q4_0) => each(scheme, strip, rows, (x, first), sums, Numbers::new(0), q4_0),
+        Packed::Of32(Of32::Q4_1) => each(scheme, strip, rows, (x, first), sums, Numbers::both(), q4_1),
+        Packed::Of32(Of32::Q5_0) => each(scheme, strip, rows, (x, first), sums, Numbers::new(0), q5_0),
+        Packed::Of32(Of32::Q5_1) => each(scheme, strip, rows, (x, first), sums, Numbers::both(), q5_1),
+        Packed::Of32(Of32::Q8_0) => each(scheme, strip, rows, (x, first), sums, Numbers::new(0), q8_0),
+        Packed::K(K::Q4) => each(scheme, strip, rows, (x, first), sums, Numbers::both(), q4_k),
+        Packed::K(K::Q5) => each(scheme, strip, rows, (x, first), sums, Numbers::both(), q5_k),
+        Packed::K(K::Q6) => each(scheme, strip, rows, (x, first), sums, Numbers::new(208), q6_k),
     }
 }
 
-/// What is added to a sum: of a weight block, activations, their scale.
-type Product<const N: usize, const B: usize> = fn(f32, &[u8; N], &[i8; B], f32) -> f32;
+/// Where a block's f16 numbers are.
+#[derive(Clone, Copy)]
+struct Numbers {
+    scale: usize,
+    minimum: Option<usize>,
+}
+
+impl Numbers {
+    fn new(scale: usize) -> Self {
+        Self { scale, minimum: None }
+    }
+
+    /// A minimum after the scale, with which the block begins.
+    fn both() -> Self {
+        Self { scale: 0, minimum: Some(2) }
+    }
+}
+
+/// Of a weight block and a plane of activations, the sums that its scale and its minimum are multiplied by.
+type Integers<const N: usize, const B: usize> = fn(&[u8; N], &[i8; B]) -> [i32; 2];
 
 fn each<const N: usize, const B: usize>(
     scheme: Packed,
@@ -39,86 +58,93 @@ fn each<const N: usize, const B: usize>(
     rows: usize,
     (x, first): (&Activations, usize),
     sums: &mut [[f32; ROWS]],
-    product: Product<N, B>,
+    numbers: Numbers,
+    integers: Integers<N, B>,
 ) {
     let mut block = [0; N];
     for (b, interleaved) in strip.chunks_exact(N * rows).enumerate() {
         for row in 0..rows {
             gather(scheme.scheme(), interleaved, rows, row, &mut block);
             for (above, tile) in x.tiles(first + b) {
-                for i in 0..tile.rows {
-                    let (x, sums) = (tile.block::<B, 1>(0, i), &mut sums[above + i]);
-                    sums[row] = product(sums[row], &block, &x.quants[0], x.scales[0]);
+                for (i, sums) in sums[above..][..tile.rows / x.planes()].iter_mut().enumerate() {
+                    let mut whole = [0.0; 2];
+                    for plane in i * x.planes()..(i + 1) * x.planes() {
+                        let integers = integers(&block, &tile.block::<B, 1>(0, plane).quants[0]);
+                        whole = std::array::from_fn(|i| fused(STEPS as f32, whole[i], integers[i] as f32));
+                    }
+                    let [products, minima] = whole;
+                    let mut term = products * half_at(&block, numbers.scale);
+                    if let Some(at) = numbers.minimum {
+                        term = fused(minima, half_at(&block, at), term);
+                    }
+                    let [scale] = tile.scales::<1>(0, (i + 1) * x.planes() - 1);
+                    sums[row] = fused(term, *scale, sums[row]);
                 }
             }
         }
     }
 }
 
-// The terms, in every set: what belongs to the weights is multiplied first, then comes the activations' scale. Every
-// multiply-add is fused: the same bits everywhere, and an operation less a term than with products of scales.
+// The terms, in every set: a row's planes are put together first, then comes what belongs to the weights, then the
+// activations' scale. Every multiply-add is fused: the same bits everywhere, and an operation less a term than with products
+// of scales.
 
 fn fused(a: f32, b: f32, c: f32) -> f32 {
     multiply_add::<FUSED>(a, b, c)
 }
 
-fn q8_0(sum: f32, block: &[u8; 34], x: &[i8; 32], scale: f32) -> f32 {
+fn q8_0(block: &[u8; 34], x: &[i8; 32]) -> [i32; 2] {
     let products = block[2..].iter().zip(x).map(|(w, x)| i32::from(*w as i8) * i32::from(*x));
-    fused(products.sum::<i32>() as f32 * half_at(block, 0), scale, sum)
+    [products.sum(), 0]
 }
 
-fn q4_0(sum: f32, block: &[u8; 18], x: &[i8; 32], scale: f32) -> f32 {
+fn q4_0(block: &[u8; 18], x: &[i8; 32]) -> [i32; 2] {
     let [_, _, qs @ ..] = block;
-    fused((dot(&nibbles(qs), x) - 8 * total(x)) as f32 * half_at(block, 0), scale, sum)
+    [dot(&nibbles(qs), x) - 8 * total(x), 0]
 }
 
-fn q4_1(sum: f32, block: &[u8; 20], x: &[i8; 32], scale: f32) -> f32 {
+fn q4_1(block: &[u8; 20], x: &[i8; 32]) -> [i32; 2] {
     let [_, _, _, _, qs @ ..] = block;
-    fused(with_minimum(dot(&nibbles(qs), x), total(x), block), scale, sum)
+    [dot(&nibbles(qs), x), total(x)]
 }
 
-fn q5_0(sum: f32, block: &[u8; 22], x: &[i8; 32], scale: f32) -> f32 {
+fn q5_0(block: &[u8; 22], x: &[i8; 32]) -> [i32; 2] {
     let [_, _, _, _, _, _, qs @ ..] = block;
     let q = nibbles_and_fifths(qs, word_at(block, 2));
-    fused((dot(&q, x) - 16 * total(x)) as f32 * half_at(block, 0), scale, sum)
+    [dot(&q, x) - 16 * total(x), 0]
 }
 
-fn q5_1(sum: f32, block: &[u8; 24], x: &[i8; 32], scale: f32) -> f32 {
+fn q5_1(block: &[u8; 24], x: &[i8; 32]) -> [i32; 2] {
     let [_, _, _, _, _, _, _, _, qs @ ..] = block;
     let q = nibbles_and_fifths(qs, word_at(block, 4));
-    fused(with_minimum(dot(&q, x), total(x), block), scale, sum)
+    [dot(&q, x), total(x)]
 }
 
-/// The products times the scale, with which a block begins, and the activations times the minimum after it.
-fn with_minimum(products: i32, x: i32, block: &[u8]) -> f32 {
-    fused(x as f32, half_at(block, 2), products as f32 * half_at(block, 0))
-}
-
-fn q4_k(sum: f32, block: &[u8; 144], x: &[i8; 256], scale: f32) -> f32 {
+fn q4_k(block: &[u8; 144], x: &[i8; 256]) -> [i32; 2] {
     let weight = |j: usize, i: usize| block[16 + j / 2 * 32 + i] >> (j % 2 * 4) & 15;
-    fused(with_minima(weight, block, x), scale, sum)
+    groups(weight, block, x)
 }
 
-fn q5_k(sum: f32, block: &[u8; 176], x: &[i8; 256], scale: f32) -> f32 {
+fn q5_k(block: &[u8; 176], x: &[i8; 256]) -> [i32; 2] {
     let weight = |j: usize, i: usize| {
         let fifth = block[16 + i] >> j & 1;
         block[48 + j / 2 * 32 + i] >> (j % 2 * 4) & 15 | fifth << 4
     };
-    fused(with_minima(weight, block, x), scale, sum)
+    groups(weight, block, x)
 }
 
-/// Eight groups of 32 columns, `weight(group, column)`, each with a scale and a minimum.
-fn with_minima(weight: impl Fn(usize, usize) -> u8, block: &[u8], x: &[i8; 256]) -> f32 {
+/// Eight groups of 32 columns, `weight(group, column)`, each with a scale and a minimum; minima are taken away.
+fn groups(weight: impl Fn(usize, usize) -> u8, block: &[u8], x: &[i8; 256]) -> [i32; 2] {
     let [mut products, mut minima] = [0, 0];
     for (j, x) in x.as_chunks::<32>().0.iter().enumerate() {
         let (scale, minimum): (i32, i32) = scale_and_minimum(&block[4..16], j);
         products += scale * dot(&std::array::from_fn(|i| weight(j, i)), x);
-        minima += minimum * total(x);
+        minima -= minimum * total(x);
     }
-    fused(-(minima as f32), half_at(block, 2), products as f32 * half_at(block, 0))
+    [products, minima]
 }
 
-fn q6_k(sum: f32, block: &[u8; 210], x: &[i8; 256], scale: f32) -> f32 {
+fn q6_k(block: &[u8; 210], x: &[i8; 256]) -> [i32; 2] {
     let mut products = 0;
     for (j, x) in x.as_chunks::<16>().0.iter().enumerate() {
         // Each half of 128 weights is four times 32 over 64 bytes of low and 32 bytes of high bits.
@@ -129,7 +155,7 @@ fn q6_k(sum: f32, block: &[u8; 210], x: &[i8; 256], scale: f32) -> f32 {
         let signed = dot::<16>(&std::array::from_fn(weight), x) - 32 * total(x);
         products += i32::from(block[192 + j] as i8) * signed;
     }
-    fused(products as f32 * half_at(block, 208), scale, sum)
+    [products, 0]
 }
 
 fn dot<const N: usize>(w: &[u8; N], x: &[i8; N]) -> i32 {

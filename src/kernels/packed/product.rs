@@ -214,19 +214,10 @@ impl Job<'_> {
                 self.multiply_sixteens(scheme, part.row_bytes, &sixteens, activations, scratch);
                 for (sixteen, sums) in sixteens.iter().flatten().zip(scratch.sums.chunks(activations.rows()))
                 {
-                    let planes = product.bits().planes();
-                    for row in 0..sums.len() / planes {
-                        let both;
-                        let sums = match &sums[row * planes..][..planes] {
-                            [first, second] => {
-                                both = std::array::from_fn(|i| first[i] + second[i]);
-                                &both
-                            }
-                            _ => &sums[row],
-                        };
+                    for (row, sums) in sums.iter().enumerate() {
                         let sums = &sums[sixteen.before..][..sixteen.rows.len()];
-                        // SAFETY: the result has a row for all planes of one, and columns up to above + rows.end <=
-                        // n, as the part has those rows; sixteens share no row of a part, so nobody else writes here.
+                        // SAFETY: the result has a row for each of the activations, and columns up to above + rows.end
+                        // <= n, as the part has those rows; sixteens share no row of a part, so nobody else writes here.
                         #[allow(unsafe_code)]
                         unsafe {
                             columns.write_run(row, above + sixteen.rows.start, sums, product.adds);

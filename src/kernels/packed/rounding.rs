@@ -18,64 +18,131 @@ pub struct Sums<'a> {
 /// Below this the inverse of a scale could be infinite; so small a block is taken for zeros.
 const TINY: f32 = 1e-30;
 
-/// One block: `scale` becomes the largest magnitude / 127, `q` the nearest multiples of it, ties to even, and `below` their
+/// Steps of a second plane in one of the first's: half of one is 127 of them.
+///
+/// A row's sums of integers are put together before all that follows, which is then the same as with one plane:
+/// `STEPS · first + second` in f32, fused.
+pub const STEPS: i32 = 254;
+
+/// What a block's quants are multiples of.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Itself.
+    pub scale: f32,
+    /// What values are multiplied by; `None` where all quants are zeros.
+    inverse: Option<f32>,
+}
+
+impl Step {
+    /// That of the first plane, of the largest magnitude's bits: a part in 127 of it.
+    #[inline(always)]
+    fn of(largest: u32) -> Self {
+        let largest = f32::from_bits(largest);
+        let inverse = (largest > TINY && largest.is_finite()).then(|| 127.0 / largest);
+        Self { scale: largest / 127.0, inverse }
+    }
+
+    /// That of the second plane.
+    #[inline(always)]
+    fn finer(self) -> Self {
+        let steps = STEPS as f32;
+        Self { scale: self.scale / steps, inverse: self.inverse.map(|inverse| inverse * steps) }
+    }
+}
+
+/// One block: `q` becomes the nearest multiples of a part in 127 of the largest magnitude, ties to even, and `below` their
 /// sum, times -1.
 #[inline]
-pub fn of_32(level: Level, x: &[f32; 32], q: &mut [i8; 32], scale: &mut f32, below: &mut i32) {
+pub fn of_32(level: Level, x: &[f32; 32], q: &mut [i8; 32], below: &mut i32) -> Step {
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx2 {
         // SAFETY: the level is only where the processor was found to have the features.
         #[allow(unsafe_code)]
-        return unsafe { avx2::of_32(x, q, scale, below) };
+        return unsafe { avx2::of_32(x, q, below) };
     }
     let _ = level;
-    portable_32(x, q, scale, below);
+    let step = Step::of(largest(x));
+    portable_32(x, step, q, below);
+    step
 }
 
-/// The same of 256 values, with their sums.
+/// Its second plane: what the `first`, multiples of `step`, left of it, `x - first · step`, rounded once, in steps that are
+/// [`STEPS`] times finer.
 #[inline]
-pub fn of_256(level: Level, x: &[f32; 256], q: &mut [i8; 256], scale: &mut f32, sums: Sums) {
+pub fn rest_of_32(
+    level: Level,
+    x: &[f32; 32],
+    first: &[i8; 32],
+    step: Step,
+    q: &mut [i8; 32],
+    below: &mut i32,
+) -> Step {
+    let finer = step.finer();
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx2 {
         // SAFETY: as above.
         #[allow(unsafe_code)]
-        return unsafe { avx2::of_256(x, q, scale, sums) };
-    }
-    let _ = level;
-    portable_256(x, q, scale, sums);
-}
-
-/// What rounding left of a block, `x - q · scale`, rounded once.
-#[inline]
-pub fn left(level: Level, x: &[f32], q: &[i8], scale: f32, out: &mut [f32]) {
-    #[cfg(target_arch = "x86_64")]
-    if level >= Level::Avx2 {
-        #[target_feature(enable = "avx2,fma")]
-        fn fused(x: &[f32], q: &[i8], scale: f32, out: &mut [f32]) {
-            left_body::<true>(x, q, scale, out);
+        unsafe {
+            avx2::rest_of_32(x, first, step.scale, finer, q, below);
         }
-        // SAFETY: as above.
-        #[allow(unsafe_code)]
-        return unsafe { fused(x, q, scale, out) };
+        return finer;
     }
     let _ = level;
-    left_body::<FUSED>(x, q, scale, out);
+    portable_32(&rest(x, first, step.scale), finer, q, below);
+    finer
 }
 
-#[inline(always)]
-fn left_body<const FUSED: bool>(x: &[f32], q: &[i8], scale: f32, out: &mut [f32]) {
-    for ((out, x), q) in out.iter_mut().zip(x).zip(q) {
-        *out = multiply_add::<FUSED>(-f32::from(*q), scale, *x);
+/// As [`of_32`], of 256 values.
+#[inline]
+pub fn of_256(level: Level, x: &[f32; 256], q: &mut [i8; 256], sums: Sums) -> Step {
+    #[cfg(target_arch = "x86_64")]
+    if level >= Level::Avx2 {
+        // SAFETY: as above.
+        #[allow(unsafe_code)]
+        return unsafe { avx2::of_256(x, q, sums) };
     }
+    let _ = level;
+    let step = Step::of(largest(x));
+    portable_256(x, step, q, sums);
+    step
 }
 
-fn portable_32(x: &[f32; 32], q: &mut [i8; 32], scale: &mut f32, below: &mut i32) {
-    quantize(x, q, scale);
+/// As [`rest_of_32`], of 256 values.
+#[inline]
+pub fn rest_of_256(
+    level: Level,
+    x: &[f32; 256],
+    first: &[i8; 256],
+    step: Step,
+    q: &mut [i8; 256],
+    sums: Sums,
+) -> Step {
+    let finer = step.finer();
+    #[cfg(target_arch = "x86_64")]
+    if level >= Level::Avx2 {
+        // SAFETY: as above.
+        #[allow(unsafe_code)]
+        unsafe {
+            avx2::rest_of_256(x, first, step.scale, finer, q, sums);
+        }
+        return finer;
+    }
+    let _ = level;
+    portable_256(&rest(x, first, step.scale), finer, q, sums);
+    finer
+}
+
+fn rest<const N: usize>(x: &[f32; N], first: &[i8; N], scale: f32) -> [f32; N] {
+    std::array::from_fn(|i| multiply_add::<FUSED>(-f32::from(first[i]), scale, x[i]))
+}
+
+fn portable_32(x: &[f32; 32], step: Step, q: &mut [i8; 32], below: &mut i32) {
+    quantize(x, step, q);
     *below = -q.iter().map(|q| i32::from(*q)).sum::<i32>();
 }
 
-fn portable_256(x: &[f32; 256], q: &mut [i8; 256], scale: &mut f32, sums: Sums) {
-    quantize(x, q, scale);
+fn portable_256(x: &[f32; 256], step: Step, q: &mut [i8; 256], sums: Sums) {
+    quantize(x, step, q);
     let Sums { thirty_twos, sixteens, eights } = sums;
     for (sum, q) in eights.iter_mut().zip(q.as_chunks::<8>().0) {
         *sum = -32 * i32::from(q.iter().map(|q| i16::from(*q)).sum::<i16>());
@@ -92,36 +159,55 @@ fn portable_256(x: &[f32; 256], q: &mut [i8; 256], scale: &mut f32, sums: Sums) 
     }
 }
 
-fn quantize(x: &[f32], q: &mut [i8], scale: &mut f32) {
-    // As integers, magnitudes are in order and NaN is the largest.
-    let largest = x.iter().fold(0, |m, x| (x.to_bits() & 0x7fff_ffff).max(m));
-    let Some(inverse) = inverse(largest, scale) else { return q.fill(0) };
+/// The bits of the largest magnitude: as integers, they are in order and NaN is the largest.
+fn largest(x: &[f32]) -> u32 {
+    x.iter().fold(0, |m, x| (x.to_bits() & 0x7fff_ffff).max(m))
+}
+
+fn quantize(x: &[f32], step: Step, q: &mut [i8]) {
+    let Some(inverse) = step.inverse else { return q.fill(0) };
     for (q, x) in q.iter_mut().zip(x) {
         // 1.5 · 2^23 has ulp 1: the sum's low byte is the nearest integer. Twice as fast as `round_ties_even`.
         *q = (x * inverse + 12_582_912.0).to_bits() as i8;
     }
 }
 
-/// The scale, of the largest magnitude's bits, and its inverse; `None` where all quants are zeros.
-#[inline(always)]
-fn inverse(largest: u32, scale: &mut f32) -> Option<f32> {
-    let largest = f32::from_bits(largest);
-    *scale = largest / 127.0;
-    (largest > TINY && largest.is_finite()).then(|| 127.0 / largest)
-}
-
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::{Sums, inverse};
+    use super::{Step, Sums};
 
     #[target_feature(enable = "avx2")]
-    pub fn of_32(x: &[f32; 32], q: &mut [i8; 32], scale: &mut f32, below: &mut i32) {
-        let mut quants = _mm256_setzero_si256();
-        if let Some(inverse) = inverse(largest(x), scale) {
-            quants = rounded(x, _mm256_set1_ps(inverse));
-        }
+    pub fn of_32(x: &[f32; 32], q: &mut [i8; 32], below: &mut i32) -> Step {
+        let step = Step::of(largest(x));
+        let quants = match step.inverse {
+            Some(inverse) => rounded(values(x), _mm256_set1_ps(inverse)),
+            None => _mm256_setzero_si256(),
+        };
+        put_32(quants, q, below);
+        step
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub fn rest_of_32(
+        x: &[f32; 32],
+        first: &[i8; 32],
+        scale: f32,
+        finer: Step,
+        q: &mut [i8; 32],
+        below: &mut i32,
+    ) {
+        let quants = match finer.inverse {
+            Some(inverse) => rounded(rest(x, first, _mm256_set1_ps(scale)), _mm256_set1_ps(inverse)),
+            None => _mm256_setzero_si256(),
+        };
+        put_32(quants, q, below);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn put_32(quants: __m256i, q: &mut [i8; 32], below: &mut i32) {
         store(q, quants);
         let sums = sums_of_8(quants);
         let sums = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
@@ -130,23 +216,48 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2")]
-    pub fn of_256(x: &[f32; 256], q: &mut [i8; 256], scale: &mut f32, sums: Sums) {
-        let inverse = inverse(largest(x), scale).map(|inverse| _mm256_set1_ps(inverse));
+    pub fn of_256(x: &[f32; 256], q: &mut [i8; 256], sums: Sums) -> Step {
+        let step = Step::of(largest(x));
+        let mut quants = [_mm256_setzero_si256(); 8];
+        if let Some(inverse) = step.inverse {
+            for (quants, x) in quants.iter_mut().zip(x.as_chunks().0) {
+                *quants = rounded(values(x), _mm256_set1_ps(inverse));
+            }
+        }
+        put_256(quants, q, sums);
+        step
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub fn rest_of_256(
+        x: &[f32; 256],
+        first: &[i8; 256],
+        scale: f32,
+        finer: Step,
+        q: &mut [i8; 256],
+        sums: Sums,
+    ) {
+        let mut quants = [_mm256_setzero_si256(); 8];
+        if let Some(inverse) = finer.inverse {
+            let pieces = x.as_chunks().0.iter().zip(first.as_chunks().0);
+            for (quants, (x, first)) in quants.iter_mut().zip(pieces) {
+                *quants = rounded(rest(x, first, _mm256_set1_ps(scale)), _mm256_set1_ps(inverse));
+            }
+        }
+        put_256(quants, q, sums);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn put_256(quants: [__m256i; 8], q: &mut [i8; 256], sums: Sums) {
         // Of 8 columns each, eight a register.
         let mut eights = [_mm256_setzero_si256(); 4];
-        let pieces = x.as_chunks::<64>().0.iter().zip(q.as_chunks_mut::<64>().0);
-        for (eights, (x, q)) in eights.iter_mut().zip(pieces) {
-            let mut two = [_mm256_setzero_si256(); 2];
-            for (i, two) in two.iter_mut().enumerate() {
-                let mut quants = _mm256_setzero_si256();
-                if let Some(inverse) = inverse {
-                    quants = rounded(&x.as_chunks().0[i], inverse);
-                }
-                store(&mut q.as_chunks_mut().0[i], quants);
-                *two = sums_of_8(quants);
-            }
+        for (q, quants) in q.as_chunks_mut().0.iter_mut().zip(quants) {
+            store(q, quants);
+        }
+        for (eights, quants) in eights.iter_mut().zip(quants.as_chunks::<2>().0) {
             // The low halves of eight times 64 bits.
-            let [a, b] = two.map(|two| _mm256_castsi256_ps(two));
+            let [a, b] = quants.map(|quants| _mm256_castsi256_ps(sums_of_8(quants)));
             let low = _mm256_castps_si256(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
             *eights = _mm256_sub_epi32(in_order(low), _mm256_set1_epi32(8 * 128));
         }
@@ -191,14 +302,32 @@ mod avx2 {
     /// processor otherwise, which Rust does not allow.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn rounded(x: &[f32; 32], inverse: __m256) -> __m256i {
-        let mut q = [_mm256_setzero_si256(); 4];
-        for (q, x) in q.iter_mut().zip(x.as_chunks().0) {
-            *q = _mm256_cvtps_epi32(_mm256_mul_ps(load(x), inverse));
-        }
-        let [a, b, c, d] = q;
+    fn rounded(x: [__m256; 4], inverse: __m256) -> __m256i {
+        let [a, b, c, d] = x.map(|x| _mm256_cvtps_epi32(_mm256_mul_ps(x, inverse)));
         let bytes = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
         _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn values(x: &[f32; 32]) -> [__m256; 4] {
+        let x = x.as_chunks().0;
+        [load(&x[0]), load(&x[1]), load(&x[2]), load(&x[3])]
+    }
+
+    /// What multiples of a scale leave.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn rest(x: &[f32; 32], first: &[i8; 32], scale: __m256) -> [__m256; 4] {
+        let mut rest = values(x);
+        for (rest, first) in rest.iter_mut().zip(first.as_chunks::<8>().0) {
+            // SAFETY: the array is 8 bytes; the load asks for no alignment.
+            #[allow(unsafe_code)]
+            let first = unsafe { _mm_loadl_epi64(first.as_ptr().cast()) };
+            let first = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(first));
+            *rest = _mm256_fnmadd_ps(first, scale, *rest);
+        }
+        rest
     }
 
     /// Of 8 quants each their sum and 8 · 128, in 64 bits.
@@ -260,23 +389,22 @@ mod tests {
         let bad = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-40].map(with);
         for x in [ordinary, ties].iter().chain(&same).chain(&bad) {
             let run = |level| {
-                let (mut q, mut scale) = ([1; 256], 1.0f32);
-                let (mut thirty_twos, mut sixteens, mut eights) = ([1; 4], [1; 8], [1; 32]);
-                let sums =
-                    Sums { thirty_twos: &mut thirty_twos, sixteens: &mut sixteens, eights: &mut eights };
-                of_256(level, x, &mut q, &mut scale, sums);
-                let mut rest = [0.0; 256];
-                left(level, x, &q, scale, &mut rest);
-                // NaN has many bits.
-                let rest = rest.map(|x| if x.is_nan() { 1 } else { x.to_bits() });
-                (q, scale.to_bits(), thirty_twos, sixteens, eights, rest)
+                let mut planes = [([1; 256], [1; 4], [1; 8], [1; 32]); 2];
+                let [first, second] = planes
+                    .each_mut()
+                    .map(|(q, thirty_twos, sixteens, eights)| (q, Sums { thirty_twos, sixteens, eights }));
+                let step = of_256(level, x, first.0, first.1);
+                let finer = rest_of_256(level, x, first.0, step, second.0, second.1);
+                (planes, [step, finer].map(|step| step.scale.to_bits()))
             };
             assert!(Level::available().all(|level| run(level) == run(Level::Portable)));
             for x in x.as_chunks().0 {
                 let run = |level| {
-                    let (mut q, mut scale, mut below) = ([1; 32], 1.0f32, 1);
-                    of_32(level, x, &mut q, &mut scale, &mut below);
-                    (q, scale.to_bits(), below)
+                    let ([mut first, mut second], [mut below, mut below_second]) = ([[1; 32]; 2], [1; 2]);
+                    let step = of_32(level, x, &mut first, &mut below);
+                    let finer = rest_of_32(level, x, &first, step, &mut second, &mut below_second);
+                    let scales = [step, finer].map(|step| step.scale.to_bits());
+                    (first, second, scales, below, below_second)
                 };
                 assert!(Level::available().all(|level| run(level) == run(Level::Portable)));
             }

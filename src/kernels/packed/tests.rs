@@ -16,6 +16,7 @@ fn levels() -> impl Iterator<Item = Level> {
     Level::available()
 }
 
+const BITS: [ActivationBits; 2] = [ActivationBits::Eight, ActivationBits::Sixteen];
 const EIGHT: Blocks = Blocks::Integer(ActivationBits::Eight);
 const SIXTEEN: Blocks = Blocks::Integer(ActivationBits::Sixteen);
 
@@ -28,6 +29,7 @@ fn schemes() -> impl Iterator<Item = Scheme> {
 const SIZES: [(usize, usize, usize); 6] =
     [(1, 1, 256), (1, 16, 512), (2, 15, 256), (3, 33, 1024), (31, 50, 256), (70, 47, 768)];
 
+#[derive(Clone)]
 struct Case {
     scheme: Scheme,
     m: usize,
@@ -57,15 +59,9 @@ impl Case {
         Self { scheme, m, n, k, x, plain: weights(scheme, n * k / scheme.block_len(), rng) }
     }
 
-    fn activations(&self) -> Activations {
-        let mut x = Activations::default();
-        x.fill(
-            crate::kernels::cpu::level(),
-            &self.x,
-            self.k,
-            activation_block(self.scheme).unwrap(),
-            ActivationBits::Eight,
-        );
+    fn activations(&self, bits: ActivationBits) -> Activations {
+        let (mut x, level) = (Activations::default(), crate::kernels::cpu::level());
+        x.fill(level, &self.x, self.k, activation_block(self.scheme).unwrap(), bits);
         x
     }
 
@@ -79,7 +75,11 @@ impl Case {
 
     /// The product, which is the same bit for bit on every set that this processor runs and in either layout.
     fn product(&self) -> Vec<f32> {
-        same_everywhere(&self.x, &[Layout::Rows, Layout::Strips].map(|layout| self.matrix(layout)))
+        self.product_in(EIGHT)
+    }
+
+    fn product_in(&self, blocks: Blocks) -> Vec<f32> {
+        same_everywhere(&self.x, blocks, &[Layout::Rows, Layout::Strips].map(|layout| self.matrix(layout)))
     }
 }
 
@@ -91,9 +91,9 @@ fn with(level: Level, blocks: Blocks, x: &[f32], w: &Matrix) -> Vec<f32> {
 }
 
 /// The product with matrices that are the same but for their layout.
-fn same_everywhere(x: &[f32], matrices: &[Matrix]) -> Vec<f32> {
+fn same_everywhere(x: &[f32], blocks: Blocks, matrices: &[Matrix]) -> Vec<f32> {
     let every = levels().flat_map(|level| matrices.iter().map(move |w| (level, w)));
-    let mut products = every.map(|(level, w)| with(level, EIGHT, x, w));
+    let mut products = every.map(|(level, w)| with(level, blocks, x, w));
     let first = products.next().unwrap();
     assert!(products.all(|other| bits(&other) == bits(&first)), "{:?}", matrices[0].scheme());
     first
@@ -101,9 +101,9 @@ fn same_everywhere(x: &[f32], matrices: &[Matrix]) -> Vec<f32> {
 
 #[test]
 fn is_the_portable_product_of_the_plain_rows_bit_for_bit() {
-    for case in cases() {
-        let (x, row_bytes) = (case.activations(), case.plain.len() / case.n);
-        let out = case.product();
+    for (case, bits) in cases().flat_map(|case| BITS.map(|bits| (case.clone(), bits))) {
+        let (x, row_bytes) = (case.activations(bits), case.plain.len() / case.n);
+        let out = case.product_in(Blocks::Integer(bits));
         for (column, plain) in case.plain.chunks_exact(row_bytes).enumerate() {
             let mut sums = vec![[0.0; ROWS]; case.m];
             portable::strip(Packed::new(case.scheme).unwrap(), plain, 1, &x, 0, &mut sums);
@@ -132,26 +132,29 @@ fn is_the_f32_product_within_the_rounding_of_the_activations() {
     }
 }
 
-/// What the definition says: the product of the rounded activations, and that of what rounding left of them, rounded.
+/// What the definition says, in other words than the kernels': q8_0's sums of 16-bit integers, put together before they are
+/// rounded to f32, which they are once, as neither plane's reach 2^24.
 #[test]
-fn in_16_bits_the_product_is_that_of_both_planes_added_bit_for_bit() {
-    for case in cases() {
-        let (w, width) = (case.matrix(Layout::Strips), case.scheme.block_len());
-        let left: Vec<f32> = case
-            .x
-            .chunks(width)
-            .flat_map(|x| {
+fn in_16_bits_an_activation_is_254_times_its_first_plane_and_its_second() {
+    for case in cases().filter(|case| case.scheme == Scheme::Q8_0) {
+        let expected = (0..case.m * case.n).map(|at| {
+            let (row, column) = (at / case.n, at % case.n);
+            let x = case.x[row * case.k..][..case.k].chunks(32);
+            let blocks = case.plain[column * case.k / 32 * 34..].chunks(34);
+            blocks.zip(x).fold(0.0, |sum: f32, (block, x)| {
                 let largest = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
                 let (scale, inverse) = (largest / 127.0, 127.0 / largest);
-                x.iter().map(move |x| (-(x * inverse).round_ties_even()).mul_add(scale, *x))
+                let products = x.iter().zip(&block[2..]).map(|(x, w)| {
+                    let first = (x * inverse).round_ties_even();
+                    let second = ((-first).mul_add(scale, *x) * (inverse * 254.0)).round_ties_even();
+                    i64::from(*w as i8) * (254 * first as i64 + second as i64)
+                });
+                let of_weights = half::f16::from_le_bytes([block[0], block[1]]).to_f32();
+                (products.sum::<i64>() as f32 * of_weights).mul_add(scale / 254.0, sum)
             })
-            .collect();
-        let [high, low] = [&case.x, &left].map(|x| with(Level::Portable, EIGHT, x, &w));
-        let sum: Vec<f32> = high.iter().zip(&low).map(|(high, low)| high + low).collect();
-        for level in levels() {
-            let found = with(level, SIXTEEN, &case.x, &w);
-            assert!(bits(&found) == bits(&sum), "{} {}", case.scheme, level.name());
-        }
+        });
+        let expected: Vec<f32> = expected.collect();
+        assert!(bits(&case.product_in(SIXTEEN)) == bits(&expected));
     }
 }
 
@@ -160,7 +163,7 @@ fn in_16_bits_the_product_is_that_of_both_planes_added_bit_for_bit() {
 fn in_16_bits_the_product_is_the_f32_product() {
     for case in cases() {
         let w = case.matrix(Layout::Rows);
-        let out = with(Level::detect(), SIXTEEN, &case.x, &w);
+        let out = case.product_in(SIXTEEN);
         let mut exact = vec![0.0; case.m * case.n];
         matmul(&case.x, &w, &mut exact);
         let weights = w.to_f32();
@@ -181,12 +184,13 @@ fn every_number_of_rows_and_strips_has_the_portable_sums_bit_for_bit() {
             // Of both widths of blocks more than one span, and part of one.
             let (k, first) = if scheme.block_len() == 32 { (608, m % 11) } else { (768, m % 3) };
             let case = Case::random(scheme, m, 3 * ROWS, k, &mut rng);
-            let (x, blocks) = (case.activations(), k / scheme.block_len());
+            let blocks = k / scheme.block_len();
             let packed = pack(scheme, case.n, k, &case.plain).unwrap();
             let skipped = first * scheme.block_bytes() * ROWS;
             let strips: Vec<&[u8]> = packed.chunks(packed.len() / 3).map(|strip| &strip[skipped..]).collect();
             assert_eq!(strips[0].len() / (ROWS * scheme.block_bytes()), blocks - first);
-            for count in 1..=3 {
+            for (count, bits_of_x) in (1..=3).flat_map(|count| BITS.map(|bits| (count, bits))) {
+                let x = case.activations(bits_of_x);
                 let sums = |level| {
                     // They are added to what is there.
                     let mut sums = vec![[0.25; ROWS]; count * m];
@@ -202,7 +206,11 @@ fn every_number_of_rows_and_strips_has_the_portable_sums_bit_for_bit() {
                 };
                 let portable = sums(Level::Portable);
                 for level in levels() {
-                    assert!(sums(level) == portable, "{scheme} {} {m} rows, {count}", level.name());
+                    assert!(
+                        sums(level) == portable,
+                        "{scheme} {} {m} rows, {bits_of_x:?}, {count}",
+                        level.name()
+                    );
                 }
             }
         }
@@ -235,7 +243,7 @@ fn a_slice_is_the_same_bit_for_bit_as_those_rows_of_the_whole() {
         let whole = case.product();
         for range in [0..50, 3..4, 15..17, 16..48, 20..50, 47..49] {
             let slices = [Layout::Rows, Layout::Strips].map(|l| case.matrix(l).slice(range.clone()).unwrap());
-            let slice = same_everywhere(&case.x, &slices);
+            let slice = same_everywhere(&case.x, EIGHT, &slices);
             for (slice, whole) in slice.chunks(range.len()).zip(whole.chunks(case.n)) {
                 assert_eq!(bits(slice), bits(&whole[range.clone()]), "{} {range:?}", case.scheme);
             }

@@ -6,23 +6,23 @@
 
 use std::arch::x86_64::*;
 
-use super::super::activations::{Activations, TILE, Tile};
-use super::super::avx512::{floats, load};
+use super::super::activations::{Activations, TILE, Tile, last};
+use super::super::avx512::{floats, load, whole};
 use super::super::scheme::Packed;
 use super::super::span::{Lanes, Span};
 use super::tiles::{self, Tiles};
-use super::{SPAN, Scratch, Sums};
+use super::{SPAN, Scratch};
 use crate::kernels::layout::ROWS;
 
-/// See [`multiply_strips`](super::super::multiply_strips).
+/// See [`multiply_strips`](super::super::multiply_strips), of activations whose rows have P planes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn strips<const MINIMUM: bool>(
+pub fn strips<const P: usize, const MINIMUM: bool>(
     scheme: Packed,
     strips: &[&[u8]],
     x: &Activations,
     first: usize,
     scratch: &mut Scratch,
-    sums: &mut [Sums],
+    sums: &mut [[f32; ROWS]],
 ) {
     let Scratch { spans, sums: stored, .. } = scratch;
     let blocks = SPAN / scheme.width().columns();
@@ -30,7 +30,7 @@ pub fn strips<const MINIMUM: bool>(
     // SAFETY: this level is only where AMX may be used.
     #[allow(unsafe_code)]
     let _tiles = unsafe { Tiles::halves() };
-    let tiles = x.rows().div_ceil(TILE);
+    let tiles = x.quant_rows().div_ceil(TILE);
     let count = tiles * strips.len();
     for i in 0..strips[0].len().div_ceil(size) {
         for (span, strip) in spans.iter_mut().zip(strips) {
@@ -45,14 +45,15 @@ pub fn strips<const MINIMUM: bool>(
                 (x.tile(t * TILE, first + i * blocks), &spans[s], s * tiles + t)
             };
             let next = (unit < count).then(|| of(unit));
-            let last = (unit > 0).then(|| of(unit - 1));
+            let previous = (unit > 0).then(|| of(unit - 1));
             if let Some((tile, ..)) = next
                 && unit % strips.len() == 0
             {
                 tile.prefetch_below();
             }
-            let at = last.map_or(0, |(_, _, at)| at);
-            multiply_and_add::<MINIMUM>(next, now, last, before, &mut sums[at]);
+            let at = previous.map_or(0, |(_, _, at)| at);
+            let sums = &mut sums[at * (TILE / P)..][..TILE / P];
+            multiply_and_add::<P, MINIMUM>(next, now, previous, before, sums);
             std::mem::swap(&mut now, &mut before);
         }
     }
@@ -64,12 +65,12 @@ type Unit<'a> = (Tile<'a>, &'a Span, usize);
 /// Multiplies a tile by the blocks of a span, and adds the products of the one before to its sums.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn multiply_and_add<const MINIMUM: bool>(
+fn multiply_and_add<const P: usize, const MINIMUM: bool>(
     next: Option<Unit>,
     now: &mut [[Lanes; ROWS]; SPAN / 32],
-    last: Option<Unit>,
+    previous: Option<Unit>,
     before: &[[Lanes; ROWS]; SPAN / 32],
-    out: &mut Sums,
+    out: &mut [[f32; ROWS]],
 ) {
     let mut sums = [_mm512_setzero_ps(); TILE];
     for (sum, out) in sums.iter_mut().zip(&*out) {
@@ -94,18 +95,18 @@ fn multiply_and_add<const MINIMUM: bool>(
                 }
             }
         }
-        if let Some((x, span, _)) = last
+        if let Some((x, span, _)) = previous
             && b < span.blocks
         {
             let (scales, minima) = (floats(&span.scales[b]), floats(&span.minima[b]));
-            let (of_rows, below) = (x.scales::<TILE>(b, 0), x.below::<TILE>(b, 0));
-            for row in 0..TILE {
-                let mut term = _mm512_mul_ps(_mm512_cvtepi32_ps(load(&before[b][row])), scales);
+            let (of_rows, below) = (x.scales::<TILE>(b, 0), x.below_f32::<TILE>(b, 0));
+            for (row, sum) in sums.iter_mut().enumerate().take(TILE / P) {
+                let planes: [__m512i; P] = std::array::from_fn(|plane| load(&before[b][P * row + plane]));
+                let mut term = _mm512_mul_ps(whole(&planes), scales);
                 if MINIMUM {
-                    let below = _mm512_cvtepi32_ps(_mm512_set1_epi32(below[row]));
-                    term = _mm512_fnmadd_ps(below, minima, term);
+                    term = _mm512_fnmadd_ps(_mm512_set1_ps(last::<P>(below, row)), minima, term);
                 }
-                sums[row] = _mm512_fmadd_ps(term, _mm512_set1_ps(of_rows[row]), sums[row]);
+                *sum = _mm512_fmadd_ps(term, _mm512_set1_ps(last::<P>(of_rows, row)), *sum);
             }
         }
     }

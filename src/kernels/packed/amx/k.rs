@@ -12,23 +12,24 @@
 
 use std::arch::x86_64::*;
 
-use super::super::activations::{Activations, TILE, Tile};
-use super::super::avx512::{self, load, store};
+use super::super::activations::{Activations, TILE, Tile, last};
+use super::super::avx512::{self, below, floats, load, store, whole};
 use super::super::scheme::{K, Packed};
 use super::super::span::{Lanes, Span};
 use super::tiles::{self, Tiles};
-use super::{SPAN, Scratch, Sums, WIDTH};
+use super::{SPAN, Scratch, WIDTH};
 use crate::kernels::layout::ROWS;
 
-/// See [`multiply_strips`](super::super::multiply_strips), of S strips of a scheme of so many bits.
+/// See [`multiply_strips`](super::super::multiply_strips), of S strips of a scheme of so many bits and
+/// activations whose rows have P planes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn strips<const S: usize, const BITS: u32>(
+pub fn strips<const P: usize, const S: usize, const BITS: u32>(
     scheme: K,
     strips: [&[u8]; S],
     x: &Activations,
     first: usize,
     scratch: &mut Scratch,
-    sums: &mut [Sums],
+    sums: &mut [[f32; ROWS]],
 ) {
     let Scratch { spans, high, sums: stored } = scratch;
     let scheme = Packed::K(scheme);
@@ -36,7 +37,7 @@ pub fn strips<const S: usize, const BITS: u32>(
     // SAFETY: this level is only where AMX may be used.
     #[allow(unsafe_code)]
     let _tiles = unsafe { Tiles::whole() };
-    let count = x.rows().div_ceil(TILE);
+    let count = x.quant_rows().div_ceil(TILE);
     for i in 0..strips[0].len() / size {
         for (s, strip) in strips.iter().enumerate() {
             spans[s].unpack::<false>(scheme, &strip[i * size..][..size]);
@@ -67,7 +68,7 @@ pub fn strips<const S: usize, const BITS: u32>(
                     }
                 }
                 if let Some(last) = last {
-                    add::<S, BITS>(before, spans, last, step, sums, count, t - 1);
+                    add::<P, S, BITS>(before, spans, last, step, sums, count, t - 1);
                 }
             }
             if tile.is_some() {
@@ -192,30 +193,36 @@ unsafe fn put<const S: usize>(stored: &mut [[Lanes; ROWS]; SPAN / 32]) {
     }
 }
 
-/// Adds the sums of products of four rows, the `step`-th of tile t of `count`, with their scales.
+/// Adds the sums of products of four rows of quants, the `step`-th of tile t of `count`, with their scales.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn add<const S: usize, const BITS: u32>(
+fn add<const P: usize, const S: usize, const BITS: u32>(
     stored: &[[Lanes; ROWS]; SPAN / 32],
     spans: &[Span; WIDTH],
     x: Tile,
     step: usize,
-    sums: &mut [Sums],
+    sums: &mut [[f32; ROWS]],
     count: usize,
     t: usize,
 ) {
     let (scales, thirty_twos) = (x.scales::<4>(0, 4 * step), x.thirty_twos::<4>(0, 4 * step));
-    for r in 0..4 {
-        let row = 4 * step + r;
+    for r in 0..4 / P {
         for s in 0..S {
-            let (low, high) = (load(&stored[2 * s][row]), load(&stored[2 * s + 1][row]));
-            let high = if BITS == 6 { _mm512_slli_epi32::<8>(high) } else { _mm512_slli_epi32::<3>(high) };
-            let total = _mm512_cvtepi32_ps(_mm512_add_epi32(high, low));
-            let mut term = _mm512_mul_ps(total, avx512::floats(&spans[s].scales[0]));
+            let totals: [__m512i; P] = std::array::from_fn(|plane| {
+                let row = 4 * step + P * r + plane;
+                let (low, high) = (load(&stored[2 * s][row]), load(&stored[2 * s + 1][row]));
+                let high =
+                    if BITS == 6 { _mm512_slli_epi32::<8>(high) } else { _mm512_slli_epi32::<3>(high) };
+                _mm512_add_epi32(high, low)
+            });
+            let mut term = _mm512_mul_ps(whole(&totals), floats(&spans[s].scales[0]));
             if BITS < 6 {
-                term = avx512::with_minima(term, &spans[s], &thirty_twos[r]);
+                let below: [__m512i; P] =
+                    std::array::from_fn(|plane| below(&spans[s], &thirty_twos[P * r + plane]));
+                term = _mm512_fnmadd_ps(whole(&below), floats(&spans[s].minima[0]), term);
             }
-            avx512::add(&mut sums[s * count + t][row], term, scales[r]);
+            let row = (s * count + t) * (TILE / P) + 4 / P * step + r;
+            avx512::add(&mut sums[row], term, last::<P>(scales, r));
         }
     }
 }

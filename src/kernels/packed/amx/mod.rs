@@ -28,7 +28,7 @@ use super::scheme::{K, Of32, Packed};
 use super::span::{Lanes, Span};
 use crate::kernels::layout::ROWS;
 
-/// Rows of activations from which on this is faster.
+/// Rows of quants from which on this is faster.
 const LEAST: usize = 9;
 
 /// Strips that are multiplied at a time.
@@ -44,7 +44,7 @@ struct Scratch {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<(Scratch, Vec<Sums>)> = const { RefCell::new((Scratch {
+    static SCRATCH: RefCell<(Scratch, Vec<[f32; ROWS]>)> = const { RefCell::new((Scratch {
         spans: [Span::ZERO; WIDTH],
         high: [[Lanes::ZERO; SPAN / 4]; WIDTH],
         sums: [[[Lanes::ZERO; ROWS]; SPAN / 32]; 2],
@@ -54,57 +54,69 @@ thread_local! {
 /// See [`multiply_strips`](super::multiply_strips).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub fn strips(scheme: Packed, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
-    if x.rows() < LEAST {
+    if x.quant_rows() < LEAST {
         return avx512::strips(scheme, strips, x, first, sums);
     }
+    match x.planes() {
+        1 => of_planes::<1>(scheme, strips, x, first, sums),
+        _ => of_planes::<2>(scheme, strips, x, first, sums),
+    }
+}
+
+/// The same of activations whose rows have P planes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn of_planes<const P: usize>(
+    scheme: Packed,
+    strips: &[&[u8]],
+    x: &Activations,
+    first: usize,
+    sums: &mut [[f32; ROWS]],
+) {
     SCRATCH.with_borrow_mut(|(scratch, padded)| {
-        for (strips, sums) in strips.chunks(WIDTH).zip(sums.chunks_mut(WIDTH * x.rows())) {
-            if let (tiles, []) = sums.as_chunks_mut()
-                && x.rows().is_multiple_of(TILE)
-            {
-                some(scheme, strips, x, first, scratch, tiles);
+        let rows = x.rows();
+        for (strips, sums) in strips.chunks(WIDTH).zip(sums.chunks_mut(WIDTH * rows)) {
+            if x.quant_rows().is_multiple_of(TILE) {
+                some::<P>(scheme, strips, x, first, scratch, sums);
                 continue;
             }
             // The last tile's rows are fewer: all are copied beside what was there before, whose sums nobody reads.
-            let count = x.rows().div_ceil(TILE);
-            padded.resize(WIDTH * count, [[0.0; ROWS]; TILE]);
-            for (tiles, sums) in padded.chunks_mut(count).zip(sums.chunks(x.rows())) {
-                tiles.as_flattened_mut()[..sums.len()].copy_from_slice(sums);
+            let of_tiles = x.quant_rows().div_ceil(TILE) * (TILE / P);
+            padded.resize(WIDTH * of_tiles, [0.0; ROWS]);
+            for (padded, sums) in padded.chunks_mut(of_tiles).zip(sums.chunks(rows)) {
+                padded[..rows].copy_from_slice(sums);
             }
-            some(scheme, strips, x, first, scratch, padded);
-            for (tiles, sums) in padded.chunks(count).zip(sums.chunks_mut(x.rows())) {
-                sums.copy_from_slice(&tiles.as_flattened()[..sums.len()]);
+            some::<P>(scheme, strips, x, first, scratch, padded);
+            for (padded, sums) in padded.chunks(of_tiles).zip(sums.chunks_mut(rows)) {
+                sums.copy_from_slice(&padded[..rows]);
             }
         }
     });
 }
 
-/// Sums of a tile of activations by a strip.
-type Sums = [[f32; ROWS]; TILE];
-
-/// The same of up to [`WIDTH`] strips. Of each, all tiles' sums lie together.
+/// The same of up to [`WIDTH`] strips. Of each, all tiles' sums lie together: of a tile TILE / P.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn some(
+fn some<const P: usize>(
     scheme: Packed,
     strips: &[&[u8]],
     x: &Activations,
     first: usize,
     scratch: &mut Scratch,
-    sums: &mut [Sums],
+    sums: &mut [[f32; ROWS]],
 ) {
     match scheme {
         Packed::K(scheme) => match strips {
-            [a, b] => of_k(scheme, [a, b], x, first, scratch, sums),
-            [a] => of_k(scheme, [a], x, first, scratch, sums),
+            [a, b] => of_k::<P, WIDTH>(scheme, [a, b], x, first, scratch, sums),
+            [a] => of_k::<P, 1>(scheme, [a], x, first, scratch, sums),
             // Chunks are one or two.
             _ => {}
         },
         Packed::Of32(Of32::Q4_1 | Of32::Q5_1) => {
-            blocks::strips::<true>(scheme, strips, x, first, scratch, sums);
+            blocks::strips::<P, true>(scheme, strips, x, first, scratch, sums);
         }
         Packed::Of32(Of32::Q4_0 | Of32::Q5_0 | Of32::Q8_0) => {
-            blocks::strips::<false>(scheme, strips, x, first, scratch, sums);
+            blocks::strips::<P, false>(scheme, strips, x, first, scratch, sums);
         }
     }
 }
@@ -112,17 +124,17 @@ fn some(
 /// The same of S strips of a k-scheme.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn of_k<const S: usize>(
+fn of_k<const P: usize, const S: usize>(
     scheme: K,
     strips: [&[u8]; S],
     x: &Activations,
     first: usize,
     scratch: &mut Scratch,
-    sums: &mut [Sums],
+    sums: &mut [[f32; ROWS]],
 ) {
     match scheme {
-        K::Q4 => k::strips::<S, 4>(scheme, strips, x, first, scratch, sums),
-        K::Q5 => k::strips::<S, 5>(scheme, strips, x, first, scratch, sums),
-        K::Q6 => k::strips::<S, 6>(scheme, strips, x, first, scratch, sums),
+        K::Q4 => k::strips::<P, S, 4>(scheme, strips, x, first, scratch, sums),
+        K::Q5 => k::strips::<P, S, 5>(scheme, strips, x, first, scratch, sums),
+        K::Q6 => k::strips::<P, S, 6>(scheme, strips, x, first, scratch, sums),
     }
 }

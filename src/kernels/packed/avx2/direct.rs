@@ -6,16 +6,16 @@
 
 use std::arch::x86_64::*;
 
-use super::super::activations::{TILE, Tile};
+use super::super::activations::{TILE, Tile, last};
 use super::HALVES;
-use super::multiply::add;
+use super::multiply::{add, whole};
 use super::unpack::{Fifths, Small, again, halves, moved, nibble, registers, widen};
 use crate::kernels::layout::ROWS;
 
-/// The first R rows of a tile; if R is 0, as many as there are sums.
+/// The first R rows of a tile, of P planes each; if R is 0, as many as there are sums.
 #[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn q8_0<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+pub fn q8_0<const R: usize, const P: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
     let sums = if R == 0 { sums } else { &mut sums[..R] };
     let ones = _mm256_set1_epi16(1);
     for (b, block) in strip.as_chunks::<{ 34 * ROWS }>().0.iter().enumerate() {
@@ -24,14 +24,17 @@ pub fn q8_0<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
             let scales = _mm256_castsi256_ps(halves(block, half));
             let w: [__m256i; 8] = registers(&block[2 * ROWS..], half);
             let magnitudes = w.map(|w| _mm256_abs_epi8(w));
-            for (sums, (x, scale)) in sums.iter_mut().zip(x.quants.iter().zip(x.scales)) {
-                let mut products = _mm256_setzero_si256();
-                for s in 0..8 {
-                    // |w| · (x · sign w): 2 · 128 · 127 fits 16 bits.
-                    let pairs = _mm256_maddubs_epi16(magnitudes[s], _mm256_sign_epi8(four(x, s), w[s]));
-                    products = _mm256_add_epi32(products, _mm256_madd_epi16(pairs, ones));
+            let rows = x.quants.as_chunks::<P>().0.iter().zip(x.scales.as_chunks::<P>().0);
+            for (sums, (x, of_x)) in sums.iter_mut().zip(rows) {
+                let mut products = [_mm256_setzero_si256(); P];
+                for (products, x) in products.iter_mut().zip(x) {
+                    for s in 0..8 {
+                        // |w| · (x · sign w): 2 · 128 · 127 fits 16 bits.
+                        let pairs = _mm256_maddubs_epi16(magnitudes[s], _mm256_sign_epi8(four(x, s), w[s]));
+                        *products = _mm256_add_epi32(*products, _mm256_madd_epi16(pairs, ones));
+                    }
                 }
-                add(sums, half, _mm256_mul_ps(_mm256_cvtepi32_ps(products), scales), *scale);
+                add(sums, half, _mm256_mul_ps(whole(&products), scales), of_x[P - 1]);
             }
         }
     }
@@ -40,7 +43,7 @@ pub fn q8_0<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
 /// q4_0, q4_1, q5_0 and q5_1, of N bytes: 4 bits of a weight, perhaps a fifth, and a minimum or else an offset.
 #[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn nibbles<const R: usize, const N: usize, const MINIMUM: bool, const FIFTHS: bool>(
+pub fn nibbles<const R: usize, const P: usize, const N: usize, const MINIMUM: bool, const FIFTHS: bool>(
     strip: &[u8],
     x: Tile,
     sums: &mut [[f32; ROWS]],
@@ -48,7 +51,8 @@ pub fn nibbles<const R: usize, const N: usize, const MINIMUM: bool, const FIFTHS
     let sums = if R == 0 { sums } else { &mut sums[..R] };
     let ones = _mm256_set1_epi16(1);
     for (b, block) in strip.chunks_exact(N * ROWS).enumerate() {
-        let (x, below) = (x.block::<32, TILE>(b, 0), x.below::<TILE>(b, 0));
+        let (x, below, below_f32) =
+            (x.block::<32, TILE>(b, 0), x.below::<TILE>(b, 0), x.below_f32::<TILE>(b, 0));
         let (numbers, rest) = block.split_at(if MINIMUM { 4 * ROWS } else { 2 * ROWS });
         let (fifths, words) = rest.split_at(if FIFTHS { 4 * ROWS } else { 0 });
         for half in 0..HALVES {
@@ -69,34 +73,40 @@ pub fn nibbles<const R: usize, const N: usize, const MINIMUM: bool, const FIFTHS
                     *w = fifths.add(*w, s);
                 }
             }
-            let rows = x.quants.iter().zip(x.scales.iter().zip(below));
-            for (sums, (x, (scale, below))) in sums.iter_mut().zip(rows) {
-                let mut pairs = [_mm256_setzero_si256(); 2];
-                for (i, pairs) in pairs.iter_mut().enumerate() {
-                    *pairs = _mm256_maddubs_epi16(w[i][0], four(x, 4 * i));
-                    for (s, w) in w[i].iter().enumerate().skip(1) {
-                        *pairs = _mm256_add_epi16(*pairs, _mm256_maddubs_epi16(*w, four(x, 4 * i + s)));
+            for (r, sums) in sums.iter_mut().enumerate().take(TILE / P) {
+                let mut products = [_mm256_setzero_si256(); P];
+                for (plane, products) in products.iter_mut().enumerate() {
+                    let (x, below) = (&x.quants[P * r + plane], below[P * r + plane]);
+                    let mut pairs = [_mm256_setzero_si256(); 2];
+                    for (i, pairs) in pairs.iter_mut().enumerate() {
+                        *pairs = _mm256_maddubs_epi16(w[i][0], four(x, 4 * i));
+                        for (s, w) in w[i].iter().enumerate().skip(1) {
+                            *pairs = _mm256_add_epi16(*pairs, _mm256_maddubs_epi16(*w, four(x, 4 * i + s)));
+                        }
+                    }
+                    *products = match FIFTHS {
+                        // 32 columns' reach 8 · 2 · 15 · 127, 16 columns' 4 · 2 · 31 · 127: either fits 16 bits.
+                        false => _mm256_madd_epi16(_mm256_add_epi16(pairs[0], pairs[1]), ones),
+                        true => {
+                            let [first, last] = pairs.map(|pairs| _mm256_madd_epi16(pairs, ones));
+                            _mm256_add_epi32(first, last)
+                        }
+                    };
+                    if !MINIMUM {
+                        let below = _mm256_set1_epi32(below);
+                        let offset = if FIFTHS {
+                            _mm256_slli_epi32::<4>(below)
+                        } else {
+                            _mm256_slli_epi32::<3>(below)
+                        };
+                        *products = _mm256_add_epi32(*products, offset);
                     }
                 }
-                let below = _mm256_set1_epi32(*below);
-                let mut products = match FIFTHS {
-                    // 32 columns' reach 8 · 2 · 15 · 127, 16 columns' 4 · 2 · 31 · 127: either fits 16 bits.
-                    false => _mm256_madd_epi16(_mm256_add_epi16(pairs[0], pairs[1]), ones),
-                    true => {
-                        let [first, last] = pairs.map(|pairs| _mm256_madd_epi16(pairs, ones));
-                        _mm256_add_epi32(first, last)
-                    }
-                };
-                if !MINIMUM {
-                    let offset =
-                        if FIFTHS { _mm256_slli_epi32::<4>(below) } else { _mm256_slli_epi32::<3>(below) };
-                    products = _mm256_add_epi32(products, offset);
-                }
-                let mut term = _mm256_mul_ps(_mm256_cvtepi32_ps(products), scales);
+                let mut term = _mm256_mul_ps(whole(&products), scales);
                 if MINIMUM {
-                    term = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(below), minima, term);
+                    term = _mm256_fnmadd_ps(_mm256_set1_ps(last::<P>(below_f32, r)), minima, term);
                 }
-                add(sums, half, term, *scale);
+                add(sums, half, term, last::<P>(x.scales, r));
             }
         }
     }
@@ -105,11 +115,12 @@ pub fn nibbles<const R: usize, const N: usize, const MINIMUM: bool, const FIFTHS
 /// q4_k and q5_k, of N bytes.
 #[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn nibbles_k<const R: usize, const N: usize, const FIFTHS: bool>(
+pub fn nibbles_k<const R: usize, const P: usize, const N: usize, const FIFTHS: bool>(
     strip: &[u8],
     x: Tile,
-    sums: &mut [[f32; ROWS]; R],
+    sums: &mut [[f32; ROWS]],
 ) {
+    let sums = &mut sums[..R / P];
     for (b, block) in strip.chunks_exact(N * ROWS).enumerate() {
         let (block_of_x, thirty_twos) = (x.block::<256, R>(b, 0), x.thirty_twos::<R>(b, 0));
         let (numbers, rest) = block.split_at(4 * ROWS);
@@ -126,11 +137,12 @@ pub fn nibbles_k<const R: usize, const N: usize, const FIFTHS: bool>(
             let minima = _mm256_castsi256_ps(halves(&numbers[2 * ROWS..], half));
             let small = &small[half].minima;
             let pairs: [__m256i; 4] = std::array::from_fn(|p| widen(small[p / 2], p % 2 * 2, p % 2 * 2 + 1));
-            for (r, total) in totals[half].into_iter().enumerate() {
-                let below = _mm256_cvtepi32_ps(by_sums(&pairs, &thirty_twos[r]));
-                let term = _mm256_mul_ps(_mm256_cvtepi32_ps(total), scales);
-                let term = _mm256_fnmadd_ps(below, minima, term);
-                add(&mut sums[r], half, term, block_of_x.scales[r]);
+            let rows = totals[half].as_chunks::<P>().0.iter().zip(thirty_twos.as_chunks::<P>().0);
+            for (r, (totals, sums_of_x)) in rows.enumerate() {
+                let below = sums_of_x.each_ref().map(|sums| by_sums(&pairs, sums));
+                let term = _mm256_mul_ps(whole(totals), scales);
+                let term = _mm256_fnmadd_ps(whole(&below), minima, term);
+                add(&mut sums[r], half, term, last::<P>(block_of_x.scales, r));
             }
         }
     }
@@ -172,7 +184,8 @@ fn two_groups<const P: usize, const R: usize, const FIFTHS: bool>(
 
 #[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn q6_k<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]; R]) {
+pub fn q6_k<const R: usize, const P: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+    let sums = &mut sums[..R / P];
     for (b, block) in strip.as_chunks::<{ 210 * ROWS }>().0.iter().enumerate() {
         let (block_of_x, sixteens) = (x.block::<256, R>(b, 0), x.sixteens::<R>(b, 0));
         let (low, rest) = block.split_at(128 * ROWS);
@@ -188,10 +201,13 @@ pub fn q6_k<const R: usize>(strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]; R]) 
             let scales = _mm256_castsi256_ps(halves(scales, half));
             let small = &small[half];
             let pairs: [__m256i; 8] = std::array::from_fn(|p| widen(small[p / 2], p % 2 * 2, p % 2 * 2 + 1));
-            for (r, total) in totals[half].into_iter().enumerate() {
-                let offset = _mm256_slli_epi32::<5>(by_sums(&pairs, &sixteens[r]));
-                let term = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(total, offset)), scales);
-                add(&mut sums[r], half, term, block_of_x.scales[r]);
+            let mut signed = totals[half];
+            for (signed, sums) in signed.iter_mut().zip(sixteens) {
+                *signed = _mm256_sub_epi32(*signed, _mm256_slli_epi32::<5>(by_sums(&pairs, sums)));
+            }
+            for (r, signed) in signed.as_chunks::<P>().0.iter().enumerate() {
+                let term = _mm256_mul_ps(whole(signed), scales);
+                add(&mut sums[r], half, term, last::<P>(block_of_x.scales, r));
             }
         }
     }

@@ -24,10 +24,10 @@ const LANES: usize = 8;
 /// Registers that hold one piece of each row of the strip.
 const HALVES: usize = ROWS / LANES;
 
-/// Rows of activations that are multiplied at a time.
+/// Rows of quants that are multiplied at a time.
 const HEIGHT: usize = 2;
 
-/// Rows that are multiplied as weights are unpacked.
+/// Rows of quants that are multiplied as weights are unpacked.
 const FEW: usize = 4;
 
 thread_local! {
@@ -39,23 +39,27 @@ thread_local! {
 pub fn strips(scheme: Packed, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
     for (strip, sums) in strips.iter().zip(sums.chunks_mut(x.rows().max(1))) {
         match scheme {
-            Packed::K(scheme) if x.rows() > FEW => unpacked(scheme, strip, x, first, sums),
+            Packed::K(scheme) if x.quant_rows() > FEW => unpacked(scheme, strip, x, first, sums),
             Packed::K(scheme) => {
                 let tile = x.tile(0, first);
-                match x.rows() {
-                    0 => {}
-                    1 => few::<1>(scheme, strip, tile, sums),
-                    2 => few::<2>(scheme, strip, tile, sums),
-                    3 => few::<3>(scheme, strip, tile, sums),
-                    _ => few::<FEW>(scheme, strip, tile, sums),
+                match (x.planes(), x.quant_rows()) {
+                    (_, 0) => {}
+                    (1, 1) => few::<1, 1>(scheme, strip, tile, sums),
+                    (1, 2) => few::<2, 1>(scheme, strip, tile, sums),
+                    (1, 3) => few::<3, 1>(scheme, strip, tile, sums),
+                    (1, _) => few::<FEW, 1>(scheme, strip, tile, sums),
+                    (_, 2) => few::<2, 2>(scheme, strip, tile, sums),
+                    _ => few::<FEW, 2>(scheme, strip, tile, sums),
                 }
             }
             Packed::Of32(scheme) => {
                 for (above, tile) in x.tiles(first) {
-                    let sums = &mut sums[above..][..tile.rows];
-                    match tile.rows {
-                        1 => of_32::<1>(scheme, strip, tile, sums),
-                        _ => of_32::<0>(scheme, strip, tile, sums),
+                    let sums = &mut sums[above..][..tile.rows / x.planes()];
+                    match (x.planes(), sums.len()) {
+                        (1, 1) => of_32::<1, 1>(scheme, strip, tile, sums),
+                        (1, _) => of_32::<0, 1>(scheme, strip, tile, sums),
+                        (_, 1) => of_32::<1, 2>(scheme, strip, tile, sums),
+                        _ => of_32::<0, 2>(scheme, strip, tile, sums),
                     }
                 }
             }
@@ -75,11 +79,12 @@ fn unpacked(scheme: K, strip: &[u8], x: &Activations, first: usize, sums: &mut [
                 if tile.rows == TILE {
                     tile.prefetch_below();
                 }
-                for (row, sums) in sums[above..][..tile.rows].chunks_mut(HEIGHT).enumerate() {
-                    let row = row * HEIGHT;
-                    match sums.len() {
-                        1 => of_rows::<1>(scheme, span, tile, row, sums),
-                        _ => of_rows::<HEIGHT>(scheme, span, tile, row, sums),
+                for row in (0..tile.rows).step_by(HEIGHT) {
+                    let sums = &mut sums[above + row / x.planes()..];
+                    match (x.planes(), tile.rows - row) {
+                        (1, 1) => of_rows::<1, 1>(scheme, span, tile, row, sums),
+                        (1, _) => of_rows::<HEIGHT, 1>(scheme, span, tile, row, sums),
+                        _ => of_rows::<HEIGHT, 2>(scheme, span, tile, row, sums),
                     }
                 }
             }
@@ -87,39 +92,44 @@ fn unpacked(scheme: K, strip: &[u8], x: &Activations, first: usize, sums: &mut [
     });
 }
 
-/// A strip of a k-scheme by R rows, which are all there are.
+/// A strip of a k-scheme by R rows of quants, which are all there are; P of them are planes of one row.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn few<const R: usize>(scheme: K, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
-    let sums: &mut [[f32; ROWS]; R] = &mut sums.as_chunks_mut().0[0];
+fn few<const R: usize, const P: usize>(scheme: K, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
     match scheme {
-        K::Q4 => direct::nibbles_k::<R, 144, false>(strip, x, sums),
-        K::Q5 => direct::nibbles_k::<R, 176, true>(strip, x, sums),
-        K::Q6 => direct::q6_k::<R>(strip, x, sums),
+        K::Q4 => direct::nibbles_k::<R, P, 144, false>(strip, x, sums),
+        K::Q5 => direct::nibbles_k::<R, P, 176, true>(strip, x, sums),
+        K::Q6 => direct::q6_k::<R, P>(strip, x, sums),
     }
 }
 
-/// A strip with blocks of 32 by the first R rows of a tile; if R is 0, by all.
+/// A strip with blocks of 32 by the first R rows of a tile, of P planes each; if R is 0, by all.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn of_32<const R: usize>(scheme: Of32, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+fn of_32<const R: usize, const P: usize>(scheme: Of32, strip: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
     match scheme {
-        Of32::Q8_0 => direct::q8_0::<R>(strip, x, sums),
-        Of32::Q4_0 => direct::nibbles::<R, 18, false, false>(strip, x, sums),
-        Of32::Q4_1 => direct::nibbles::<R, 20, true, false>(strip, x, sums),
-        Of32::Q5_0 => direct::nibbles::<R, 22, false, true>(strip, x, sums),
-        Of32::Q5_1 => direct::nibbles::<R, 24, true, true>(strip, x, sums),
+        Of32::Q8_0 => direct::q8_0::<R, P>(strip, x, sums),
+        Of32::Q4_0 => direct::nibbles::<R, P, 18, false, false>(strip, x, sums),
+        Of32::Q4_1 => direct::nibbles::<R, P, 20, true, false>(strip, x, sums),
+        Of32::Q5_0 => direct::nibbles::<R, P, 22, false, true>(strip, x, sums),
+        Of32::Q5_1 => direct::nibbles::<R, P, 24, true, true>(strip, x, sums),
     }
 }
 
-/// R rows of a tile, from its row `row` on, by a block of 256 of a strip.
+/// R rows of quants of a tile, from its row `row` on, by a block of 256 of a strip.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn of_rows<const R: usize>(scheme: K, span: &Span, x: Tile, row: usize, sums: &mut [[f32; ROWS]]) {
+fn of_rows<const R: usize, const P: usize>(
+    scheme: K,
+    span: &Span,
+    x: Tile,
+    row: usize,
+    sums: &mut [[f32; ROWS]],
+) {
     match scheme {
-        K::Q4 => k::<R, 4>(span, x, row, sums),
-        K::Q5 => k::<R, 5>(span, x, row, sums),
-        K::Q6 => k::<R, 6>(span, x, row, sums),
+        K::Q4 => k::<R, P, 4>(span, x, row, sums),
+        K::Q5 => k::<R, P, 5>(span, x, row, sums),
+        K::Q6 => k::<R, P, 6>(span, x, row, sums),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::super::activations::Tile;
+use super::super::activations::{Tile, last};
+use super::super::rounding::STEPS;
 use super::super::span::{Lanes, Span};
 use super::{HALVES, LANES, load};
 use crate::kernels::layout::ROWS;
@@ -10,11 +11,16 @@ use crate::kernels::layout::ROWS;
 /// Sums of R rows of activations by the halves of a strip.
 type Products<const R: usize> = [[__m256i; HALVES]; R];
 
-/// The k-schemes of so many bits a weight, with blocks of 256 weights.
+/// The k-schemes of so many bits a weight, with blocks of 256 weights. Of R rows of quants P are planes of one row.
 #[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn k<const R: usize, const BITS: u32>(span: &Span, x: Tile, row: usize, sums: &mut [[f32; ROWS]]) {
-    let sums: &mut [[f32; ROWS]; R] = &mut sums.as_chunks_mut().0[0];
+pub fn k<const R: usize, const P: usize, const BITS: u32>(
+    span: &Span,
+    x: Tile,
+    row: usize,
+    sums: &mut [[f32; ROWS]],
+) {
+    let sums = &mut sums[..R / P];
     let block = x.block::<256, R>(0, row);
     let mut products = [[_mm256_setzero_si256(); HALVES]; R];
     for j in 0..if BITS == 6 { 16 } else { 8 } {
@@ -37,25 +43,41 @@ pub fn k<const R: usize, const BITS: u32>(span: &Span, x: Tile, row: usize, sums
     }
     for half in 0..HALVES {
         let (scales, minima) = (floats(&span.scales[0], half), floats(&span.minima[0], half));
+        let [mut totals, mut below] = [[_mm256_setzero_si256(); R]; 2];
         for r in 0..R {
-            let mut below = _mm256_setzero_si256();
             let sums_of_x: &[i32] = match BITS {
                 6 => &x.sixteens::<R>(0, row)[r],
                 _ => &x.thirty_twos::<R>(0, row)[r],
             };
             for (pair, sums) in span.pairs.iter().zip(sums_of_x) {
                 let products = _mm256_madd_epi16(load(pair, half), _mm256_set1_epi32(*sums));
-                below = _mm256_add_epi32(below, products);
+                below[r] = _mm256_add_epi32(below[r], products);
             }
-            let mut products = products[r][half];
+            totals[r] = products[r][half];
             if BITS == 6 {
-                products = _mm256_sub_epi32(products, _mm256_slli_epi32::<5>(below));
+                totals[r] = _mm256_sub_epi32(totals[r], _mm256_slli_epi32::<5>(below[r]));
             }
-            let mut term = _mm256_mul_ps(_mm256_cvtepi32_ps(products), scales);
+        }
+        let rows = totals.as_chunks::<P>().0.iter().zip(below.as_chunks::<P>().0);
+        for (r, (totals, below)) in rows.enumerate() {
+            let mut term = _mm256_mul_ps(whole(totals), scales);
             if BITS < 6 {
-                term = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(below), minima, term);
+                term = _mm256_fnmadd_ps(whole(below), minima, term);
             }
-            add(&mut sums[r], half, term, block.scales[r]);
+            add(&mut sums[r], half, term, last::<P>(block.scales, r));
+        }
+    }
+}
+
+/// The integers of a row's planes in f32: those of two are put together.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn whole<const P: usize>(planes: &[__m256i; P]) -> __m256 {
+    let (first, last) = (planes[0], planes[P - 1]);
+    match P {
+        1 => _mm256_cvtepi32_ps(last),
+        _ => {
+            _mm256_fmadd_ps(_mm256_set1_ps(STEPS as f32), _mm256_cvtepi32_ps(first), _mm256_cvtepi32_ps(last))
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Some strips by up to eight rows of activations, as many as all there are: each line of weights meets them as soon as it
-//! is unpacked, in registers. `sums` are those of each strip.
+//! Some strips by R rows of activations' quants, up to eight and as many as all there are: each line of weights meets them as
+//! soon as it is unpacked, in registers. Of the rows P are planes of one; `sums` are those of each strip, R / P.
 //!
 //! So memory is asked at an even pace. Unpacked to the cache first, 256 columns at a time, one row of q4_k took a fifth
 //! longer: then requests come in bursts, for which there is no room, and none in between. Two strips are multiplied a block
@@ -7,20 +7,20 @@
 
 use std::arch::x86_64::*;
 
-use super::super::activations::Tile;
-use super::add;
+use super::super::activations::{Tile, last};
 use super::unpack::{
     Small, add_fifths, again, byte, halves, nibble, registers, right_or_left, to_bit_4, widen,
 };
+use super::{add, whole};
 use crate::kernels::layout::ROWS;
 use crate::kernels::prefetch::ahead;
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn q8_0<const R: usize>(strips: &[&[u8]], x: Tile, sums: &mut [[[f32; ROWS]; R]]) {
+pub fn q8_0<const R: usize, const P: usize>(strips: &[&[u8]], x: Tile, sums: &mut [[f32; ROWS]]) {
     for b in 0..blocks(strips, 34) {
         let (block_of_x, below) = (x.block::<32, R>(b, 0), x.below::<R>(b, 0));
-        for (block, sums) in each(strips, b, 34).zip(&mut *sums) {
+        for (block, sums) in each(strips, b, 34).zip(sums.chunks_mut(R / P)) {
             let scales = _mm512_castsi512_ps(halves(block));
             let mut products = below.map(|below| _mm512_slli_epi32::<7>(_mm512_set1_epi32(below)));
             // Of few rows two sums each: a product waits for the one before it.
@@ -33,10 +33,14 @@ pub fn q8_0<const R: usize>(strips: &[&[u8]], x: Tile, sums: &mut [[[f32; ROWS];
                     false => dot(w, block_of_x.quants, s, &mut products),
                 }
             }
-            for (r, (products, others)) in products.into_iter().zip(others).enumerate() {
-                let products = if R <= 2 { _mm512_add_epi32(products, others) } else { products };
-                let term = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
-                add(&mut sums[r], term, block_of_x.scales[r]);
+            if R <= 2 {
+                for (products, others) in products.iter_mut().zip(others) {
+                    *products = _mm512_add_epi32(*products, others);
+                }
+            }
+            for (r, products) in products.as_chunks::<P>().0.iter().enumerate() {
+                let term = _mm512_mul_ps(whole(products), scales);
+                add(&mut sums[r], term, last::<P>(block_of_x.scales, r));
             }
         }
     }
@@ -45,14 +49,15 @@ pub fn q8_0<const R: usize>(strips: &[&[u8]], x: Tile, sums: &mut [[[f32; ROWS];
 /// q4_0, q4_1, q5_0 and q5_1, of N bytes: 4 bits of a weight, perhaps a fifth, and a minimum or else an offset.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn nibbles<const R: usize, const N: usize, const MINIMUM: bool, const FIFTHS: bool>(
+pub fn nibbles<const R: usize, const P: usize, const N: usize, const MINIMUM: bool, const FIFTHS: bool>(
     strips: &[&[u8]],
     x: Tile,
-    sums: &mut [[[f32; ROWS]; R]],
+    sums: &mut [[f32; ROWS]],
 ) {
     for b in 0..blocks(strips, N) {
         let (block_of_x, below) = (x.block::<32, R>(b, 0), x.below::<R>(b, 0));
-        for (block, sums) in each(strips, b, N).zip(&mut *sums) {
+        let below_f32 = x.below_f32::<R>(b, 0);
+        for (block, sums) in each(strips, b, N).zip(sums.chunks_mut(R / P)) {
             let (numbers, rest) = block.split_at(if MINIMUM { 4 * ROWS } else { 2 * ROWS });
             let (fifths, words) = rest.split_at(if FIFTHS { 4 * ROWS } else { 0 });
             let scales = _mm512_castsi512_ps(halves(numbers));
@@ -77,16 +82,18 @@ pub fn nibbles<const R: usize, const N: usize, const MINIMUM: bool, const FIFTHS
                     dot(high_nibble(packed), block_of_x.quants, 4 + s, &mut high);
                 }
             }
-            for (r, (mut products, high)) in products.into_iter().zip(high).enumerate() {
-                if !FIFTHS {
-                    products = _mm512_add_epi32(products, _mm512_srai_epi32::<4>(high));
+            if !FIFTHS {
+                for (products, high) in products.iter_mut().zip(high) {
+                    *products = _mm512_add_epi32(*products, _mm512_srai_epi32::<4>(high));
                 }
-                let mut term = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
+            }
+            for (r, products) in products.as_chunks::<P>().0.iter().enumerate() {
+                let mut term = _mm512_mul_ps(whole(products), scales);
                 if MINIMUM {
                     let minima = _mm512_castsi512_ps(halves(&numbers[2 * ROWS..]));
-                    term = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_set1_epi32(below[r])), minima, term);
+                    term = _mm512_fnmadd_ps(_mm512_set1_ps(last::<P>(below_f32, r)), minima, term);
                 }
-                add(&mut sums[r], term, block_of_x.scales[r]);
+                add(&mut sums[r], term, last::<P>(block_of_x.scales, r));
             }
         }
     }
@@ -95,14 +102,14 @@ pub fn nibbles<const R: usize, const N: usize, const MINIMUM: bool, const FIFTHS
 /// q4_k and q5_k, of N bytes. How sums of products meet their scales: see [`k`](super::multiply::k).
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn nibbles_k<const R: usize, const N: usize, const FIFTHS: bool>(
+pub fn nibbles_k<const R: usize, const P: usize, const N: usize, const FIFTHS: bool>(
     strips: &[&[u8]],
     x: Tile,
-    sums: &mut [[[f32; ROWS]; R]],
+    sums: &mut [[f32; ROWS]],
 ) {
     for b in 0..blocks(strips, N) {
         let (block_of_x, thirty_twos) = (x.block::<256, R>(b, 0), x.thirty_twos::<R>(b, 0));
-        for (block, sums) in each(strips, b, N).zip(&mut *sums) {
+        for (block, sums) in each(strips, b, N).zip(sums.chunks_mut(R / P)) {
             let (numbers, rest) = block.split_at(4 * ROWS);
             let (small, rest) = rest.split_at(12 * ROWS);
             let (fifths, words) = rest.split_at(if FIFTHS { 32 * ROWS } else { 0 });
@@ -118,14 +125,17 @@ pub fn nibbles_k<const R: usize, const N: usize, const FIFTHS: bool>(
                 std::array::from_fn(|p| widen(small.minima[p / 2], p % 2 * 2, p % 2 * 2 + 1));
             let scales = _mm512_castsi512_ps(halves(numbers));
             let minima = _mm512_castsi512_ps(halves(&numbers[2 * ROWS..]));
-            for (r, total) in totals.into_iter().enumerate() {
-                let term = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scales);
-                let mut below = _mm512_setzero_si512();
-                for (pair, sums) in pairs.into_iter().zip(&thirty_twos[r]) {
-                    below = _mm512_dpwssd_epi32(below, pair, _mm512_set1_epi32(*sums));
+            let mut below = [_mm512_setzero_si512(); R];
+            for (below, sums) in below.iter_mut().zip(thirty_twos) {
+                for (pair, sums) in pairs.into_iter().zip(sums) {
+                    *below = _mm512_dpwssd_epi32(*below, pair, _mm512_set1_epi32(*sums));
                 }
-                let term = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(below), minima, term);
-                add(&mut sums[r], term, block_of_x.scales[r]);
+            }
+            let rows = totals.as_chunks::<P>().0.iter().zip(below.as_chunks::<P>().0);
+            for (r, (totals, below)) in rows.enumerate() {
+                let term = _mm512_mul_ps(whole(totals), scales);
+                let term = _mm512_fnmadd_ps(whole(below), minima, term);
+                add(&mut sums[r], term, last::<P>(block_of_x.scales, r));
             }
         }
     }
@@ -178,10 +188,10 @@ fn two_groups<const P: usize, const R: usize, const FIFTHS: bool>(
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn q6_k<const R: usize>(strips: &[&[u8]], x: Tile, sums: &mut [[[f32; ROWS]; R]]) {
+pub fn q6_k<const R: usize, const P: usize>(strips: &[&[u8]], x: Tile, sums: &mut [[f32; ROWS]]) {
     for b in 0..blocks(strips, 210) {
         let (block_of_x, eights) = (x.block::<256, R>(b, 0), x.eights::<R>(b, 0));
-        for (block, sums) in each(strips, b, 210).zip(&mut *sums) {
+        for (block, sums) in each(strips, b, 210).zip(sums.chunks_mut(R / P)) {
             let (low, rest) = block.split_at(128 * ROWS);
             let (high, rest) = rest.split_at(64 * ROWS);
             let (small, scales) = rest.split_at(16 * ROWS);
@@ -192,9 +202,9 @@ pub fn q6_k<const R: usize>(strips: &[&[u8]], x: Tile, sums: &mut [[[f32; ROWS];
             two_of_four::<1, 0, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
             two_of_four::<1, 1, R>(low, high, &small, block_of_x.quants, eights, &mut totals);
             let scales = _mm512_castsi512_ps(halves(scales));
-            for (r, total) in totals.into_iter().enumerate() {
-                let term = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scales);
-                add(&mut sums[r], term, block_of_x.scales[r]);
+            for (r, totals) in totals.as_chunks::<P>().0.iter().enumerate() {
+                let term = _mm512_mul_ps(whole(totals), scales);
+                add(&mut sums[r], term, last::<P>(block_of_x.scales, r));
             }
         }
     }

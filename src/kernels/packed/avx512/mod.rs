@@ -6,7 +6,7 @@
 //! The instruction multiplies unsigned by signed bytes, and weights are the unsigned ones: what makes them signed, an
 //! offset, is taken away again as the offset times the activations' sum, with which the sum of products begins.
 //!
-//! Up to eight rows of activations meet weights as these are unpacked (`direct`). For more, 256 columns at a time are
+//! Up to eight rows of quants meet weights as these are unpacked (`direct`). For more, 256 columns at a time are
 //! unpacked, bytes and scales, to the first-level cache (`unpack`), and from there multiplied with eight of the rows by two
 //! strips, whose sums fill the registers (`multiply`): two loads of weights and eight broadcasts feed sixteen instructions.
 
@@ -22,7 +22,7 @@ use super::activations::{Activations, TILE, Tile};
 use super::scheme::{K, Of32, Packed};
 use super::span::{Lanes, Span};
 use crate::kernels::layout::ROWS;
-pub(super) use multiply::{add, floats, with_minima};
+pub(super) use multiply::{add, below, floats, whole};
 use multiply::{blocks, k};
 
 /// Rows of activations that are multiplied at a time.
@@ -38,18 +38,22 @@ thread_local! {
 /// See [`multiply_strips`](super::multiply_strips).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub fn strips(scheme: Packed, strips: &[&[u8]], x: &Activations, first: usize, sums: &mut [[f32; ROWS]]) {
-    let rows = x.rows();
-    if (1..=HEIGHT).contains(&rows) {
-        let x = x.tile(0, first);
-        match rows {
-            1 => few::<1>(scheme, strips, x, sums),
-            2 => few::<2>(scheme, strips, x, sums),
-            3 => few::<3>(scheme, strips, x, sums),
-            4 => few::<4>(scheme, strips, x, sums),
-            5 => few::<5>(scheme, strips, x, sums),
-            6 => few::<6>(scheme, strips, x, sums),
-            7 => few::<7>(scheme, strips, x, sums),
-            _ => few::<HEIGHT>(scheme, strips, x, sums),
+    let (rows, quant_rows) = (x.rows(), x.quant_rows());
+    if (1..=HEIGHT).contains(&quant_rows) {
+        let tile = x.tile(0, first);
+        match (x.planes(), quant_rows) {
+            (1, 1) => few::<1, 1>(scheme, strips, tile, sums),
+            (1, 2) => few::<2, 1>(scheme, strips, tile, sums),
+            (1, 3) => few::<3, 1>(scheme, strips, tile, sums),
+            (1, 4) => few::<4, 1>(scheme, strips, tile, sums),
+            (1, 5) => few::<5, 1>(scheme, strips, tile, sums),
+            (1, 6) => few::<6, 1>(scheme, strips, tile, sums),
+            (1, 7) => few::<7, 1>(scheme, strips, tile, sums),
+            (1, _) => few::<HEIGHT, 1>(scheme, strips, tile, sums),
+            (_, 2) => few::<2, 2>(scheme, strips, tile, sums),
+            (_, 4) => few::<4, 2>(scheme, strips, tile, sums),
+            (_, 6) => few::<6, 2>(scheme, strips, tile, sums),
+            _ => few::<HEIGHT, 2>(scheme, strips, tile, sums),
         }
         return;
     }
@@ -65,20 +69,19 @@ pub fn strips(scheme: Packed, strips: &[&[u8]], x: &Activations, first: usize, s
     });
 }
 
-/// Strips by R rows, which are all there are.
+/// Strips by R rows of quants, which are all there are; P of them are planes of one row.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn few<const R: usize>(scheme: Packed, strips: &[&[u8]], x: Tile, sums: &mut [[f32; ROWS]]) {
-    let sums: &mut [[[f32; ROWS]; R]] = sums.as_chunks_mut().0;
+fn few<const R: usize, const P: usize>(scheme: Packed, strips: &[&[u8]], x: Tile, sums: &mut [[f32; ROWS]]) {
     match scheme {
-        Packed::Of32(Of32::Q8_0) => direct::q8_0(strips, x, sums),
-        Packed::Of32(Of32::Q4_0) => direct::nibbles::<R, 18, false, false>(strips, x, sums),
-        Packed::Of32(Of32::Q4_1) => direct::nibbles::<R, 20, true, false>(strips, x, sums),
-        Packed::Of32(Of32::Q5_0) => direct::nibbles::<R, 22, false, true>(strips, x, sums),
-        Packed::Of32(Of32::Q5_1) => direct::nibbles::<R, 24, true, true>(strips, x, sums),
-        Packed::K(K::Q4) => direct::nibbles_k::<R, 144, false>(strips, x, sums),
-        Packed::K(K::Q5) => direct::nibbles_k::<R, 176, true>(strips, x, sums),
-        Packed::K(K::Q6) => direct::q6_k(strips, x, sums),
+        Packed::Of32(Of32::Q8_0) => direct::q8_0::<R, P>(strips, x, sums),
+        Packed::Of32(Of32::Q4_0) => direct::nibbles::<R, P, 18, false, false>(strips, x, sums),
+        Packed::Of32(Of32::Q4_1) => direct::nibbles::<R, P, 20, true, false>(strips, x, sums),
+        Packed::Of32(Of32::Q5_0) => direct::nibbles::<R, P, 22, false, true>(strips, x, sums),
+        Packed::Of32(Of32::Q5_1) => direct::nibbles::<R, P, 24, true, true>(strips, x, sums),
+        Packed::K(K::Q4) => direct::nibbles_k::<R, P, 144, false>(strips, x, sums),
+        Packed::K(K::Q5) => direct::nibbles_k::<R, P, 176, true>(strips, x, sums),
+        Packed::K(K::Q6) => direct::q6_k::<R, P>(strips, x, sums),
     }
 }
 
@@ -104,38 +107,48 @@ fn some<const S: usize>(
                 tile.prefetch_below();
             }
             for row in (0..tile.rows).step_by(HEIGHT) {
-                let out = Out { sums, stride: x.rows(), at: above + row };
-                match tile.rows - row {
-                    1 => of_rows::<1, S>(scheme, spans, tile, row, out),
-                    2 => of_rows::<2, S>(scheme, spans, tile, row, out),
-                    3 => of_rows::<3, S>(scheme, spans, tile, row, out),
-                    4 => of_rows::<4, S>(scheme, spans, tile, row, out),
-                    5 => of_rows::<5, S>(scheme, spans, tile, row, out),
-                    6 => of_rows::<6, S>(scheme, spans, tile, row, out),
-                    7 => of_rows::<7, S>(scheme, spans, tile, row, out),
-                    _ => of_rows::<HEIGHT, S>(scheme, spans, tile, row, out),
+                let out = Out { sums, stride: x.rows(), at: above + row / x.planes() };
+                match (x.planes(), tile.rows - row) {
+                    (1, 1) => of_rows::<1, 1, S>(scheme, spans, tile, row, out),
+                    (1, 2) => of_rows::<2, 1, S>(scheme, spans, tile, row, out),
+                    (1, 3) => of_rows::<3, 1, S>(scheme, spans, tile, row, out),
+                    (1, 4) => of_rows::<4, 1, S>(scheme, spans, tile, row, out),
+                    (1, 5) => of_rows::<5, 1, S>(scheme, spans, tile, row, out),
+                    (1, 6) => of_rows::<6, 1, S>(scheme, spans, tile, row, out),
+                    (1, 7) => of_rows::<7, 1, S>(scheme, spans, tile, row, out),
+                    (1, _) => of_rows::<HEIGHT, 1, S>(scheme, spans, tile, row, out),
+                    (_, 2) => of_rows::<2, 2, S>(scheme, spans, tile, row, out),
+                    (_, 4) => of_rows::<4, 2, S>(scheme, spans, tile, row, out),
+                    (_, 6) => of_rows::<6, 2, S>(scheme, spans, tile, row, out),
+                    _ => of_rows::<HEIGHT, 2, S>(scheme, spans, tile, row, out),
                 }
             }
         }
     }
 }
 
-/// R rows of a tile, from its row `row` on, by the spans of S strips.
+/// R rows of quants of a tile, from its row `row` on, by the spans of S strips.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn of_rows<const R: usize, const S: usize>(scheme: Packed, spans: &[Span; S], x: Tile, row: usize, out: Out) {
+fn of_rows<const R: usize, const P: usize, const S: usize>(
+    scheme: Packed,
+    spans: &[Span; S],
+    x: Tile,
+    row: usize,
+    out: Out,
+) {
     match scheme {
-        Packed::Of32(Of32::Q8_0) => blocks::<R, S, 7, false>(spans, x, row, out),
-        Packed::Of32(Of32::Q4_0) => blocks::<R, S, 3, false>(spans, x, row, out),
-        Packed::Of32(Of32::Q5_0) => blocks::<R, S, 4, false>(spans, x, row, out),
-        Packed::Of32(Of32::Q4_1 | Of32::Q5_1) => blocks::<R, S, 0, true>(spans, x, row, out),
-        Packed::K(K::Q4) => k::<R, S, 4>(spans, x, row, out),
-        Packed::K(K::Q5) => k::<R, S, 5>(spans, x, row, out),
-        Packed::K(K::Q6) => k::<R, S, 6>(spans, x, row, out),
+        Packed::Of32(Of32::Q8_0) => blocks::<R, P, S, 7, false>(spans, x, row, out),
+        Packed::Of32(Of32::Q4_0) => blocks::<R, P, S, 3, false>(spans, x, row, out),
+        Packed::Of32(Of32::Q5_0) => blocks::<R, P, S, 4, false>(spans, x, row, out),
+        Packed::Of32(Of32::Q4_1 | Of32::Q5_1) => blocks::<R, P, S, 0, true>(spans, x, row, out),
+        Packed::K(K::Q4) => k::<R, P, S, 4>(spans, x, row, out),
+        Packed::K(K::Q5) => k::<R, P, S, 5>(spans, x, row, out),
+        Packed::K(K::Q6) => k::<R, P, S, 6>(spans, x, row, out),
     }
 }
 
-/// Where sums are added: those of strip s and row r at `s · stride + at + r`.
+/// Where sums are added: those of strip s and row r of activations at `s · stride + at + r`.
 struct Out<'a> {
     sums: &'a mut [[f32; ROWS]],
     stride: usize,
@@ -143,12 +156,12 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
-    /// Of each strip the sums of R rows, all within `sums`.
+    /// Where each strip's sums of some rows begin, all within `sums`.
     #[inline(always)]
-    fn rows<const R: usize, const S: usize>(self) -> [*mut [[f32; ROWS]; R]; S] {
-        let sums = &mut self.sums[self.at..][..(S - 1) * self.stride + R];
+    fn rows<const S: usize>(self, rows: usize) -> [*mut [f32; ROWS]; S] {
+        let sums = &mut self.sums[self.at..][..(S - 1) * self.stride + rows];
         let first = sums.as_mut_ptr();
-        std::array::from_fn(|s| first.wrapping_add(s * self.stride).cast())
+        std::array::from_fn(|s| first.wrapping_add(s * self.stride))
     }
 }
 

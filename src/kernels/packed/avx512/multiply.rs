@@ -2,21 +2,23 @@
 
 use std::arch::x86_64::*;
 
-use super::super::activations::Tile;
+use super::super::activations::{Tile, last};
+use super::super::rounding::STEPS;
 use super::super::span::{Lanes, Span};
 use super::{Out, load};
 use crate::kernels::layout::ROWS;
 
-/// Schemes with blocks of 32 weights, which are `2^SHIFT` too large, or have minima.
+/// Schemes with blocks of 32 weights, which are `2^SHIFT` too large, or have minima. Of R rows of quants P are planes of one
+/// row.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn blocks<const R: usize, const S: usize, const SHIFT: u32, const MINIMUM: bool>(
+pub fn blocks<const R: usize, const P: usize, const S: usize, const SHIFT: u32, const MINIMUM: bool>(
     spans: &[Span; S],
     x: Tile,
     row: usize,
     out: Out,
 ) {
-    let out = out.rows::<R, S>();
+    let out = out.rows::<S>(R / P);
     for b in 0..spans[0].blocks {
         // All that is checked comes first: otherwise one strip's products are moved behind the other's.
         let (block, below) = (x.block::<32, R>(b, row), x.below::<R>(b, row));
@@ -35,16 +37,18 @@ pub fn blocks<const R: usize, const S: usize, const SHIFT: u32, const MINIMUM: b
         unsafe {
             dot(words, block.quants, 0, &mut products);
         }
-        for r in 0..R {
+        for r in 0..R / P {
             for s in 0..S {
-                let mut term = _mm512_mul_ps(_mm512_cvtepi32_ps(products[r][s]), floats(scales[s]));
+                let planes: [__m512i; P] = std::array::from_fn(|plane| products[P * r + plane][s]);
+                let mut term = _mm512_mul_ps(whole(&planes), floats(scales[s]));
                 if MINIMUM {
-                    term = _mm512_fnmadd_ps(_mm512_set1_ps(below_f32[r]), floats(minima[s]), term);
+                    let below = _mm512_set1_ps(last::<P>(below_f32, r));
+                    term = _mm512_fnmadd_ps(below, floats(minima[s]), term);
                 }
-                // SAFETY: the pointers are to R sums each, of a slice that nothing else borrows meanwhile.
+                // SAFETY: the pointers are to R / P sums each, of a slice that nothing else borrows meanwhile.
                 #[allow(unsafe_code)]
                 unsafe {
-                    add(&mut (*out[s])[r], term, block.scales[r]);
+                    add(&mut *out[s].add(r), term, last::<P>(block.scales, r));
                 }
             }
         }
@@ -59,8 +63,13 @@ pub fn blocks<const R: usize, const S: usize, const SHIFT: u32, const MINIMUM: b
 /// - 5 bits: 8 columns would fit, but as many operations more would be needed as are saved.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn k<const R: usize, const S: usize, const BITS: u32>(spans: &[Span; S], x: Tile, row: usize, out: Out) {
-    let out = out.rows::<R, S>();
+pub fn k<const R: usize, const P: usize, const S: usize, const BITS: u32>(
+    spans: &[Span; S],
+    x: Tile,
+    row: usize,
+    out: Out,
+) {
+    let out = out.rows::<S>(R / P);
     let (block, thirty_twos, eights) =
         (x.block::<256, R>(0, row), x.thirty_twos::<R>(0, row), x.eights::<R>(0, row));
     let mut totals = [[_mm512_setzero_si512(); S]; R];
@@ -125,29 +134,45 @@ pub fn k<const R: usize, const S: usize, const BITS: u32>(spans: &[Span; S], x: 
     }
     for (s, span) in spans.iter().enumerate() {
         let scales = floats(&span.scales[0]);
-        for r in 0..R {
-            let mut term = _mm512_mul_ps(_mm512_cvtepi32_ps(totals[r][s]), scales);
+        for r in 0..R / P {
+            let planes: [__m512i; P] = std::array::from_fn(|plane| totals[P * r + plane][s]);
+            let mut term = _mm512_mul_ps(whole(&planes), scales);
             if BITS < 6 {
-                term = with_minima(term, span, &thirty_twos[r]);
+                let below: [__m512i; P] =
+                    std::array::from_fn(|plane| below(span, &thirty_twos[P * r + plane]));
+                term = _mm512_fnmadd_ps(whole(&below), floats(&span.minima[0]), term);
             }
-            // SAFETY: the pointers are to R sums each, of a slice that nothing else borrows meanwhile.
+            // SAFETY: the pointers are to R / P sums each, of a slice that nothing else borrows meanwhile.
             #[allow(unsafe_code)]
             unsafe {
-                add(&mut (*out[s])[r], term, block.scales[r]);
+                add(&mut *out[s].add(r), term, last::<P>(block.scales, r));
             }
         }
     }
 }
 
-/// Takes from the terms of a block of a k-scheme the activations times the minima.
+/// Of a block of a k-scheme the activations times the minima.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn with_minima(terms: __m512, span: &Span, sums: &[i32; 4]) -> __m512 {
+pub fn below(span: &Span, sums: &[i32; 4]) -> __m512i {
     let mut below = _mm512_setzero_si512();
     for (pair, sums) in span.pairs.iter().zip(sums) {
         below = _mm512_dpwssd_epi32(below, load(pair), _mm512_set1_epi32(*sums));
     }
-    _mm512_fnmadd_ps(_mm512_cvtepi32_ps(below), floats(&span.minima[0]), terms)
+    below
+}
+
+/// The integers of a row's planes in f32: those of two are put together.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub fn whole<const P: usize>(planes: &[__m512i; P]) -> __m512 {
+    let (first, last) = (planes[0], planes[P - 1]);
+    match P {
+        1 => _mm512_cvtepi32_ps(last),
+        _ => {
+            _mm512_fmadd_ps(_mm512_set1_ps(STEPS as f32), _mm512_cvtepi32_ps(first), _mm512_cvtepi32_ps(last))
+        }
+    }
 }
 
 /// Adds the products of 4 · N columns: of each row the `piece`-th as many. Always part of its caller, whose registers

@@ -28,28 +28,36 @@ pub fn strips(scheme: Packed, strips: &[&[u8]], x: &Activations, first: usize, s
     for (strip, sums) in strips.iter().zip(sums.chunks_mut(x.rows().max(1))) {
         for (b, block) in strip.chunks_exact(size).enumerate() {
             for (above, tile) in x.tiles(first + b) {
-                match &mut sums[above..][..tile.rows] {
-                    one @ [_] => of_rows::<1>(scheme, block, tile, one),
-                    several => of_rows::<TILE>(scheme, block, tile, several),
+                let sums = &mut sums[above..][..tile.rows / x.planes()];
+                match (x.planes(), tile.rows) {
+                    (1, 1) => of_rows::<1, 1>(scheme, block, tile, sums),
+                    (1, _) => of_rows::<TILE, 1>(scheme, block, tile, sums),
+                    (_, 2) => of_rows::<2, 2>(scheme, block, tile, sums),
+                    _ => of_rows::<TILE, 2>(scheme, block, tile, sums),
                 }
             }
         }
     }
 }
 
-/// The rows of a tile, at most `MOST`, by a strip's block.
+/// The rows of quants of a tile, at most `MOST`, by a strip's block. P of them are planes of one row.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn of_rows<const MOST: usize>(scheme: Packed, block: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+fn of_rows<const MOST: usize, const P: usize>(
+    scheme: Packed,
+    block: &[u8],
+    x: Tile,
+    sums: &mut [[f32; ROWS]],
+) {
     match scheme {
-        Packed::Of32(Of32::Q4_0) => blocks::<MOST, 4, false>(block, x, sums),
-        Packed::Of32(Of32::Q4_1) => blocks::<MOST, 4, true>(block, x, sums),
-        Packed::Of32(Of32::Q5_0) => blocks::<MOST, 5, false>(block, x, sums),
-        Packed::Of32(Of32::Q5_1) => blocks::<MOST, 5, true>(block, x, sums),
-        Packed::Of32(Of32::Q8_0) => blocks::<MOST, 8, false>(block, x, sums),
-        Packed::K(K::Q4) => with_minima::<MOST, 4>(block, x, sums),
-        Packed::K(K::Q5) => with_minima::<MOST, 5>(block, x, sums),
-        Packed::K(K::Q6) => q6_k::<MOST>(block, x, sums),
+        Packed::Of32(Of32::Q4_0) => blocks::<MOST, P, 4, false>(block, x, sums),
+        Packed::Of32(Of32::Q4_1) => blocks::<MOST, P, 4, true>(block, x, sums),
+        Packed::Of32(Of32::Q5_0) => blocks::<MOST, P, 5, false>(block, x, sums),
+        Packed::Of32(Of32::Q5_1) => blocks::<MOST, P, 5, true>(block, x, sums),
+        Packed::Of32(Of32::Q8_0) => blocks::<MOST, P, 8, false>(block, x, sums),
+        Packed::K(K::Q4) => with_minima::<MOST, P, 4>(block, x, sums),
+        Packed::K(K::Q5) => with_minima::<MOST, P, 5>(block, x, sums),
+        Packed::K(K::Q6) => q6_k::<MOST, P>(block, x, sums),
     }
 }
 

@@ -1,9 +1,10 @@
-//! Rows of activations by weights in registers. `MOST` rows of activations lie in every tile's memory, so many as `sums` are
-//! multiplied: 1 is a case of its own, so that its sums stay in registers, too.
+//! Rows of activations by weights in registers. `MOST` rows of quants lie in every tile's memory, P of them planes of one row,
+//! and as many rows as `sums` are multiplied: one row is a case of its own, so that its sums stay in registers, too.
 
 use std::arch::aarch64::*;
 
-use super::super::activations::Tile;
+use super::super::activations::{Tile, last};
+use super::super::rounding::STEPS;
 use super::unpack::{Columns, Small, byte, halves, of_block, of_half, of_pair};
 use super::{LANES, QUARTERS, load, pieces};
 use crate::kernels::layout::ROWS;
@@ -11,7 +12,7 @@ use crate::kernels::layout::ROWS;
 /// Schemes with blocks of 32 weights of so many bits: signed if 8, else with minima or `2^(BITS - 1)` too large.
 #[inline(never)]
 #[target_feature(enable = "neon,dotprod")]
-pub fn blocks<const MOST: usize, const BITS: u32, const MINIMUM: bool>(
+pub fn blocks<const MOST: usize, const P: usize, const BITS: u32, const MINIMUM: bool>(
     block: &[u8],
     x: Tile,
     sums: &mut [[f32; ROWS]],
@@ -23,14 +24,19 @@ pub fn blocks<const MOST: usize, const BITS: u32, const MINIMUM: bool>(
         let w = of_block::<BITS>(fifths, words, quarter);
         let scales = halves(numbers, quarter);
         let minima = if MINIMUM { halves(&numbers[2 * ROWS..], quarter) } else { scales };
-        for (r, sums) in sums.iter_mut().enumerate().take(MOST) {
-            let offset = if MINIMUM || BITS == 8 { 0 } else { below[r] << (BITS - 1) };
-            let products = dot(vdupq_n_s32(offset), w.as_chunks().0, &x.quants[r]);
-            let mut term = vmulq_f32(vcvtq_f32_s32(products), scales);
-            if MINIMUM {
-                term = vfmsq_f32(term, vdupq_n_f32(below[r] as f32), minima);
+        for (r, sums) in sums.iter_mut().enumerate().take(MOST / P) {
+            let mut products = [vdupq_n_s32(0); P];
+            for (plane, products) in products.iter_mut().enumerate() {
+                let r = P * r + plane;
+                let offset = if MINIMUM || BITS == 8 { 0 } else { below[r] << (BITS - 1) };
+                *products = dot(vdupq_n_s32(offset), w.as_chunks().0, &x.quants[r]);
             }
-            add(sums, quarter, term, x.scales[r]);
+            let mut term = vmulq_f32(whole(&products), scales);
+            if MINIMUM {
+                let below = below.as_chunks::<P>().0[r].map(|below| vdupq_n_s32(below));
+                term = vfmsq_f32(term, whole(&below), minima);
+            }
+            add(sums, quarter, term, last::<P>(x.scales, r));
         }
     }
 }
@@ -38,7 +44,11 @@ pub fn blocks<const MOST: usize, const BITS: u32, const MINIMUM: bool>(
 /// q4_k and q5_k, of so many bits a weight: eight groups of 32 columns with scale and minimum.
 #[inline(never)]
 #[target_feature(enable = "neon,dotprod")]
-pub fn with_minima<const MOST: usize, const BITS: u32>(block: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+pub fn with_minima<const MOST: usize, const P: usize, const BITS: u32>(
+    block: &[u8],
+    x: Tile,
+    sums: &mut [[f32; ROWS]],
+) {
     let (numbers, rest) = block.split_at(4 * ROWS);
     let (small, rest) = pieces(rest).split_at(3);
     let (fifths, words) = rest.split_at(if BITS == 5 { 8 } else { 0 });
@@ -53,7 +63,7 @@ pub fn with_minima<const MOST: usize, const BITS: u32>(block: &[u8], x: Tile, su
             for (which, scale) in scales.iter_mut().enumerate() {
                 *scale = byte(small.scales[pair / 2], pair % 2 * 2 + which);
             }
-            for (r, products) in products.iter_mut().enumerate().take(sums.len()) {
+            for (r, products) in products.iter_mut().enumerate().take(P * sums.len()) {
                 let x: &[[i8; 32]] = x.quants[r].as_chunks().0;
                 for which in 0..2 {
                     let group = dot(vdupq_n_s32(0), w[which].as_chunks().0, &x[2 * pair + which]);
@@ -66,15 +76,17 @@ pub fn with_minima<const MOST: usize, const BITS: u32>(block: &[u8], x: Tile, su
             *minima = vmovn_s32(byte(small.minima[j / 4], j % 4));
         }
         let (scales, minima) = (halves(numbers, quarter), halves(&numbers[2 * ROWS..], quarter));
-        for (r, sums) in sums.iter_mut().enumerate().take(MOST) {
-            let mut below = vdupq_n_s32(0);
-            for (j, minima) in groups.iter().enumerate() {
-                let total = (totals[r][j / 2] >> (16 * (j % 2))) as i16;
-                below = vmlal_n_s16(below, *minima, total);
+        for (r, sums) in sums.iter_mut().enumerate().take(MOST / P) {
+            let mut below = [vdupq_n_s32(0); P];
+            for (below, totals) in below.iter_mut().zip(&totals.as_chunks::<P>().0[r]) {
+                for (j, minima) in groups.iter().enumerate() {
+                    let total = (totals[j / 2] >> (16 * (j % 2))) as i16;
+                    *below = vmlal_n_s16(*below, *minima, total);
+                }
             }
-            let term = vmulq_f32(vcvtq_f32_s32(products[r]), scales);
-            let term = vfmsq_f32(term, vcvtq_f32_s32(below), minima);
-            add(sums, quarter, term, x.scales[r]);
+            let term = vmulq_f32(whole(&products.as_chunks::<P>().0[r]), scales);
+            let term = vfmsq_f32(term, whole(&below), minima);
+            add(sums, quarter, term, last::<P>(x.scales, r));
         }
     }
 }
@@ -82,7 +94,7 @@ pub fn with_minima<const MOST: usize, const BITS: u32>(block: &[u8], x: Tile, su
 /// Sixteen groups of 16 columns with a scale.
 #[inline(never)]
 #[target_feature(enable = "neon,dotprod")]
-pub fn q6_k<const MOST: usize>(block: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
+pub fn q6_k<const MOST: usize, const P: usize>(block: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
     let (bytes, numbers) = block.split_at(208 * ROWS);
     let (low, rest) = pieces(bytes).split_at(32);
     let (high, small) = rest.split_at(16);
@@ -98,7 +110,7 @@ pub fn q6_k<const MOST: usize>(block: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) 
                 let four = load(&small[2 * half + which], quarter);
                 *scales = [byte(four, 2 * p), byte(four, 2 * p + 1)];
             }
-            for (r, products) in products.iter_mut().enumerate().take(sums.len()) {
+            for (r, products) in products.iter_mut().enumerate().take(P * sums.len()) {
                 let x: &[[i8; 16]] = x.quants[r].as_chunks().0;
                 for which in 0..2 {
                     for (i, w) in w[which].as_chunks().0.iter().enumerate() {
@@ -110,9 +122,21 @@ pub fn q6_k<const MOST: usize>(block: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) 
             }
         }
         let scales = halves(numbers, quarter);
-        for (r, sums) in sums.iter_mut().enumerate().take(MOST) {
-            add(sums, quarter, vmulq_f32(vcvtq_f32_s32(products[r]), scales), x.scales[r]);
+        for (r, sums) in sums.iter_mut().enumerate().take(MOST / P) {
+            let term = vmulq_f32(whole(&products.as_chunks::<P>().0[r]), scales);
+            add(sums, quarter, term, last::<P>(x.scales, r));
         }
+    }
+}
+
+/// The integers of a row's planes in f32: those of two are put together.
+#[inline]
+#[target_feature(enable = "neon")]
+fn whole<const P: usize>(planes: &[int32x4_t; P]) -> float32x4_t {
+    let (first, last) = (planes[0], planes[P - 1]);
+    match P {
+        1 => vcvtq_f32_s32(last),
+        _ => vfmaq_f32(vcvtq_f32_s32(last), vdupq_n_f32(STEPS as f32), vcvtq_f32_s32(first)),
     }
 }
 
