@@ -27,6 +27,7 @@ pub mod json;
 pub mod kernels;
 pub mod model;
 pub mod placement;
+pub mod quote;
 pub mod system;
 pub mod terminal;
 pub mod text;

@@ -17,6 +17,7 @@ use super::read::{is_plain_file_name, read_text};
 use super::{Config, Error};
 use crate::json;
 use crate::kernels::{Layout, Scheme};
+use crate::quote::quoted;
 
 /// The description's file name.
 pub const FILE: &str = "mist.json";
@@ -69,7 +70,7 @@ impl Manifest {
         }
         let manifest: Self = json::typed(text.as_bytes(), json::SETTINGS).map_err(malformed)?;
         if let Some(name) = manifest.weights.iter().find(|name| !is_plain_file_name(name)) {
-            return Err(Error::config(&path, format!("{name:?} is not a plain file name")));
+            return Err(Error::config(&path, format!("{} is not a plain file name", quoted(name))));
         }
         manifest.config.check(&path)?;
         Ok(manifest)

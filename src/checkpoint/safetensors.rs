@@ -15,6 +15,7 @@ use super::Error;
 use super::map::map;
 use super::tensors::{Tensor, Tensors};
 use crate::kernels::{Layout, Scheme};
+use crate::quote::short;
 
 /// Adds the tensors of one file to `tensors`, mapped.
 ///
@@ -47,7 +48,7 @@ fn stored(
         (Dtype::F32, None) => Ok((Scheme::F32, Layout::Rows)),
         (Dtype::F16, None) => Ok((Scheme::F16, Layout::Rows)),
         (Dtype::BF16, None) => Ok((Scheme::Bf16, Layout::Rows)),
-        _ => Err(Error::unsupported(path, format!("tensor {name} of type {dtype:?}"))),
+        _ => Err(Error::unsupported(path, format!("tensor {} of type {dtype:?}", short(name)))),
     }
 }
 

@@ -7,6 +7,7 @@ use super::read::{is_plain_file_name, read_text};
 use super::tensors::Tensors;
 use super::{Error, safetensors, torch};
 use crate::json;
+use crate::quote::quoted;
 
 /// How files store tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ fn named_by(folder: &Path, index_path: &Path) -> Result<Vec<PathBuf>, Error> {
         .map_err(|e| Error::malformed(index_path, format!("is no index of shards: {e}")))?;
     for name in &names {
         if !is_plain_file_name(name) {
-            return Err(Error::malformed(index_path, format!("{name:?} is not a plain file name")));
+            return Err(Error::malformed(index_path, format!("{} is not a plain file name", quoted(name))));
         }
         if !folder.join(name).exists() {
             return Err(Error::malformed(index_path, format!("names {name}, which is not there")));

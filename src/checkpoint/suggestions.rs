@@ -13,6 +13,7 @@ use super::gguf::{Entry, Gguf};
 use super::origin::Source;
 use super::read::read_text;
 use crate::json;
+use crate::quote::{quoted, short};
 
 /// The file of a folder that holds them.
 pub const FILE: &str = "generation_config.json";
@@ -71,7 +72,7 @@ impl Suggestions {
                     *found.value(name) = Some((number as f32).to_string().parse().unwrap_or(number));
                 }
                 Some((None, value)) => {
-                    let text = value.as_text().map(|text| format!("{text:?}"));
+                    let text = value.as_text().map(|text| quoted(&text).to_string());
                     found.pass_over(&entry, text.as_deref().unwrap_or("of another kind"));
                 }
                 None => {}
@@ -117,7 +118,7 @@ impl Suggestions {
         for (name, _) in NAMES {
             match map.get(name).filter(|value| !value.is_null()).map(|value| (value.as_f64(), value)) {
                 Some((Some(number), _)) => *found.value(name) = Some(number),
-                Some((None, value)) => found.pass_over(name, &value.to_string()),
+                Some((None, value)) => found.pass_over(name, &short(value).to_string()),
                 None => {}
             }
         }

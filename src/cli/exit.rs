@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use mist::chat;
 use mist::generate::SamplingError;
 use mist::hub;
+use mist::quote::beginning;
 use mist::system::files;
 use mist::terminal::Printer;
 
@@ -100,11 +101,14 @@ fn usage_lines(text: &str, command: &str) -> (String, String) {
     (message, hint)
 }
 
+/// Most bytes of one of an error's causes.
+const LONGEST: usize = 4096;
+
 /// The chain of causes in one line, hints and repetitions left out.
 fn message(error: &anyhow::Error) -> String {
     let mut line = String::new();
     let hint = error.downcast_ref::<Hint>().map(|h| h.0.as_str());
-    for cause in error.chain().map(|c| without_backtrace(&c.to_string())) {
+    for cause in error.chain().map(|c| without_backtrace(&beginning(c, LONGEST).to_string())) {
         if Some(cause.as_str()) == hint || line.contains(&cause) {
             continue;
         }

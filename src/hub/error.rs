@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Commit, FileName, Hash, RepoId, Revision, Size, catalogue};
+use crate::quote::quoted;
 use crate::system::files::Refused;
 
 /// Why a download did not happen or did not end well. No message holds a token, a signed address, or text
@@ -156,7 +157,7 @@ pub enum Error {
         why: String,
     },
     /// The index names a shard that is not a plain file of the listing.
-    #[error("{repo}: {index} names {shard:?}, which is not a file of the repository")]
+    #[error("{repo}: {index} names {}, which is not a file of the repository", quoted(shard))]
     Shard {
         /// The repository.
         repo: RepoId,

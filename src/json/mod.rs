@@ -18,6 +18,7 @@
 mod guard;
 mod index;
 
+use crate::quote::quoted;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
@@ -133,8 +134,7 @@ fn read<'text, S: DeserializeSeed<'text>>(text: &'text [u8], seed: S) -> Result<
 
 /// An error for a key that an object has twice.
 pub fn twice<E: de::Error>(key: &str) -> E {
-    let shown: String = key.chars().take(100).collect();
-    E::custom(format_args!("the key {shown:?} is given twice"))
+    E::custom(format_args!("the key {} is given twice", quoted(key)))
 }
 
 /// A value of at most `LIMIT` bytes of memory, as a field of a type that is read piece by piece.

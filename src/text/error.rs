@@ -1,3 +1,4 @@
+use crate::quote::quoted;
 use std::path::{Path, PathBuf};
 
 /// What can be wrong with a tokenizer, a text or a conversation.
@@ -37,10 +38,10 @@ pub enum Error {
     #[error("the tokenizer's vocabulary cannot be used: {0}")]
     Vocabulary(String),
     /// `tokenizer.ggml.model` is none that we know.
-    #[error("the tokenizer model {0:?} is not supported (gpt2 and llama are)")]
+    #[error("the tokenizer model {} is not supported (gpt2 and llama are)", quoted(.0))]
     UnknownModel(String),
     /// `tokenizer.ggml.pre` is none that we know.
-    #[error("the pre-tokenizer {0:?} is not supported")]
+    #[error("the pre-tokenizer {} is not supported", quoted(.0))]
     UnknownPreTokenizer(String),
     /// A part of the tokenizer is none that we know.
     #[error("the tokenizer's {part} {what} is not supported")]

@@ -8,6 +8,7 @@
 //! | `safetensors` | the same in safetensors files, and what a header leaves out |
 //! | `folder` | the index, `config.json`, `mist.json` |
 //! | `memory` | what takes more memory than its bytes |
+//! | `quoted` | long texts where a message repeats them |
 //! | `mistral` | SentencePiece models and `tekken.json` |
 //! | `layouts` | Mistral's own layout and litgpt's: `params.json`, YAML, names, shards |
 //! | `pickle` | PyTorch's files: programs, archives |
@@ -36,6 +37,7 @@ mod memory;
 mod mistral;
 mod opened;
 mod pickle;
+mod quoted;
 mod safetensors;
 mod settings;
 mod signals;

@@ -10,7 +10,7 @@ use crate::bytes::{Gguf, Typed, repeated_value, write_safetensors, zip};
 use crate::clean_error;
 use crate::support::{Ended, copy_of, copy_of_layout, gguf};
 
-const MIB: usize = 1 << 20;
+pub const MIB: usize = 1 << 20;
 
 /// The rule.
 const LIMIT: usize = 64 * MIB;
@@ -45,7 +45,7 @@ fn anonymous(status: &str) -> usize {
 
 /// Runs a command on a file of which `kept` bytes are tables or vocabulary: it works, or fails cleanly, within the rule.
 #[track_caller]
-fn bounded(what: &str, folder: &Path, command: &str, kept: usize) {
+pub fn bounded(what: &str, folder: &Path, command: &str, kept: usize) {
     // One that ends before it is looked at is run again; where that is so each time, it has no time to take much.
     let mut runs = (0..5).map(|_| watched(folder, command));
     let first = runs.next().unwrap();

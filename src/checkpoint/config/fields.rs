@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::checkpoint::Error;
 use crate::json;
+use crate::quote::short;
 
 /// The fields that have not been understood yet.
 pub struct Fields<'a> {
@@ -61,7 +62,7 @@ impl<'a> Fields<'a> {
         let Some(value) = self.take(name) else { return Ok(None) };
         match value.as_u64().and_then(|v| usize::try_from(v).ok()) {
             Some(size) => Ok(Some(size)),
-            None => self.fail(format!("{name} is {value}, it must be a whole number")),
+            None => self.fail(format!("{name} is {}, it must be a whole number", short(value))),
         }
     }
 
@@ -78,7 +79,7 @@ impl<'a> Fields<'a> {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Bool(value)) => Ok(Some(value)),
-            Some(value) => self.fail(format!("{name} is {value}, it must be true or false")),
+            Some(value) => self.fail(format!("{name} is {}, it must be true or false", short(value))),
         }
     }
 
@@ -87,7 +88,7 @@ impl<'a> Fields<'a> {
         let Some(value) = self.take(name) else { return Ok(None) };
         match value.as_f64() {
             Some(number) => Ok(Some(number)),
-            None => self.fail(format!("{name} is {value}, it must be a number")),
+            None => self.fail(format!("{name} is {}, it must be a number", short(value))),
         }
     }
 
@@ -96,7 +97,7 @@ impl<'a> Fields<'a> {
         let Some(value) = self.take(name) else { return Ok(Vec::new()) };
         match ids(&value) {
             Some(ids) => Ok(ids),
-            None => self.fail(format!("{name} is {value}, it must be a token id or a list of them")),
+            None => self.fail(format!("{name} is {}, it must be a token id or a list of them", short(value))),
         }
     }
 
@@ -104,7 +105,7 @@ impl<'a> Fields<'a> {
     pub fn expect(&mut self, name: &str, values: &[Value]) -> Result<(), Error> {
         match self.take(name) {
             Some(value) if !values.contains(&value) => {
-                self.not_understood(format!("{name} is {value}, which"))
+                self.not_understood(format!("{name} is {}, which", short(value)))
             }
             _ => Ok(()),
         }
@@ -128,7 +129,9 @@ impl<'a> Fields<'a> {
         };
         let unknown = self.map.iter().find(|(name, value)| !is_off(value) && !harmless(name, value));
         match unknown {
-            Some((name, value)) => self.not_understood(format!("the field {name} ({value})")),
+            Some((name, value)) => {
+                self.not_understood(format!("the field {} ({})", short(name), short(value)))
+            }
             None => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ mod entries;
 use super::{Architecture, Config, ExpertCount, Rope, RopeLayout, RopeScaling};
 use crate::checkpoint::Error;
 use crate::checkpoint::gguf::{Entry, Gguf, Value};
+use crate::quote::{quoted, short};
 
 /// Entries under `llama.` that are read below, or that say nothing about what the weights compute.
 const UNDERSTOOD: [&str; 28] = [
@@ -232,7 +233,7 @@ impl Fields<'_> {
         };
         let factors = self.gguf.tensor("rope_freqs.weight");
         if let Some(kind) = kind.as_deref().filter(|kind| !["none", "linear"].contains(kind)) {
-            let what = format!("the rope type {kind} (none and linear are)");
+            let what = format!("the rope type {} (none and linear are)", short(kind));
             return Err(Error::unsupported_model(self.gguf.path(), what));
         }
         if let Some(factor) = self.optional_number("rope.scaling.attn_factor")?.filter(|f| *f != 1.0) {
@@ -249,7 +250,7 @@ impl Fields<'_> {
                 self.fail("rope factors are given twice: one for all, and rope_freqs.weight")
             }
             (Some(kind), Some(factor), None) => {
-                self.fail(format!("llama.rope.scaling.type is {kind}, with a factor of {factor}"))
+                self.fail(format!("llama.rope.scaling.type is {}, with a factor of {factor}", short(kind)))
             }
         }
     }
@@ -263,7 +264,9 @@ impl Fields<'_> {
             !UNDERSTOOD.contains(name) && !is_of_no_expert && !entries::is_neutral(name, value)
         });
         match unknown.next() {
-            Some((name, value)) => self.not_understood(format!("the entry llama.{name}{}", shown(value))),
+            Some((name, value)) => {
+                self.not_understood(format!("the entry llama.{}{}", short(name), shown(value)))
+            }
             None => Ok(()),
         }
     }
@@ -272,7 +275,7 @@ impl Fields<'_> {
 /// A value for a message, where it is short.
 fn shown(value: &Value) -> String {
     match value {
-        Value::Text(_) => value.as_text().map_or(String::new(), |text| format!(" ({text:?})")),
+        Value::Text(_) => value.as_text().map_or(String::new(), |text| format!(" ({})", quoted(&text))),
         Value::Bool(flag) => format!(" ({flag})"),
         Value::Array(_) => String::new(),
         number => number.as_f64().map_or(String::new(), |number| format!(" ({number})")),

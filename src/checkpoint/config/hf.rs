@@ -13,6 +13,7 @@ use super::fields::Fields;
 use super::harmless::{is_harmless, is_silu};
 use super::{Architecture, Config, ExpertCount, Rope, RopeLayout, RopeScaling};
 use crate::checkpoint::Error;
+use crate::quote::short;
 
 /// Of what is harmless, what may be large, and is passed over while it is read.
 const SKIPPED: [&str; 3] = ["id2label", "label2id", "transformers.js_config"];
@@ -106,7 +107,7 @@ pub(in crate::checkpoint) fn read(text: &str, path: &Path) -> Result<(Config, Ve
         end_ids: fields.ids("eos_token_id")?,
     };
     if let Some(value) = fields.take("hidden_act").filter(|value| !is_silu(value)) {
-        return fields.not_understood(format!("hidden_act is {value}, which"));
+        return fields.not_understood(format!("hidden_act is {}, which", short(value)));
     }
     fields.expect("partial_rotary_factor", &[Value::from(1.0), Value::from(1)])?;
     fields.unquantized()?;
@@ -238,7 +239,11 @@ impl Fields<'_> {
         if let (Some(kind), Some(old_kind)) = (&kind, &old_kind)
             && kind != old_kind
         {
-            return self.fail(format!("the rope type is given twice: {kind} and {old_kind}"));
+            return self.fail(format!(
+                "the rope type is given twice: {} and {}",
+                short(kind),
+                short(old_kind)
+            ));
         }
         let kind = kind.or(old_kind).unwrap_or_else(|| Value::from("default"));
         let number = |fields: &mut Self, name: &str| match fields.optional_number(name)? {
@@ -258,7 +263,7 @@ impl Fields<'_> {
             }),
             _ => Err(Error::unsupported_model(
                 self.path,
-                format!("the rope type {kind} (default, linear and llama3 are)"),
+                format!("the rope type {} (default, linear and llama3 are)", short(kind)),
             )),
         }
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::fields::Fields;
 use super::{Architecture, Config, ExpertCount, Rope, RopeLayout, RopeScaling};
 use crate::checkpoint::Error;
+use crate::quote::short;
 
 /// Fields that do not change what the weights compute.
 const HARMLESS: [&str; 2] = ["dtype", "max_batch_size"];
@@ -72,16 +73,17 @@ impl Fields<'_> {
         let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
         match number.and_then(|window| usize::try_from(window).ok()) {
             Some(window) => Ok(Some(window)),
-            None => {
-                self.fail(format!("sliding_window is {value}, it must be one whole number for all layers"))
-            }
+            None => self.fail(format!(
+                "sliding_window is {}, it must be one whole number for all layers",
+                short(value)
+            )),
         }
     }
 
     fn moe(&mut self) -> Result<Option<ExpertCount>, Error> {
         let Some(value) = self.take("moe") else { return Ok(None) };
         let Value::Object(map) = value else {
-            return self.fail(format!("moe is {value}, it must be an object"));
+            return self.fail(format!("moe is {}, it must be an object", short(value)));
         };
         let mut fields = Fields { map, path: self.path };
         let experts =

@@ -15,6 +15,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::Error;
 use crate::checkpoint::tensors::MOST_TENSORS;
 use crate::json::{self, Capped};
+use crate::quote::short;
 
 /// Largest header: 100 bytes a tensor.
 const LARGEST: u64 = 16 << 20;
@@ -79,13 +80,17 @@ fn check_spans(entries: &[(String, Info)]) -> Result<usize, String> {
     let mut at = 0;
     for (name, Info { dtype, shape, data_offsets: (start, end) }) in entries {
         if *start != at || end < start {
-            return Err(format!("tensor {name} does not begin where the one before it ends"));
+            return Err(format!("tensor {} does not begin where the one before it ends", short(name)));
         }
         let elements = shape.0.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
         let bits = elements.and_then(|elements| elements.checked_mul(dtype.bitsize()));
         if bits.is_none_or(|bits| bits % 8 != 0 || bits / 8 != end - start) {
             let size = end - start;
-            return Err(format!("tensor {name} has {size} bytes, which is not {:?} of {dtype:?}", shape.0));
+            return Err(format!(
+                "tensor {} has {size} bytes, which is not {:?} of {dtype:?}",
+                short(name),
+                shape.0
+            ));
         }
         at = *end;
     }

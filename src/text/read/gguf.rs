@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::style::Style;
 use super::{Around, MAX_IDS, Names, Source, malformed};
+use crate::quote::quoted;
 use crate::text::alphabet::SPACE;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};
 use crate::text::{Error, Vocabulary};
@@ -114,7 +115,7 @@ fn ids(vocabulary: &Vocabulary) -> Result<HashMap<&str, u32>, Error> {
     let mut ids = HashMap::with_capacity(count);
     for (token, id) in vocabulary.tokens.iter().zip(0..).filter(|(token, _)| !token.is_empty()) {
         if ids.insert(token.as_str(), id).is_some() {
-            return Err(malformed(&format!("the token {token:?} is in it twice")));
+            return Err(malformed(&format!("the token {} is in it twice", quoted(token))));
         }
     }
     Ok(ids)
@@ -126,12 +127,12 @@ fn byte_level(vocabulary: &Vocabulary, ids: &HashMap<&str, u32>) -> Result<(Mode
     let mut pairs = Vec::with_capacity(vocabulary.merges.len());
     for merge in &vocabulary.merges {
         let Some((left, right)) = merge.split_once(' ') else {
-            return Err(malformed(&format!("the merge {merge:?} is not two tokens")));
+            return Err(malformed(&format!("the merge {} is not two tokens", quoted(merge))));
         };
         let id = |token: &str| ids.get(token).copied();
         let (Some(left), Some(right), Some(joined)) = (id(left), id(right), id(&[left, right].concat()))
         else {
-            return Err(malformed(&format!("the merge {merge:?} leads to no token")));
+            return Err(malformed(&format!("the merge {} leads to no token", quoted(merge))));
         };
         pairs.push([left, right, joined]);
     }

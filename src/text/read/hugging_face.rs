@@ -15,6 +15,7 @@ use super::merges::Merges;
 use super::post_processor::around;
 use super::{MAX_CONTROLS, MAX_IDS, Names, Source, malformed, unknown};
 use crate::json::{self, Capped, Text};
+use crate::quote::quoted;
 use crate::text::Error;
 use crate::text::alphabet::{SPACE, fallback_byte};
 use crate::text::encode::Normalizer;
@@ -143,7 +144,10 @@ pub(super) fn read(text: Text) -> Result<Source, Error> {
     if let (Some(name), None) = (&bpe.unk_token, model.unknown)
         && model.alphabet != Alphabet::Bytes
     {
-        return Err(malformed(&format!("its `unk_token` is {name:?}, which is no token of the vocabulary")));
+        return Err(malformed(&format!(
+            "its `unk_token` is {}, which is no token of the vocabulary",
+            quoted(name)
+        )));
     }
     read_added(added_tokens, &bpe.vocab, &mut model)?;
     read_decoder(&decoder, &mut model)?;
@@ -155,7 +159,7 @@ pub(super) fn read(text: Text) -> Result<Source, Error> {
 fn pairs(merges: &Merges, vocabulary: &HashMap<String, u32>) -> Result<Vec<[u32; 3]>, Error> {
     let id = |token: &str| {
         let known = vocabulary.get(token).copied();
-        known.ok_or_else(|| malformed(&format!("a merge has {token:?}, which is no token")))
+        known.ok_or_else(|| malformed(&format!("a merge has {}, which is no token", quoted(token))))
     };
     let pair = |(left, right): (&str, &str)| Ok([id(left)?, id(right)?, id(&[left, right].concat())?]);
     merges.iter().map(pair).collect()

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
+use crate::quote::quoted;
 use crate::text::MOST_MERGES;
 
 /// Merges in their order.
@@ -83,10 +84,8 @@ impl<'de> Visitor<'de> for One<'_> {
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         let Self(merges) = self;
         let two = text.split_once(' ').filter(|(_, right)| !right.contains(' '));
-        let (left, right) = two.ok_or_else(|| {
-            let shown: String = text.chars().take(100).collect();
-            E::custom(format_args!("the merge {shown:?} is not two tokens"))
-        })?;
+        let (left, right) =
+            two.ok_or_else(|| E::custom(format_args!("the merge {} is not two tokens", quoted(text))))?;
         merges.text.push_str(left);
         let middle = merges.end()?;
         merges.text.push_str(right);

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::hugging_face::{kind, parts};
 use super::{Around, malformed, unknown};
+use crate::quote::quoted;
 use crate::text::Error;
 use crate::text::model::Model;
 
@@ -43,8 +44,9 @@ fn template(part: &Value, model: &Model) -> Result<Around, Error> {
             Some(("SpecialToken", id)) => {
                 let name = id.as_str().ok_or_else(|| broken("has a token without a name"))?;
                 let ids = part["special_tokens"][name]["ids"].as_array();
-                let ids =
-                    ids.ok_or_else(|| broken(&format!("has the token {name:?}, which it has no ids for")))?;
+                let ids = ids.ok_or_else(|| {
+                    broken(&format!("has the token {}, which it has no ids for", quoted(name)))
+                })?;
                 for id in ids {
                     let known = token_id(id, model);
                     let id = known.ok_or_else(|| broken(&format!("has the id {id}, which is no token's")))?;

@@ -6,6 +6,7 @@
 //! error.
 
 use super::{Around, MAX_IDS, Names, Source, malformed, unknown};
+use crate::quote::quoted;
 use crate::text::Error;
 use crate::text::alphabet::SPACE;
 use crate::text::model::{Added, Alphabet, Joins, Kind, Model, Prefix};
@@ -52,7 +53,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
         return Err(malformed("it has no tokens"));
     }
     if let Some(twice) = model.twice() {
-        return Err(malformed(&format!("the token {twice:?} is in it twice")));
+        return Err(malformed(&format!("the token {} is in it twice", quoted(twice))));
     }
     trainer.check()?;
     normalizer.check()?;

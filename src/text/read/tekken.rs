@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{Around, MAX_CONTROLS, MAX_IDS, Names, Source, malformed, unknown};
 use crate::json::{self, Capped};
+use crate::quote::quoted;
 use crate::text::Error;
 use crate::text::alphabet::spelled;
 use crate::text::chat::Version;
@@ -94,7 +95,7 @@ pub(super) fn read(text: json::Text) -> Result<Source, Error> {
         }
         let token = spelled(&bytes);
         if !seen.insert(bytes) {
-            return Err(malformed(&format!("the token {token:?} is in it twice")));
+            return Err(malformed(&format!("the token {} is in it twice", quoted(&token))));
         }
         tokens.push(token);
     }
@@ -139,12 +140,17 @@ fn control_tokens(listed: Option<Vec<Special>>, count: usize) -> Result<Vec<Stri
     for Special { rank, token_str } in listed {
         match tokens.get_mut(rank) {
             Some(token) if !token_str.is_empty() && taken.insert(rank) => *token = token_str,
-            _ => return Err(malformed(&format!("the control token {token_str:?} has the id {rank}"))),
+            _ => {
+                return Err(malformed(&format!(
+                    "the control token {} has the id {rank}",
+                    quoted(&token_str)
+                )));
+            }
         }
     }
     let mut seen = HashSet::new();
     match tokens.iter().find(|token| !seen.insert(token.as_str())) {
-        Some(twice) => Err(malformed(&format!("the control token {twice:?} is in it twice"))),
+        Some(twice) => Err(malformed(&format!("the control token {} is in it twice", quoted(twice)))),
         None => Ok(tokens),
     }
 }

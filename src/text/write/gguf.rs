@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::pairs;
+use crate::quote::quoted;
 use crate::text::error::one_line;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};
 use crate::text::read::{BYTE, CONTROL, NORMAL, Names, SCORE_OF_ADDED, Style, UNKNOWN, UNUSED, USER_DEFINED};
@@ -27,7 +28,7 @@ pub(in crate::text) fn vocabulary(
         return Err(Error::NoGgufName("normalizer".into()));
     }
     if let Some(twice) = model.twice() {
-        return Err(Error::NoGgufName(one_line(&format!("second token {twice:?}"))));
+        return Err(Error::NoGgufName(one_line(&format!("second token {}", quoted(twice)))));
     }
     let named = |name: &Option<String>| id(name.as_deref()?);
     let tokens = model.tokens.iter().zip(0..).map(|(token, id)| match token.as_str() {

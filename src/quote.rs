@@ -1,0 +1,86 @@
+//! What a message repeats of a file, a server or a line that was typed: its beginning, however long it is.
+
+use std::fmt::{self, Display, Formatter, Write};
+
+/// Most characters of a text in quotation marks, and bytes of what is shown without.
+const MOST: usize = 100;
+
+/// A text in quotation marks, what cannot be printed escaped.
+pub fn quoted(text: &str) -> impl Display {
+    struct Quoted<'a>(&'a str);
+    impl Display for Quoted<'_> {
+        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            match self.0.char_indices().nth(MOST) {
+                Some((end, _)) => write!(f, "{:?}…", &self.0[..end]),
+                None => write!(f, "{:?}", self.0),
+            }
+        }
+    }
+    Quoted(text)
+}
+
+/// Anything as it shows itself.
+pub fn short(value: impl Display) -> impl Display {
+    beginning(value, MOST)
+}
+
+/// The first `most` bytes of what `value` shows of itself, no more of which is made.
+pub fn beginning(value: impl Display, most: usize) -> impl Display {
+    struct Beginning<T>(T, usize);
+    impl<T: Display> Display for Beginning<T> {
+        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            let mut first = First { f, left: self.1, is_cut: false };
+            let written = write!(first, "{}", self.0);
+            if first.is_cut { f.write_char('…') } else { written }
+        }
+    }
+    Beginning(value, most)
+}
+
+/// Passes on what there is room for, and then fails, so that the rest is not made.
+struct First<'a, 'b> {
+    f: &'a mut Formatter<'b>,
+    left: usize,
+    is_cut: bool,
+}
+
+impl Write for First<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if let Some(left) = self.left.checked_sub(text.len()) {
+            self.left = left;
+            return self.f.write_str(text);
+        }
+        self.is_cut = true;
+        self.f.write_str(&text[..text.floor_char_boundary(self.left)])?;
+        Err(fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_short_is_whole_and_what_is_long_is_cut_between_characters() {
+        assert_eq!(quoted("a\n\"b\"").to_string(), r#""a\n\"b\"""#);
+        assert_eq!(quoted(&"é".repeat(101)).to_string(), format!("\"{}\"…", "é".repeat(100)));
+        assert_eq!(quoted(&"é".repeat(100)).to_string(), format!("\"{}\"", "é".repeat(100)));
+        assert_eq!(short(12.5).to_string(), "12.5");
+        assert_eq!(short(serde_json::json!([1, "x".repeat(200)])).to_string().chars().count(), 101);
+        assert_eq!(beginning("aéa", 2).to_string(), "a…");
+        assert_eq!(beginning("aéa", 4).to_string(), "aéa");
+    }
+
+    #[test]
+    fn no_more_is_made_than_is_shown() {
+        struct Endless;
+        impl Display for Endless {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                loop {
+                    f.write_str("more and ")?;
+                }
+            }
+        }
+        assert_eq!(beginning(Endless, 11).to_string(), "more and mo…");
+    }
+}
