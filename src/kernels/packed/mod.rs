@@ -1,4 +1,4 @@
-//! Products in integers: 8-bit activations, quantized once for all parts of a matrix, times rows interleaved for the
+//! Products in integers: activations of 8 or 16 bits, quantized once for all parts of a matrix, times rows interleaved for the
 //! processors' dot-product instructions.
 //!
 //! | file | what |
@@ -32,6 +32,15 @@
 //! Plain rows are interleaved 256 columns at a time into the first-level cache and multiplied there by the same kernels,
 //! so that they have the same bits. Whole rows at a time into the second-level cache took a quarter longer, and interleaving
 //! in registers, between the multiplications, a tenth.
+//!
+//! # The order of sums
+//!
+//! Every set gives the same bits. Of a block of columns the sums of integers are exact, in whatever order. What follows is f32,
+//! in this order, every multiply-add fused:
+//!
+//! 1. in 16 bits the sums of a row's two planes become one, `254 · first + second` (see `activations`);
+//! 2. times the weights' scale; where they have minima, plus the minimum times the sum of the activations' integers;
+//! 3. times the activations' scale, and added to the row's sum: block after block, from the first, which is added to zero.
 //!
 //! # Measured
 //!
