@@ -140,6 +140,7 @@ impl Activations {
     }
 
     /// Rows of quants.
+    #[cfg(any(test, target_arch = "x86_64"))]
     pub fn quant_rows(&self) -> usize {
         self.rows
     }
