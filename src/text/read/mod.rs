@@ -20,8 +20,6 @@
 //! to another format, and the tokens of that format are in `tokenizer.json`, which then comes first.
 
 mod added;
-#[cfg(test)]
-mod beside;
 mod gguf;
 mod hugging_face;
 mod merges;
@@ -32,8 +30,6 @@ mod style;
 mod tekken;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod variants;
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,7 @@
-//! Folders, good and bad.
+//! Folders, good and bad; in `tests/`, what lies beside a vocabulary, and variants of `tokenizer.json`.
+
+mod beside;
+mod variants;
 
 use std::fs::File;
 use std::path::Path;
