@@ -56,6 +56,9 @@ pub struct Config {
     pub tied_head: bool,
     /// Ids that end a reply, as far as the config says.
     pub end_ids: Vec<u32>,
+    /// The id that ends a reply where no file names one: what transformers fills in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_end_id: Option<u32>,
 }
 
 /// The family's member; decides only what a field means, never sizes.

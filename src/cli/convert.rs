@@ -60,7 +60,7 @@ pub struct ConvertArgs {
 }
 
 /// The largest `tokenizer_config.json` that is changed, in bytes: no larger one is read.
-const LARGEST_CONFIG: u64 = 4 << 20;
+const LARGEST_CONFIG: u64 = 16 << 20;
 
 /// `--to`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -185,7 +185,14 @@ fn plan(args: &ConvertArgs, checkpoint: &Checkpoint, folder: &Path) -> anyhow::R
         Target::Gguf => {
             let vocabulary = match &checkpoint.gguf {
                 Some(gguf) => gguf.vocabulary()?,
-                None => tokenizer(checkpoint)?.vocabulary()?,
+                None => {
+                    let tokenizer = tokenizer(checkpoint)?;
+                    let mut vocabulary = tokenizer.vocabulary()?;
+                    // There is no other place for what only the config says.
+                    vocabulary.eos =
+                        vocabulary.eos.or(Opened::end_ids(checkpoint, &tokenizer).first().copied());
+                    vocabulary
+                }
             };
             gguf::plan(checkpoint, &vocabulary, rounding, &folder.join(gguf_name(args, checkpoint)))?
         }

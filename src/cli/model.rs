@@ -233,9 +233,13 @@ impl Opened {
         ends
     }
 
-    /// Ids that end a text: the tokenizer's and the config's.
+    /// Ids that end a text: the tokenizer's and the config's; where neither names one, the default of the model's kind.
     pub fn end_ids(checkpoint: &Checkpoint, tokenizer: &Tokenizer) -> Vec<u32> {
-        let mut end_ids = [tokenizer.end_ids(), &checkpoint.config.end_ids].concat();
+        let config = &checkpoint.config;
+        let mut end_ids = [tokenizer.end_ids(), &config.end_ids].concat();
+        if end_ids.is_empty() {
+            end_ids.extend(config.default_end_id);
+        }
         end_ids.sort_unstable();
         end_ids.dedup();
         end_ids

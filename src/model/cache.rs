@@ -246,6 +246,7 @@ mod tests {
             experts: None,
             tied_head: true,
             end_ids: vec![],
+            default_end_id: None,
         };
         Cache::new(&config, std::iter::once(Device::Cpu), CacheType::F32, chunk, usize::MAX)
     }

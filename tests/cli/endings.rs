@@ -188,6 +188,41 @@ fn a_text_ends_at_the_end_of_turn_and_of_message_that_the_files_name() {
     }
 }
 
+/// A config without `eos_token_id`, where nothing else names an end: transformers' classes have 2.
+#[test]
+fn a_config_without_an_end_token_has_the_default_of_its_class() {
+    let next = [(b'G' as usize, b'H' as usize), (b'H' as usize, 2)];
+    let none = json!({"bos_token": "<|bos|>"});
+    let folder = folder(&next, &SPECIAL, none.clone());
+    assert_eq!(generated(&folder, &["--prompt", "G"]), stopped("H"));
+    // Also where it was converted.
+    for to in ["mist", "hf", "gguf"] {
+        let converted = tempfile::tempdir().unwrap();
+        let output = converted.path().to_str().unwrap();
+        run(&folder, &["convert", "--checkpoint-dir", ".", "--to", to, "--output-dir", output], "");
+        assert_eq!(generated(&converted, &["--prompt", "G"]), stopped("H"), "{to}");
+    }
+    let set = |file: &str, name: &str, value: Value| {
+        let path = folder.path().join(file);
+        let text = std::fs::read(&path).unwrap_or_else(|_| b"{}".to_vec());
+        let mut json: Value = serde_json::from_slice(&text).unwrap();
+        json[name] = value;
+        std::fs::write(path, json.to_string()).unwrap();
+    };
+    // Null says that there is none, and what any file names counts alone.
+    set("config.json", "eos_token_id", Value::Null);
+    assert_eq!(generated(&folder, &["--prompt", "G"]).1, "length");
+    let config = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
+    std::fs::write(folder.path().join("config.json"), config.replace("\"eos_token_id\"", "\"bos_token_id\""))
+        .unwrap();
+    set("generation_config.json", "eos_token_id", json!(OTHER));
+    assert_eq!(generated(&folder, &["--prompt", "G"]).1, "length");
+    std::fs::remove_file(folder.path().join("generation_config.json")).unwrap();
+    assert_eq!(generated(&folder, &["--prompt", "G"]), stopped("H"));
+    set("tokenizer_config.json", "eos_token", json!("<|other|>"));
+    assert_eq!(generated(&folder, &["--prompt", "G"]).1, "length");
+}
+
 #[test]
 fn a_stop_text_that_spells_a_control_token_ends_a_text_at_it() {
     let folder = folder(&REPLY, &SPECIAL, config());

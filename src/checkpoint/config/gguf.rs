@@ -112,6 +112,7 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
         experts,
         tied_head: gguf.tensor("output.weight").is_none(),
         end_ids: Vec::new(),
+        default_end_id: None,
     };
     config.check(gguf.path())?;
     Ok(config)

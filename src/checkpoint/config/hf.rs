@@ -2,8 +2,9 @@
 //! and the new (`rope_parameters`, `dtype`).
 //!
 //! transformers is the reference: what a file leaves out is what its classes fill in (`MistralConfig` and its kin,
-//! version 5.24), and what they ignore is ignored, as far as [`harmless`](super::harmless) knows it. A field that is not
-//! understood is an error: it may change what the weights mean. A field that is null, false or empty is off.
+//! version 5.24; the end token only where no other file names one), and what they ignore is ignored, as far as
+//! [`harmless`](super::harmless) knows it. A field that is not understood is an error: it may change what the weights mean. A
+//! field that is null, false or empty is off.
 
 use std::path::Path;
 
@@ -34,6 +35,8 @@ impl Defaults {
     const SIZES: [usize; 4] = [32_000, 4096, 32, 32];
     /// Of `MixtralConfig`.
     const EXPERTS: ExpertCount = ExpertCount { all: 8, active: 2 };
+    /// The same in all three classes: `eos_token_id`.
+    const END_ID: u32 = 2;
 
     fn of(architecture: Architecture) -> Self {
         let llama = Self {
@@ -89,6 +92,8 @@ pub(in crate::checkpoint) fn read(text: &str, path: &Path) -> Result<(Config, Ve
     let intermediate_size = size(&mut fields, "intermediate_size", defaults.intermediate_size)?;
     let context_length = fields.context_length()?.unwrap_or(defaults.context_length);
     let window = fields.window(architecture, defaults.window, context_length)?;
+    // Null stands for none.
+    let default_end_id = (!fields.map.contains_key("eos_token_id")).then_some(Defaults::END_ID);
     let config = Config {
         architecture,
         vocabulary_size,
@@ -105,6 +110,7 @@ pub(in crate::checkpoint) fn read(text: &str, path: &Path) -> Result<(Config, Ve
         experts: fields.experts(architecture)?,
         tied_head: fields.flag("tie_word_embeddings")?.unwrap_or(false),
         end_ids: fields.ids("eos_token_id")?,
+        default_end_id,
     };
     if let Some(value) = fields.take("hidden_act").filter(|value| !is_silu(value)) {
         return fields.not_understood(format!("hidden_act is {}, which", short(value)));

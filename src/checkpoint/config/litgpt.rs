@@ -87,6 +87,7 @@ impl Fields<'_> {
             // litgpt stores a tied head like any other.
             tied_head: false,
             end_ids: Vec::new(),
+            default_end_id: None,
         };
         self.nothing_left(|name, _| HARMLESS.contains(&name))?;
         config.check(self.path)?;

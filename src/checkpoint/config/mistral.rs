@@ -52,6 +52,7 @@ pub fn from_params(text: &str, path: &Path) -> Result<Config, Error> {
         experts,
         tied_head: fields.flag("tied_embeddings")?.unwrap_or(false),
         end_ids: Vec::new(),
+        default_end_id: None,
     };
     fields.expect("model_type", &[Value::from("transformer")])?;
     fields.expect("activation", &["silu", "swish", "swiglu"].map(Value::from))?;
