@@ -30,6 +30,8 @@ pub enum Error {
     #[error("{}: asks for {what}; of a PyTorch file plain tensors are read, and nothing is executed", path.display())]
     ForeignPickle { path: PathBuf, what: String },
     #[error("{}: {rule}", path.display())]
+    Vocabulary { path: PathBuf, rule: String },
+    #[error("{}: {rule}", path.display())]
     Config { path: PathBuf, rule: String },
     #[error("{}: {what} is not supported", path.display())]
     UnsupportedModel { path: PathBuf, what: String },
@@ -55,6 +57,11 @@ impl Error {
     /// A file that breaks its format's rules.
     pub fn malformed(path: &Path, rule: impl Into<String>) -> Self {
         Error::Malformed { path: path.into(), rule: rule.into() }
+    }
+
+    /// A GGUF file whose tokenizer lacks something or contradicts itself. The file is whole, and may be published so.
+    pub fn vocabulary(path: &Path, rule: impl Into<String>) -> Self {
+        Error::Vocabulary { path: path.into(), rule: rule.into() }
     }
 
     /// A config that is inconsistent, incomplete or beyond a limit.
@@ -119,6 +126,7 @@ impl Error {
             Error::Malformed { .. } | Error::MissingTensor { .. } => {
                 Some("the file may be incomplete: fetch it again with `mist download`".into())
             }
+            Error::Vocabulary { .. } => Some(crate::text::NEW_GGUF.into()),
             Error::Config { .. } => Some(
                 "`mist download` fetches it again; if the repository's own file is the same, please report its name".into(),
             ),

@@ -32,9 +32,6 @@ const MOST_ENTRIES: u64 = 1 << 16;
 /// Most bytes of the keys of all metadata entries.
 const MOST_KEYS: usize = 1 << 20;
 
-/// `tokenizer.ggml.token_type` of a control token.
-const CONTROL: i32 = 3;
-
 /// Most dimensions of a tensor.
 const MOST_DIMENSIONS: u32 = 4;
 
@@ -132,21 +129,23 @@ impl Gguf {
     pub fn vocabulary(&self) -> Result<Vocabulary, Error> {
         let model = self.text("tokenizer.ggml.model")?;
         let Some(model) = model else {
-            return Err(Error::malformed(&self.path, "holds no tokenizer: tokenizer.ggml.model is missing"));
+            return Err(Error::vocabulary(&self.path, "holds no tokenizer: tokenizer.ggml.model is missing"));
         };
         keys::check(self, &model)?;
-        let token_types =
-            self.list("tokenizer.ggml.token_type", MOST_TOKENS, |v| v.as_i64()?.try_into().ok())?;
-        // Where SentencePiece's vocabularies have their tokens, and llama.cpp looks for them.
-        let usual =
-            |id: u32| (model == "llama" && token_types.get(id as usize) == Some(&CONTROL)).then_some(id);
+        let tokens = self.list("tokenizer.ggml.tokens", MOST_TOKENS, owned)?;
+        // llama.cpp's defaults for SentencePiece's vocabularies, for an id that is missing or no token's.
+        let or_usual = |id: Option<u32>, usual: u32| match model.as_str() {
+            "llama" => [id, Some(usual)].into_iter().flatten().find(|id| (*id as usize) < tokens.len()),
+            _ => id,
+        };
         Ok(Vocabulary {
             pre: self.text("tokenizer.ggml.pre")?,
-            tokens: self.list("tokenizer.ggml.tokens", MOST_TOKENS, owned)?,
+            token_types: self
+                .list("tokenizer.ggml.token_type", MOST_TOKENS, |v| v.as_i64()?.try_into().ok())?,
             scores: self.list("tokenizer.ggml.scores", MOST_TOKENS, |v| v.as_f64().map(|v| v as f32))?,
             merges: self.list("tokenizer.ggml.merges", MOST_MERGES, owned)?,
-            bos: self.id("tokenizer.ggml.bos_token_id")?.or(usual(1)),
-            eos: self.id("tokenizer.ggml.eos_token_id")?.or(usual(2)),
+            bos: or_usual(self.id("tokenizer.ggml.bos_token_id")?, 1),
+            eos: or_usual(self.id("tokenizer.ggml.eos_token_id")?, 2),
             eot: self.id("tokenizer.ggml.eot_token_id")?,
             eom: self.id("tokenizer.ggml.eom_token_id")?,
             unknown: self.id("tokenizer.ggml.unknown_token_id")?,
@@ -158,7 +157,7 @@ impl Gguf {
                 Value::as_bool,
             )?,
             chat_template: self.text("tokenizer.chat_template")?,
-            token_types,
+            tokens,
             model,
         })
     }
@@ -181,7 +180,15 @@ impl Gguf {
         let Some(value) = self.get(key) else { return Ok(None) };
         match read(value) {
             Some(value) => Ok(Some(value)),
-            None => Err(Error::malformed(&self.path, format!("{key} is not {kind}"))),
+            None => Err(self.unfit(key, format!("{key} is not {kind}"))),
+        }
+    }
+
+    /// The error for the value of a key.
+    fn unfit(&self, key: &str, rule: String) -> Error {
+        match key.starts_with("tokenizer.") {
+            true => Error::vocabulary(&self.path, rule),
+            false => Error::malformed(&self.path, rule),
         }
     }
 
@@ -191,7 +198,7 @@ impl Gguf {
             && items.len() > most
         {
             let rule = format!("{key} has {} items, at most {most} are read", items.len());
-            return Err(Error::malformed(&self.path, rule));
+            return Err(self.unfit(key, rule));
         }
         let items = self.typed(key, "a list of the right type", |value| match value {
             Value::Array(items) => items.iter().map(|item| read(&item)).collect(),

@@ -42,10 +42,7 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     let hashed = if args.verify { verify_download(&path, printer)? } else { None };
     let checkpoint = Checkpoint::open(&path)?;
     warn(&checkpoint, printer);
-    let (ids, rows) = (tokenizer(&checkpoint)?.vocabulary_size(), checkpoint.config.vocabulary_size);
-    if ids > rows {
-        anyhow::bail!("{}: the tokenizer has {ids} ids, the embedding {rows}", checkpoint.folder.display());
-    }
+    compare_ids(&checkpoint, printer)?;
     if args.verify {
         verify(&checkpoint, printer)?;
     }
@@ -96,6 +93,29 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     printer.note("Every tensor that the config implies is there, in its shape, and no other");
     Ok(Status::Success)
+}
+
+/// Compares the tokenizer's ids with the rows of the embedding. Plain text must lead to no id without a row; of other
+/// tokens models are published that are never looked up, such as a padding token.
+fn compare_ids(checkpoint: &Checkpoint, printer: &Printer) -> anyhow::Result<()> {
+    let (tokenizer, rows) = (tokenizer(checkpoint)?, checkpoint.config.vocabulary_size);
+    let named = |ids: &[u32]| {
+        let name = |id: &u32| format!("{:?} ({id})", tokenizer.token(*id).unwrap_or_default());
+        let shown: Vec<String> = ids.iter().take(3).map(name).collect();
+        let more = if ids.len() > 3 { format!(" and {} more", ids.len() - 3) } else { String::new() };
+        format!("{}{more}", shown.join(", "))
+    };
+    let folder = checkpoint.folder.display();
+    let [of_texts, others] = tokenizer.beyond(rows);
+    if !of_texts.is_empty() {
+        let named = named(&of_texts);
+        anyhow::bail!("{folder}: the embedding has {rows} rows, none for tokens that texts lead to: {named}");
+    }
+    if !others.is_empty() {
+        let named = named(&others);
+        printer.warn(&format!("the embedding has {rows} rows, none for added tokens: {named}"));
+    }
+    Ok(())
 }
 
 fn describe(checkpoint: &Checkpoint, config: &Config) -> Vec<(&'static str, String)> {

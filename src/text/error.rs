@@ -37,6 +37,9 @@ pub enum Error {
     /// A vocabulary that contradicts itself or leaves out what its model needs.
     #[error("the tokenizer's vocabulary cannot be used: {0}")]
     Vocabulary(String),
+    /// The metadata of a GGUF file lacks a key, or names a token that there is not, and texts depend on it.
+    #[error("{0}")]
+    Metadata(String),
     /// `tokenizer.ggml.model` is none that we know.
     #[error("the tokenizer model {} is not supported (gpt2 and llama are)", quoted(.0))]
     UnknownModel(String),
@@ -96,6 +99,7 @@ impl Error {
         match self {
             Self::NoTokenizer(_) => Some("mist download --tokenizer-only --repo-id ORG/NAME".into()),
             Self::LfsPointer(_) => Some("fetch it with `git lfs pull`, or all with `mist download`".into()),
+            Self::Metadata(_) => Some(super::NEW_GGUF.into()),
             Self::NoBos => Some("--no-bos encodes without it".into()),
             Self::NoTemplate => Some("mist generate continues a plain text".into()),
             _ => None,

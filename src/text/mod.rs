@@ -43,8 +43,8 @@ use serde::{Deserialize, Serialize};
 
 pub use detokenizer::Detokenizer;
 pub use error::Error;
+pub use read::config_beside;
 pub use tokenizer::Tokenizer;
-pub use write::config_beside;
 
 /// The files that a tokenizer is written as.
 pub const FILES: [&str; 5] = [
@@ -91,6 +91,9 @@ pub const MOST_TOKENS: usize = 3 << 17;
 
 /// Most merges: the largest published vocabularies have 515,000.
 pub const MOST_MERGES: usize = 7 << 17;
+
+/// The hint for a GGUF file whose tokenizer cannot be used: it may be published so.
+pub const NEW_GGUF: &str = "convert the original model to GGUF again (llama.cpp's convert_hf_to_gguf.py), or run it as published: `mist download ORG/NAME`";
 
 /// The tokenizer as a GGUF file's metadata has it (`tokenizer.ggml.*` and `tokenizer.chat_template`).
 ///

@@ -28,6 +28,8 @@ pub(super) struct Model {
     pub(super) cuts: Vec<Cut>,
     /// Tokens that are found in a text before anything else is done with it.
     pub(super) added: Vec<Added>,
+    /// How many ids the vocabulary's own file has, where settings beside it declare more.
+    pub(super) own_ids: Option<usize>,
     /// The first space of a decoded text is the prefix and not part of the text.
     pub(super) drops_first_space: bool,
 }

@@ -214,6 +214,20 @@ impl Tokenizer {
         self.model.tokens.len()
     }
 
+    /// The tokens whose ids are not below `rows`, which an embedding of so many rows cannot look up: those that plain
+    /// texts lead to, then those that are only there where they are asked for by name (control tokens, and what settings
+    /// beside the vocabulary add to it).
+    pub fn beyond(&self, rows: usize) -> [Vec<u32>; 2] {
+        let around = [self.around.before, self.around.after];
+        let own = self.model.own_ids.unwrap_or(usize::MAX);
+        let is_of_texts = |&id: &u32| {
+            let is_text = matches!(self.model.kind(id), Kind::Normal | Kind::Byte | Kind::Added);
+            is_text && (id as usize) < own || around.contains(&Some(id))
+        };
+        let ids = (0..self.model.tokens.len() as u32).skip(rows);
+        ids.filter(|&id| self.model.token(id).is_some()).partition::<Vec<u32>, _>(is_of_texts).into()
+    }
+
     /// The spelling of an id in the vocabulary's own alphabet (`Ġhello`, `▁hello`, `<0x0A>`).
     pub fn token(&self, id: u32) -> Option<&str> {
         self.model.token(id)

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde_json::{Value, json};
+
 use crate::bytes::{Gguf, Typed, repeated_value, write_safetensors, zip};
 use crate::clean_error;
 use crate::support::{Ended, copy_of, copy_of_layout, gguf};
@@ -228,7 +230,7 @@ fn memory_of_the_parts_of_a_tokenizer() {
     {
         let renamed = original.replacen(&format!("\"{name}\":"), &format!("\"{name}_\":"), 1);
         for (size, (shape, value)) in
-            [15 * MIB, 36 * MIB].into_iter().flat_map(|s| hostile(s).into_iter().map(move |h| (s, h)))
+            [19 * MIB, 36 * MIB].into_iter().flat_map(|s| hostile(s).into_iter().map(move |h| (s, h)))
         {
             fs::write(&path, with_field(&renamed, name, &value)).unwrap();
             bounded(
@@ -242,6 +244,71 @@ fn memory_of_the_parts_of_a_tokenizer() {
     for (shape, value) in hostile(36 * MIB) {
         fs::write(&path, model.replacen("\"model\": {}", &format!("\"model\":{value}"), 1)).unwrap();
         bounded(&format!("{shape} as model"), folder.path(), "tokenize --checkpoint-dir . --text x", 0);
+    }
+}
+
+/// Added tokens that share nothing: what finds them in a text takes the most memory.
+#[test]
+fn memory_of_as_many_added_tokens_as_are_read() {
+    // With room for those of the fixture.
+    const MOST: usize = MIB - 4096;
+    let folder = llama();
+    let path = folder.path().join("tokenizer.json");
+    let original = fs::read_to_string(&path).unwrap();
+    let (mut state, mut letters) = (1u64, String::new());
+    while letters.len() < MOST {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        letters.push(char::from(b'a' + (state >> 60) as u8));
+    }
+    for length in [17, 64, 4096, MOST] {
+        for (normalized, commands) in
+            [(false, &["tokenize --text x", "inspect"][..]), (true, &["tokenize --text x"])]
+        {
+            let token = |(i, at): (usize, usize)| {
+                json!({"id": 320 + i, "content": &letters[at..(at + length).min(MOST)], "single_word": false,
+                    "lstrip": false, "rstrip": false, "normalized": normalized, "special": false})
+            };
+            let tokens: Vec<Value> = (0..MOST).step_by(length).enumerate().map(token).collect();
+            let mut json: Value = serde_json::from_str(&original).unwrap();
+            json["added_tokens"].as_array_mut().unwrap().extend(tokens);
+            fs::write(&path, json.to_string()).unwrap();
+            for command in commands {
+                let command = format!("{command} --checkpoint-dir .");
+                bounded(&format!("tokens of {length} bytes"), folder.path(), &command, MOST);
+            }
+        }
+    }
+}
+
+/// As many entries as a tokenizer may have, each with all its flags.
+#[test]
+fn memory_of_settings_with_many_added_tokens() {
+    let folder = llama();
+    let entry = |i: usize| {
+        json!({"content": format!("<custom_token_{i}>"), "lstrip": false, "normalized": false, "rstrip": false,
+            "single_word": false, "special": true})
+    };
+    for count in [30_000, 50_000, 70_000] {
+        let decoder: serde_json::Map<_, _> = (0..count).map(|i| ((320 + i).to_string(), entry(i))).collect();
+        let list: Vec<Value> = (0..count).map(entry).collect();
+        for (file, field, value) in [
+            ("tokenizer_config.json", "added_tokens_decoder", Value::Object(decoder)),
+            ("tokenizer_config.json", "additional_special_tokens", Value::Array(list.clone())),
+            ("special_tokens_map.json", "additional_special_tokens", Value::Array(list)),
+        ] {
+            let path = folder.path().join(file);
+            let original = fs::read_to_string(&path).unwrap_or("{}".into());
+            fs::write(&path, with_field(&original, field, &value.to_string())).unwrap();
+            let command = "tokenize --checkpoint-dir . --text x";
+            bounded(&format!("{count} in {field} of {file}"), folder.path(), command, 0);
+            let ended = crate::run(folder.path(), command);
+            assert_eq!(
+                ended.code,
+                Some(i32::from(count > 50_000)),
+                "{count} in {field} of {file}: {ended:?}"
+            );
+            fs::write(&path, original).unwrap();
+        }
     }
 }
 

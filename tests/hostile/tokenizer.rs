@@ -116,6 +116,7 @@ fn more_tokens_than_the_model_has() {
     });
     let ended = run(folder.path(), "generate --checkpoint-dir . --prompt zz --seed 1");
     clean_error(&ended);
+    refused(folder.path(), "inspect --checkpoint-dir .", &["320 rows", "\"zz\" (90000)"]);
 }
 
 #[test]
@@ -235,12 +236,15 @@ fn a_beginning_token_that_is_put_in_front_and_not_named() {
     vocabulary_refused(without, &["tokenizer.ggml.bos_token_id"]);
 }
 
-/// As llama.cpp does: an id that no token has is as if it were not named.
+/// An id that no token has is no id: of a `gpt2` vocabulary llama.cpp takes the token 11 in its place, whatever it is.
 #[test]
 fn a_beginning_token_that_is_none() {
     for id in [320, u32::MAX] {
+        let named = || fixture().replace("tokenizer.ggml.bos_token_id", u32_value(id));
+        vocabulary_refused(named(), &["tokenizer.ggml.bos_token_id", &id.to_string(), "no token has"]);
+        // Where none is put in front of a text, nothing is missing.
         let folder = tempfile::tempdir().unwrap();
-        fixture().replace("tokenizer.ggml.bos_token_id", u32_value(id)).write(folder.path());
+        named().replace("tokenizer.ggml.add_bos_token", (7, vec![0])).write(folder.path());
         let ended = run(folder.path(), "tokenize --checkpoint-dir x.gguf --text x");
         assert_eq!((ended.code, ended.text().as_str(), ended.stderr.as_str()), (Some(0), "91\n", ""));
         let asked = run(folder.path(), "tokenize --checkpoint-dir x.gguf --text x --bos");
@@ -248,23 +252,160 @@ fn a_beginning_token_that_is_none() {
     }
 }
 
+/// A vocabulary of the kind `llama`: these tokens, and others up to 320. `types` are theirs; the others are normal.
+fn pieces(tokens: &[&str], types: &[u8]) -> Gguf {
+    let others: Vec<String> = (tokens.len()..320).map(|i| format!("t{i}")).collect();
+    let tokens: Vec<&str> = tokens.iter().copied().chain(others.iter().map(String::as_str)).collect();
+    let mut of_tokens = repeated_value(5, 1i32.to_le_bytes(), tokens.len());
+    // After the type of the items and their count.
+    types.iter().enumerate().for_each(|(i, kind)| of_tokens.1[12 + 4 * i] = *kind);
+    fixture()
+        .replace("tokenizer.ggml.model", text_value("llama"))
+        .replace("tokenizer.ggml.tokens", texts_value(&tokens))
+        .replace("tokenizer.ggml.token_type", of_tokens)
+        .insert("tokenizer.ggml.scores", repeated_value(6, 0f32.to_le_bytes(), tokens.len()))
+}
+
+/// llama.cpp keeps its defaults for such ids, 1 and 2 in a `llama` vocabulary ("bad special token").
+#[test]
+fn ids_of_a_sentencepiece_vocabulary_that_are_none_or_missing_are_those_of_llama_cpp() {
+    for types in [[2, 3, 3], [2, 1, 1]] {
+        let gguf = || pieces(&["<unk>", "<s>", "</s>", "▁x", "▁", "x"], &types);
+        let (bos, eos) = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id");
+        let missing =
+            || gguf().rename(bos, &bos.replace("ggml", "gggg")).rename(eos, &eos.replace("ggml", "gggg"));
+        let named = |id: u32| gguf().replace(bos, u32_value(id)).replace(eos, u32_value(id));
+        for (gguf, expected) in [
+            (missing(), "1 3 2\n"),
+            (named(u32::MAX), "1 3 2\n"),
+            (named(320), "1 3 2\n"),
+            (named(5), "5 3 5\n"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let gguf = gguf.replace("tokenizer.ggml.add_bos_token", (7, vec![1]));
+            gguf.insert("tokenizer.ggml.add_eos_token", (7, vec![1])).write(folder.path());
+            let ended = run(folder.path(), "tokenize --checkpoint-dir x.gguf --text x");
+            assert_eq!((ended.code, ended.text().as_str(), ended.stderr.as_str()), (Some(0), expected, ""));
+        }
+    }
+}
+
+/// Published files are whole, and fetching them again gives the same.
+#[test]
+fn a_key_that_is_missing_is_not_taken_for_an_incomplete_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for key in ["tokens", "token_type", "merges", "model", "bos_token_id"] {
+        let key = format!("tokenizer.ggml.{key}");
+        fixture().rename(&key, &key.replace("tokenizer.", "tokenizes.")).write(folder.path());
+        let ended = run(folder.path(), "tokenize --checkpoint-dir x.gguf --text x");
+        assert!(clean_error(&ended).contains(&format!("{key} is missing")), "{ended:?}");
+        assert!(ended.stderr.contains("hint: convert the original model to GGUF again"), "{ended:?}");
+        assert!(!ended.stderr.contains("incomplete"), "{ended:?}");
+    }
+}
+
+/// llama.cpp takes all tokens for plain text, which changes nothing where they are.
+#[test]
+fn token_types_that_are_missing_where_all_tokens_are_plain_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let typed = pieces(&["a", "b", "c", "▁x", "▁", "x"], &[]);
+    typed.rename("tokenizer.ggml.token_type", "tokenizes.ggml.token_type").write(folder.path());
+    let ended = run(folder.path(), "tokenize --checkpoint-dir x.gguf --text x --no-bos");
+    assert_eq!((ended.code, ended.text().as_str(), ended.stderr.as_str()), (Some(0), "3\n", ""));
+    let tags = pieces(&["<unk>", "<s>", "</s>", "<0x0A>"], &[2, 3, 3, 6]);
+    let untyped = tags.rename("tokenizer.ggml.token_type", "tokenizes.ggml.token_type");
+    vocabulary_refused(untyped, &["tokenizer.ggml.token_type is missing", "\"<unk>\" is plain text"]);
+}
+
+/// An unknown key beside the one that it resembles most: nobody reads it.
+#[test]
+fn an_unknown_key_beside_the_one_that_is_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    fixture()
+        .insert("tokenizer.ggml.bos_token", text_value("<s>"))
+        .insert("tokenizer.ggml.eos_token", text_value("</s>"))
+        .insert("tokenizer.ggml.token_types", u32_value(1))
+        .rename("tokenizer.ggml.add_bos_token", "tokenizer.gggg.add_bos_token")
+        .write(folder.path());
+    let ended = run(folder.path(), "tokenize --checkpoint-dir x.gguf --text x");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+}
+
+/// As many added tokens as canopylabs/orpheus-3b-0.1-ft has.
+fn custom_tokens() -> Vec<String> {
+    (0..28_682).map(|i| format!("<custom_token_{i}>")).collect()
+}
+
+#[test]
+fn as_many_added_tokens_as_a_published_model_has() {
+    for special in [false, true] {
+        let folder = copy_of("llama-gqa");
+        let token = |i: usize, content: &String| {
+            json!({"id": 320 + i, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": special})
+        };
+        let tokens: Vec<Value> =
+            custom_tokens().iter().enumerate().map(|(i, token_)| token(i, token_)).collect();
+        let decoder: serde_json::Map<_, _> =
+            tokens.iter().map(|token| (token["id"].to_string(), token.clone())).collect();
+        edit_json(&folder.path().join("tokenizer.json"), |json| {
+            json["added_tokens"].as_array_mut().unwrap().extend(tokens);
+        });
+        edit_json(&folder.path().join("tokenizer_config.json"), |json| {
+            json["added_tokens_decoder"] = decoder.into()
+        });
+        let decoded = run(folder.path(), "tokenize --checkpoint-dir . --decode 29001");
+        let expected = if special { "\n" } else { "<custom_token_28681>\n" };
+        assert_eq!((decoded.code, decoded.text().as_str(), decoded.stderr.as_str()), (Some(0), expected, ""));
+        let ended = run(folder.path(), "tokenize --checkpoint-dir . --no-bos --text <custom_token_28681>");
+        assert_eq!((ended.code, ended.text() == "29001\n"), (Some(0), !special), "{ended:?}");
+    }
+    let custom = custom_tokens();
+    let tokens: Vec<&str> = ["<unk>", "<s>", "</s>", "▁x", "▁", "x"]
+        .into_iter()
+        .chain(custom.iter().map(String::as_str))
+        .collect();
+    let types: Vec<u8> = [2, 3, 3, 1, 1, 1].into_iter().chain(vec![4; custom.len()]).collect();
+    let folder = tempfile::tempdir().unwrap();
+    pieces(&tokens, &types).write(folder.path());
+    let ended = run(folder.path(), "tokenize --checkpoint-dir x.gguf --no-bos --text <custom_token_28681>x");
+    assert_eq!((ended.code, ended.text().as_str()), (Some(0), "4 28687 5\n"), "{ended:?}");
+}
+
+/// A padding token that no row of the embedding stands for: transformers loads such models, and never looks it up.
+#[test]
+fn a_padding_token_outside_the_embedding() {
+    let decoder = json!({"320": {"content": "[PAD]", "special": true}});
+    let files = [
+        ("tokenizer_config.json", "pad_token", json!("[PAD]")),
+        ("special_tokens_map.json", "pad_token", json!("[PAD]")),
+        ("special_tokens_map.json", "pad_token", json!({"content": "[PAD]", "lstrip": false})),
+        ("added_tokens.json", "[PAD]", json!(320)),
+        ("tokenizer_config.json", "added_tokens_decoder", decoder),
+    ];
+    for (file, name, value) in files {
+        let folder = copy_of("llama-gqa");
+        let path = folder.path().join(file);
+        if !path.exists() {
+            fs::write(&path, "{}").unwrap();
+        }
+        edit_json(&path, |json| json[name] = value);
+        let ended = run(folder.path(), "inspect --checkpoint-dir . --quiet");
+        assert_eq!(ended.code, Some(0), "{file}: {ended:?}");
+        let ended = run(folder.path(), "inspect --checkpoint-dir .");
+        let warning = "warning: the embedding has 320 rows, none for added tokens: \"[PAD]\" (320)\n";
+        assert!(ended.stderr.contains(warning), "{file}: {ended:?}");
+        let ended = run(folder.path(), "generate --checkpoint-dir . --prompt x --seed 1 --quiet");
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{file}");
+    }
+}
+
 /// llama.cpp #26511, lmstudio #2289: the number in a byte token's name as an index.
 #[test]
 fn byte_tokens_that_name_no_byte() {
     for token in ["<0x-1>", "<0x100>", "<0xZZ>", "<0x>", "<0xFFFFFFFFFFFFFFFFF>", "<0x+1>"] {
-        let mut tokens: Vec<String> = vec!["<unk>".into(), "<s>".into(), "</s>".into(), token.into()];
-        tokens.extend((tokens.len()..320).map(|i| format!("t{i}")));
-        let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
-        let mut types = repeated_value(5, 1i32.to_le_bytes(), 320);
-        // After the type of the items and their count: the fourth is a byte token.
-        types.1[12 + 3 * 4] = 6;
-        let gguf = fixture()
-            .replace("tokenizer.ggml.model", text_value("llama"))
-            .replace("tokenizer.ggml.tokens", texts_value(&tokens))
-            .replace("tokenizer.ggml.token_type", types)
-            .insert("tokenizer.ggml.scores", repeated_value(6, 0f32.to_le_bytes(), 320));
         let folder = tempfile::tempdir().unwrap();
-        gguf.write(folder.path());
+        pieces(&["<unk>", "<s>", "</s>", token], &[1, 1, 1, 6]).write(folder.path());
         survived(folder.path(), "tokenize --checkpoint-dir x.gguf --text x", token);
         survived(folder.path(), "tokenize --checkpoint-dir x.gguf --decode 3", token);
     }

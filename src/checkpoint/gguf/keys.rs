@@ -68,7 +68,7 @@ fn full(name: &str) -> String {
 /// Checks the keys of a tokenizer whose `tokenizer.ggml.model` is `model`.
 ///
 /// # Errors
-/// A key is missing that the model cannot do without, or one that is not known resembles a missing one.
+/// A key is missing that every tokenizer of the kind needs, or one that is not known resembles a missing one.
 pub(super) fn check(gguf: &Gguf, model: &str) -> Result<(), Error> {
     let is_used = |name: &str| match name {
         "merges" | "pre" => model != "llama",
@@ -77,34 +77,44 @@ pub(super) fn check(gguf: &Gguf, model: &str) -> Result<(), Error> {
     };
     let missing: Vec<&str> =
         READ.into_iter().filter(|name| is_used(name) && gguf.get(&full(name)).is_none()).collect();
-    let is_known =
-        |name: &&str| READ.contains(name) || PASSED_OVER.contains(name) || name.starts_with("chat_template");
-    for unknown in gguf.keys().filter_map(name).filter(|name| !is_known(name)) {
-        if let Some(meant) = missing.iter().find(|missing| resembles(unknown, missing)) {
-            let key = gguf.keys().find(|key| name(key) == Some(unknown)).unwrap_or(unknown);
-            let shown: String = key.chars().filter(|c| !c.is_control()).take(80).collect();
-            let rule = format!("{} is missing, and {shown} is not known", full(meant));
-            return Err(Error::malformed(&gguf.path, rule));
-        }
+    for key in gguf.keys() {
+        let Some(meant) = name(key).and_then(|name| meant(name, &missing)) else { continue };
+        let shown: String = key.chars().filter(|c| !c.is_control()).take(80).collect();
+        let rule = format!("{} is missing, and {shown} is not known", full(meant));
+        return Err(Error::vocabulary(&gguf.path, rule));
     }
     let needed: &[&str] = match model {
-        "gpt2" => &["tokens", "token_type", "merges"],
-        "llama" => &["tokens", "token_type", "scores"],
+        "gpt2" => &["tokens", "merges"],
+        "llama" => &["tokens", "scores"],
         _ => &[],
     };
     match needed.iter().find(|name| missing.contains(*name)) {
         Some(name) => {
             let rule = format!("{} is missing, which a tokenizer of the kind {model} needs", full(name));
-            Err(Error::malformed(&gguf.path, rule))
+            Err(Error::vocabulary(&gguf.path, rule))
         }
         None => Ok(()),
     }
 }
 
-/// Whether `unknown` may be a misspelling of `key`: few letters differ, or the one is the other with something left
+/// The missing key that an unknown one is meant to be: of all known keys that it resembles the nearest is missing. One
+/// beside the key that it resembles most changes nothing.
+fn meant<'a>(unknown: &str, missing: &[&'a str]) -> Option<&'a str> {
+    let all = || READ.into_iter().chain(PASSED_OVER);
+    if all().any(|known| known == unknown) || unknown.starts_with("chat_template") {
+        return None;
+    }
+    let unknown: String = unknown.to_ascii_lowercase();
+    let resembled = all().filter(|key| resembles(&unknown, key)).map(|key| (distance(&unknown, key), key));
+    let resembled: Vec<(usize, &str)> = resembled.collect();
+    let (least, _) = *resembled.iter().min()?;
+    let nearest = |key: &&&str| resembled.contains(&(least, **key));
+    missing.iter().find(nearest).copied()
+}
+
+/// Whether `unknown`, in small letters, may be a misspelling of `key`: few letters differ, or the one is the other with something left
 /// out (`bos_id` for `bos_token_id`).
 fn resembles(unknown: &str, key: &str) -> bool {
-    let (unknown, key) = (unknown.to_ascii_lowercase(), key);
     if unknown.len() > 64 {
         return false;
     }
@@ -112,8 +122,7 @@ fn resembles(unknown: &str, key: &str) -> bool {
     if matches!(key, "eot_token_id" | "eom_token_id") && !unknown.starts_with(&key[..3]) {
         return false;
     }
-    let (short, long) =
-        if unknown.len() < key.len() { (unknown.as_str(), key) } else { (key, unknown.as_str()) };
+    let (short, long) = if unknown.len() < key.len() { (unknown, key) } else { (key, unknown) };
     let mut rest = long.chars();
     let is_part = short.chars().all(|letter| rest.any(|other| other == letter));
     let letters = if key.len() > 5 { 3 } else { 1 };
@@ -123,8 +132,8 @@ fn resembles(unknown: &str, key: &str) -> bool {
         letters
     };
     (is_part && (2 * short.len() >= long.len() || long.starts_with(short)))
-        || distance(&unknown, key) <= letters
-        || sorted(&unknown) == sorted(key)
+        || distance(unknown, key) <= letters
+        || sorted(unknown) == sorted(key)
 }
 
 /// How many letters have to be put in, taken out or changed to make one of the other.
@@ -164,7 +173,8 @@ mod tests {
             ("per", "pre"),
             ("chat_templat", "chat_template"),
         ] {
-            assert!(resembles(unknown, key), "{unknown} {key}");
+            assert!(resembles(&unknown.to_ascii_lowercase(), key), "{unknown} {key}");
+            assert_eq!(meant(unknown, &[key]), Some(key));
         }
         for (unknown, key) in [
             ("model_name", "merges"),
@@ -174,6 +184,16 @@ mod tests {
             ("max_token_length", "token_type"),
         ] {
             assert!(!resembles(unknown, key), "{unknown} {key}");
+        }
+        // The key that is meant is there.
+        for (unknown, missing) in [
+            ("bos_token", ["add_bos_token", "eot_token_id"]),
+            ("eos_token", ["add_eos_token", "eot_token_id"]),
+            ("padding_token", ["add_bos_token", "unknown_token_id"]),
+            ("fim_pre_token", ["pre", "unknown_token_id"]),
+            ("separator_token", ["add_bos_token", "eos_token_id"]),
+        ] {
+            assert_eq!(meant(unknown, &missing), None, "{unknown}");
         }
         assert_eq!((distance("kitten", "sitting"), distance("", "ab"), distance("ab", "")), (3, 2, 2));
     }

@@ -63,6 +63,10 @@ impl Encoder {
         // Control tokens are put between stretches of text, and found in none of them.
         let found = model.added.iter().filter(|added| model.kind(added.id) != Kind::Control);
         let (normalized, raw): (Vec<_>, Vec<_>) = found.cloned().partition(|added| added.normalized);
+        if added::bytes(&normalized) + added::bytes(&raw) > Finder::MOST_BYTES {
+            let most = Finder::MOST_BYTES;
+            return Err(Error::Vocabulary(format!("its added tokens have more than {most} bytes")));
+        }
         Ok(Self {
             raw: Finder::new(raw)?,
             normalized: Finder::new(normalized)?,

@@ -6,8 +6,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value;
-
 use super::{MAX_IDS, malformed};
 use crate::text::Error;
 use crate::text::encode::Finder;
@@ -33,24 +31,6 @@ impl Declared {
     /// A token by its name alone.
     pub(super) fn named(content: String, special: bool) -> Self {
         Self { special, content, ..Self::default() }
-    }
-
-    /// A token as it is written in JSON: its spelling, or an object with its spelling and its flags.
-    pub(super) fn of(token: &Value, special: bool) -> Option<Self> {
-        if let Some(content) = token.as_str() {
-            return Some(Self::named(content.into(), special));
-        }
-        let content = token["content"].as_str()?.to_owned();
-        let special = special || token["special"] == true;
-        let flags = Added {
-            content: content.clone(),
-            single_word: token["single_word"] == true,
-            takes_left: token["lstrip"] == true,
-            takes_right: token["rstrip"] == true,
-            normalized: token["normalized"].as_bool().unwrap_or(!special),
-            ..Added::default()
-        };
-        Some(Self { id: None, special, flags: Some(flags), content })
     }
 }
 

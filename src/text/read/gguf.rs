@@ -1,11 +1,12 @@
 //! A tokenizer from the metadata of a GGUF file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::style::Style;
 use super::{Around, MAX_IDS, Names, Source, malformed};
 use crate::quote::quoted;
 use crate::text::alphabet::SPACE;
+use crate::text::error::one_line;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};
 use crate::text::{Error, Vocabulary};
 
@@ -37,6 +38,7 @@ const ENDS: [&str; 8] = [
 /// [`Error::Vocabulary`], [`Error::UnknownModel`], [`Error::UnknownPreTokenizer`].
 pub(super) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
     let ids = ids(&vocabulary)?;
+    check_types(&vocabulary, &ids)?;
     let (mut model, adds_bos) = match vocabulary.model.as_str() {
         "gpt2" => byte_level(&vocabulary, &ids)?,
         "llama" => (sentence_piece(&vocabulary)?, true),
@@ -74,16 +76,18 @@ pub(super) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
     model.unknown = unknown.filter(|&id| vocabulary.model == "llama" && model.token(id).is_some());
     let spelling = |id: Option<u32>| model.token(id?).map(str::to_owned);
     let (bos, eos) = (spelling(vocabulary.bos), spelling(vocabulary.eos));
-    let adds_eos = vocabulary.add_eos.unwrap_or(false);
-    // An id that no token has says that there is none.
     let needs_bos = vocabulary.add_bos.unwrap_or(adds_bos && vocabulary.model == "gpt2");
-    let bos_is_missing = needs_bos && vocabulary.bos.is_none();
-    if bos_is_missing || adds_eos && vocabulary.eos.is_none() {
-        let name = if bos_is_missing { "bos" } else { "eos" };
-        return Err(malformed(&format!(
-            "every text gets the {} token, and tokenizer.ggml.{name}_token_id is missing",
-            name.to_uppercase()
-        )));
+    let adds_eos = vocabulary.add_eos.unwrap_or(false);
+    for (is_added, named, id, name) in
+        [(needs_bos, &bos, vocabulary.bos, "bos"), (adds_eos, &eos, vocabulary.eos, "eos")]
+    {
+        if is_added && named.is_none() {
+            let what = id.map_or("missing".into(), |id| format!("{id}, which no token has"));
+            let upper = name.to_uppercase();
+            return Err(Error::Metadata(format!(
+                "every text gets the {upper} token, and tokenizer.ggml.{name}_token_id is {what}"
+            )));
+        }
     }
     let names = Names {
         bos,
@@ -98,6 +102,35 @@ pub(super) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
         chat_template: vocabulary.chat_template,
     };
     Ok(Source { model, names, around: Around::default(), version: None })
+}
+
+/// Refuses a file without `tokenizer.ggml.token_type` that has tokens whose use it decides. llama.cpp takes all for plain
+/// text: bytes would come out as `<0x0A>`, and a chat format's tags as letters.
+fn check_types(vocabulary: &Vocabulary, ids: &HashMap<&str, u32>) -> Result<(), Error> {
+    if !vocabulary.token_types.is_empty() {
+        return Ok(());
+    }
+    let joined: HashSet<u32> = match vocabulary.model.as_str() {
+        "gpt2" => vocabulary
+            .merges
+            .iter()
+            .filter_map(|merge| ids.get(&*merge.replacen(' ', "", 1)))
+            .copied()
+            .collect(),
+        _ => HashSet::new(),
+    };
+    let is_tag = |token: &str| {
+        let within = |open, close| token.starts_with(open) && token.ends_with(close);
+        token.len() > 2 && (within('<', '>') || within('[', ']'))
+    };
+    let mut tokens = vocabulary.tokens.iter().zip(0..);
+    match tokens.find(|(token, id)| is_tag(token) && !joined.contains(id)) {
+        Some((token, _)) => Err(Error::Metadata(format!(
+            "tokenizer.ggml.token_type is missing, which says whether {:?} is plain text",
+            one_line(token)
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Ids by spelling. An empty token spells nothing, so no text leads to it; its id stays a hole.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod` | which of a folder's files is the vocabulary |
 //! | `settings` | what lies beside it: names of tokens, added tokens, the chat template |
+//! | `written` | lists of added tokens in the JSON of the settings |
 //! | `added` | added tokens that only the settings declare |
 //! | `hugging_face`, `merges` | `tokenizer.json` |
 //! | `post_processor` | what it puts around a text |
@@ -30,6 +31,7 @@ mod style;
 mod tekken;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use std::path::{Path, PathBuf};
 
@@ -38,6 +40,7 @@ pub(super) use self::gguf::{BYTE, CONTROL, NORMAL, SCORE_OF_ADDED, UNKNOWN, UNUS
 pub(super) use self::hugging_face::AddedToken;
 use self::settings::Settings;
 pub(super) use self::style::Style;
+pub use self::written::config_beside;
 use super::chat::{Version, writes_inst};
 use super::encode::Normalizer;
 use super::error::one_line;
@@ -223,6 +226,7 @@ fn completed(source: Source, format: Format, settings: Settings) -> Result<Sourc
     if let Some(authority) = authority {
         let normalizer = Normalizer::new(&model);
         let normalize = |token: &str| normalizer.apply(token).into_owned();
+        model.own_ids = Some(model.tokens.len());
         declare(&mut model, settings.declared, authority, normalize)?;
     }
     Ok(Source { model, names: own.or(names), ..source })

@@ -6,9 +6,11 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde::Deserialize as _;
+use serde_json::{Map, Value};
 
 use super::added::Declared;
+use super::written::{File, Numbered, Written};
 use super::{Names, malformed};
 use crate::json::{self, Text};
 use crate::system::files::{self, Refused, is_lfs_pointer};
@@ -19,14 +21,14 @@ use crate::text::error::one_line;
 pub(super) const MAX_FILE: u64 = 40 << 20;
 /// The largest SentencePiece model is about 4 MB.
 pub(super) const MAX_MODEL: u64 = 16 << 20;
-/// The largest settings beside one are a few hundred KB, and take thirty times that when read.
-const MAX_SETTINGS: u64 = 4 << 20;
+/// The largest settings beside one have 30,000 added tokens, in 6 MB.
+const MAX_SETTINGS: u64 = 16 << 20;
+/// The largest chat templates have some tens of KB.
+const MAX_TEMPLATE: u64 = 4 << 20;
 
 /// Names of tokens, in the order in which transformers gives ids to those that have none.
 const NAMED: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
-/// Lists of tokens that are special without a name.
-const LISTS: [&str; 2] = ["additional_special_tokens", "extra_special_tokens"];
 
 /// What the files beside a vocabulary say.
 #[derive(Debug, Default)]
@@ -45,38 +47,40 @@ pub(super) struct Settings {
 /// A file that cannot be read, or a field that does not have the form it must have.
 pub(super) fn settings(folder: &Path) -> Result<Settings, Error> {
     let config_path = folder.join("tokenizer_config.json");
-    let config = read_object(&config_path)?;
-    let map = read_object(&folder.join("special_tokens_map.json"))?;
+    let File { fields: config, lists: mut of_config } = read_file(&config_path)?;
+    let File { fields: map, lists: of_map } = read_file(&folder.join("special_tokens_map.json"))?;
     let in_config = |error: Error| error.in_file(&config_path);
-    let token = |name: &str| {
-        let named = [&config, &map].into_iter().find_map(|file| Declared::of(&file[name], true));
-        named.map(|token| token.content)
-    };
+    let named =
+        |files: &[&Value], name: &str| files.iter().find_map(|file| Written::deserialize(&file[name]).ok());
+    let token = |name: &str| named(&[&config, &map], name).map(|token| token.declared(true).content);
 
-    let numbered_here = decoder(&config["added_tokens_decoder"]).map_err(in_config)?;
+    let numbered_here = of_config.added_tokens_decoder.take().map(Numbered::declared);
     // Where the config gives ids, transformers does not read the map.
-    let files: &[&Value] = if numbered_here.is_some() { &[&config] } else { &[&config, &map] };
-    let listed = || files.iter().flat_map(|file| LISTS.iter().map(move |name| &file[*name]));
-    let mut unnumbered: Vec<Declared> = NAMED
-        .iter()
-        .filter_map(|name| files.iter().find_map(|file| Declared::of(&file[*name], true)))
+    let reads_map = numbered_here.is_none();
+    let files: &[&Value] = if reads_map { &[&config, &map] } else { &[&config] };
+    let mut unnumbered: Vec<Declared> =
+        NAMED.iter().filter_map(|name| Some(named(files, name)?.declared(true))).collect();
+    // Of the map it adds none of those that are called additional.
+    let lists = [&of_config.additional_special_tokens, &of_config.extra_special_tokens];
+    let of_map_too = reads_map.then_some(&of_map.extra_special_tokens);
+    for is_named in [false, true] {
+        unnumbered.extend(lists.into_iter().chain(of_map_too).flat_map(|list| list.declared(is_named)));
+    }
+    let additional: Vec<Declared> = [&of_map.additional_special_tokens, &of_map.extra_special_tokens]
+        .into_iter()
+        .flat_map(|list| list.declared(false))
         .collect();
-    unnumbered.extend(listed().filter_map(Value::as_array).flatten().filter_map(|t| Declared::of(t, true)));
-    let of_models = listed().filter_map(Value::as_object).flat_map(|map| map.values());
-    unnumbered.extend(of_models.filter_map(|token| Declared::of(token, true)));
     let mut declared = match numbered_here {
         Some(declared) => declared,
-        None => numbered(folder, &unnumbered)?,
+        None => numbered(folder, unnumbered.iter().chain(&additional))?,
     };
-    let special = declared.iter().filter(|token| token.special).chain(&unnumbered);
+    let special = declared.iter().filter(|token| token.special).chain(&unnumbered).chain(&additional);
     let mut special: Vec<String> = special.map(|token| token.content.clone()).collect();
-    let in_map = LISTS.iter().filter_map(|name| map[*name].as_array()).flatten();
-    special.extend(in_map.filter_map(|token| Declared::of(token, true)).map(|token| token.content));
     special.extend(token("pad_token"));
     declared.extend(unnumbered);
 
     let path = folder.join("chat_template.jinja");
-    let chat_template = match read(&path, MAX_SETTINGS)? {
+    let chat_template = match read(&path, MAX_TEMPLATE)? {
         Some(bytes) => {
             let text = String::from_utf8(bytes)
                 .map_err(|_| Error::Malformed { path, reason: "it is not UTF-8".into() })?;
@@ -110,28 +114,16 @@ fn flag(config: &Value, name: &str) -> Result<Option<bool>, Error> {
     }
 }
 
-/// The tokens of `added_tokens_decoder`, by id: `{"32000": {"content": "<|im_end|>", "special": true, ...}}`.
-fn decoder(decoder: &Value) -> Result<Option<Vec<Declared>>, Error> {
-    let Some(entries) = decoder.as_object() else { return Ok(None) };
-    let mut declared = Vec::with_capacity(entries.len());
-    for (id, token) in entries {
-        let number = id.parse().map_err(|_| malformed(&format!("added_tokens_decoder has the id {id:?}")))?;
-        let token = Declared::of(token, false).filter(|_| token.is_object());
-        let token =
-            token.ok_or_else(|| malformed(&format!("added_tokens_decoder has no token for {id:?}")))?;
-        declared.push(Declared { id: Some(number), ..token });
-    }
-    declared.sort_by_key(|token| token.id);
-    Ok(Some(declared))
-}
-
 /// The tokens of `added_tokens.json`: `{"<|im_end|>": 32000}`. They are special where the settings name them.
-fn numbered(folder: &Path, special: &[Declared]) -> Result<Vec<Declared>, Error> {
+fn numbered<'a>(folder: &Path, special: impl Iterator<Item = &'a Declared>) -> Result<Vec<Declared>, Error> {
     let path = folder.join("added_tokens.json");
-    let entries = read_object(&path)?;
-    let special: HashSet<&str> = special.iter().map(|token| token.content.as_str()).collect();
+    let entries = match read(&path, MAX_SETTINGS)? {
+        Some(text) => json::object(&text, json::SETTINGS, &[]).map_err(|error| not_json(&path, &error))?,
+        None => Map::new(),
+    };
+    let special: HashSet<&str> = special.map(|token| token.content.as_str()).collect();
     let mut declared = Vec::new();
-    for (content, id) in entries.as_object().into_iter().flatten() {
+    for (content, id) in &entries {
         let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
         let id = id.ok_or_else(|| malformed(&format!("the added token {content:?} has no id")));
         let special = special.contains(content.as_str());
@@ -148,12 +140,16 @@ pub(super) fn chat_template(template: &Value) -> Option<String> {
     template.as_str().or_else(named).map(str::to_owned)
 }
 
-/// Null where there is no such file: every field of it is then null too.
-fn read_object(path: &Path) -> Result<Value, Error> {
-    let Some(bytes) = read(path, MAX_SETTINGS)? else { return Ok(Value::Null) };
-    let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
-    let object = json::object(&bytes, json::SETTINGS, &[]);
-    object.map(Value::Object).map_err(|error| malformed(one_line(&json::rule(&error))))
+/// A settings file. Where there is none, every field is null and every list empty.
+fn read_file(path: &Path) -> Result<File, Error> {
+    match read(path, MAX_SETTINGS)? {
+        Some(text) => File::parse(&text).map_err(|error| not_json(path, &error)),
+        None => Ok(File::default()),
+    }
+}
+
+fn not_json(path: &Path, error: &json::Error) -> Error {
+    Error::Malformed { path: path.to_owned(), reason: one_line(&json::rule(error)) }
 }
 
 /// The text of a vocabulary, read whole if it is not too large for that; `None` where there is no such file.

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::pairs;
-use crate::json;
 use crate::text::Error;
 use crate::text::alphabet::SPACE;
 use crate::text::error::one_line;
@@ -51,20 +50,6 @@ pub(in crate::text) fn files(
         ("tokenizer.json".into(), serde_json::to_vec(&tokenizer).map_err(failed)?),
         ("tokenizer_config.json".into(), serde_json::to_vec_pretty(&config).map_err(failed)?),
     ])
-}
-
-/// A `tokenizer_config.json` from beside a SentencePiece model, for the `tokenizer.json` that is made of both: added
-/// tokens are found in the text as it stands, whatever it says of their normalization, which would put the model's space
-/// in front of them. `None` where that changes nothing.
-pub fn config_beside(config: &[u8]) -> Option<Vec<u8>> {
-    let mut config = json::object(config, json::SETTINGS, &[]).ok()?;
-    let tokens = config.get_mut("added_tokens_decoder")?.as_object_mut()?;
-    let mut changed = false;
-    for token in tokens.values_mut().filter(|token| token["normalized"] == true) {
-        token["normalized"] = false.into();
-        changed = true;
-    }
-    changed.then(|| serde_json::to_vec_pretty(&config).ok())?
 }
 
 /// Control tokens and those that are found in a text, by id.

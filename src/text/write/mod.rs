@@ -11,7 +11,6 @@ mod hugging_face;
 use std::collections::HashMap;
 
 pub(super) use self::gguf::vocabulary;
-pub use self::hugging_face::config_beside;
 pub(super) use self::hugging_face::files;
 use super::model::{Joins, Model};
 

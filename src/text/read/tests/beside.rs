@@ -60,7 +60,7 @@ fn chatml() -> [Vec<(&'static str, Value)>; 3] {
             ("added_tokens.json", json!({"<|im_start|>": 901, "<|im_end|>": 900})),
         ],
         // The next free ids, in this order.
-        vec![config(json!({})), ("special_tokens_map.json", json!({"additional_special_tokens": [start]}))],
+        vec![config(json!({})), ("special_tokens_map.json", json!({"extra_special_tokens": [start]}))],
     ]
 }
 
@@ -92,6 +92,49 @@ fn added_tokens_that_a_sentencepiece_model_does_not_have_are_read_from_beside_it
         let gguf = Tokenizer::from_vocabulary(vocabulary).unwrap();
         assert_eq!(gguf.encode_chat(&messages).unwrap(), expected);
     }
+}
+
+/// transformers 5 adds none of them, and knows those that have an id without it.
+#[test]
+fn tokens_that_only_the_map_calls_additional_get_no_ids() {
+    let map = (
+        "special_tokens_map.json",
+        json!({"additional_special_tokens": ["<x>", token("<y>", true, json!({}))]}),
+    );
+    let text = "a<x>b";
+    let bare = load(&pieces(&[]));
+    for config in [json!({}), json!({"bos_token": "<s>"})] {
+        let read = load(&pieces(&[map.clone(), ("tokenizer_config.json", config)]));
+        assert_eq!(read.vocabulary_size(), 900);
+        assert_eq!(read.encode(text, false).unwrap(), bare.encode(text, false).unwrap());
+    }
+    let read = load(&pieces(&[map.clone(), ("added_tokens.json", json!({"<x>": 900}))]));
+    assert_eq!((read.vocabulary_size(), read.is_control(900)), (901, true));
+    let config = json!({"additional_special_tokens": ["<x>"]});
+    let read = load(&pieces(&[map, ("tokenizer_config.json", config)]));
+    assert_eq!((read.vocabulary_size(), read.token(900)), (901, Some("<x>")));
+}
+
+/// 10,500 of them were refused, as each took 2,300 bytes of memory.
+#[test]
+fn settings_with_30_000_added_tokens() {
+    let entry = |i: usize| {
+        (format!("{}", 900 + i), token(&format!("<custom_token_{i}>"), false, json!({"normalized": true})))
+    };
+    let decoder: serde_json::Map<_, _> = (0..30_000).map(entry).collect();
+    let config = json!({"bos_token": "<s>", "added_tokens_decoder": decoder, "x": [1]});
+    let read = load(&pieces(&[("tokenizer_config.json", config.clone())]));
+    assert_eq!(read.vocabulary_size(), 30_900);
+    assert_eq!(read.encode("<custom_token_29999>", false).unwrap(), [30_899]);
+    // For the `tokenizer.json` that is made of both.
+    let beside = crate::text::config_beside(config.to_string().as_bytes()).unwrap();
+    let beside: Value = serde_json::from_slice(&beside).unwrap();
+    assert_eq!(beside["added_tokens_decoder"]["30899"], token("<custom_token_29999>", false, json!({})));
+    assert_eq!((&beside["x"], &beside["bos_token"]), (&config["x"], &config["bos_token"]));
+    let names: Vec<Value> =
+        (0..30_000).map(|i| token(&format!("<custom_token_{i}>"), true, json!({}))).collect();
+    let read = load(&pieces(&[("tokenizer_config.json", json!({"additional_special_tokens": names}))]));
+    assert_eq!((read.vocabulary_size(), read.is_control(30_899)), (30_900, true));
 }
 
 #[test]
