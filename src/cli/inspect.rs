@@ -10,6 +10,7 @@ use mist::checkpoint::{Checkpoint, Config};
 use mist::hub::Manifest;
 use mist::kernels::attention::CacheType;
 use mist::kernels::{Matrix, Scheme};
+use mist::quote::quoted;
 use mist::terminal::Printer;
 use serde_json::json;
 
@@ -100,7 +101,7 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
 fn compare_ids(checkpoint: &Checkpoint, printer: &Printer) -> anyhow::Result<()> {
     let (tokenizer, rows) = (tokenizer(checkpoint)?, checkpoint.config.vocabulary_size);
     let named = |ids: &[u32]| {
-        let name = |id: &u32| format!("{:?} ({id})", tokenizer.token(*id).unwrap_or_default());
+        let name = |id: &u32| format!("{} ({id})", quoted(tokenizer.token(*id).unwrap_or_default()));
         let shown: Vec<String> = ids.iter().take(3).map(name).collect();
         let more = if ids.len() > 3 { format!(" and {} more", ids.len() - 3) } else { String::new() };
         format!("{}{more}", shown.join(", "))

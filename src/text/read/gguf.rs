@@ -6,7 +6,6 @@ use super::style::Style;
 use super::{Around, MAX_IDS, Names, Source, malformed};
 use crate::quote::quoted;
 use crate::text::alphabet::SPACE;
-use crate::text::error::one_line;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};
 use crate::text::{Error, Vocabulary};
 
@@ -126,8 +125,8 @@ fn check_types(vocabulary: &Vocabulary, ids: &HashMap<&str, u32>) -> Result<(), 
     let mut tokens = vocabulary.tokens.iter().zip(0..);
     match tokens.find(|(token, id)| is_tag(token) && !joined.contains(id)) {
         Some((token, _)) => Err(Error::Metadata(format!(
-            "tokenizer.ggml.token_type is missing, which says whether {:?} is plain text",
-            one_line(token)
+            "tokenizer.ggml.token_type is missing, which says whether {} is plain text",
+            quoted(token)
         ))),
         None => Ok(()),
     }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::MAX_CONTROLS;
 use super::added::{Declared, MAX_ADDED};
 use crate::json::{self, twice};
+use crate::quote::quoted;
 use crate::text::model::Added;
 
 /// Bytes of memory for the fields that are not lists of tokens. The largest is a chat template.
@@ -151,8 +152,7 @@ impl<'de> Deserialize<'de> for Numbered {
                 let (mut tokens, mut seen, mut room) = (Vec::new(), HashSet::new(), Room::default());
                 while let Some(id) = map.next_key::<String>()? {
                     let number = id.parse().map_err(|_| {
-                        let shown: String = id.chars().take(100).collect();
-                        A::Error::custom(format_args!("added_tokens_decoder has the id {shown:?}"))
+                        A::Error::custom(format_args!("added_tokens_decoder has the id {}", quoted(&id)))
                     })?;
                     if !seen.insert(number) {
                         return Err(twice(&id));
