@@ -12,9 +12,10 @@ use serde_json::json;
 
 use super::exit::Status;
 use super::model::{BeginningArgs, ModelArgs, not_numbers};
+use super::output::counted;
 use super::placing::{DevicesArgs, Room};
 
-/// Measure how well a model foresees a text: its perplexity.
+/// Measure a model's perplexity on a text.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  mist evaluate --checkpoint-dir mistralai/Mistral-7B-v0.1 --file book.txt \\\n    --context-length 4096"
@@ -49,7 +50,7 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
     let bos = args.beginning.adds_bos(&opened.tokenizer);
     let ids = opened.tokenizer.encode(&text, bos)?;
     if ids.len() < 2 {
-        bail!("{}: {} tokens, at least 2 are needed", args.file.display(), ids.len());
+        bail!("{}: {}, at least 2 are needed", args.file.display(), counted(ids.len(), "token"));
     }
     let context = opened.checkpoint.config.context_length;
     let window = args.context_length.map_or(ids.len(), |n| usize::try_from(n).unwrap_or(usize::MAX));
@@ -84,8 +85,8 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
         printer.data(&format!("{json}\n"))?;
     } else {
         printer.data(&format!(
-            "perplexity {perplexity:.4} (nll {nll:.6}) over {} tokens\n",
-            likelihood.scored
+            "perplexity {perplexity:.4} (nll {nll:.6}) over {}\n",
+            counted(likelihood.scored, "token")
         ))?;
         printer.note(&format!("{rate:.2} tokens/s"));
     }

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::exit::{Hint, Status};
 use super::model::{CheckpointArgs, tokenizer, warn};
+use super::output::counted;
 
 /// Describe a checkpoint and compare its tensors with its config.
 #[derive(Args, Debug)]
@@ -88,7 +89,8 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
         .data(&format!("{:14} {} in f32, {} in f16, for {held} positions\n", "cache", sizes.0, sizes.1))?;
     if args.verify {
         if let Some(files) = hashed {
-            printer.note(&format!("{files} files are what was downloaded"));
+            let are = if files == 1 { "is" } else { "are" };
+            printer.note(&format!("{} {are} what was downloaded", counted(files, "file")));
         }
         printer.note("Every weight is a finite number");
     }

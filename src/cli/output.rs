@@ -107,6 +107,11 @@ pub fn note_reading(checkpoint: &Checkpoint, disk_a_token: Option<f64>, printer:
     printer.note(&format!("A token reads {weights} of weights{disk}."));
 }
 
+/// So many of something, in words: `1 token`, `2 tokens`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// The line about a generation's speed.
 pub fn note_timings(timings: &Timings, printer: &Printer) {
     let cached = match timings.cached_tokens {
@@ -114,10 +119,10 @@ pub fn note_timings(timings: &Timings, printer: &Printer) {
         tokens => format!(" ({tokens} more in the cache)"),
     };
     printer.note(&format!(
-        "Prompt: {} tokens, {:.2} tokens/s{cached}. Generated: {} tokens, {:.2} tokens/s. First token after {:.2} s.",
-        timings.prompt_tokens,
+        "Prompt: {}, {:.2} tokens/s{cached}. Generated: {}, {:.2} tokens/s. First token after {:.2} s.",
+        counted(timings.prompt_tokens, "token"),
         timings.prompt_rate(),
-        timings.generated_tokens,
+        counted(timings.generated_tokens, "token"),
         timings.generate_rate(),
         timings.first_token.as_secs_f64(),
     ));

@@ -1,4 +1,4 @@
-//! Perplexity: how well a model foresees a text.
+//! Perplexity: how well a model predicts a text.
 //!
 //! Knows token ids and logits. Never knows text or files.
 

@@ -64,8 +64,9 @@ impl Printer {
     /// What the stream reports; a closed pipe is [`io::ErrorKind::BrokenPipe`].
     pub fn data(&self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        // The system names no file.
+        written.map_err(|e| io::Error::new(e.kind(), format!("cannot write to stdout: {e}")))
     }
 
     /// A line for a person, on stderr; hidden by `--quiet`.

@@ -166,5 +166,6 @@ fn a_closed_pipe_is_success_and_a_full_disk_one_line() {
     if std::path::Path::new("/dev/full").exists() {
         let ended = Mist::shell(t.folder(), r#""$0" "$@" > /dev/full"#).args(["completions", "zsh"]).run();
         assert_eq!((ended.code, ended.stderr.lines().count()), (Some(1), 1), "{ended:?}");
+        assert!(ended.stderr.starts_with("error: cannot write to stdout: "), "{ended:?}");
     }
 }

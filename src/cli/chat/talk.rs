@@ -118,6 +118,9 @@ impl<'a> Talk<'a> {
         let cut = output.stopped();
         let text = output.finish(true)?;
         let generation = generation.map_err(|error| self.loaded.explained(error.into()))?;
+        if generation.finish == Finish::Stop && text.is_empty() {
+            self.printer.note("The reply is empty: the model ended it at once");
+        }
         self.note_end(&generation);
         // A control token in the middle of a reply is not said again: it is no text, and may end a turn. Nor is the stop
         // text that a reply was cut at.
@@ -198,6 +201,13 @@ impl<'a> Talk<'a> {
         values.extend(self.settings.values());
         let format = self.opened.tokenizer.chat_format().unwrap_or_else(|| "none".into());
         values.push(("chat format", format));
+        let stops: Vec<String> = self.stops.iter().map(|stop| format!("{stop:?}")).collect();
+        values.push(("stop texts", if stops.is_empty() { "none".into() } else { stops.join(", ") }));
+        values.push(("dtype", self.loaded.arithmetic.dtype.map_or("auto", |dtype| dtype.as_str()).into()));
+        let activations =
+            self.loaded.activations().map_or("not rounded".into(), |bits| format!("{bits} bits"));
+        values.push(("activations", activations));
+        values.push(("cache dtype", self.loaded.cache_dtype.to_string()));
         values.push(("turns", turns.to_string()));
         values.push(("context", format!("{used} of {context} tokens are used")));
         Ok(values)

@@ -8,7 +8,7 @@ use mist::generate::{Batch, Event, Finish, Generation};
 
 use super::{Job, Prompt};
 use crate::cli::exit::Status;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, counted};
 
 /// Generates `num_samples` texts of each prompt.
 pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
@@ -50,9 +50,11 @@ pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
         return Err(error);
     }
     let (seconds, [prompt, generated]) = (start.elapsed().as_secs_f64(), shown.tokens);
-    let count = counted(shown.next, texts);
+    let count = ended(shown.next, texts);
     job.printer.note(&format!(
-        "{count} in {seconds:.2} s. Prompts: {prompt} tokens. Generated: {generated} tokens, {:.2} tokens/s in all.",
+        "{count} in {seconds:.2} s. Prompts: {}. Generated: {}, {:.2} tokens/s in all.",
+        counted(prompt, "token"),
+        counted(generated, "token"),
         generated as f64 / seconds,
     ));
     job.warn_of_context(shown.cut, texts);
@@ -60,11 +62,10 @@ pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
 }
 
 /// How many of the texts have ended, in words.
-fn counted(ended: usize, texts: usize) -> String {
+fn ended(ended: usize, texts: usize) -> String {
     match (ended, texts) {
-        _ if ended < texts => format!("{ended} of {texts} text{}", if texts == 1 { "" } else { "s" }),
-        (_, 1) => "1 text".into(),
-        _ => format!("{texts} texts"),
+        _ if ended < texts => format!("{ended} of {}", counted(texts, "text")),
+        _ => counted(texts, "text"),
     }
 }
 

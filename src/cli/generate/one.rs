@@ -39,11 +39,19 @@ fn text(
     let most = Some(job.args.max_new_tokens);
     let generation =
         session.generate(&prompt.ids, sampler, &job.ends, most, job.interrupt.flag(), on_token)?;
+    let cut = output.stopped();
     let text = output.finish(job.args.num_samples > 1)?;
     let decoded = generation.timings.generated_tokens.saturating_sub(1);
     let disk = disk.and_then(|before| before.a_token(decoded));
     if job.args.json {
         job.printer.data(&format!("{}\n", job.json(prompt, &generation, &text, disk)))?;
+    }
+    let echoed = if job.args.echo && !job.args.json { prompt.text.len() } else { 0 };
+    if generation.finish == Finish::Stop && text.len() <= echoed {
+        job.printer.note(match cut {
+            true => "The text is empty: it began with a stop text",
+            false => "The text is empty: the model ended it at once",
+        });
     }
     note_timings(&generation.timings, job.printer);
     job.warn_of_context((generation.finish == Finish::Context).into(), 1);

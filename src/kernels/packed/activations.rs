@@ -353,7 +353,7 @@ impl<'a> Tile<'a> {
     }
 
     /// Asks for the first 256 columns of the tile below. They lie a whole tile's width further on, which no processor
-    /// foresees: with 512 rows, more than the second-level cache holds, it makes up to a third of the time.
+    /// predicts: with 512 rows, more than the second-level cache holds, it makes up to a third of the time.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn prefetch_below(&self) {
