@@ -38,9 +38,38 @@ pub enum Exceeded {
     /// The system gives no thread to run it in.
     #[error("no thread could be started to run it")]
     NoThread,
+    /// The system has no room for the stack of a thread to run it in.
+    #[error("not enough memory: the system has no room for a thread with a stack of {0} bytes")]
+    NoStack(usize),
     /// The work panicked.
     #[error("it cannot be run")]
     NotRun,
+}
+
+impl Exceeded {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoThread => Some(NO_THREAD),
+            Self::NoStack(_) => Some("free some, or lift the limit of this shell with `ulimit -v unlimited`"),
+            _ => None,
+        }
+    }
+}
+
+/// What the user can do where the system gives no more threads.
+pub const NO_THREAD: &str =
+    "`ulimit -u` shows how many processes and threads a user may have: end some, or raise the limit";
+
+/// The error of a thread that could not be started. It travels inside an [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+#[error("no thread could be started: {0}")]
+pub struct NoThread(pub io::Error);
+
+impl From<NoThread> for io::Error {
+    fn from(error: NoThread) -> Self {
+        io::Error::new(error.0.kind(), error)
+    }
 }
 
 /// How often is looked for a thread that asked for too much.
@@ -64,7 +93,7 @@ pub fn within<T: Send + 'static>(
         let _ = sender.send(result);
     };
     let thread = thread::Builder::new().stack_size(budget.stack).spawn(limited);
-    let id = thread.map_err(|_| Exceeded::NoThread)?.thread().id();
+    let id = thread.map_err(|_| not_started(budget.stack))?.thread().id();
     loop {
         match receiver.recv_timeout(LOOK) {
             Ok(result) => return Ok(result),
@@ -75,6 +104,15 @@ pub fn within<T: Send + 'static>(
             Err(RecvTimeoutError::Timeout) if stopped(id) => return Err(Exceeded::Memory(budget.bytes)),
             Err(RecvTimeoutError::Timeout) => {}
         }
+    }
+}
+
+/// Why a thread with such a stack could not be started: the system gives one error for both reasons.
+fn not_started(stack: usize) -> Exceeded {
+    let mut room = Vec::<u8>::new();
+    match may_fail(|| room.try_reserve_exact(stack)) {
+        Ok(()) => Exceeded::NoThread,
+        Err(_) => Exceeded::NoStack(stack),
     }
 }
 

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::Error;
 use super::output::Output;
 pub use super::sidecar::Content;
+use crate::budget::NoThread;
 use crate::kernels::Scheme;
 use crate::system::files::{
     self, Folder, InLargePages, Replacement, abandoned, delete_abandoned, free_space,
@@ -270,8 +271,7 @@ fn write_payload(
             file.finish()
         };
         let writer = thread::Builder::new().name("write".into()).spawn_scoped(scope, write);
-        let writer =
-            writer.map_err(|e| io::Error::new(e.kind(), format!("no thread could be started: {e}")))?;
+        let writer = writer.map_err(NoThread)?;
         let produced = payload.produce(&mut |run| {
             let bytes = run.len() as u64;
             // A writer that has ended has an error to tell.

@@ -25,6 +25,7 @@ mod tokenize;
 mod values;
 
 use std::process::ExitCode;
+use std::thread;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -77,9 +78,22 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// Runs the command that was typed; the only place where an outcome becomes an exit code.
+/// The stack that a command runs on, whatever `ulimit -s` says of the first thread's.
+const STACK: usize = 8 << 20;
+
+/// Runs the command that was typed, on a thread of its own.
 pub fn main() -> ExitCode {
     signals::ignore_file_size_limit();
+    match thread::Builder::new().name("main".into()).stack_size(STACK).spawn(run_typed) {
+        // A panic has been reported.
+        Ok(thread) => thread.join().unwrap_or(Status::Failure.into()),
+        // Without another thread the first one's stack must do.
+        Err(_) => run_typed(),
+    }
+}
+
+/// The only place where an outcome becomes an exit code.
+fn run_typed() -> ExitCode {
     let command = typed_command();
     let typed = arguments::normalise(std::env::args_os().collect(), &command);
     let called = arguments::called(&typed, &command);

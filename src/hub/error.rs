@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Commit, FileName, Hash, RepoId, Revision, Size, catalogue};
+use crate::budget::NO_THREAD;
 use crate::quote::quoted;
 use crate::system::files::Refused;
 
@@ -289,6 +290,7 @@ impl Error {
                 "make a token at https://huggingface.co/settings/tokens and give it by --access-token or HF_TOKEN"
                     .to_string(),
             ),
+            Self::NoThread { .. } => Some(NO_THREAD.to_string()),
             Self::Endpoint => Some("unset HF_ENDPOINT to use https://huggingface.co".to_string()),
             Self::Offline { .. } => {
                 Some("run it once without --offline and without HF_HUB_OFFLINE".to_string())

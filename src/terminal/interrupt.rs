@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::budget::NO_THREAD;
+
 /// The exit status of a process that was ended by Ctrl-C: 128 + SIGINT.
 const STATUS: i32 = 130;
 
@@ -37,6 +39,13 @@ pub enum InterruptError {
     /// The system gives this process no more threads.
     #[error("no thread could be started to wait for Ctrl-C: {0}")]
     NoThread(std::io::Error),
+}
+
+impl InterruptError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        matches!(self, Self::NoThread(_)).then(|| NO_THREAD.into())
+    }
 }
 
 impl From<ctrlc::Error> for InterruptError {

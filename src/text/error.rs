@@ -1,3 +1,4 @@
+use crate::budget::Exceeded;
 use crate::quote::quoted;
 use std::path::{Path, PathBuf};
 
@@ -80,6 +81,9 @@ pub enum Error {
     /// The chat template is not valid, does not accept the conversation, or ran into a limit.
     #[error("the chat template failed: {0}")]
     Template(String),
+    /// The chat template has no thread to run in.
+    #[error("the chat template cannot be run: {0}")]
+    NotStarted(Exceeded),
     /// Control tokens with so many different characters that none is left to stand for what messages say.
     #[error("the control tokens have more than {0} different characters")]
     TooManySpellings(usize),
@@ -101,6 +105,7 @@ impl Error {
             Self::LfsPointer(_) => Some("fetch it with `git lfs pull`, or all with `mist download`".into()),
             Self::Metadata(_) => Some(super::NEW_GGUF.into()),
             Self::NoBos => Some("--no-bos encodes without it".into()),
+            Self::NotStarted(exceeded) => exceeded.hint().map(str::to_owned),
             Self::NoTemplate => Some("mist generate continues a plain text".into()),
             _ => None,
         }

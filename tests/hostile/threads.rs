@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::{copy_folder, model};
+use crate::support::{Mist, copy_folder, model};
 
 /// Any user but root, for whom the limit does not hold. A user of many processes has more than the limit already.
 const NOBODY: u32 = 65534;
@@ -48,7 +48,13 @@ fn run(folder: &Path, command: &str, threads: u64) -> Output {
             _ => Err(std::io::Error::last_os_error()),
         });
     }
-    mist.output().unwrap()
+    loop {
+        match mist.output() {
+            // A process that another test has just begun still holds the copy as it was written.
+            Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy => {}
+            output => return output.unwrap(),
+        }
+    }
 }
 
 /// Runs a command with one thread and more, up to what it needs; it must always end well or say that it got no thread.
@@ -88,7 +94,42 @@ fn a_text_is_scored() {
 
 #[test]
 fn a_conversation_is_tokenized() {
-    runs_or_says_so("tokenize --checkpoint-dir llama-gqa --messages turns");
+    let command = "tokenize --checkpoint-dir llama-gqa --messages turns";
+    runs_or_says_so(command);
+    let output = run(folder().path(), command, 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("\nhint: `ulimit -u` shows"), "{output:?}");
+}
+
+/// The first thread's stack is the shell's to limit; the command has one of its own.
+#[test]
+fn a_small_stack_of_the_first_thread_is_enough() {
+    let folder = folder();
+    for command in [
+        "generate --checkpoint-dir llama-gqa --prompt x --seed 1 --max-new-tokens 4",
+        "tokenize --checkpoint-dir mixtral --messages turns",
+        "generate --help",
+    ] {
+        let small = Mist::shell(folder.path(), r#"ulimit -s 64; exec "$0" "$@""#);
+        let ended = small.args(command.split(' ')).run();
+        assert_eq!(ended.code, Some(0), "{command}: {ended:?}");
+    }
+}
+
+/// A template's thread took 256 MiB of address space, and its failure was told as one of threads.
+#[test]
+fn a_template_runs_in_little_address_space_or_asks_for_memory() {
+    let folder = folder();
+    let run = |kib: u32| {
+        let little = Mist::shell(folder.path(), &format!(r#"ulimit -v {kib}; exec "$0" "$@""#));
+        little.args("tokenize --checkpoint-dir llama-gqa --messages turns".split(' ')).run()
+    };
+    for kib in [100_000, 120_000, 140_000, 160_000, 180_000] {
+        let ended = run(kib);
+        let asks = ended.stderr.starts_with("error: ") && ended.stderr.contains("memory");
+        assert!(ended.code == Some(0) || ended.code == Some(1) && asks, "{kib}: {ended:?}");
+        assert!(ended.code == Some(0) || ended.stderr.contains("\nhint: "), "{kib}: {ended:?}");
+    }
+    assert_eq!(run(350_000).code, Some(0));
 }
 
 #[test]
