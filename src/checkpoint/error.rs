@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::system::files::Refused;
+use crate::system::files::{self, Refused};
 
 /// A rule that a checkpoint breaks. Every message names the file and the field or tensor.
 #[derive(Debug, thiserror::Error)]
@@ -87,9 +87,9 @@ impl Error {
 
     /// A file that cannot be read.
     pub fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        move |source| match source.kind() {
-            io::ErrorKind::NotFound => Error::NoSuchPath(path.into()),
-            _ => Error::Read { path: path.into(), source },
+        move |source| match files::explained(path, source) {
+            source if source.kind() == io::ErrorKind::NotFound => Error::NoSuchPath(path.into()),
+            source => Error::Read { path: path.into(), source },
         }
     }
 

@@ -10,6 +10,7 @@ use super::rows::ungrouped;
 use super::tensors::Tensors;
 use super::{Error, config, gate, names, torch};
 use crate::checkpoint::read::read_text;
+use crate::system::files;
 
 mod writer;
 
@@ -34,7 +35,8 @@ const FUSED: &str = ".attn.qkv.weight";
 /// A file is missing or breaks a rule.
 pub(super) fn read(folder: &Path) -> Result<Contents, Error> {
     let (path, old_path) = (folder.join(CONFIG), folder.join(OLD_CONFIG));
-    let mut config = match !path.exists() && old_path.exists() {
+    let exists = |path: &Path| files::exists(path).map_err(Error::read(path));
+    let mut config = match !exists(&path)? && exists(&old_path)? {
         true => config::from_lit_json(&read_text(&old_path)?, &old_path)?,
         false => config::from_lit_yaml(&read_text(&path)?, &path)?,
     };

@@ -9,6 +9,7 @@ use super::read::read_text;
 use super::shards::{self, Storage, file_names};
 use super::tensors::Tensors;
 use super::{Config, Error, Suggestions, Weights, config, gate, litgpt, manifest, mistral, safetensors};
+use crate::system::files;
 
 /// A checkpoint, opened: everything about it was checked, nothing of its weights was read.
 #[derive(Debug)]
@@ -73,7 +74,8 @@ impl Checkpoint {
 
     /// Whether a folder holds a checkpoint by its files' names: a converted form, or a description with its weights.
     pub fn is_at(folder: &Path) -> bool {
-        folder.join(manifest::FILE).exists() || published(folder).is_some()
+        // What cannot be opened is reported by whoever opens it.
+        files::exists(&folder.join(manifest::FILE)).unwrap_or(true) || published(folder).is_some()
     }
 
     /// Whether there is more at `path` than conversions.
@@ -125,7 +127,8 @@ impl Tokenizing {
 type Found = (Format, PathBuf);
 
 fn find(path: &Path) -> Result<Found, Error> {
-    if path.join(manifest::FILE).exists() {
+    let converted = path.join(manifest::FILE);
+    if files::exists(&converted).map_err(Error::read(&converted))? {
         return Ok((Format::Mist, path.into()));
     }
     original(path)?.ok_or_else(|| Error::NoCheckpoint(path.into()))
@@ -226,7 +229,11 @@ fn the_gguf(folder: &Path, names: &[String]) -> Result<Option<PathBuf>, Error> {
         let named = Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
         named && !folder.join(name).is_dir()
     };
-    let files: Vec<PathBuf> = names.iter().filter(is_gguf).map(|name| folder.join(name)).collect();
+    let mut files: Vec<PathBuf> = names.iter().filter(is_gguf).map(|name| folder.join(name)).collect();
+    if files.iter().any(|file| file.exists()) {
+        // Links that lead nowhere are not what is meant.
+        files.retain(|file| file.exists());
+    }
     match files.as_slice() {
         [] => Ok(None),
         [file] => Ok(Some(file.clone())),

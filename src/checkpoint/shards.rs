@@ -8,6 +8,7 @@ use super::tensors::Tensors;
 use super::{Error, safetensors, torch};
 use crate::json;
 use crate::quote::quoted;
+use crate::system::files;
 
 /// How files store tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +21,9 @@ pub enum Storage {
 pub fn file_names(folder: &Path) -> Result<Vec<String>, Error> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let entries = entries.map_err(Error::read(folder))?;
-    // Links are followed: the hub's cache is made of them. What is no file is refused by whoever opens it.
-    let files = entries.into_iter().filter(|entry| entry.path().exists());
-    let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    // What is no file, or a link that leads nowhere, is refused by whoever opens it.
+    let mut names: Vec<String> =
+        entries.iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     Ok(names)
 }
@@ -30,7 +31,8 @@ pub fn file_names(folder: &Path) -> Result<Vec<String>, Error> {
 /// The shards that the file `index` names, else the file `whole`, as far as they are there.
 pub fn find(folder: &Path, whole: &str, index: &str) -> Result<Option<Vec<PathBuf>>, Error> {
     let (whole, index) = (folder.join(whole), folder.join(index));
-    match (index.exists(), whole.exists()) {
+    let exists = |path: &Path| files::exists(path).map_err(Error::read(path));
+    match (exists(&index)?, exists(&whole)?) {
         (true, _) => named_by(folder, &index).map(Some),
         (false, true) => Ok(Some(vec![whole])),
         (false, false) => Ok(None),
@@ -39,7 +41,7 @@ pub fn find(folder: &Path, whole: &str, index: &str) -> Result<Option<Vec<PathBu
 
 /// The files of weights, and the index of them where there is one.
 pub fn with_index(mut files: Vec<PathBuf>, index: PathBuf) -> Vec<PathBuf> {
-    files.extend(Some(index).filter(|index| index.exists()));
+    files.extend(Some(index).filter(|index| files::exists(index).unwrap_or(true)));
     files
 }
 
@@ -51,7 +53,8 @@ fn named_by(folder: &Path, index_path: &Path) -> Result<Vec<PathBuf>, Error> {
         if !is_plain_file_name(name) {
             return Err(Error::malformed(index_path, format!("{} is not a plain file name", quoted(name))));
         }
-        if !folder.join(name).exists() {
+        let file = folder.join(name);
+        if !files::exists(&file).map_err(Error::read(&file))? {
             return Err(Error::malformed(index_path, format!("names {name}, which is not there")));
         }
     }

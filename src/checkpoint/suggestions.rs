@@ -14,6 +14,7 @@ use super::origin::Source;
 use super::read::read_text;
 use crate::json;
 use crate::quote::{quoted, short};
+use crate::system::files;
 
 /// The file of a folder that holds them.
 pub const FILE: &str = "generation_config.json";
@@ -100,7 +101,7 @@ impl Suggestions {
     /// The file cannot be read, is no JSON object, or names end tokens that are none.
     pub(super) fn of_folder(folder: &Path) -> Result<(Self, Vec<u32>), Error> {
         let path = folder.join(FILE);
-        if !path.exists() {
+        if !files::exists(&path).map_err(Error::read(&path))? {
             return Ok((Self { file: path, ..Self::default() }, Vec::new()));
         }
         Self::of_json(&read_text(&path)?, &path)

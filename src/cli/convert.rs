@@ -12,7 +12,7 @@ use mist::checkpoint::plan::{Companions, Content, Plan};
 use mist::checkpoint::{self, Checkpoint, convert, gguf, huggingface, litgpt, suggestions};
 use mist::hub::{Manifest, Size};
 use mist::kernels::Scheme;
-use mist::system::files::folder_of;
+use mist::system::files::{Claim, exists, folder_of};
 use mist::terminal::{Interrupt, Printer};
 use serde_json::json;
 
@@ -95,9 +95,12 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     refuse_half_a_download(&checkpoint)?;
     warn(&checkpoint, printer);
     let folder = folder(args, &checkpoint);
+    let base = args.output_dir.is_none().then_some(&*checkpoint.folder);
+    // From what is looked up there until all is written.
+    let claim = if args.dry_run { None } else { Some(claim(base, &folder, printer)?) };
     let mut plan = plan(args, &checkpoint, &folder)?;
-    if args.output_dir.is_none() {
-        plan = plan.without_links_in(&checkpoint.folder);
+    if let Some(base) = base {
+        plan = plan.without_links_in(base);
     }
     if args.quantize.is_some() {
         warn_of_blocks(&checkpoint, printer);
@@ -127,6 +130,7 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
             delete_originals(&checkpoint, &plan, printer)?;
         }
     }
+    drop(claim);
     if args.json {
         let files: Vec<_> = files.iter().map(|(file, size)| json!({"file": file, "bytes": size})).collect();
         let schemes: serde_json::Map<_, _> =
@@ -144,6 +148,33 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
         printer.data(&format!("{json}\n"))?;
     }
     Ok(Status::Success)
+}
+
+/// Claims the folder that a conversion goes to, waiting for another run that writes there. What of its way lies in `base`
+/// is not followed.
+pub fn claim(base: Option<&Path>, folder: &Path, printer: &Printer) -> anyhow::Result<Claim> {
+    let interrupt = Interrupt::install()?;
+    let _listening = interrupt.listen();
+    let mut waiting = false;
+    let claim = Claim::new(base, folder, &mut || {
+        if !waiting {
+            printer.note(&format!("another mist is writing to {}; waiting for it", folder.display()));
+        }
+        waiting = true;
+        !interrupt.flag().load(Ordering::Relaxed)
+    });
+    let claim = claim.map_err(|error| match error.source.kind() {
+        io::ErrorKind::Interrupted => {
+            printer.note("Stopped: nothing was written");
+            anyhow::Error::from(Interrupted)
+        }
+        _ => checkpoint::Error::write(&error.path)(error.source).into(),
+    })?;
+    if let Some(error) = claim.unlocked() {
+        printer
+            .warn(&format!("{} cannot be locked ({error}): let no other mist write to it", folder.display()));
+    }
+    Ok(claim)
 }
 
 /// Quantizes a checkpoint to the `mist` format in `folder`, unless that has been done; `force` replaces what is there.
@@ -314,7 +345,7 @@ pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Comp
     if checkpoint.gguf.is_none() {
         for name in &names {
             let path = checkpoint.folder.join(name);
-            if path.exists() {
+            if exists(&path).map_err(checkpoint::Error::read(&path))? {
                 files.push((name.clone(), Content::copy_of(&path)?));
             }
         }

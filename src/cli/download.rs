@@ -16,6 +16,7 @@ use mist::kernels::Scheme;
 use mist::terminal::{Bars, Interrupt, Printer, Progress};
 use serde_json::{Value, json};
 
+use super::output::counted;
 use super::values::{Offering, scheme};
 use super::{Status, catalogue, convert};
 
@@ -164,7 +165,7 @@ fn repository(
     let fetched = outcomes.iter().filter(|o| **o == Outcome::Fetched).count();
     printer.note(&match fetched {
         0 => "already here".to_string(),
-        n => format!("fetched {n} files, {} already here", outcomes.len() - n),
+        n => format!("fetched {}, {} already here", counted(n, "file"), outcomes.len() - n),
     });
     if args.quantize.is_none() && fetched > 0 && plan.folder.join("mist.json").exists() {
         let folder = plan.folder.display();
@@ -174,6 +175,7 @@ fn repository(
     }
     print(args, &plan, Some(&outcomes), printer)?;
     if let Some(scheme) = args.quantize {
+        let _claim = convert::claim(None, &plan.folder, printer)?;
         convert::quantize(&Checkpoint::open_original(&plan.folder)?, &plan.folder, scheme, true, printer)?;
     }
     Ok(Status::Success)

@@ -16,6 +16,7 @@ use mist::kernels::attention::CacheType;
 use mist::kernels::{ActivationBits, Arithmetic, Scheme, packed, pool};
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName};
+use mist::system::files;
 use mist::terminal::Printer;
 use mist::text::Tokenizer;
 
@@ -205,7 +206,9 @@ impl CheckpointArgs {
 /// A path as it is, or, where there is none and it looks like ORG/NAME, the folder under `checkpoints/`.
 fn find(path: &Path) -> PathBuf {
     let beneath = Path::new("checkpoints").join(path);
-    if !path.exists() && path.is_relative() && beneath.exists() { beneath } else { path.into() }
+    // What cannot be opened is reported by whoever opens it.
+    let exists = |path| files::exists(path).unwrap_or(true);
+    if !exists(path) && path.is_relative() && exists(&beneath) { beneath } else { path.into() }
 }
 
 impl Opened {

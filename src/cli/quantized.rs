@@ -6,14 +6,11 @@ use mist::checkpoint::manifest::{self, Manifest};
 use mist::checkpoint::output::Rounding;
 use mist::checkpoint::{Checkpoint, Error, convert as mist_format};
 use mist::kernels::Scheme;
-use mist::system::files::Folder;
+use mist::system::files;
 use mist::terminal::Printer;
 
 use super::convert::{self, companions};
 use super::exit::Hint;
-
-/// Held by the run that makes a conversion.
-const LOCK: &str = ".mist.lock";
 
 /// The conversion of the checkpoint at `path` to `scheme`: what lies there, if it is one; else a folder of the scheme's
 /// name in it, or of a GGUF file's beside that. It is made if it is not there, or is not of the weights, the description
@@ -25,10 +22,7 @@ pub fn conversion(path: &Path, scheme: Scheme, printer: &Printer) -> anyhow::Res
     let checkpoint = Checkpoint::open_original(path)?;
     let kept = kept(path, &checkpoint, scheme);
     // Another run may be at it: the second waits, and then finds what the first made.
-    let folder = Folder::make_in(&checkpoint.folder, &kept).map_err(Error::write(&kept))?;
-    let lock = folder.lock_file(LOCK).map_err(Error::write(&kept.join(LOCK)))?;
-    // Not every file system has locks.
-    let _ = lock.lock();
+    let _claim = convert::claim(Some(&checkpoint.folder), &kept, printer)?;
     if let Some(there) = existing(path, scheme)? {
         return Ok(there);
     }
@@ -48,10 +42,10 @@ pub fn conversion(path: &Path, scheme: Scheme, printer: &Printer) -> anyhow::Res
 /// The conversion, if it is there.
 pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> {
     let rounding = rounding(scheme);
-    if !Checkpoint::has_original(path) && !path.join(manifest::FILE).exists() {
+    if !Checkpoint::has_original(path) && !is_converted(path) {
         // Without originals what was kept of them is what there is.
         let there = [path.join(scheme.name()), beside(path, scheme)].into_iter();
-        let mut there = there.filter(|folder| folder.join(manifest::FILE).exists());
+        let mut there = there.filter(|folder| is_converted(folder));
         if let Some(there) = there.next() {
             return Ok(Some(there));
         }
@@ -61,7 +55,7 @@ pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> 
         return Ok(Some(path.into()));
     }
     for folder in [path, &kept(path, &checkpoint, scheme)] {
-        if folder.join(manifest::FILE).exists() {
+        if is_converted(folder) {
             // A damaged one is made anew; what is no file stands in the way.
             if let Err(error) = Manifest::read(folder)
                 && error.refused().is_some()
@@ -75,6 +69,11 @@ pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> 
         }
     }
     Ok(None)
+}
+
+/// Whether a folder has a conversion's description. What is wrong with it is reported by whoever opens it.
+fn is_converted(folder: &Path) -> bool {
+    files::exists(&folder.join(manifest::FILE)).unwrap_or(true)
 }
 
 /// Where a run keeps its conversion.

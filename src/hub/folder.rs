@@ -1,30 +1,23 @@
 //! The folder that files are downloaded to: claimed by one process at a time, what is in it already, its free
 //! space, and making a finished file appear under its name.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::sleep;
-use std::time::Duration;
 
 use super::hash::Hasher;
 use super::listing::Entry;
 use super::{Digest, Error, FileName, Report};
 use crate::budget;
-use crate::system::files::{self, free_space};
+use crate::system::files::{self, Claim, free_space};
 
-/// Held while a process writes to the folder; the system releases it however the process ends. The file stays.
-const LOCK: &str = ".mist.lock";
 /// Bytes read at once when a file is hashed.
 const CHUNK: usize = 1 << 20;
 
 /// A target folder that this process alone writes to, for as long as this value lives.
 #[derive(Debug)]
-pub(super) struct Folder {
-    opened: files::Folder,
-    _lock: File,
-}
+pub(super) struct Folder(Claim);
 
 impl Folder {
     /// Makes the folder if need be and claims it, waiting for another process that has it.
@@ -32,44 +25,36 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`]; [`Error::Interrupted`] while it waits.
     pub fn claim(path: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result<Self, Error> {
-        let opened = files::Folder::make(path).map_err(Error::io("make the folder", path))?;
-        let lock = opened.lock_file(LOCK).map_err(Error::io("write", &path.join(LOCK)))?;
         let mut waiting = false;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if stop.load(Ordering::SeqCst) => {
-                    return Err(Error::Interrupted);
-                }
-                Err(TryLockError::WouldBlock) => {
-                    if !waiting {
-                        let folder = path.display();
-                        report.note(&format!("another mist is downloading to {folder}; waiting for it"));
-                    }
-                    waiting = true;
-                    sleep(Duration::from_millis(100));
-                }
-                // Some network file systems have no locks. Two downloads of one commit write the same bytes there.
-                Err(TryLockError::Error(e)) => {
-                    report.note(&format!(
-                        "{} cannot be locked ({e}): let no other mist write to it",
-                        path.display()
-                    ));
-                    break;
-                }
+        let claim = Claim::new(None, path, &mut || {
+            if !waiting {
+                let folder = path.display();
+                report.note(&format!("another mist is writing to {folder}; waiting for it"));
             }
+            waiting = true;
+            !stop.load(Ordering::SeqCst)
+        });
+        let claim = claim.map_err(|error| match error.source.kind() {
+            io::ErrorKind::Interrupted => Error::Interrupted,
+            _ if error.path == path => Error::io("make the folder", path)(error.source),
+            _ => Error::io("write", &error.path)(error.source),
+        })?;
+        if let Some(e) = claim.unlocked() {
+            // Two downloads of one commit write the same bytes there.
+            report.note(&format!("{} cannot be locked ({e}): let no other mist write to it", path.display()));
         }
-        Ok(Self { opened, _lock: lock })
+        // What a next run goes on with stays there, and the lock with it.
+        Ok(Self(claim.keep()))
     }
 
     /// Its path.
     pub fn path(&self) -> &Path {
-        self.opened.path()
+        self.0.folder().path()
     }
 
     /// The folder itself, to write in.
     pub fn opened(&self) -> &files::Folder {
-        &self.opened
+        self.0.folder()
     }
 
     /// The file's sha256, if it is here in its size and, where one is known, with its hash. Reading it is told to the

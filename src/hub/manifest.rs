@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::listing::Entry;
 use super::{Commit, Digest, Error, FileName, Plan, RepoId, folder};
 use crate::json;
-use crate::system::files::{self, Replacement};
+use crate::system::files::{self, Refused, Replacement};
 
 /// Its name in the folder.
 const FILE: &str = "mist-download.json";
@@ -78,7 +78,13 @@ impl Manifest {
         let path = folder.join(FILE);
         let text = match files::read(&path, MAX_BYTES) {
             Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            // A download puts a new one in the place of a link.
+            Err(e)
+                if e.kind() == std::io::ErrorKind::NotFound
+                    || matches!(Refused::inside(&e), Some(Refused::LeadsNowhere(_))) =>
+            {
+                return Ok(None);
+            }
             Err(e) => return Err(Error::io("read", &path)(e)),
         };
         let bad = |why: String| Error::Manifest { path: path.clone(), why };

@@ -5,6 +5,48 @@ use std::path::Path;
 
 use crate::support::{Ended, Mist, copy_folder, fixtures, layout, model};
 
+/// Two runs wrote the description of one model beside the weights of the other, and both said that it was well.
+#[test]
+fn two_conversions_into_one_folder_at_once_leave_one_whole_checkpoint() {
+    for round in 0..12 {
+        let folder = Folder::with(&model("llama-gqa"));
+        copy_folder(&model("llama-tied"), &folder.0.path().join("other"));
+        let more = if round % 2 == 0 { "" } else { " --force" };
+        let convert = |source: &str| {
+            folder.mist(&format!("convert --checkpoint-dir {source} --output-dir out{more} --quiet"))
+        };
+        let (first, second) = std::thread::scope(|scope| {
+            let first = scope.spawn(|| convert("m"));
+            let second = convert("other");
+            (first.join().unwrap(), second)
+        });
+        let succeeded = [&first, &second].iter().filter(|ended| ended.code == Some(0)).count();
+        assert_eq!(succeeded, if more.is_empty() { 1 } else { 2 }, "{first:?} {second:?}");
+        if more.is_empty() {
+            assert!([&first, &second].iter().any(|ended| ended.stderr.contains("is there already")));
+        }
+        folder.done("inspect --checkpoint-dir out --verify");
+        folder.done(&format!("generate --checkpoint-dir out {GREEDY}"));
+        assert!(!folder.has("out/.mist.lock"));
+    }
+}
+
+/// What a failed conversion had made for its files stayed: an empty folder, a lock.
+#[test]
+fn a_conversion_that_fails_leaves_no_folder_of_its_own() {
+    let folder = Folder::with(&model("llama-gqa"));
+    folder.write("m/model.safetensors", b"no weights");
+    folder.refused("convert --checkpoint-dir m --output-dir new/out", "m/model.safetensors");
+    folder.refused("convert --checkpoint-dir m --to gguf --quantize q4_k --output-dir new/out", "");
+    assert!(!folder.has("new") && !folder.has("m/.mist.lock"));
+    let good = Folder::with(&model("llama-gqa"));
+    good.done("convert --checkpoint-dir m --output-dir new/out --dry-run");
+    assert!(!good.has("new"));
+    good.write("m/mist.json", b"{}");
+    good.refused("convert --checkpoint-dir m", "mist.json is there already");
+    assert!(!good.has("m/.mist.lock"));
+}
+
 const GREEDY: &str = "--prompt x --max-new-tokens 8 --temperature 0 --quiet";
 
 struct Folder(tempfile::TempDir);

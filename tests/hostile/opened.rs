@@ -13,7 +13,7 @@ use crate::clean_error;
 use crate::support::{Ended, Mist, copy_of, copy_of_layout, gguf};
 
 /// What lies in the place of a file.
-const INSTEAD: [&str; 6] = ["device", "endless", "pipe", "link to a pipe", "folder", "socket"];
+const INSTEAD: [&str; 7] = ["device", "endless", "waiting", "pipe", "link to a pipe", "folder", "socket"];
 
 /// Puts it there.
 fn put(instead: &str, file: &Path) {
@@ -26,7 +26,9 @@ fn put(instead: &str, file: &Path) {
         "device" => symlink("/dev/zero", file).unwrap(),
         // The system says that it has 0 bytes, and it has 2^39. Elsewhere there is no such file.
         "endless" if cfg!(target_os = "linux") => symlink("/proc/self/pagemap", file).unwrap(),
-        "endless" => symlink("/dev/zero", file).unwrap(),
+        // It has 0 bytes and is a regular file, and reading it waits for the kernel's next message.
+        "waiting" if Path::new("/proc/kmsg").exists() => symlink("/proc/kmsg", file).unwrap(),
+        "endless" | "waiting" => symlink("/dev/zero", file).unwrap(),
         "pipe" => pipe(file),
         "link to a pipe" => {
             let pipe_path = file.with_file_name("a-pipe");
@@ -91,6 +93,43 @@ fn the_files_of_a_folder_of_hugging_face() {
     for file in ["model.safetensors.index.json", "model-00002-of-00003.safetensors"] {
         refused_whatever_it_is(&copy_of("llama-tied"), file, GENERATE);
     }
+}
+
+/// A snapshot of the hub's cache that was copied without its blobs: without a file that is named there the others mean
+/// something else.
+#[test]
+fn a_link_that_leads_nowhere_is_no_absent_file() {
+    let dangles = |folder: &TempDir, file: &str, command: &str| {
+        let path = folder.path().join(file);
+        let _ = fs::remove_file(&path);
+        symlink("../../blobs/0123", &path).unwrap();
+        let ended = run(folder.path(), command);
+        let error = clean_error(&ended);
+        let why = format!("{file}: it is a symbolic link to \"../../blobs/0123\", which does not exist");
+        assert!(error.ends_with(&why), "{file}: {error}");
+        assert!(ended.stderr.contains("hint: ") && ended.stderr.contains("`cp -rL`"), "{ended:?}");
+    };
+    for file in [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "mist.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "chat_template.jinja",
+    ] {
+        dangles(&copy_of("llama-gqa"), file, GENERATE);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = crate::support::fixtures().join("text/mistral/tokenizer.model.v7");
+    fs::copy(model, folder.path().join("tokenizer.model")).unwrap();
+    dangles(&folder, "added_tokens.json", "tokenize --checkpoint-dir . --text x");
+    for command in ["convert --checkpoint-dir . --output-dir out", "inspect --checkpoint-dir ."] {
+        dangles(&copy_of("llama-gqa"), "generation_config.json", command);
+    }
+    dangles(&copy_of_layout("litgpt"), "model_config.yaml", GENERATE);
 }
 
 #[test]

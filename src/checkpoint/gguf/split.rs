@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Error, Gguf, MOST_TENSORS, Value};
+use crate::system::files;
 
 /// Most parts: the largest published checkpoints have some dozens.
 const MOST_PARTS: usize = 1 << 10;
@@ -63,7 +64,7 @@ pub fn open_all(part: Gguf) -> Result<Gguf, Error> {
     let mut whole: Option<Gguf> = None;
     for n in 1..=count {
         let file = name.sibling(&path, n);
-        if !file.exists() {
+        if !files::exists(&file).map_err(Error::read(&file))? {
             let missing = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return Err(Error::malformed(
                 &path,

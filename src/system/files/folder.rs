@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::platform::{self, How};
-use super::read::regular;
+use super::read::{readable, regular};
 use super::refused::{Kind, Refused};
 
 /// Folders in a folder that is deleted with all that is in it.
@@ -55,6 +55,19 @@ impl Folder {
         names.iter().try_fold(Self::make(base)?, |folder, name| folder.make_below(name))
     }
 
+    /// The folder `name` in this one, and whether it was made now.
+    pub(super) fn make_or_enter(&self, name: &OsStr) -> io::Result<(Self, bool)> {
+        match platform::make_folder_in(&self.handle, plain(name)?) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok((self.below(name)?, false)),
+            made => made.and_then(|()| Ok((self.below(name)?, true))),
+        }
+    }
+
+    /// The opened folder itself.
+    pub(super) fn handle(&self) -> &platform::Handle {
+        &self.handle
+    }
+
     /// Its path, for messages.
     pub fn path(&self) -> &Path {
         &self.path
@@ -85,10 +98,7 @@ impl Folder {
     /// # Errors
     /// It cannot be made; as [`below`](Self::below).
     pub fn make_below(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
-        match platform::make_folder_in(&self.handle, plain(name.as_ref())?) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
-            _ => self.below(name),
-        }
+        self.make_or_enter(name.as_ref()).map(|(folder, _)| folder)
     }
 
     /// Opens a file that processes lock; made if it does not exist. What is in it stays.
@@ -145,7 +155,8 @@ impl Folder {
 
     fn open_with(&self, name: &OsStr, how: How) -> io::Result<File> {
         let name = plain(name)?;
-        let opened = platform::open_in(&self.handle, name, how).and_then(regular);
+        let opened = platform::open_in(&self.handle, name, how);
+        let opened = opened.and_then(if matches!(how, How::Read) { readable } else { regular });
         opened.map_err(|error| match platform::kind_in(&self.handle, name) {
             Ok(Some(Kind::Link)) => Refused::Link.into(),
             Ok(Some(kind)) if kind != Kind::File => Refused::NotAFile(kind).into(),
@@ -245,7 +256,7 @@ fn plain(name: &OsStr) -> io::Result<&OsStr> {
 }
 
 /// The names that lead from `base` to `path`, if it lies in there by its spelling.
-fn beneath<'a>(base: &Path, path: &'a Path) -> Option<Vec<&'a OsStr>> {
+pub(super) fn beneath<'a>(base: &Path, path: &'a Path) -> Option<Vec<&'a OsStr>> {
     fn parts(path: &Path) -> impl Iterator<Item = Component<'_>> {
         path.components().filter(|part| *part != Component::CurDir)
     }

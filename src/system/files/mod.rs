@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `read` | regular files are read, up to a limit, and nothing else is |
 //! | `folder` | names in a folder are written, locked and deleted without following a link |
+//! | `claim` | one process at a time writes in a folder |
 //! | `replacement` | nothing that looks finished is ever incomplete |
 //! | `refused` | why a file that exists is neither read nor written |
 //! | `pages` | writing in pieces that the system keeps in large pages |
@@ -12,6 +13,7 @@
 //! | `unix`, `other` | the system's calls |
 
 mod at;
+mod claim;
 mod folder;
 mod pages;
 mod read;
@@ -29,10 +31,13 @@ mod platform;
 use std::io;
 use std::path::Path;
 
+use crate::budget::{NO_THREAD, NoThread};
+
 pub use self::at::{read_at, write_all_at};
+pub use self::claim::{Claim, Unclaimed};
 pub use self::folder::{Folder, folder_of, make_private};
 pub use self::pages::InLargePages;
-pub use self::read::{Limited, input, of_system, open, read, stream};
+pub use self::read::{Limited, exists, explained, input, of_system, open, read, stream};
 pub use self::refused::{Kind, Refused};
 pub use self::replacement::{Replacement, abandoned, delete_abandoned};
 
@@ -57,6 +62,7 @@ pub fn hint(error: &io::Error) -> Option<String> {
         io::ErrorKind::FileTooLarge => {
             Some("`ulimit -f unlimited` takes away the limit; else choose another disk".into())
         }
+        _ if error.get_ref().is_some_and(|inner| inner.is::<NoThread>()) => Some(NO_THREAD.into()),
         _ => Refused::inside(error)?.hint(),
     }
 }

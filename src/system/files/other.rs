@@ -70,6 +70,12 @@ pub fn has_one_name(_: &File) -> io::Result<bool> {
     Ok(true)
 }
 
+pub const DELETES_OPEN_FILES: bool = false;
+
+pub fn has_a_name(_: &File) -> bool {
+    true
+}
+
 pub fn remove_in(folder: &Handle, name: &OsStr) -> io::Result<()> {
     fs::remove_file(folder.join(name))
 }

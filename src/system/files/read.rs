@@ -22,12 +22,38 @@ const LARGEST_OF_SYSTEM: u64 = 64 << 20;
 /// # Errors
 /// It cannot be opened; [`Refused::NotAFile`] for a folder, a pipe, a device or a socket.
 pub fn open(path: &Path) -> io::Result<File> {
-    let opened = platform::open(path).and_then(regular);
+    let opened = platform::open(path).and_then(readable);
     // A socket, and on some systems a folder, cannot even be opened; the system's own words say less.
     opened.map_err(|error| match Refused::inside(&error) {
         Some(_) => error,
-        None => kind(path).map_or(error, |kind| Refused::NotAFile(kind).into()),
+        None => kind(path).map_or_else(|| explained(path, error), |kind| Refused::NotAFile(kind).into()),
     })
+}
+
+/// Whether there is something at `path`, links followed. A name that is there and leads nowhere is an error, not a file
+/// that is absent: without it a folder may mean something else.
+///
+/// # Errors
+/// [`Refused::LeadsNowhere`]; what else the system reports.
+pub fn exists(path: &Path) -> io::Result<bool> {
+    match path.metadata().map_err(|error| explained(path, error)) {
+        Ok(_) => Ok(true),
+        Err(error) if is_absent(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether nothing has the name that failed with this error.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The error of looking `path` up; where it is that of a link to nowhere, [`Refused::LeadsNowhere`].
+pub fn explained(path: &Path, error: io::Error) -> io::Error {
+    match path.read_link() {
+        Ok(target) if error.kind() == io::ErrorKind::NotFound => Refused::LeadsNowhere(target).into(),
+        _ => error,
+    }
 }
 
 /// What is not a regular file at `path`, links followed.
@@ -41,6 +67,15 @@ pub(super) fn regular(file: File) -> io::Result<File> {
     match Kind::of(file.metadata()?.file_type()) {
         Kind::File => platform::blocking(file),
         other => Err(Refused::NotAFile(other).into()),
+    }
+}
+
+/// `file`, if it is a regular one, to be read. What is said to have no bytes may be one of `/proc` that waits for some.
+pub(super) fn readable(file: File) -> io::Result<File> {
+    let data = file.metadata()?;
+    match Kind::of(data.file_type()) {
+        Kind::File if data.len() == 0 => Ok(file),
+        _ => regular(file),
     }
 }
 
@@ -141,15 +176,23 @@ impl<R: Read> Read for Limited<R> {
             return Ok(0);
         }
         if self.left == 0 {
-            return match self.inner.read(&mut [0; PROBE])? {
+            return match self.inner.read(&mut [0; PROBE]).map_err(waiting)? {
                 0 => Ok(0),
-                _ => Err(self.refused.into()),
+                _ => Err(self.refused.clone().into()),
             };
         }
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-        let read = self.inner.read(&mut bytes[..most])?;
+        let read = self.inner.read(&mut bytes[..most]).map_err(waiting)?;
         self.left -= read as u64;
         Ok(read)
+    }
+}
+
+/// The error of a read that does not wait.
+fn waiting(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Refused::Waiting.into(),
+        _ => error,
     }
 }
 

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::fs::FileType;
 use std::io;
+use std::path::PathBuf;
+
+use crate::quote::quoted;
 
 /// What there is under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +68,7 @@ impl fmt::Display for Kind {
 
 /// Why a file that exists is neither read nor written. It travels inside an [`io::Error`], whose text is this one's;
 /// the caller's error names the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Something else than a file, where a file is read or written.
     #[error("it is {0}, not a regular file")]
@@ -82,18 +85,29 @@ pub enum Refused {
     /// More bytes than the system says it has, as files of `/proc` do.
     #[error("it is not a regular file: it goes on behind the {0} bytes that it is said to have")]
     Endless(u64),
+    /// A file that has nothing to read now and may have later, as `/proc/kmsg` has: reading it would not end.
+    #[error("it is not a regular file: reading it would wait for what is not there yet")]
+    Waiting,
+    /// A link that leads to no file, as it does where a folder was copied without what its links lead to.
+    #[error("it is a symbolic link to {}, which does not exist", quoted(&.0.to_string_lossy()))]
+    LeadsNowhere(PathBuf),
 }
 
 impl Refused {
     /// The one inside `error`.
     pub fn inside(error: &io::Error) -> Option<Self> {
-        error.get_ref()?.downcast_ref().copied()
+        error.get_ref()?.downcast_ref().cloned()
     }
 
     /// What the user can do about it.
-    pub fn hint(self) -> Option<String> {
+    pub fn hint(&self) -> Option<String> {
         match self {
             Self::Link => Some("delete the link, or put what it points to in its place".into()),
+            Self::LeadsNowhere(_) => Some(
+                "the folder was copied without what its links lead to: copy it with `cp -rL`, or fetch it again with \
+                 `mist download`"
+                    .into(),
+            ),
             _ => None,
         }
     }
@@ -102,8 +116,10 @@ impl Refused {
 impl From<Refused> for io::Error {
     fn from(refused: Refused) -> Self {
         let kind = match refused {
-            Refused::TooLarge(_) | Refused::Endless(_) => io::ErrorKind::InvalidData,
-            Refused::NotAFile(_) | Refused::NotAFolder(_) | Refused::Link => io::ErrorKind::InvalidInput,
+            Refused::TooLarge(_) | Refused::Endless(_) | Refused::Waiting => io::ErrorKind::InvalidData,
+            Refused::NotAFile(_) | Refused::NotAFolder(_) | Refused::Link | Refused::LeadsNowhere(_) => {
+                io::ErrorKind::InvalidInput
+            }
         };
         io::Error::new(kind, refused)
     }

@@ -96,6 +96,14 @@ pub fn has_one_name(file: &File) -> io::Result<bool> {
     Ok(std::os::unix::fs::MetadataExt::nlink(&file.metadata()?) <= 1)
 }
 
+/// Whether a file that is open, and locked, can be deleted.
+pub const DELETES_OPEN_FILES: bool = true;
+
+/// Whether `file` still has a name: nobody has deleted it.
+pub fn has_a_name(file: &File) -> bool {
+    file.metadata().is_ok_and(|data| std::os::unix::fs::MetadataExt::nlink(&data) > 0)
+}
+
 /// Takes the name of a file, or of a link, out of `folder`.
 pub fn remove_in(folder: &Handle, name: &OsStr) -> io::Result<()> {
     Ok(fs::unlinkat(folder, name, AtFlags::empty())?)
