@@ -35,6 +35,12 @@ pub enum FileError {
         /// What it is.
         path: PathBuf,
     },
+    /// Another file, which is not written over.
+    #[error("{} exists and is not a conversation", path.display())]
+    Exists {
+        /// What it is.
+        path: PathBuf,
+    },
     /// Larger than what is read.
     #[error("{} is larger than the limit of {LARGEST_FILE} bytes", path.display())]
     TooLarge {
@@ -57,6 +63,19 @@ pub enum FileError {
         /// Which rule it breaks.
         source: ParseError,
     },
+}
+
+impl FileError {
+    /// What to type.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exists { path } => {
+                let other = path.with_extension("chat.json");
+                Some(format!("`/save {}`, or another name that nothing has yet", other.display()))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Text that is not a conversation.
@@ -114,19 +133,26 @@ impl Conversation {
         Ok(conversation)
     }
 
-    /// Writes the conversation to `path`, over what was there; readable for this user only.
+    /// Writes the conversation to `path`, over an earlier one or an empty file; readable for this user only.
     ///
     /// # Errors
-    /// [`FileError::Io`]; [`FileError::NotAFile`] for a folder or a device. What was there is then as it was.
+    /// [`FileError::Io`]; [`FileError::NotAFile`] for a folder or a device; [`FileError::Exists`] for a file of another
+    /// kind. What was there is then as it was.
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
         let failed = |source| FileError::Io { action: "write", path: path.to_path_buf(), source };
         // A link stays a link, and what it points to is written.
-        let target = match std::fs::metadata(path) {
-            Ok(existing) if !existing.is_file() => {
-                return Err(FileError::NotAFile { path: path.to_path_buf() });
+        let target = match files::exists(path).map_err(failed)? {
+            true => {
+                let is_ours = |text: &str| text.is_empty() || Self::from_json(text).is_ok();
+                match read_text(path) {
+                    Ok(text) if is_ours(&text) => path.canonicalize().map_err(failed)?,
+                    Ok(_) | Err(FileError::TooLarge { .. } | FileError::NotText { .. }) => {
+                        return Err(FileError::Exists { path: path.to_path_buf() });
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            Ok(_) => path.canonicalize().map_err(failed)?,
-            Err(_) => path.to_path_buf(),
+            false => path.to_path_buf(),
         };
         let json = self.to_json().map_err(|error| failed(error.into()))?;
         Replacement::private(&target).and_then(|file| file.finish_with(json.as_bytes())).map_err(failed)
@@ -281,6 +307,40 @@ mod tests {
         assert!(matches!(error, FileError::NotAFile { .. }), "{error}");
         let error = conversation().save(&folder.path().join("no").join("chat.json")).unwrap_err().to_string();
         assert!(error.starts_with("cannot write ") && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_conversation_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("README.md");
+        for (bytes, is_kept) in [
+            (&b"# Notes\n"[..], true),
+            (b"{}", true),
+            (b"[{\"role\":\"user\",\"content\":\"\",\"name\":\"x\"}]", true),
+            (b"\xff", true),
+            (b"[]", false),
+            (b"", false),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            match conversation().save(&path) {
+                Err(error @ FileError::Exists { .. }) if is_kept => {
+                    assert!(error.to_string().ends_with("README.md exists and is not a conversation"));
+                    assert!(error.hint().unwrap().contains("README.chat.json"));
+                    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+                }
+                other => assert!(!is_kept && other.is_ok(), "{bytes:?}: {other:?}"),
+            }
+        }
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("link");
+            std::os::unix::fs::symlink("README.md", &link).unwrap();
+            std::fs::write(&path, "# Notes").unwrap();
+            assert!(matches!(conversation().save(&link), Err(FileError::Exists { .. })));
+            std::fs::remove_file(&path).unwrap();
+            assert!(matches!(conversation().save(&link), Err(FileError::Io { .. })));
+            assert!(!path.exists());
+        }
     }
 
     #[cfg(unix)]

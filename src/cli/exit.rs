@@ -9,7 +9,7 @@ use mist::generate::SamplingError;
 use mist::hub;
 use mist::quote::beginning;
 use mist::system::files;
-use mist::terminal::Printer;
+use mist::terminal::{InterruptError, Printer};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +170,8 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         let command = || cause.downcast_ref::<chat::CommandError>().and_then(|e| e.hint());
         let turn = || cause.downcast_ref::<chat::ConversationError>().and_then(|e| e.hint());
         let fit = || cause.downcast_ref::<chat::FitError<mist::text::Error>>().and_then(|e| e.hint());
+        let file = || cause.downcast_ref::<chat::FileError>().and_then(|e| e.hint());
+        let interrupt = || cause.downcast_ref::<InterruptError>().and_then(|e| e.hint());
         let system = || cause.downcast_ref::<io::Error>().and_then(files::hint);
         checkpoint
             .or_else(placement)
@@ -178,6 +180,8 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(command)
             .or_else(turn)
             .or_else(fit)
+            .or_else(file)
+            .or_else(interrupt)
             .or_else(system)
     })
 }

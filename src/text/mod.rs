@@ -67,6 +67,8 @@ pub fn is_at(path: &Path) -> bool {
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+// A tool call or a name would be lost without a word.
+#[serde(deny_unknown_fields)]
 pub struct Message {
     /// Who speaks: `system`, `user`, `assistant`, or what else the chat template knows.
     pub role: String,

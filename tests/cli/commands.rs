@@ -40,6 +40,38 @@ fn generate_from_files_and_pipes() {
     t.matches("generate_sources");
 }
 
+/// A field that the template may read was dropped, and the ids were those of another conversation.
+#[test]
+fn a_message_with_a_field_that_is_not_understood_is_refused() {
+    let t = Transcript::new();
+    for field in ["name", "tool_calls", "tool_call_id", "reasoning_content"] {
+        let message = format!(r#"[{{"role": "user", "content": "hi", "{field}": "x"}}]"#);
+        std::fs::write(t.folder().join("chat.json"), message).unwrap();
+        let args = ["tokenize", "--checkpoint-dir", "tiny/llama", "--messages", "chat.json"];
+        let ended = Mist::new(t.folder()).args(args).run();
+        assert_eq!((ended.code, ended.text().as_str()), (Some(1), ""), "{ended:?}");
+        let error = format!("unknown field `{field}`, expected `role` or `content`");
+        assert!(ended.stderr.starts_with("error: chat.json: ") && ended.stderr.contains(&error), "{ended:?}");
+    }
+}
+
+/// An empty line, and no word why.
+#[test]
+fn a_text_that_ends_before_it_begins_says_why() {
+    let t = Transcript::new();
+    let run = |more: &[&str]| {
+        let args =
+            ["generate", "--checkpoint-dir", "tiny/llama", "--prompt", "The keeper", "--temperature", "0"];
+        Mist::new(t.folder()).args(args).args(more).run()
+    };
+    let text = run(&[]).text();
+    let first = &text[..text.chars().next().unwrap().len_utf8()];
+    for more in [&["--stop", first][..], &["--stop", first, "--echo"]] {
+        let ended = run(more);
+        assert!(ended.stderr.contains("The text is empty: it began with a stop text\n"), "{ended:?}");
+    }
+}
+
 #[test]
 fn a_seed_that_was_drawn_can_be_given_again() {
     let t = Transcript::new();
