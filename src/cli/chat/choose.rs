@@ -1,6 +1,7 @@
 //! Which checkpoint, where none is named: the one there is, the one of several that a person picks, or the
 //! starter model.
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
@@ -42,7 +43,7 @@ pub fn checkpoint(
 
 fn fetch_starter(root: &Path, interrupt: &Interrupt, printer: &Printer) -> anyhow::Result<PathBuf> {
     printer.note(&format!(
-        "There is no checkpoint in {}: fetching a small one, SmolLM2-135M-Instruct (Apache-2.0, {})",
+        "No checkpoint found under {}/: fetching SmolLM2-135M-Instruct (Apache-2.0, {})",
         root.display(),
         Size(starter::SIZE)
     ));
@@ -61,21 +62,29 @@ fn fetch_starter(root: &Path, interrupt: &Interrupt, printer: &Printer) -> anyho
 fn checkpoints(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in visible(root) {
-        match openable(&entry) {
-            own if !own.is_empty() => found.extend(own),
-            _ if entry.is_dir() => found.extend(visible(&entry).iter().flat_map(|folder| openable(folder))),
-            _ if entry.extension() == Some("gguf".as_ref()) => found.push(entry),
-            _ => {}
+        found.extend(openable(&entry));
+        if entry.is_dir() {
+            found.extend(visible(&entry).iter().flat_map(|folder| openable(folder)));
+        } else if entry.extension() == Some("gguf".as_ref()) {
+            found.push(entry);
         }
     }
-    // What a quantized run keeps beside a GGUF file is found by that file.
-    let kept = |path: &Path| {
-        let scheme = path.extension().and_then(|e| e.to_str()).is_some_and(|e| scheme_named(e).is_some());
-        scheme && path.join(manifest::FILE).is_file() && path.with_extension("gguf").is_file()
-    };
-    found.retain(|path| !kept(path));
+    found.retain(|path| !is_kept(path));
     found.sort();
+    found.dedup();
     found
+}
+
+/// Whether a conversion was made where another checkpoint is, by which it is found: beside a GGUF file (`x.q8_0`), or in
+/// a checkpoint's folder (`q8_0`, `hf`, `litgpt`).
+fn is_kept(path: &Path) -> bool {
+    let is_scheme =
+        |name: Option<&OsStr>| name.and_then(OsStr::to_str).is_some_and(|n| scheme_named(n).is_some());
+    let name = path.file_name();
+    let is_converted = path.join(manifest::FILE).is_file();
+    let beside = is_scheme(path.extension()) && is_converted && path.with_extension("gguf").is_file();
+    let inside = is_scheme(name) && is_converted || name.is_some_and(|name| name == "hf" || name == "litgpt");
+    beside || inside && path.parent().is_some_and(Checkpoint::is_at)
 }
 
 /// The folder, if it is a checkpoint; of a folder with several GGUF files, each of them.
@@ -150,6 +159,9 @@ mod tests {
             "a/hf/model.safetensors",
             "a/only-tokenizer/config.json",
             "a/only-tokenizer/tokenizer.json",
+            "b/both/config.json",
+            "b/both/model.safetensors",
+            "b/both/q8_0/mist.json",
             "b/gguf/x.gguf",
             "b/hidden/.x.gguf.partial",
             "b/hidden/.mist.lock",
@@ -159,9 +171,33 @@ mod tests {
         ]);
         let names: Vec<String> =
             checkpoints(root.path()).iter().map(|path| name(root.path(), path)).collect();
-        let nested = ["a/converted", "a/hf", "b/gguf", "b/several/q4.gguf", "b/several/q8.gguf"];
+        let nested = ["a/converted", "a/hf", "b/both", "b/gguf", "b/several/q4.gguf", "b/several/q8.gguf"];
         assert_eq!(names, [nested.as_slice(), &["mine.gguf", "shallow"]].concat());
         assert!(checkpoints(&root.path().join("missing")).is_empty());
+    }
+
+    /// The folder `org` was taken for the checkpoint of the file in it, and what lay beside the file never offered.
+    #[test]
+    fn a_file_in_an_organisations_folder_hides_no_checkpoint_beside_it() {
+        for (files, expected) in [
+            (vec!["org/x.gguf", "org/m/config.json", "org/m/model.safetensors"], vec!["org", "org/m"]),
+            (vec!["org/x.gguf", "org/x.q8_0/mist.json", "org/m/mist.json"], vec!["org", "org/m"]),
+            (vec!["org/x.gguf", "org/y.gguf", "org/m/z.gguf"], vec!["org/m", "org/x.gguf", "org/y.gguf"]),
+            (
+                vec![
+                    "org/mist.json",
+                    "org/m/mist.json",
+                    "org/q4_k/mist.json",
+                    "org/hf/config.json",
+                    "org/hf/model.safetensors",
+                ],
+                vec!["org", "org/m"],
+            ),
+        ] {
+            let root = root(&files);
+            let found = checkpoints(root.path());
+            assert_eq!(found.iter().map(|path| name(root.path(), path)).collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]
