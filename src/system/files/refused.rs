@@ -104,8 +104,7 @@ impl Refused {
         match self {
             Self::Link => Some("delete the link, or put what it points to in its place".into()),
             Self::LeadsNowhere(_) => Some(
-                "the folder was copied without what its links lead to: copy it with `cp -rL`, or fetch it again with \
-                 `mist download`"
+                "what the link leads to is missing: copy the folder with `cp -rL`, or fetch it again with `mist download`"
                     .into(),
             ),
             _ => None,
