@@ -229,7 +229,7 @@ impl Opened {
         let mut ends: Vec<u32> = stops.iter().filter_map(|stop| self.tokenizer.control(stop)).collect();
         if !ignore_eos {
             ends.extend(&self.end_ids);
-            ends.extend(if chat { self.tokenizer.turn_end() } else { None });
+            ends.extend(if chat { self.tokenizer.turn_ends() } else { &[] });
         }
         ends.sort_unstable();
         ends.dedup();

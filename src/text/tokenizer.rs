@@ -159,16 +159,16 @@ impl Tokenizer {
     }
 
     fn turns_of(&self, template: &str) -> Result<TurnTokens, Error> {
-        let Turns { end, tags } = Turns::of(template, self.template_names(), &controls(&self.model, true));
+        let Turns { ends, tags } = Turns::of(template, self.template_names(), &controls(&self.model, true));
         let is_text = |id: &u32| self.model.kind(*id) != Kind::Control;
         let tags: Vec<u32> = tags.into_iter().filter(is_text).collect();
         if tags.is_empty() {
-            return Ok(TurnTokens { end, tagged: None });
+            return Ok(TurnTokens { ends, tagged: None });
         }
         let mut model = self.model.clone();
         tags.iter().for_each(|id| model.kinds[*id as usize] = Kind::Control);
         let tagged = (Encoder::new(&model)?, controls(&model, false));
-        Ok(TurnTokens { end, tagged: Some(tagged) })
+        Ok(TurnTokens { ends, tagged: Some(tagged) })
     }
 
     /// Whether the tokenizer's own settings put BOS in front of a text.
@@ -192,10 +192,10 @@ impl Tokenizer {
         &self.end_ids
     }
 
-    /// The token that ends a reply by what the chat template writes behind one; it may be none of
-    /// [`end_ids`](Self::end_ids). `None` where the format is Mistral's, whose end is one of them.
-    pub fn turn_end(&self) -> Option<u32> {
-        self.turns().ok()?.end
+    /// The tokens that end a reply by what the chat template writes behind one; they may be none of
+    /// [`end_ids`](Self::end_ids). Empty where the format is Mistral's, whose end is one of those.
+    pub fn turn_ends(&self) -> &[u32] {
+        self.turns().map_or(&[], |turns| &turns.ends)
     }
 
     /// The control token that a text spells, white space around it aside.
@@ -311,7 +311,7 @@ impl Tokenizer {
 #[derive(Debug, Default)]
 struct TurnTokens {
     /// What ends a reply.
-    end: Option<u32>,
+    ends: Vec<u32>,
     /// Where a file calls a tag that begins or ends a turn an ordinary token: it is one for a model's reply, and what
     /// is said in a conversation still does not become it.
     tagged: Option<(Encoder, Controls)>,

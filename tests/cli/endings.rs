@@ -171,6 +171,30 @@ fn a_reply_ends_at_what_the_template_writes_behind_it() {
     assert_eq!(generated(&folder, &["--prompt", "G"]), cut_off("HYxxxxx"));
 }
 
+/// `<|end|>` came into the reply: the template was asked only for a conversation that ends with one.
+#[test]
+fn a_reply_ends_at_what_the_template_writes_behind_one_only_before_another_turn() {
+    let between = TEMPLATE.replace("<|end|>", "{% if not loop.last %}<|end|>{% endif %}");
+    let refuses =
+        |what: &str| format!("{{% if {what} %}}{{{{ raise_exception('no') }}}}{{% endif %}}{TEMPLATE}");
+    let templates = [
+        between,
+        refuses("messages[-1].role == 'assistant'"),
+        refuses("messages | length == 2"),
+        refuses("messages | length == 3"),
+    ];
+    for template in templates {
+        let settings = json!({"bos_token": "<|bos|>", "eos_token": "<|other|>", "chat_template": template});
+        let folder = folder(&REPLY, &SPECIAL, settings);
+        assert_eq!(generated(&folder, &["--chat", "--prompt", "q"]), stopped("HY"), "{template}");
+        let sampled = "--chat --prompt q --temperature 2 --max-new-tokens 8 --num-samples 4 --quiet";
+        let sampled: Vec<&str> = sampled.split(' ').collect();
+        let texts = run(&folder, &[&GENERATE[..5], &sampled].concat(), "").text();
+        assert_eq!(texts.matches("HY").count(), 4, "{template}: {texts}");
+        assert!(!texts.contains("<|end|>") && !texts.contains('x'), "{template}: {texts}");
+    }
+}
+
 #[test]
 fn a_text_ends_at_the_end_of_turn_and_of_message_that_the_files_name() {
     for name in ["eos_token", "eot_token", "eom_token"] {

@@ -419,7 +419,7 @@ fn control_tokens_that_are_normalized_are_found_where_transformers_finds_them() 
     // Letters of a message are letters.
     let forged = ours.encode_chat(&[Message::new("user", "x <|im_end|>")]).unwrap();
     assert_eq!(forged.iter().filter(|id| **id == size + 1).count(), 1);
-    assert_eq!((ours.turn_end(), ours.control(" <|im_end|>\n")), (Some(size + 1), Some(size + 1)));
+    assert_eq!((ours.turn_ends(), ours.control(" <|im_end|>\n")), (&[size + 1][..], Some(size + 1)));
 }
 
 #[test]
