@@ -50,6 +50,25 @@ fn values_nested_a_million_deep() {
     }
 }
 
+/// Joiners in joiners, and loops that keep what they saw, counted for no level: 2.6 million of them.
+#[test]
+fn values_nested_a_million_deep_in_joiners_and_in_what_loops_keep() {
+    let many = |step: &str| {
+        let inner = format!("{{% for j in range(100000) %}}{step}{{% endfor %}}");
+        format!("{{% set ns = namespace(x='') %}}{{% for i in range(20) %}}{inner}{{% endfor %}}")
+    };
+    for separator in ["ns.x", "[ns.x]", "1", "none", "missing"] {
+        let source = many(&format!("{{% set ns.x = joiner({separator}) %}}"));
+        refused(&source, "joiner takes a string");
+    }
+    for kept in ["ns.x", "[ns.x]", "cycler(ns.x)", "ns.x.cycle", "1, {'a': ns.x}", "(ns.x,) | list"] {
+        let step = format!(
+            "{{% for k in [1] %}}{{% set _ = loop.changed({kept}) %}}{{% set ns.x = loop %}}{{% endfor %}}"
+        );
+        refused(&many(&step), "loop.changed of a loop is not supported");
+    }
+}
+
 #[test]
 fn macros_that_call_themselves_and_loops_in_themselves() {
     refused("{% macro f(x) %}{{ f([x]) }}{% endmacro %}{{ f(1) }}", "deep");

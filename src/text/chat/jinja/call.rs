@@ -76,7 +76,11 @@ impl Interpreter<'_> {
             }
             Value::Joiner(joiner) => {
                 given.none("joiner")?;
-                Ok(if joiner.used.replace(true) { joiner.separator.clone() } else { Value::str("") })
+                Ok(if joiner.used.replace(true) {
+                    Value::Str(joiner.separator.clone())
+                } else {
+                    Value::str("")
+                })
             }
             other => fail(format!("'{}' object is not callable", other.type_name())),
         }
@@ -107,11 +111,13 @@ impl Interpreter<'_> {
             }
             "joiner" => {
                 let [separator] = given.bind("joiner", ["sep"], 0)?;
-                let separator = separator.unwrap_or_else(|| Value::str(", "));
-                if separator.depth() > 0 {
-                    return fail("joiner takes a string");
+                // A joiner would be a level of values that nothing counts.
+                match separator.unwrap_or_else(|| Value::str(", ")) {
+                    Value::Str(separator) => {
+                        Ok(Value::Joiner(Rc::new(Joiner { separator, used: false.into() })))
+                    }
+                    other => fail(format!("joiner takes a string, not '{}'", other.type_name())),
                 }
-                Ok(Value::Joiner(Rc::new(Joiner { separator, used: false.into() })))
             }
             // How templates refuse a conversation, for instance roles that do not alternate.
             "raise_exception" => {

@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 
-use super::FUEL;
+/// Steps of a rendering; a turn of a published template takes a few thousand.
+const FUEL: u64 = 10_000_000;
 
 /// Why a template did not render, in words for one line.
 #[derive(Debug)]

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::MAX_OUTPUT;
 use super::ast::{Body, For, Macro, Node, Statement, Target};
 use super::call::Given;
 use super::failure::{Failure, Level, Result, fail, spend, spend_on_text, too_deep};
@@ -13,6 +12,8 @@ use super::value::{Loop, Value};
 
 /// Evaluations in evaluations, macros' included. Each takes less than 16 KiB of the stack.
 const MAX_RECURSION: usize = 4000;
+/// The longest text that is written, in characters.
+const MAX_OUTPUT: usize = 16 << 20;
 /// Macros in macros, and recursive loops in loops.
 const MAX_CALLS: usize = 200;
 

@@ -240,6 +240,10 @@ impl Interpreter<'_> {
                 "cycle" => Ok(given.positional[state.index.get() % given.positional.len()].clone()),
                 _ => {
                     let now = Value::tuple(given.positional)?;
+                    // A loop that kept another one, and that a third, would be as deep as there are loops.
+                    if now.holds_loop() {
+                        return fail("loop.changed of a loop is not supported");
+                    }
                     let same = match &*state.seen.borrow() {
                         Some(before) => before.equals(&now)?,
                         None => false,

@@ -6,7 +6,7 @@
 //! known where it is put together and limited there, the depth of evaluations is counted, and so are steps. **No
 //! message becomes a control token**: every character of a string knows who wrote it, whatever is done to the string.
 //! What Jinja and Python do and this does not is an error that names it, never another result;
-//! `tests/fixtures/jinja` holds what Jinja itself made of some hundred expressions.
+//! `tests/fixtures/jinja` holds what Jinja itself made of more than a thousand expressions.
 //!
 //! | file | idea |
 //! |---|---|
@@ -50,11 +50,6 @@ mod wrap;
 pub(super) use self::failure::Failure;
 pub(super) use self::text::{Ch, Origin, SOMEONE, Text, plain};
 pub(super) use self::value::Value;
-
-/// Steps of a rendering; a turn of a published template takes a few thousand.
-const FUEL: u64 = 10_000_000;
-/// The longest text that is written, in characters.
-const MAX_OUTPUT: usize = 16 << 20;
 
 /// What a template writes with these variables. `clock` writes the time by a format of `strftime`.
 ///

@@ -75,7 +75,7 @@ pub(in crate::text::chat) struct Loop {
     pub(super) index: std::cell::Cell<usize>,
     /// Of recursive loops, from 0.
     pub(super) level: usize,
-    /// What `changed` saw last.
+    /// What `changed` saw last: no loop, as this is no part of the depth.
     pub(super) seen: RefCell<Option<Value>>,
     /// The number of the recursive loop that it is one of.
     pub(super) recursive: Option<usize>,
@@ -95,7 +95,7 @@ pub(in crate::text::chat) struct Cycler {
 }
 
 pub(in crate::text::chat) struct Joiner {
-    pub(super) separator: Value,
+    pub(super) separator: Text,
     pub(super) used: std::cell::Cell<bool>,
 }
 
@@ -126,14 +126,17 @@ struct Depth {
     levels: usize,
     /// Whether a namespace is among them: only through one may a value hold itself.
     namespaces: bool,
+    /// Whether a loop is among them: what `changed` keeps in one comes after it was put together.
+    loops: bool,
 }
 
 /// One level more than the deepest of `parts`.
 fn depth_over<'v>(parts: impl IntoIterator<Item = &'v Value>) -> Result<Depth> {
-    let mut depth = Depth { levels: 1, namespaces: false };
+    let mut depth = Depth { levels: 1, ..Depth::default() };
     for part in parts.into_iter().map(Value::depth_of) {
         depth.levels = depth.levels.max(part.levels + 1);
         depth.namespaces |= part.namespaces;
+        depth.loops |= part.loops;
     }
     if depth.levels > MAX_DEPTH { Err(too_deep()) } else { Ok(depth) }
 }
@@ -160,6 +163,7 @@ impl Dict {
         let depth = depth_over([&key, &value])?;
         self.depth.levels = self.depth.levels.max(depth.levels);
         self.depth.namespaces |= depth.namespaces;
+        self.depth.loops |= depth.loops;
         match self.places.entry(key.key()?) {
             std::collections::hash_map::Entry::Occupied(place) => self.entries[*place.get()].1 = value,
             std::collections::hash_map::Entry::Vacant(place) => {
@@ -203,7 +207,7 @@ impl Range {
 
 impl Loop {
     pub(super) fn new(items: Vec<Value>, level: usize, recursive: Option<usize>) -> Result<Rc<Self>> {
-        let depth = depth_over(&items)?;
+        let depth = Depth { loops: true, ..depth_over(&items)? };
         let (index, seen) = (std::cell::Cell::new(0), RefCell::new(None));
         Ok(Rc::new(Self { items: Rc::new(items), index, level, seen, recursive, depth }))
     }
@@ -258,7 +262,7 @@ impl Value {
             Self::Loop(it) => it.depth,
             Self::Method(method) => method.depth,
             Self::Cycler(cycler) => cycler.depth,
-            Self::Namespace(_) => Depth { levels: 0, namespaces: true },
+            Self::Namespace(_) => Depth { namespaces: true, ..Depth::default() },
             _ => Depth::default(),
         }
     }
@@ -272,6 +276,11 @@ impl Value {
     /// Whether it is a namespace, or one is in it.
     pub(super) fn holds_namespace(&self) -> bool {
         self.depth_of().namespaces
+    }
+
+    /// Whether it is a loop, or one is in it.
+    pub(super) fn holds_loop(&self) -> bool {
+        self.depth_of().loops
     }
 
     /// Calls `each` with every value that is directly in this one, those of namespaces aside.
