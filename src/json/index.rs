@@ -7,7 +7,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::{Error, skimmed, too_many, twice};
+use super::Error;
+use super::entries::{too_many, twice};
+use super::text::skimmed;
 
 /// Most entries. The largest published models have 92,000 tensors.
 const MOST: usize = 1 << 17;

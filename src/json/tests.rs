@@ -1,5 +1,10 @@
-use serde_json::json;
+use std::collections::HashMap;
+use std::marker::PhantomData;
 
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::text::{in_pieces, read};
 use super::*;
 
 fn refused(text: &str) -> String {

@@ -1,0 +1,158 @@
+//! Values, built while there is memory left for them.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde::{Deserialize, de};
+use serde_json::{Error, Map, Number, Value};
+
+use super::entries::twice;
+use super::text::read;
+
+/// Bytes of memory for the values of a settings file or an answer of the hub: tens of times what published ones take.
+pub const SETTINGS: usize = 24 << 20;
+
+/// The value of a text. It takes at most `limit` bytes of memory.
+///
+/// # Errors
+/// The text is no JSON, a key is given twice, or the value takes more.
+pub fn value(text: &[u8], limit: usize) -> Result<Value, Error> {
+    read(text, Build::new(limit, &Cell::new(limit), &[]))
+}
+
+/// The object of a text, without the fields named `skipped`, which are not built. It takes at most `limit` bytes of
+/// memory.
+///
+/// # Errors
+/// As [`value`]; the text is no object.
+pub fn object(text: &[u8], limit: usize, skipped: &[&str]) -> Result<Map<String, Value>, Error> {
+    match read(text, Build::new(limit, &Cell::new(limit), skipped))? {
+        Value::Object(map) => Ok(map),
+        _ => Err(Error::custom("is not a JSON object")),
+    }
+}
+
+/// A text as a type. What is built on the way takes at most `limit` bytes of memory, and so does the result.
+///
+/// # Errors
+/// As [`value`]; the value is not of the type.
+pub fn typed<T: DeserializeOwned>(text: &[u8], limit: usize) -> Result<T, Error> {
+    serde_json::from_value(value(text, limit)?)
+}
+
+/// A value of at most `LIMIT` bytes of memory, as a field of a type that is read piece by piece.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Bounded<const LIMIT: usize>(pub Value);
+
+impl<'de, const LIMIT: usize> Deserialize<'de> for Bounded<LIMIT> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Build::new(LIMIT, &Cell::new(LIMIT), &[]).deserialize(deserializer).map(Self)
+    }
+}
+
+/// Builds a value while there is memory left for it.
+#[derive(Clone, Copy)]
+struct Build<'a> {
+    limit: usize,
+    left: &'a Cell<usize>,
+    /// Fields of the outermost object that are not built.
+    skipped: &'a [&'a str],
+}
+
+/// Bytes of memory, none of them too few. Lists and maps double as they grow, and begin with room for four entries;
+/// an allocation takes 16 bytes more than is asked for.
+const ITEM: usize = 2 * size_of::<Value>();
+const ENTRY: usize = 2 * (size_of::<Value>() + size_of::<String>() + 2 * size_of::<usize>()) + 32;
+const LIST: usize = 2 * ITEM + 16;
+const OBJECT: usize = 2 * ENTRY + 128;
+
+impl<'a> Build<'a> {
+    fn new(limit: usize, left: &'a Cell<usize>, skipped: &'a [&'a str]) -> Self {
+        Self { limit, left, skipped }
+    }
+
+    fn take<E: de::Error>(&self, bytes: usize) -> Result<(), E> {
+        match self.left.get().checked_sub(bytes) {
+            Some(left) => {
+                self.left.set(left);
+                Ok(())
+            }
+            None => Err(E::custom(format_args!("takes more than {} bytes of memory, the limit", self.limit))),
+        }
+    }
+
+    /// For what lies within.
+    fn inner(self) -> Self {
+        Self { skipped: &[], ..self }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Build<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Build<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
+        self.take(text.len() + 32)?;
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element_seed(self.inner())? {
+            self.take(if items.is_empty() { LIST + ITEM } else { ITEM })?;
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            self.take(key.len() + if fields.is_empty() { OBJECT + ENTRY } else { ENTRY })?;
+            if fields.contains_key(&key) {
+                return Err(twice(&key));
+            }
+            let value = match self.skipped.contains(&key.as_str()) {
+                true => map.next_value::<IgnoredAny>().map(|_| Value::Null)?,
+                false => map.next_value_seed(self.inner())?,
+            };
+            fields.insert(key, value);
+        }
+        self.skipped.iter().for_each(|name| drop(fields.shift_remove(*name)));
+        Ok(Value::Object(fields))
+    }
+}
