@@ -2,8 +2,8 @@
 //! `generate`, `generate-sequential` and `chat` all ask here.
 
 use clap::Args;
-use mist::checkpoint::{Checkpoint, Suggestions};
-use mist::generate::Sampling;
+use mist::checkpoint::Checkpoint;
+use mist::generate::{Sampling, Suggested};
 use mist::terminal::Printer;
 use serde_json::{Value, json};
 
@@ -41,17 +41,16 @@ impl SamplingArgs {
     pub fn sampling(&self, checkpoint: &Checkpoint, printer: &Printer) -> anyhow::Result<Sampling> {
         let suggested = &checkpoint.suggestions;
         let unless = |value: Option<f64>, is_typed: bool| value.filter(|_| !is_typed);
-        let asked = Suggestions {
+        let asked = Suggested {
             temperature: unless(suggested.temperature, self.temperature.is_some()),
             top_k: unless(suggested.top_k, self.top_k.is_some()),
             top_p: unless(suggested.top_p, self.top_p.is_some()),
             min_p: unless(suggested.min_p, self.min_p.is_some()),
-            repetition_penalty: unless(suggested.repetition_penalty, self.repeat_penalty.is_some()),
-            ..suggested.clone()
+            repeat_penalty: unless(suggested.repetition_penalty, self.repeat_penalty.is_some()),
         };
         let (sampling, impossible) = Sampling::default().as_suggested(&asked);
         let impossible = impossible.iter().map(ToString::to_string);
-        for sentence in asked.passed_over.iter().cloned().chain(impossible) {
+        for sentence in suggested.passed_over.iter().cloned().chain(impossible) {
             printer.warn(&format!("{}: {sentence}: passed over", suggested.file.display()));
         }
         let sampling = self.over(sampling);

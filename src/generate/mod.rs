@@ -12,7 +12,7 @@ mod stream;
 
 pub use batch::{Batch, Event, MOST_AT_ONCE, batch_slots};
 pub use growth::{Finish, Generation, GenerationError, Timings, room};
-pub use sampler::{Sampler, Sampling, SamplingError};
+pub use sampler::{Sampler, Sampling, SamplingError, Suggested};
 pub use session::Session;
 pub use speed::{Part, Rates, Speed, Work};
 pub use stream::TextStream;

@@ -3,7 +3,6 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::checkpoint::Suggestions;
 use crate::kernels::pointwise::softmax;
 
 /// How tokens are chosen. The filters apply in this order: repetition penalty, temperature, top-k, top-p, min-p.
@@ -28,6 +27,17 @@ impl Default for Sampling {
     }
 }
 
+/// Values that others propose, each by itself; nobody has looked whether a sampler can do them.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct Suggested {
+    pub temperature: Option<f64>,
+    pub top_k: Option<f64>,
+    pub top_p: Option<f64>,
+    pub min_p: Option<f64>,
+    pub repeat_penalty: Option<f64>,
+}
+
 /// A value out of its range, or logits that are no numbers.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[allow(missing_docs)]
@@ -42,7 +52,7 @@ pub enum SamplingError {
 
 impl Sampling {
     /// These values, each in place of its own where one is suggested; and what is wrong with those that cannot be taken.
-    pub fn as_suggested(self, suggested: &Suggestions) -> (Self, Vec<SamplingError>) {
+    pub fn as_suggested(self, suggested: &Suggested) -> (Self, Vec<SamplingError>) {
         let (mut sampling, mut impossible) = (self, Vec::new());
         let mut take = |value: Option<f64>, set: &dyn Fn(&mut Self, f64) -> Result<(), SamplingError>| {
             let Some(value) = value else { return };
@@ -67,7 +77,7 @@ impl Sampling {
         });
         take(suggested.top_p, &plainly(|s| &mut s.top_p));
         take(suggested.min_p, &plainly(|s| &mut s.min_p));
-        take(suggested.repetition_penalty, &plainly(|s| &mut s.repeat_penalty));
+        take(suggested.repeat_penalty, &plainly(|s| &mut s.repeat_penalty));
         (sampling, impossible)
     }
 
@@ -288,10 +298,10 @@ mod tests {
     #[test]
     fn suggestions_count_each_by_itself_and_only_where_they_can() {
         let suggested =
-            |temperature, top_k, top_p| Suggestions { temperature, top_k, top_p, ..Suggestions::default() };
+            |temperature, top_k, top_p| Suggested { temperature, top_k, top_p, ..Suggested::default() };
         let (all, wrong) = plain().as_suggested(&suggested(Some(0.6), Some(20.0), Some(0.95)));
         assert_eq!((all, wrong.len()), (Sampling { temperature: 0.6, top_k: 20, top_p: 0.95, ..plain() }, 0));
-        assert_eq!(plain().as_suggested(&Suggestions::default()), (plain(), Vec::new()));
+        assert_eq!(plain().as_suggested(&Suggested::default()), (plain(), Vec::new()));
         let (some, wrong) = plain().as_suggested(&suggested(Some(-1.0), Some(-1.0), Some(0.5)));
         assert_eq!(some, Sampling { top_p: 0.5, ..plain() });
         let texts = wrong.iter().map(ToString::to_string).collect::<Vec<_>>();
