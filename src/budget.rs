@@ -8,12 +8,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::io::{self, Write as _};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
+
+use crate::system::memory::given;
 
 /// What work may take.
 #[derive(Clone, Copy, Debug)]
@@ -134,86 +134,6 @@ fn stopped(id: ThreadId) -> bool {
     STOPPED.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
 }
 
-thread_local! {
-    /// Whether this thread asks for memory that it can do without.
-    static MAY_FAIL: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Lets `ask` ask for memory, by a `try_reserve`, that the system may not have.
-pub fn may_fail<T>(ask: impl FnOnce() -> T) -> T {
-    let before = MAY_FAIL.replace(true);
-    let result = ask();
-    MAY_FAIL.set(before);
-    result
-}
-
-/// So many zeros, for what comes from elsewhere.
-///
-/// # Errors
-/// [`io::ErrorKind::OutOfMemory`] where the system has no room for them.
-pub fn buffer(bytes: usize) -> io::Result<Vec<u8>> {
-    let mut buffer = Vec::new();
-    may_fail(|| buffer.try_reserve_exact(bytes)).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    buffer.resize(bytes, 0);
-    Ok(buffer)
-}
-
-/// Memory that was asked for, unless there is none: Rust would end the process by a signal, and this ends it with the
-/// ordinary error.
-fn given(pointer: *mut u8, bytes: usize) -> *mut u8 {
-    if pointer.is_null() && !MAY_FAIL.try_with(Cell::get).unwrap_or(false) {
-        refused(bytes);
-    }
-    pointer
-}
-
-/// The thread that tells why the process ends: the address of something of its own, or 0.
-static ENDING: AtomicUsize = AtomicUsize::new(0);
-
-/// Makes this thread the one that tells why the process ends. Does not return to a second one: memory is refused to
-/// several threads at once, and the user wants one error. The first one must end the process.
-pub fn end_alone() {
-    thread_local! {
-        static OWN: u8 = const { 0 };
-    }
-    // A thread that is past its thread-locals is none of those that tell anything.
-    let own = OWN.try_with(|own| std::ptr::from_ref(own).addr()).unwrap_or(usize::MAX);
-    if let Err(other) = ENDING.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed)
-        && other != own
-    {
-        loop {
-            // Takes no memory.
-            thread::sleep(Duration::from_secs(60));
-        }
-    }
-}
-
-/// Ends the process; takes no memory. Other systems than Unix go on to what Rust does.
-#[cold]
-fn refused(bytes: usize) {
-    end_alone();
-    let mut line = [0; 256];
-    let mut rest = &mut line[..];
-    let written = write!(
-        rest,
-        "error: not enough memory: the system has no room for {bytes} bytes more\n\
-         hint: free some, or lift the limit of this shell with `ulimit -v unlimited`\n"
-    );
-    let left = rest.len();
-    let line = &line[..line.len() - left];
-    #[cfg(unix)]
-    #[allow(unsafe_code)]
-    if written.is_ok() {
-        // SAFETY: the pointer and the length are those of a slice; `_exit` may be called anywhere.
-        unsafe {
-            libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len());
-            libc::_exit(1);
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = (written, line);
-}
-
 /// The system's allocator, but for threads with a limit, and with an end for the process where the system gives nothing
 /// more. A program that makes it its own (`#[global_allocator] static ALLOCATOR: Limited = Limited;`, as `mist` does) has
 /// limits of memory; another has limits of time only.
@@ -302,12 +222,6 @@ mod tests {
         // Others go on.
         assert_eq!(vec![1u8; 1 << 22].len(), 1 << 22);
         assert_eq!(within(BUDGET, growing(4)), Ok(15));
-    }
-
-    #[test]
-    fn a_buffer_beyond_all_memory_is_an_error() {
-        assert_eq!(buffer(isize::MAX as usize).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
-        assert_eq!(buffer(3).unwrap(), [0; 3]);
     }
 
     #[test]

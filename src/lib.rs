@@ -11,7 +11,9 @@
 //! | 3 | [`model`] | the transformer; shapes at line ends |
 //! | 2 | [`checkpoint`], [`text`], [`hub`] | file formats; tokenizers and chat formats; downloads |
 //! | 1 | [`kernels`] | slices, schemes, instruction sets; the seam to candle |
-//! | 0 | [`system`] | what is asked of the operating system: files, signals |
+//! | 1 | [`json`], [`budget`] | JSON within limits; work on behalf of a file within limits |
+//! | 0 | [`system`] | what is asked of the operating system: files, signals, memory |
+//! | 0 | [`environment`], [`quote`] | the variables that are read; what a message repeats of a text |
 
 // Tests make files as users and strangers do.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]

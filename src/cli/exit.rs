@@ -8,7 +8,7 @@ use mist::chat;
 use mist::generate::SamplingError;
 use mist::hub;
 use mist::quote::beginning;
-use mist::system::files;
+use mist::system::{files, memory};
 use mist::terminal::{InterruptError, Printer};
 
 /// How a command ended.
@@ -63,8 +63,9 @@ pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
     if error.is::<Interrupted>() || matches!(error.downcast_ref(), Some(hub::Error::Interrupted)) {
         return Status::Interrupted.into();
     }
-    mist::budget::end_alone();
+    memory::end_alone();
     show(&error, printer);
+    memory::end_reported();
     match error.downcast_ref::<SamplingError>() {
         Some(SamplingError::OutOfRange { .. }) => Status::Usage.into(),
         _ => Status::Failure.into(),

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::hash::Hasher;
 use super::listing::Entry;
 use super::{Digest, Error, FileName, Report};
-use crate::budget;
 use crate::system::files::{self, Claim, free_space};
+use crate::system::memory;
 
 /// Bytes read at once when a file is hashed.
 const CHUNK: usize = 1 << 20;
@@ -124,7 +124,7 @@ fn hash(
     }
     let mut file = files::open(&path).map_err(Error::io("read", &path))?;
     let mut hasher = Hasher::new(entry.hash, entry.size);
-    let mut chunk = budget::buffer(CHUNK).map_err(Error::io("find memory to read", &path))?;
+    let mut chunk = memory::buffer(CHUNK).map_err(Error::io("find memory to read", &path))?;
     loop {
         match file.read(&mut chunk).map_err(Error::io("read", &path))? {
             0 => return Ok(Some(hasher)),

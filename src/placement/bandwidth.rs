@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::memory::available_memory;
-use crate::budget::may_fail;
 use crate::kernels::{pages, pool};
+use crate::system::memory::may_fail;
 
 /// Bytes that are read: more than caches hold.
 const BUFFER: usize = 1 << 30;

@@ -1,4 +1,5 @@
 //! What the program asks of the operating system.
 
 pub mod files;
+pub mod memory;
 pub mod signals;

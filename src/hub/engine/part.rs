@@ -7,11 +7,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::journal::{Journal, Remains};
 use super::ranges::Ranges;
-use crate::budget;
 use crate::hub::folder;
 use crate::hub::listing::Entry;
 use crate::hub::{Error, FileName};
 use crate::system::files::{self, Folder};
+use crate::system::memory;
 
 /// Counts how often a file was begun anew in this run. What was asked for before is not written after.
 pub(super) type Attempt = u32;
@@ -161,7 +161,7 @@ impl Part {
 
     /// Memory for a stretch of it.
     pub fn buffer(&self, bytes: usize) -> Result<Vec<u8>, Error> {
-        budget::buffer(bytes).map_err(Error::io("find memory to read", &self.partial))
+        memory::buffer(bytes).map_err(Error::io("find memory to read", &self.partial))
     }
 
     /// Reads what has been written.

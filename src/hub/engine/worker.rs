@@ -16,9 +16,9 @@ use super::board::{Board, Work};
 use super::journal::is_etag;
 use super::part::Refused;
 use super::source::Source;
-use crate::budget;
 use crate::hub::Error;
 use crate::hub::client::{Failure, innermost};
+use crate::system::memory;
 
 /// Bytes written at once, and noted in the journal.
 pub(super) const PIECE: usize = 256 << 10;
@@ -69,7 +69,7 @@ impl From<Refused> for Stop {
 /// # Errors
 /// There is no memory for it.
 pub(super) fn buffer(folder: &Path) -> Result<Vec<u8>, Error> {
-    budget::buffer(PIECE).map_err(Error::io("find memory to download to", folder))
+    memory::buffer(PIECE).map_err(Error::io("find memory to download to", folder))
 }
 
 /// Fetches what of `work` is not here yet, by `piece`, which is [`buffer`]'s.

@@ -1,4 +1,4 @@
-//! The same where there are no descriptors of folders: a name is asked about before it is used, and a link is refused.
+//! What `unix.rs` does, where there are no descriptors of folders: a name is asked about before it is used, and a link is refused.
 //! Whoever can write to the folder can still put a link there in between.
 
 use std::ffi::{OsStr, OsString};
