@@ -78,6 +78,7 @@ fn fails_then_resumes(size: &str, script: &str, throttle: u64) -> Option<(Ended,
                 thread::sleep(Duration::from_millis(5));
             }
             let sent = hub.sent(WEIGHTS);
+            hub.server.throttle(0);
             fs::write(out.path().join("go"), "").unwrap();
             sent
         });
@@ -103,13 +104,13 @@ fn a_disk_that_is_too_small_from_the_start_is_refused_before_the_first_byte() {
 
 #[test]
 fn a_disk_that_fills_up_on_the_way_is_one_clear_error_and_the_rest_follows_when_there_is_room() {
-    // Half of the weights, then all that is left is taken.
+    // Half of the weights, then all that is left is taken, for which the download waits.
     let script = r#"
         "$@" > $OUT/first.out 2> $OUT/first.err &
         until [ "$(du -sk checkpoints 2>/dev/null | cut -f1)" -gt 20480 ] 2>/dev/null; do sleep 0.005; done
-        dd if=/dev/zero of=filler bs=64k 2>/dev/null
+        kill -STOP $!; dd if=/dev/zero of=filler bs=64k 2>/dev/null; kill -CONT $!
         wait $!"#;
-    let Some((failed, first, rest)) = fails_then_resumes("60m", script, 20 * MIB) else { return };
+    let Some((failed, first, rest)) = fails_then_resumes("60m", script, 8 * MIB) else { return };
     assert!(failed.error().is_some_and(|line| line.contains("No space left")), "{}", failed.stderr);
     let limit = SIZE.saturating_sub(first) + 16 * MIB;
     assert!(rest <= limit, "full after {first} bytes of {SIZE}, then {rest} more, {limit} may be");

@@ -109,17 +109,27 @@ fn killed_at(percent: u64, bytes_per_second: u64) {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_it_at_once_and_keeps_what_has_come() {
-    let (hub, root) = (Hub::start(files()), tempfile::tempdir().unwrap());
-    hub.server.throttle(32 * MIB);
-    let mut run = hub.download(root.path(), &[]);
-    while hub.sent(WEIGHTS) < SIZE / 2 && run.runs() {
-        sleep(Duration::from_millis(1));
+    // On a busy machine the interrupt may come after the end.
+    for _ in 0..10 {
+        let (hub, root) = (Hub::start(files()), tempfile::tempdir().unwrap());
+        hub.server.throttle(32 * MIB);
+        let mut run = hub.download(root.path(), &[]);
+        while hub.sent(WEIGHTS) < SIZE / 2 && run.runs() {
+            sleep(Duration::from_millis(1));
+        }
+        if !run.runs() {
+            continue;
+        }
+        let ended = run.interrupt();
+        if ended.code == Some(0) {
+            continue;
+        }
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), ""), "{}", ended.stderr);
+        hub.nothing_wrong(root.path()).unwrap();
+        hub.server.throttle(0);
+        return finish_cheaply(&hub, 0, root.path());
     }
-    let ended = run.interrupt();
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(130), ""), "{}", ended.stderr);
-    hub.nothing_wrong(root.path()).unwrap();
-    hub.server.throttle(0);
-    finish_cheaply(&hub, 0, root.path());
+    panic!("it ended each time before the interrupt");
 }
 
 #[test]

@@ -389,7 +389,7 @@ fn a_listing_larger_than_the_disk_is_refused_before_the_first_byte() {
 /// A client that gives up on a silent server after a moment.
 fn hasty(address: &str) -> Client {
     let mut settings = Settings::new(address.parse().unwrap());
-    settings.read_timeout = Duration::from_millis(500);
+    settings.read_timeout = Duration::from_millis(1500);
     settings.first_pause = Duration::from_millis(1);
     Client::new(settings).unwrap()
 }

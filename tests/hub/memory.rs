@@ -9,7 +9,7 @@ use crate::support::{Hub, MIB, Run, SECRET, command, noise};
 #[test]
 fn a_download_in_little_address_space_works_or_fails_with_one_line() {
     let mut whole = 0;
-    // In steps of 4 MB from where the program cannot begin to where it has all that it asks for.
+    // In steps of 8 MB from where the program cannot begin to where it has all that it asks for.
     for kilobytes in (40_000..200_000).step_by(8_000) {
         let (hub, out) = (Hub::start(checkpoint(noise(3 * MIB))), tempfile::tempdir().unwrap());
         let inner = command(&hub.server.address, out.path(), &["download", "org/name"]);

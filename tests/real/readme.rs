@@ -32,7 +32,7 @@ fn the_session_of_the_readme_is_what_a_terminal_shows() {
     let expected = session();
     let args: Vec<&str> = COMMAND.split(' ').skip(1).collect();
     let mut terminal = Terminal::start(folder, &args);
-    let mut is_quoted = false;
+    let (mut is_quoted, mut before) = (false, "");
     for line in expected.lines() {
         let typed = match (line.strip_prefix(PROMPT), is_quoted) {
             (Some(typed), _) => typed,
@@ -40,11 +40,12 @@ fn the_session_of_the_readme_is_what_a_terminal_shows() {
             (None, false) => continue,
         };
         match is_quoted {
-            true => terminal.wait_for_silence(),
+            true => terminal.wait_for_line_below(before),
             false => terminal.wait_for(PROMPT),
         }
         is_quoted ^= typed == QUOTES;
         terminal.enter(typed);
+        before = line;
     }
     assert!(terminal.wait_for_end(), "{}", terminal.text());
     let [found, expected] = [&terminal.text(), &expected].map(|text| without_what_differs(text));

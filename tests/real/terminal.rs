@@ -24,6 +24,8 @@ pub struct Terminal {
     written: Receiver<Vec<u8>>,
     screen: vt100::Parser,
     program: Child,
+    /// Nothing more will be written.
+    is_closed: bool,
 }
 
 impl Terminal {
@@ -51,7 +53,7 @@ impl Terminal {
             .spawn()
             .unwrap();
         let (keyboard, written) = (File::from(terminal.try_clone().unwrap()), read_all(terminal));
-        Self { keyboard, written, screen: vt100::Parser::new(ws_row, ws_col, 0), program }
+        Self { keyboard, written, screen: vt100::Parser::new(ws_row, ws_col, 0), program, is_closed: false }
     }
 
     /// Types a line.
@@ -61,23 +63,28 @@ impl Terminal {
 
     /// Waits until the line with the cursor is `line`.
     pub fn wait_for(&mut self, line: &str) {
-        let since = Instant::now();
-        while self.line().trim_end() != line.trim_end() {
-            assert!(since.elapsed() < PATIENCE, "no {line:?} on the screen:\n{}", self.text());
-            self.see(Duration::from_millis(100));
-        }
+        self.wait_until(|terminal| terminal.line_above(0) == line.trim_end(), &format!("{line:?}"));
     }
 
-    /// Waits until nothing is written any more.
-    pub fn wait_for_silence(&mut self) {
-        while self.see(Duration::from_millis(300)) {}
+    /// Waits until the cursor is in an empty line below the line `above`.
+    pub fn wait_for_line_below(&mut self, above: &str) {
+        let above = above.trim_end();
+        let is_there = |t: &Self| t.line_above(0).is_empty() && t.line_above(1) == above;
+        self.wait_until(is_there, &format!("{above:?} and a new line"));
     }
 
-    /// Waits until the program ends; whether it ended well.
+    /// Waits until the program ends and all that it wrote is shown; whether it ended well.
     pub fn wait_for_end(&mut self) -> bool {
-        let ended = self.program.wait().unwrap();
-        self.wait_for_silence();
-        ended.success()
+        self.wait_until(|terminal| terminal.is_closed, "end");
+        self.program.wait().unwrap().success()
+    }
+
+    fn wait_until(&mut self, is_so: impl Fn(&Self) -> bool, what: &str) {
+        let since = Instant::now();
+        while !is_so(self) {
+            assert!(since.elapsed() < PATIENCE, "no {what} on the screen:\n{}", self.text());
+            self.see();
+        }
     }
 
     /// All that is on the screen.
@@ -85,21 +92,19 @@ impl Terminal {
         self.screen.screen().contents()
     }
 
-    /// The line that the cursor is in.
-    fn line(&self) -> String {
+    /// The line so many above the one that the cursor is in, without white space at its end.
+    fn line_above(&self, lines: u16) -> String {
         let screen = self.screen.screen();
-        let (row, _) = screen.cursor_position();
-        screen.contents_between(row, 0, row, SIZE[1])
+        let row = screen.cursor_position().0.saturating_sub(lines);
+        screen.contents_between(row, 0, row, SIZE[1]).trim_end().to_owned()
     }
 
-    /// Shows what is written, for which it waits so long; whether there was anything.
-    fn see(&mut self, patience: Duration) -> bool {
-        match self.written.recv_timeout(patience) {
-            Ok(bytes) => {
-                self.screen.process(&bytes);
-                true
-            }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => false,
+    /// Shows what is written, for which it waits a moment.
+    fn see(&mut self) {
+        match self.written.recv_timeout(Duration::from_millis(100)) {
+            Ok(bytes) => self.screen.process(&bytes),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.is_closed = true,
         }
     }
 }

@@ -47,9 +47,13 @@ fn threads_that_fell_asleep_are_woken() {
         for _ in 0..5 {
             std::thread::sleep(4 * SPIN);
             let seen = Mutex::new(std::collections::HashSet::new());
+            let begun = Instant::now();
+            // A task waits until another thread has come, which a busy machine may let wait.
             run(6, |_| {
-                std::thread::sleep(Duration::from_millis(5));
                 lock(&seen).insert(std::thread::current().id());
+                while lock(&seen).len() == 1 && begun.elapsed() < Duration::from_secs(60) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             });
             assert!(lock(&seen).len() > 1, "the caller was left alone");
         }
