@@ -13,7 +13,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use crate::system::memory::given;
+use crate::system::memory::{given, may_fail};
+use crate::system::threads::NO_THREAD;
 
 /// What work may take.
 #[derive(Clone, Copy, Debug)]
@@ -54,21 +55,6 @@ impl Exceeded {
             Self::NoStack(_) => Some("free some, or lift the limit of this shell with `ulimit -v unlimited`"),
             _ => None,
         }
-    }
-}
-
-/// What the user can do where the system gives no more threads.
-pub const NO_THREAD: &str =
-    "`ulimit -u` shows how many processes and threads a user may have: end some, or raise the limit";
-
-/// The error of a thread that could not be started. It travels inside an [`io::Error`].
-#[derive(Debug, thiserror::Error)]
-#[error("no thread could be started: {0}")]
-pub struct NoThread(pub io::Error);
-
-impl From<NoThread> for io::Error {
-    fn from(error: NoThread) -> Self {
-        io::Error::new(error.0.kind(), error)
     }
 }
 

@@ -15,11 +15,11 @@ use bytes::Bytes;
 use super::Error;
 use super::output::Output;
 pub use super::sidecar::Content;
-use crate::budget::NoThread;
 use crate::kernels::Scheme;
 use crate::system::files::{
     self, Folder, InLargePages, Replacement, abandoned, delete_abandoned, free_space,
 };
+use crate::system::threads::NoThread;
 
 /// Runs of bytes that wait for the disk while the next ones are made.
 const WAITING: usize = 4;

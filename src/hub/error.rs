@@ -4,9 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Commit, FileName, Hash, RepoId, Revision, Size, catalogue};
-use crate::budget::NO_THREAD;
 use crate::quote::quoted;
 use crate::system::files::Refused;
+use crate::system::threads::NO_THREAD;
 
 /// Why a download did not happen or did not end well. No message holds a token, a signed address, or text
 /// from the wire that has not been checked or escaped.

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::budget::NO_THREAD;
+use crate::system::threads::NO_THREAD;
 
 /// The exit status of a process that was ended by Ctrl-C: 128 + SIGINT.
 const STATUS: i32 = 130;

@@ -63,10 +63,8 @@ pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
 
 /// How many of the texts have ended, in words.
 fn ended(ended: usize, texts: usize) -> String {
-    match (ended, texts) {
-        _ if ended < texts => format!("{ended} of {}", counted(texts, "text")),
-        _ => counted(texts, "text"),
-    }
+    let all = counted(texts, "text");
+    if ended < texts { format!("{ended} of {all}") } else { all }
 }
 
 /// What was shown of the texts so far.
@@ -139,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_part_of_the_texts_is_never_told_as_all_of_them() {
-        let counts = [(1, 4), (0, 1), (1, 1), (4, 4)].map(|(ended, texts)| counted(ended, texts));
+        let counts = [(1, 4), (0, 1), (1, 1), (4, 4)].map(|(done, texts)| ended(done, texts));
         assert_eq!(counts, ["1 of 4 texts", "0 of 1 text", "1 text", "4 texts"]);
     }
 }

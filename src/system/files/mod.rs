@@ -31,7 +31,7 @@ mod platform;
 use std::io;
 use std::path::Path;
 
-use crate::budget::{NO_THREAD, NoThread};
+use crate::system::threads::{NO_THREAD, NoThread};
 
 pub use self::at::{read_at, write_all_at};
 pub use self::claim::{Claim, Unclaimed};
