@@ -4,3 +4,7 @@
 mod targets;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::template(data));
+
+/// Keeps a template's limit of memory.
+#[global_allocator]
+static ALLOCATOR: mist::budget::Limited = mist::budget::Limited;
