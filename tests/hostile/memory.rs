@@ -122,6 +122,8 @@ fn tekken() -> tempfile::TempDir {
     let folder = copy_of_layout("mistral");
     let from = fixtures().join("text/tekken/tekken.json");
     fs::copy(from, folder.path().join("tekken.json")).unwrap();
+    // With a chat template beside it, this would be read in its place.
+    fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
     folder
 }
 
@@ -415,6 +417,8 @@ fn memory_of_a_large_tekken_vocabulary() {
         let is_accepted = count == 390_000;
         let ids = crate::run(folder.path(), TOKENIZE);
         assert_eq!(ids.code, Some(i32::from(!is_accepted)), "{ids:?}");
+        // `<s>`, and the byte behind the control tokens.
+        assert_eq!(ids.text(), if is_accepted { "1 220\n" } else { "" });
         let kept = if is_accepted { vocabulary.len() - count * beside.len() } else { 0 };
         bounded(&format!("{count} tokens{beside}"), folder.path(), TOKENIZE, kept);
     }
