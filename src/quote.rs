@@ -1,6 +1,7 @@
 //! What a message repeats of a file, a server or a line that was typed: its beginning, however long it is.
 
 use std::fmt::{self, Display, Formatter, Write};
+use std::path::Path;
 
 /// Most characters of a text in quotation marks, and bytes of what is shown without.
 const MOST: usize = 100;
@@ -17,6 +18,14 @@ pub fn quoted(text: &str) -> impl Display {
         }
     }
     Quoted(text)
+}
+
+/// What is wrong with a file as one sentence: "x.json is not a JSON object", "x.json: vocab_size is missing".
+pub fn about(path: &Path, rule: &str) -> impl Display {
+    /// What a rule begins with whose subject is the file.
+    const VERBS: [&str; 6] = ["is ", "has ", "holds ", "names ", "takes ", "asks "];
+    let colon = if VERBS.iter().any(|verb| rule.starts_with(verb)) { "" } else { ":" };
+    format!("{}{colon} {rule}", path.display())
 }
 
 /// Anything as it shows itself.
@@ -69,6 +78,13 @@ mod tests {
         assert_eq!(short(serde_json::json!([1, "x".repeat(200)])).to_string().chars().count(), 101);
         assert_eq!(beginning("aéa", 2).to_string(), "a…");
         assert_eq!(beginning("aéa", 4).to_string(), "aéa");
+    }
+
+    #[test]
+    fn a_rule_about_a_file_is_one_sentence() {
+        let path = Path::new("x.json");
+        assert_eq!(about(path, "is not valid JSON: y").to_string(), "x.json is not valid JSON: y");
+        assert_eq!(about(path, "dim is missing").to_string(), "x.json: dim is missing");
     }
 
     #[test]

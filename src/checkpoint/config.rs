@@ -16,11 +16,13 @@ pub(super) mod hf;
 pub(super) mod json;
 pub(super) mod litgpt;
 mod mistral;
+mod naming;
 
 pub use gguf::from_gguf;
 pub use hf::from_json;
 pub use litgpt::{from_lit_json, from_lit_yaml};
 pub use mistral::from_params;
+pub use naming::Naming;
 
 /// The shape of a Llama, Mistral or Mixtral model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -183,8 +185,8 @@ impl Config {
     /// Checks every size against its limits and the others.
     ///
     /// # Errors
-    /// The first rule that is broken, naming `path` and the field.
-    pub fn check(&self, path: &Path) -> Result<(), Error> {
+    /// The first rule that is broken, naming `path` and the field, which is called as in its file.
+    pub fn check(&self, path: &Path, naming: Naming) -> Result<(), Error> {
         let fail = |rule: String| Err(Error::config(path, rule));
         let sizes = [
             ("vocab_size", self.vocabulary_size, LARGEST),
@@ -201,39 +203,41 @@ impl Config {
         ];
         for (name, value, most) in sizes {
             if value == 0 || value > most {
+                let name = naming.of(name);
                 return fail(format!("{name} is {value}, it must be from 1 to {most}"));
             }
         }
         if !self.query_heads.is_multiple_of(self.key_value_heads) {
             let (h, g) = (self.query_heads, self.key_value_heads);
-            return fail(format!("num_attention_heads {h} is no multiple of num_key_value_heads {g}"));
+            let [heads, groups] = ["num_attention_heads", "num_key_value_heads"].map(|name| naming.of(name));
+            return fail(format!("{heads} {h} is no multiple of {groups} {g}"));
         }
         if !self.head_size.is_multiple_of(2) {
-            return fail(format!("head_dim {} is odd: rotary positions need pairs", self.head_size));
+            let name = naming.of("head_dim");
+            return fail(format!("{name} {} is odd: rotary positions need pairs", self.head_size));
         }
         if let Some(experts) = self.experts.filter(|e| e.active > e.all) {
-            return fail(format!(
-                "num_experts_per_tok {} is more than num_local_experts {}",
-                experts.active, experts.all
-            ));
+            let [active, all] = ["num_experts_per_tok", "num_local_experts"].map(|name| naming.of(name));
+            return fail(format!("{active} {} is more than {all} {}", experts.active, experts.all));
         }
         if !(self.norm_epsilon.is_finite() && self.norm_epsilon >= 0.0 && self.norm_epsilon < 1.0) {
-            return fail(format!("rms_norm_eps is {}, it must be from 0 to 1", self.norm_epsilon));
+            let name = naming.of("rms_norm_eps");
+            return fail(format!("{name} is {}, it must be from 0 to 1", self.norm_epsilon));
         }
-        self.check_rope(path)
+        self.check_rope(path, naming)
     }
 
-    fn check_rope(&self, path: &Path) -> Result<(), Error> {
-        let positive = |name: &str, value: f64| match value.is_finite() && value > 0.0 {
+    fn check_rope(&self, path: &Path, naming: Naming) -> Result<(), Error> {
+        let positive = |name: &'static str, value: f64| match value.is_finite() && value > 0.0 {
             true => Ok(()),
-            false => Err(Error::config(path, format!("{name} is {value}, it must be above 0"))),
+            false => Err(Error::config(path, format!("{} is {value}, it must be above 0", naming.of(name)))),
         };
         positive("rope_theta", self.rope.theta)?;
         match &self.rope.scaling {
             RopeScaling::None => Ok(()),
-            RopeScaling::Linear { factor } => positive("rope factor", *factor),
+            RopeScaling::Linear { factor } => positive("factor", *factor),
             RopeScaling::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_context } => {
-                positive("rope factor", *factor)?;
+                positive("factor", *factor)?;
                 positive("low_freq_factor", *low_frequency_factor)?;
                 positive("original_max_position_embeddings", *original_context)?;
                 positive("high_freq_factor - low_freq_factor", high_frequency_factor - low_frequency_factor)
@@ -243,8 +247,9 @@ impl Config {
             }
             RopeScaling::Factors { factors } => {
                 let rule = format!(
-                    "rope_freqs.weight has {} factors, head_dim implies {}",
+                    "rope_freqs.weight has {} factors, {} implies {}",
                     factors.len(),
+                    naming.of("head_dim"),
                     self.head_size / 2
                 );
                 Err(Error::config(path, rule))

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::quote::about;
 use crate::system::files::{self, Refused};
 
 /// A rule that a checkpoint breaks. Every message names the file and the field or tensor.
@@ -23,15 +24,15 @@ pub enum Error {
     Exists(PathBuf),
     #[error("{} is a Git LFS pointer, not the file itself", .0.display())]
     LfsPointer(PathBuf),
-    #[error("{}: {rule}", path.display())]
+    #[error("{}", about(path, rule))]
     Malformed { path: PathBuf, rule: String },
     #[error("{}: {what} is not supported", path.display())]
     Unsupported { path: PathBuf, what: String },
-    #[error("{}: asks for {what}; of a PyTorch file plain tensors are read, and nothing is executed", path.display())]
+    #[error("{} asks for {what}; of a PyTorch file plain tensors are read, and nothing is executed", path.display())]
     ForeignPickle { path: PathBuf, what: String },
-    #[error("{}: {rule}", path.display())]
+    #[error("{}", about(path, rule))]
     Vocabulary { path: PathBuf, rule: String },
-    #[error("{}: {rule}", path.display())]
+    #[error("{}", about(path, rule))]
     Config { path: PathBuf, rule: String },
     #[error("{}: {what} is not supported", path.display())]
     UnsupportedModel { path: PathBuf, what: String },

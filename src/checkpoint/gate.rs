@@ -235,7 +235,7 @@ impl Taker<'_> {
         let tensor = self.tensors.take(name).ok_or_else(|| self.missing(name))?;
         let wrong = |tensor: &Tensor| Error::WrongShape {
             path: self.tensors.path().into(),
-            name: name.into(),
+            name: self.tensors.name_in_file(name),
             found: tensor.shape.clone(),
             expected: shape.into(),
         };
@@ -249,12 +249,17 @@ impl Taker<'_> {
     }
 
     fn missing(&self, name: &str) -> Error {
-        Error::MissingTensor { path: self.tensors.path().into(), name: name.into() }
+        Error::MissingTensor { path: self.tensors.path().into(), name: self.tensors.name_in_file(name) }
     }
 
     fn nothing_left(&self) -> Result<(), Error> {
         let harmless = |name: &str| HARMLESS_SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
-        let names: Vec<String> = self.tensors.names().filter(|n| !harmless(n)).map(str::to_string).collect();
+        let names: Vec<String> = self
+            .tensors
+            .names()
+            .filter(|n| !harmless(n))
+            .map(|name| self.tensors.name_in_file(name))
+            .collect();
         match names.is_empty() {
             true => Ok(()),
             false => Err(Error::ExtraTensors { path: self.tensors.path().into(), names }),

@@ -50,7 +50,8 @@ pub(super) fn read(folder: &Path) -> Result<Contents, Error> {
         Some(prefix) => names::LITGPT.ours(&format!("{prefix}{FUSED}")),
         None => names::LITGPT.ours(name),
     };
-    let gate::Assembled { mut weights, warnings } = gate::assemble(&mut config, tensors.renamed(ours)?)?;
+    let gate::Assembled { mut weights, warnings } =
+        gate::assemble(&mut config, tensors.renamed(ours)?.named_by(&names::LITGPT))?;
     for (layer, _) in weights.layers.iter_mut().zip(grouped).filter(|(_, grouped)| *grouped) {
         let broken = || Error::malformed(&file, "its matrices are not those of its config");
         layer.qkv = ungrouped(&layer.qkv, config.heads()).ok_or_else(broken)?;

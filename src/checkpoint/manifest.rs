@@ -12,6 +12,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::config::Naming;
 use super::origin::Origin;
 use super::read::{is_plain_file_name, read_text};
 use super::{Config, Error};
@@ -72,7 +73,7 @@ impl Manifest {
         if let Some(name) = manifest.weights.iter().find(|name| !is_plain_file_name(name)) {
             return Err(Error::config(&path, format!("{} is not a plain file name", quoted(name))));
         }
-        manifest.config.check(&path)?;
+        manifest.config.check(&path, Naming::Mist)?;
         Ok(manifest)
     }
 }

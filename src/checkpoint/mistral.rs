@@ -56,7 +56,7 @@ pub fn read(folder: &Path) -> Result<Contents, Error> {
         let what = format!("{name}, the experts stacked as in the first files of Mixtral,");
         return Err(Error::unsupported(folder, what));
     }
-    let tensors = tensors.renamed(|name| names::MISTRAL.ours(name))?;
+    let tensors = tensors.renamed(|name| names::MISTRAL.ours(name))?.named_by(&names::MISTRAL);
     let gate::Assembled { weights, warnings } = gate::assemble(&mut config, tensors)?;
     Ok(Contents { config, weights, files: shards::with_index(files, folder.join(INDEX)), warnings })
 }

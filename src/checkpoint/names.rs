@@ -3,6 +3,7 @@
 use super::mix::Role;
 
 /// The names of one layout beside ours.
+#[derive(Debug)]
 pub struct Table {
     /// Outside the layers: theirs, ours.
     top: &'static [(&'static str, &'static str)],

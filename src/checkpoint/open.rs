@@ -8,7 +8,9 @@ use super::origin::Origin;
 use super::read::read_text;
 use super::shards::{self, Storage, file_names};
 use super::tensors::Tensors;
-use super::{Config, Error, Suggestions, Weights, config, gate, litgpt, manifest, mistral, safetensors};
+use super::{
+    Config, Error, Suggestions, Weights, config, gate, litgpt, manifest, mistral, names, safetensors,
+};
 use crate::system::files;
 
 /// A checkpoint, opened: everything about it was checked, nothing of its weights was read.
@@ -271,7 +273,7 @@ fn open_mist(folder: PathBuf) -> Result<Checkpoint, Error> {
 fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
     let gguf = Gguf::open(&file)?;
     let mut config = config::from_gguf(&gguf)?;
-    let mut tensors = Tensors::new(&file);
+    let mut tensors = Tensors::new(&file).named_by(&names::GGUF);
     gguf.read_tensors(&mut tensors)?;
     let files = gguf.parts().to_vec();
     let gate::Assembled { weights, warnings } = gate::assemble(&mut config, tensors)?;

@@ -119,7 +119,7 @@ impl Suggestions {
         for (name, _) in NAMES {
             match map.get(name).filter(|value| !value.is_null()).map(|value| (value.as_f64(), value)) {
                 Some((Some(number), _)) => *found.value(name) = Some(number),
-                Some((None, value)) => found.pass_over(name, &short(value).to_string()),
+                Some((None, value)) => found.pass_over(name, &short(json::shown(value)).to_string()),
                 None => {}
             }
         }
@@ -175,6 +175,16 @@ impl Suggestions {
             "top_p" => &mut self.top_p,
             "min_p" => &mut self.min_p,
             _ => &mut self.repetition_penalty,
+        }
+    }
+
+    /// What the file calls a value, by the field of `Sampling` that it sets.
+    pub fn name(&self, field: &str) -> String {
+        let json = if field == "repeat_penalty" { "repetition_penalty" } else { field };
+        let is_gguf = self.file.extension().is_some_and(|extension| extension == "gguf");
+        match NAMES.iter().find(|(ours, _)| *ours == json) {
+            Some((_, entry)) if is_gguf => format!("general.sampling.{entry}"),
+            _ => json.into(),
         }
     }
 
@@ -237,7 +247,7 @@ mod tests {
             ("{", "is not valid JSON"),
         ] {
             let error = Suggestions::of_json(text, Path::new("g.json")).unwrap_err().to_string();
-            assert!(error.starts_with("g.json: ") && error.contains(part), "{error}");
+            assert!(error.starts_with("g.json") && error.contains(part), "{error}");
         }
         let (_, ids) = Suggestions::of_json("\u{feff}{\"eos_token_id\":[2,-1]}", Path::new("x")).unwrap();
         assert_eq!(ids, [2]);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::Error;
+use super::names::Table;
 use crate::kernels::{Layout, Matrix, Scheme};
 
 /// Most tensors in a checkpoint: Mixtral 8x22B with an entry per expert has about 1,700.
@@ -38,12 +39,33 @@ pub struct Tensors {
     path: PathBuf,
     files: BTreeSet<PathBuf>,
     tensors: BTreeMap<String, Tensor>,
+    /// What the files call them, where that is not the names here.
+    table: Option<&'static Table>,
 }
 
 impl Tensors {
     /// No tensors yet, of the checkpoint at `path`.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.into(), files: BTreeSet::new(), tensors: BTreeMap::new() }
+        Self { path: path.into(), files: BTreeSet::new(), tensors: BTreeMap::new(), table: None }
+    }
+
+    /// The same, from files with the names of a table: errors have these.
+    pub fn named_by(self, table: &'static Table) -> Self {
+        Self { table: Some(table), ..self }
+    }
+
+    /// What the files call a tensor, or would.
+    pub fn name_in_file(&self, name: &str) -> String {
+        let Some(table) = self.table else { return name.into() };
+        let theirs = table.theirs(name);
+        if theirs != name {
+            return theirs;
+        }
+        // Queries, keys and values that only lie in one tensor together.
+        let whole = ["q_proj", "k_proj", "v_proj"].map(|part| name.replace(part, "qkv_proj"));
+        let theirs =
+            whole.iter().map(|whole| (table.theirs(whole), whole)).find(|(theirs, whole)| theirs != *whole);
+        theirs.map_or_else(|| name.into(), |(theirs, _)| theirs)
     }
 
     /// Where they come from.
@@ -83,7 +105,7 @@ impl Tensors {
         if !unknown.is_empty() {
             return Err(Error::ExtraTensors { path: self.path, names: unknown });
         }
-        let mut renamed = Self { files: self.files.clone(), ..Self::new(&self.path) };
+        let mut renamed = Self { files: self.files.clone(), table: self.table, ..Self::new(&self.path) };
         for (name, tensor) in self.tensors {
             let name = rename(&name).unwrap_or(name);
             renamed.insert(&self.path, name, tensor)?;

@@ -3,7 +3,7 @@
 
 use clap::Args;
 use mist::checkpoint::Checkpoint;
-use mist::generate::{Sampling, Suggested};
+use mist::generate::{Sampling, SamplingError, Suggested};
 use mist::terminal::Printer;
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ pub struct SamplingArgs {
 impl SamplingArgs {
     /// Checks what was typed, before a model is opened.
     pub fn check(&self) -> anyhow::Result<()> {
-        Ok(self.over(Sampling::default()).check()?)
+        Ok(self.over(Sampling::default()).check().map_err(as_typed)?)
     }
 
     /// The values for a model. What its publishers suggest and no sampler can do is passed over with a word, but where a
@@ -49,12 +49,13 @@ impl SamplingArgs {
             repeat_penalty: unless(suggested.repetition_penalty, self.repeat_penalty.is_some()),
         };
         let (sampling, impossible) = Sampling::default().as_suggested(&asked);
-        let impossible = impossible.iter().map(ToString::to_string);
+        let impossible =
+            impossible.into_iter().map(|error| error.called(|field| suggested.name(field)).to_string());
         for sentence in suggested.passed_over.iter().cloned().chain(impossible) {
             printer.warn(&format!("{}: {sentence}: passed over", suggested.file.display()));
         }
         let sampling = self.over(sampling);
-        sampling.check()?;
+        sampling.check().map_err(as_typed)?;
         Ok(sampling)
     }
 
@@ -79,6 +80,11 @@ impl SamplingArgs {
             seed
         })
     }
+}
+
+/// With the name of the flag.
+fn as_typed(error: SamplingError) -> SamplingError {
+    error.called(|field| format!("--{}", field.replace('_', "-")))
 }
 
 /// The values as `--json` has them.

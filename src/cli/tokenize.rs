@@ -62,7 +62,7 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
             let text = files::input(path, chat::LARGEST_FILE).and_then(Limited::text);
             let text = text.with_context(|| format!("cannot read {}", path.display()))?;
             let Capped::<Message, { chat::MOST_MESSAGES }>(messages) = json::skimmed(text.as_bytes())
-                .with_context(|| format!("{}: is no list of {{\"role\", \"content\"}}", path.display()))?;
+                .with_context(|| format!("{} is no list of {{\"role\", \"content\"}}", path.display()))?;
             tokenizer.encode_chat(&messages)?
         }
         None => {

@@ -43,7 +43,7 @@ pub struct Suggested {
 #[allow(missing_docs)]
 pub enum SamplingError {
     #[error("{name} is {value}, it must be {range}")]
-    OutOfRange { name: &'static str, value: f32, range: &'static str },
+    OutOfRange { name: String, value: String, range: &'static str },
     #[error(
         "the model gave logits that are not numbers: its weights are damaged, or a type is too small for what it computes"
     )]
@@ -59,7 +59,7 @@ impl Sampling {
             let mut changed = sampling.clone();
             match set(&mut changed, value).and_then(|()| changed.check()) {
                 Ok(()) => sampling = changed,
-                Err(error) => impossible.push(error),
+                Err(error) => impossible.push(error.of(value)),
             }
         };
         let plainly = |set: fn(&mut Self) -> &mut f32| {
@@ -70,10 +70,14 @@ impl Sampling {
         };
         take(suggested.temperature, &plainly(|s| &mut s.temperature));
         take(suggested.top_k, &|sampling, value| {
-            let is_count = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
-            let range = "a whole number, 0 or more";
-            let error = SamplingError::OutOfRange { name: "top-k", value: value as f32, range };
-            is_count.then(|| sampling.top_k = value as usize).ok_or(error)
+            let is_large = value > f64::from(u32::MAX);
+            if value.fract() == 0.0 && value >= 0.0 && !is_large {
+                sampling.top_k = value as usize;
+                return Ok(());
+            }
+            let range =
+                if is_large { "a whole number from 0 to 4294967295" } else { "a whole number, 0 or more" };
+            Err(SamplingError::OutOfRange { name: "top_k".into(), value: number(value), range })
         });
         take(suggested.top_p, &plainly(|s| &mut s.top_p));
         take(suggested.min_p, &plainly(|s| &mut s.min_p));
@@ -84,21 +88,52 @@ impl Sampling {
     /// Checks every value against its range.
     ///
     /// # Errors
-    /// The first that is out of it.
+    /// The first that is out of it, by the name of its field.
     pub fn check(&self) -> Result<(), SamplingError> {
         let checks = [
             ("temperature", self.temperature, self.temperature >= 0.0, "0 or more"),
-            ("top-p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0, at most 1"),
-            ("min-p", self.min_p, (0.0..=1.0).contains(&self.min_p), "from 0 to 1"),
-            ("repeat-penalty", self.repeat_penalty, self.repeat_penalty > 0.0, "above 0"),
+            ("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0, at most 1"),
+            ("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "from 0 to 1"),
+            ("repeat_penalty", self.repeat_penalty, self.repeat_penalty > 0.0, "above 0"),
         ];
         for (name, value, ok, range) in checks {
             if !ok || !value.is_finite() {
-                return Err(SamplingError::OutOfRange { name, value, range });
+                let range = if ok { "at most 3.4e38" } else { range };
+                return Err(SamplingError::OutOfRange { name: name.into(), value: value.to_string(), range });
             }
         }
         Ok(())
     }
+}
+
+impl SamplingError {
+    /// The same with the name that the value has where it came from; `name` is given the field's.
+    pub fn called(self, name: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::OutOfRange { name: field, value, range } => {
+                Self::OutOfRange { name: name(&field), value, range }
+            }
+            other => other,
+        }
+    }
+
+    /// The same for a value as a file has it, which may be near nothing in 32 bits.
+    fn of(self, found: f64) -> Self {
+        match self {
+            Self::OutOfRange { name, range, .. } => {
+                let vanishes = found > 0.0 && found as f32 == 0.0;
+                let range = if vanishes { "at least 1.4e-45" } else { range };
+                Self::OutOfRange { name, value: number(found), range }
+            }
+            other => other,
+        }
+    }
+}
+
+/// A number as files write it: 1e308 and not its 309 digits.
+fn number(value: f64) -> String {
+    let is_usual = value == 0.0 || (1e-5..1e16).contains(&value.abs()) || !value.is_finite();
+    if is_usual { value.to_string() } else { format!("{value:e}") }
 }
 
 /// Chooses tokens; the same seed makes the same choices from the same logits.
@@ -306,7 +341,7 @@ mod tests {
         assert_eq!(some, Sampling { top_p: 0.5, ..plain() });
         let texts = wrong.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(texts[0], "temperature is -1, it must be 0 or more");
-        assert_eq!(texts[1], "top-k is -1, it must be a whole number, 0 or more");
+        assert_eq!(texts[1], "top_k is -1, it must be a whole number, 0 or more");
         for odd in [f64::NAN, f64::INFINITY, 1.5, 1e10] {
             assert_eq!(plain().as_suggested(&suggested(None, Some(odd), None)).1.len(), 1);
         }
@@ -318,9 +353,9 @@ mod tests {
         for (sampling, name) in [
             (Sampling { temperature: -1.0, ..plain() }, "temperature"),
             (Sampling { temperature: f32::NAN, ..plain() }, "temperature"),
-            (Sampling { top_p: 0.0, ..plain() }, "top-p"),
-            (Sampling { min_p: 1.5, ..plain() }, "min-p"),
-            (Sampling { repeat_penalty: 0.0, ..plain() }, "repeat-penalty"),
+            (Sampling { top_p: 0.0, ..plain() }, "top_p"),
+            (Sampling { min_p: 1.5, ..plain() }, "min_p"),
+            (Sampling { repeat_penalty: 0.0, ..plain() }, "repeat_penalty"),
         ] {
             assert!(sampling.check().unwrap_err().to_string().starts_with(name));
         }

@@ -9,6 +9,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::Error;
 use super::entries::{too_many, twice};
+use super::infinite::as_python_does;
 use super::text::skimmed;
 
 /// Most entries. The largest published models have 92,000 tensors.
@@ -23,7 +24,7 @@ pub fn shards(text: &[u8]) -> Result<BTreeSet<String>, Error> {
     struct Index {
         weight_map: Files,
     }
-    skimmed(text).map(|Index { weight_map: Files(files) }| files)
+    as_python_does(text, |text| skimmed(text).map(|Index { weight_map: Files(files) }| files))
 }
 
 struct Files(BTreeSet<String>);

@@ -19,14 +19,17 @@
 //! | `value` | values, while there is memory left for them |
 //! | `entries` | lists and maps that are counted while they are read |
 //! | `index` | an index of shards |
+//! | `infinite` | numbers that are not finite |
 //! | `guard` | what a reader in pieces cannot bound by itself |
 //!
 //! Everywhere a key that is given twice is an error that names it (in what is skipped nothing is looked at),
-//! values nest at most 128 deep, and a byte order mark at the start is passed over.
+//! values nest at most 128 deep, and a byte order mark at the start is passed over. `NaN`, `Infinity` and numbers beyond
+//! every float are read as [`infinite`] says, but where a text is skimmed or read piece by piece.
 
 mod entries;
 mod guard;
 mod index;
+mod infinite;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -36,5 +39,6 @@ pub use serde_json::Error;
 
 pub use self::entries::{Capped, Unique, twice};
 pub use self::index::shards;
+pub use self::infinite::{is_infinite, shown};
 pub use self::text::{Text, WHOLE, part, rule, skimmed, without_mark};
 pub use self::value::{Bounded, SETTINGS, object, typed, value};

@@ -8,6 +8,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed};
 use serde_json::Error;
 
 use super::guard::Guarded;
+use super::infinite::as_python_does;
 
 /// Files up to this size are read whole, which is twice as fast: all published vocabularies of the family are smaller
 /// (the largest, `tekken_240911.json` of mistral-common, has 19,280,963 bytes). Larger ones are read in pieces.
@@ -18,7 +19,7 @@ pub const WHOLE: u64 = 20 << 20;
 /// # Errors
 /// The text is no JSON, or not of the type.
 pub fn part<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
-    read(text, PhantomData)
+    as_python_does(text, |text| read(text, PhantomData))
 }
 
 /// Some fields of a text: the type must have none that grows, and passes over all others.
@@ -44,7 +45,7 @@ impl Text {
     /// The file cannot be read, or its text is no JSON or not of the type.
     pub fn parse<T: DeserializeOwned>(self) -> Result<T, Error> {
         match self {
-            Self::Whole(text) => read(&text, PhantomData),
+            Self::Whole(text) => as_python_does(&text, |text| read(text, PhantomData)),
             Self::InPieces(file) => in_pieces(file, PhantomData),
         }
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, de};
 use serde_json::{Error, Map, Number, Value};
 
 use super::entries::twice;
+use super::infinite::as_python_does;
 use super::text::read;
 
 /// Bytes of memory for the values of a settings file or an answer of the hub: tens of times what published ones take.
@@ -20,7 +21,7 @@ pub const SETTINGS: usize = 24 << 20;
 /// # Errors
 /// The text is no JSON, a key is given twice, or the value takes more.
 pub fn value(text: &[u8], limit: usize) -> Result<Value, Error> {
-    read(text, Build::new(limit, &Cell::new(limit), &[]))
+    as_python_does(text, |text| read(text, Build::new(limit, &Cell::new(limit), &[])))
 }
 
 /// The object of a text, without the fields named `skipped`, which are not built. It takes at most `limit` bytes of
@@ -29,7 +30,7 @@ pub fn value(text: &[u8], limit: usize) -> Result<Value, Error> {
 /// # Errors
 /// As [`value`]; the text is no object.
 pub fn object(text: &[u8], limit: usize, skipped: &[&str]) -> Result<Map<String, Value>, Error> {
-    match read(text, Build::new(limit, &Cell::new(limit), skipped))? {
+    match as_python_does(text, |text| read(text, Build::new(limit, &Cell::new(limit), skipped)))? {
         Value::Object(map) => Ok(map),
         _ => Err(Error::custom("is not a JSON object")),
     }

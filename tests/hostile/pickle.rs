@@ -29,7 +29,7 @@ fn folder_refused(folder: &Path, parts: &[&str]) {
 #[track_caller]
 fn pickle_refused(pickle: &[u8], part: &str) {
     let bytes = zip(&[("x/data.pkl", pickle), ("x/data/0", &[1; 24])]);
-    folder_refused(with_weights(&bytes).path(), &["pytorch_model.bin: ", part]);
+    folder_refused(with_weights(&bytes).path(), &["pytorch_model.bin", part]);
 }
 
 /// CVE-2025-32434 (torch): code that runs although only weights were asked for.
@@ -41,7 +41,7 @@ fn nothing_is_executed() {
         b"\x80\x02cbuiltins\nexec\n\x8c\x1bopen('executed','w').close()\x85R.",
     ] {
         let folder = with_weights(&zip(&[("x/data.pkl", call)]));
-        folder_refused(folder.path(), &["pytorch_model.bin: ", "asks for "]);
+        folder_refused(folder.path(), &["pytorch_model.bin", "asks for "]);
         assert!(!folder.path().join("executed").exists());
     }
 }
@@ -108,7 +108,7 @@ fn archives_that_unfold() {
 #[test]
 fn names_in_an_archive_are_no_paths() {
     let bytes = zip(&[("../../data.pkl", b"}."), ("/etc/passwd", b"x")]);
-    folder_refused(with_weights(&bytes).path(), &["pytorch_model.bin: "]);
+    folder_refused(with_weights(&bytes).path(), &["pytorch_model.bin"]);
     let bytes = zip(&[("x/data.pkl", b"}."), ("../escaped", b"x")]);
     let outer = tempfile::tempdir().unwrap();
     let folder = outer.path().join("checkpoint");
@@ -134,7 +134,7 @@ fn broken_weights_are_not_replaced_by_a_pickle_beside_them() {
     let folder = copy_of("llama-old-config");
     fs::copy(fixtures().join("torch/state_dict.bin"), folder.path().join("pytorch_model.bin")).unwrap();
     fs::write(folder.path().join("model.safetensors"), b"\x08\0\0\0\0\0\0\0notjson!").unwrap();
-    folder_refused(folder.path(), &["model.safetensors: "]);
+    folder_refused(folder.path(), &["model.safetensors"]);
 }
 
 /// A clone without `git lfs`, in the other layouts, and of the files beside the weights.

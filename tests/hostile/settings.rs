@@ -319,12 +319,29 @@ fn a_suggestion_that_cannot_be_is_passed_over_with_a_word() {
     let expected = [
         "min_p is \"much\", it must be a number: passed over",
         "temperature is -0.5, it must be 0 or more: passed over",
-        "top-k is -1, it must be a whole number, 0 or more: passed over",
-        "repeat-penalty is 0, it must be above 0: passed over",
+        "top_k is -1, it must be a whole number, 0 or more: passed over",
+        "repetition_penalty is 0, it must be above 0: passed over",
     ];
     let lines: Vec<String> =
         expected.iter().map(|text| format!("warning: ./generation_config.json: {text}")).collect();
     assert_eq!(stderr.lines().collect::<Vec<_>>(), lines);
+    // They are shown as the file has them, not as 32 bits do.
+    for (generation, expected) in [
+        (
+            json!({"top_k": 4294967296u64}),
+            "top_k is 4294967296, it must be a whole number from 0 to 4294967295",
+        ),
+        (json!({"top_k": 1.5}), "top_k is 1.5, it must be a whole number, 0 or more"),
+        (json!({"temperature": 1e308}), "temperature is 1e308, it must be at most 3.4e38"),
+        (json!({"top_p": 1e-320}), "top_p is 1e-320, it must be at least 1.4e-45"),
+        (json!({"top_p": 0.1 + 1.0}), "top_p is 1.1, it must be above 0, at most 1"),
+        (json!({"min_p": -0.1}), "min_p is -0.1, it must be from 0 to 1"),
+    ] {
+        let (found, stderr) = sampling(&generation, "");
+        assert_sampling(&found, [0.8, 50.0, 1.0, 0.0, 1.0]);
+        let line = format!("warning: ./generation_config.json: {expected}: passed over\n");
+        assert_eq!(stderr, line);
+    }
     let (_, stderr) = sampling(&json!({"temperature": -0.5}), " --temperature 1");
     assert_eq!(stderr, "", "nobody asked for it");
 }

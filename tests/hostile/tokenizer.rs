@@ -196,6 +196,16 @@ fn vocabularies_of_gguf_files_that_cannot_be() {
     vocabulary_refused(fixture().replace("tokenizer.ggml.token_type", token_types), &["x.gguf"]);
 }
 
+/// A list without items passed where a missing one is refused.
+#[test]
+fn an_empty_list_of_a_vocabulary_is_a_missing_one() {
+    for (key, kind) in [("token_type", 5u32), ("merges", 8), ("tokens", 8)] {
+        let key = format!("tokenizer.ggml.{key}");
+        let empty = (9, [&kind.to_le_bytes()[..], &0u64.to_le_bytes()].concat());
+        vocabulary_refused(fixture().replace(&key, empty), &[&key, "missing"]);
+    }
+}
+
 /// Keys that are missing, or are there under a name that nobody reads, change texts in silence elsewhere.
 #[test]
 fn keys_of_a_vocabulary_that_are_missing_or_misspelt() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::checkpoint::Error;
-use crate::json;
+use crate::json::{self, shown};
 use crate::quote::short;
 
 /// The fields that have not been understood yet.
@@ -62,7 +62,7 @@ impl<'a> Fields<'a> {
         let Some(value) = self.take(name) else { return Ok(None) };
         match value.as_u64().and_then(|v| usize::try_from(v).ok()) {
             Some(size) => Ok(Some(size)),
-            None => self.fail(format!("{name} is {}, it must be a whole number", short(value))),
+            None => self.fail(format!("{name} is {}, it must be a whole number", short(shown(&value)))),
         }
     }
 
@@ -79,7 +79,7 @@ impl<'a> Fields<'a> {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Bool(value)) => Ok(Some(value)),
-            Some(value) => self.fail(format!("{name} is {}, it must be true or false", short(value))),
+            Some(value) => self.fail(format!("{name} is {}, it must be true or false", short(shown(&value)))),
         }
     }
 
@@ -88,7 +88,7 @@ impl<'a> Fields<'a> {
         let Some(value) = self.take(name) else { return Ok(None) };
         match value.as_f64() {
             Some(number) => Ok(Some(number)),
-            None => self.fail(format!("{name} is {}, it must be a number", short(value))),
+            None => self.fail(format!("{name} is {}, it must be a number", short(shown(&value)))),
         }
     }
 
@@ -97,7 +97,8 @@ impl<'a> Fields<'a> {
         let Some(value) = self.take(name) else { return Ok(Vec::new()) };
         match ids(&value) {
             Some(ids) => Ok(ids),
-            None => self.fail(format!("{name} is {}, it must be a token id or a list of them", short(value))),
+            None => self
+                .fail(format!("{name} is {}, it must be a token id or a list of them", short(shown(&value)))),
         }
     }
 
@@ -105,7 +106,7 @@ impl<'a> Fields<'a> {
     pub fn expect(&mut self, name: &str, values: &[Value]) -> Result<(), Error> {
         match self.take(name) {
             Some(value) if !values.contains(&value) => {
-                self.not_understood(format!("{name} is {}, which", short(value)))
+                self.not_understood(format!("{name} is {}, which", short(shown(&value))))
             }
             _ => Ok(()),
         }
@@ -130,7 +131,7 @@ impl<'a> Fields<'a> {
         let unknown = self.map.iter().find(|(name, value)| !is_off(value) && !harmless(name, value));
         match unknown {
             Some((name, value)) => {
-                self.not_understood(format!("the field {} ({})", short(name), short(value)))
+                self.not_understood(format!("the field {} ({})", short(name), short(shown(value))))
             }
             None => Ok(()),
         }

@@ -3,7 +3,7 @@
 
 mod entries;
 
-use super::{Architecture, Config, ExpertCount, Rope, RopeLayout, RopeScaling};
+use super::{Architecture, Config, ExpertCount, Naming, Rope, RopeLayout, RopeScaling};
 use crate::checkpoint::Error;
 use crate::checkpoint::gguf::{Entry, Gguf, Value};
 use crate::quote::{quoted, short};
@@ -114,7 +114,7 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
         end_ids: Vec::new(),
         default_end_id: None,
     };
-    config.check(gguf.path())?;
+    config.check(gguf.path(), Naming::Gguf)?;
     Ok(config)
 }
 

@@ -12,8 +12,9 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::harmless::{is_harmless, is_silu};
-use super::{Architecture, Config, ExpertCount, Rope, RopeLayout, RopeScaling};
+use super::{Architecture, Config, ExpertCount, Naming, Rope, RopeLayout, RopeScaling};
 use crate::checkpoint::Error;
+use crate::json::shown;
 use crate::quote::short;
 
 /// Of what is harmless, what may be large, and is passed over while it is read.
@@ -91,7 +92,7 @@ pub(in crate::checkpoint) fn read(text: &str, path: &Path) -> Result<(Config, Ve
     let query_heads = size(&mut fields, "num_attention_heads", query_heads)?;
     let intermediate_size = size(&mut fields, "intermediate_size", defaults.intermediate_size)?;
     let context_length = fields.context_length()?.unwrap_or(defaults.context_length);
-    let window = fields.window(architecture, defaults.window, context_length)?;
+    let window = fields.window(architecture, defaults.window)?;
     // Null stands for none.
     let default_end_id = (!fields.map.contains_key("eos_token_id")).then_some(Defaults::END_ID);
     let config = Config {
@@ -113,27 +114,40 @@ pub(in crate::checkpoint) fn read(text: &str, path: &Path) -> Result<(Config, Ve
         default_end_id,
     };
     if let Some(value) = fields.take("hidden_act").filter(|value| !is_silu(value)) {
-        return fields.not_understood(format!("hidden_act is {}, which", short(value)));
+        return fields.not_understood(format!("hidden_act is {}, which", short(shown(&value))));
     }
     fields.expect("partial_rotary_factor", &[Value::from(1.0), Value::from(1)])?;
     fields.unquantized()?;
     fields.nothing_left(is_harmless)?;
-    config.check(path)?;
+    config.check(path, Naming::HuggingFace)?;
     Ok((config, assumed))
 }
 
 impl Fields<'_> {
+    /// What `model_type` says, by which transformers chooses its class whatever `architectures` says; without it, what that
+    /// says. A name in either that is of no class of the family is not passed over.
     fn architecture(&mut self) -> Result<Architecture, Error> {
         let named = self.map.get("architectures").and_then(|v| v.get(0)).and_then(Value::as_str);
-        let kind = self.map.get("model_type").and_then(Value::as_str);
-        match (named, kind) {
-            (Some("LlamaForCausalLM"), _) | (None, Some("llama")) => Ok(Architecture::Llama),
-            (Some("MistralForCausalLM"), _) | (None, Some("mistral")) => Ok(Architecture::Mistral),
-            (Some("MixtralForCausalLM"), _) | (None, Some("mixtral")) => Ok(Architecture::Mixtral),
-            (Some(other), _) | (None, Some(other)) => Err(Error::unsupported_model(
+        let kind = self.map.get("model_type").filter(|kind| !kind.is_null());
+        let of = |name: &str| match name {
+            "LlamaForCausalLM" | "llama" => Ok(Architecture::Llama),
+            "MistralForCausalLM" | "mistral" => Ok(Architecture::Mistral),
+            "MixtralForCausalLM" | "mixtral" => Ok(Architecture::Mixtral),
+            other => Err(Error::unsupported_model(
                 self.path,
-                format!("the architecture {other} (this program runs Llama, Mistral and Mixtral models)"),
+                format!(
+                    "the architecture {} (this program runs Llama, Mistral and Mixtral models)",
+                    short(other)
+                ),
             )),
+        };
+        let named = named.map(of).transpose()?;
+        match (kind.map(|kind| kind.as_str().ok_or(kind)), named) {
+            (Some(Ok(kind)), _) => of(kind),
+            (Some(Err(kind)), _) => {
+                self.fail(format!("model_type is {}, it must be a name", short(shown(kind))))
+            }
+            (None, Some(named)) => Ok(named),
             (None, None) => self.fail("names no architecture: neither architectures nor model_type is there"),
         }
     }
@@ -155,22 +169,15 @@ impl Fields<'_> {
 
     /// `sliding_window`; null stands for none. `use_sliding_window` is of Qwen's classes: those of this family have the
     /// window whatever it says.
-    fn window(
-        &mut self,
-        architecture: Architecture,
-        default: Option<usize>,
-        context_length: usize,
-    ) -> Result<Option<usize>, Error> {
-        let is_left_out = !self.map.contains_key("sliding_window");
-        let window = self.optional_size("sliding_window")?.or(default.filter(|_| is_left_out));
-        match (architecture, window) {
-            // transformers gives such a model's cache a window, and its attention none.
-            (Architecture::Llama, Some(window)) if window < context_length => {
-                self.not_understood(format!("a Llama with sliding_window {window}"))
-            }
-            (Architecture::Llama, _) => Ok(None),
-            _ => Ok(window),
+    fn window(&mut self, architecture: Architecture, default: Option<usize>) -> Result<Option<usize>, Error> {
+        // A Llama's attention has none: transformers 5.24 computes the same logits at any value. (Its cache, as it generates,
+        // forgets what lies before the window, whereby it contradicts itself without a cache.)
+        if architecture == Architecture::Llama {
+            self.take("sliding_window");
+            return Ok(None);
         }
+        let is_left_out = !self.map.contains_key("sliding_window");
+        Ok(self.optional_size("sliding_window")?.or(default.filter(|_| is_left_out)))
     }
 
     fn experts(&mut self, architecture: Architecture) -> Result<Option<ExpertCount>, Error> {
@@ -247,14 +254,14 @@ impl Fields<'_> {
         {
             return self.fail(format!(
                 "the rope type is given twice: {} and {}",
-                short(kind),
-                short(old_kind)
+                short(shown(kind)),
+                short(shown(old_kind))
             ));
         }
         let kind = kind.or(old_kind).unwrap_or_else(|| Value::from("default"));
         let number = |fields: &mut Self, name: &str| match fields.optional_number(name)? {
             Some(number) => Ok(number),
-            None => fields.fail(format!("{name} of rope type {kind} is missing")),
+            None => fields.fail(format!("{name} of rope type {} is missing", short(shown(&kind)))),
         };
         match kind.as_str() {
             Some("default") => Ok(RopeScaling::None),
@@ -269,7 +276,7 @@ impl Fields<'_> {
             }),
             _ => Err(Error::unsupported_model(
                 self.path,
-                format!("the rope type {} (default, linear and llama3 are)", short(kind)),
+                format!("the rope type {} (default, linear and llama3 are)", short(shown(&kind))),
             )),
         }
     }
@@ -283,6 +290,10 @@ impl Fields<'_> {
         window: Option<usize>,
     ) -> Result<Option<usize>, Error> {
         let Some(types) = self.take("layer_types") else { return Ok(window) };
+        // Its attention looks at neither.
+        if architecture == Architecture::Llama {
+            return Ok(None);
+        }
         let all = |kind: &str| {
             types.as_array().is_some_and(|types| types.len() == layers && types.iter().all(|t| t == kind))
         };

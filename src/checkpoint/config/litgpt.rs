@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::fields::Fields;
-use super::{Architecture, Config, ExpertCount, Rope, RopeLayout, RopeScaling};
+use super::{Architecture, Config, ExpertCount, Naming, Rope, RopeLayout, RopeScaling};
 use crate::checkpoint::{Error, yaml};
 
 /// Fields that do not change what the weights compute.
@@ -90,7 +90,7 @@ impl Fields<'_> {
             default_end_id: None,
         };
         self.nothing_left(|name, _| HARMLESS.contains(&name))?;
-        config.check(self.path)?;
+        config.check(self.path, Naming::LitGpt)?;
         Ok(config)
     }
 

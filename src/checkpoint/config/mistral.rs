@@ -5,8 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::fields::Fields;
-use super::{Architecture, Config, ExpertCount, Rope, RopeLayout, RopeScaling};
+use super::{Architecture, Config, ExpertCount, Naming, Rope, RopeLayout, RopeScaling};
 use crate::checkpoint::Error;
+use crate::json::shown;
 use crate::quote::short;
 
 /// Fields that do not change what the weights compute.
@@ -58,7 +59,7 @@ pub fn from_params(text: &str, path: &Path) -> Result<Config, Error> {
     fields.expect("activation", &["silu", "swish", "swiglu"].map(Value::from))?;
     fields.expect("causal", &[Value::Bool(true)])?;
     fields.nothing_left(|name, _| HARMLESS.contains(&name))?;
-    config.check(path)?;
+    config.check(path, Naming::Mistral)?;
     Ok(config)
 }
 
@@ -76,7 +77,7 @@ impl Fields<'_> {
             Some(window) => Ok(Some(window)),
             None => self.fail(format!(
                 "sliding_window is {}, it must be one whole number for all layers",
-                short(value)
+                short(shown(&value))
             )),
         }
     }

@@ -3,7 +3,7 @@
 //! llama.cpp passes over keys that it does not know, and takes a default for most that are missing. A misspelt key
 //! would then change every text in silence, so it is an error where the key that it resembles is missing.
 
-use super::{Error, Gguf};
+use super::{Error, Gguf, Value};
 
 /// What the keys begin with, the chat template's excepted.
 const PREFIX: &str = "tokenizer.ggml.";
@@ -75,8 +75,12 @@ pub(super) fn check(gguf: &Gguf, model: &str) -> Result<(), Error> {
         "scores" | "add_space_prefix" => model != "gpt2",
         _ => true,
     };
-    let missing: Vec<&str> =
-        READ.into_iter().filter(|name| is_used(name) && gguf.get(&full(name)).is_none()).collect();
+    // An empty list says no more than none.
+    let is_missing = |name: &str| match gguf.get(&full(name)) {
+        Some(Value::Array(items)) => items.len() == 0,
+        value => value.is_none(),
+    };
+    let missing: Vec<&str> = READ.into_iter().filter(|name| is_used(name) && is_missing(name)).collect();
     for key in gguf.keys() {
         let Some(meant) = name(key).and_then(|name| meant(name, &missing)) else { continue };
         let shown: String = key.chars().filter(|c| !c.is_control()).take(80).collect();

@@ -278,7 +278,8 @@ mod tests {
     }
 
     fn small() -> Vocabulary {
-        Vocabulary { model: "gpt2".into(), tokens: vec!["a".into(), "b".into()], ..Vocabulary::default() }
+        let [tokens, merges] = [vec!["a".into(), "b".into()], vec!["a b".into()]];
+        Vocabulary { model: "gpt2".into(), tokens, merges, ..Vocabulary::default() }
     }
 
     /// llama.cpp's own files in our fixtures were made from the folders of the same name.

@@ -56,7 +56,7 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, Error> {
         return Err(broken(format!("it ends within its header of {length} bytes")));
     };
     let Entries(mut entries) =
-        json::skimmed(header).map_err(|error| broken(format!("its header: {}", json::rule(&error))))?;
+        json::skimmed(header).map_err(|error| broken(format!("its header {}", json::rule(&error))))?;
     entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     if let Some(pair) = entries.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         return Err(Error::DuplicateTensor { path: path.into(), name: pair[0].0.clone() });

@@ -42,7 +42,7 @@ impl Settings {
                 );
             }
         }
-        changed.sampling.check()?;
+        changed.sampling.check().map_err(|error| error.called(|field| field.replace('_', "-")))?;
         *self = changed;
         Ok(())
     }

@@ -1,4 +1,4 @@
-use super::{Config, ExpertCount, Value, from_json};
+use super::{Architecture, Config, ExpertCount, Value, from_json};
 use serde_json::json;
 use std::path::Path;
 
@@ -107,6 +107,7 @@ fn what_is_left_out_is_what_transformers_fills_in() {
 fn a_window_stays_whatever_use_sliding_window_says() {
     for class in ["MistralForCausalLM", "MixtralForCausalLM"] {
         let mut config = with("architectures", json!([class]));
+        config.as_object_mut().unwrap().remove("model_type");
         if class == "MistralForCausalLM" {
             config.as_object_mut().unwrap().retain(|name, _| !name.contains("experts"));
         }
@@ -124,12 +125,65 @@ fn a_window_stays_whatever_use_sliding_window_says() {
         config["layer_types"][7] = json!("full_attention");
         assert!(read(&config).unwrap_err().contains("layer_types are not of one kind throughout"));
     }
-    let mut llama = with("architectures", json!(["LlamaForCausalLM"]));
+}
+
+/// transformers computes the same logits at any value.
+#[test]
+fn a_window_of_a_llama_is_passed_over_because_its_attention_has_none() {
+    let mut llama = with("model_type", json!("llama"));
     llama.as_object_mut().unwrap().retain(|name, _| !name.contains("experts"));
-    llama["sliding_window"] = json!(32768);
-    assert_eq!(read(&llama).unwrap().window, None);
-    llama["sliding_window"] = json!(4096);
-    assert!(read(&llama).unwrap_err().contains("a Llama with sliding_window 4096 is not understood"));
+    for value in [json!(4), json!(4096), json!(32768), json!(null), json!("many")] {
+        llama["sliding_window"] = value;
+        let config = read(&llama).unwrap();
+        assert_eq!((config.architecture, config.window), (Architecture::Llama, None));
+        llama["layer_types"] = json!(vec!["sliding_attention"; 32]);
+    }
+}
+
+/// `AutoModelForCausalLM` chooses its class by `model_type`; one with a window took the name in `architectures`.
+#[test]
+fn model_type_decides_where_architectures_says_another_one() {
+    let mut config = with("model_type", json!("llama"));
+    config.as_object_mut().unwrap().retain(|name, _| !name.contains("experts"));
+    for (kind, class, expected) in [
+        (json!("llama"), "MistralForCausalLM", (Architecture::Llama, None)),
+        (json!("mistral"), "LlamaForCausalLM", (Architecture::Mistral, Some(4096))),
+        (json!(null), "MistralForCausalLM", (Architecture::Mistral, Some(4096))),
+    ] {
+        config["sliding_window"] = json!(4096);
+        config["model_type"] = kind;
+        config["architectures"] = json!([class]);
+        let config = read(&config).unwrap();
+        assert_eq!((config.architecture, config.window), expected);
+    }
+    for (kind, part) in [(json!("qwen2"), "the architecture qwen2"), (json!(1), "model_type is 1")] {
+        config["model_type"] = kind;
+        assert!(read(&config).unwrap_err().contains(part), "{part}");
+    }
+}
+
+/// Python's `json` reads them, and so does transformers; a setting that is needed cannot have them.
+#[test]
+fn a_number_that_is_not_finite_is_passed_over_where_nothing_reads_it_and_named_where_something_does() {
+    let text = |name: &str, number: &str| {
+        let mut config = mixtral();
+        config[name] = json!("here");
+        config.to_string().replace("\"here\"", number)
+    };
+    for number in ["NaN", "Infinity", "-Infinity", "1e999"] {
+        for name in ["initializer_range", "router_aux_loss_coef", "neftune_noise_alpha", "attention_dropout"]
+        {
+            let read = from_json(&text(name, number), Path::new("config.json")).unwrap();
+            assert_eq!(read, from_json(&mixtral().to_string(), Path::new("config.json")).unwrap());
+        }
+        for name in
+            ["rms_norm_eps", "rope_theta", "vocab_size", "sliding_window", "eos_token_id", "unheard_of"]
+        {
+            let error = from_json(&text(name, number), Path::new("config.json")).unwrap_err().to_string();
+            let shown = if number == "1e999" { "Infinity" } else { number };
+            assert!(error.contains(name) && error.contains(shown), "{error}");
+        }
+    }
 }
 
 /// Fields of published configs that transformers ignores in this family.
@@ -149,6 +203,8 @@ fn what_changes_nothing_is_passed_over() {
         "return_dict_in_generate": true, "layer_norm_eps": 1e-5, "gradient_checkpointing": true, "init_std": 0.02,
         "logit_scale": 1, "residual_multiplier": 1.0, "first_k_dense_replace": 0, "norm_topk_prob": true,
         "position_embedding_type": "rope", "norm_type": "RMSNorm", "original_max_position_embeddings": 4096,
+        "neftune_noise_alpha": 5.0, "layerdrop": 0.1, "loss_type": "ForCausalLM", "weight_decay": 0.1,
+        "label_smoothing": 0.1, "bos_token": "<s>", "padding_side": "left", "tie_last_hidden_states": true,
         "quantization_config": {}, "pretraining_tp": 2, "tie_encoder_decoder": false, "pruned_heads": {},
         "rope_scaling": {"type": "default", "rope_type": "default", "factor": 1.0}
     }"#).unwrap();
