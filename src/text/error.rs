@@ -1,5 +1,5 @@
 use crate::budget::Exceeded;
-use crate::quote::quoted;
+use crate::quote::{about, quoted};
 use std::path::{Path, PathBuf};
 
 /// What can be wrong with a tokenizer, a text or a conversation.
@@ -28,7 +28,7 @@ pub enum Error {
         limit: u64,
     },
     /// A file that is there but is not what its name says.
-    #[error("{} cannot be used: {reason}", path.display())]
+    #[error("{}", unusable(path, reason))]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -67,6 +67,9 @@ pub enum Error {
     /// A conversation for a model that has no chat format.
     #[error("the model has no chat format")]
     NoTemplate,
+    /// The model has chat templates for other things than a conversation only.
+    #[error("chat_template in tokenizer_config.json has no template by the name default ({0})")]
+    NoDefaultTemplate(String),
     /// The chat format does not take the conversation.
     #[error("the chat format does not take this conversation: {0}")]
     Conversation(String),
@@ -106,10 +109,21 @@ impl Error {
             Self::Metadata(_) => Some(super::NEW_GGUF.into()),
             Self::NoBos => Some("--no-bos encodes without it".into()),
             Self::NotStarted(exceeded) => exceeded.hint().map(str::to_owned),
-            Self::NoTemplate => Some("mist generate continues a plain text".into()),
+            Self::NoTemplate | Self::NoDefaultTemplate(_) => {
+                Some("mist generate continues a plain text".into())
+            }
             _ => None,
         }
     }
+}
+
+/// What is wrong with a file: "x.json is not valid JSON", "x.json cannot be used: two tokens have the id 3".
+fn unusable(path: &Path, reason: &str) -> String {
+    let sentence = about(path, reason).to_string();
+    let with_colon = format!("{}:", path.display());
+    sentence
+        .strip_prefix(&with_colon)
+        .map_or(sentence.clone(), |_| format!("{} cannot be used: {reason}", path.display()))
 }
 
 /// Text of a file or a dependency, made fit for one line of an error message.

@@ -117,7 +117,7 @@ impl Tokenizer {
     /// A control token which a message spells stays text. BOS is where the format puts it.
     ///
     /// # Errors
-    /// [`Error::NoTemplate`], [`Error::Conversation`] or [`Error::Template`] (for instance for roles that the format
+    /// [`Error::NoTemplate`], [`Error::NoDefaultTemplate`], [`Error::Conversation`] or [`Error::Template`] (for instance for roles that the format
     /// does not know), and those of [`encode`](Self::encode).
     pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>, Error> {
         match (&self.format, self.chat_template()) {
@@ -134,7 +134,10 @@ impl Tokenizer {
                     encoder.encode(text, place, ids)
                 })
             }
-            _ => Err(Error::NoTemplate),
+            _ => Err(match &self.names.no_default {
+                Some(names) => Error::NoDefaultTemplate(names.clone()),
+                None => Error::NoTemplate,
+            }),
         }
     }
 

@@ -243,9 +243,9 @@ fn more_experts_active_than_there_are() {
     let gguf = Gguf::fixture("mixtral-quants").replace("llama.expert_used_count", u32_value(9));
     file_refused(&gguf, &["llama.expert_used_count 9 is more than"]);
     let gguf = Gguf::fixture("mixtral-quants").replace("llama.expert_count", u32_value(u32::MAX));
-    file_refused(&gguf, &["num_local_experts"]);
+    file_refused(&gguf, &["llama.expert_count"]);
     let gguf = Gguf::fixture("mixtral-quants").replace("llama.expert_used_count", u32_value(0));
-    file_refused(&gguf, &["num_experts_per_tok"]);
+    file_refused(&gguf, &["llama.expert_used_count"]);
 }
 
 /// Entries that change the function and are not understood.

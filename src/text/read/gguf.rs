@@ -99,6 +99,7 @@ pub(super) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
         adds_bos: Some(vocabulary.add_bos.unwrap_or(adds_bos)),
         adds_eos: Some(adds_eos),
         chat_template: vocabulary.chat_template,
+        no_default: None,
     };
     Ok(Source { model, names, around: Around::default(), version: None })
 }

@@ -13,17 +13,14 @@ use serde_json::Value;
 use super::added::MAX_ADDED;
 use super::merges::Merges;
 use super::post_processor::around;
+use super::steps::{decoder, steps};
 use super::{MAX_CONTROLS, MAX_IDS, Names, Source, malformed, unknown};
 use crate::json::{self, Capped, Text};
 use crate::quote::quoted;
 use crate::text::Error;
-use crate::text::alphabet::{SPACE, fallback_byte};
+use crate::text::alphabet::fallback_byte;
 use crate::text::encode::Normalizer;
-use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, NormalForm, Prefix};
-
-/// GPT-2's expression, which the step `ByteLevel` has built in.
-pub(in crate::text) const GPT2: &str =
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+use crate::text::model::{Added, Alphabet, Joins, Kind, Model};
 
 /// A part of the file that is looked at field by field; the largest published ones take a few kilobytes.
 type Part = json::Bounded<{ 6 << 20 }>;
@@ -99,7 +96,7 @@ fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashMap<String, u32
 pub(super) fn read(text: Text) -> Result<Source, Error> {
     let file: File = text.parse().map_err(|error| malformed(&error.to_string()))?;
     let Capped(added_tokens) = file.added_tokens;
-    let [version, normalizer, pre_tokenizer, post_processor, decoder] =
+    let [version, normalizer, pre_tokenizer, post_processor, decoders] =
         [file.version, file.normalizer, file.pre_tokenizer, file.post_processor, file.decoder]
             .map(|part| part.0);
     if !matches!(version.as_str(), Some("1.0")) && !version.is_null() {
@@ -140,7 +137,7 @@ pub(super) fn read(text: Text) -> Result<Source, Error> {
             return Err(malformed(&format!("two tokens have the id {id}")));
         }
     }
-    read_steps(&normalizer, &pre_tokenizer, &mut model)?;
+    steps(&normalizer, &pre_tokenizer, &mut model)?;
     if let (Some(name), None) = (&bpe.unk_token, model.unknown)
         && model.alphabet != Alphabet::Bytes
     {
@@ -150,7 +147,7 @@ pub(super) fn read(text: Text) -> Result<Source, Error> {
         )));
     }
     read_added(added_tokens, &bpe.vocab, &mut model)?;
-    read_decoder(&decoder, &mut model)?;
+    decoder(&decoders, &mut model)?;
     let around = around(&post_processor, &model)?;
     let names = Names { unknown: bpe.unk_token, ..Names::default() };
     Ok(Source { model, names, around, version: None })
@@ -233,131 +230,4 @@ pub(super) fn parts<'a>(part: &'a Value, list: &str) -> Vec<&'a Value> {
 
 pub(super) fn kind(part: &Value) -> &str {
     part["type"].as_str().unwrap_or("without a type")
-}
-
-/// More steps than any file has; each costs memory and time of its own.
-const MAX_STEPS: usize = 16;
-
-/// What is done to a text before it is joined.
-fn read_steps(normalizer: &Value, pre_tokenizer: &Value, model: &mut Model) -> Result<(), Error> {
-    model.alphabet = Alphabet::Plain;
-    let space = SPACE.to_string();
-    for part in parts(normalizer, "normalizers") {
-        let first = model.normal_form.is_none() && model.alphabet == Alphabet::Plain;
-        match kind(part) {
-            "NFC" | "NFD" | "NFKC" | "NFKD" if !first => {
-                return Err(unknown("normalizer", "of a Unicode form that is not the first step"));
-            }
-            "Prepend" if part["prepend"] == *space => model.prefix = Prefix::Always,
-            "Replace" if part["pattern"]["String"] == " " && part["content"] == *space => {
-                model.alphabet = Alphabet::Spaces;
-            }
-            "NFC" => model.normal_form = Some(NormalForm::Nfc),
-            "NFD" => model.normal_form = Some(NormalForm::Nfd),
-            "NFKC" => model.normal_form = Some(NormalForm::Nfkc),
-            "NFKD" => model.normal_form = Some(NormalForm::Nfkd),
-            other => return Err(unknown("normalizer", other)),
-        }
-    }
-    if model.prefix == Prefix::Always && model.alphabet == Alphabet::Plain {
-        return Err(unknown("normalizer", "Prepend without Replace"));
-    }
-    let steps = parts(pre_tokenizer, "pretokenizers");
-    if steps.len() > MAX_STEPS {
-        return Err(malformed(&format!(
-            "its pre-tokenizer has {} steps, the limit is {MAX_STEPS}",
-            steps.len()
-        )));
-    }
-    for part in steps {
-        // What comes after it sees letters that stand for bytes.
-        if model.alphabet == Alphabet::Bytes {
-            return Err(unknown("pre-tokenizer", "with a step behind ByteLevel"));
-        }
-        match kind(part) {
-            "Split" if part["behavior"] == "Isolated" && part["invert"] != true => {
-                let pattern = &part["pattern"];
-                let text = pattern["String"].as_str().map(|text| fancy_regex::escape(text).into_owned());
-                let expression = pattern["Regex"].as_str().map(str::to_owned).or(text);
-                model.cuts.push(Cut::Matches(expression.ok_or_else(|| unknown("pre-tokenizer", "Split"))?));
-            }
-            "Digits" if part["individual_digits"] == true => model.cuts.push(Cut::Matches(r"\p{N}".into())),
-            "Digits" => model.cuts.push(Cut::Matches(r"\p{N}+".into())),
-            "ByteLevel" => {
-                model.alphabet = Alphabet::Bytes;
-                if part["add_prefix_space"] == true {
-                    if !model.cuts.is_empty() {
-                        return Err(unknown("pre-tokenizer", "ByteLevel with a space before every word"));
-                    }
-                    model.prefix = Prefix::Missing;
-                }
-                if part["use_regex"] != false {
-                    model.cuts.push(Cut::Matches(GPT2.into()));
-                }
-            }
-            "Metaspace" if part["replacement"] == *space && model.cuts.is_empty() => {
-                model.alphabet = Alphabet::Spaces;
-                model.prefix = match (part["prepend_scheme"].as_str(), part["add_prefix_space"].as_bool()) {
-                    (Some("first"), _) => Prefix::MissingAtStart,
-                    (Some("never"), _) | (None, Some(false)) => Prefix::Never,
-                    (Some("always") | None, _) => Prefix::Missing,
-                    (Some(other), _) => {
-                        return Err(unknown(
-                            "pre-tokenizer",
-                            &format!("Metaspace with the scheme {other:?}"),
-                        ));
-                    }
-                };
-                if part["split"] != false {
-                    model.cuts.push(Cut::BeforeSpaces);
-                }
-            }
-            other => return Err(unknown("pre-tokenizer", other)),
-        }
-    }
-    Ok(())
-}
-
-/// How tokens become text has to be the way back of how text becomes tokens: a decoder that can be streamed is one
-/// function of one token, and one rule about the start of a text.
-fn read_decoder(decoder: &Value, model: &mut Model) -> Result<(), Error> {
-    let mut alphabet = Alphabet::Plain;
-    let mut fused = false;
-    let all = parts(decoder, "decoders");
-    if all.is_empty() {
-        return Err(unknown("decoder", "none"));
-    }
-    for part in all {
-        match kind(part) {
-            "ByteLevel" => alphabet = Alphabet::Bytes,
-            "ByteFallback" => {
-                for (kind, token) in model.kinds.iter_mut().zip(&model.tokens) {
-                    if *kind == Kind::Normal && fallback_byte(token).is_some() {
-                        *kind = Kind::Byte;
-                    }
-                }
-            }
-            "Fuse" => fused = true,
-            "Replace"
-                if !fused && part["pattern"]["String"] == *SPACE.to_string() && part["content"] == " " =>
-            {
-                alphabet = Alphabet::Spaces;
-            }
-            // Before Fuse it would strip every token; at the end of a text it cannot be streamed.
-            "Strip" if fused && part["content"] == " " && part["start"] == 1 && part["stop"] == 0 => {
-                model.drops_first_space = true;
-            }
-            "Metaspace" => {
-                alphabet = Alphabet::Spaces;
-                let never = part["prepend_scheme"] == "never"
-                    || part["prepend_scheme"].is_null() && part["add_prefix_space"] == false;
-                model.drops_first_space = !never;
-            }
-            other => return Err(unknown("decoder", other)),
-        }
-    }
-    if alphabet != model.alphabet {
-        return Err(unknown("decoder", "of another alphabet than the pre-tokenizer's"));
-    }
-    Ok(())
 }

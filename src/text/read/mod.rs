@@ -7,6 +7,7 @@
 //! | `written` | lists of added tokens in the JSON of the settings |
 //! | `added` | added tokens that only the settings declare |
 //! | `hugging_face`, `merges` | `tokenizer.json` |
+//! | `steps` | what it does before the model and after |
 //! | `post_processor` | what it puts around a text |
 //! | `sentence_piece` | `tokenizer.model`, also `.v1` to `.v7` |
 //! | `tekken` | `tekken.json` |
@@ -27,6 +28,7 @@ mod merges;
 mod post_processor;
 mod sentence_piece;
 mod settings;
+mod steps;
 mod style;
 mod tekken;
 #[cfg(test)]
@@ -97,6 +99,8 @@ pub(super) struct Names {
     pub(super) adds_bos: Option<bool>,
     pub(super) adds_eos: Option<bool>,
     pub(super) chat_template: Option<String>,
+    /// The names of templates none of which is for a conversation.
+    pub(super) no_default: Option<String>,
 }
 
 impl Names {
@@ -113,6 +117,7 @@ impl Names {
             adds_bos: self.adds_bos.or(own.adds_bos),
             adds_eos: self.adds_eos.or(own.adds_eos),
             chat_template: self.chat_template.or(own.chat_template),
+            no_default: self.no_default,
         }
     }
 }

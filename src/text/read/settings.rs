@@ -13,6 +13,7 @@ use super::added::Declared;
 use super::written::{File, Numbered, Written};
 use super::{Names, malformed};
 use crate::json::{self, Text};
+use crate::quote::short;
 use crate::system::files::{self, Refused, is_lfs_pointer};
 use crate::text::Error;
 use crate::text::error::one_line;
@@ -80,13 +81,14 @@ pub(super) fn settings(folder: &Path) -> Result<Settings, Error> {
     declared.extend(unnumbered);
 
     let path = folder.join("chat_template.jinja");
-    let chat_template = match read(&path, MAX_TEMPLATE)? {
+    let templates = match read(&path, MAX_TEMPLATE)? {
         Some(bytes) => {
             let text = String::from_utf8(bytes)
                 .map_err(|_| Error::Malformed { path, reason: "it is not UTF-8".into() })?;
-            Some(text.strip_prefix('\u{FEFF}').map_or_else(|| text.clone(), str::to_owned))
+            let text = text.strip_prefix('\u{FEFF}').map_or_else(|| text.clone(), str::to_owned);
+            Templates { default: Some(text), others: None }
         }
-        None => chat_template(&config["chat_template"]),
+        None => templates(&config["chat_template"]).map_err(in_config)?,
     };
     let flag = |name: &str| flag(&config, name).map_err(in_config);
     let names = Names {
@@ -99,7 +101,8 @@ pub(super) fn settings(folder: &Path) -> Result<Settings, Error> {
         special,
         adds_bos: flag("add_bos_token")?,
         adds_eos: flag("add_eos_token")?,
-        chat_template,
+        chat_template: templates.default,
+        no_default: templates.others,
     };
     let (legacy, add_prefix_space) = (flag("legacy")?, flag("add_prefix_space")?);
     Ok(Settings { names, declared, legacy, add_prefix_space })
@@ -134,10 +137,52 @@ fn numbered<'a>(folder: &Path, special: impl Iterator<Item = &'a Declared>) -> R
     Ok(declared)
 }
 
-/// One template, or a list of named ones of which `default` is the one for a conversation.
-pub(super) fn chat_template(template: &Value) -> Option<String> {
-    let named = || template.as_array()?.iter().find(|entry| entry["name"] == "default")?["template"].as_str();
-    template.as_str().or_else(named).map(str::to_owned)
+/// What `chat_template` holds.
+#[derive(Debug, Default)]
+pub(super) struct Templates {
+    /// The one for a conversation.
+    pub(super) default: Option<String>,
+    /// The names of the others, where there is none for a conversation among them.
+    pub(super) others: Option<String>,
+}
+
+/// One template, or several by name, as a list of `{"name": …, "template": …}` or as a map; the last of one name counts, as
+/// in transformers. Where none is called `default` transformers reads the file all the same, and refuses conversations.
+pub(super) fn templates(field: &Value) -> Result<Templates, Error> {
+    let of_kind = |what: String| malformed(&format!("chat_template {what}"));
+    let mut named: Vec<(&str, &Value)> = Vec::new();
+    match field {
+        Value::Null => return Ok(Templates::default()),
+        Value::String(template) => return Ok(Templates { default: Some(template.clone()), others: None }),
+        Value::Array(entries) => {
+            for entry in entries {
+                let (Some(name), Some(template)) = (entry["name"].as_str(), entry.get("template")) else {
+                    let entry = short(json::shown(entry));
+                    return Err(of_kind(format!("has the entry {entry}, which has no name or no template")));
+                };
+                named.push((name, template));
+            }
+        }
+        Value::Object(map) if !json::is_infinite(field) => {
+            named.extend(map.iter().map(|(name, template)| (name.as_str(), template)));
+        }
+        other => {
+            let other = short(json::shown(other));
+            return Err(of_kind(format!("is {other}, it must be a text, or several by name")));
+        }
+    }
+    match named.iter().rfind(|(name, _)| *name == "default") {
+        Some((_, Value::String(template))) => Ok(Templates { default: Some(template.clone()), others: None }),
+        Some((_, other)) => {
+            let other = short(json::shown(other));
+            Err(of_kind(format!("has {other} by the name default, it must be a text")))
+        }
+        None => {
+            let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
+            let names = if names.is_empty() { "it is empty".into() } else { one_line(&names.join(", ")) };
+            Ok(Templates { default: None, others: Some(names) })
+        }
+    }
 }
 
 /// A settings file. Where there is none, every field is null and every list empty.

@@ -3,7 +3,7 @@
 //! (`llm_tokenizer_bpe` in src/llama-vocab.cpp). Where llama.cpp wrote an expression anew for its own engine,
 //! this is the original of the model's `tokenizer.json`.
 
-use super::hugging_face::GPT2;
+use super::steps::GPT2;
 use crate::text::Error;
 
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";

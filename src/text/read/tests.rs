@@ -1,6 +1,7 @@
 //! Folders, good and bad; in `tests/`, what lies beside a vocabulary, and variants of `tokenizer.json`.
 
 mod beside;
+mod combinations;
 mod variants;
 
 use std::fs::File;
@@ -8,8 +9,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::settings::{MAX_FILE, chat_template};
-use crate::text::{Error, Tokenizer};
+use super::settings::{MAX_FILE, templates};
+use crate::text::{Error, Message, Tokenizer};
 
 fn load(folder: &Path) -> Result<Tokenizer, Error> {
     Tokenizer::from_folder(folder)
@@ -53,15 +54,66 @@ fn tokens_are_read_as_strings_and_as_objects_and_from_either_file() {
 #[test]
 fn of_several_templates_the_default_one_is_taken_and_a_file_of_its_own_wins() {
     let list = json!([{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]);
-    assert_eq!(chat_template(&list).as_deref(), Some("d"));
-    assert_eq!(chat_template(&json!("one")).as_deref(), Some("one"));
-    assert_eq!(chat_template(&json!([{"name": "rag", "template": "r"}])), None);
+    let default = |field: Value| templates(&field).unwrap().default;
+    assert_eq!(default(list).as_deref(), Some("d"));
+    assert_eq!(default(json!("one")).as_deref(), Some("one"));
+    assert_eq!(default(json!([{"name": "rag", "template": "r"}])), None);
     let folder = folder(&[
         ("tokenizer.json", byte_level()),
-        ("tokenizer_config.json", json!({"chat_template": "from the config"})),
+        // transformers does not look at it then.
+        ("tokenizer_config.json", json!({"chat_template": 1})),
         ("chat_template.jinja", json!("from its file")),
     ]);
     assert_eq!(load(folder.path()).unwrap().chat_template(), Some("from its file"));
+}
+
+/// As transformers 5.24 takes and refuses them. Forms that were not known were passed over: the model had no chat format, or
+/// Mistral's own.
+#[test]
+fn a_chat_template_in_a_form_that_transformers_refuses_is_an_error_that_names_the_field() {
+    let with = |template: Value| {
+        let config = json!({"chat_template": template});
+        let folder = folder(&[("tokenizer.json", byte_level()), ("tokenizer_config.json", config)]);
+        load(folder.path())
+    };
+    for (field, expected) in [
+        (json!({"default": "d", "rag": "r"}), "d"),
+        (json!([{"name": "default", "template": "a"}, {"name": "default", "template": "b"}]), "b"),
+        (json!([{"name": "x", "template": null}, {"name": "default", "template": "b"}]), "b"),
+        (json!(""), ""),
+    ] {
+        assert_eq!(with(field).unwrap().chat_template(), Some(expected));
+    }
+    assert_eq!(with(json!(null)).unwrap().chat_template(), None);
+    // transformers reads these, and refuses a conversation.
+    for (field, names) in [
+        (json!([{"name": "rag", "template": "r"}, {"name": "tool", "template": "t"}]), "(rag, tool)"),
+        (json!({"x": "t"}), "(x)"),
+        (json!([]), "(it is empty)"),
+        (json!({}), "(it is empty)"),
+    ] {
+        let tokenizer = with(field).unwrap();
+        assert_eq!(tokenizer.encode("a", false).unwrap().len(), 1);
+        let error = tokenizer.encode_chat(&[Message::new("user", "x")]).unwrap_err();
+        assert!(error.hint().is_some() && error.to_string().contains(names), "{error}");
+        assert!(error.to_string().starts_with("chat_template"), "{error}");
+    }
+    for field in [
+        json!(["t"]),
+        json!(1),
+        json!(true),
+        json!([{"name": "default"}]),
+        json!([{"template": "t"}]),
+        json!([{"name": 1, "template": "t"}]),
+        json!({"default": 1}),
+        json!([{"name": "default", "template": ["t"]}]),
+    ] {
+        let error = with(field.clone()).unwrap_err().to_string();
+        assert!(
+            error.contains("tokenizer_config.json") && error.contains("chat_template"),
+            "{field}: {error}"
+        );
+    }
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn normalizer(model: &Model) -> Value {
         NormalForm::Nfkd => "NFKD",
     });
     let mut parts: Vec<Value> = form.into_iter().map(|form| json!({"type": form})).collect();
-    if model.alphabet == Alphabet::Spaces && !is_metaspace(model) {
+    if model.alphabet == Alphabet::Spaces && (!is_metaspace(model) || model.prefix == Prefix::Always) {
         if model.prefix == Prefix::Always {
             parts.push(json!({"type": "Prepend", "prepend": SPACE}));
         }
@@ -110,9 +110,10 @@ fn normalizer(model: &Model) -> Value {
 
 fn metaspace(model: &Model) -> Value {
     let scheme = match model.prefix {
-        Prefix::Never => "never",
+        // The normalizer has put one in front.
+        Prefix::Never | Prefix::Always => "never",
         Prefix::MissingAtStart => "first",
-        Prefix::Always | Prefix::Missing => "always",
+        Prefix::Missing => "always",
     };
     let split = model.cuts.contains(&Cut::BeforeSpaces);
     json!({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": split})
@@ -172,7 +173,6 @@ fn decoder(model: &Model) -> Value {
     let space = SPACE.to_string();
     match model.alphabet {
         Alphabet::Bytes => byte_level(true, true),
-        Alphabet::Spaces if is_metaspace(model) && !model.byte_fallback => metaspace(model),
         alphabet => {
             let mut parts = Vec::new();
             if alphabet == Alphabet::Spaces {
