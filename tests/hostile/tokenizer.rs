@@ -262,7 +262,8 @@ fn a_beginning_token_that_is_none() {
     }
 }
 
-/// A vocabulary of the kind `llama`: these tokens, and others up to 320. `types` are theirs; the others are normal.
+/// A vocabulary of the kind `llama`: these tokens, and others up to 320. `types` are theirs; the others are normal. The
+/// fixture's settings say that token 3 ends a turn.
 fn pieces(tokens: &[&str], types: &[u8]) -> Gguf {
     let others: Vec<String> = (tokens.len()..320).map(|i| format!("t{i}")).collect();
     let tokens: Vec<&str> = tokens.iter().copied().chain(others.iter().map(String::as_str)).collect();
@@ -280,16 +281,16 @@ fn pieces(tokens: &[&str], types: &[u8]) -> Gguf {
 #[test]
 fn ids_of_a_sentencepiece_vocabulary_that_are_none_or_missing_are_those_of_llama_cpp() {
     for types in [[2, 3, 3], [2, 1, 1]] {
-        let gguf = || pieces(&["<unk>", "<s>", "</s>", "▁x", "▁", "x"], &types);
+        let gguf = || pieces(&["<unk>", "<s>", "</s>", "<e>", "▁x", "▁", "x"], &types);
         let (bos, eos) = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id");
         let missing =
             || gguf().rename(bos, &bos.replace("ggml", "gggg")).rename(eos, &eos.replace("ggml", "gggg"));
         let named = |id: u32| gguf().replace(bos, u32_value(id)).replace(eos, u32_value(id));
         for (gguf, expected) in [
-            (missing(), "1 3 2\n"),
-            (named(u32::MAX), "1 3 2\n"),
-            (named(320), "1 3 2\n"),
-            (named(5), "5 3 5\n"),
+            (missing(), "1 4 2\n"),
+            (named(u32::MAX), "1 4 2\n"),
+            (named(320), "1 4 2\n"),
+            (named(7), "7 4 7\n"),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let gguf = gguf.replace("tokenizer.ggml.add_bos_token", (7, vec![1]));
@@ -318,10 +319,10 @@ fn a_key_that_is_missing_is_not_taken_for_an_incomplete_file() {
 #[test]
 fn token_types_that_are_missing_where_all_tokens_are_plain_text() {
     let folder = tempfile::tempdir().unwrap();
-    let typed = pieces(&["a", "b", "c", "▁x", "▁", "x"], &[]);
+    let typed = pieces(&["a", "b", "c", "d", "▁x", "▁", "x"], &[]);
     typed.rename("tokenizer.ggml.token_type", "tokenizes.ggml.token_type").write(folder.path());
     let ended = run(folder.path(), "tokenize --checkpoint-dir x.gguf --text x --no-bos");
-    assert_eq!((ended.code, ended.text().as_str(), ended.stderr.as_str()), (Some(0), "3\n", ""));
+    assert_eq!((ended.code, ended.text().as_str(), ended.stderr.as_str()), (Some(0), "4\n", ""));
     let tags = pieces(&["<unk>", "<s>", "</s>", "<0x0A>"], &[2, 3, 3, 6]);
     let untyped = tags.rename("tokenizer.ggml.token_type", "tokenizes.ggml.token_type");
     vocabulary_refused(untyped, &["tokenizer.ggml.token_type is missing", "\"<unk>\" is plain text"]);
