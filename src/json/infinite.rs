@@ -42,7 +42,10 @@ fn name(value: &Value) -> Option<&'static str> {
     NAMES.iter().find(|(_, known)| *known == code).map(|(name, _)| *name)
 }
 
-/// The text with the numbers replaced that are not finite; `None` if it has none.
+/// Bytes that a text may grow by: those of some ten thousand numbers.
+const GROWTH: usize = 64 << 10;
+
+/// The text with the numbers replaced that are not finite; `None` if it has none, or a list of them that nobody wrote.
 fn replaced(text: &[u8]) -> Option<Vec<u8>> {
     let (mut new, mut taken, mut at) = (Vec::new(), 0, 0);
     while let Some(byte) = text.get(at) {
@@ -54,13 +57,23 @@ fn replaced(text: &[u8]) -> Option<Vec<u8>> {
                 _ => 1,
             };
         if let Some(code) = std::str::from_utf8(&text[at..end]).ok().and_then(code) {
+            if taken == 0 {
+                new.reserve_exact(text.len() + 2 * GROWTH);
+            }
             new.extend_from_slice(&text[taken..at]);
             new.extend_from_slice(json!({"": code}).to_string().as_bytes());
             taken = end;
+            if new.len() > taken + GROWTH {
+                return None;
+            }
         }
         at = end;
     }
-    (taken > 0).then(|| [new.as_slice(), &text[taken..]].concat())
+    if taken == 0 {
+        return None;
+    }
+    new.extend_from_slice(&text[taken..]);
+    Some(new)
 }
 
 /// The length of the string at the start of a text.

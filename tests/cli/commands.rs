@@ -51,7 +51,10 @@ fn a_message_with_a_field_that_is_not_understood_is_refused() {
         let ended = Mist::new(t.folder()).args(args).run();
         assert_eq!((ended.code, ended.text().as_str()), (Some(1), ""), "{ended:?}");
         let error = format!("unknown field `{field}`, expected `role` or `content`");
-        assert!(ended.stderr.starts_with("error: chat.json: ") && ended.stderr.contains(&error), "{ended:?}");
+        assert!(
+            ended.stderr.starts_with("error: chat.json is ") && ended.stderr.contains(&error),
+            "{ended:?}"
+        );
     }
 }
 

@@ -49,8 +49,11 @@ fn watched(folder: &Path, command: &str) -> (Ended, usize) {
     (Ended { stdout: Vec::new(), stderr, code: status.code() }, peak)
 }
 
-/// `RssAnon` in bytes.
+/// `RssAnon` in bytes. A process that has just been started still has its parent's memory for a moment, and its name.
 fn anonymous(status: &str) -> usize {
+    if !status.starts_with("Name:\tmist\n") {
+        return 0;
+    }
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10)
 }

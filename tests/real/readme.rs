@@ -32,7 +32,7 @@ fn the_session_of_the_readme_is_what_a_terminal_shows() {
     let expected = session();
     let args: Vec<&str> = COMMAND.split(' ').skip(1).collect();
     let mut terminal = Terminal::start(folder, &args);
-    let (mut is_quoted, mut before) = (false, "");
+    let (mut is_quoted, mut before, mut prompts) = (false, "", 0);
     for line in expected.lines() {
         let typed = match (line.strip_prefix(PROMPT), is_quoted) {
             (Some(typed), _) => typed,
@@ -41,7 +41,10 @@ fn the_session_of_the_readme_is_what_a_terminal_shows() {
         };
         match is_quoted {
             true => terminal.wait_for_line_below(before),
-            false => terminal.wait_for(PROMPT),
+            false => {
+                prompts += 1;
+                terminal.wait_for_prompt(PROMPT, prompts);
+            }
         }
         is_quoted ^= typed == QUOTES;
         terminal.enter(typed);

@@ -61,9 +61,13 @@ impl Terminal {
         self.keyboard.write_all(format!("{line}\r").as_bytes()).unwrap();
     }
 
-    /// Waits until the line with the cursor is `line`.
-    pub fn wait_for(&mut self, line: &str) {
-        self.wait_until(|terminal| terminal.line_above(0) == line.trim_end(), &format!("{line:?}"));
+    /// Waits until the line with the cursor is `prompt`, and so many lines begin with it.
+    pub fn wait_for_prompt(&mut self, prompt: &str, number: usize) {
+        let prompt = prompt.trim_end();
+        let is_there = |t: &Self| {
+            t.line_above(0) == prompt && t.text().lines().filter(|l| l.starts_with(prompt)).count() == number
+        };
+        self.wait_until(is_there, &format!("{prompt:?} number {number}"));
     }
 
     /// Waits until the cursor is in an empty line below the line `above`.

@@ -75,9 +75,9 @@ pub(super) fn check(gguf: &Gguf, model: &str) -> Result<(), Error> {
         "scores" | "add_space_prefix" => model != "gpt2",
         _ => true,
     };
-    // An empty list says no more than none.
+    // An empty list says no more than none; but of merges: a vocabulary of single characters has none.
     let is_missing = |name: &str| match gguf.get(&full(name)) {
-        Some(Value::Array(items)) => items.len() == 0,
+        Some(Value::Array(items)) => items.len() == 0 && name != "merges",
         value => value.is_none(),
     };
     let missing: Vec<&str> = READ.into_iter().filter(|name| is_used(name) && is_missing(name)).collect();

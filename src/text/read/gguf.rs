@@ -154,6 +154,13 @@ fn ids(vocabulary: &Vocabulary) -> Result<HashMap<&str, u32>, Error> {
     Ok(ids)
 }
 
+/// A token that is text of several characters: nothing but merges leads to it.
+fn of_several_characters(vocabulary: &Vocabulary) -> Option<&str> {
+    let mut tokens = vocabulary.tokens.iter().enumerate();
+    let is_text = |id: usize| vocabulary.token_types.get(id).is_none_or(|kind| *kind == NORMAL);
+    tokens.find(|(id, token)| is_text(*id) && token.chars().nth(1).is_some()).map(|(_, token)| token.as_str())
+}
+
 /// Byte-level BPE, and whether BOS goes in front where the file does not say.
 fn byte_level(vocabulary: &Vocabulary, ids: &HashMap<&str, u32>) -> Result<(Model, bool), Error> {
     let style = Style::named(vocabulary.pre.as_deref())?;
@@ -168,6 +175,12 @@ fn byte_level(vocabulary: &Vocabulary, ids: &HashMap<&str, u32>) -> Result<(Mode
             return Err(malformed(&format!("the merge {} leads to no token", quoted(merge))));
         };
         pairs.push([left, right, joined]);
+    }
+    if pairs.is_empty()
+        && let Some(token) = of_several_characters(vocabulary)
+    {
+        let rule = format!("tokenizer.ggml.merges is missing, which lead to the token {}", quoted(token));
+        return Err(Error::Metadata(rule));
     }
     let model = Model {
         tokens: vocabulary.tokens.clone(),
