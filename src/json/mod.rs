@@ -4,7 +4,7 @@
 //!
 //! | function | for | limits |
 //! |---|---|---|
-//! | [`value`], [`object`] | files whose fields are looked at one by one | bytes of memory of what is built |
+//! | [`value()`], [`object`] | files whose fields are looked at one by one | bytes of memory of what is built |
 //! | [`typed`] | files that are one type | the same |
 //! | [`part`] | the fields of a text that are of a type of their own | the type's own affair |
 //! | [`Bounded`] | a part of a large file that is read piece by piece | the same |
@@ -24,7 +24,7 @@
 //!
 //! Everywhere a key that is given twice is an error that names it (in what is skipped nothing is looked at),
 //! values nest at most 128 deep, and a byte order mark at the start is passed over. `NaN`, `Infinity` and numbers beyond
-//! every float are read as [`infinite`] says, but where a text is skimmed or read piece by piece.
+//! every float are read as `infinite` says, but where a text is skimmed or read piece by piece.
 
 mod entries;
 mod guard;
