@@ -244,12 +244,11 @@ impl Filling<'_> {
                 std::slice::from_raw_parts_mut(self.below_f32.add(at), self.planes),
             )
         };
-        let step = rounding::of_32(self.level, x, &mut quants[0], &mut below[0]);
-        (scales[0], below_f32[0]) = (step.scale, below[0] as f32);
-        if let [first, second] = quants {
-            scales[1] = rounding::rest_of_32(self.level, x, first, step, second, &mut below[1]).scale;
+        rounding::of_32(self.level, x, quants, scales, below);
+        below_f32[0] = below[0] as f32;
+        if let [first, second] = below {
             // Exact: neither reaches 2^13.
-            below_f32[1] = (STEPS * below[0] + below[1]) as f32;
+            below_f32[1] = (STEPS * *first + *second) as f32;
         }
     }
 
@@ -260,25 +259,19 @@ impl Filling<'_> {
     #[allow(unsafe_code)]
     unsafe fn fill_256(&self, x: &[f32; 256], at: usize) {
         // SAFETY: as above.
-        let (quants, scales) = unsafe {
+        let (quants, scales, sums) = unsafe {
+            let sums = rounding::Sums {
+                thirty_twos: std::slice::from_raw_parts_mut(self.thirty_twos.add(at), self.planes),
+                sixteens: std::slice::from_raw_parts_mut(self.sixteens.add(at), self.planes),
+                eights: std::slice::from_raw_parts_mut(self.eights.add(at), self.planes),
+            };
             (
                 std::slice::from_raw_parts_mut(self.quants.add(at * 256).cast::<[i8; 256]>(), self.planes),
                 std::slice::from_raw_parts_mut(self.scales.add(at), self.planes),
+                sums,
             )
         };
-        // SAFETY: as above; each plane's are taken once.
-        let sums = |plane: usize| unsafe {
-            rounding::Sums {
-                thirty_twos: &mut *self.thirty_twos.add(at + plane),
-                sixteens: &mut *self.sixteens.add(at + plane),
-                eights: &mut *self.eights.add(at + plane),
-            }
-        };
-        let step = rounding::of_256(self.level, x, &mut quants[0], sums(0));
-        scales[0] = step.scale;
-        if let [first, second] = quants {
-            scales[1] = rounding::rest_of_256(self.level, x, first, step, second, sums(1)).scale;
-        }
+        rounding::of_256(self.level, x, quants, scales, sums);
     }
 }
 

@@ -5,14 +5,14 @@
 
 use crate::kernels::cpu::{FUSED, Level, multiply_add};
 
-/// Sums over a row's block of 256 columns, as kernels multiply them.
+/// Sums over a row's block of 256 columns, as kernels multiply them, of each of its planes.
 pub struct Sums<'a> {
     /// Of 32 columns each, two side by side in 16 bits.
-    pub thirty_twos: &'a mut [i32; 4],
+    pub thirty_twos: &'a mut [[i32; 4]],
     /// Of 16 columns each, the same.
-    pub sixteens: &'a mut [i32; 8],
+    pub sixteens: &'a mut [[i32; 8]],
     /// Of 8 columns each, times -32: what makes weights of 6 bits signed.
-    pub eights: &'a mut [i32; 32],
+    pub eights: &'a mut [[i32; 32]],
 }
 
 /// Below this the inverse of a scale could be infinite; so small a block is taken for zeros.
@@ -26,9 +26,9 @@ pub const STEPS: i32 = 254;
 
 /// What a block's quants are multiples of.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
+struct Step {
     /// Itself.
-    pub scale: f32,
+    scale: f32,
     /// What values are multiplied by; `None` where all quants are zeros.
     inverse: Option<f32>,
 }
@@ -50,112 +50,63 @@ impl Step {
     }
 }
 
-/// One block: `q` becomes the nearest multiples of a part in 127 of the largest magnitude, ties to even, and `below` their
-/// sum, times -1.
+/// A block's planes, one or two. The quants of the first are the nearest multiples of a part in 127 of the largest magnitude,
+/// ties to even; those of the second the same of what the first left, `x - q · scale`, rounded once, in steps that are
+/// [`STEPS`] times finer. Of each plane the scale, and in `below` the sum of its quants, times -1.
 #[inline]
-pub fn of_32(level: Level, x: &[f32; 32], q: &mut [i8; 32], below: &mut i32) -> Step {
+pub fn of_32(level: Level, x: &[f32; 32], q: &mut [[i8; 32]], scales: &mut [f32], below: &mut [i32]) {
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx2 {
         // SAFETY: the level is only where the processor was found to have the features.
         #[allow(unsafe_code)]
-        return unsafe { avx2::of_32(x, q, below) };
+        return unsafe { avx2::of_32(x, q, scales, below) };
     }
     let _ = level;
-    let step = Step::of(largest(x));
-    portable_32(x, step, q, below);
-    step
+    planes(x, q, scales);
+    for (below, q) in below.iter_mut().zip(q) {
+        *below = -q.iter().map(|q| i32::from(*q)).sum::<i32>();
+    }
 }
 
-/// Its second plane: what the `first`, multiples of `step`, left of it, `x - first · step`, rounded once, in steps that are
-/// [`STEPS`] times finer.
+/// The same of 256 values, with their sums.
 #[inline]
-pub fn rest_of_32(
-    level: Level,
-    x: &[f32; 32],
-    first: &[i8; 32],
-    step: Step,
-    q: &mut [i8; 32],
-    below: &mut i32,
-) -> Step {
-    let finer = step.finer();
+pub fn of_256(level: Level, x: &[f32; 256], q: &mut [[i8; 256]], scales: &mut [f32], sums: Sums) {
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx2 {
         // SAFETY: as above.
         #[allow(unsafe_code)]
-        unsafe {
-            avx2::rest_of_32(x, first, step.scale, finer, q, below);
-        }
-        return finer;
+        return unsafe { avx2::of_256(x, q, scales, sums) };
     }
     let _ = level;
-    portable_32(&rest(x, first, step.scale), finer, q, below);
-    finer
-}
-
-/// As [`of_32`], of 256 values.
-#[inline]
-pub fn of_256(level: Level, x: &[f32; 256], q: &mut [i8; 256], sums: Sums) -> Step {
-    #[cfg(target_arch = "x86_64")]
-    if level >= Level::Avx2 {
-        // SAFETY: as above.
-        #[allow(unsafe_code)]
-        return unsafe { avx2::of_256(x, q, sums) };
-    }
-    let _ = level;
-    let step = Step::of(largest(x));
-    portable_256(x, step, q, sums);
-    step
-}
-
-/// As [`rest_of_32`], of 256 values.
-#[inline]
-pub fn rest_of_256(
-    level: Level,
-    x: &[f32; 256],
-    first: &[i8; 256],
-    step: Step,
-    q: &mut [i8; 256],
-    sums: Sums,
-) -> Step {
-    let finer = step.finer();
-    #[cfg(target_arch = "x86_64")]
-    if level >= Level::Avx2 {
-        // SAFETY: as above.
-        #[allow(unsafe_code)]
-        unsafe {
-            avx2::rest_of_256(x, first, step.scale, finer, q, sums);
-        }
-        return finer;
-    }
-    let _ = level;
-    portable_256(&rest(x, first, step.scale), finer, q, sums);
-    finer
-}
-
-fn rest<const N: usize>(x: &[f32; N], first: &[i8; N], scale: f32) -> [f32; N] {
-    std::array::from_fn(|i| multiply_add::<FUSED>(-f32::from(first[i]), scale, x[i]))
-}
-
-fn portable_32(x: &[f32; 32], step: Step, q: &mut [i8; 32], below: &mut i32) {
-    quantize(x, step, q);
-    *below = -q.iter().map(|q| i32::from(*q)).sum::<i32>();
-}
-
-fn portable_256(x: &[f32; 256], step: Step, q: &mut [i8; 256], sums: Sums) {
-    quantize(x, step, q);
-    let Sums { thirty_twos, sixteens, eights } = sums;
-    for (sum, q) in eights.iter_mut().zip(q.as_chunks::<8>().0) {
-        *sum = -32 * i32::from(q.iter().map(|q| i16::from(*q)).sum::<i16>());
-    }
+    planes(x, q, scales);
     let pair = |low: &[i32], high: &[i32]| {
         let [low, high] = [low, high].map(|eights| eights.iter().sum::<i32>() / -32);
         low & 0xffff | high << 16
     };
-    for (sums, eights) in sixteens.iter_mut().zip(eights.as_chunks::<4>().0) {
-        *sums = pair(&eights[..2], &eights[2..]);
+    let Sums { thirty_twos, sixteens, eights } = sums;
+    for (((q, thirty_twos), sixteens), eights) in q.iter().zip(thirty_twos).zip(sixteens).zip(eights) {
+        for (sum, q) in eights.iter_mut().zip(q.as_chunks::<8>().0) {
+            *sum = -32 * i32::from(q.iter().map(|q| i16::from(*q)).sum::<i16>());
+        }
+        for (sums, eights) in sixteens.iter_mut().zip(eights.as_chunks::<4>().0) {
+            *sums = pair(&eights[..2], &eights[2..]);
+        }
+        for (sums, eights) in thirty_twos.iter_mut().zip(eights.as_chunks::<8>().0) {
+            *sums = pair(&eights[..4], &eights[4..]);
+        }
     }
-    for (sums, eights) in thirty_twos.iter_mut().zip(eights.as_chunks::<8>().0) {
-        *sums = pair(&eights[..4], &eights[4..]);
+}
+
+fn planes<const N: usize>(x: &[f32; N], q: &mut [[i8; N]], scales: &mut [f32]) {
+    let (mut left, mut step) = (*x, Step::of(largest(x)));
+    for (plane, scale) in scales.iter_mut().enumerate() {
+        if let Some(before) = plane.checked_sub(1) {
+            left =
+                std::array::from_fn(|i| multiply_add::<FUSED>(-f32::from(q[before][i]), step.scale, left[i]));
+            step = step.finer();
+        }
+        quantize(&left, step, &mut q[plane]);
+        *scale = step.scale;
     }
 }
 
@@ -178,31 +129,21 @@ mod avx2 {
 
     use super::{Step, Sums};
 
-    #[target_feature(enable = "avx2")]
-    pub fn of_32(x: &[f32; 32], q: &mut [i8; 32], below: &mut i32) -> Step {
-        let step = Step::of(largest(x));
-        let quants = match step.inverse {
-            Some(inverse) => rounded(values(x), _mm256_set1_ps(inverse)),
-            None => _mm256_setzero_si256(),
-        };
-        put_32(quants, q, below);
-        step
-    }
-
     #[target_feature(enable = "avx2,fma")]
-    pub fn rest_of_32(
-        x: &[f32; 32],
-        first: &[i8; 32],
-        scale: f32,
-        finer: Step,
-        q: &mut [i8; 32],
-        below: &mut i32,
-    ) {
-        let quants = match finer.inverse {
-            Some(inverse) => rounded(rest(x, first, _mm256_set1_ps(scale)), _mm256_set1_ps(inverse)),
-            None => _mm256_setzero_si256(),
-        };
-        put_32(quants, q, below);
+    pub fn of_32(x: &[f32; 32], q: &mut [[i8; 32]], scales: &mut [f32], below: &mut [i32]) {
+        let (mut left, mut step) = (values(x), Step::of(largest(x)));
+        for (plane, scale) in scales.iter_mut().enumerate() {
+            if let Some(before) = plane.checked_sub(1) {
+                left = rest(left, &q[before], step.scale);
+                step = step.finer();
+            }
+            let quants = match step.inverse {
+                Some(inverse) => rounded(left, _mm256_set1_ps(inverse)),
+                None => _mm256_setzero_si256(),
+            };
+            put_32(quants, &mut q[plane], &mut below[plane]);
+            *scale = step.scale;
+        }
     }
 
     #[inline]
@@ -215,41 +156,40 @@ mod avx2 {
         *below = 32 * 128 - _mm_cvtsi128_si32(sum);
     }
 
-    #[target_feature(enable = "avx2")]
-    pub fn of_256(x: &[f32; 256], q: &mut [i8; 256], sums: Sums) -> Step {
-        let step = Step::of(largest(x));
-        let mut quants = [_mm256_setzero_si256(); 8];
-        if let Some(inverse) = step.inverse {
-            for (quants, x) in quants.iter_mut().zip(x.as_chunks().0) {
-                *quants = rounded(values(x), _mm256_set1_ps(inverse));
-            }
-        }
-        put_256(quants, q, sums);
-        step
-    }
-
     #[target_feature(enable = "avx2,fma")]
-    pub fn rest_of_256(
-        x: &[f32; 256],
-        first: &[i8; 256],
-        scale: f32,
-        finer: Step,
-        q: &mut [i8; 256],
-        sums: Sums,
-    ) {
-        let mut quants = [_mm256_setzero_si256(); 8];
-        if let Some(inverse) = finer.inverse {
-            let pieces = x.as_chunks().0.iter().zip(first.as_chunks().0);
-            for (quants, (x, first)) in quants.iter_mut().zip(pieces) {
-                *quants = rounded(rest(x, first, _mm256_set1_ps(scale)), _mm256_set1_ps(inverse));
+    pub fn of_256(x: &[f32; 256], q: &mut [[i8; 256]], scales: &mut [f32], sums: Sums) {
+        let mut step = Step::of(largest(x));
+        for (plane, scale) in scales.iter_mut().enumerate() {
+            let (before, now) = q.split_at_mut(plane);
+            let before = before.last().map(|q| (q.as_chunks::<32>().0, step.scale));
+            if before.is_some() {
+                step = step.finer();
             }
+            let mut quants = [_mm256_setzero_si256(); 8];
+            if let Some(inverse) = step.inverse {
+                for (i, (quants, x)) in quants.iter_mut().zip(x.as_chunks().0).enumerate() {
+                    let mut left = values(x);
+                    if let Some((q, scale)) = before {
+                        left = rest(left, &q[i], scale);
+                    }
+                    *quants = rounded(left, _mm256_set1_ps(inverse));
+                }
+            }
+            let (thirty_twos, sixteens) = (&mut sums.thirty_twos[plane], &mut sums.sixteens[plane]);
+            put_256(quants, &mut now[0], thirty_twos, sixteens, &mut sums.eights[plane]);
+            *scale = step.scale;
         }
-        put_256(quants, q, sums);
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn put_256(quants: [__m256i; 8], q: &mut [i8; 256], sums: Sums) {
+    fn put_256(
+        quants: [__m256i; 8],
+        q: &mut [i8; 256],
+        thirty_twos: &mut [i32; 4],
+        sums_of_16: &mut [i32; 8],
+        sums_of_8s: &mut [i32; 32],
+    ) {
         // Of 8 columns each, eight a register.
         let mut eights = [_mm256_setzero_si256(); 4];
         for (q, quants) in q.as_chunks_mut().0.iter_mut().zip(quants) {
@@ -261,20 +201,20 @@ mod avx2 {
             let low = _mm256_castps_si256(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
             *eights = _mm256_sub_epi32(in_order(low), _mm256_set1_epi32(8 * 128));
         }
-        for (out, eights) in sums.eights.as_chunks_mut().0.iter_mut().zip(eights) {
+        for (out, eights) in sums_of_8s.as_chunks_mut().0.iter_mut().zip(eights) {
             let negative = _mm256_sub_epi32(_mm256_setzero_si256(), eights);
             store_words(out, _mm256_slli_epi32::<5>(negative));
         }
         let [a, b, c, d] = eights;
         let (first, last) = (_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
         let sixteens = in_order(_mm256_packs_epi32(in_order(first), in_order(last)));
-        store_words(sums.sixteens, sixteens);
+        store_words(sums_of_16, sixteens);
         let sums_of_32 = _mm256_madd_epi16(sixteens, _mm256_set1_epi16(1));
         let (first, last) = (_mm256_castsi256_si128(sums_of_32), _mm256_extracti128_si256::<1>(sums_of_32));
         // SAFETY: the array is 16 bytes; the store asks for no alignment.
         #[allow(unsafe_code)]
         unsafe {
-            _mm_storeu_si128(sums.thirty_twos.as_mut_ptr().cast(), _mm_packs_epi32(first, last));
+            _mm_storeu_si128(thirty_twos.as_mut_ptr().cast(), _mm_packs_epi32(first, last));
         }
     }
 
@@ -318,16 +258,15 @@ mod avx2 {
     /// What multiples of a scale leave.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn rest(x: &[f32; 32], first: &[i8; 32], scale: __m256) -> [__m256; 4] {
-        let mut rest = values(x);
-        for (rest, first) in rest.iter_mut().zip(first.as_chunks::<8>().0) {
+    fn rest(mut values: [__m256; 4], q: &[i8; 32], scale: f32) -> [__m256; 4] {
+        for (value, q) in values.iter_mut().zip(q.as_chunks::<8>().0) {
             // SAFETY: the array is 8 bytes; the load asks for no alignment.
             #[allow(unsafe_code)]
-            let first = unsafe { _mm_loadl_epi64(first.as_ptr().cast()) };
-            let first = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(first));
-            *rest = _mm256_fnmadd_ps(first, scale, *rest);
+            let q = unsafe { _mm_loadl_epi64(q.as_ptr().cast()) };
+            let q = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q));
+            *value = _mm256_fnmadd_ps(q, _mm256_set1_ps(scale), *value);
         }
-        rest
+        values
     }
 
     /// Of 8 quants each their sum and 8 · 128, in 64 bits.
@@ -389,22 +328,19 @@ mod tests {
         let bad = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-40].map(with);
         for x in [ordinary, ties].iter().chain(&same).chain(&bad) {
             let run = |level| {
-                let mut planes = [([1; 256], [1; 4], [1; 8], [1; 32]); 2];
-                let [first, second] = planes
-                    .each_mut()
-                    .map(|(q, thirty_twos, sixteens, eights)| (q, Sums { thirty_twos, sixteens, eights }));
-                let step = of_256(level, x, first.0, first.1);
-                let finer = rest_of_256(level, x, first.0, step, second.0, second.1);
-                (planes, [step, finer].map(|step| step.scale.to_bits()))
+                let (mut q, mut scales) = ([[1; 256]; 2], [1.0f32; 2]);
+                let (mut thirty_twos, mut sixteens, mut eights) = ([[1; 4]; 2], [[1; 8]; 2], [[1; 32]; 2]);
+                let sums =
+                    Sums { thirty_twos: &mut thirty_twos, sixteens: &mut sixteens, eights: &mut eights };
+                of_256(level, x, &mut q, &mut scales, sums);
+                (q, scales.map(f32::to_bits), thirty_twos, sixteens, eights)
             };
             assert!(Level::available().all(|level| run(level) == run(Level::Portable)));
             for x in x.as_chunks().0 {
                 let run = |level| {
-                    let ([mut first, mut second], [mut below, mut below_second]) = ([[1; 32]; 2], [1; 2]);
-                    let step = of_32(level, x, &mut first, &mut below);
-                    let finer = rest_of_32(level, x, &first, step, &mut second, &mut below_second);
-                    let scales = [step, finer].map(|step| step.scale.to_bits());
-                    (first, second, scales, below, below_second)
+                    let (mut q, mut scales, mut below) = ([[1; 32]; 2], [1.0f32; 2], [1; 2]);
+                    of_32(level, x, &mut q, &mut scales, &mut below);
+                    (q, scales.map(f32::to_bits), below)
                 };
                 assert!(Level::available().all(|level| run(level) == run(Level::Portable)));
             }
