@@ -1,4 +1,4 @@
-//! One request to the hub: time limits, redirects, what a status means, and when to try again.
+//! One request to the hub: time limits, redirects, and what a status means.
 //!
 //! Plain HTTP and not the `hf-hub` crate (1.0.0), which sets no time limits, does not use a given HTTP client
 //! for all of its requests, and streams the body of an error answer into the file.
@@ -10,20 +10,14 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use reqwest::blocking::{self, Response};
-use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
-};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE};
 use reqwest::{StatusCode, Url, redirect};
 
 use super::resolver::Resolver;
+use super::retry::{Failure, Retries, is_passing, pause_asked};
 use super::{Commit, Endpoint, Error, FileName, RepoId, Report, Revision, Token};
 
-/// Attempts without a byte of progress, after which a request has failed.
-const ATTEMPTS: u32 = 5;
-/// The longest that is waited when a server says so; the hub counts requests in windows of five minutes.
-const LONGEST_PAUSE: Duration = Duration::from_secs(310);
 /// Bytes that must come in the time that one read may take.
 const LEAST: usize = 1 << 10;
 /// Hub to storage takes one or two; a renamed repository one more.
@@ -84,23 +78,6 @@ impl std::fmt::Display for About<'_> {
             Some(file) => write!(f, "{file} of {}", self.repo),
             None => write!(f, "{} at {}", self.repo, self.revision),
         }
-    }
-}
-
-/// Why one attempt failed, and whether another may do better.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The line or the server: try again, not before the given time if there is one.
-    Passing(Error, Option<Duration>),
-    /// The server does not give the range that it was asked for: all of the file may be had.
-    NoRange(Error),
-    /// The answer is no.
-    Final(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Final(error)
     }
 }
 
@@ -281,7 +258,7 @@ impl Client {
 
     /// Patience for one request.
     pub(super) fn retries(&self) -> Retries {
-        Retries { failed: 0, first_pause: self.settings.first_pause }
+        Retries::new(self.settings.first_pause)
     }
 
     /// [`Error::Answer`].
@@ -352,63 +329,6 @@ fn no_thread(error: &reqwest::Error) -> Option<Error> {
     is_thread.then(|| Error::NoThread { cause: cause.to_string() })
 }
 
-/// Counts attempts, and how long to wait between them.
-#[derive(Debug)]
-pub(super) struct Retries {
-    failed: u32,
-    first_pause: Duration,
-}
-
-impl Retries {
-    /// The error to tell and the pause before the next attempt, or the error to give up with.
-    pub(super) fn again(&mut self, failure: Failure) -> Result<(Error, Duration), Error> {
-        let (error, after) = match failure {
-            Failure::Passing(error, after) => (error, after),
-            Failure::NoRange(error) => (error, None),
-            Failure::Final(error) => return Err(error),
-        };
-        self.failed += 1;
-        if self.failed >= ATTEMPTS {
-            return Err(error);
-        }
-        let doubled = self.first_pause * 2_u32.pow(self.failed - 1);
-        Ok((error, after.unwrap_or(doubled)))
-    }
-
-    /// The last attempt was worth it.
-    pub(super) fn progress(&mut self) {
-        self.failed = 0;
-    }
-}
-
-/// Statuses that say "later", not "no".
-fn is_passing(status: StatusCode) -> bool {
-    match status.as_u16() {
-        408 | 425 | 429 => true,
-        // Not implemented; not this version of HTTP.
-        501 | 505 => false,
-        status => status >= 500,
-    }
-}
-
-/// A failure that passes, after the pause that the server asks for if it asks for a bearable one.
-fn pause_asked(error: Error, headers: &HeaderMap) -> Failure {
-    match headers.get(RETRY_AFTER).and_then(|v| retry_after(v.to_str().ok()?, Utc::now())) {
-        Some(pause) if pause > LONGEST_PAUSE => Failure::Final(error),
-        pause => Failure::Passing(error, pause),
-    }
-}
-
-/// The pause that a `Retry-After` stands for: seconds, or a date.
-fn retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let until = DateTime::parse_from_rfc2822(value).ok()?.with_timezone(&Utc);
-    Some((until - now).to_std().unwrap_or_default())
-}
-
 /// The innermost cause: the outer ones say "error sending request" and hold the address, which may be signed.
 fn cause(error: reqwest::Error) -> String {
     if error.is_timeout() {
@@ -423,30 +343,4 @@ pub(super) fn innermost(mut error: &(dyn std::error::Error + 'static)) -> String
         error = next;
     }
     error.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pause_is_given_in_seconds_or_as_a_date() {
-        let now = DateTime::parse_from_rfc2822("Wed, 21 Oct 2015 07:28:00 GMT").unwrap().with_timezone(&Utc);
-        let seconds = |value| retry_after(value, now).map(|d| d.as_secs());
-        assert_eq!(seconds(" 7 "), Some(7));
-        assert_eq!(seconds("Wed, 21 Oct 2015 07:28:30 GMT"), Some(30));
-        assert_eq!(seconds("Wed, 21 Oct 2015 07:27:00 GMT"), Some(0));
-        assert_eq!(seconds("soon"), None);
-        assert_eq!(seconds("-1"), None);
-    }
-
-    #[test]
-    fn a_server_that_asks_for_an_hour_is_not_waited_for() {
-        let error = || Error::TokenFormat;
-        let asked =
-            |value: &'static str| HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
-        assert!(matches!(pause_asked(error(), &asked("300")), Failure::Passing(_, Some(_))));
-        assert!(matches!(pause_asked(error(), &asked("3600")), Failure::Final(_)));
-        assert!(matches!(pause_asked(error(), &HeaderMap::new()), Failure::Passing(_, None)));
-    }
 }

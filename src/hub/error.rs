@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Commit, FileName, Hash, RepoId, Revision, Size, catalogue};
-use crate::quote::quoted;
 use crate::system::files::Refused;
 use crate::system::threads::NO_THREAD;
 
@@ -158,7 +157,7 @@ pub enum Error {
         why: String,
     },
     /// The index names a shard that is not a plain file of the listing.
-    #[error("{repo}: {index} names {}, which is not a file of the repository", quoted(shard))]
+    #[error("{repo}: {index} names {shard:?}, which is not a file of the repository")]
     Shard {
         /// The repository.
         repo: RepoId,

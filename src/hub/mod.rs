@@ -9,7 +9,8 @@
 //! |---|---|
 //! | `names` | what was typed or came over the wire, checked before it touches a path or an address |
 //! | `token` | the access token: where it is found, and that it is never shown |
-//! | `client` | one request: time limits, status, redirects, retries |
+//! | `client` | one request: time limits, status, redirects |
+//! | `retry` | when a request that failed is tried again |
 //! | `resolver` | the addresses of a host |
 //! | `listing` | a revision is a commit, a commit is a list of files with sizes and hashes |
 //! | `plan` | which of these files to fetch: rules without a network |
@@ -37,6 +38,7 @@ mod names;
 mod plan;
 mod report;
 mod resolver;
+mod retry;
 mod size;
 pub mod starter;
 mod token;

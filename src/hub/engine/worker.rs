@@ -17,7 +17,8 @@ use super::journal::is_etag;
 use super::part::Refused;
 use super::source::Source;
 use crate::hub::Error;
-use crate::hub::client::{Failure, innermost};
+use crate::hub::client::innermost;
+use crate::hub::retry::Failure;
 use crate::system::memory;
 
 /// Bytes written at once, and noted in the journal.

@@ -1,7 +1,8 @@
-//! Folders, good and bad; in `tests/`, what lies beside a vocabulary, and variants of `tokenizer.json`.
+//! Folders, good and bad; in `tests/`, what lies beside a vocabulary, fields of its files, and variants of `tokenizer.json`.
 
 mod beside;
 mod combinations;
+mod fields;
 mod variants;
 
 use std::fs::File;
