@@ -14,7 +14,7 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use crate::system::memory::{given, may_fail};
-use crate::system::threads::NO_THREAD;
+use crate::system::threads::{self, NO_THREAD};
 
 /// What work may take.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,7 @@ pub fn within<T: Send + 'static>(
         // Nobody waits any more where the time was up.
         let _ = sender.send(result);
     };
-    let thread = thread::Builder::new().stack_size(budget.stack).spawn(limited);
+    let thread = threads::builder("limited", budget.stack).and_then(|thread| thread.spawn(limited));
     let id = thread.map_err(|_| not_started(budget.stack))?.thread().id();
     loop {
         match receiver.recv_timeout(LOOK) {

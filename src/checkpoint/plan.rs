@@ -19,7 +19,7 @@ use crate::kernels::Scheme;
 use crate::system::files::{
     self, Folder, InLargePages, Replacement, abandoned, delete_abandoned, free_space,
 };
-use crate::system::threads::NoThread;
+use crate::system::threads::{self, NoThread};
 
 /// Runs of bytes that wait for the disk while the next ones are made.
 const WAITING: usize = 4;
@@ -270,8 +270,8 @@ fn write_payload(
             }
             file.finish()
         };
-        let writer = thread::Builder::new().name("write".into()).spawn_scoped(scope, write);
-        let writer = writer.map_err(NoThread)?;
+        let writer = threads::builder("write", threads::STACK);
+        let writer = writer.and_then(|thread| thread.spawn_scoped(scope, write)).map_err(NoThread)?;
         let produced = payload.produce(&mut |run| {
             let bytes = run.len() as u64;
             // A writer that has ended has an error to tell.

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use mist::system::files::of_system;
+use mist::system::threads;
 
 /// Watches the process's anonymous memory. The system keeps no peak of it, so a thread looks every few
 /// milliseconds.
@@ -30,7 +31,7 @@ impl PeakMemory {
             }
         };
         // A system without room for another thread tells what is taken when it is asked, and no peak between.
-        let _ = thread::Builder::new().name("memory".into()).spawn(look);
+        let _ = threads::builder("memory", threads::STACK).and_then(|thread| thread.spawn(look));
         Self(peak)
     }
 

@@ -25,13 +25,12 @@ mod tokenize;
 mod values;
 
 use std::process::ExitCode;
-use std::thread;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use exit::{Hint, Status};
 use mist::kernels::cpu;
-use mist::system::signals;
+use mist::system::{signals, threads};
 use mist::terminal::Printer;
 
 /// After a command's own flags, and before `--help`.
@@ -84,7 +83,7 @@ const STACK: usize = 8 << 20;
 /// Runs the command that was typed, on a thread of its own.
 pub fn main() -> ExitCode {
     signals::ignore_file_size_limit();
-    match thread::Builder::new().name("main".into()).stack_size(STACK).spawn(run_typed) {
+    match threads::builder("main", STACK).and_then(|thread| thread.spawn(run_typed)) {
         // A panic has been reported.
         Ok(thread) => thread.join().unwrap_or(Status::Failure.into()),
         // Without another thread the first one's stack must do.

@@ -17,6 +17,7 @@ use reqwest::{StatusCode, Url, redirect};
 use super::resolver::Resolver;
 use super::retry::{Failure, Retries, is_passing, pause_asked};
 use super::{Commit, Endpoint, Error, FileName, RepoId, Report, Revision, Token};
+use crate::system::threads;
 
 /// Bytes that must come in the time that one read may take.
 const LEAST: usize = 1 << 10;
@@ -100,6 +101,8 @@ impl Client {
         let authorization = settings.token.as_ref().map(Token::header).transpose()?;
         // Sizes and ranges are those of the file, so nothing may be compressed on the way.
         let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+        // It starts a thread.
+        threads::room(threads::STACK).map_err(|e| Error::NoThread { cause: e.to_string() })?;
         let http = blocking::Client::builder()
             .user_agent(concat!("mist/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)

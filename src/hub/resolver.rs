@@ -6,9 +6,10 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use std::thread::Builder;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::system::threads;
 
 /// The system's resolver.
 #[derive(Debug)]
@@ -30,7 +31,8 @@ impl Resolve for Resolver {
             let found = (name.as_str(), 0).to_socket_addrs().map(Iterator::collect);
             finish(&shared, found);
         };
-        if let Err(error) = Builder::new().name("resolve".into()).spawn(look) {
+        if let Err(error) = threads::builder("resolve", threads::STACK).and_then(|thread| thread.spawn(look))
+        {
             let error = format!("no thread could be started to look its name up: {error}");
             finish(&lookup, Err(io::Error::other(error)));
         }

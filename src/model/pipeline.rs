@@ -14,7 +14,7 @@
 //! values of chunk 0 in every layer.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{Builder, Scope};
+use std::thread::Scope;
 
 use candle_core::{Result, bail};
 use smallvec::SmallVec;
@@ -24,6 +24,7 @@ use super::transformer::{Stage, Transformer};
 use crate::kernels::Rows;
 use crate::kernels::attention::Heads;
 use crate::kernels::ops::{Qkv, Queries};
+use crate::system::threads;
 
 /// Consecutive tokens of one sequence, among the rows of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +164,7 @@ fn start<'scope, 'p: 'scope>(
         let from = std::mem::replace(&mut last, from_here);
         let (sender, rings) = channel::<StageRings>();
         let run = move || rings.recv().map_or((), |rings| work(stage, rings, from, to));
-        Builder::new().name("stage".into()).spawn_scoped(scope, run)?;
+        threads::builder("stage", threads::STACK)?.spawn_scoped(scope, run)?;
         handed.push(sender);
     }
     Ok(Started { handed, first, last })

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::system::threads::NO_THREAD;
+use crate::system::threads::{self, NO_THREAD};
 
 /// The exit status of a process that was ended by Ctrl-C: 128 + SIGINT.
 const STATUS: i32 = 130;
@@ -73,6 +73,7 @@ impl Interrupt {
         if *installed {
             return Ok(Self(()));
         }
+        threads::room(threads::STACK).map_err(InterruptError::NoThread)?;
         ctrlc::set_handler(|| {
             if STATE.signal() {
                 // The main thread is busy, or it would have taken the signal before: only this thread can end it.

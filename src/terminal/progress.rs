@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use indicatif::{
     DecimalBytes, FormattedDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle,
 };
+
+use crate::system::threads;
 
 /// Bytes with what is said about them.
 const TOTAL: &str = "{prefix} {bar:24} {decimal_bytes}/{decimal_total_bytes} {msg}";
@@ -79,7 +80,7 @@ fn tick(bar: &ProgressBar) -> Option<Sender<()>> {
             bar.tick();
         }
     };
-    Builder::new().name("progress".into()).spawn(draw).ok().map(|_| sender)
+    threads::builder("progress", threads::STACK).and_then(|thread| thread.spawn(draw)).ok().map(|_| sender)
 }
 
 /// A bar over all bytes of something, and below it one for each part that is under way.

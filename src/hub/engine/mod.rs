@@ -30,7 +30,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::Duration;
 
 use self::board::{Board, CONNECTIONS, Next};
@@ -41,6 +40,7 @@ use super::client::Client;
 use super::listing::Entry;
 use super::{Commit, Digest, Error, RepoId, Report};
 use crate::system::files::Folder;
+use crate::system::threads;
 
 /// How often the report is told, and looked for an end.
 const TICK: Duration = Duration::from_millis(100);
@@ -170,7 +170,7 @@ const STACK: usize = 512 << 10;
 /// A thread of the download. It is not waited for: it may hang in a connection, and writes nothing once the board
 /// has been stopped.
 fn start(folder: &Path, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    let thread = thread::Builder::new().name("download".to_string()).stack_size(STACK).spawn(run);
+    let thread = threads::builder("download", STACK).and_then(|thread| thread.spawn(run));
     thread.map(drop).map_err(Error::io("start a thread to download to", folder))
 }
 

@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 use parts::Parts;
 
+use crate::system::threads;
+
 /// How long a thread looks for work, or for the end of others' tasks, before it sleeps.
 const SPIN: Duration = Duration::from_micros(50);
 
@@ -180,7 +182,9 @@ impl Pool {
                 THREAD.set(i);
                 post.work();
             };
-            std::thread::Builder::new().name(format!("compute {i}")).spawn(work).ok()
+            threads::builder(&format!("compute {i}"), threads::STACK)
+                .and_then(|thread| thread.spawn(work))
+                .ok()
         };
         let workers: Vec<_> = (1..threads.max(1)).filter_map(worker).collect();
         let parts = Parts::new(workers.len() + 1);
