@@ -37,7 +37,7 @@ pub struct ConvertArgs {
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     dtype: Precision,
     /// Quantize, with more bits where they matter most.
-    #[arg(long, value_name = "SCHEME", value_parser = scheme())]
+    #[arg(long, value_name = "SCHEME", value_parser = scheme(), ignore_case = true)]
     quantize: Option<Scheme>,
     /// With --quantize: that scheme throughout.
     #[arg(long, requires = "quantize")]

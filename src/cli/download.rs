@@ -55,7 +55,7 @@ pub struct DownloadArgs {
     #[arg(long, conflicts_with = "quantize")]
     offline: bool,
     /// Convert what was fetched, quantized to this scheme.
-    #[arg(long, value_name = "SCHEME", value_parser = scheme(), conflicts_with_all = ["tokenizer_only", "starter"])]
+    #[arg(long, value_name = "SCHEME", value_parser = scheme(), ignore_case = true, conflicts_with_all = ["tokenizer_only", "starter"])]
     quantize: Option<Scheme>,
     /// One JSON object on stdout.
     #[arg(long)]

@@ -9,7 +9,7 @@ use candle_core::DType;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum, ValueHint};
 use mist::checkpoint::gguf::Gguf;
-use mist::checkpoint::{Checkpoint, Config};
+use mist::checkpoint::{self, Checkpoint, Config};
 use mist::generate::{GenerationError, SamplingError};
 use mist::hub::Manifest;
 use mist::kernels::attention::CacheType;
@@ -24,7 +24,7 @@ use super::exit::Hint;
 use super::inspect::schemes;
 use super::placing::{DevicesArgs, Placed, Room};
 use super::quantized;
-use super::values::{Offering, scheme};
+use super::values::{Offering, Quantize, quantize};
 
 /// Where a checkpoint is.
 #[derive(Args, Clone, Debug)]
@@ -53,9 +53,10 @@ pub struct ModelArgs {
     /// Type of the keys and values that are kept; auto is f16 on the CPU, f32 with --dtype f32, else the type of computation.
     #[arg(long, value_enum, default_value_t = CachePrecision::Auto)]
     pub cache_dtype: CachePrecision,
-    /// Use, or make and keep, a quantized conversion; without, the weights as they are.
-    #[arg(long, value_name = "SCHEME", value_parser = scheme())]
-    pub quantize: Option<Scheme>,
+    /// Quantize to this scheme, converting once and reusing the result; none takes the weights as published [default: what
+    /// the folder holds, a conversion first].
+    #[arg(long, value_name = "SCHEME", value_parser = quantize(), ignore_case = true)]
+    pub quantize: Option<Quantize>,
     /// CPU threads; all processors by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -166,6 +167,8 @@ impl Precision {
 
 /// A checkpoint with its tokenizer.
 pub struct Opened {
+    /// As it was named.
+    pub name: String,
     pub checkpoint: Checkpoint,
     pub tokenizer: Tokenizer,
     /// Ids that end a text: the tokenizer's and the config's.
@@ -214,13 +217,23 @@ fn find(path: &Path) -> PathBuf {
 impl Opened {
     /// Opens a checkpoint and the tokenizer that belongs to it.
     pub fn new(path: &Path, printer: &Printer) -> anyhow::Result<Self> {
+        Self::with(Checkpoint::open, path, printer)
+    }
+
+    /// Opens a checkpoint in one of two ways, and the tokenizer that belongs to it.
+    fn with(
+        open: fn(&Path) -> Result<Checkpoint, checkpoint::Error>,
+        path: &Path,
+        printer: &Printer,
+    ) -> anyhow::Result<Self> {
         let since = Instant::now();
-        let checkpoint = Checkpoint::open(path)?;
+        let checkpoint = open(path)?;
         refuse_half_a_download(&checkpoint)?;
         warn(&checkpoint, printer);
         let tokenizer = tokenizer(&checkpoint)?;
         let end_ids = Self::end_ids(&checkpoint, &tokenizer);
-        Ok(Self { checkpoint, tokenizer, end_ids, since })
+        let name = checkpoint.folder.display().to_string();
+        Ok(Self { name, checkpoint, tokenizer, end_ids, since })
     }
 
     /// Ids that end a text where `stops` are the texts that it ends before: `end_ids`, what these spell, and in the chat
@@ -302,10 +315,15 @@ impl ModelArgs {
     /// Sets the threads, and opens the checkpoint at `path`, or its conversion where `--quantize` asks for one.
     pub fn open(&self, path: &Path, printer: &Printer) -> anyhow::Result<Opened> {
         self.set_threads();
-        match self.quantize {
+        let mut opened = match self.quantize {
             None => Opened::new(path, printer),
-            Some(scheme) => Opened::new(&quantized::conversion(path, scheme, printer)?, printer),
-        }
+            Some(Quantize::None) => Opened::with(Checkpoint::open_original, path, printer),
+            Some(Quantize::To(scheme)) => {
+                Opened::new(&quantized::conversion(path, scheme, printer)?, printer)
+            }
+        }?;
+        opened.name = path.display().to_string();
+        Ok(opened)
     }
 
     /// Loads the model over the devices, with room for `room` in its cache.
@@ -322,9 +340,7 @@ impl ModelArgs {
 
     /// Loads the model as it was placed.
     pub fn load_placed(&self, opened: Opened, placed: Placed, printer: &Printer) -> anyhow::Result<Loaded> {
-        if self.device == "auto" {
-            printer.note(&format!("Running on {}", placed.names()));
-        }
+        printer.note(&format!("{}, {}, on {}", opened.name, weights(&opened.checkpoint), placed.described()));
         placed.warn_of_small_memory(&opened.checkpoint, printer);
         let bar = printer.steps_bar("Loading", opened.checkpoint.config.layers as u64);
         let arithmetic = self.arithmetic(&opened.checkpoint.config);
@@ -357,6 +373,27 @@ impl ModelArgs {
             pool::set_threads(NonZeroUsize::new(threads.into()).unwrap_or(NonZeroUsize::MIN));
         }
     }
+}
+
+/// Which weights run, in words: `q8_0 conversion`, `bf16 as published`.
+fn weights(checkpoint: &Checkpoint) -> String {
+    match (&checkpoint.origin, quantization(checkpoint)) {
+        (Some(_), Some(scheme)) => format!("{scheme} conversion"),
+        (Some(_), None) => format!("{} conversion", most(checkpoint)),
+        (None, _) => format!("{} as published", most(checkpoint)),
+    }
+}
+
+/// The scheme that most of the weights are in.
+fn most(checkpoint: &Checkpoint) -> Scheme {
+    let largest = schemes(checkpoint).into_iter().max_by_key(|(_, bytes)| *bytes);
+    largest.map_or(Scheme::F32, |(scheme, _)| scheme)
+}
+
+/// What a conversion made of the weights that were published, if it changed them.
+pub fn quantization(checkpoint: &Checkpoint) -> Option<Scheme> {
+    let last = checkpoint.origin.as_ref()?.roundings.last()?;
+    last.quantize.or(last.dense)
 }
 
 impl Loaded {

@@ -4,6 +4,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 use mist::checkpoint::Checkpoint;
 use mist::kernels::attention::CacheType;
+use mist::kernels::cpu;
 use mist::model::{CHUNK, slots};
 use mist::placement::{self, DeviceName, Devices, Memories, Needs, Place, Plan, Share, advised, most_slots};
 use mist::terminal::Printer;
@@ -137,10 +138,22 @@ fn cache_dtype(model: &ModelArgs, names: &[DeviceName]) -> anyhow::Result<CacheT
 impl Placed {
     /// The devices in one line; equal ones that follow each other once, with their number.
     pub fn names(&self) -> String {
+        self.line(DeviceName::to_string)
+    }
+
+    /// The same with the kernels that compute on the CPU: `2 x cpu (avx512)`.
+    pub fn described(&self) -> String {
+        self.line(|device| match device {
+            DeviceName::Cpu => format!("{device} ({})", cpu::level().name()),
+            _ => device.to_string(),
+        })
+    }
+
+    fn line(&self, describe: impl Fn(&DeviceName) -> String) -> String {
         let runs = self.plan.shares.chunk_by(|a, b| a.device == b.device);
         let name = |run: &[Share]| match run.len() {
-            1 => run[0].device.to_string(),
-            n => format!("{n} x {}", run[0].device),
+            1 => describe(&run[0].device),
+            n => format!("{n} x {}", describe(&run[0].device)),
         };
         runs.map(name).collect::<Vec<_>>().join(", ")
     }

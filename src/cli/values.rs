@@ -15,15 +15,56 @@ pub fn without_mark(mut text: String) -> String {
     text
 }
 
-/// The scheme that a value of `--quantize` names.
-pub fn scheme_named(name: &str) -> Option<Scheme> {
-    WRITTEN.into_iter().find(|scheme| scheme.name() == name)
+/// What `--quantize` asks for where a model runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantize {
+    /// The weights as published, whatever was converted beside them.
+    None,
+    /// The conversion to this scheme.
+    To(Scheme),
 }
 
-/// A value of `--quantize`.
+/// What stands for the weights as published.
+const AS_PUBLISHED: &str = "none";
+
+/// The scheme of a name, in any case. A mix is also found by its name in llama.cpp, such as `Q4_K_M`.
+pub fn scheme_named(name: &str) -> Option<Scheme> {
+    let called = |scheme: &Scheme| {
+        let mix = mix_in_llama_cpp(*scheme);
+        name.eq_ignore_ascii_case(scheme.name()) || mix.is_some_and(|mix| name.eq_ignore_ascii_case(mix))
+    };
+    WRITTEN.into_iter().find(called)
+}
+
+/// What llama.cpp calls the mix of a scheme where that is not the scheme's own name.
+fn mix_in_llama_cpp(scheme: Scheme) -> Option<&'static str> {
+    match scheme {
+        Scheme::Q4K => Some("q4_k_m"),
+        Scheme::Q5K => Some("q5_k_m"),
+        _ => None,
+    }
+}
+
+/// A value of `--quantize` where a conversion is made. Its argument wants `ignore_case`.
 pub fn scheme() -> impl TypedValueParser<Value = Scheme> {
-    let names = PossibleValuesParser::new(WRITTEN.map(Scheme::name));
+    let names = PossibleValuesParser::new(WRITTEN.map(possible));
     names.try_map(|name| scheme_named(&name).ok_or("there is no such scheme"))
+}
+
+/// A value of `--quantize` where a model runs. Its argument wants `ignore_case`.
+pub fn quantize() -> impl TypedValueParser<Value = Quantize> {
+    let none = PossibleValue::new(AS_PUBLISHED);
+    let names = PossibleValuesParser::new(WRITTEN.map(possible).into_iter().chain([none]));
+    names.try_map(|name| match scheme_named(&name) {
+        Some(scheme) => Ok(Quantize::To(scheme)),
+        None if name.eq_ignore_ascii_case(AS_PUBLISHED) => Ok(Quantize::None),
+        None => Err("there is no such scheme"),
+    })
+}
+
+/// A scheme as a value that is offered.
+fn possible(scheme: Scheme) -> PossibleValue {
+    PossibleValue::new(scheme.name()).aliases(mix_in_llama_cpp(scheme))
 }
 
 /// What `parser` takes, of which a shell offers `values`: there are more than can be listed. An argument with such

@@ -7,7 +7,7 @@ use regex::Regex;
 use crate::support::{Ended, Mist, copy_folder, gguf, model};
 
 /// What differs from run to run and from machine to machine, and what stands for it.
-const VARIABLE: [(&str, &str); 13] = [
+const VARIABLE: [(&str, &str); 14] = [
     // The last digits depend on the kernels.
     (r#"(perplexity"?[: ]\d+)\.\d+"#, "$1.[…]"),
     (r#"(nll"?[: ]\d+\.\d{4})\d+"#, "$1[…]"),
@@ -24,6 +24,7 @@ const VARIABLE: [(&str, &str); 13] = [
         r"cpu  \d+ threads(, [.\d]+ GiB of memory)?, \w+ kernels",
         "cpu  [count] threads, [size] of memory, [kernels] kernels",
     ),
+    (r"on (\d+ x )?cpu \(\w+\)", "on ${1}cpu ([kernels])"),
     (r"this processor runs [\w, ]+", "this processor runs [kernels]"),
 ];
 

@@ -15,6 +15,7 @@ use crate::cli::model::Opened;
 use crate::cli::placing::{DevicesArgs, Placed, Room};
 use crate::cli::quantized;
 use crate::cli::table::Table;
+use crate::cli::values::Quantize;
 
 fn not_quantized(path: &Path, scheme: Scheme) -> anyhow::Error {
     let path = path.display();
@@ -28,8 +29,10 @@ pub fn print(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> a
     let path = args.model.checkpoint.path()?;
     let path = match args.model.quantize {
         // A plan makes nothing.
-        Some(scheme) => quantized::existing(&path, scheme)?.ok_or_else(|| not_quantized(&path, scheme))?,
-        None => path,
+        Some(Quantize::To(scheme)) => {
+            quantized::existing(&path, scheme)?.ok_or_else(|| not_quantized(&path, scheme))?
+        }
+        Some(Quantize::None) | None => path,
     };
     let mut opened = Opened::new(&path, printer)?;
     args.context.shorten(&mut opened)?;
