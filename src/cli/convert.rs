@@ -21,6 +21,7 @@ use super::memory::PeakMemory;
 use super::model::{
     CheckpointArgs, Opened, Precision, dense_scheme, refuse_half_a_download, tokenizer, warn,
 };
+use super::quantized;
 use super::values::scheme;
 
 /// Convert a checkpoint to the mapped `mist` format, or to that of another program; its weights as they are, or
@@ -30,7 +31,8 @@ use super::values::scheme;
 pub struct ConvertArgs {
     #[command(flatten)]
     checkpoint: CheckpointArgs,
-    /// Where to write; beside the originals by default, for hf and litgpt in a folder of that name there.
+    /// Where to write; beside the originals by default, for hf and litgpt in a folder of that name there, and for a GGUF
+    /// file in a folder beside it: x.mist or x.q4_k of x.gguf.
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     output_dir: Option<PathBuf>,
     /// Round dense weights to this type; auto keeps them as they are.
@@ -118,6 +120,9 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     if !args.dry_run {
         carry_out(&plan, args.delete_originals, printer)?;
         printer.note(&format!("Wrote {}", folder.display()));
+        if checkpoint.gguf.is_some() && args.output_dir.is_none() && args.to == Target::Mist {
+            printer.note(&format!("--checkpoint-dir {} runs it", folder.display()));
+        }
         if args.delete_originals {
             // Once more by the gate, as whoever runs it will open it.
             let opened = Checkpoint::open(&match args.to {
@@ -199,13 +204,24 @@ pub fn quantize(
     carry_out(&plan, false, printer)
 }
 
-/// Where the files go.
+/// Where the files go. A GGUF file may be one of several in its folder, which is opened by the only one: its conversions
+/// have folders of their own beside it.
 fn folder(args: &ConvertArgs, checkpoint: &Checkpoint) -> PathBuf {
-    match (&args.output_dir, args.to) {
-        (Some(folder), _) => folder.clone(),
-        (None, Target::Mist | Target::Gguf) => checkpoint.folder.clone(),
-        (None, Target::Hf | Target::Litgpt) => checkpoint.folder.join(args.to.name()),
+    match (&args.output_dir, args.to, &checkpoint.gguf) {
+        (Some(folder), ..) => folder.clone(),
+        (None, Target::Mist, Some(gguf)) => quantized::beside(gguf.path(), &rounded_name(args)),
+        (None, Target::Mist | Target::Gguf, None) => checkpoint.folder.clone(),
+        (None, Target::Gguf | Target::Hf | Target::Litgpt, _) => checkpoint.folder.join(args.to.name()),
     }
+}
+
+/// How the weights are rounded, as the name of a folder: `q4_k`, where a run with `--quantize q4_k` looks for it;
+/// `f16-q4_k-pure`; `mist` where they are kept as they are.
+fn rounded_name(args: &ConvertArgs) -> String {
+    let dense = (args.dtype != Precision::Auto).then(|| args.dtype.name());
+    let pure = args.pure.then_some("pure");
+    let parts: Vec<&str> = [dense, args.quantize.map(Scheme::name), pure].into_iter().flatten().collect();
+    if parts.is_empty() { Target::Mist.name().into() } else { parts.join("-") }
 }
 
 fn plan(args: &ConvertArgs, checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Plan> {
@@ -249,12 +265,11 @@ fn name(checkpoint: &Checkpoint) -> String {
     name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// A GGUF file beside the one that it is made from needs a name of its own.
+/// The name of the GGUF file that is written.
 fn gguf_name(args: &ConvertArgs, checkpoint: &Checkpoint) -> String {
     let name = name(checkpoint);
     match args.quantize {
         Some(scheme) => format!("{name}-{scheme}.gguf"),
-        None if checkpoint.gguf.is_some() && args.output_dir.is_none() => format!("{name}-copy.gguf"),
         None => format!("{name}.gguf"),
     }
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::output::counted;
 use super::values::{Offering, scheme};
-use super::{Status, catalogue, convert};
+use super::{Status, catalogue, convert, quantized};
 
 /// Fetch a repository from the hub; without one, list those that are known to work.
 #[derive(Debug, Args)]
@@ -175,8 +175,14 @@ fn repository(
     }
     print(args, &plan, Some(&outcomes), printer)?;
     if let Some(scheme) = args.quantize {
-        let _claim = convert::claim(None, &plan.folder, printer)?;
-        convert::quantize(&Checkpoint::open_original(&plan.folder)?, &plan.folder, scheme, true, printer)?;
+        let checkpoint = Checkpoint::open_original(&plan.folder)?;
+        let folder = match &checkpoint.gguf {
+            Some(gguf) => quantized::beside(gguf.path(), scheme.name()),
+            None => plan.folder.clone(),
+        };
+        let _claim = convert::claim(None, &folder, printer)?;
+        printer.note(&format!("Quantizing to {scheme}: {} keeps it", folder.display()));
+        convert::quantize(&checkpoint, &folder, scheme, true, printer)?;
     }
     Ok(Status::Success)
 }

@@ -44,7 +44,7 @@ pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> 
     let rounding = rounding(scheme);
     if !Checkpoint::has_original(path) && !is_converted(path) {
         // Without originals what was kept of them is what there is.
-        let there = [path.join(scheme.name()), beside(path, scheme)].into_iter();
+        let there = [path.join(scheme.name()), beside(path, scheme.name())].into_iter();
         let mut there = there.filter(|folder| is_converted(folder));
         if let Some(there) = there.next() {
             return Ok(Some(there));
@@ -79,18 +79,18 @@ fn is_converted(folder: &Path) -> bool {
 /// Where a run keeps its conversion.
 fn kept(path: &Path, checkpoint: &Checkpoint, scheme: Scheme) -> PathBuf {
     match &checkpoint.gguf {
-        Some(gguf) => beside(gguf.path(), scheme),
+        Some(gguf) => beside(gguf.path(), scheme.name()),
         None => path.join(scheme.name()),
     }
 }
 
-/// `x.q8_0` of `x.gguf`.
-fn beside(file: &Path, scheme: Scheme) -> PathBuf {
+/// The folder of a GGUF file's conversion, beside the file: `x.q8_0` of `x.gguf`.
+pub fn beside(file: &Path, conversion: &str) -> PathBuf {
     match file.extension() {
-        Some(extension) if extension == "gguf" => file.with_extension(scheme.name()),
+        Some(extension) if extension == "gguf" => file.with_extension(conversion),
         _ => {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            file.with_file_name(format!("{name}.{scheme}"))
+            file.with_file_name(format!("{name}.{conversion}"))
         }
     }
 }

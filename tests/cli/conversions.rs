@@ -80,6 +80,15 @@ impl Folder {
         self.0.path().join(file).exists()
     }
 
+    /// The sorted names of what a folder holds.
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path().join(folder)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     fn read(&self, file: &str) -> Vec<u8> {
         fs::read(self.0.path().join(file)).unwrap()
     }
@@ -271,13 +280,46 @@ fn what_is_kept_beside_a_gguf_file_is_no_checkpoint_of_its_own() {
     assert!(!t.converts("checkpoints/x.gguf", "q8_0") && !t.converts("checkpoints", "q8_0"));
 }
 
+/// The conversion lay in the file's own folder, which then ran it without a word, whatever other files were there.
+#[test]
+fn a_conversion_of_a_gguf_file_goes_to_a_folder_of_its_own_beside_it() {
+    let t = Folder::with(&model("llama-gqa"));
+    fs::remove_dir_all(t.0.path().join("m")).unwrap();
+    fs::create_dir_all(t.0.path().join("checkpoints/org/m")).unwrap();
+    let bytes = fs::read(fixtures().join("gguf/llama-gqa.gguf")).unwrap();
+    t.write("checkpoints/org/m/x.gguf", &bytes);
+    let right = t.done(&format!("generate --checkpoint-dir org/m {GREEDY}")).text();
+    for (flags, folder) in [
+        ("", "x.mist"),
+        ("--quantize q8_0", "x.q8_0"),
+        ("--dtype f16 --quantize q4_0 --pure", "x.f16-q4_0-pure"),
+        ("--to gguf --quantize q4_0", "gguf"),
+        ("--to hf", "hf"),
+    ] {
+        for source in ["checkpoints/org/m/x.gguf", "org/m"] {
+            let ended = t.done(&format!("convert --checkpoint-dir {source} --force --json {flags}"));
+            assert_eq!(ended.json()["folder"], format!("checkpoints/org/m/{folder}"));
+            let wrote = format!("Wrote checkpoints/org/m/{folder}\n");
+            assert!(ended.stderr.contains(&wrote), "{}", ended.stderr);
+        }
+        t.done(&format!("generate --checkpoint-dir checkpoints/org/m/{folder} {GREEDY}"));
+    }
+    assert!(t.has("checkpoints/org/m/gguf/x-q4_0.gguf"));
+    let left = ["gguf", "hf", "x.f16-q4_0-pure", "x.gguf", "x.mist", "x.q8_0"];
+    assert_eq!(t.names("checkpoints/org/m"), left);
+    for path in ["org/m", "checkpoints/org/m/x.gguf", "checkpoints/org/m/x.mist"] {
+        assert_eq!(t.done(&format!("generate --checkpoint-dir {path} {GREEDY}")).text(), right, "{path}");
+    }
+    assert!(!t.converts("org/m", "q8_0"), "the conversion that `convert` made is used");
+}
+
 #[test]
 fn a_bare_name_of_a_file_is_in_this_folder() {
     let t = Folder::with(&model("llama-gqa"));
     t.write("x.gguf", &fs::read(fixtures().join("gguf/llama-gqa.gguf")).unwrap());
     let json = t.done("convert --checkpoint-dir x.gguf --json").json();
-    assert_eq!(json["folder"], ".");
-    assert!(t.has("mist.json"));
+    assert_eq!(json["folder"], "x.mist");
+    assert!(t.has("x.mist/mist.json") && !t.has("mist.json"));
 }
 
 /// Who may not read the originals may run the conversion.

@@ -75,15 +75,16 @@ fn checkpoints(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether a conversion was made where another checkpoint is, by which it is found: beside a GGUF file (`x.q8_0`), or in
-/// a checkpoint's folder (`q8_0`, `hf`, `litgpt`).
+/// Whether a conversion was made where another checkpoint is, by which it is found: beside a GGUF file (`x.q8_0`,
+/// `x.mist`), or in a checkpoint's folder (`q8_0`, `hf`, `litgpt`, `gguf`).
 fn is_kept(path: &Path) -> bool {
     let is_scheme =
         |name: Option<&OsStr>| name.and_then(OsStr::to_str).is_some_and(|n| scheme_named(n).is_some());
     let name = path.file_name();
     let is_converted = path.join(manifest::FILE).is_file();
-    let beside = is_scheme(path.extension()) && is_converted && path.with_extension("gguf").is_file();
-    let inside = is_scheme(name) && is_converted || name.is_some_and(|name| name == "hf" || name == "litgpt");
+    let beside = is_converted && path.with_extension("gguf").is_file();
+    let is_format = |name: &OsStr| ["hf", "litgpt", "gguf"].iter().any(|format| name == *format);
+    let inside = is_scheme(name) && is_converted || name.is_some_and(is_format);
     beside || inside && path.parent().is_some_and(Checkpoint::is_at)
 }
 
@@ -182,6 +183,8 @@ mod tests {
         for (files, expected) in [
             (vec!["org/x.gguf", "org/m/config.json", "org/m/model.safetensors"], vec!["org", "org/m"]),
             (vec!["org/x.gguf", "org/x.q8_0/mist.json", "org/m/mist.json"], vec!["org", "org/m"]),
+            (vec!["org/x.gguf", "org/x.mist/mist.json", "org/x.f16-q4_k/mist.json"], vec!["org"]),
+            (vec!["org/x.gguf", "org/gguf/x-q4_k.gguf"], vec!["org"]),
             (vec!["org/x.gguf", "org/y.gguf", "org/m/z.gguf"], vec!["org/m", "org/x.gguf", "org/y.gguf"]),
             (
                 vec![
