@@ -10,6 +10,8 @@ pub const HF_ENDPOINT: &str = "HF_ENDPOINT";
 pub const HF_HUB_OFFLINE: &str = "HF_HUB_OFFLINE";
 /// When set and not empty, output has no colour.
 pub const NO_COLOR: &str = "NO_COLOR";
+/// The kind of terminal; a `dumb` one gets no colour and no progress bars.
+pub const TERM: &str = "TERM";
 /// Where a user's programs keep state between runs (XDG base directories); default `~/.local/state`.
 pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 /// The same on Windows.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::conversation::{Conversation, Exchange};
+use crate::json;
 use crate::system::files::{self, Refused, Replacement};
 
 /// The largest file that is read, in bytes: several million tokens.
@@ -83,7 +84,7 @@ impl FileError {
 pub enum ParseError {
     /// Not JSON, not a list of `{"role", "content"}`, or a list that is too long.
     #[error("{0}")]
-    Json(#[from] serde_json::Error),
+    Json(#[from] json::Error),
     /// A message in the wrong place; counted from 1.
     #[error("message {number} has the role {found:?}, expected {expected}")]
     Role {
@@ -102,7 +103,7 @@ impl Conversation {
     /// # Errors
     /// None in practice: strings always serialize.
     pub fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(&self.messages()).map(|json| json + "\n")
+        serde_json::to_string_pretty(&self.messages()).map(|text| text + "\n")
     }
 
     /// The inverse of [`to_json`](Self::to_json).
@@ -111,7 +112,7 @@ impl Conversation {
     /// [`ParseError`] unless it is a list of at most 100,000 messages with these two fields only, where a
     /// system prompt comes first if at all, then user and assistant in turns.
     pub fn from_json(json: &str) -> Result<Self, ParseError> {
-        let Entries(entries) = serde_json::from_str(json)?;
+        let Entries(entries) = serde_json::from_str(json).map_err(json::Error::from)?;
         let mut conversation = Self::default();
         for (index, Entry { role, content }) in entries.into_iter().enumerate() {
             let expected = match (index, conversation.unanswered()) {
@@ -267,12 +268,12 @@ mod tests {
             assert_eq!(Conversation::from_json(&json).unwrap_err().to_string(), message);
         }
         for (json, part) in [
-            ("", "EOF"),
+            ("", "it ends where a value is expected"),
             ("{}", "expected a list of messages"),
-            (r#"[{"role":"user"}]"#, "missing field `content`"),
+            (r#"[{"role":"user"}]"#, "the field content is missing"),
             (r#"[{"role":"user","content":1}]"#, "expected a string"),
             (r#"[{"role":"user","content":"","name":"x"}]"#, "unknown field `name`"),
-            ("[] []", "trailing characters"),
+            ("[] []", "more follows the end of its value"),
         ] {
             let error = Conversation::from_json(json).unwrap_err().to_string();
             assert!(error.contains(part) && !error.contains('\n'), "{error}");

@@ -107,6 +107,11 @@ impl Error {
         }
     }
 
+    /// Whether what was typed names too little or too much, whatever lies on the disk.
+    pub fn is_wrong_call(&self) -> bool {
+        matches!(self, Error::SeveralGguf { .. })
+    }
+
     /// What the user can type.
     pub fn hint(&self) -> Option<String> {
         match self {

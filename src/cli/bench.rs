@@ -11,10 +11,11 @@ use mist::placement::{self, Made, ReadRate};
 use mist::terminal::{Interrupt, Printer};
 use serde_json::{Value, json};
 
-use super::exit::{Hint, Status};
+use super::exit::{Hint, Status, Usage};
 use super::inspect::{schemes, shares};
 use super::memory::{PeakMemory, in_large_pages};
 use super::model::{Loaded, ModelArgs};
+use super::numbers::{at_least, whole};
 use super::placing::{DevicesArgs, Placed, Room};
 use super::table::Table;
 
@@ -32,19 +33,19 @@ pub struct BenchArgs {
     #[command(flatten)]
     devices: DevicesArgs,
     /// Tokens of the prompt; 0 for none.
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least(0usize))]
     prompt_tokens: usize,
     /// Tokens to generate, the first at the depth and not after the prompt; 0 for none.
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = at_least(0usize))]
     generate_tokens: usize,
     /// Tokens that the cache holds before the prompt, and before generating.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = at_least(0usize))]
     depth: usize,
     /// Sequences that are generated together; rates are those of all.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_AT_ONCE as i64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(1..=MOST_AT_ONCE as u16))]
     sequences: u16,
     /// How often each part is measured.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least(1u16))]
     repetitions: u16,
     /// One JSON object on stdout; bandwidth_share is the part of memory's read rate at which generating reads weights and
     /// cache, weights_share that of weights alone, both null where it is unknown or weights are not read as stored.
@@ -133,16 +134,16 @@ fn check_context(work: &Work, config: &Config) -> anyhow::Result<()> {
     let too_long = too_long.into_iter().filter(|(_, tokens)| *tokens > context);
     let shorter = too_long.map(|(flag, _)| format!(" {flag} {context}")).collect::<String>();
     let hint = match work.depth {
-        0 => shorter.trim_start().into(),
+        0 => shorter.trim_start().to_string(),
         _ => format!("--depth {}{shorter}", context.saturating_sub(longest)),
     };
     let error = match work.depth {
-        0 => anyhow::anyhow!("{longest} tokens are more than the model's context of {context}"),
-        depth => anyhow::anyhow!(
+        0 => format!("{longest} tokens are more than the model's context of {context}"),
+        depth => format!(
             "a depth of {depth} and {longest} tokens are {positions} positions, the model's context is {context}"
         ),
     };
-    Err(error.context(Hint(hint)))
+    Err(Usage::with_hint(error, hint))
 }
 
 /// What is made in the host's memory has room in what it can give, where that is known.

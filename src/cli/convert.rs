@@ -16,7 +16,7 @@ use mist::system::files::{Claim, exists, folder_of};
 use mist::terminal::{Interrupt, Printer};
 use serde_json::json;
 
-use super::exit::{Hint, Interrupted, Status};
+use super::exit::{Interrupted, Status, Usage};
 use super::memory::PeakMemory;
 use super::model::{
     CheckpointArgs, Opened, Precision, dense_scheme, refuse_half_a_download, tokenizer, warn,
@@ -88,8 +88,8 @@ impl Target {
 /// Runs `mist convert`.
 pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     if args.quantize.is_some() && matches!(args.to, Target::Hf | Target::Litgpt) {
-        let error = anyhow!("{} has no quantized weights that others read", args.to.name());
-        return Err(error.context(Hint("--to gguf and --to mist take --quantize".into())));
+        let error = format!("{} has no quantized weights that others read", args.to.name());
+        return Err(Usage::with_hint(error, "--to gguf and --to mist take --quantize"));
     }
     let peak = PeakMemory::watch();
     let path = args.checkpoint.path()?;

@@ -10,8 +10,9 @@ use mist::system::files::{self, Limited};
 use mist::terminal::Printer;
 use serde_json::json;
 
-use super::exit::Status;
+use super::exit::{Status, Usage};
 use super::model::{BeginningArgs, ModelArgs, not_numbers};
+use super::numbers::at_least;
 use super::output::counted;
 use super::placing::{DevicesArgs, Room};
 
@@ -29,7 +30,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "TEXT.txt", value_hint = ValueHint::FilePath)]
     file: PathBuf,
     /// Cut the text into windows of N tokens; without, it is one window.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    #[arg(long, value_name = "N", value_parser = at_least(2u64))]
     context_length: Option<u64>,
     #[command(flatten)]
     beginning: BeginningArgs,
@@ -55,11 +56,13 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
     let context = opened.checkpoint.config.context_length;
     let window = args.context_length.map_or(ids.len(), |n| usize::try_from(n).unwrap_or(usize::MAX));
     if window.min(ids.len()) > context {
-        return Err(anyhow::anyhow!(
-            "{} tokens in one window, the model's context is {context}",
-            window.min(ids.len())
-        )
-        .context(super::Hint(format!("--context-length {context}"))));
+        let tokens = window.min(ids.len());
+        let error = format!("{tokens} tokens in one window, the model's context is {context}");
+        let hint = format!("--context-length {context}");
+        return Err(match args.context_length {
+            Some(_) => Usage::with_hint(error, hint),
+            None => anyhow::anyhow!(error).context(super::Hint(hint)),
+        });
     }
     let room = Room::of_one(&opened.checkpoint, window.min(ids.len()));
     let loaded = args.model.load(opened, &args.devices, room, printer)?;

@@ -1,5 +1,6 @@
 //! Exit codes, and how an error is shown: one line what is wrong, one line what to do.
 
+use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
@@ -10,6 +11,8 @@ use mist::hub;
 use mist::quote::beginning;
 use mist::system::{files, memory};
 use mist::terminal::{InterruptError, Printer};
+
+use super::numbers;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,18 @@ impl std::fmt::Display for Hint {
     }
 }
 
+/// A wrong call: what was typed cannot be done on any machine, or names nothing. It ends with [`Status::Usage`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+impl Usage {
+    /// A wrong call, and what to type instead.
+    pub fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+        anyhow::Error::from(Self(message.into())).context(Hint(hint.into()))
+    }
+}
+
 /// Shows an outcome and turns it into the process's exit code. A closed pipe is success.
 pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
     let error = match outcome {
@@ -66,10 +81,18 @@ pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
     memory::end_alone();
     show(&error, printer);
     memory::end_reported();
-    match error.downcast_ref::<SamplingError>() {
-        Some(SamplingError::OutOfRange { .. }) => Status::Usage.into(),
-        _ => Status::Failure.into(),
-    }
+    if is_wrong_call(&error) { Status::Usage } else { Status::Failure }.into()
+}
+
+/// Whether what was typed is at fault: each kind of error says so itself.
+fn is_wrong_call(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<Usage>()
+            || matches!(cause.downcast_ref(), Some(SamplingError::OutOfRange { .. }))
+            || cause.downcast_ref::<mist::checkpoint::Error>().is_some_and(|e| e.is_wrong_call())
+            || cause.downcast_ref::<mist::placement::Error>().is_some_and(|e| e.is_wrong_call())
+            || cause.downcast_ref::<mist::hub::Error>().is_some_and(|e| e.is_wrong_call())
+    })
 }
 
 /// Shows an error that ended a command, or something in it that could be tried again.
@@ -85,7 +108,12 @@ pub fn usage(error: &clap::Error, command: &str, printer: &Printer) -> ExitCode 
         let _ = error.print();
         return if error.use_stderr() { Status::Usage } else { Status::Success }.into();
     }
-    let text = error.render().to_string();
+    let mut text = error.render().to_string();
+    if let Some(source) = error.source()
+        && let Some(words) = numbers::worded(source)
+    {
+        text = text.replacen(&source.to_string(), words, 1);
+    }
     let (message, hint) = usage_lines(&text, command);
     printer.error(&message, Some(&hint));
     Status::Usage.into()

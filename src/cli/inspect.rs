@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::exit::{Hint, Status};
 use super::model::{CheckpointArgs, tokenizer, warn};
+use super::numbers::at_least;
 use super::output::counted;
 
 /// Describe a checkpoint and compare its tensors with its config.
@@ -27,7 +28,7 @@ pub struct InspectArgs {
     #[command(flatten)]
     checkpoint: CheckpointArgs,
     /// Count the cache for so many positions; the model's context by default.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least(0usize))]
     context_length: Option<usize>,
     /// Hash what was downloaded again, and check that every weight is a finite number.
     #[arg(long)]

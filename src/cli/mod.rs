@@ -16,6 +16,7 @@ mod inspect;
 mod man;
 mod memory;
 mod model;
+mod numbers;
 mod output;
 mod placing;
 mod quantized;

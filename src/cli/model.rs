@@ -15,13 +15,14 @@ use mist::hub::Manifest;
 use mist::kernels::attention::CacheType;
 use mist::kernels::{ActivationBits, Arithmetic, Scheme, packed, pool};
 use mist::model::Transformer;
-use mist::placement::{self, DeviceName};
+use mist::placement::{self, DeviceName, Share};
 use mist::system::files;
 use mist::terminal::Printer;
 use mist::text::Tokenizer;
 
-use super::exit::Hint;
+use super::exit::{Hint, Usage};
 use super::inspect::schemes;
+use super::numbers::{positive, whole};
 use super::placing::{DevicesArgs, Placed, Room};
 use super::quantized;
 use super::values::{Offering, Quantize, quantize};
@@ -58,7 +59,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "SCHEME", value_parser = quantize(), ignore_case = true)]
     pub quantize: Option<Quantize>,
     /// CPU threads; all processors by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1024u16))]
     pub threads: Option<u16>,
 }
 
@@ -84,7 +85,7 @@ impl BeginningArgs {
 #[derive(Args, Clone, Debug)]
 pub struct ContextArgs {
     /// Positions that memory is planned for, and most that are used; the model's context by default.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     context_length: Option<NonZeroUsize>,
 }
 
@@ -199,9 +200,10 @@ impl CheckpointArgs {
     pub fn path(&self) -> anyhow::Result<PathBuf> {
         match &self.checkpoint_dir {
             Some(path) => Ok(find(path)),
-            None => Err(anyhow::anyhow!("no checkpoint is named").context(Hint(
-                "add --checkpoint-dir PATH, or fetch a model with `mist download ORG/NAME`".into(),
-            ))),
+            None => Err(Usage::with_hint(
+                "no checkpoint is named",
+                "add --checkpoint-dir PATH, or fetch a model with `mist download ORG/NAME`",
+            )),
         }
     }
 }
@@ -344,10 +346,8 @@ impl ModelArgs {
         placed.warn_of_small_memory(&opened.checkpoint, printer);
         let bar = printer.steps_bar("Loading", opened.checkpoint.config.layers as u64);
         let arithmetic = self.arithmetic(&opened.checkpoint.config);
-        let mut progress = |layer, device| {
-            printer.detail(&format!("layer {layer} is on {device}"));
-            bar.add(1);
-        };
+        placed.plan.shares.iter().for_each(|share| printer.detail(&on_device(share)));
+        let mut progress = |_, _| bar.add(1);
         let model =
             placement::load(&opened.checkpoint, &placed.plan, &placed.needs, arithmetic, &mut progress)?;
         drop(bar);
@@ -372,6 +372,14 @@ impl ModelArgs {
         if let Some(threads) = self.threads {
             pool::set_threads(NonZeroUsize::new(threads.into()).unwrap_or(NonZeroUsize::MIN));
         }
+    }
+}
+
+/// Where layers are: `layers 0-15 on cpu`, `layer 16 on cuda:0`.
+fn on_device(share: &Share) -> String {
+    match (share.layers.start, share.layers.end - 1) {
+        (first, last) if first == last => format!("layer {first} on {}", share.device),
+        (first, last) => format!("layers {first}-{last} on {}", share.device),
     }
 }
 
@@ -414,8 +422,8 @@ impl ContextArgs {
         let context = &mut opened.checkpoint.config.context_length;
         match self.context_length.map(usize::from) {
             Some(asked) if asked > *context => {
-                let error = anyhow::anyhow!("--context-length {asked}: the model's context is {context}");
-                Err(error.context(Hint(format!("--context-length {context}"))))
+                let error = format!("--context-length {asked}: the model's context is {context}");
+                Err(Usage::with_hint(error, format!("--context-length {context}")))
             }
             Some(asked) => {
                 *context = asked;

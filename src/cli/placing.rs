@@ -9,8 +9,9 @@ use mist::model::{CHUNK, slots};
 use mist::placement::{self, DeviceName, Devices, Memories, Needs, Place, Plan, Share, advised, most_slots};
 use mist::terminal::Printer;
 
-use super::exit::Hint;
+use super::exit::Usage;
 use super::model::{CachePrecision, ModelArgs, Precision};
+use super::numbers::at_least;
 
 /// How a model's layers are spread.
 #[derive(Args, Clone, Debug, Default)]
@@ -19,7 +20,7 @@ pub struct DevicesArgs {
     #[arg(long, value_name = "DEVICES", value_parser = devices)]
     pub devices: Option<Devices>,
     /// Layers of each device, such as 10,12,10; by default so that the fullest device holds as little as can be.
-    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',', value_parser = at_least(0usize))]
     pub split: Vec<usize>,
     /// Memory of each device, such as 20GiB,20GiB, or one size for all; what is free on accelerators by default.
     #[arg(long, value_name = "SIZES", value_parser = memories)]
@@ -127,8 +128,8 @@ fn cache_dtype(model: &ModelArgs, names: &[DeviceName]) -> anyhow::Result<CacheT
         (CachePrecision::Bf16, _) => CacheType::Bf16,
         (CachePrecision::Q8_0, _) if host => CacheType::Q8_0,
         (CachePrecision::Q8_0, _) => {
-            let error = anyhow::anyhow!("--cache-dtype q8_0 is there on the CPU only");
-            return Err(error.context(Hint("--cache-dtype f16".into())));
+            let error = "--cache-dtype q8_0 is only supported on the CPU";
+            return Err(Usage::with_hint(error, "--cache-dtype f16"));
         }
         (CachePrecision::Auto, _) if host => CacheType::F16,
         (CachePrecision::Auto, _) => CacheType::Bf16,
@@ -217,7 +218,7 @@ mod tests {
         let flags = Flags::parse_from(["mist", "--cache-dtype", "q8_0"]);
         assert_eq!(cache_dtype(&flags.model, &[DeviceName::Cpu]).unwrap(), CacheType::Q8_0);
         let error = cache_dtype(&flags.model, &[DeviceName::Cpu, DeviceName::Cuda(0)]).unwrap_err();
-        assert_eq!(error.downcast_ref::<Hint>().unwrap().0, "--cache-dtype f16");
+        assert_eq!(error.downcast_ref::<crate::cli::Hint>().unwrap().0, "--cache-dtype f16");
     }
 
     #[test]

@@ -7,26 +7,28 @@ use mist::generate::{Sampling, SamplingError, Suggested};
 use mist::terminal::Printer;
 use serde_json::{Value, json};
 
+use super::numbers::{at_least, number};
+
 /// How tokens are chosen.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SamplingArgs {
     /// 0 takes the most likely token; higher is more varied [default: the model's own, else 0.8].
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = number)]
     temperature: Option<f32>,
     /// Choose among the K most likely tokens, 0 for all [default: the model's own, else 50].
-    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = at_least(0usize))]
     top_k: Option<usize>,
     /// Choose among the fewest tokens whose probabilities reach P [default: the model's own, else 1].
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number)]
     top_p: Option<f32>,
     /// Leave out tokens less than P times as likely as the most likely one [default: the model's own, else 0].
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number)]
     min_p: Option<f32>,
     /// Make tokens that occurred less likely, 1 for no change [default: the model's own, else 1].
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number)]
     repeat_penalty: Option<f32>,
     /// Same seed, same text; drawn and printed when not given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least(0u64))]
     seed: Option<u64>,
 }
 

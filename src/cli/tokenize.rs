@@ -2,17 +2,22 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use clap::{Args, ValueHint};
 use mist::chat;
 use mist::checkpoint::Tokenizing;
 use mist::json::{self, Capped};
+use mist::quote::quoted;
 use mist::system::files::{self, Limited};
-use mist::terminal::Printer;
+use mist::terminal::{Printer, escaped};
 use mist::text::{Message, Tokenizer};
+use serde::Deserialize;
 
-use super::exit::Status;
+use super::exit::{Status, Usage};
 use super::model::{BeginningArgs, CheckpointArgs, gguf_tokenizer};
+use super::numbers::at_least;
+use super::output::counted;
+use super::table::Table;
 
 /// Show how a model's tokenizer sees a text.
 #[derive(Args, Debug)]
@@ -29,7 +34,7 @@ pub struct TokenizeArgs {
     /// A JSON list of {"role", "content"}: the ids of the conversation in the model's chat format.
     #[arg(long, value_name = "FILE.json", value_hint = ValueHint::FilePath, conflicts_with_all = ["bos", "no_bos"])]
     messages: Option<PathBuf>,
-    /// Ids to turn into text; - reads them from stdin.
+    /// Ids to turn into text; - reads them from stdin, also as JSON of this command or of generate.
     #[arg(long, value_name = "IDS", num_args = 1.., value_delimiter = ',')]
     decode: Vec<String>,
     #[command(flatten)]
@@ -46,16 +51,7 @@ const LARGEST_TEXT: u64 = 256 << 20;
 pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
     let tokenizer = open(args)?;
     if !args.decode.is_empty() {
-        let ids = ids(&args.decode)?;
-        if let Some(unknown) = ids.iter().find(|id| tokenizer.token(**id).is_none()) {
-            bail!("no token has the id {unknown}: the vocabulary has {} ids", tokenizer.vocabulary_size());
-        }
-        let text = tokenizer.decode(&ids);
-        match args.json {
-            true => printer.data(&format!("{}\n", serde_json::json!({"ids": ids, "text": text})))?,
-            false => printer.data(&format!("{text}\n"))?,
-        }
-        return Ok(Status::Success);
+        return decode(args, &tokenizer, printer);
     }
     let ids = match &args.messages {
         Some(path) => {
@@ -72,12 +68,40 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
             ids
         }
     };
+    let token = |id: &u32| tokenizer.token(*id).unwrap_or_default();
     if args.json {
-        let tokens: Vec<&str> = ids.iter().map(|id| tokenizer.token(*id).unwrap_or_default()).collect();
+        let tokens: Vec<&str> = ids.iter().map(token).collect();
         printer.data(&format!("{}\n", serde_json::json!({"ids": ids, "tokens": tokens})))?;
+    } else if printer.stdout_is_terminal() {
+        let mut table = Table::new(["id", "token"]).numbers([true, false]);
+        ids.iter().for_each(|id| table.row([id.to_string(), escaped(token(id)).replace('\n', "\\n")]));
+        printer.data(&table.to_string())?;
+        printer.note(&counted(ids.len(), "token"));
     } else {
         let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
         printer.data(&format!("{}\n", ids.join(" ")))?;
+    }
+    Ok(Status::Success)
+}
+
+/// Shows ids as text: those that were typed, or each list that stdin has.
+fn decode(args: &TokenizeArgs, tokenizer: &Tokenizer, printer: &Printer) -> anyhow::Result<Status> {
+    let is_typed = args.decode != ["-"];
+    let lists = match args.decode.as_slice() {
+        _ if !is_typed => lists(&read_stdin()?)?,
+        words => vec![ids(words.iter().flat_map(|word| word.split_whitespace())).map_err(Usage)?],
+    };
+    for ids in lists {
+        if let Some(unknown) = ids.iter().find(|id| tokenizer.token(**id).is_none()) {
+            let size = tokenizer.vocabulary_size();
+            let error = format!("no token has the id {unknown}: the vocabulary has {size} ids");
+            return Err(if is_typed { Usage(error).into() } else { anyhow!(error) });
+        }
+        let text = tokenizer.decode(&ids);
+        match args.json {
+            true => printer.data(&format!("{}\n", serde_json::json!({"ids": ids, "text": text})))?,
+            false => printer.data(&format!("{text}\n"))?,
+        }
     }
     Ok(Status::Success)
 }
@@ -97,20 +121,37 @@ fn text(args: &TokenizeArgs) -> anyhow::Result<String> {
     }
 }
 
-fn ids(words: &[String]) -> anyhow::Result<Vec<u32>> {
-    let read;
-    let words: Vec<&str> = match words {
-        [dash] if dash == "-" => {
-            read = read_stdin()?;
-            read.split([',', ' ', '\n', '\r', '\t', '[', ']']).filter(|w| !w.is_empty()).collect()
-        }
-        words => words.iter().flat_map(|w| w.split_whitespace()).collect(),
+/// Most ids in a list of JSON.
+const MOST_IDS: usize = 1 << 24;
+
+/// What `--json` of this command has, or of `mist generate`, whose text is meant.
+#[derive(Deserialize)]
+struct Object {
+    ids: Option<Capped<u32, MOST_IDS>>,
+    output_ids: Option<Capped<u32, MOST_IDS>>,
+}
+
+/// The lists of ids in a text: of JSON objects one each; else one of numbers, with spaces, commas or brackets between.
+fn lists(text: &str) -> anyhow::Result<Vec<Vec<u32>>> {
+    if !text.trim_start().starts_with('{') {
+        let words = text.split([',', ' ', '\n', '\r', '\t', '[', ']']).filter(|word| !word.is_empty());
+        return Ok(vec![ids(words).map_err(|error| anyhow!("stdin: {error}"))?]);
+    }
+    let wrong = "stdin is no JSON of `mist tokenize` or `mist generate`";
+    let list = |object: Result<Object, serde_json::Error>| {
+        let object = object.map_err(json::Error::from).context(wrong)?;
+        let Capped(ids) =
+            object.ids.or(object.output_ids).context("it has neither ids nor output_ids").context(wrong)?;
+        Ok(ids)
     };
-    let parse = |word: &&str| match word.parse() {
-        Ok(id) => Ok(id),
-        Err(_) => bail!("{word:?} is no token id"),
-    };
-    words.iter().map(parse).collect()
+    serde_json::Deserializer::from_str(text).into_iter().map(list).collect()
+}
+
+/// Words as ids.
+fn ids<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<u32>, String> {
+    words
+        .map(|word| at_least(0)(word).map_err(|error| format!("{} is no token id: {error}", quoted(word))))
+        .collect()
 }
 
 fn read_stdin() -> anyhow::Result<String> {

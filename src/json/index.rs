@@ -10,7 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use super::Error;
 use super::entries::{too_many, twice};
 use super::infinite::as_python_does;
-use super::text::skimmed;
+use super::text::without_mark;
 
 /// Most entries. The largest published models have 92,000 tensors.
 const MOST: usize = 1 << 17;
@@ -24,7 +24,9 @@ pub fn shards(text: &[u8]) -> Result<BTreeSet<String>, Error> {
     struct Index {
         weight_map: Files,
     }
-    as_python_does(text, |text| skimmed(text).map(|Index { weight_map: Files(files) }| files))
+    let read = |text: &_| serde_json::from_slice(without_mark(text));
+    let Index { weight_map: Files(files) } = as_python_does(text, read)?;
+    Ok(files)
 }
 
 struct Files(BTreeSet<String>);
@@ -41,7 +43,7 @@ impl<'de> Visitor<'de> for OfEntries {
     type Value = Files;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a map of tensors to files")
+        f.write_str("an object of tensors and their files")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Files, A::Error> {

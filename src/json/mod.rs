@@ -21,12 +21,14 @@
 //! | `index` | an index of shards |
 //! | `infinite` | numbers that are not finite |
 //! | `guard` | what a reader in pieces cannot bound by itself |
+//! | `error` | what is wrong, in words of JSON |
 //!
 //! Everywhere a key that is given twice is an error that names it (in what is skipped nothing is looked at),
 //! values nest at most 128 deep, and a byte order mark at the start is passed over. `NaN`, `Infinity` and numbers beyond
 //! every float are read as `infinite` says, but where a text is skimmed or read piece by piece.
 
 mod entries;
+mod error;
 mod guard;
 mod index;
 mod infinite;
@@ -35,9 +37,8 @@ mod tests;
 mod text;
 mod value;
 
-pub use serde_json::Error;
-
 pub use self::entries::{Capped, Unique, twice};
+pub use self::error::Error;
 pub use self::index::shards;
 pub use self::infinite::{is_infinite, shown};
 pub use self::text::{Text, WHOLE, part, rule, skimmed, without_mark};

@@ -18,7 +18,8 @@ fn a_value_is_what_serde_json_makes_of_it() {
     assert_eq!(object(b" {} ", 0, &[]).unwrap(), Map::new());
     assert_eq!(object(b"[]", 0, &[]).unwrap_err().to_string(), "is not a JSON object");
     for text in ["", "{", "{} x", "[1,]", "nul"] {
-        assert_eq!(refused(text), serde_json::from_str::<Value>(text).unwrap_err().to_string());
+        let theirs = serde_json::from_str::<Value>(text).unwrap_err();
+        assert_eq!(refused(text), super::Error::from(theirs).to_string());
     }
 }
 
@@ -92,7 +93,9 @@ fn lists_are_counted_while_they_are_read() {
 fn nesting_is_bounded_however_a_text_is_read() {
     let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
     assert!(value(deep(120).as_bytes(), SETTINGS).is_ok());
-    assert!(value(deep(200).as_bytes(), SETTINGS).unwrap_err().to_string().contains("recursion limit"));
+    assert!(
+        value(deep(200).as_bytes(), SETTINGS).unwrap_err().to_string().contains("nest more than 128 deep")
+    );
     let large = |part: &str| {
         let text = format!("{{\"a\":1,\"b\":{part}}}");
         in_pieces(text.as_bytes(), PhantomData::<Skimmed>).map(|s| s.a).map_err(|e| e.to_string())
@@ -114,8 +117,8 @@ fn of_an_index_the_files_are_kept() {
     assert!(shards(text).unwrap().iter().eq(["1", "2"]));
     let refused = |text: &[u8]| shards(text).unwrap_err().to_string();
     assert!(refused(br#"{"weight_map":{"a":"1","a":"2"}}"#).contains(r#"the key "a" is given twice"#));
-    assert!(refused(br#"{"weight_map":{},"weight_map":{}}"#).contains("duplicate field"));
-    assert!(refused(b"{}").contains("missing field `weight_map`"));
+    assert!(refused(br#"{"weight_map":{},"weight_map":{}}"#).contains("given twice"));
+    assert!(refused(b"{}").contains("the field weight_map is missing"));
     let many: Vec<String> = (0..=1 << 17).map(|i| format!("\"{i}\":\"\"")).collect();
     let many = format!("{{\"weight_map\":{{{}}}}}", many.join(","));
     assert!(refused(many.as_bytes()).contains("has more than 131072 entries"));

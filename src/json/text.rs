@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, DeserializeSeed};
-use serde_json::Error;
 
+use super::Error;
 use super::guard::Guarded;
 use super::infinite::as_python_does;
 
@@ -19,7 +19,7 @@ pub const WHOLE: u64 = 20 << 20;
 /// # Errors
 /// The text is no JSON, or not of the type.
 pub fn part<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
-    as_python_does(text, |text| read(text, PhantomData))
+    Ok(as_python_does(text, |text| read(text, PhantomData))?)
 }
 
 /// Some fields of a text: the type must have none that grows, and passes over all others.
@@ -27,7 +27,7 @@ pub fn part<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
 /// # Errors
 /// The text is no JSON, or not of the type.
 pub fn skimmed<'text, T: Deserialize<'text>>(text: &'text [u8]) -> Result<T, Error> {
-    serde_json::from_slice(without_mark(text))
+    Ok(serde_json::from_slice(without_mark(text))?)
 }
 
 /// A large file's text: in memory, or still to be read.
@@ -45,14 +45,14 @@ impl Text {
     /// The file cannot be read, or its text is no JSON or not of the type.
     pub fn parse<T: DeserializeOwned>(self) -> Result<T, Error> {
         match self {
-            Self::Whole(text) => as_python_does(&text, |text| read(text, PhantomData)),
-            Self::InPieces(file) => in_pieces(file, PhantomData),
+            Self::Whole(text) => Ok(as_python_does(&text, |text| read(text, PhantomData))?),
+            Self::InPieces(file) => Ok(in_pieces(file, PhantomData)?),
         }
     }
 }
 
 /// What `seed` makes of a text that is read in pieces.
-pub(super) fn in_pieces<S, T>(text: impl Read, seed: S) -> Result<T, Error>
+pub(super) fn in_pieces<S, T>(text: impl Read, seed: S) -> Result<T, serde_json::Error>
 where
     S: for<'de> DeserializeSeed<'de, Value = T>,
 {
@@ -77,7 +77,10 @@ pub fn rule(error: &Error) -> String {
 }
 
 /// What `seed` makes of a text in memory.
-pub(super) fn read<'text, S: DeserializeSeed<'text>>(text: &'text [u8], seed: S) -> Result<S::Value, Error> {
+pub(super) fn read<'text, S: DeserializeSeed<'text>>(
+    text: &'text [u8],
+    seed: S,
+) -> Result<S::Value, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(without_mark(text));
     let value = seed.deserialize(&mut deserializer)?;
     deserializer.end()?;

@@ -7,8 +7,9 @@ use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 use serde::{Deserialize, de};
-use serde_json::{Error, Map, Number, Value};
+use serde_json::{Map, Number, Value};
 
+use super::Error;
 use super::entries::twice;
 use super::infinite::as_python_does;
 use super::text::read;
@@ -21,7 +22,7 @@ pub const SETTINGS: usize = 24 << 20;
 /// # Errors
 /// The text is no JSON, a key is given twice, or the value takes more.
 pub fn value(text: &[u8], limit: usize) -> Result<Value, Error> {
-    as_python_does(text, |text| read(text, Build::new(limit, &Cell::new(limit), &[])))
+    Ok(as_python_does(text, |text| read(text, Build::new(limit, &Cell::new(limit), &[])))?)
 }
 
 /// The object of a text, without the fields named `skipped`, which are not built. It takes at most `limit` bytes of
@@ -32,7 +33,7 @@ pub fn value(text: &[u8], limit: usize) -> Result<Value, Error> {
 pub fn object(text: &[u8], limit: usize, skipped: &[&str]) -> Result<Map<String, Value>, Error> {
     match as_python_does(text, |text| read(text, Build::new(limit, &Cell::new(limit), skipped)))? {
         Value::Object(map) => Ok(map),
-        _ => Err(Error::custom("is not a JSON object")),
+        _ => Err(serde_json::Error::custom("is not a JSON object").into()),
     }
 }
 
@@ -41,7 +42,7 @@ pub fn object(text: &[u8], limit: usize, skipped: &[&str]) -> Result<Map<String,
 /// # Errors
 /// As [`value`]; the value is not of the type.
 pub fn typed<T: DeserializeOwned>(text: &[u8], limit: usize) -> Result<T, Error> {
-    serde_json::from_value(value(text, limit)?)
+    Ok(serde_json::from_value(value(text, limit)?)?)
 }
 
 /// A value of at most `LIMIT` bytes of memory, as a field of a type that is read piece by piece.

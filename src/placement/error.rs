@@ -24,13 +24,13 @@ pub enum Error {
     TooFew { asked: usize, found: usize },
     #[error("{layers} layers cannot be split over {devices} devices")]
     MoreDevicesThanLayers { layers: usize, devices: usize },
-    #[error("--split {split} names {parts} devices, there are {devices}")]
+    #[error("--split {split} names {parts} devices, there {} {devices}", are(*devices))]
     SplitCount { split: String, parts: usize, devices: usize },
     #[error("--split {split} adds up to {sum} layers, the model has {layers}")]
     SplitSum { split: String, sum: usize, layers: usize },
     #[error("--split {0}: every device must have at least one layer")]
     EmptyShare(String),
-    #[error("--memory {memory} names {parts} sizes, there are {devices} devices")]
+    #[error("--memory {memory} names {parts} sizes, there {} {devices} {}", are(*devices), if *devices == 1 { "device" } else { "devices" })]
     MemoryCount { memory: String, parts: usize, devices: usize },
     #[error("{0:?} is no size of memory, such as 20GiB or 800MB")]
     UnknownSize(String),
@@ -52,6 +52,26 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether what was typed is no choice of devices for the model, on any machine.
+    pub fn is_wrong_call(&self) -> bool {
+        match self {
+            Error::UnknownDevice(_)
+            | Error::UnknownDevices(_)
+            | Error::MoreDevicesThanLayers { .. }
+            | Error::SplitCount { .. }
+            | Error::SplitSum { .. }
+            | Error::EmptyShare(_)
+            | Error::MemoryCount { .. }
+            | Error::UnknownSize(_) => true,
+            Error::NotBuilt(_)
+            | Error::NoSuchDevice(_)
+            | Error::Unusable { .. }
+            | Error::TooFew { .. }
+            | Error::DoesNotFit { .. }
+            | Error::Candle(_) => false,
+        }
+    }
+
     /// What the user can type.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -77,6 +97,10 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn are(count: usize) -> &'static str {
+    if count == 1 { "is" } else { "are" }
 }
 
 /// `a`, `a or b`, `a, b or c`.

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use super::progress::{self, Bars, Progress};
+use crate::environment::{self, NO_COLOR, TERM};
 
 /// Most bytes of a line on stderr: messages quote names from files and servers, which may be of any length.
 const LONGEST_LINE: usize = 1 << 10;
@@ -21,6 +22,8 @@ pub struct Printer {
     verbosity: Verbosity,
     stdout_is_terminal: bool,
     stderr_is_terminal: bool,
+    /// Whether the terminal on stderr obeys codes that move its cursor.
+    obeys_codes: bool,
     colour: bool,
 }
 
@@ -33,12 +36,13 @@ impl Printer {
             (false, false) => Verbosity::Default,
         };
         let stderr_is_terminal = io::stderr().is_terminal();
-        let colour = crate::environment::value(crate::environment::NO_COLOR).is_none();
+        let obeys_codes = stderr_is_terminal && environment::value(TERM).is_none_or(|term| term != "dumb");
         Self {
             verbosity,
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal,
-            colour: colour && stderr_is_terminal,
+            obeys_codes,
+            colour: obeys_codes && environment::value(NO_COLOR).is_none(),
         }
     }
 
@@ -128,7 +132,7 @@ impl Printer {
     }
 
     fn draws_bars(&self) -> bool {
-        self.stderr_is_terminal && self.verbosity >= Verbosity::Default
+        self.obeys_codes && self.verbosity >= Verbosity::Default
     }
 
     /// One line on stderr, cut at [`LONGEST_LINE`]. Newlines inside become spaces, so that an error stays one line; what else could

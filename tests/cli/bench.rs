@@ -170,7 +170,7 @@ fn weights_that_are_rounded_give_no_bandwidth() {
 fn too_deep_is_said_before_anything_is_converted() {
     let t = Transcript::new();
     let ended = bench(&t, "--checkpoint-dir tiny/llama --depth 1000 --quantize q8_0");
-    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(
         ended.stderr.starts_with("error: a depth of 1000 and 512 tokens are 1512 positions"),
         "{ended:?}"

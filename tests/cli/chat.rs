@@ -77,7 +77,7 @@ fn the_only_checkpoint_is_taken_and_of_several_none() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     copy_folder(&model("llama-gqa"), &at("two"));
     let ended = chat_in(folder.path(), &[], "hello\n");
-    assert_eq!((ended.code, ended.stdout.len()), (Some(1), 0));
+    assert_eq!((ended.code, ended.stdout.len()), (Some(2), 0));
     assert_eq!(
         ended.stderr,
         "error: there are 2 checkpoints in checkpoints: org/one, org/two\nhint: add --checkpoint-dir org/one\n"

@@ -217,6 +217,11 @@ fn tokenize() {
     std::fs::write(t.folder().join("chat.json"), r#"[{"role": "user", "content": "And then?"}]"#).unwrap();
     t.run("tokenize --checkpoint-dir tiny/llama --messages chat.json");
     t.run("tokenize --checkpoint-dir tiny/llama --messages chat.json --json");
+    let own = r#"{"ids":[0,68,31],"tokens":["<s>","a","<"]}"#.to_string()
+        + "\n{\"output_ids\": [68], \"prompt_ids\": [0]}";
+    t.run_with("tokenize --checkpoint-dir tiny/llama --decode -", |m| m.stdin(own.as_bytes()));
+    t.run_with("tokenize --checkpoint-dir tiny/llama --decode -", |m| m.stdin(r#"{"text": "a"}"#));
+    t.run_with("tokenize --checkpoint-dir tiny/llama --decode -", |m| m.stdin("1 two"));
     t.run("tokenize --checkpoint-dir tiny/llama --decode many");
     t.run("tokenize --checkpoint-dir tiny/llama --decode 4294967296");
     t.run("tokenize --checkpoint-dir tiny/llama --decode 320");

@@ -12,6 +12,7 @@
 //! | `help` | `--help` of each command |
 //! | `errors` | what fails, and how it says so |
 //! | `shell` | completions and manual pages |
+//! | `wrong` | wrong calls, and words that no message has |
 //! | `streams` | pipes, closed pipes, full disks, terminals' escapes |
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
@@ -28,3 +29,4 @@ mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod transcript;
+mod wrong;

@@ -11,7 +11,7 @@ use mist::hub::{self, Size, starter};
 use mist::terminal::{Interrupt, Printer};
 
 use crate::cli::download::TerminalReport;
-use crate::cli::exit::Hint;
+use crate::cli::exit::{Hint, Usage};
 use crate::cli::values::scheme_named;
 
 /// The path of the checkpoint under `root`; `ask` says whether a person can be asked.
@@ -35,8 +35,8 @@ pub fn checkpoint(
         }
         several => {
             let names = several.iter().map(|path| name(root, path)).collect::<Vec<_>>().join(", ");
-            let error = anyhow!("there are {} checkpoints in {}: {names}", several.len(), root.display());
-            Err(error.context(Hint(format!("add --checkpoint-dir {}", name(root, &several[0])))))
+            let error = format!("there are {} checkpoints in {}: {names}", several.len(), root.display());
+            Err(Usage::with_hint(error, format!("add --checkpoint-dir {}", name(root, &several[0]))))
         }
     }
 }
@@ -85,7 +85,7 @@ fn is_kept(path: &Path) -> bool {
     let beside = is_converted && path.with_extension("gguf").is_file();
     let is_format = |name: &OsStr| ["hf", "litgpt", "gguf"].iter().any(|format| name == *format);
     let inside = is_scheme(name) && is_converted || name.is_some_and(is_format);
-    beside || inside && path.parent().is_some_and(Checkpoint::is_at)
+    beside || inside && path.parent().is_some_and(|parent| !openable(parent).is_empty())
 }
 
 /// The folder, if it is a checkpoint; of a folder with several GGUF files, each of them.

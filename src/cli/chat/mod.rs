@@ -26,6 +26,7 @@ use self::settings::Settings;
 use self::talk::Talk;
 use super::exit::Status;
 use super::model::{ContextArgs, ModelArgs};
+use super::numbers::positive;
 use super::placing::{DevicesArgs, Room};
 use super::sampling::SamplingArgs;
 
@@ -54,7 +55,7 @@ pub struct ChatArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
     /// Most tokens of a reply; without it a reply ends where the model or its context does.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     max_new_tokens: Option<NonZeroUsize>,
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use anyhow::Context;
 use mist::generate::Finish;
+use mist::system::files;
 
 use super::talk::Talk;
 use crate::cli::exit::Status;
@@ -27,14 +28,15 @@ pub fn run(talk: &mut Talk) -> anyhow::Result<Status> {
 
 /// The next line without its end; `None` at the end of the input.
 fn next_line(source: &mut impl BufRead, longest: u64) -> io::Result<Option<String>> {
-    let mut line = String::new();
-    if source.take(longest + 1).read_line(&mut line)? == 0 {
+    let mut line = Vec::new();
+    if source.take(longest + 1).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
     if line.len() as u64 > longest {
         let message = format!("a line is longer than {longest} bytes");
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
+    let mut line = files::utf8(line)?;
     line.truncate(line.trim_end_matches(['\n', '\r']).len());
     Ok(Some(line))
 }

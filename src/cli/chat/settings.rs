@@ -1,12 +1,12 @@
 //! What `/set` changes and `/show` shows.
 
 use std::num::NonZeroUsize;
-use std::str::FromStr;
 
 use anyhow::anyhow;
 use mist::generate::Sampling;
 
 use crate::cli::exit::Hint;
+use crate::cli::numbers::{Expected, at_least, number, positive};
 
 /// How replies are generated.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,14 +27,14 @@ impl Settings {
         let sampling = &mut changed.sampling;
         let name = name.replace('_', "-");
         match name.as_str() {
-            "temperature" => sampling.temperature = parse(&name, value)?,
-            "top-k" => sampling.top_k = parse(&name, value)?,
-            "top-p" => sampling.top_p = parse(&name, value)?,
-            "min-p" => sampling.min_p = parse(&name, value)?,
-            "repeat-penalty" => sampling.repeat_penalty = parse(&name, value)?,
-            "seed" => changed.seed = parse(&name, value)?,
+            "temperature" => sampling.temperature = parsed(&name, value, number)?,
+            "top-k" => sampling.top_k = parsed(&name, value, at_least(0))?,
+            "top-p" => sampling.top_p = parsed(&name, value, number)?,
+            "min-p" => sampling.min_p = parsed(&name, value, number)?,
+            "repeat-penalty" => sampling.repeat_penalty = parsed(&name, value, number)?,
+            "seed" => changed.seed = parsed(&name, value, at_least(0))?,
             "max-new-tokens" if value == NONE => changed.max_new_tokens = None,
-            "max-new-tokens" => changed.max_new_tokens = Some(parse(&name, value)?),
+            "max-new-tokens" => changed.max_new_tokens = Some(parsed(&name, value, positive)?),
             _ => {
                 let names = self.values().map(|(name, _)| name).join(", ");
                 return Err(
@@ -62,8 +62,8 @@ impl Settings {
     }
 }
 
-fn parse<T: FromStr<Err: std::fmt::Display>>(name: &str, value: &str) -> anyhow::Result<T> {
-    value.parse().map_err(|error| anyhow!("{name} cannot be {value:?}: {error}"))
+fn parsed<T>(name: &str, value: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> anyhow::Result<T> {
+    parse(value).map_err(|error| anyhow!("{name} cannot be {value:?}: {error}"))
 }
 
 #[cfg(test)]
@@ -93,9 +93,9 @@ mod tests {
             ("temperatur", "1", "there is no setting \"temperatur\""),
             ("temperature", "-1", "temperature is -1, it must be 0 or more"),
             ("temperature", "NaN", "temperature is NaN, it must be 0 or more"),
-            ("top-p", "1,5", "top-p cannot be \"1,5\": invalid float literal"),
-            ("top-k", "-1", "top-k cannot be \"-1\": invalid digit found in string"),
-            ("seed", "none", "seed cannot be \"none\": invalid digit found in string"),
+            ("top-p", "1,5", "top-p cannot be \"1,5\": expected a number, such as 0.7"),
+            ("top-k", "-1", "top-k cannot be \"-1\": expected a whole number, 0 or more"),
+            ("seed", "none", "seed cannot be \"none\": expected a whole number, 0 or more"),
         ] {
             let mut changed = settings();
             assert_eq!(changed.set(name, value).unwrap_err().root_cause().to_string(), message);

@@ -25,6 +25,7 @@ use self::prompts::Prompt;
 use super::exit::Status;
 use super::memory::PeakMemory;
 use super::model::{ContextArgs, Loaded, ModelArgs};
+use super::numbers::at_least;
 use super::output::Output;
 use super::placing::{DevicesArgs, Room};
 use super::sampling::{self, SamplingArgs};
@@ -61,7 +62,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "prompt")]
     prompts_file: Option<PathBuf>,
     /// Most tokens to generate.
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least(0usize))]
     max_new_tokens: usize,
     #[command(flatten)]
     sampling: SamplingArgs,
@@ -72,7 +73,7 @@ pub struct GenerateArgs {
     #[arg(long)]
     ignore_eos: bool,
     /// How many texts to generate from each prompt.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least(1u32))]
     num_samples: u32,
     /// Print the prompt before the text.
     #[arg(long)]

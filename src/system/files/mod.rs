@@ -37,7 +37,7 @@ pub use self::at::{read_at, write_all_at};
 pub use self::claim::{Claim, Unclaimed};
 pub use self::folder::{Folder, folder_of, make_private};
 pub use self::pages::InLargePages;
-pub use self::read::{Limited, exists, explained, input, of_system, open, read, stream};
+pub use self::read::{Limited, exists, explained, input, of_system, open, read, stream, utf8};
 pub use self::refused::{Kind, Refused};
 pub use self::replacement::{Replacement, abandoned, delete_abandoned};
 

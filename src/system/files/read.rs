@@ -142,6 +142,17 @@ pub fn of_system(path: &Path) -> io::Result<String> {
     input(path, LARGEST_OF_SYSTEM)?.text()
 }
 
+/// Bytes as the text that they are.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] where they are not UTF-8.
+pub fn utf8(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to() + 1;
+        io::Error::new(io::ErrorKind::InvalidData, format!("byte {at} is not UTF-8"))
+    })
+}
+
 /// A stream that may have so many bytes and no more.
 #[derive(Debug)]
 pub struct Limited<R> {
@@ -161,8 +172,9 @@ impl<R: Read> Limited<R> {
     /// # Errors
     /// What reading reports; [`io::ErrorKind::InvalidData`] where it is not UTF-8.
     pub fn text(mut self) -> io::Result<String> {
-        let mut text = String::new();
-        self.read_to_string(&mut text)?;
+        let mut bytes = Vec::new();
+        self.read_to_end(&mut bytes)?;
+        let mut text = utf8(bytes)?;
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
