@@ -26,7 +26,7 @@ pub struct EvaluateArgs {
     model: ModelArgs,
     #[command(flatten)]
     devices: DevicesArgs,
-    /// The text, in UTF-8.
+    /// The text, in UTF-8; - reads stdin.
     #[arg(long, value_name = "TEXT.txt", value_hint = ValueHint::FilePath)]
     file: PathBuf,
     /// Cut the text into windows of N tokens; without, it is one window.
@@ -45,13 +45,19 @@ const LARGEST_TEXT: u64 = 256 << 20;
 /// Runs `mist evaluate`.
 pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
     let path = args.model.checkpoint.path()?;
-    let text = files::input(&args.file, LARGEST_TEXT).and_then(Limited::text);
-    let text = text.with_context(|| format!("cannot read {}", args.file.display()))?;
+    let (text, name) = match args.file.as_os_str() == "-" {
+        true => (Limited::new(std::io::stdin(), LARGEST_TEXT).text(), "stdin".to_string()),
+        false => {
+            let text = files::input(&args.file, LARGEST_TEXT).and_then(Limited::text);
+            (text, args.file.display().to_string())
+        }
+    };
+    let text = text.with_context(|| format!("cannot read {name}"))?;
     let opened = args.model.open(&path, printer)?;
     let bos = args.beginning.adds_bos(&opened.tokenizer);
     let ids = opened.tokenizer.encode(&text, bos)?;
     if ids.len() < 2 {
-        bail!("{}: {}, at least 2 are needed", args.file.display(), counted(ids.len(), "token"));
+        bail!("{name}: {}, at least 2 are needed", counted(ids.len(), "token"));
     }
     let context = opened.checkpoint.config.context_length;
     let window = args.context_length.map_or(ids.len(), |n| usize::try_from(n).unwrap_or(usize::MAX));

@@ -12,12 +12,14 @@ use mist::kernels::attention::CacheType;
 use mist::kernels::{Matrix, Scheme};
 use mist::quote::quoted;
 use mist::terminal::Printer;
+use mist::text::Tokenizer;
 use serde_json::json;
 
 use super::exit::{Hint, Status};
 use super::model::{CheckpointArgs, tokenizer, warn};
 use super::numbers::at_least;
 use super::output::counted;
+use super::speech::Speech;
 
 /// Describe a checkpoint and compare its tensors with its config.
 #[derive(Args, Debug)]
@@ -45,7 +47,9 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     let hashed = if args.verify { verify_download(&path, printer)? } else { None };
     let checkpoint = Checkpoint::open(&path)?;
     warn(&checkpoint, printer);
-    compare_ids(&checkpoint, printer)?;
+    let tokenizer = tokenizer(&checkpoint)?;
+    compare_ids(&checkpoint, &tokenizer, printer)?;
+    let speech = Speech::of(&checkpoint, &tokenizer, printer)?;
     if args.verify {
         verify(&checkpoint, printer)?;
     }
@@ -60,7 +64,7 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
         (held as u64).saturating_mul((position * config.layers) as u64)
     };
     if args.json {
-        let json = json!({
+        let mut json = json!({
             "format": checkpoint.format.name(),
             "architecture": config.architecture,
             "parameters": total,
@@ -75,6 +79,7 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
             "hashed_files": hashed,
             "config": config,
         });
+        json.as_object_mut().into_iter().for_each(|json| speech.add_to(json));
         printer.data(&format!("{json}\n"))?;
         return Ok(Status::Success);
     }
@@ -88,6 +93,9 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     let sizes = (HumanBytes(cache(CacheType::F32)), HumanBytes(cache(CacheType::F16)));
     printer
         .data(&format!("{:14} {} in f32, {} in f16, for {held} positions\n", "cache", sizes.0, sizes.1))?;
+    for (name, value) in speech.lines() {
+        printer.data(&format!("{name:14} {value}\n"))?;
+    }
     if args.verify {
         if let Some(files) = hashed {
             let are = if files == 1 { "is" } else { "are" };
@@ -101,8 +109,8 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
 
 /// Compares the tokenizer's ids with the rows of the embedding. Plain text must lead to no id without a row; of other
 /// tokens models are published that are never looked up, such as a padding token.
-fn compare_ids(checkpoint: &Checkpoint, printer: &Printer) -> anyhow::Result<()> {
-    let (tokenizer, rows) = (tokenizer(checkpoint)?, checkpoint.config.vocabulary_size);
+fn compare_ids(checkpoint: &Checkpoint, tokenizer: &Tokenizer, printer: &Printer) -> anyhow::Result<()> {
+    let rows = checkpoint.config.vocabulary_size;
     let named = |ids: &[u32]| {
         let name = |id: &u32| format!("{} ({id})", quoted(tokenizer.token(*id).unwrap_or_default()));
         let shown: Vec<String> = ids.iter().take(3).map(name).collect();

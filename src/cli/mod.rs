@@ -21,6 +21,7 @@ mod output;
 mod placing;
 mod quantized;
 mod sampling;
+mod speech;
 mod table;
 mod tokenize;
 mod values;

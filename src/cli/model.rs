@@ -189,6 +189,8 @@ pub struct Loaded {
     pub slots: usize,
     /// The devices in one line.
     pub devices: String,
+    /// The layers of each device.
+    pub shares: Vec<Share>,
     /// No device but the CPU computes.
     pub is_on_host: bool,
     /// From opening the files to the model being ready.
@@ -353,8 +355,18 @@ impl ModelArgs {
         drop(bar);
         let load_seconds = opened.since.elapsed().as_secs_f64();
         let (cache_dtype, slots) = (placed.cache_dtype, placed.needs.slots);
-        let (devices, is_on_host) = (placed.names(), placed.is_on_host());
-        Ok(Loaded { opened, model, arithmetic, cache_dtype, slots, devices, is_on_host, load_seconds })
+        let (devices, is_on_host, shares) = (placed.names(), placed.is_on_host(), placed.plan.shares);
+        Ok(Loaded {
+            opened,
+            model,
+            arithmetic,
+            cache_dtype,
+            slots,
+            devices,
+            shares,
+            is_on_host,
+            load_seconds,
+        })
     }
 
     /// How a model computes.
@@ -384,7 +396,7 @@ fn on_device(share: &Share) -> String {
 }
 
 /// Which weights run, in words: `q8_0 conversion`, `bf16 as published`.
-fn weights(checkpoint: &Checkpoint) -> String {
+pub fn weights(checkpoint: &Checkpoint) -> String {
     match (&checkpoint.origin, quantization(checkpoint)) {
         (Some(_), Some(scheme)) => format!("{scheme} conversion"),
         (Some(_), None) => format!("{} conversion", most(checkpoint)),

@@ -52,24 +52,23 @@ impl<'a> Output<'a> {
         self.shown.write(piece);
     }
 
-    /// Shows a collected text at once, and ends its line.
+    /// Shows a collected text at once, and `end` behind it.
     ///
     /// # Errors
     /// stdout cannot be written to.
-    pub fn show(self) -> io::Result<()> {
+    pub fn show(self, end: &str) -> io::Result<()> {
         let Self { mut stream, mut shown } = self;
         shown.write(stream.finish());
         let filter = shown.filter.as_mut();
         let filtered = filter.map(|filter| filter.filter(&shown.text).into_owned() + filter.finish());
-        shown.printer.data(&format!("{}\n", filtered.as_ref().unwrap_or(&shown.text)))
+        shown.printer.data(&format!("{}{end}", filtered.as_ref().unwrap_or(&shown.text)))
     }
 
-    /// Shows what was held back, and ends the line on a terminal or where another text may follow; the whole
-    /// text, as the model wrote it.
+    /// Shows what was held back, and `end` behind it; the whole text, as the model wrote it.
     ///
     /// # Errors
     /// stdout could not be written to, now or before.
-    pub fn finish(self, another_may_follow: bool) -> io::Result<String> {
+    pub fn finish(self, end: &str) -> io::Result<String> {
         let Self { mut stream, mut shown } = self;
         shown.write(stream.finish());
         if let Some(error) = shown.failed {
@@ -77,8 +76,7 @@ impl<'a> Output<'a> {
         }
         if !shown.collects {
             let held = shown.filter.as_mut().map_or("", EscapeFilter::finish);
-            let newline = if another_may_follow || shown.filter.is_some() { "\n" } else { "" };
-            shown.printer.data(&format!("{held}{newline}"))?;
+            shown.printer.data(&format!("{held}{end}"))?;
         }
         Ok(shown.text)
     }

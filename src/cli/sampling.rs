@@ -27,7 +27,7 @@ pub struct SamplingArgs {
     /// Make tokens that occurred less likely, 1 for no change [default: the model's own, else 1].
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number)]
     repeat_penalty: Option<f32>,
-    /// Same seed, same text; drawn and printed when not given.
+    /// Same seed, same text; each further text has the next seed. Drawn and printed when not given.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least(0u64))]
     seed: Option<u64>,
 }

@@ -24,8 +24,10 @@ pub enum Quantize {
     To(Scheme),
 }
 
-/// What stands for the weights as published.
-const AS_PUBLISHED: &str = "none";
+impl Quantize {
+    /// What stands for the weights as published.
+    pub const NONE: &str = "none";
+}
 
 /// The scheme of a name, in any case. A mix is also found by its name in llama.cpp, such as `Q4_K_M`.
 pub fn scheme_named(name: &str) -> Option<Scheme> {
@@ -53,11 +55,11 @@ pub fn scheme() -> impl TypedValueParser<Value = Scheme> {
 
 /// A value of `--quantize` where a model runs. Its argument wants `ignore_case`.
 pub fn quantize() -> impl TypedValueParser<Value = Quantize> {
-    let none = PossibleValue::new(AS_PUBLISHED);
+    let none = PossibleValue::new(Quantize::NONE);
     let names = PossibleValuesParser::new(WRITTEN.map(possible).into_iter().chain([none]));
     names.try_map(|name| match scheme_named(&name) {
         Some(scheme) => Ok(Quantize::To(scheme)),
-        None if name.eq_ignore_ascii_case(AS_PUBLISHED) => Ok(Quantize::None),
+        None if name.eq_ignore_ascii_case(Quantize::NONE) => Ok(Quantize::None),
         None => Err("there is no such scheme"),
     })
 }

@@ -6,7 +6,7 @@ use super::chat::{self, Format, TemplateNames, Turns};
 use super::control::{Control, Controls};
 use super::detokenizer::ByteTable;
 use super::encode::{Encoder, Place};
-use super::model::{Added, Kind, Model};
+use super::model::{Added, Alphabet, Joins, Kind, Model};
 use super::read::{self, Around, MAX_CONTROLS, Names, Source};
 use super::{Detokenizer, Error, Message, Vocabulary, write};
 
@@ -259,6 +259,16 @@ impl Tokenizer {
             text.push_str(detokenizer.push(id));
         }
         text + detokenizer.flush()
+    }
+
+    /// How the vocabulary joins symbols to tokens, by the name of its kind.
+    pub fn kind(&self) -> &'static str {
+        match (&self.model.joins, self.model.alphabet) {
+            (Joins::Scores(_), _) => "SentencePiece BPE",
+            (Joins::Ids, _) => "tiktoken BPE",
+            (Joins::Pairs(_), Alphabet::Bytes) => "byte-level BPE",
+            (Joins::Pairs(_), Alphabet::Spaces | Alphabet::Plain) => "character-level BPE",
+        }
     }
 
     /// What the chat format is called, if there is one.

@@ -20,8 +20,10 @@ fn generate() {
 #[test]
 fn generate_as_json() {
     let mut t = Transcript::new();
-    t.run(&format!("generate --checkpoint-dir tiny/llama {GREEDY} --json"));
-    t.run(&format!("generate --checkpoint-dir tiny/llama {GREEDY} --json true --num-samples 2 --quiet"));
+    t.run(&format!("generate --checkpoint-dir tiny/llama {GREEDY} --seed 3 --json"));
+    t.run(&format!(
+        "generate --checkpoint-dir tiny/llama {GREEDY} --seed 3 --json true --num-samples 2 --quiet"
+    ));
     t.matches("generate_json");
 }
 
@@ -176,7 +178,7 @@ fn a_file_of_prompts_is_computed_together() {
     t.run(&format!("{sampled} --num-samples 2"));
     t.run(&format!("{sampled} --json"));
     std::fs::write(t.folder().join("gap.txt"), "a\n\nb\n").unwrap();
-    t.run("generate --checkpoint-dir tiny/llama --prompts-file gap.txt");
+    t.run("generate --checkpoint-dir tiny/llama --prompts-file gap.txt --temperature 0 --max-new-tokens 5");
     std::fs::write(t.folder().join("long.txt"), format!("a\n{}\n", "The keeper wrote. ".repeat(400)))
         .unwrap();
     t.run("generate --checkpoint-dir tiny/llama --prompts-file long.txt");
@@ -193,6 +195,7 @@ fn evaluate() {
     t.run("evaluate --checkpoint-dir tiny/llama --file text.txt");
     t.run("evaluate --checkpoint-dir tiny/llama --file text.txt --context-length 32 --json");
     t.run("evaluate --checkpoint-dir tiny.gguf --file text.txt --no-bos --cache-dtype f16");
+    t.run_with("evaluate --checkpoint-dir tiny/llama --file -", |m| m.stdin(text.repeat(3)));
     std::fs::write(t.folder().join("long.txt"), text.repeat(60)).unwrap();
     t.run("evaluate --checkpoint-dir tiny/llama --file long.txt");
     std::fs::write(t.folder().join("empty.txt"), "").unwrap();

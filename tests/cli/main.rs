@@ -5,18 +5,21 @@
 //! | file | what |
 //! |---|---|
 //! | `transcript` | commands and what they print, as one text, less what differs from run to run |
+//! | `again` | a text from the JSON of another run |
 //! | `commands` | what works |
 //! | `bench` | what `bench` measures, less how fast this machine is |
 //! | `conversions` | what conversions replace, delete and believe |
 //! | `chat` | turns from a pipe |
 //! | `help` | `--help` of each command |
 //! | `errors` | what fails, and how it says so |
+//! | `plain` | what a terminal gets and a pipe does not |
 //! | `shell` | completions and manual pages |
 //! | `wrong` | wrong calls, and words that no message has |
 //! | `streams` | pipes, closed pipes, full disks, terminals' escapes |
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod again;
 mod bench;
 mod chat;
 mod commands;
@@ -24,6 +27,7 @@ mod conversions;
 mod endings;
 mod errors;
 mod help;
+mod plain;
 mod shell;
 mod streams;
 #[path = "../support/mod.rs"]

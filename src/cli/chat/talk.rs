@@ -116,7 +116,7 @@ impl<'a> Talk<'a> {
         );
         // The line is ended before an error is shown, too.
         let cut = output.stopped();
-        let text = output.finish(true)?;
+        let text = output.finish("\n")?;
         let generation = generation.map_err(|error| self.loaded.explained(error.into()))?;
         if generation.finish == Finish::Stop && text.is_empty() {
             self.printer.note("The reply is empty: the model ended it at once");

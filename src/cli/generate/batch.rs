@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use mist::generate::{Batch, Event, Finish, Generation};
+use mist::generate::{Batch, Event, Finish, Generation, Timings};
 
-use super::{Job, Prompt};
+use super::{Job, Prompt, Text};
 use crate::cli::exit::Status;
 use crate::cli::output::{Output, counted};
 
-/// Generates `num_samples` texts of each prompt.
+/// Generates `num_samples` texts of each prompt; those of a blank line are empty.
 pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
     let model = &job.loaded.model;
     let batch = Batch {
@@ -25,20 +25,25 @@ pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
         seed,
     };
     let texts = prompts.len().saturating_mul(batch.samples);
+    let full: Vec<usize> = (0..prompts.len()).filter(|i| !prompts[*i].ids.is_empty()).collect();
     let start = Instant::now();
     let bar = job.printer.steps_bar("Generating", texts as u64);
     let mut shown = Shown {
         job,
         prompts,
+        full: &full,
+        seed,
         begun: BTreeMap::new(),
         next: 0,
-        ended: BTreeMap::new(),
+        ended: blank(prompts, batch.samples),
         tokens: [0; 2],
         cut: 0,
         interrupted: false,
         failed: None,
     };
-    let ids: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
+    bar.add(shown.ended.len() as u64);
+    shown.show()?;
+    let ids: Vec<&[u32]> = full.iter().map(|i| prompts[*i].ids.as_slice()).collect();
     batch.run(&ids, job.interrupt.flag(), &mut |number, event| {
         let ended = matches!(event, Event::End(_));
         let flow = shown.take(number, event);
@@ -61,6 +66,13 @@ pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
     Ok(if shown.interrupted || shown.next < texts { Status::Interrupted } else { Status::Success })
 }
 
+/// The texts of blank lines, by their numbers.
+fn blank(prompts: &[Prompt], samples: usize) -> BTreeMap<usize, Generation> {
+    let is_blank = |number: &usize| prompts[number / samples].ids.is_empty();
+    let empty = || Generation { ids: Vec::new(), finish: Finish::Stop, timings: Timings::default() };
+    (0..prompts.len() * samples).filter(is_blank).map(|number| (number, empty())).collect()
+}
+
 /// How many of the texts have ended, in words.
 fn ended(ended: usize, texts: usize) -> String {
     let all = counted(texts, "text");
@@ -71,6 +83,10 @@ fn ended(ended: usize, texts: usize) -> String {
 struct Shown<'a> {
     job: &'a Job<'a>,
     prompts: &'a [Prompt],
+    /// Prompts that are computed: all but blank lines.
+    full: &'a [usize],
+    /// Of the first text that is computed.
+    seed: u64,
     /// Those that have a token and were not shown.
     begun: BTreeMap<usize, Output<'a>>,
     /// The first text that was not shown.
@@ -91,7 +107,22 @@ impl<'a> Shown<'a> {
         &self.prompts[number / self.job.args.num_samples as usize]
     }
 
-    fn take(&mut self, number: usize, event: Event) -> ControlFlow<()> {
+    /// The number among all texts of one that is computed.
+    fn number(&self, computed: usize) -> usize {
+        let samples = self.job.args.num_samples as usize;
+        self.full[computed / samples] * samples + computed % samples
+    }
+
+    /// Which text it is, and where its chance begins: each that is computed has the next seed.
+    fn text_at(&self, number: usize) -> Text {
+        let samples = self.job.args.num_samples as usize;
+        let before = self.full.partition_point(|prompt| *prompt < number / samples);
+        let computed = before * samples + number % samples;
+        Text { sample: (number % samples) as u32, seed: self.seed.wrapping_add(computed as u64) }
+    }
+
+    fn take(&mut self, computed: usize, event: Event) -> ControlFlow<()> {
+        let number = self.number(computed);
         match event {
             Event::Token(id) => {
                 let (job, prompt) = (self.job, self.prompt(number));
@@ -118,12 +149,14 @@ impl<'a> Shown<'a> {
             let output = begun.unwrap_or_else(|| self.job.output(self.prompt(number), true));
             match self.job.args.json {
                 true => {
-                    let text = output.finish(true)?;
-                    let json = self.job.json(self.prompt(number), &generation, &text, None);
+                    let text = output.finish("")?;
+                    let of = self.text_at(number);
+                    let json = self.job.json(self.prompt(number), of, &generation, &text, None);
                     self.job.printer.data(&format!("{json}\n"))?;
                 }
                 false => {
-                    output.show()?;
+                    self.job.separate(number)?;
+                    output.show(self.job.end())?;
                 }
             }
         }

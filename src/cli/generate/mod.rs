@@ -5,21 +5,23 @@
 //! | `prompts` | where prompts come from, and their ids |
 //! | `one` | texts of one prompt, one after another, shown as they come |
 //! | `batch` | texts of many prompts at once, shown in their order |
+//! | `json` | a text with all that it depends on |
 //! | `plan` | what `--plan` prints |
 
 mod batch;
+mod json;
 mod one;
 mod plan;
 mod prompts;
 
+use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use mist::checkpoint::Checkpoint;
-use mist::generate::{Generation, MOST_AT_ONCE, Sampling, TextStream, batch_slots};
+use mist::generate::{MOST_AT_ONCE, Sampling, TextStream, batch_slots};
 use mist::placement::{self, Devices};
 use mist::terminal::{Interrupt, Printer};
-use serde_json::json;
 
 use self::prompts::Prompt;
 use super::exit::Status;
@@ -28,7 +30,7 @@ use super::model::{ContextArgs, Loaded, ModelArgs};
 use super::numbers::at_least;
 use super::output::Output;
 use super::placing::{DevicesArgs, Room};
-use super::sampling::{self, SamplingArgs};
+use super::sampling::SamplingArgs;
 
 /// Help of `--devices` in `generate-sequential`, which has another default.
 pub const SEQUENTIAL_DEVICES: &str =
@@ -58,7 +60,8 @@ pub struct GenerateArgs {
     /// terminal.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
-    /// A file with one prompt a line; they are computed together, and their texts printed in their order.
+    /// A file with one prompt a line; they are computed together, and their texts printed in their order. The text of a
+    /// blank line is empty.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "prompt")]
     prompts_file: Option<PathBuf>,
     /// Most tokens to generate.
@@ -75,13 +78,19 @@ pub struct GenerateArgs {
     /// How many texts to generate from each prompt.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least(1u32))]
     num_samples: u32,
+    /// A line between texts [default: --- on a terminal, none in a pipe].
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with_all = ["null", "json"])]
+    separator: Option<String>,
+    /// End each text with a NUL byte, not with a newline.
+    #[arg(short = '0', long, conflicts_with = "json")]
+    null: bool,
     /// Print the prompt before the text.
     #[arg(long)]
     echo: bool,
     /// Put the prompt into the model's chat format, as the user's message.
     #[arg(long)]
     chat: bool,
-    /// One JSON object for each text.
+    /// One JSON object for each text, with all that is needed to get it again; --seed with its seed gives it alone.
     #[arg(long)]
     json: bool,
 }
@@ -143,6 +152,15 @@ fn room(args: &GenerateArgs, checkpoint: &Checkpoint, prompts: &[Prompt]) -> Roo
     Room { wanted: texts.take(MOST_AT_ONCE).sum(), ..one }
 }
 
+/// Which text of a prompt.
+#[derive(Clone, Copy)]
+struct Text {
+    /// Its number among those of its prompt.
+    sample: u32,
+    /// With this seed a run gives it alone.
+    seed: u64,
+}
+
 /// What a run has at hand.
 struct Job<'a> {
     args: &'a GenerateArgs,
@@ -169,18 +187,25 @@ impl Job<'_> {
         output
     }
 
-    /// What a text depends on beside the model and the prompt, as `--json` has it.
-    fn settings(&self) -> serde_json::Value {
-        let mut settings = sampling::to_json(&self.sampling);
-        settings["stop"] = json!(self.args.stop);
-        settings["max_new_tokens"] = json!(self.args.max_new_tokens);
-        settings["ignore_eos"] = json!(self.args.ignore_eos);
-        settings["chat"] = json!(self.args.chat);
-        settings["context_length"] = json!(self.loaded.opened.checkpoint.config.context_length);
-        settings["cache_dtype"] = json!(self.loaded.cache_dtype.name());
-        settings["dtype"] = json!(self.args.model.dtype.name());
-        settings["activations"] = json!(self.loaded.activations());
-        settings
+    /// What stands behind each text.
+    fn end(&self) -> &'static str {
+        let several = self.args.num_samples > 1 || self.args.prompts_file.is_some();
+        match self.args.null {
+            true => "\0",
+            false if several || self.printer.stdout_is_terminal() => "\n",
+            false => "",
+        }
+    }
+
+    /// Separates a text from the one before it, if there is one.
+    fn separate(&self, number: usize) -> io::Result<()> {
+        let on_terminal = self.printer.stdout_is_terminal().then_some("---");
+        match self.args.separator.as_deref().or(on_terminal) {
+            Some(line) if number > 0 && !self.args.json && !self.args.null => {
+                self.printer.data(&format!("{line}\n"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The warning about texts that the context cut short, of as many as there are.
@@ -192,32 +217,5 @@ impl Job<'_> {
             _ => format!("{cut} of {texts} texts"),
         };
         self.printer.warn(&format!("{which} ended because the context of {context} tokens is full"));
-    }
-
-    /// A text as `--json` has it.
-    fn json(
-        &self,
-        prompt: &Prompt,
-        generation: &Generation,
-        text: &str,
-        disk: Option<f64>,
-    ) -> serde_json::Value {
-        let timings = &generation.timings;
-        json!({
-            "prompt_ids": prompt.ids,
-            "output_ids": generation.ids,
-            "text": text,
-            "finish_reason": generation.finish.name(),
-            "timings": {
-                "load_seconds": self.loaded.load_seconds,
-                "prompt_tokens_per_second": timings.prompt_rate(),
-                "generate_tokens_per_second": timings.generate_rate(),
-                "time_to_first_token_seconds": timings.first_token.as_secs_f64(),
-            },
-            "peak_memory_bytes": self.memory.bytes(),
-            "sampling": self.settings(),
-            "weights_bytes_per_token": placement::bytes_per_token(&self.loaded.opened.checkpoint),
-            "disk_bytes_per_token": disk,
-        })
     }
 }

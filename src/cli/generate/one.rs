@@ -4,31 +4,28 @@ use std::ops::ControlFlow;
 
 use mist::generate::{Finish, Generation, Sampler, Session};
 
-use super::{Job, Prompt};
+use super::{Job, Prompt, Text};
 use crate::cli::disk::BytesRead;
 use crate::cli::exit::Status;
 use crate::cli::output::{note_reading, note_timings};
 
 /// Generates the texts of `prompt`.
 pub fn run(job: &Job, prompt: &Prompt, seed: u64) -> anyhow::Result<Status> {
-    let mut sampler = Sampler::new(job.sampling.clone(), seed)?;
     let loaded = job.loaded;
     let positions = prompt.ids.len().saturating_add(job.args.max_new_tokens.max(1));
     let mut session = Session::new(&loaded.model, loaded.cache_dtype, positions);
-    for _ in 0..job.args.num_samples {
-        if text(job, prompt, &mut session, &mut sampler)?.finish == Finish::Interrupted {
+    for sample in 0..job.args.num_samples {
+        let of = Text { sample, seed: seed.wrapping_add(sample.into()) };
+        job.separate(sample as usize)?;
+        if text(job, prompt, of, &mut session)?.finish == Finish::Interrupted {
             return Ok(Status::Interrupted);
         }
     }
     Ok(Status::Success)
 }
 
-fn text(
-    job: &Job,
-    prompt: &Prompt,
-    session: &mut Session,
-    sampler: &mut Sampler,
-) -> anyhow::Result<Generation> {
+fn text(job: &Job, prompt: &Prompt, of: Text, session: &mut Session) -> anyhow::Result<Generation> {
+    let mut sampler = Sampler::new(job.sampling.clone(), of.seed)?;
     let mut output = job.output(prompt, job.args.json);
     let mut disk: Option<BytesRead> = None;
     let on_token = &mut |id| -> ControlFlow<()> {
@@ -38,13 +35,13 @@ fn text(
     };
     let most = Some(job.args.max_new_tokens);
     let generation =
-        session.generate(&prompt.ids, sampler, &job.ends, most, job.interrupt.flag(), on_token)?;
+        session.generate(&prompt.ids, &mut sampler, &job.ends, most, job.interrupt.flag(), on_token)?;
     let cut = output.stopped();
-    let text = output.finish(job.args.num_samples > 1)?;
+    let text = output.finish(job.end())?;
     let decoded = generation.timings.generated_tokens.saturating_sub(1);
     let disk = disk.and_then(|before| before.a_token(decoded));
     if job.args.json {
-        job.printer.data(&format!("{}\n", job.json(prompt, &generation, &text, disk)))?;
+        job.printer.data(&format!("{}\n", job.json(prompt, of, &generation, &text, disk)))?;
     }
     let echoed = if job.args.echo && !job.args.json { prompt.text.len() } else { 0 };
     if generation.finish == Finish::Stop && text.len() <= echoed {

@@ -20,6 +20,7 @@ const LARGEST_PROMPT: u64 = 256 << 20;
 /// A text to be continued.
 pub struct Prompt {
     pub text: String,
+    /// None of a blank line, which has an empty text.
     pub ids: Vec<u32>,
 }
 
@@ -52,9 +53,6 @@ fn of_file(args: &GenerateArgs) -> anyhow::Result<Vec<String>> {
     let Some(path) = &args.prompts_file else { return Ok(Vec::new()) };
     let reading = || format!("cannot read {}", path.display());
     let text = files::input(path, LARGEST_PROMPT).and_then(Limited::text).with_context(reading)?;
-    if let Some(empty) = text.lines().position(|line| line.trim().is_empty()) {
-        bail!("{}: line {} is empty, every line is a prompt", path.display(), empty + 1);
-    }
     if text.is_empty() {
         bail!("{} is empty, every line is a prompt", path.display());
     }
@@ -66,6 +64,9 @@ fn of_file(args: &GenerateArgs) -> anyhow::Result<Vec<String>> {
 pub fn encode(args: &GenerateArgs, opened: &Opened, texts: Vec<String>) -> anyhow::Result<Vec<Prompt>> {
     let tokenizer = &opened.tokenizer;
     let prompt = |(i, text): (usize, String)| -> anyhow::Result<Prompt> {
+        if args.prompts_file.is_some() && text.trim().is_empty() {
+            return Ok(Prompt { text, ids: Vec::new() });
+        }
         let ids = match args.chat {
             true => tokenizer.encode_chat(&[Message::new("user", text.as_str())])?,
             false => tokenizer.encode(&text, tokenizer.adds_bos())?,

@@ -1,0 +1,80 @@
+//! A text as `--json` has it, with all that it depends on.
+
+use mist::checkpoint::Checkpoint;
+use mist::checkpoint::output::Rounding;
+use mist::generate::Generation;
+use mist::placement;
+use serde_json::json;
+
+use super::{Job, Prompt, Text};
+use crate::cli::model::weights;
+use crate::cli::sampling;
+use crate::cli::values::Quantize;
+
+impl Job<'_> {
+    /// What a text depends on beside the model and the prompt, as `--json` has it.
+    fn settings(&self) -> serde_json::Value {
+        let mut settings = sampling::to_json(&self.sampling);
+        settings["stop"] = json!(self.args.stop);
+        settings["max_new_tokens"] = json!(self.args.max_new_tokens);
+        settings["ignore_eos"] = json!(self.args.ignore_eos);
+        settings["chat"] = json!(self.args.chat);
+        settings["context_length"] = json!(self.loaded.opened.checkpoint.config.context_length);
+        settings["cache_dtype"] = json!(self.loaded.cache_dtype.name());
+        settings["dtype"] = json!(self.args.model.dtype.name());
+        settings["activations"] = json!(self.loaded.activations());
+        settings
+    }
+
+    /// A text as `--json` has it: the flags of a run that gives it again, and what came of it. `model` is what
+    /// `--checkpoint-dir` takes, `device` what `--devices` takes, and so on; null is for leaving a flag out.
+    pub fn json(
+        &self,
+        prompt: &Prompt,
+        Text { sample, seed }: Text,
+        generation: &Generation,
+        text: &str,
+        disk: Option<f64>,
+    ) -> serde_json::Value {
+        let (loaded, timings) = (self.loaded, &generation.timings);
+        let devices: Vec<String> = loaded.shares.iter().map(|share| share.device.to_string()).collect();
+        let layers: Vec<usize> = loaded.shares.iter().map(|share| share.layers.len()).collect();
+        json!({
+            "model": loaded.opened.name,
+            "quantization": quantization(self.args.model.quantize, &loaded.opened.checkpoint),
+            "weights": weights(&loaded.opened.checkpoint),
+            "device": devices.join(","),
+            "split": layers,
+            "prompt": prompt.text,
+            "seed": seed,
+            "sample": sample,
+            "prompt_ids": prompt.ids,
+            "output_ids": generation.ids,
+            "text": text,
+            "finish_reason": generation.finish.name(),
+            "timings": {
+                "load_seconds": self.loaded.load_seconds,
+                "prompt_tokens_per_second": timings.prompt_rate(),
+                "generate_tokens_per_second": timings.generate_rate(),
+                "time_to_first_token_seconds": timings.first_token.as_secs_f64(),
+            },
+            "peak_memory_bytes": self.memory.bytes(),
+            "sampling": self.settings(),
+            "weights_bytes_per_token": placement::bytes_per_token(&self.loaded.opened.checkpoint),
+            "disk_bytes_per_token": disk,
+        })
+    }
+}
+
+/// The `--quantize` that runs these weights again: `none` for those that were published; of a conversion its scheme, or
+/// `None` where only the folder that it lies in leads to it.
+fn quantization(asked: Option<Quantize>, checkpoint: &Checkpoint) -> Option<&'static str> {
+    match (asked, &checkpoint.origin) {
+        (Some(Quantize::To(scheme)), _) => Some(scheme.name()),
+        (Some(Quantize::None), _) | (None, None) => Some(Quantize::NONE),
+        (None, Some(origin)) => match origin.roundings.as_slice() {
+            [Rounding { dense: None, quantize: Some(scheme), pure: false }] => Some(scheme.name()),
+            _ => None,
+        },
+    }
+}
