@@ -39,6 +39,8 @@ pub enum Command {
     Save(PathBuf),
     /// Continues a conversation from a file.
     Load(PathBuf),
+    /// Continues the conversation that was saved last.
+    LoadLast,
     /// Sends a file's text as a message.
     Read(PathBuf),
 }
@@ -93,7 +95,7 @@ enum Shape {
 /// The name, the arguments in the usage, what it does, and how it is read.
 const COMMANDS: [(&str, &str, &str, Shape); 11] = [
     ("/help", "", "list the commands", Shape::None(Command::Help)),
-    ("/exit", "", "leave (also: Ctrl-D, or an empty line)", Shape::None(Command::Exit)),
+    ("/exit", "", "leave (also: Ctrl-D)", Shape::None(Command::Exit)),
     ("/clear", "", "forget everything but the system prompt", Shape::None(Command::Clear)),
     (
         "/system",
@@ -111,7 +113,7 @@ const COMMANDS: [(&str, &str, &str, Shape); 11] = [
     ("/undo", "", "take back the last message and its reply", Shape::None(Command::Undo)),
     ("/retry", "", "generate the last reply again", Shape::None(Command::Retry)),
     ("/save", "FILE", "write the conversation to FILE (JSON)", Shape::Path(Command::Save)),
-    ("/load", "FILE", "continue the conversation in FILE", Shape::Path(Command::Load)),
+    ("/load", "FILE", "continue the conversation in FILE, or the `last` before this one", Shape::Path(load)),
     ("/read", "FILE", "send the text of FILE as a message", Shape::Path(Command::Read)),
 ];
 
@@ -163,6 +165,11 @@ pub fn help() -> String {
     text.push_str("\"\"\"               open and close a message of several lines\n");
     text.push_str("Ctrl-C            stop the reply; at an empty prompt, leave\n");
     text
+}
+
+/// `last` is no file: `./last` is one of that name.
+fn load(path: PathBuf) -> Command {
+    if path.as_os_str() == "last" { Command::LoadLast } else { Command::Load(path) }
 }
 
 /// The rest of the line, blanks and all; a leading `~/` is the home folder, as no shell has replaced it.
@@ -229,6 +236,8 @@ mod tests {
         assert_eq!(done("/set  top-k 40"), Command::Set { name: "top-k".into(), value: "40".into() });
         assert_eq!(done("/save my chat.json"), Command::Save("my chat.json".into()));
         assert_eq!(done("/load a"), Command::Load("a".into()));
+        assert_eq!(done("/load last"), Command::LoadLast);
+        assert_eq!(done("/load ./last"), Command::Load("./last".into()));
         assert_eq!(done("/read\ta"), Command::Read("a".into()));
     }
 

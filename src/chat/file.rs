@@ -156,7 +156,7 @@ impl Conversation {
             false => path.to_path_buf(),
         };
         let json = self.to_json().map_err(|error| failed(error.into()))?;
-        Replacement::private(&target).and_then(|file| file.finish_with(json.as_bytes())).map_err(failed)
+        write(&target, &json)
     }
 
     /// The conversation that [`save`](Self::save) wrote, or another program.
@@ -167,6 +167,12 @@ impl Conversation {
         Self::from_json(&read_text(path)?)
             .map_err(|source| FileError::NotAConversation { path: path.to_path_buf(), source })
     }
+}
+
+/// Writes a file, readable for this user only; what has its name is replaced.
+pub(super) fn write(path: &Path, text: &str) -> Result<(), FileError> {
+    let failed = |source| FileError::Io { action: "write", path: path.to_path_buf(), source };
+    Replacement::private(path).and_then(|file| file.finish_with(text.as_bytes())).map_err(failed)
 }
 
 /// A text file, without a byte order mark.

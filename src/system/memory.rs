@@ -95,6 +95,7 @@ fn end(bytes: usize, report: bool) {
     );
     let left = rest.len();
     let line = &line[..line.len() - left];
+    super::type_ahead::restore();
     #[cfg(unix)]
     #[allow(unsafe_code)]
     // SAFETY: the pointer and the length are those of a slice; both functions may be called anywhere.

@@ -3,4 +3,6 @@
 pub mod files;
 pub mod memory;
 pub mod signals;
+pub mod state;
 pub mod threads;
+pub mod type_ahead;

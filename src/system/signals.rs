@@ -188,6 +188,7 @@ mod faults {
                 unsafe { libc::pause() };
             }
         }
+        crate::system::type_ahead::restore();
         // SAFETY: the bytes are a string's; both calls are among those that a handler may make. Nothing is left to do
         // where stderr cannot be written to.
         unsafe {

@@ -3,7 +3,10 @@
 //! Three quotes at the start of a message open it, three quotes at the end of a line close it; between
 //! them Enter is a new line, and the whole message can be edited. A paste is inserted as it is, whatever
 //! its newlines, and waits for Enter (bracketed paste; unix).
+//!
+//! What is typed between two reads belongs to the next one: [`type_ahead`](crate::system::type_ahead).
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use rustyline::completion::Completer;
@@ -13,10 +16,12 @@ use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{
-    Behavior, Cmd, ConditionalEventHandler, Event, EventContext, EventHandler, KeyEvent, Movement,
+    Behavior, Cmd, ConditionalEventHandler, Event, EventContext, EventHandler, KeyEvent, Modifiers, Movement,
 };
 
 use super::history;
+use crate::environment;
+use crate::system::type_ahead::TypeAhead;
 
 const QUOTES: &str = "\"\"\"";
 
@@ -31,6 +36,8 @@ pub enum Input {
     Interrupted,
     /// Ctrl-D with nothing typed, or the terminal is gone.
     End,
+    /// Bytes that are not UTF-8: the line with them is lost.
+    NotText,
 }
 
 /// The keyboard cannot be read.
@@ -41,10 +48,17 @@ pub enum EditorError {
     Terminal(#[from] ReadlineError),
 }
 
+/// Terminals without the escape codes that editing needs; rustyline reads whole lines from these.
+const PLAIN_TERMINALS: [&str; 3] = ["dumb", "cons25", "emacs"];
+
 /// Reads messages from the terminal. stdin has to be one; the prompt goes to the terminal even where
-/// stdout goes elsewhere.
+/// stdout goes elsewhere. While it lives, what is typed between two reads is not echoed and waits for the next.
 pub struct Editor {
     lines: rustyline::Editor<Quotes, DefaultHistory>,
+    /// `None` where the terminal cannot be set so.
+    type_ahead: Option<TypeAhead>,
+    /// Whether the terminal itself edits lines, and echoes them.
+    is_plain: bool,
     /// Where messages are kept, until that fails once.
     history: Option<PathBuf>,
 }
@@ -55,21 +69,27 @@ impl Editor {
     /// # Errors
     /// [`EditorError::Terminal`] if the terminal cannot be opened.
     pub fn new() -> Result<Self, EditorError> {
+        let kind = environment::value(environment::TERM).unwrap_or_default();
+        let is_plain = PLAIN_TERMINALS.iter().any(|plain| plain.eq_ignore_ascii_case(&kind));
+        let type_ahead = TypeAhead::keep(!is_plain).ok();
         let config = rustyline::Config::builder()
             // Straight to the terminal: stdout is data.
             .behavior(Behavior::PreferTerm)
             .max_history_size(history::ENTRIES)?
-            .bracketed_paste(true)
+            // Where it is not on all the time.
+            .bracketed_paste(cfg!(not(unix)) || type_ahead.is_none())
             .build();
         let mut lines = rustyline::Editor::with_config(config)?;
         lines.set_helper(Some(Quotes));
         lines.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(ClearOrLeave)));
+        // There is nothing to complete, and a paste that is not bracketed may hold some.
+        lines.bind_sequence(KeyEvent::new('\t', Modifiers::NONE), Cmd::SelfInsert(1, '\t'));
         let history = history::path().filter(|file| history::prepare(file).is_ok());
         if let Some(file) = &history {
             // There is none before the first chat.
             let _ = lines.load_history(file);
         }
-        Ok(Self { lines, history })
+        Ok(Self { lines, type_ahead, is_plain, history })
     }
 
     /// One message. `prompt` may hold colours (`ESC [ … m`); they take no room.
@@ -79,7 +99,8 @@ impl Editor {
     pub fn read(&mut self, prompt: &str) -> Result<Input, EditorError> {
         let prompt = (without_colours(prompt), prompt);
         loop {
-            match self.lines.readline(&prompt) {
+            let line = self.line(&prompt);
+            match line {
                 Ok(line) => {
                     self.remember(&line);
                     return Ok(input(&line));
@@ -89,9 +110,22 @@ impl Editor {
                 #[cfg(unix)] // An interrupt that does not come from the keyboard.
                 Err(ReadlineError::Signal(Signal::Interrupt)) => return Ok(Input::Interrupted),
                 Err(ReadlineError::Interrupted) => return Ok(Input::Interrupted),
+                Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                    return Ok(Input::NotText);
+                }
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    fn line(&mut self, prompt: &(String, &str)) -> rustyline::Result<String> {
+        let Some(type_ahead) = self.type_ahead.as_ref().filter(|_| self.is_plain) else {
+            return self.lines.readline(prompt);
+        };
+        type_ahead.pause();
+        let line = self.lines.readline(prompt);
+        type_ahead.resume();
+        line
     }
 
     /// Keeps a message at once, so that nothing is lost however the process ends.

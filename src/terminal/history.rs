@@ -3,27 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::environment;
-use crate::system::files;
+use crate::system::{files, state};
 
 /// How many messages are kept.
 pub(super) const ENTRIES: usize = 1000;
 
-/// `mist/history` in the user's state folder, if there is one: `$XDG_STATE_HOME`, else `~/.local/state`;
-/// on Windows `%LOCALAPPDATA%`.
+/// `history` in the folder for what is kept between runs, if there is one.
 pub(super) fn path() -> Option<PathBuf> {
-    let folder = match cfg!(windows) {
-        true => environment::value(environment::LOCALAPPDATA).map(PathBuf::from)?,
-        false => state_folder(environment::value(environment::XDG_STATE_HOME), std::env::home_dir())?,
-    };
-    Some(folder.join("mist").join("history"))
-}
-
-/// The XDG base directory specification has relative values ignored.
-fn state_folder(xdg: Option<String>, home: Option<PathBuf>) -> Option<PathBuf> {
-    xdg.map(PathBuf::from)
-        .filter(|folder| folder.is_absolute())
-        .or_else(|| home.filter(|h| h.is_absolute()).map(|h| h.join(".local").join("state")))
+    Some(state::folder()?.join("history"))
 }
 
 /// The largest history that is read, in bytes.
@@ -47,15 +34,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-
-    #[test]
-    fn the_state_folder_is_xdgs_if_absolute_else_under_home() {
-        let home = || Some(PathBuf::from("/home/a"));
-        assert_eq!(state_folder(Some("/s".into()), home()), Some("/s".into()));
-        assert_eq!(state_folder(Some("s".into()), home()), Some("/home/a/.local/state".into()));
-        assert_eq!(state_folder(None, home()), Some("/home/a/.local/state".into()));
-        assert_eq!(state_folder(None, None), None);
-    }
 
     #[test]
     fn the_folder_is_for_its_user_only() {

@@ -3,10 +3,11 @@
 //! The line editor reads Ctrl-C as a key, so no signal comes from there. `kill` and a closed terminal
 //! (SIGTERM, SIGHUP) are not caught: they end the process as they end any other.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::system::threads::{self, NO_THREAD};
+use crate::system::type_ahead;
 
 /// The exit status of a process that was ended by Ctrl-C: 128 + SIGINT.
 const STATUS: i32 = 130;
@@ -15,18 +16,19 @@ static STATE: State = State::new();
 
 /// What the signal's thread and the program share.
 struct State {
-    listening: AtomicBool,
+    /// Guards that live.
+    listening: AtomicUsize,
     interrupted: AtomicBool,
 }
 
 impl State {
     const fn new() -> Self {
-        Self { listening: AtomicBool::new(false), interrupted: AtomicBool::new(false) }
+        Self { listening: AtomicUsize::new(0), interrupted: AtomicBool::new(false) }
     }
 
     /// Notes a signal. Whether it has to end the process: nobody listens, or the one before it was not taken.
     fn signal(&self) -> bool {
-        !self.listening.load(Ordering::SeqCst) || self.interrupted.swap(true, Ordering::SeqCst)
+        self.listening.load(Ordering::SeqCst) == 0 || self.interrupted.swap(true, Ordering::SeqCst)
     }
 }
 
@@ -76,6 +78,7 @@ impl Interrupt {
         threads::room(threads::STACK).map_err(InterruptError::NoThread)?;
         ctrlc::set_handler(|| {
             if STATE.signal() {
+                type_ahead::restore();
                 // The main thread is busy, or it would have taken the signal before: only this thread can end it.
                 #[allow(clippy::exit)]
                 std::process::exit(STATUS);
@@ -85,12 +88,12 @@ impl Interrupt {
         Ok(Self(()))
     }
 
-    /// From here until the guard is dropped the first Ctrl-C only sets the flag, and the second, if the
-    /// first was not taken, ends the process. Clears the flag.
+    /// From here until the guard is dropped, and others that live then, the first Ctrl-C only sets the flag, and the
+    /// second, if the first was not taken, ends the process. Clears the flag.
     #[must_use = "Ctrl-C ends the process as soon as the guard is dropped"]
     pub fn listen(&self) -> Listening {
         STATE.interrupted.store(false, Ordering::SeqCst);
-        STATE.listening.store(true, Ordering::SeqCst);
+        STATE.listening.fetch_add(1, Ordering::SeqCst);
         Listening(())
     }
 
@@ -111,7 +114,7 @@ pub struct Listening(());
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        STATE.listening.store(false, Ordering::SeqCst);
+        STATE.listening.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -129,7 +132,7 @@ mod tests {
     #[test]
     fn the_second_signal_ends_the_process_unless_the_first_was_taken() {
         let state = State::new();
-        state.listening.store(true, Ordering::SeqCst);
+        state.listening.store(1, Ordering::SeqCst);
         assert!(!state.signal());
         assert!(state.signal());
         state.interrupted.store(false, Ordering::SeqCst);

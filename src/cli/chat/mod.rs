@@ -7,8 +7,10 @@
 //! | `talk` | a turn: from the message to the reply on the screen |
 //! | `prompt` | a person's turns and commands |
 //! | `pipe` | one turn a line |
+//! | `keep` | the conversation is saved as it goes |
 
 mod choose;
+mod keep;
 mod pipe;
 mod prompt;
 mod settings;
@@ -22,6 +24,7 @@ use clap::Args;
 use mist::generate::Finish;
 use mist::terminal::{Interrupt, Printer};
 
+use self::keep::Keeper;
 use self::settings::Settings;
 use self::talk::Talk;
 use super::exit::Status;
@@ -46,6 +49,9 @@ pub struct ChatArgs {
     /// What the model is told before the conversation.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
+    /// Go on with the conversation that was saved last, and save it again; its system prompt stays, if --system gives no other.
+    #[arg(long)]
+    r#continue: bool,
     /// Say this, and leave after the reply.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
@@ -67,6 +73,7 @@ const CHECKPOINT: &str = "A folder, a .gguf file, or ORG/NAME under checkpoints/
 pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
     args.sampling.check()?;
     let at_terminal = std::io::stdin().is_terminal();
+    let last = args.r#continue.then(keep::last).transpose()?;
     let interrupt = Interrupt::install()?;
     let path = match args.model.checkpoint.checkpoint_dir {
         Some(_) => args.model.checkpoint.path()?,
@@ -80,10 +87,23 @@ pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
     let seed = args.sampling.seed(&sampling, printer);
     let settings = Settings { sampling, seed, max_new_tokens: args.max_new_tokens };
     let mut talk = Talk::new(&loaded, settings, &args.stop, args.system.clone(), &interrupt, printer)?;
+    // What scripts say is not what a person wants to go on with.
+    let saves = args.r#continue || at_terminal && args.prompt.is_none();
+    let mut keeper = Keeper::new(saves, &loaded.opened.name, printer);
+    if let Some(last) = last {
+        talk.conversation = keeper.go_on(last);
+        if args.system.is_some() {
+            talk.conversation.set_system(args.system.clone());
+        }
+    }
     match &args.prompt {
-        Some(text) => Ok(status(talk.say(text)?)),
-        None if at_terminal => prompt::run(&mut talk, &path),
-        None => pipe::run(&mut talk),
+        Some(text) => {
+            let finish = talk.say(text)?;
+            keeper.save(&talk.conversation);
+            Ok(status(finish))
+        }
+        None if at_terminal => prompt::run(&mut talk, &mut keeper, &path, &interrupt),
+        None => pipe::run(&mut talk, &mut keeper),
     }
 }
 

@@ -6,6 +6,7 @@ use anyhow::Context;
 use mist::generate::Finish;
 use mist::system::files;
 
+use super::keep::Keeper;
 use super::talk::Talk;
 use crate::cli::exit::Status;
 use crate::cli::values::without_mark;
@@ -14,12 +15,17 @@ use crate::cli::values::without_mark;
 const LONGEST: u64 = 64 << 20;
 
 /// A turn for every line that is not empty, until they end.
-pub fn run(talk: &mut Talk) -> anyhow::Result<Status> {
+pub fn run(talk: &mut Talk, keeper: &mut Keeper) -> anyhow::Result<Status> {
     let mut lines = io::stdin().lock();
     let mut is_first = true;
     while let Some(line) = next_line(&mut lines, LONGEST).context("cannot read a message from stdin")? {
         let line = if std::mem::take(&mut is_first) { without_mark(line) } else { line };
-        if !line.trim().is_empty() && talk.say(&line)? == Finish::Interrupted {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let finish = talk.say(&line)?;
+        keeper.save(&talk.conversation);
+        if finish == Finish::Interrupted {
             return Ok(Status::Interrupted);
         }
     }

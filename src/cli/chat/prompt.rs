@@ -5,8 +5,9 @@ use std::path::Path;
 
 use anyhow::bail;
 use mist::chat::{self, Command, Conversation, Turn};
-use mist::terminal::{Editor, Input};
+use mist::terminal::{Editor, Input, Interrupt};
 
+use super::keep::Keeper;
 use super::talk::Talk;
 use crate::cli::exit::{self, Status};
 
@@ -14,16 +15,32 @@ const PROMPT: &str = ">> Prompt: ";
 const REPLY: &str = ">> Reply: ";
 
 /// Takes what is typed until the person leaves. `checkpoint` is what `/show` shows.
-pub fn run(talk: &mut Talk, checkpoint: &Path) -> anyhow::Result<Status> {
+pub fn run(
+    talk: &mut Talk,
+    keeper: &mut Keeper,
+    checkpoint: &Path,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Status> {
+    // Between two prompts Ctrl-C never ends the chat: it may come when a reply has just ended.
+    let _listening = interrupt.listen();
     let mut editor = Editor::new()?;
     let printer = talk.printer;
     // In a file the replies stand alone.
     talk.label = if printer.stdout_is_terminal() { REPLY } else { "" };
-    printer.note("/help lists the commands; Ctrl-C stops a reply; Ctrl-D or an empty line leaves");
+    printer.note("/help lists the commands; Ctrl-C stops a reply; Ctrl-D or /exit leaves");
     loop {
-        match take(editor.read(PROMPT)?, talk, checkpoint) {
+        let input = editor.read(PROMPT)?;
+        interrupt.take();
+        let taken = take(input, talk, keeper, checkpoint);
+        keeper.save(&talk.conversation);
+        match taken {
             Ok(ControlFlow::Continue(())) => {}
-            Ok(ControlFlow::Break(status)) => return Ok(status),
+            Ok(ControlFlow::Break(status)) => {
+                if keeper.path().is_some() {
+                    printer.note("`mist chat --continue` goes on with this conversation");
+                }
+                return Ok(status);
+            }
             Err(error) if exit::is_broken_pipe(&error) => return Err(error),
             Err(error) => exit::show(&error, printer),
         }
@@ -31,28 +48,43 @@ pub fn run(talk: &mut Talk, checkpoint: &Path) -> anyhow::Result<Status> {
 }
 
 /// Does what one input asks for. After an error the person can try something else.
-fn take(input: Input, talk: &mut Talk, checkpoint: &Path) -> anyhow::Result<ControlFlow<Status>> {
+fn take(
+    input: Input,
+    talk: &mut Talk,
+    keeper: &mut Keeper,
+    checkpoint: &Path,
+) -> anyhow::Result<ControlFlow<Status>> {
     let turn = match input {
         Input::Interrupted => return Ok(ControlFlow::Break(Status::Interrupted)),
         Input::End => return Ok(ControlFlow::Break(Status::Success)),
-        Input::Text(text) if text.trim().is_empty() => return Ok(ControlFlow::Break(Status::Success)),
+        Input::NotText => bail!("what was typed is not UTF-8 text: the line is not sent"),
+        Input::Text(text) | Input::Quoted(text) if text.trim().is_empty() => {
+            return Ok(ControlFlow::Continue(()));
+        }
         Input::Text(text) => Turn::parse(&text)?,
         Input::Quoted(text) => Turn::Say(text),
     };
     match turn {
         Turn::Say(text) => drop(talk.say(&text)?),
-        Turn::Do(command) => return obey(command, talk, checkpoint),
+        Turn::Do(command) => return obey(command, talk, keeper, checkpoint),
     }
     Ok(ControlFlow::Continue(()))
 }
 
-fn obey(command: Command, talk: &mut Talk, checkpoint: &Path) -> anyhow::Result<ControlFlow<Status>> {
+fn obey(
+    command: Command,
+    talk: &mut Talk,
+    keeper: &mut Keeper,
+    checkpoint: &Path,
+) -> anyhow::Result<ControlFlow<Status>> {
     let printer = talk.printer;
     match command {
         Command::Exit => return Ok(ControlFlow::Break(Status::Success)),
         Command::Help => printer.show(&chat::help()),
         Command::Show => {
             printer.show(&format!("{:<15} {}\n", "checkpoint", checkpoint.display()));
+            let saved = keeper.path().map_or("not yet".into(), |path| path.display().to_string());
+            printer.show(&format!("{:<15} {saved}\n", "saved as"));
             for (name, value) in talk.values()? {
                 printer.show(&format!("{name:<15} {value}\n"));
             }
@@ -68,6 +100,7 @@ fn obey(command: Command, talk: &mut Talk, checkpoint: &Path) -> anyhow::Result<
         }
         Command::Clear => {
             talk.conversation.clear();
+            keeper.begin(&talk.conversation);
             printer.note("Everything but the system prompt is forgotten");
         }
         Command::Undo => match talk.conversation.undo() {
@@ -81,12 +114,14 @@ fn obey(command: Command, talk: &mut Talk, checkpoint: &Path) -> anyhow::Result<
         }
         Command::Load(path) => {
             talk.conversation = Conversation::load(&path)?;
+            keeper.begin(&talk.conversation);
             let turns = talk.conversation.exchanges().len();
             printer.note(&format!("Loaded {}, turns: {turns}", path.display()));
             if talk.conversation.unanswered().is_some() {
                 printer.note("Its last message has no reply: /retry asks for it");
             }
         }
+        Command::LoadLast => talk.conversation = keeper.load_last()?,
         Command::Read(path) => match chat::read_text(&path)? {
             text if text.trim().is_empty() => bail!("{} is empty", path.display()),
             text => drop(talk.say(&text)?),
