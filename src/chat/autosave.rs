@@ -81,7 +81,7 @@ impl Autosave {
     pub fn save(&mut self, conversation: &Conversation) -> Result<(), FileError> {
         let failed = |source| FileError::Io { action: "write", path: self.folder.clone(), source };
         let json = conversation.to_json().map_err(|error| failed(error.into()))?;
-        if json == self.known || conversation.exchanges().is_empty() && self.file.is_none() {
+        if json == self.known || conversation.is_empty() && self.file.is_none() {
             return Ok(());
         }
         if json.len() as u64 > LARGEST_FILE {
@@ -95,7 +95,7 @@ impl Autosave {
         }
         let is_new = self.file.is_none();
         match self.file.take() {
-            Some(file) if conversation.exchanges().is_empty() => {
+            Some(file) if conversation.is_empty() => {
                 Folder::open(&self.folder).and_then(|folder| folder.remove(file)).or_else(if_there).map_err(
                     |source| FileError::Io { action: "delete", path: self.folder.clone(), source },
                 )?;
@@ -121,10 +121,11 @@ impl Autosave {
         self.known = conversation.to_json().unwrap_or_default();
     }
 
-    /// Goes on with a conversation: its file is saved to.
+    /// Goes on with a conversation: its file is saved to. With another model than before it is another conversation, and
+    /// that one stays as it is.
     pub fn go_on(&mut self, saved: &Saved) {
-        self.known = saved.conversation.to_json().unwrap_or_default();
-        self.file = Some(saved.file.clone());
+        self.begin(&saved.conversation);
+        self.file = self.is_with(&saved.model).then(|| saved.file.clone());
     }
 
     /// The conversation that was saved last, but for the current one.
@@ -145,7 +146,10 @@ impl Autosave {
     fn is_changed_by_another(&self) -> bool {
         match self.path().map(|path| file::read_text(&path)) {
             None => false,
-            Some(Ok(text)) => text != self.known,
+            Some(Ok(text)) => {
+                let there = Conversation::from_json(&text).ok().and_then(|there| there.to_json().ok());
+                there.as_ref() != Some(&self.known)
+            }
             Some(Err(FileError::Io { source, .. })) => source.kind() != io::ErrorKind::NotFound,
             Some(Err(_)) => true,
         }

@@ -17,6 +17,8 @@ pub struct Exchange {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conversation {
     pub(super) system: Option<String>,
+    /// The oldest, which there was no room for any more: files have them, messages do not.
+    pub(super) dropped: Vec<Exchange>,
     pub(super) exchanges: Vec<Exchange>,
 }
 
@@ -46,7 +48,7 @@ impl ConversationError {
 impl Conversation {
     /// An empty conversation with this system prompt.
     pub fn new(system: Option<String>) -> Self {
-        Self { system, exchanges: Vec::new() }
+        Self { system, ..Self::default() }
     }
 
     /// The system prompt.
@@ -59,7 +61,12 @@ impl Conversation {
         self.system = system;
     }
 
-    /// The exchanges, oldest first.
+    /// Whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        self.dropped.is_empty() && self.exchanges.is_empty()
+    }
+
+    /// The exchanges, oldest first, without those that were dropped.
     pub fn exchanges(&self) -> &[Exchange] {
         &self.exchanges
     }
@@ -107,7 +114,7 @@ impl Conversation {
 
     /// Takes back the last user message and its reply; what was taken back, if there was anything.
     pub fn undo(&mut self) -> Option<Exchange> {
-        self.exchanges.pop()
+        self.exchanges.pop().or_else(|| self.dropped.pop())
     }
 
     /// Forgets the last reply, if there is one, so that it can be generated again; the message that then
@@ -121,12 +128,16 @@ impl Conversation {
 
     /// Forgets everything but the system prompt.
     pub fn clear(&mut self) {
+        self.dropped.clear();
         self.exchanges.clear();
     }
 }
 
 /// A system prompt and exchanges as messages.
-pub(super) fn messages(system: Option<&str>, exchanges: &[Exchange]) -> Vec<Message> {
+pub(super) fn messages<'a>(
+    system: Option<&str>,
+    exchanges: impl IntoIterator<Item = &'a Exchange>,
+) -> Vec<Message> {
     let mut all: Vec<Message> = system.map(|s| Message::new("system", s)).into_iter().collect();
     for exchange in exchanges {
         all.push(Message::new("user", &exchange.user));

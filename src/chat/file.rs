@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
-use super::conversation::{Conversation, Exchange};
+use super::conversation::{Conversation, Exchange, messages};
 use crate::json;
 use crate::system::files::{self, Refused, Replacement};
 
@@ -98,12 +98,13 @@ pub enum ParseError {
 }
 
 impl Conversation {
-    /// The conversation as JSON: a list of `{"role", "content"}`, with a newline at the end.
+    /// The conversation, with what was dropped of it, as JSON: a list of `{"role", "content"}`, with a newline at the end.
     ///
     /// # Errors
     /// None in practice: strings always serialize.
     pub fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(&self.messages()).map(|text| text + "\n")
+        let all = messages(self.system(), self.dropped.iter().chain(&self.exchanges));
+        serde_json::to_string_pretty(&all).map(|text| text + "\n")
     }
 
     /// The inverse of [`to_json`](Self::to_json).

@@ -33,7 +33,7 @@ impl<E> FitError<E> {
 
 impl Conversation {
     /// Drops as few of the oldest turns as let the rest fit into `limit` tokens, never the system prompt
-    /// and never the newest turn. How many were dropped; on an error nothing is.
+    /// and never the newest turn. How many were dropped; on an error nothing is. A file still has them.
     ///
     /// `count` says how many tokens messages take in the model's chat format. It is asked about
     /// `2 + log2(turns)` times, as it is costly and leaving out a turn never takes more tokens.
@@ -68,7 +68,7 @@ impl Conversation {
                 false => few = middle,
             }
         }
-        self.exchanges.drain(..enough);
+        self.dropped.extend(self.exchanges.drain(..enough));
         Ok(enough)
     }
 }
@@ -106,6 +106,7 @@ mod tests {
                 assert_eq!(dropped, all.saturating_sub(limit).div_ceil(10), "{turns} turns, limit {limit}");
                 assert_eq!(c.exchanges(), &conversation(turns).exchanges()[dropped..]);
                 assert_eq!(c.system(), Some("sys"));
+                assert_eq!(c.to_json().unwrap(), conversation(turns).to_json().unwrap());
             }
         }
     }

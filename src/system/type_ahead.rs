@@ -6,14 +6,15 @@
 //! bracketed, so that one of several lines is known as one.
 //!
 //! The modes are put back on every way out that the system lets a program see: by dropping, by [`restore`] before the
-//! process exits, and by handlers of SIGTERM, SIGHUP and SIGQUIT. Ctrl-Z puts them back, and `fg` sets them again.
+//! process exits, and by handlers of SIGTERM, SIGHUP and SIGQUIT. Ctrl-Z puts them back, and `fg` sets them again. What
+//! nobody has read by then was not meant for the shell, which would run it: it is thrown away, as without a [`TypeAhead`].
 //!
 //! A terminal keeps about 4 KB in this way (Linux; 1 KB on macOS). What is more waits where it comes from, and a Ctrl-C
 //! behind it is not seen before it is read.
 //!
 //! Windows echoes only what a program reads, and keeps the rest: there the functions do nothing.
 
-pub use platform::{TypeAhead, restore};
+pub use platform::{TypeAhead, restore, stop};
 
 #[cfg(not(unix))]
 mod platform {
@@ -39,6 +40,9 @@ mod platform {
 
     /// Does nothing.
     pub fn restore() {}
+
+    /// Does nothing.
+    pub fn stop() {}
 }
 
 #[cfg(unix)]
@@ -53,7 +57,7 @@ mod platform {
 
     use libc::c_int;
     use rustix::fs::{Mode, OFlags};
-    use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+    use rustix::termios::{self, LocalModes, OptionalActions, QueueSelector, Termios};
 
     const BRACKET_PASTES: &[u8] = b"\x1b[?2004h";
     const PASTE_PLAINLY: &[u8] = b"\x1b[?2004l";
@@ -95,6 +99,14 @@ mod platform {
             }
         }
 
+        /// Puts the modes back, if they are others.
+        fn put_back(&self) {
+            if IS_CHANGED.swap(false, Ordering::SeqCst) {
+                self.set(&self.original, PASTE_PLAINLY);
+            }
+        }
+
+        /// Keeps what is typed from now on.
         fn keep(&self) {
             let mut modes = self.original.clone();
             modes.local_modes -=
@@ -135,7 +147,7 @@ mod platform {
 
         /// The terminal is as it was, as for a read that wants it so.
         pub fn pause(&self) {
-            restore();
+            self.terminal.put_back();
         }
 
         /// The end of [`pause`](Self::pause).
@@ -146,17 +158,51 @@ mod platform {
 
     impl Drop for TypeAhead {
         fn drop(&mut self) {
-            restore();
+            self.terminal.put_back();
             self.handlers.drain(..).for_each(Handler::uninstall);
         }
     }
 
-    /// Puts the terminal's modes back, if they are others; by any thread, and in a handler of signals.
+    /// Before the process ends: puts the terminal's modes back, if they are others, and throws away what nobody has read.
+    /// By any thread, and in a handler of signals.
     pub fn restore() {
         if let Some(terminal) = TERMINAL.get()
-            && IS_CHANGED.swap(false, Ordering::SeqCst)
+            && IS_CHANGED.load(Ordering::SeqCst)
         {
+            let _ = termios::tcflush(&terminal.handle, QueueSelector::IFlush);
+            terminal.put_back();
+        }
+    }
+
+    /// Ctrl-Z, where it was read as a key: stops the process group. Returns when this process goes on, or at once where
+    /// such signals are ignored. By the thread that uses the terminal, which does nothing in between.
+    pub fn stop() {
+        let signal = libc::SIGTSTP;
+        let Some(handler) = Handler::install(signal, on_stop) else { return };
+        // SAFETY: any signal may be sent, and ignored. This process ignores the one that is for the others: it could be
+        // delivered at any time to any thread.
+        unsafe {
+            libc::signal(signal, libc::SIG_IGN);
+            libc::kill(0, signal);
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        stop_alone(signal);
+        handler.uninstall();
+    }
+
+    /// Stops the process, whose handler of `signal` is the system's, and leaves the terminal as it was; when it goes on,
+    /// the modes are those of before.
+    fn stop_alone(signal: c_int) {
+        let terminal = TERMINAL.get().map(|terminal| (terminal, termios::tcgetattr(&terminal.handle)));
+        if let Some((terminal, _)) = &terminal {
+            let _ = termios::tcflush(&terminal.handle, QueueSelector::IFlush);
             terminal.set(&terminal.original, PASTE_PLAINLY);
+        }
+        // SAFETY: any signal may be raised. One that is raised is this thread's, and has its effect before the call ends.
+        unsafe { libc::raise(signal) };
+        if let Some((terminal, Ok(before))) = terminal {
+            let is_changed = IS_CHANGED.load(Ordering::SeqCst);
+            terminal.set(&before, if is_changed { BRACKET_PASTES } else { PASTE_PLAINLY });
         }
     }
 
@@ -209,18 +255,9 @@ mod platform {
         unsafe { libc::raise(signal) };
     }
 
-    /// The process stops, and leaves the terminal as it was; when it goes on, the modes are those of before.
+    /// The process stops.
     extern "C" fn on_stop(signal: c_int) {
-        let Some(terminal) = TERMINAL.get() else { return };
-        let now = termios::tcgetattr(&terminal.handle);
-        terminal.set(&terminal.original, PASTE_PLAINLY);
-        // SAFETY: any signal may be raised.
-        unsafe { libc::raise(signal) };
-        // Continued.
+        stop_alone(signal);
         let _ = Handler::install(signal, on_stop);
-        if let Ok(now) = now {
-            let is_changed = IS_CHANGED.load(Ordering::SeqCst);
-            terminal.set(&now, if is_changed { BRACKET_PASTES } else { PASTE_PLAINLY });
-        }
     }
 }

@@ -21,7 +21,7 @@ use rustyline::{
 
 use super::history;
 use crate::environment;
-use crate::system::type_ahead::TypeAhead;
+use crate::system::type_ahead::{self, TypeAhead};
 
 const QUOTES: &str = "\"\"\"";
 
@@ -82,6 +82,9 @@ impl Editor {
         let mut lines = rustyline::Editor::with_config(config)?;
         lines.set_helper(Some(Quotes));
         lines.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(ClearOrLeave)));
+        if cfg!(unix) && type_ahead.is_some() {
+            lines.bind_sequence(KeyEvent::ctrl('Z'), EventHandler::Conditional(Box::new(Stop)));
+        }
         // There is nothing to complete, and a paste that is not bracketed may hold some.
         lines.bind_sequence(KeyEvent::new('\t', Modifiers::NONE), Cmd::SelfInsert(1, '\t'));
         let history = history::path().filter(|file| history::prepare(file).is_ok());
@@ -216,6 +219,16 @@ impl ConditionalEventHandler for ClearOrLeave {
             true => Cmd::Interrupt,
             false => Cmd::Kill(Movement::WholeBuffer),
         })
+    }
+}
+
+/// Ctrl-Z. rustyline sends the signal to the process, so that any thread may have it, and at any time.
+struct Stop;
+
+impl ConditionalEventHandler for Stop {
+    fn handle(&self, _: &Event, _: rustyline::RepeatCount, _: bool, _: &EventContext) -> Option<Cmd> {
+        type_ahead::stop();
+        Some(Cmd::Repaint)
     }
 }
 

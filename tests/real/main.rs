@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 #[cfg(unix)]
+mod chat;
+#[cfg(unix)]
 mod readme;
 #[path = "../support/mod.rs"]
 mod support;

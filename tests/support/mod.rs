@@ -2,6 +2,8 @@
 // Each test program uses its own part of this.
 #![allow(dead_code, clippy::panic, clippy::print_stderr)]
 
+pub mod letters;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
