@@ -10,6 +10,12 @@ pub const HF_ENDPOINT: &str = "HF_ENDPOINT";
 pub const HF_HUB_OFFLINE: &str = "HF_HUB_OFFLINE";
 /// When set and not empty, output has no colour.
 pub const NO_COLOR: &str = "NO_COLOR";
+/// The proxy of requests to https addresses; this and the two below also in lower case.
+pub const HTTPS_PROXY: &str = "HTTPS_PROXY";
+/// The proxy of requests to http addresses.
+pub const HTTP_PROXY: &str = "HTTP_PROXY";
+/// The proxy of all requests that have none of their own.
+pub const ALL_PROXY: &str = "ALL_PROXY";
 /// The kind of terminal; a `dumb` one gets no colour and no progress bars.
 pub const TERM: &str = "TERM";
 /// Where a user's programs keep state between runs (XDG base directories); default `~/.local/state`.

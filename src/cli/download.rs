@@ -207,8 +207,7 @@ fn fetch_starter(args: &DownloadArgs, offline: bool, printer: &Printer) -> anyho
     let path = match starter::find(root) {
         Some(path) => path,
         None if offline => {
-            let missing = format!("{} is not there", starter::FILE);
-            return Err(hub::Error::Offline { folder: root.join(starter::REPO), missing }.into());
+            return Err(hub::Error::NeverFetched { repo: starter::REPO.into() }.into());
         }
         None if args.dry_run => {
             printer.note(&format!(

@@ -14,6 +14,7 @@ use reqwest::blocking::{self, Response};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE};
 use reqwest::{StatusCode, Url, redirect};
 
+use super::proxy::Proxy;
 use super::resolver::Resolver;
 use super::retry::{Failure, Retries, is_passing, pause_asked};
 use super::{Commit, Endpoint, Error, FileName, RepoId, Report, Revision, Token};
@@ -322,7 +323,12 @@ impl<R: Read> Read for Patient<R> {
 }
 
 fn unreachable(host: String, error: reqwest::Error) -> Error {
-    Error::Unreachable { host, cause: cause(error) }
+    let proxy = error.url().filter(|_| error.is_connect()).and_then(Proxy::of);
+    let cause = cause(error);
+    match proxy {
+        Some(Proxy { address, variable }) => Error::Proxy { host, proxy: address, variable, cause },
+        None => Error::Unreachable { host, cause },
+    }
 }
 
 /// The error of a client whose own thread could not be started.

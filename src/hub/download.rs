@@ -148,10 +148,14 @@ pub fn carry_out(
 /// all their shards and what describes them, and all that its manifest names.
 ///
 /// # Errors
-/// [`Error::Offline`], which says what is missing.
+/// [`Error::NeverFetched`]; [`Error::Offline`], which says what is missing.
 pub fn on_disk(request: &Request) -> Result<Plan, Error> {
     let path = request.folder();
-    let offline = |missing: String| Error::Offline { folder: path.clone(), missing };
+    let offline =
+        |missing: String| Error::Offline { repo: request.repo.clone(), folder: path.clone(), missing };
+    if !files::exists(&path).map_err(Error::io("read", &path))? {
+        return Err(Error::NeverFetched { repo: request.repo.to_string() });
+    }
     let listing = folder::list(&path)?;
     let mut read = |index: &Entry| read_capped(&path.join(index.name.as_str()));
     let choice = plan::choose(request.wanted(), &listing, &mut read).map_err(|e| offline(e.to_string()))?;
@@ -218,6 +222,6 @@ mod tests {
     #[test]
     fn offline_a_folder_that_is_not_there_is_not_complete() {
         let root = tempfile::tempdir().unwrap();
-        assert!(matches!(on_disk(&request(root.path())), Err(Error::Offline { .. })));
+        assert!(matches!(on_disk(&request(root.path())), Err(Error::NeverFetched { .. })));
     }
 }

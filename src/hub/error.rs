@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Commit, FileName, Hash, RepoId, Revision, Size, catalogue};
+use super::{Commit, FileName, Hash, RepoId, Revision, Size, catalogue, starter};
+use crate::environment::{self, HF_HUB_OFFLINE};
 use crate::system::files::Refused;
 use crate::system::threads::NO_THREAD;
 
@@ -36,9 +37,17 @@ pub enum Error {
     /// The endpoint is not an address.
     #[error("HF_ENDPOINT is not an http or https address without user name, password and query")]
     Endpoint,
+    /// The network was not to be used, and there is nothing on disk.
+    #[error("{repo} was never fetched, and nothing is fetched offline")]
+    NeverFetched {
+        /// The repository.
+        repo: String,
+    },
     /// The network was not to be used, and what is on disk is not enough.
     #[error("offline, and {} is not complete: {missing}", .folder.display())]
     Offline {
+        /// The repository.
+        repo: RepoId,
         /// The folder that was looked at.
         folder: PathBuf,
         /// What it lacks.
@@ -51,6 +60,18 @@ pub enum Error {
     Unreachable {
         /// Host, and port if it is not the usual one.
         host: String,
+        /// The innermost cause.
+        cause: String,
+    },
+    /// The proxy did not connect to the host.
+    #[error("{host} cannot be reached through the proxy {proxy}{}: {cause}", named(.variable.as_deref()))]
+    Proxy {
+        /// Host, and port if it is not the usual one.
+        host: String,
+        /// Host and port of the proxy.
+        proxy: String,
+        /// The environment variable that names the proxy; `None` where the system's settings do.
+        variable: Option<String>,
         /// The innermost cause.
         cause: String,
     },
@@ -286,20 +307,28 @@ impl Error {
             Self::NoRevision { .. } => Some("leave out --revision to get the main branch".to_string()),
             Self::FileName { .. } => Some("name a file that lies directly in the repository".to_string()),
             Self::TokenFormat | Self::TokenRefused { .. } => Some(
-                "make a token at https://huggingface.co/settings/tokens and give it by --access-token or HF_TOKEN"
+                "make a token at https://huggingface.co/settings/tokens and set HF_TOKEN, or give it to `mist download` by --access-token"
                     .to_string(),
             ),
             Self::NoThread { .. } => Some(NO_THREAD.to_string()),
             Self::Endpoint => Some("unset HF_ENDPOINT to use https://huggingface.co".to_string()),
-            Self::Offline { .. } => {
-                Some("run it once without --offline and without HF_HUB_OFFLINE".to_string())
+            Self::NeverFetched { repo } => {
+                let download = if repo == starter::REPO { "--starter" } else { repo };
+                Some(fetch_hint(download))
             }
+            Self::Offline { repo, .. } => Some(fetch_hint(&repo.to_string())),
+            Self::Proxy { host, variable, .. } => Some(match variable {
+                Some(variable) => {
+                    format!("check {variable}; without it, or with {host} in NO_PROXY, no proxy is asked")
+                }
+                None => format!("check the system's proxy; with {host} in NO_PROXY none is asked"),
+            }),
             Self::Unreachable { .. } => Some(
-                "check the connection and the proxy; HF_ENDPOINT=ADDRESS uses a mirror, --offline what is on disk"
+                "check the connection and the proxy; HF_ENDPOINT=ADDRESS uses a mirror"
                     .to_string(),
             ),
             Self::GatedWithoutToken { repo } => Some(format!(
-                "accept its terms at https://huggingface.co/{repo}, then give a token by --access-token or HF_TOKEN"
+                "accept its terms at https://huggingface.co/{repo}, then set HF_TOKEN, or give a token to `mist download` by --access-token"
             )),
             Self::GatedWithoutAccess { repo } => {
                 Some(format!("accept its terms at https://huggingface.co/{repo} with that account, then try again"))
@@ -357,8 +386,21 @@ fn not_found_hint(repo: &RepoId, with_token: bool) -> String {
     match catalogue::nearest(&repo.to_string()) {
         Some(name) if name != repo.to_string() => format!("did you mean {name}?"),
         _ if with_token => "check the name, and that the account of the access token may see it".to_string(),
-        _ => "check the name; a private repository needs --access-token or HF_TOKEN".to_string(),
+        _ => "check the name; a private repository needs a token in HF_TOKEN".to_string(),
     }
+}
+
+/// How to fetch what may not be fetched now.
+fn fetch_hint(download: &str) -> String {
+    match environment::is_true(HF_HUB_OFFLINE) {
+        true => format!("unset {HF_HUB_OFFLINE}, then `mist download {download}` fetches it"),
+        false => format!("`mist download {download}` without --offline fetches it"),
+    }
+}
+
+/// A variable in parentheses.
+fn named(variable: Option<&str>) -> String {
+    variable.map_or(String::new(), |variable| format!(" ({variable})"))
 }
 
 /// The names in one line, at most twenty of them.

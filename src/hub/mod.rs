@@ -11,6 +11,7 @@
 //! | `token` | the access token: where it is found, and that it is never shown |
 //! | `client` | one request: time limits, status, redirects |
 //! | `retry` | when a request that failed is tried again |
+//! | `proxy` | whose fault it is where requests go through a proxy |
 //! | `resolver` | the addresses of a host |
 //! | `listing` | a revision is a commit, a commit is a list of files with sizes and hashes |
 //! | `plan` | which of these files to fetch: rules without a network |
@@ -36,6 +37,7 @@ mod listing;
 mod manifest;
 mod names;
 mod plan;
+mod proxy;
 mod report;
 mod resolver;
 mod retry;

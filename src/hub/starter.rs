@@ -37,7 +37,7 @@ pub fn find(root: &Path) -> Option<PathBuf> {
 /// `stop` is set.
 ///
 /// # Errors
-/// [`Error::Offline`] if it is not there and nothing may be fetched; the disk's errors; [`Error::Interrupted`]; else,
+/// [`Error::NeverFetched`] if it is not there and nothing may be fetched; the disk's errors; [`Error::Interrupted`]; else,
 /// when both sources have failed, why each did.
 pub fn ensure(root: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result<PathBuf, Error> {
     if let Some(path) = find(root) {
@@ -45,7 +45,7 @@ pub fn ensure(root: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result
     }
     let path = root.join(REPO);
     if environment::is_true(HF_HUB_OFFLINE) {
-        return Err(Error::Offline { folder: path, missing: format!("{FILE} is not there") });
+        return Err(Error::NeverFetched { repo: REPO.into() });
     }
     let file = pinned().ok_or(Error::FileName { typed: FILE.to_string() })?;
     let here = engine::here(&path, &file.entry);

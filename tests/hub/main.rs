@@ -10,6 +10,7 @@ mod killed;
 mod leftovers;
 mod links;
 mod memory;
+mod nothing;
 mod reviewed;
 mod server;
 mod support;
@@ -505,7 +506,7 @@ fn the_command_fails_with_one_line_and_a_hint() {
     assert!(quantize.status.code() == Some(2) && text(&quantize.stderr).contains("[possible values: q8_0"));
     let offline = mist(&server.address, root.path(), &["download", "org/name", "--offline"]);
     assert!(
-        text(&offline.stderr).starts_with("error: offline, and checkpoints"),
+        text(&offline.stderr).starts_with("error: org/name was never fetched"),
         "{}",
         text(&offline.stderr)
     );

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use mist::checkpoint::{Checkpoint, manifest};
+use mist::environment::{self, HF_HUB_OFFLINE};
 use mist::hub::{self, Size, starter};
 use mist::terminal::{Interrupt, Printer};
 
@@ -42,11 +43,13 @@ pub fn checkpoint(
 }
 
 fn fetch_starter(root: &Path, interrupt: &Interrupt, printer: &Printer) -> anyhow::Result<PathBuf> {
-    printer.note(&format!(
-        "No checkpoint found under {}/: fetching SmolLM2-135M-Instruct (Apache-2.0, {})",
-        root.display(),
-        Size(starter::SIZE)
-    ));
+    if !environment::is_true(HF_HUB_OFFLINE) {
+        printer.note(&format!(
+            "No checkpoint found under {}/: fetching SmolLM2-135M-Instruct (Apache-2.0, {})",
+            root.display(),
+            Size(starter::SIZE)
+        ));
+    }
     let mut report = TerminalReport::new(printer);
     let listening = interrupt.listen();
     let path = starter::ensure(root, interrupt.flag(), &mut report);
