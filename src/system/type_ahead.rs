@@ -150,7 +150,7 @@ mod platform {
             self.terminal.put_back();
         }
 
-        /// The end of [`pause`](Self::pause).
+        /// The end of [`pause`](Self::pause), or of a read that may have left other modes.
         pub fn resume(&self) {
             self.terminal.keep();
         }

@@ -122,11 +122,14 @@ impl Editor {
     }
 
     fn line(&mut self, prompt: &(String, &str)) -> rustyline::Result<String> {
-        let Some(type_ahead) = self.type_ahead.as_ref().filter(|_| self.is_plain) else {
+        let Some(type_ahead) = &self.type_ahead else {
             return self.lines.readline(prompt);
         };
-        type_ahead.pause();
+        if self.is_plain {
+            type_ahead.pause();
+        }
         let line = self.lines.readline(prompt);
+        // A shell may have set its own modes meanwhile, as where the chat began in the background.
         type_ahead.resume();
         line
     }

@@ -83,6 +83,19 @@ fn an_accidental_enter_does_nothing() {
     assert_eq!(said(folder.path()), [["hi"]]);
 }
 
+/// They left the chat with an error.
+#[test]
+fn bytes_that_are_no_text_do_not_leave() {
+    let folder = folder();
+    let mut terminal = chat(folder.path(), &[]);
+    terminal.keys(b"caf\xe9\r");
+    terminal.wait_for("what was typed is not UTF-8 text: the line is not sent");
+    terminal.enter("hi");
+    terminal.wait_for(">> Reply: HY");
+    leave(terminal);
+    assert_eq!(said(folder.path()), [["hi"]]);
+}
+
 /// A blank line in a paste left the chat, and the rest of the paste went to the shell.
 #[test]
 fn a_paste_with_blank_lines_is_one_message_or_a_turn_a_line() {

@@ -70,12 +70,12 @@ impl Terminal {
 
     /// Types a line.
     pub fn enter(&mut self, line: &str) {
-        self.keys(&format!("{line}\r"));
+        self.keys(format!("{line}\r"));
     }
 
     /// Types something else.
-    pub fn keys(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    pub fn keys(&mut self, keys: impl AsRef<[u8]>) {
+        self.keyboard.write_all(keys.as_ref()).unwrap();
     }
 
     /// What [`modes`](Self::modes) was before the program began.
