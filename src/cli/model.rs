@@ -346,9 +346,9 @@ impl ModelArgs {
     pub fn load_placed(&self, opened: Opened, placed: Placed, printer: &Printer) -> anyhow::Result<Loaded> {
         printer.note(&format!("{}, {}, on {}", opened.name, weights(&opened.checkpoint), placed.described()));
         placed.warn_of_small_memory(&opened.checkpoint, printer);
+        placed.plan.shares.iter().for_each(|share| printer.detail(&on_device(share)));
         let bar = printer.steps_bar("Loading", opened.checkpoint.config.layers as u64);
         let arithmetic = self.arithmetic(&opened.checkpoint.config);
-        placed.plan.shares.iter().for_each(|share| printer.detail(&on_device(share)));
         let mut progress = |_, _| bar.add(1);
         let model =
             placement::load(&opened.checkpoint, &placed.plan, &placed.needs, arithmetic, &mut progress)?;
