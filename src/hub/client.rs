@@ -17,10 +17,11 @@ use reqwest::{StatusCode, Url, redirect};
 use super::proxy::Proxy;
 use super::resolver::Resolver;
 use super::retry::{Failure, Retries, is_passing, pause_asked};
+use super::silence::Silence;
 use super::{Commit, Endpoint, Error, FileName, RepoId, Report, Revision, Token};
 use crate::system::threads;
 
-/// Bytes that must come in the time that one read may take.
+/// Bytes that must come in the time that one read may take, where another connection can go on with the rest.
 const LEAST: usize = 1 << 10;
 /// Hub to storage takes one or two; a renamed repository one more.
 const MAX_REDIRECTS: usize = 10;
@@ -38,6 +39,10 @@ pub struct Settings {
     pub read_timeout: Duration,
     /// Before the second attempt; doubled before each one after it.
     pub first_pause: Duration,
+    /// The longest that a request may bring nothing, all attempts and the pauses between them included.
+    pub patience: Duration,
+    /// The silence after which the report is told who is waited for.
+    pub notice: Duration,
     /// The most bytes of a file that are asked for at once.
     pub segment: u64,
 }
@@ -49,8 +54,11 @@ impl Settings {
             endpoint,
             token: None,
             connect_timeout: Duration::from_secs(10),
-            read_timeout: Duration::from_secs(30),
+            // Two attempts are less than a minute.
+            read_timeout: Duration::from_secs(28),
             first_pause: Duration::from_millis(500),
+            patience: Duration::from_secs(60),
+            notice: Duration::from_secs(4),
             // The hub counts requests: a hundred gigabytes are some fifteen hundred of these.
             segment: 64 << 20,
         }
@@ -91,6 +99,7 @@ pub struct Client {
     /// Never dropped: that would wait for the system's name lookup, which has no time limit of its own
     /// where a resolver does not answer. The process is short-lived and has one of these.
     http: ManuallyDrop<blocking::Client>,
+    silence: Arc<Silence>,
 }
 
 impl Client {
@@ -116,7 +125,8 @@ impl Client {
             .dns_resolver(Arc::new(Resolver))
             .build()
             .map_err(|e| no_thread(&e).unwrap_or_else(|| unreachable(settings.endpoint.host(), e)))?;
-        Ok(Self { settings, authorization, http: ManuallyDrop::new(http) })
+        let silence = Arc::new(Silence::new(settings.notice));
+        Ok(Self { settings, authorization, http: ManuallyDrop::new(http), silence })
     }
 
     /// The hub's address.
@@ -130,9 +140,19 @@ impl Client {
     }
 
     /// Whether the hub answers at all, within `limit`, name lookup included.
-    pub(super) fn probe(&self, limit: Duration) -> Result<(), Error> {
-        let request = self.http.head(self.endpoint().join([])).timeout(limit);
-        request.send().map(drop).map_err(|e| unreachable(self.endpoint().host(), e))
+    pub(super) fn probe(&self, limit: Duration, report: &mut dyn Report) -> Result<(), Error> {
+        let host = self.endpoint().host();
+        let asked = self.silence.watched(report, &|| {
+            let _waiting = self.silence.begin();
+            self.silence.asks(host.clone());
+            self.http.head(self.endpoint().join([])).timeout(limit).send()
+        });
+        asked.map(drop).map_err(|e| unreachable(host, e))
+    }
+
+    /// How long nothing has come, over all connections of this client.
+    pub(super) fn silence(&self) -> &Silence {
+        &self.silence
     }
 
     /// The most bytes of a file that are asked for at once.
@@ -180,11 +200,15 @@ impl Client {
                 request = request.header(IF_RANGE, etag);
             }
         }
-        let host = || Endpoint::of(url).host();
-        request.send().map_err(|e| match e.is_builder() {
-            true => Failure::Final(unreachable(host(), e)),
-            false => Failure::Passing(unreachable(host(), e), None),
-        })
+        let host = Endpoint::of(url).host();
+        self.silence.asks(host.clone());
+        let answer = request.send().map_err(|e| match (e.is_builder(), e.is_timeout()) {
+            (true, _) => Failure::Final(unreachable(host, e)),
+            (false, true) => Failure::Silent(unreachable(host, e)),
+            (false, false) => Failure::Passing(unreachable(host, e), None),
+        })?;
+        self.silence.heard();
+        Ok(answer)
     }
 
     /// Where the answer sends us, if it does. Its body is not read, whatever length it claims.
@@ -230,13 +254,17 @@ impl Client {
         report: &mut dyn Report,
     ) -> Result<(HeaderMap, Vec<u8>), Error> {
         let mut retries = self.retries();
+        let attempt = || {
+            let waiting = self.silence.begin();
+            let answer = self.attempt(url, about, None).and_then(|a| self.small_body(a, about, limit));
+            answer.map_err(|failure| (failure, waiting.silent()))
+        };
         loop {
-            let failure = match self.attempt(url, about, None).and_then(|a| self.small_body(a, about, limit))
-            {
+            let (failure, silent) = match self.silence.watched(report, &attempt) {
                 Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
+                Err(failed) => failed,
             };
-            let (error, pause) = retries.again(failure)?;
+            let (error, pause) = retries.again(failure, silent)?;
             report.note(&format!("{error}; trying again in {pause:?}"));
             sleep(pause);
         }
@@ -250,10 +278,8 @@ impl Client {
     ) -> Result<(HeaderMap, Vec<u8>), Failure> {
         let headers = answer.headers().clone();
         let mut body = Vec::new();
-        let read = self.patient(answer.take(limit.saturating_add(1))).read_to_end(&mut body);
-        read.map_err(|e| {
-            Failure::Passing(self.broken(about, format!("was cut short: {}", innermost(&e))), None)
-        })?;
+        let read = self.heard(answer.take(limit.saturating_add(1))).read_to_end(&mut body);
+        read.map_err(|e| failed(self.broken(about, format!("was cut short: {}", innermost(&e))), &e))?;
         match body.len() as u64 > limit {
             true => Err(Failure::Final(self.broken(about, format!("is longer than {limit} bytes")))),
             false => Ok((headers, body)),
@@ -262,7 +288,8 @@ impl Client {
 
     /// Patience for one request.
     pub(super) fn retries(&self) -> Retries {
-        Retries::new(self.settings.first_pause)
+        let Settings { first_pause, read_timeout, patience, .. } = self.settings;
+        Retries::new(first_pause, read_timeout, patience)
     }
 
     /// [`Error::Answer`].
@@ -270,9 +297,17 @@ impl Client {
         Error::Answer { host: self.endpoint().host(), what: about.to_string(), why: why.into() }
     }
 
-    /// A body that is given up when next to nothing comes.
-    pub(super) fn patient<R: Read>(&self, body: R) -> Patient<R> {
-        Patient { body, window: self.settings.read_timeout, begun: Instant::now(), bytes: 0 }
+    /// A body whose bytes end the silence.
+    fn heard<R: Read>(&self, body: R) -> Heard<'_, R> {
+        Heard { body, silence: &self.silence }
+    }
+
+    /// The same, which fails when next to nothing comes and the rest `can_go_on` over another connection. A body that would
+    /// begin anew is waited for, however slow it is.
+    pub(super) fn patient<'a, R: Read + 'a>(&'a self, body: R, can_go_on: bool) -> Patient<Heard<'a, R>> {
+        let least = if can_go_on { LEAST } else { 0 };
+        let (body, window) = (self.heard(body), self.settings.read_timeout);
+        Patient { body, least, window, begun: Instant::now(), bytes: 0 }
     }
 
     /// What a status other than success means. The hub names the reason in `X-Error-Code`; without a token it
@@ -297,11 +332,29 @@ impl Client {
     }
 }
 
-/// Reads a body for as long as it brings [`LEAST`] bytes in each window. The time limit of one read does not see a
-/// server that sends a byte now and then.
+/// Reads a body, and notes that something comes.
+#[derive(Debug)]
+pub(super) struct Heard<'a, R> {
+    body: R,
+    silence: &'a Silence,
+}
+
+impl<R: Read> Read for Heard<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.body.read(buffer)?;
+        if read > 0 {
+            self.silence.heard();
+        }
+        Ok(read)
+    }
+}
+
+/// Reads a body for as long as it brings so many bytes in each window. The time limit of one read does not see a server
+/// that sends a byte now and then; another connection may do better.
 #[derive(Debug)]
 pub(super) struct Patient<R> {
     body: R,
+    least: usize,
     window: Duration,
     begun: Instant,
     bytes: usize,
@@ -313,8 +366,8 @@ impl<R: Read> Read for Patient<R> {
         self.bytes += read;
         if self.begun.elapsed() >= self.window {
             // What came last is lost with the error: no more than this.
-            if self.bytes < LEAST && read > 0 {
-                return Err(io::Error::other("next to nothing comes"));
+            if self.bytes < self.least && read > 0 {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "next to nothing comes"));
             }
             (self.begun, self.bytes) = (Instant::now(), 0);
         }
@@ -344,6 +397,15 @@ fn cause(error: reqwest::Error) -> String {
         return "no answer in time".to_string();
     }
     innermost(&error.without_url())
+}
+
+/// What became of a body that ended with `cause`.
+pub(super) fn failed(error: Error, cause: &io::Error) -> Failure {
+    let answer = cause.get_ref().and_then(|cause| cause.downcast_ref::<reqwest::Error>());
+    match cause.kind() == io::ErrorKind::TimedOut || answer.is_some_and(reqwest::Error::is_timeout) {
+        true => Failure::Silent(error),
+        false => Failure::Passing(error, None),
+    }
 }
 
 /// The last of a chain of causes.

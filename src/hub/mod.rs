@@ -12,6 +12,7 @@
 //! | `client` | one request: time limits, status, redirects |
 //! | `retry` | when a request that failed is tried again |
 //! | `proxy` | whose fault it is where requests go through a proxy |
+//! | `silence` | how long nothing has come, and who is told |
 //! | `resolver` | the addresses of a host |
 //! | `listing` | a revision is a commit, a commit is a list of files with sizes and hashes |
 //! | `plan` | which of these files to fetch: rules without a network |
@@ -41,6 +42,7 @@ mod proxy;
 mod report;
 mod resolver;
 mod retry;
+mod silence;
 mod size;
 pub mod starter;
 mod token;

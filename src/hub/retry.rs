@@ -18,6 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(310);
 pub(super) enum Failure {
     /// The line or the server: try again, not before the given time if there is one.
     Passing(Error, Option<Duration>),
+    /// Nothing came, or next to nothing, for as long as one attempt waits: try again.
+    Silent(Error),
     /// The server does not give the range that it was asked for: all of the file may be had.
     NoRange(Error),
     /// The answer is no.
@@ -30,37 +32,53 @@ impl From<Error> for Failure {
     }
 }
 
-/// Counts attempts, and how long to wait between them.
+/// Counts attempts, how long to wait between them, and for how long nothing has come.
 #[derive(Debug)]
 pub(super) struct Retries {
     failed: u32,
     first_pause: Duration,
+    /// How long nothing came, pauses included.
+    silent: Duration,
+    /// The longest that one attempt is silent.
+    attempt: Duration,
+    /// The longest that all of them are.
+    patience: Duration,
 }
 
 impl Retries {
-    /// None has failed yet.
-    pub(super) fn new(first_pause: Duration) -> Self {
-        Self { failed: 0, first_pause }
+    /// None has failed yet. The first pause is `first_pause`; an attempt ends after a silence of `attempt`, and the request
+    /// has failed before one of `patience`.
+    pub(super) fn new(first_pause: Duration, attempt: Duration, patience: Duration) -> Self {
+        Self { failed: 0, first_pause, silent: Duration::ZERO, attempt, patience }
     }
 
-    /// The error to tell and the pause before the next attempt, or the error to give up with.
-    pub(super) fn again(&mut self, failure: Failure) -> Result<(Error, Duration), Error> {
+    /// The error to tell and the pause before the next attempt, or the error to give up with. Nothing had come for
+    /// `silent` when the attempt failed.
+    ///
+    /// Example, attempts of 28 s and a patience of 60 s: the first is silent for 28 s, and after half a second there is
+    /// time for another one, which ends at 56.5 s. There is no time for a third.
+    pub(super) fn again(&mut self, failure: Failure, silent: Duration) -> Result<(Error, Duration), Error> {
         let (error, after) = match failure {
             Failure::Passing(error, after) => (error, after),
-            Failure::NoRange(error) => (error, None),
+            Failure::NoRange(error) | Failure::Silent(error) => (error, None),
             Failure::Final(error) => return Err(error),
         };
         self.failed += 1;
-        if self.failed >= ATTEMPTS {
+        let pause = after.unwrap_or_else(|| self.first_pause * 2_u32.pow(self.failed - 1));
+        match error {
+            // A server that says "later" is not silent.
+            Error::Status { .. } => self.silent = Duration::ZERO,
+            _ => self.silent += silent + pause,
+        }
+        if self.failed >= ATTEMPTS || self.silent + self.attempt > self.patience.max(self.attempt) {
             return Err(error);
         }
-        let doubled = self.first_pause * 2_u32.pow(self.failed - 1);
-        Ok((error, after.unwrap_or(doubled)))
+        Ok((error, pause))
     }
 
     /// The last attempt was worth it.
     pub(super) fn progress(&mut self) {
-        self.failed = 0;
+        (self.failed, self.silent) = (0, Duration::ZERO);
     }
 }
 
@@ -97,6 +115,47 @@ mod tests {
     use reqwest::header::HeaderValue;
 
     use super::*;
+
+    /// The seconds at which a request fails whose attempts each are silent for so many seconds, and how many there are.
+    fn gives_up(silent: u64) -> (f64, u32) {
+        let seconds = Duration::from_secs;
+        let mut retries = Retries::new(Duration::from_millis(500), seconds(28), seconds(60));
+        let mut passed = Duration::ZERO;
+        for attempt in 1.. {
+            passed += seconds(silent);
+            match retries.again(Failure::Silent(Error::TokenFormat), seconds(silent)) {
+                Ok((_, pause)) => passed += pause,
+                Err(_) => return (passed.as_secs_f64(), attempt),
+            }
+        }
+        unreachable!()
+    }
+
+    #[test]
+    fn a_silent_hub_is_given_up_within_a_minute_pauses_included() {
+        assert_eq!(gives_up(28), (56.5, 2));
+        // A connection that is not made.
+        assert_eq!(gives_up(10), (31.5, 3));
+        assert_eq!(gives_up(0), (7.5, 5));
+        assert!((0..=28).all(|silent| gives_up(silent).0 < 60.0));
+    }
+
+    #[test]
+    fn a_hub_that_brings_something_is_not_given_up() {
+        let second = Duration::from_secs(1);
+        let mut retries = Retries::new(second, 28 * second, 60 * second);
+        for _ in 0..100 {
+            retries.progress();
+            assert!(retries.again(Failure::Silent(Error::TokenFormat), 28 * second).is_ok());
+        }
+        // Nor is one that asks for pauses, but by the count of its refusals.
+        let busy = || Error::Status { host: "hub".into(), status: 429, what: "x".into() };
+        let mut retries = Retries::new(second, 28 * second, 60 * second);
+        for _ in 1..ATTEMPTS {
+            assert!(retries.again(Failure::Passing(busy(), Some(300 * second)), 27 * second).is_ok());
+        }
+        assert!(retries.again(Failure::Passing(busy(), None), second).is_err());
+    }
 
     #[test]
     fn a_pause_is_given_in_seconds_or_as_a_date() {

@@ -101,7 +101,7 @@ fn from_hub(
     report: &mut dyn Report,
 ) -> Result<Digest, Error> {
     let client = Client::new(Settings::new(Endpoint::from_environment()?))?;
-    client.probe(PROBE)?;
+    client.probe(PROBE, report)?;
     let (repo, commit, entries) = (&file.repo, &file.commit, std::slice::from_ref(&file.entry));
     let mut fetched = Err(Error::Interrupted);
     let job = Job { client: &client, repo, commit, folder: folder.opened(), entries, stop };

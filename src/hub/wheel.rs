@@ -130,6 +130,8 @@ fn download(
     let complaints = scratch.made.create_new(LOG, 0o666).map_err(|e| e.to_string())?;
     let mut pip = Command::new(python)
         .args(["-m", "pip", "download", "--no-deps", "--quiet", "--no-input", "--disable-pip-version-check"])
+        // A silent index is given up within half a minute, the pause between the two attempts included.
+        .args(["--timeout", "14", "--retries", "1"])
         // A source distribution would run code of its own.
         .args(["--only-binary", ":all:", "--dest"])
         .arg(scratch.path())

@@ -13,6 +13,7 @@ mod memory;
 mod nothing;
 mod reviewed;
 mod server;
+mod silence;
 mod support;
 mod together;
 mod token;

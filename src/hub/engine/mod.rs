@@ -155,6 +155,7 @@ fn watch(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(Error::Interrupted),
         }
+        source.client.silence().notice().into_iter().for_each(|notice| report.note(&notice));
         running.iter().for_each(|part| report.progress(part.name(), part.here()));
         if let Some(passed) = ramp.is_due() {
             let rate = source.take_count() as f64 / passed.as_secs_f64();

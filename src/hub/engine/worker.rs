@@ -17,7 +17,7 @@ use super::journal::is_etag;
 use super::part::Refused;
 use super::source::Source;
 use crate::hub::Error;
-use crate::hub::client::innermost;
+use crate::hub::client::{failed, innermost};
 use crate::hub::retry::Failure;
 use crate::system::memory;
 
@@ -92,6 +92,7 @@ pub(super) fn fetch(
             gap = 0..work.part.entry.size;
         }
         let mut fresh = 0;
+        let waiting = source.client.silence().begin();
         let failure = match attempt(source, work, gap, asking, piece, &mut fresh) {
             Ok(()) => continue,
             Err(Stop::Outdated) => return Ok(()),
@@ -101,7 +102,11 @@ pub(super) fn fetch(
             }
             Err(Stop::Failed(failure)) => failure,
         };
-        if fresh >= WORTHWHILE {
+        let silent = waiting.silent();
+        // A line that is slow brings something, here or over another connection.
+        let is_slow = matches!(failure, Failure::Silent(_)) && waiting.kept() > 0;
+        drop(waiting);
+        if fresh >= WORTHWHILE || is_slow {
             retries.progress();
         }
         if matches!(failure, Failure::NoRange(_)) && asking != Asking::Whole {
@@ -111,7 +116,7 @@ pub(super) fn fetch(
             }
             continue;
         }
-        let (error, pause) = retries.again(failure)?;
+        let (error, pause) = retries.again(failure, silent)?;
         // Ranges once more: one refusal says little, and without them all that is here comes again.
         asking = Asking::Range;
         tell(Event::Note(format!("{error}; trying again in {pause:?}")));
@@ -233,7 +238,9 @@ fn stream(
     let (mut start, mut filled) = (range.start, 0);
     let mut written = Instant::now();
     let exact = answer.content_length() == Some(range.end - range.start);
-    let mut body = source.client.patient(answer);
+    // Without a hash what is here of a file does not go on.
+    let keeps = work.part.entry.hash.is_some();
+    let mut body = source.client.patient(answer, keeps);
     loop {
         // What is left of the range, if it is less than the piece has room for.
         let room = usize::try_from(range.end - start).unwrap_or(PIECE).min(piece.len());
@@ -248,14 +255,18 @@ fn stream(
         }
         let over = last || !matches!(read, Ok(1..));
         if over || filled == room || written.elapsed() >= LATEST {
-            *fresh += work.part.write(work.attempt, start, &piece[..filled])?;
+            let written_now = work.part.write(work.attempt, start, &piece[..filled])?;
+            *fresh += written_now;
+            if keeps {
+                source.client.silence().keep(written_now);
+            }
             source.count(filled);
             (start, filled, written) = (start + filled as u64, 0, Instant::now());
         }
         match read {
             _ if last => break,
-            Ok(0) => return Err(cut(work, "the connection was closed").into()),
-            Err(e) => return Err(cut(work, innermost(&e)).into()),
+            Ok(0) => return Err(Failure::Passing(cut(work, "the connection was closed"), None).into()),
+            Err(e) => return Err(failed(cut(work, innermost(&e)), &e).into()),
             Ok(_) => {}
         }
     }
@@ -271,9 +282,9 @@ fn longer(source: &Source, work: &Work) -> Failure {
     Failure::Passing(source.client.broken(source.about(work.part.name()), why), None)
 }
 
-fn cut(work: &Work, cause: impl Into<String>) -> Failure {
+fn cut(work: &Work, cause: impl Into<String>) -> Error {
     let (file, here, size) = (work.part.name().clone(), work.part.here(), work.part.entry.size);
-    Failure::Passing(Error::Cut { file, here, size, cause: cause.into() }, None)
+    Error::Cut { file, here, size, cause: cause.into() }
 }
 
 #[cfg(test)]

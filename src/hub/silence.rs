@@ -1,0 +1,171 @@
+//! How long nothing has come from the hub, over all connections: for a word to who waits, and to tell a line that is slow
+//! from one that is dead.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Report;
+use crate::system::threads;
+
+/// How often it is looked whether the silence has to be reported.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What was asked for, and when something came.
+#[derive(Debug)]
+pub(super) struct Silence {
+    /// The silence after which it is reported.
+    notice: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Requests under way.
+    requests: usize,
+    /// The host that was asked last.
+    host: String,
+    /// When the silence began: with the last byte, or with the first of the requests under way.
+    since: Instant,
+    /// This silence has been reported.
+    reported: bool,
+    /// Bytes that have come and are kept, whatever becomes of their connections.
+    kept: u64,
+}
+
+/// A request under way; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Waiting<'a> {
+    silence: &'a Silence,
+    begun: Instant,
+    kept: u64,
+}
+
+impl Silence {
+    pub fn new(notice: Duration) -> Self {
+        let (requests, host, since) = (0, String::new(), Instant::now());
+        Self { notice, state: Mutex::new(State { requests, host, since, reported: false, kept: 0 }) }
+    }
+
+    /// A request begins.
+    pub fn begin(&self) -> Waiting<'_> {
+        let mut state = self.state();
+        let begun = Instant::now();
+        if state.requests == 0 {
+            state.since = begun;
+        }
+        state.requests += 1;
+        Waiting { silence: self, begun, kept: state.kept }
+    }
+
+    /// `host` is asked.
+    pub fn asks(&self, host: String) {
+        self.state().host = host;
+    }
+
+    /// Something has come.
+    pub fn heard(&self) {
+        let mut state = self.state();
+        (state.since, state.reported) = (Instant::now(), false);
+    }
+
+    /// Bytes have come that need not come again.
+    pub fn keep(&self, bytes: u64) {
+        self.state().kept += bytes;
+    }
+
+    /// What to tell who waits, once in a silence that has become long.
+    pub fn notice(&self) -> Option<String> {
+        let mut state = self.state();
+        let silent = state.since.elapsed();
+        if state.requests == 0 || state.reported || silent < self.notice {
+            return None;
+        }
+        state.reported = true;
+        Some(format!("waiting for {}: nothing has come for {} s", state.host, silent.as_secs().max(1)))
+    }
+
+    /// Runs `request` on a thread of its own, and reports a silence meanwhile. Without a further thread nothing is
+    /// reported.
+    pub fn watched<R: Send>(&self, report: &mut dyn Report, request: &(dyn Fn() -> R + Sync)) -> R {
+        thread::scope(|scope| {
+            let (sender, done) = channel();
+            // The receiver is there until something was sent.
+            let run = move || drop(sender.send(request()));
+            let thread = threads::builder("request", threads::STACK);
+            if thread.and_then(|thread| thread.spawn_scoped(scope, run)).is_err() {
+                return request();
+            }
+            loop {
+                match done.recv_timeout(TICK) {
+                    Ok(result) => return result,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.notice().into_iter().for_each(|notice| report.note(&notice));
+                    }
+                    // It has panicked, which the end of the scope tells.
+                    Err(RecvTimeoutError::Disconnected) => return request(),
+                }
+            }
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting<'_> {
+    /// How long nothing has come from anywhere, at most since the request began.
+    pub fn silent(&self) -> Duration {
+        self.silence.state().since.max(self.begun).elapsed()
+    }
+
+    /// Bytes that all connections have brought and kept since the request began.
+    pub fn kept(&self) -> u64 {
+        self.silence.state().kept - self.kept
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.silence.state().requests -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_is_reported_once_and_the_next_one_again() {
+        let silence = Silence::new(Duration::ZERO);
+        silence.asks("hub.test".into());
+        assert_eq!(silence.notice(), None, "nobody waits");
+        let waiting = silence.begin();
+        let notice = silence.notice().unwrap();
+        assert!(notice.starts_with("waiting for hub.test"), "{notice}");
+        assert_eq!(silence.notice(), None);
+        silence.heard();
+        assert!(silence.notice().is_some());
+        drop(waiting);
+        silence.heard();
+        assert_eq!(silence.notice(), None);
+        let late = Silence::new(Duration::from_secs(3600));
+        let _waiting = late.begin();
+        assert_eq!(late.notice(), None);
+    }
+
+    #[test]
+    fn what_another_connection_brings_ends_the_silence_of_all() {
+        let silence = Silence::new(Duration::ZERO);
+        silence.keep(5);
+        let (first, _second) = (silence.begin(), silence.begin());
+        thread::sleep(Duration::from_millis(20));
+        assert!(first.silent() >= Duration::from_millis(20) && first.kept() == 0);
+        silence.heard();
+        silence.keep(7);
+        assert!(first.silent() < first.begun.elapsed());
+        assert_eq!(first.kept(), 7);
+    }
+}
