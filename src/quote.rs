@@ -65,6 +65,11 @@ impl Write for First<'_, '_> {
     }
 }
 
+/// So many of something, in words: `1 token`, `2 tokens`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +103,10 @@ mod tests {
             }
         }
         assert_eq!(beginning(Endless, 11).to_string(), "more and mo…");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "file")), ["0 files", "1 file", "2 files"]);
     }
 }

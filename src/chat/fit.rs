@@ -1,13 +1,14 @@
 //! The oldest turns make room for the newest.
 
 use super::conversation::{Conversation, messages};
+use crate::quote::counted;
 use crate::text::Message;
 
 /// A conversation cannot be made to fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FitError<E> {
     /// Even the newest message, with the system prompt, is too long.
-    #[error("the message takes {tokens} tokens, more than the {limit} there is room for")]
+    #[error("the message takes {}, more than the {limit} there is room for", counted(*tokens, "token"))]
     TooLong {
         /// What the system prompt and the newest turn take.
         tokens: usize,

@@ -5,9 +5,10 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::HumanBytes;
 use mist::checkpoint::{Checkpoint, Config, Format};
-use mist::generate::{MOST_AT_ONCE, Part, Rates, Speed, Work};
+use mist::generate::{MOST_AT_ONCE, Part, Rates, Speed, Watch, Work};
 use mist::kernels::{Scheme, cpu, pool};
 use mist::placement::{self, Made, ReadRate};
+use mist::quote::counted;
 use mist::terminal::{Interrupt, Printer};
 use serde_json::{Value, json};
 
@@ -89,13 +90,18 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
     let interrupt = Interrupt::install()?;
     let _listening = interrupt.listen();
     let mut speed = Speed::new(&loaded.model, loaded.cache_dtype, work, loaded.opened.tokenizer.bos());
-    let bar = printer.steps_bar("Measuring", 1 + args.parts() * u64::from(args.repetitions));
-    speed.warm_up(interrupt.flag())?;
-    bar.add(1);
-    let mut measure =
-        |part| speed.measure(part, args.repetitions.into(), interrupt.flag(), &mut || bar.add(1));
-    let (prompt, generate) = (measure(Part::Prompt)?, measure(Part::Generate)?);
-    drop(bar);
+    let progress = printer.tokens("Warming up");
+    let report = |done, all| progress.report(done, all);
+    let watch = Watch::new(interrupt.flag(), &report);
+    speed.warm_up(watch)?;
+    let mut measure = |part, name: &str| {
+        let repetitions = usize::from(args.repetitions);
+        let begin = &mut |i| progress.relabel(&format!("{name} {} of {repetitions}:", i + 1));
+        speed.measure(part, repetitions, watch, begin)
+    };
+    let prompt = measure(Part::Prompt, "Prompt, repetition")?;
+    let generate = measure(Part::Generate, "Generating, repetition")?;
+    progress.clear();
     if interrupt.take() {
         return Ok(Status::Interrupted);
     }
@@ -117,10 +123,6 @@ impl BenchArgs {
         let Self { prompt_tokens, generate_tokens, depth, .. } = *self;
         Work { prompt_tokens, generate_tokens, depth, sequences: self.sequences.into() }
     }
-
-    fn parts(&self) -> u64 {
-        u64::from(self.prompt_tokens > 0) + u64::from(self.generate_tokens > 0)
-    }
 }
 
 /// The tokens that are asked for have positions in the model's context.
@@ -140,7 +142,8 @@ fn check_context(work: &Work, config: &Config) -> anyhow::Result<()> {
     let error = match work.depth {
         0 => format!("{longest} tokens are more than the model's context of {context}"),
         depth => format!(
-            "a depth of {depth} and {longest} tokens are {positions} positions, the model's context is {context}"
+            "a depth of {depth} and {} are {positions} positions, the model's context is {context}",
+            counted(longest, "token")
         ),
     };
     Err(Usage::with_hint(error, hint))
@@ -265,7 +268,10 @@ impl Measured<'_> {
         let gigabytes = |bytes: Option<f64>| bytes.map_or(String::new(), |b| format!("{:.2}", b / 1e9));
         let percent =
             |share: Option<f64>| share.map_or(String::new(), |share| format!("{:.1} %", 100.0 * share));
-        let rate = |rates: &Rates| format!("{:.2} ± {:.2}", rates.mean(), rates.deviation());
+        let rate = |rates: &Rates| match rates.deviation() {
+            Some(deviation) => format!("{:.2} ± {deviation:.2}", rates.mean()),
+            None => format!("{:.2}", rates.mean()),
+        };
         let mut row = |name: String, rates: Option<&Rates>, bytes, shares: [Option<f64>; 2]| {
             let [all, weights] = shares.map(percent);
             table.row([name, rates.map_or(String::new(), rate), gigabytes(bytes), all, weights]);
@@ -283,8 +289,7 @@ impl Measured<'_> {
         }
         printer.data(&table.to_string())?;
         let kernels = self.kernels().map_or(String::new(), |name| {
-            let threads = pool::threads();
-            format!("{threads} thread{}, {name} kernels; ", if threads == 1 { "" } else { "s" })
+            format!("{}, {name} kernels; ", counted(pool::threads(), "thread"))
         });
         let (weights, cache) = (shares(&schemes(self.checkpoint())), self.loaded.cache_dtype.name());
         let activations = match self.loaded.activations() {

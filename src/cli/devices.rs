@@ -4,6 +4,7 @@ use clap::Args;
 use mist::environment::MIST_CPU;
 use mist::kernels::cpu;
 use mist::placement;
+use mist::quote::counted;
 use mist::terminal::Printer;
 use serde_json::json;
 
@@ -37,7 +38,7 @@ pub fn run(args: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     let memory =
         memory.map_or(String::new(), |bytes| format!(", {} of memory", indicatif::HumanBytes(bytes)));
-    printer.data(&format!("cpu  {threads} threads{memory}, {} kernels\n", level.name()))?;
+    printer.data(&format!("cpu  {}{memory}, {} kernels\n", counted(threads, "thread"), level.name()))?;
     for name in accelerators {
         printer.data(&format!("{name}\n"))?;
     }

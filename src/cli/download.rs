@@ -13,10 +13,10 @@ use mist::hub::{
     Token, starter,
 };
 use mist::kernels::Scheme;
+use mist::quote::counted;
 use mist::terminal::{Bars, Interrupt, Printer, Progress};
 use serde_json::{Value, json};
 
-use super::output::counted;
 use super::values::{Offering, scheme};
 use super::{Status, catalogue, convert, quantized};
 
@@ -312,6 +312,7 @@ impl Report for TerminalReport<'_> {
         }
         let left_out = match plan.left_out.len() {
             0 => String::new(),
+            1 => "; one other file of weights is left out".to_string(),
             n => format!("; {n} other files of weights are left out"),
         };
         let (missing, total) = (Size(plan.missing()), Size(plan.total()));

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
 use mist::evaluate::likelihood;
 use mist::kernels::attention::CacheType;
+use mist::quote::counted;
 use mist::system::files::{self, Limited};
 use mist::terminal::Printer;
 use serde_json::json;
@@ -13,7 +14,7 @@ use serde_json::json;
 use super::exit::{Status, Usage};
 use super::model::{BeginningArgs, ModelArgs, not_numbers};
 use super::numbers::at_least;
-use super::output::counted;
+use super::output::per_second;
 use super::placing::{DevicesArgs, Room};
 
 /// Measure a model's perplexity on a text.
@@ -72,11 +73,12 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     let room = Room::of_one(&opened.checkpoint, window.min(ids.len()));
     let loaded = args.model.load(opened, &args.devices, room, printer)?;
-    let bar = printer.steps_bar("Scoring", ids.len() as u64);
+    let progress = printer.tokens("Scoring");
+    let report = |done| progress.report(done, ids.len());
     let start = std::time::Instant::now();
-    let likelihood = likelihood(&loaded.model, &ids, window, loaded.cache_dtype, &mut |n| bar.add(n as u64))?;
+    let likelihood = likelihood(&loaded.model, &ids, window, loaded.cache_dtype, &report)?;
     let rate = ids.len() as f64 / start.elapsed().as_secs_f64();
-    drop(bar);
+    progress.clear();
     if !likelihood.total.is_finite() {
         let narrow = matches!(loaded.cache_dtype, CacheType::F16 | CacheType::Q8_0);
         let error = anyhow::anyhow!("the model gave likelihoods that are not numbers");
@@ -97,7 +99,7 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
             "perplexity {perplexity:.4} (nll {nll:.6}) over {}\n",
             counted(likelihood.scored, "token")
         ))?;
-        printer.note(&format!("{rate:.2} tokens/s"));
+        printer.note(&per_second(rate));
     }
     Ok(Status::Success)
 }

@@ -10,7 +10,7 @@ use mist::checkpoint::{Checkpoint, Config};
 use mist::hub::Manifest;
 use mist::kernels::attention::CacheType;
 use mist::kernels::{Matrix, Scheme};
-use mist::quote::quoted;
+use mist::quote::{counted, quoted};
 use mist::terminal::Printer;
 use mist::text::Tokenizer;
 use serde_json::json;
@@ -18,7 +18,6 @@ use serde_json::json;
 use super::exit::{Hint, Status};
 use super::model::{CheckpointArgs, tokenizer, warn};
 use super::numbers::at_least;
-use super::output::counted;
 use super::speech::Speech;
 
 /// Describe a checkpoint and compare its tensors with its config.
@@ -196,8 +195,9 @@ fn verify_download(path: &Path, printer: &Printer) -> anyhow::Result<Option<usiz
     let (damaged, all) = (damages.len(), manifest.files());
     let each: Vec<String> = damages.iter().map(|d| format!("{}: {}", d.file, d.why)).collect();
     let (folder, each) = (folder.display(), each.join("; "));
-    let error =
-        anyhow!("{damaged} of {all} files in {folder} are not those of {}: {each}", manifest.origin());
+    let are = if damaged == 1 { "is not that" } else { "are not those" };
+    let (all, origin) = (counted(all, "file"), manifest.origin());
+    let error = anyhow!("{damaged} of {all} in {folder} {are} of {origin}: {each}");
     let repository = manifest.repository().map(|r| r.to_string()).unwrap_or_default();
     let commit = manifest.commit().map(|c| format!(" --revision {c}")).unwrap_or_default();
     Err(error.context(Hint(format!(

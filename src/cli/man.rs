@@ -10,6 +10,7 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use mist::environment::{
     HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN, LOCALAPPDATA, MIST_CPU, NO_COLOR, XDG_STATE_HOME,
 };
+use mist::quote::counted;
 use mist::system::files::{Folder, Replacement};
 use mist::terminal::Printer;
 
@@ -44,7 +45,7 @@ pub fn run(args: &ManArgs, command: Command, printer: &Printer) -> anyhow::Resul
                 written_to.with_context(|| format!("cannot write {}", to.join(name).display()))?;
                 written += 1;
             }
-            printer.note(&format!("Wrote {written} pages to {}", folder.display()));
+            printer.note(&format!("Wrote {} to {}", counted(written, "page"), folder.display()));
         }
     }
     Ok(Status::Success)

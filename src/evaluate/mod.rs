@@ -2,11 +2,14 @@
 //!
 //! Knows token ids and logits. Never knows text or files.
 
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use candle_core::Result;
 
 use crate::kernels::attention::CacheType;
 use crate::kernels::ops;
-use crate::model::Transformer;
+use crate::model::{Segment, Transformer};
 
 /// Tokens that are computed at once; their logits, `(T, V)`, are the largest thing in memory.
 const CHUNK: usize = 128;
@@ -33,7 +36,7 @@ impl Likelihood {
 }
 
 /// Scores `ids` in windows of `window` tokens, each with an empty cache and from its second token on. `progress` is
-/// told of each run of tokens.
+/// told how many tokens are computed, after each layer.
 ///
 /// # Errors
 /// A window is longer than the context, or what candle reports.
@@ -42,13 +45,21 @@ pub fn likelihood(
     ids: &[u32],
     window: usize,
     cache_dtype: CacheType,
-    progress: &mut dyn FnMut(usize),
+    progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Likelihood> {
+    let layers = model.config().layers.max(1);
+    // Tokens times layers.
+    let computed = AtomicUsize::new(0);
+    let on_layer = |segments: &[Segment]| {
+        let tokens: usize = segments.iter().map(|s| s.tokens).sum();
+        progress((computed.fetch_add(tokens, Ordering::Relaxed) + tokens) / layers);
+        ControlFlow::Continue(())
+    };
     let mut sum = Likelihood::default();
     for window in ids.chunks(window.max(1)) {
         let mut cache = model.cache(cache_dtype, CHUNK, window.len());
         for (i, chunk) in window.chunks(CHUNK).enumerate() {
-            let hidden = model.hidden(chunk, &mut cache)?; // (T, C)
+            let hidden = model.hidden_watched(chunk, &mut cache, Some(&on_layer))?; // (T, C)
             let next = &window[i * CHUNK + 1..(i * CHUNK + 1 + chunk.len()).min(window.len())];
             if !next.is_empty() {
                 let scored: Vec<u32> = (0..next.len() as u32).collect();
@@ -58,7 +69,6 @@ pub fn likelihood(
                     rows.zip(next).map(|(row, id)| negative_log_likelihood(row, *id as usize)).sum::<f64>();
                 sum.scored += next.len();
             }
-            progress(chunk.len());
         }
     }
     Ok(sum)

@@ -12,16 +12,17 @@
 
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use smallvec::SmallVec;
 
 use super::growth::{Finish, Generation, GenerationError, Growth, room};
 use super::sampler::{Sampler, Sampling};
+use super::watch::{Meter, Watch};
 use crate::checkpoint::Config;
 use crate::kernels::attention::CacheType;
 use crate::kernels::ops;
-use crate::model::{CHUNK, Pipeline, Transformer, grown, slots};
+use crate::model::{CHUNK, Pipeline, Segment, Transformer, grown, slots};
 
 /// Most texts that are computed at once.
 pub const MOST_AT_ONCE: usize = 32;
@@ -68,14 +69,15 @@ pub enum Event {
 impl Batch<'_> {
     /// Generates all texts. `on_event` is told the text's number and what happened to it; after a token, breaking ends
     /// that text, after an end it ends all. Texts end in any order; after an interruption those at work end as they are,
-    /// and those that had not begun are not told of.
+    /// and those that had not begun are not told of. `watch` is told how much of all prompts is computed, those of further
+    /// samples counted again, and ends it between two layers.
     ///
     /// # Errors
     /// A prompt is empty or fills the context; logits are no numbers; or what candle reports.
-    pub fn run(
+    pub fn run<'w>(
         &self,
         prompts: &[&[u32]],
-        interrupt: &AtomicBool,
+        watch: impl Into<Watch<'w>>,
         on_event: &mut dyn FnMut(usize, Event) -> ControlFlow<()>,
     ) -> Result<(), GenerationError> {
         let context = self.model.config().context_length;
@@ -89,21 +91,32 @@ impl Batch<'_> {
         let mut caches: Vec<_> =
             (0..places).map(|_| self.model.cache(self.cache_dtype, CHUNK, longest)).collect();
         let steps = self.steps.clamp(1, places.max(1));
-        self.model.pipelined(&mut caches, steps, |pipeline| {
+        let all = prompts.iter().map(|(prompt, _)| prompt.len()).sum::<usize>().saturating_mul(self.samples);
+        let meter = Meter::new(watch.into(), self.model.config().layers, all);
+        // The length of the prompt at each place: a segment that begins before its end is of the prompt.
+        let lengths: Vec<AtomicUsize> = (0..places).map(|_| AtomicUsize::new(0)).collect();
+        let of_prompt = |s: &&Segment| s.first < lengths[s.sequence].load(Ordering::Relaxed);
+        let on_layer =
+            |segments: &[Segment]| meter.add(segments.iter().filter(of_prompt).map(|s| s.tokens).sum());
+        self.model.pipelined(&mut caches, steps, Some(&on_layer), |pipeline| {
             let at_work = std::iter::repeat_with(|| None).take(places).collect();
             let (ready, flights) = (VecDeque::new(), VecDeque::new());
-            let mut run = Run { batch: self, prompts, waiting: 0..texts, at_work, ready, flights };
-            loop {
-                if !interrupt.load(Ordering::Relaxed) {
-                    run.admit()?;
-                    while pipeline.in_flight() < steps && run.send(pipeline, steps)? {}
+            let lengths = lengths.as_slice();
+            let mut run = Run { batch: self, prompts, lengths, waiting: 0..texts, at_work, ready, flights };
+            let done = loop {
+                if meter.add(0).is_break() {
+                    break Ok(());
                 }
-                if pipeline.in_flight() == 0 {
-                    break;
+                match run.step(pipeline, steps, on_event) {
+                    Ok(Some(ControlFlow::Continue(()))) => {}
+                    Ok(Some(ControlFlow::Break(()))) => return Ok(()),
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
                 }
-                if run.receive(pipeline, on_event)?.is_break() {
-                    return Ok(());
-                }
+            };
+            // A step that was ended is no fault.
+            if !meter.has_stopped() {
+                done?;
             }
             for working in run.at_work.into_iter().flatten() {
                 if on_event(working.number, Event::End(working.growth.end(Finish::Interrupted))).is_break() {
@@ -137,6 +150,8 @@ struct Run<'r> {
     batch: &'r Batch<'r>,
     /// The prompts, and the slots of a ring for each.
     prompts: Vec<(&'r [u32], usize)>,
+    /// Tokens of the prompt at each place, for who looks on.
+    lengths: &'r [AtomicUsize],
     /// Texts that have not begun.
     waiting: Range<usize>,
     at_work: Vec<Option<Working>>,
@@ -147,6 +162,21 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
+    /// Begins texts, sends as many steps as may be in flight, and waits for one. `None` where there is none.
+    fn step(
+        &mut self,
+        pipeline: &mut Pipeline,
+        steps: usize,
+        on_event: &mut dyn FnMut(usize, Event) -> ControlFlow<()>,
+    ) -> Result<Option<ControlFlow<()>>, GenerationError> {
+        self.admit()?;
+        while pipeline.in_flight() < steps && self.send(pipeline, steps)? {}
+        match pipeline.in_flight() {
+            0 => Ok(None),
+            _ => self.receive(pipeline, on_event).map(Some),
+        }
+    }
+
     /// Gives free places to waiting texts, in their order, as far as there is memory.
     fn admit(&mut self) -> Result<(), GenerationError> {
         let context = self.batch.model.config().context_length;
@@ -166,6 +196,7 @@ impl Run<'_> {
             let growth = Growth::new(prompt, Some(self.batch.most), context)?;
             let seed = self.batch.seed.wrapping_add(number as u64);
             let sampler = Sampler::new(self.batch.sampling.clone(), seed)?;
+            self.lengths[place].store(prompt.len(), Ordering::Relaxed);
             self.at_work[place] = Some(Working { number, growth, sampler, sent: 0, slots: *slots });
             self.ready.push_back(place);
         }

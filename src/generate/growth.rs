@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::sampler::{Sampler, SamplingError};
+use crate::quote::counted;
 
 /// Why a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,19 +49,20 @@ pub struct Timings {
 }
 
 impl Timings {
-    /// Prompt tokens a second.
-    pub fn prompt_rate(&self) -> f64 {
+    /// Prompt tokens a second; `None` where none were computed.
+    pub fn prompt_rate(&self) -> Option<f64> {
         rate(self.prompt_tokens, self.prompt)
     }
 
-    /// Generated tokens a second. The first comes with the prompt; the time after it makes the others.
-    pub fn generate_rate(&self) -> f64 {
+    /// Generated tokens a second. The first comes with the prompt; the time after it makes the others. `None` where there
+    /// are none.
+    pub fn generate_rate(&self) -> Option<f64> {
         rate(self.generated_tokens.saturating_sub(1), self.generate)
     }
 }
 
-fn rate(tokens: usize, time: Duration) -> f64 {
-    if time.is_zero() { 0.0 } else { tokens as f64 / time.as_secs_f64() }
+fn rate(tokens: usize, time: Duration) -> Option<f64> {
+    (tokens > 0 && !time.is_zero()).then(|| tokens as f64 / time.as_secs_f64())
 }
 
 /// What came of a generation.
@@ -80,7 +82,7 @@ pub struct Generation {
 pub enum GenerationError {
     #[error("the prompt is empty: the model needs at least one token to continue")]
     EmptyPrompt,
-    #[error("the prompt has {tokens} tokens, the model's context is {context}: there is no room for a reply")]
+    #[error("the prompt has {}, the model's context is {context}: there is no room for a reply", counted(*tokens, "token"))]
     PromptTooLong { tokens: usize, context: usize },
     #[error(transparent)]
     Sampling(#[from] SamplingError),

@@ -9,6 +9,7 @@ mod sampler;
 mod session;
 mod speed;
 mod stream;
+mod watch;
 
 pub use batch::{Batch, Event, MOST_AT_ONCE, batch_slots};
 pub use growth::{Finish, Generation, GenerationError, Timings, room};
@@ -16,3 +17,4 @@ pub use sampler::{Sampler, Sampling, SamplingError, Suggested};
 pub use session::Session;
 pub use speed::{Part, Rates, Speed, Work};
 pub use stream::TextStream;
+pub use watch::Watch;

@@ -1,13 +1,13 @@
 //! One sequence of tokens and the cache that holds it.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::growth::{Finish, Generation, GenerationError, Growth};
 use super::sampler::Sampler;
+use super::watch::{Meter, Watch};
 use crate::kernels::attention::CacheType;
 use crate::kernels::{Rows, ops};
-use crate::model::{CHUNK, Cache, Transformer};
+use crate::model::{CHUNK, Cache, Pipeline, Segment, Transformer};
 
 /// A sequence that can be continued: prompts that begin as the last sequence did are computed only from where
 /// they differ.
@@ -36,23 +36,24 @@ impl<'m> Session<'m> {
     /// Continues `prompt`, a whole sequence from its first token.
     ///
     /// Every new id but an end one is given to `on_token`, which breaks to end the generation. At most
-    /// `most` ids are made, and no more than the context holds. `interrupt` ends it between two tokens, or
-    /// between two chunks of the prompt.
+    /// `most` ids are made, and no more than the context holds. `watch` is told how much of the prompt is computed, less
+    /// what the cache holds of it, and ends it between two tokens, or between two layers of the prompt.
     ///
     /// # Errors
     /// The prompt is empty or fills the context; logits are no numbers; or what candle reports.
-    pub fn generate(
+    pub fn generate<'w>(
         &mut self,
         prompt: &[u32],
         sampler: &mut Sampler,
         end_ids: &[u32],
         most: Option<usize>,
-        interrupt: &AtomicBool,
+        watch: impl Into<Watch<'w>>,
         on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
     ) -> Result<Generation, GenerationError> {
+        let watch = watch.into();
         let mut growth = Growth::new(prompt, most, self.context)?;
         let kept = self.keep(prompt);
-        let prefilled = self.prefill(&prompt[kept..], interrupt);
+        let prefilled = self.prefill(&prompt[kept..], watch);
         if prefilled.is_err() {
             // Which chunks got how far is not known: none of it counts.
             self.cache.truncate(0);
@@ -62,7 +63,7 @@ impl<'m> Session<'m> {
             return Ok(growth.end(Finish::Interrupted));
         };
         growth.begin(kept);
-        while !interrupt.load(Ordering::Relaxed) {
+        while !watch.is_interrupted() {
             let mut logits = self.model.logits(&hidden)?; // (1, V)
             if let Some(finish) = growth.take(&mut logits, sampler, end_ids, on_token)? {
                 return Ok(growth.end(finish));
@@ -92,32 +93,51 @@ impl<'m> Session<'m> {
 
     /// Computes the rest of a prompt, chunk by chunk, each stage of the model on another chunk; the last row of the
     /// residual stream, `(1, C)`, or `None` if it was interrupted.
-    pub(super) fn prefill(
+    pub(super) fn prefill(&mut self, rest: &[u32], watch: Watch) -> Result<Option<Rows>, GenerationError> {
+        let mut whole = self.ids.len();
+        let meter = Meter::new(watch, self.model.config().layers, rest.len());
+        let computed = self.compute(rest, &meter, &mut whole);
+        if meter.has_stopped() {
+            // A chunk that was ended in the middle counts for nothing, those before it stay.
+            self.cache.disturb(self.cache.chunk());
+            self.rewind(whole);
+            return Ok(None);
+        }
+        computed
+    }
+
+    /// The same, but for what an interruption leaves; `whole` is how many tokens have been through all layers.
+    fn compute(
         &mut self,
         rest: &[u32],
-        interrupt: &AtomicBool,
+        meter: &Meter,
+        whole: &mut usize,
     ) -> Result<Option<Rows>, GenerationError> {
+        let on_layer = |segments: &[Segment]| meter.add(segments.iter().map(|s| s.tokens).sum());
         let chunks = rest.chunks(self.cache.chunk());
         // Stages on one device would only wait for each other.
         let depth = self.model.devices().min(chunks.len());
         let ids = &mut self.ids;
-        self.model.pipelined([&mut self.cache], depth, |pipeline| {
+        self.model.pipelined([&mut self.cache], depth, Some(&on_layer), |pipeline| {
+            let mut receive = |pipeline: &mut Pipeline| -> Result<Rows, GenerationError> {
+                let hidden = pipeline.receive()?; // (T, C)
+                *whole += hidden.count()?;
+                Ok(hidden)
+            };
             for chunk in chunks {
-                if interrupt.load(Ordering::Relaxed) {
-                    while pipeline.in_flight() > 0 {
-                        pipeline.receive()?;
-                    }
+                if meter.add(0).is_break() {
+                    while pipeline.in_flight() > 0 && receive(pipeline).is_ok() {}
                     return Ok(None);
                 }
                 if pipeline.in_flight() == depth {
-                    pipeline.receive()?;
+                    receive(pipeline)?;
                 }
                 pipeline.send(&[(0, chunk)])?;
                 ids.extend_from_slice(chunk);
             }
-            let mut hidden = pipeline.receive()?; // (T, C)
+            let mut hidden = receive(pipeline)?; // (T, C)
             while pipeline.in_flight() > 0 {
-                hidden = pipeline.receive()?; // (T, C)
+                hidden = receive(pipeline)?; // (T, C)
             }
             let last = hidden.count()? as u32 - 1;
             Ok(Some(ops::select(&hidden, &[last])?)) // (1, C)

@@ -6,13 +6,13 @@
 //! prompt, and for every generated one.
 
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng};
 
 use super::growth::GenerationError;
 use super::session::Session;
+use super::watch::Watch;
 use crate::kernels::attention::CacheType;
 use crate::model::Transformer;
 
@@ -101,11 +101,12 @@ impl Rates {
         sorted[(sorted.len() - 1) / 2].midpoint(sorted[sorted.len() / 2])
     }
 
-    /// The standard deviation, with n - 1 of n repetitions; 0 for a single one.
-    pub fn deviation(&self) -> f64 {
+    /// The standard deviation, with n - 1 of n repetitions; `None` of a single one, which says nothing about others.
+    pub fn deviation(&self) -> Option<f64> {
+        let others = self.samples.len().checked_sub(1).filter(|others| *others > 0)?;
         let mean = self.mean();
         let squares: f64 = self.samples.iter().map(|rate| (rate - mean) * (rate - mean)).sum();
-        (squares / (self.samples.len() - 1).max(1) as f64).sqrt()
+        Some((squares / others as f64).sqrt())
     }
 }
 
@@ -138,20 +139,21 @@ impl<'m> Speed<'m> {
     ///
     /// # Errors
     /// What candle reports.
-    pub fn warm_up(&mut self, interrupt: &AtomicBool) -> Result<Option<()>, GenerationError> {
+    pub fn warm_up(&mut self, watch: Watch) -> Result<Option<()>, GenerationError> {
         // Without a prompt as well: a token does not reach every expert.
         let prompt = self.work.prompt_tokens.max(self.work.generate_tokens);
-        if self.rewind(interrupt)?.is_none() || self.prompt(prompt, interrupt)?.is_none() {
+        if self.rewind(watch)?.is_none() || self.prompt(prompt, watch)?.is_none() {
             return Ok(None);
         }
         let generated = self.work.generate_tokens.min(WARM_UP);
-        if self.rewind(interrupt)?.is_none() || self.generate(generated, interrupt)?.is_none() {
+        if self.rewind(watch)?.is_none() || self.generate(generated, watch)?.is_none() {
             return Ok(None);
         }
         Ok(Some(()))
     }
 
-    /// Measures a part of the work so many times; `None` if there is nothing of it. `progress` is told of each time.
+    /// Measures a part of the work so many times; `None` if there is nothing of it. `begin` is told of each time, the first
+    /// of which is 0, before it begins, and `watch` of the tokens of a sequence that are done in it.
     ///
     /// # Errors
     /// What candle reports.
@@ -159,30 +161,30 @@ impl<'m> Speed<'m> {
         &mut self,
         part: Part,
         repetitions: usize,
-        interrupt: &AtomicBool,
-        progress: &mut dyn FnMut(),
+        watch: Watch,
+        begin: &mut dyn FnMut(usize),
     ) -> Result<Option<Rates>, GenerationError> {
         let tokens = self.work.tokens(part);
         let mut samples = Vec::with_capacity(repetitions);
         while tokens > 0 && samples.len() < repetitions {
-            let time = match (self.rewind(interrupt)?, part) {
+            begin(samples.len());
+            let time = match (self.rewind(watch)?, part) {
                 (None, _) => None,
-                (Some(()), Part::Prompt) => self.prompt(tokens, interrupt)?,
-                (Some(()), Part::Generate) => self.generate(tokens, interrupt)?,
+                (Some(()), Part::Prompt) => self.prompt(tokens, watch)?,
+                (Some(()), Part::Generate) => self.generate(tokens, watch)?,
             };
             let Some(time) = time else { break };
             samples.push((tokens * self.work.sequences) as f64 / time.as_secs_f64());
-            progress();
         }
         Ok(Rates::new(samples))
     }
 
     /// Brings every sequence to the depth.
-    fn rewind(&mut self, interrupt: &AtomicBool) -> Result<Option<()>, GenerationError> {
+    fn rewind(&mut self, watch: Watch) -> Result<Option<()>, GenerationError> {
         let depth = self.work.depth;
         for (session, ids) in self.sessions.iter_mut().zip(&self.ids) {
             let kept = session.rewind(depth);
-            if kept < depth && session.prefill(&ids[kept..depth], interrupt)?.is_none() {
+            if kept < depth && session.prefill(&ids[kept..depth], watch)?.is_none() {
                 return Ok(None);
             }
         }
@@ -190,11 +192,11 @@ impl<'m> Speed<'m> {
     }
 
     /// The time of a prompt of each sequence, with the logits of its last token.
-    fn prompt(&mut self, tokens: usize, interrupt: &AtomicBool) -> Result<Option<Duration>, GenerationError> {
+    fn prompt(&mut self, tokens: usize, watch: Watch) -> Result<Option<Duration>, GenerationError> {
         let depth = self.work.depth;
         let start = Instant::now();
         for (session, ids) in self.sessions.iter_mut().zip(&self.ids) {
-            let Some(hidden) = session.prefill(&ids[depth..depth + tokens], interrupt)? else {
+            let Some(hidden) = session.prefill(&ids[depth..depth + tokens], watch)? else {
                 return Ok(None);
             };
             black_box(self.model.logits(&hidden)?); // (1, V)
@@ -204,21 +206,18 @@ impl<'m> Speed<'m> {
 
     /// The time of generating: each step has a token of every sequence, or, where several devices are to be kept busy, of
     /// its part of them.
-    fn generate(
-        &mut self,
-        tokens: usize,
-        interrupt: &AtomicBool,
-    ) -> Result<Option<Duration>, GenerationError> {
+    fn generate(&mut self, tokens: usize, watch: Watch) -> Result<Option<Duration>, GenerationError> {
         let (model, ids, depth) = (self.model, &self.ids, self.work.depth);
         let sequences: Vec<usize> = (0..self.sessions.len()).collect();
         let share = self.work.sequences_of_step(model.devices());
         let steps = self.work.steps(model.devices());
         let caches = self.sessions.iter_mut().map(|session| &mut session.cache);
-        model.pipelined(caches, steps, |pipeline| {
+        model.pipelined(caches, steps, None, |pipeline| {
             let start = Instant::now();
             for position in depth..depth + tokens {
+                watch.report(position - depth, tokens);
                 for share in sequences.chunks(share) {
-                    if interrupt.load(Ordering::Relaxed) {
+                    if watch.is_interrupted() {
                         return Ok(None);
                     }
                     if pipeline.in_flight() == steps {
@@ -246,8 +245,8 @@ mod tests {
         let four = rates(&[4.0, 1.0, 3.0, 8.0]);
         assert_eq!((four.mean(), four.median()), (4.0, 3.5));
         // Squares of 0, 3, 1 and 4 over three.
-        assert!((four.deviation() - (26.0f64 / 3.0).sqrt()).abs() < 1e-12);
-        assert_eq!((rates(&[2.5]).median(), rates(&[2.5]).deviation()), (2.5, 0.0));
+        assert!((four.deviation().unwrap() - (26.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert_eq!((rates(&[2.5]).median(), rates(&[2.5]).deviation()), (2.5, None));
         assert_eq!(rates(&[9.0, 1.0, 2.0]).median(), 2.0);
         assert_eq!(Rates::new(Vec::new()), None);
     }

@@ -257,12 +257,12 @@ impl Client {
         let attempt = || {
             let waiting = self.silence.begin();
             let answer = self.attempt(url, about, None).and_then(|a| self.small_body(a, about, limit));
-            answer.map_err(|failure| (failure, waiting.silent()))
+            (answer, waiting.silent())
         };
         loop {
             let (failure, silent) = match self.silence.watched(report, &attempt) {
-                Ok(answer) => return Ok(answer),
-                Err(failed) => failed,
+                (Ok(answer), _) => return Ok(answer),
+                (Err(failure), silent) => (failure, silent),
             };
             let (error, pause) = retries.again(failure, silent)?;
             report.note(&format!("{error}; trying again in {pause:?}"));

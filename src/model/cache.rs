@@ -85,6 +85,13 @@ impl Cache {
         (&mut self.rings, &mut self.reach)
     }
 
+    /// Up to `tokens` more positions may have been written to some of the layers' rings by a step that was ended. None of
+    /// them counts; [`truncate`](Self::truncate) sees what they have overwritten.
+    pub fn disturb(&mut self, tokens: usize) {
+        let reach = &mut self.reach;
+        reach.farthest = reach.farthest.max(reach.most.min(reach.length + tokens));
+    }
+
     /// Forgets all positions from `length` on, and gives the length that is left.
     ///
     /// That is 0 where a windowed ring has overwritten what a token at `length` would see. Example: window 4, 6
@@ -92,12 +99,12 @@ impl Cache {
     /// 6 would see 3, so back to 6 is not.
     pub fn truncate(&mut self, length: usize) -> usize {
         let reach = &mut self.reach;
-        if length >= reach.length {
-            return reach.length;
+        let length = length.min(reach.length);
+        if length == reach.length && reach.length == reach.farthest {
+            return length;
         }
-        let slots = self.rings.iter().map(Ring::slots).min().unwrap_or(0);
         let window = self.rings.iter().find_map(|ring| ring.window);
-        let oldest_held = reach.farthest.saturating_sub(slots);
+        let oldest_held = self.rings.iter().map(|ring| ring.oldest_held(reach.farthest)).max().unwrap_or(0);
         let oldest_seen = window.map_or(0, |w| (length + 1).saturating_sub(w));
         match oldest_seen < oldest_held {
             true => reach.restart(),
@@ -156,6 +163,13 @@ impl Ring {
     /// Gives its memory back.
     pub(super) fn release(&mut self) {
         self.ring = None;
+    }
+
+    /// The oldest position that is held once `length` have been written. A ring that is smaller than its limit has never
+    /// wrapped.
+    fn oldest_held(&self, length: usize) -> usize {
+        let slots = self.slots();
+        if slots < self.most { 0 } else { length.saturating_sub(slots) }
     }
 
     fn slots(&self) -> usize {
@@ -305,6 +319,22 @@ mod tests {
         (0..3).for_each(|_| append(&mut cache, 3));
         assert_eq!(cache.truncate(7), 7);
         append(&mut cache, 3);
+    }
+
+    #[test]
+    fn what_an_ended_step_has_overwritten_is_forgotten_and_no_more() {
+        // 16 slots: a token at 18 sees 5 to 18, of which a step to 20 overwrites nothing, and one to 22 overwrites 5.
+        for (disturbed, left) in [(0, 18), (2, 18), (3, 18), (4, 0)] {
+            let mut cache = cache(Some(14), 3);
+            (0..18).for_each(|_| append(&mut cache, 1));
+            cache.disturb(disturbed);
+            assert_eq!(cache.truncate(18), left, "{disturbed}");
+        }
+        let mut cache = cache(None, 300);
+        (0..3).for_each(|_| append(&mut cache, 300));
+        cache.disturb(300);
+        assert_eq!((cache.truncate(1000), cache.truncate(600)), (900, 600));
+        append(&mut cache, 300);
     }
 
     #[test]

@@ -28,6 +28,6 @@ mod rope;
 mod transformer;
 
 pub use cache::{CHUNK, Cache, grown, slots};
-pub use pipeline::{Pipeline, Segment};
+pub use pipeline::{OnLayer, Pipeline, Segment};
 pub use rope::RopeTable;
 pub use transformer::{Stage, Transformer};

@@ -13,6 +13,7 @@
 //! Steps leave in the order in which they came, and every stage sees them in that order: chunk 1 finds the keys and
 //! values of chunk 0 in every layer.
 
+use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Scope;
 
@@ -36,6 +37,10 @@ pub struct Segment {
     /// How many tokens.
     pub tokens: usize,
 }
+
+/// Is told, on whichever thread computes, which tokens a layer has computed, and breaks to end the step there. Such a step
+/// fails, and what the caches hold of it is to be overwritten.
+pub type OnLayer<'p> = dyn Fn(&[Segment]) -> ControlFlow<()> + Sync + 'p;
 
 /// What there are few of: kept without an allocation.
 type Few<T> = SmallVec<[T; 4]>;
@@ -90,6 +95,7 @@ impl LayerRings<'_, '_> {
 /// The way of steps through a model, over the caches of some sequences.
 pub struct Pipeline<'p> {
     model: &'p Transformer,
+    on_layer: Option<&'p OnLayer<'p>>,
     reach: Few<&'p mut Reach>,
     released: Vec<usize>,
     way: Way<'p>,
@@ -107,12 +113,13 @@ enum Way<'p> {
 
 impl Transformer {
     /// Runs `drive` with a pipeline over `caches`, which are its sequences. Of up to `depth` steps in flight; with one,
-    /// or with one stage, no thread is started. Where the system gives no more threads, all stages are computed in turn
+    /// or with one stage, no thread is started. `on_layer` looks on. Where the system gives no more threads, all stages are computed in turn
     /// by the caller's.
     pub fn pipelined<'c, R>(
         &self,
         caches: impl IntoIterator<Item = &'c mut Cache>,
         depth: usize,
+        on_layer: Option<&OnLayer>,
         drive: impl FnOnce(&mut Pipeline) -> R,
     ) -> R {
         let mut rings: Few<_> = self.stages().iter().map(|_| StageRings(Few::new())).collect();
@@ -126,11 +133,12 @@ impl Transformer {
             }
             reach.push(far);
         }
-        let pipeline = |way| Pipeline { model: self, reach, released: Vec::new(), way, in_flight: 0 };
+        let pipeline =
+            |way| Pipeline { model: self, on_layer, reach, released: Vec::new(), way, in_flight: 0 };
         if depth <= 1 || self.stages().len() == 1 {
             return drive(&mut pipeline(Way::Here { rings, done: Few::new() }));
         }
-        std::thread::scope(|scope| match start(scope, self.stages()) {
+        std::thread::scope(|scope| match start(scope, self.stages(), on_layer) {
             Ok(Started { handed, first, last }) => {
                 for (to, rings) in handed.into_iter().zip(rings) {
                     // A thread that is not there is noticed by who sends it a step.
@@ -156,6 +164,7 @@ struct Started<'p> {
 fn start<'scope, 'p: 'scope>(
     scope: &'scope Scope<'scope, '_>,
     stages: &'p [Stage],
+    on_layer: Option<&'p OnLayer<'p>>,
 ) -> std::io::Result<Started<'p>> {
     let (first, mut last) = channel();
     let mut handed = Vec::new();
@@ -163,7 +172,7 @@ fn start<'scope, 'p: 'scope>(
         let (to, from_here) = channel();
         let from = std::mem::replace(&mut last, from_here);
         let (sender, rings) = channel::<StageRings>();
-        let run = move || rings.recv().map_or((), |rings| work(stage, rings, from, to));
+        let run = move || rings.recv().map_or((), |rings| work(stage, on_layer, rings, from, to));
         threads::builder("stage", threads::STACK)?.spawn_scoped(scope, run)?;
         handed.push(sender);
     }
@@ -171,9 +180,15 @@ fn start<'scope, 'p: 'scope>(
 }
 
 /// A stage's thread.
-fn work(stage: &Stage, mut rings: StageRings, from: Receiver<Result<Step>>, to: Sender<Result<Step>>) {
+fn work(
+    stage: &Stage,
+    on_layer: Option<&OnLayer>,
+    mut rings: StageRings,
+    from: Receiver<Result<Step>>,
+    to: Sender<Result<Step>>,
+) {
     for step in from {
-        let passed = step.and_then(|step| pass(stage, step, &mut rings));
+        let passed = step.and_then(|step| pass(stage, on_layer, step, &mut rings));
         if to.send(passed).is_err() {
             return;
         }
@@ -181,11 +196,11 @@ fn work(stage: &Stage, mut rings: StageRings, from: Receiver<Result<Step>>, to: 
 }
 
 /// Passes a step through a stage.
-fn pass(stage: &Stage, step: Step, rings: &mut StageRings) -> Result<Step> {
+fn pass(stage: &Stage, on_layer: Option<&OnLayer>, step: Step, rings: &mut StageRings) -> Result<Step> {
     for sequence in &step.released {
         rings.0.get_mut(*sequence).into_iter().flat_map(|rings| rings.iter_mut()).for_each(Ring::release);
     }
-    let x = stage.forward(step.x, &step.segments, rings)?; // (T, C)
+    let x = stage.forward(step.x, &step.segments, rings, on_layer)?; // (T, C)
     Ok(Step { x, segments: step.segments, released: step.released })
 }
 
@@ -214,7 +229,9 @@ impl Pipeline<'_> {
         match &mut self.way {
             Way::Here { rings, done } => {
                 let mut stages = self.model.stages().iter().zip(rings);
-                let through = stages.try_fold(step, |step, (stage, rings)| pass(stage, step, rings))?;
+                let on_layer = self.on_layer;
+                let pass = |step, (stage, rings)| pass(stage, on_layer, step, rings);
+                let through = stages.try_fold(step, pass)?;
                 done.push(through.x);
             }
             Way::Threads { first, .. } if first.send(Ok(step)).is_ok() => {}

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::block::Block;
 use super::cache::Cache;
 use super::link::Link;
-use super::pipeline::{Segment, StageRings};
+use super::pipeline::{OnLayer, Segment, StageRings};
 use super::rope::RopeTable;
 use crate::checkpoint::{Config, LayerWeights, Weights};
 use crate::kernels::attention::CacheType;
@@ -60,14 +60,23 @@ impl Stage {
     /// Passes `x (T, C)`, the tokens of `segments` one after another, through the stage's layers: `(T, C)`.
     ///
     /// # Errors
-    /// A sequence has no ring, its positions are beyond it, or what candle reports.
-    pub(super) fn forward(&self, x: Rows, segments: &[Segment], rings: &mut StageRings) -> Result<Rows> {
+    /// A sequence has no ring, its positions are beyond it, `on_layer` breaks, or what candle reports.
+    pub(super) fn forward(
+        &self,
+        x: Rows,
+        segments: &[Segment],
+        rings: &mut StageRings,
+        on_layer: Option<&OnLayer>,
+    ) -> Result<Rows> {
         let mut x = self.link.carry(x, &self.target.device, self.target.activations())?; // (T, C)
         let positions: SmallVec<[usize; 32]> =
             segments.iter().flat_map(|s| s.first..s.first + s.tokens).collect();
         let angles = self.rope.angles(&positions)?; // (T, D/2)
         for (layer, block) in self.blocks.iter().enumerate() {
             x = block.forward(x, segments, &angles, &mut rings.layer(layer))?; // (T, C)
+            if on_layer.is_some_and(|on_layer| on_layer(segments).is_break()) {
+                bail!("the computation was ended after a layer");
+            }
         }
         Ok(x)
     }
@@ -150,7 +159,15 @@ impl Transformer {
     /// There are no tokens, more than the cache's chunk, or beyond the context; an id is beyond the vocabulary;
     /// or what candle reports.
     pub fn hidden(&self, ids: &[u32], cache: &mut Cache) -> Result<Rows> {
-        self.pipelined([cache], 1, |pipeline| {
+        self.hidden_watched(ids, cache, None)
+    }
+
+    /// The same, with `on_layer` looking on.
+    ///
+    /// # Errors
+    /// As above, and if `on_layer` breaks.
+    pub fn hidden_watched(&self, ids: &[u32], cache: &mut Cache, on_layer: Option<&OnLayer>) -> Result<Rows> {
+        self.pipelined([cache], 1, on_layer, |pipeline| {
             pipeline.send(&[(0, ids)])?;
             pipeline.receive() // (T, C)
         })

@@ -5,6 +5,7 @@ use std::ops::Range;
 use indicatif::HumanBytes;
 
 use super::DeviceName;
+use crate::quote::counted;
 
 /// A rule that a choice of devices breaks.
 #[derive(Debug, thiserror::Error)]
@@ -20,17 +21,17 @@ pub enum Error {
     NoSuchDevice(DeviceName),
     #[error("{device} cannot be used: {source}")]
     Unusable { device: String, source: candle_core::Error },
-    #[error("{asked} devices were asked for, this machine has {found}")]
+    #[error("{asked} {} asked for, this machine has {found}", if *asked == 1 { "device was" } else { "devices were" })]
     TooFew { asked: usize, found: usize },
-    #[error("{layers} layers cannot be split over {devices} devices")]
+    #[error("{} cannot be split over {}", counted(*layers, "layer"), counted(*devices, "device"))]
     MoreDevicesThanLayers { layers: usize, devices: usize },
-    #[error("--split {split} names {parts} devices, there {} {devices}", are(*devices))]
+    #[error("--split {split} names {}, there {are} {devices}", counted(*parts, "device"), are = are(*devices))]
     SplitCount { split: String, parts: usize, devices: usize },
-    #[error("--split {split} adds up to {sum} layers, the model has {layers}")]
+    #[error("--split {split} adds up to {}, the model has {layers}", counted(*sum, "layer"))]
     SplitSum { split: String, sum: usize, layers: usize },
     #[error("--split {0}: every device must have at least one layer")]
     EmptyShare(String),
-    #[error("--memory {memory} names {parts} sizes, there {} {devices} {}", are(*devices), if *devices == 1 { "device" } else { "devices" })]
+    #[error("--memory {memory} names {}, there {} {}", counted(*parts, "size"), are(*devices), counted(*devices, "device"))]
     MemoryCount { memory: String, parts: usize, devices: usize },
     #[error("{0:?} is no size of memory, such as 20GiB or 800MB")]
     UnknownSize(String),

@@ -7,6 +7,8 @@
 //! |---|---|
 //! | `printer` | the only way to stdout and stderr |
 //! | `progress` | bars for a person who waits |
+//! | `tokens` | a prompt that is read: tokens, time left, rate |
+//! | `shared` | a line on stderr begins a line, also where stdout goes to the same place |
 //! | `filter` | text that `mist` did not write cannot steer the terminal |
 //! | `editor` | one message from the keyboard, on one line or several |
 //! | `history` | where the editor keeps what was typed |
@@ -18,9 +20,12 @@ mod history;
 mod interrupt;
 mod printer;
 mod progress;
+mod shared;
+mod tokens;
 
 pub use editor::{Editor, EditorError, Input};
 pub use filter::{EscapeFilter, escaped};
 pub use interrupt::{Interrupt, InterruptError, Listening};
 pub use printer::Printer;
 pub use progress::{Bars, Progress};
+pub use tokens::{Estimate, TokenProgress};

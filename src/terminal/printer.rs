@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 
 use super::progress::{self, Bars, Progress};
+use super::shared::Shared;
+use super::tokens::TokenProgress;
 use crate::environment::{self, NO_COLOR, TERM};
 
 /// Most bytes of a line on stderr: messages quote names from files and servers, which may be of any length.
@@ -25,6 +27,7 @@ pub struct Printer {
     /// Whether the terminal on stderr obeys codes that move its cursor.
     obeys_codes: bool,
     colour: bool,
+    shared: Shared,
 }
 
 impl Printer {
@@ -43,6 +46,7 @@ impl Printer {
             stderr_is_terminal,
             obeys_codes,
             colour: obeys_codes && environment::value(NO_COLOR).is_none(),
+            shared: Shared::new(),
         }
     }
 
@@ -69,6 +73,7 @@ impl Printer {
     pub fn data(&self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        self.shared.wrote(text);
         // The system names no file.
         written.map_err(|e| io::Error::new(e.kind(), format!("cannot write to stdout: {e}")))
     }
@@ -108,7 +113,7 @@ impl Printer {
             false => text.into(),
         };
         // A stderr that cannot be written to is nobody's to report to.
-        let _ = write!(io::stderr().lock(), "{text}");
+        let _ = write!(io::stderr().lock(), "{}{text}", self.shared.line_end());
     }
 
     /// A bar over `total` bytes; invisible in a pipe and with `--quiet`.
@@ -118,7 +123,13 @@ impl Printer {
 
     /// A bar over `total` steps; invisible in a pipe and with `--quiet`.
     pub fn steps_bar(&self, label: &str, total: u64) -> Progress {
-        self.bar(label, total, "{prefix} {bar:24} {pos}/{len} {msg}")
+        self.bar(label, total, progress::STEPS)
+    }
+
+    /// A line about tokens that are computed one after another, which appears after a moment; never in a pipe and with
+    /// `--quiet`.
+    pub fn tokens(&self, label: &str) -> TokenProgress {
+        TokenProgress::new(self.draws_bars(), label)
     }
 
     /// A bar over `total` bytes with one below it for each part that is under way; invisible in a pipe and with
@@ -139,7 +150,8 @@ impl Printer {
     /// steer a terminal is escaped, as messages quote names from files and servers. A stderr that cannot be
     /// written to is nobody's to report to.
     fn line(&self, kind: &str, code: &str, text: &str) {
-        let _ = io::stderr().lock().write_all(self.as_line(kind, code, text).as_bytes());
+        let line = format!("{}{}", self.shared.line_end(), self.as_line(kind, code, text));
+        let _ = io::stderr().lock().write_all(line.as_bytes());
     }
 
     /// The bytes of an error as [`error`](Self::error) shows it, for whoever ends the process without coming back here; a

@@ -18,6 +18,9 @@ pub(super) const BYTES: &str =
 /// One part of something larger. The longest usual name is `model-00001-of-00019.safetensors`.
 const PART: &str = "  {prefix:32!} {bar:16} {decimal_bytes}/{decimal_total_bytes}";
 
+/// Steps, and what is said about them. The bar takes what is left of the line, which on a narrow terminal is nothing.
+pub(super) const STEPS: &str = "{prefix} {pos}/{len}{msg} {wide_bar}";
+
 /// How often a bar is drawn anew while nothing is done.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -140,13 +143,13 @@ impl Drop for Bars {
 
 /// The rate of the last seconds. indicatif's own counts what a resumed download begins with as fetched at once.
 #[derive(Debug, Default)]
-struct Rate(VecDeque<(Instant, u64)>);
+pub(super) struct Rate(VecDeque<(Instant, u64)>);
 
 impl Rate {
     const WINDOW: Duration = Duration::from_secs(10);
 
     /// Units a second over the window before `now`, when `n` are done; `None` while that says nothing.
-    fn at(&mut self, now: Instant, n: u64) -> Option<f64> {
+    pub(super) fn at(&mut self, now: Instant, n: u64) -> Option<f64> {
         self.0.push_back((now, n));
         while self.0.get(1).is_some_and(|(then, _)| now.duration_since(*then) >= Self::WINDOW) {
             self.0.pop_front();

@@ -114,13 +114,28 @@ fn a_part_of_no_tokens_is_left_out() {
     let t = Transcript::new();
     let prompt = json(&t, "--checkpoint-dir tiny.gguf --prompt-tokens 4 --generate-tokens 0 --repetitions 1");
     let (prompts, generated) = (&prompt["prompt_tokens_per_second"], &prompt["generate_tokens_per_second"]);
-    assert_eq!((prompts["samples"].as_array().unwrap().len(), number(prompts, "stddev")), (1, 0.0));
+    // One repetition says nothing of others.
+    assert_eq!((prompts["samples"].as_array().unwrap().len(), &prompts["stddev"]), (1, &Value::Null));
     let nothing = [generated, &prompt["bandwidth_share"], &prompt["cache_bytes_per_token"]];
     assert!(nothing.into_iter().all(Value::is_null), "{prompt}");
     let generate =
         json(&t, "--checkpoint-dir tiny.gguf --prompt-tokens 0 --generate-tokens 4 --repetitions 1");
     assert!(generate["prompt_tokens_per_second"].is_null(), "{generate}");
     assert!(number(&generate["generate_tokens_per_second"], "mean") > 0.0);
+}
+
+#[test]
+fn one_repetition_has_no_deviation() {
+    let t = Transcript::new();
+    for (repetitions, has_deviation) in [(1, false), (2, true)] {
+        let line = format!(
+            "--checkpoint-dir tiny.gguf --prompt-tokens 4 --generate-tokens 4 --repetitions {repetitions}"
+        );
+        let ended = bench(&t, &line);
+        let rows: Vec<String> =
+            ended.text().lines().filter(|l| l.starts_with(['p', 'g'])).map(str::to_string).collect();
+        assert!(rows.len() == 2 && rows.iter().all(|row| row.contains('±') == has_deviation), "{ended:?}");
+    }
 }
 
 /// Sequences share the reading of weights, but not that of caches; which experts they share is not known.

@@ -12,6 +12,7 @@ fn generate() {
     t.run(&format!("generate --checkpoint-dir tiny/llama {GREEDY} --quiet --echo"));
     t.run(&format!("generate --checkpoint-dir tiny/llama {GREEDY} --verbose --chat"));
     t.run("generate --checkpoint-dir tiny/llama --prompt 'The keeper' --max-new-tokens 0 --seed 1");
+    t.run("generate --checkpoint-dir tiny/llama --prompt 'The keeper' --max-new-tokens 1 --seed 1");
     t.run("generate --checkpoint-dir tiny.gguf --prompt 'The keeper' --seed 7 --max-new-tokens 8 --num-samples 2");
     t.run("generate --checkpoint-dir tiny/mixtral --prompt 'The keeper' --seed 7 --max-new-tokens 8 --threads 1");
     t.matches("generate");

@@ -14,6 +14,7 @@
 //! | `errors` | what fails, and how it says so |
 //! | `plain` | what a terminal gets and a pipe does not |
 //! | `shell` | completions and manual pages |
+//! | `progress` | what a terminal shows while a prompt is computed, and what it shows no more |
 //! | `wrong` | wrong calls, and words that no message has |
 //! | `streams` | pipes, closed pipes, full disks, terminals' escapes |
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
@@ -28,9 +29,14 @@ mod endings;
 mod errors;
 mod help;
 mod plain;
+#[cfg(unix)]
+mod progress;
 mod shell;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(unix)]
+#[path = "../real/terminal.rs"]
+mod terminal;
 mod transcript;
 mod wrong;

@@ -10,6 +10,7 @@
 //! | `invariance` | other chunks, threads, devices and histories, bit for bit |
 //! | `devices` | one device, for random models of 5 and of 32 layers in every form |
 //! | `batch` | each text alone |
+//! | `watched` | itself, uninterrupted |
 //! | `precision` | f32, where less is asked for |
 //! | `bits` | every other set of kernels and processor, bit for bit |
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
@@ -28,3 +29,4 @@ mod random;
 mod reference;
 #[path = "../support/mod.rs"]
 mod support;
+mod watched;

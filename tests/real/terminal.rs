@@ -1,4 +1,6 @@
 //! A terminal with a program in it: what is typed goes in, what a person would see comes out.
+// Each test program uses its own part of this.
+#![allow(dead_code)]
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -41,6 +43,19 @@ impl Terminal {
 
     /// The same in a terminal of another kind.
     pub fn of_kind(kind: &str, folder: &Path, args: &[&str]) -> Self {
+        let mut mist = Command::new(env!("CARGO_BIN_EXE_mist"));
+        mist.args(args);
+        Self::start_command(kind, folder, mist)
+    }
+
+    /// Starts a shell that runs `script` in a folder, where `"$0"` is `mist`.
+    pub fn start_shell(folder: &Path, script: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_mist")]);
+        Self::start_command("xterm-256color", folder, shell)
+    }
+
+    fn start_command(kind: &str, folder: &Path, mut command: Command) -> Self {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
@@ -51,9 +66,7 @@ impl Terminal {
         // Not the terminal that controls the tests.
         let flags = OFlags::NOCTTY.bits() as i32;
         let open = || OpenOptions::new().read(true).write(true).custom_flags(flags).open(&name).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mist"));
         command
-            .args(args)
             .current_dir(folder)
             .env("TERM", kind)
             .env("XDG_STATE_HOME", folder)
@@ -126,6 +139,11 @@ impl Terminal {
         let above = above.trim_end();
         let is_there = |t: &Self| t.line_above(0).is_empty() && t.line_above(1) == above;
         self.wait_until(is_there, &format!("{above:?} and a new line"));
+    }
+
+    /// Waits until a line of the screen matches.
+    pub fn wait_for_match(&mut self, line: &regex::Regex) {
+        self.wait_until(|t| t.text().lines().any(|l| line.is_match(l)), line.as_str());
     }
 
     /// Waits until the program ends and all that it wrote is shown; whether it ended well.

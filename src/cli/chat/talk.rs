@@ -1,7 +1,7 @@
 //! A turn: from the message to the reply on the screen.
 
 use mist::chat::{Conversation, ConversationError, Exchange};
-use mist::generate::{Finish, Generation, GenerationError, Sampler, Session, TextStream};
+use mist::generate::{Finish, Generation, GenerationError, Sampler, Session, TextStream, Watch};
 use mist::terminal::{Interrupt, Printer};
 use mist::text::Message;
 
@@ -104,14 +104,17 @@ impl<'a> Talk<'a> {
         let detokenizer =
             if self.is_plain() { tokenizer.detokenizer() } else { tokenizer.detokenizer_at_start() };
         let _listening = self.interrupt.listen();
-        self.printer.data(self.label)?;
-        let mut output = Output::new(TextStream::new(detokenizer, self.stops), false, self.printer);
+        let progress = self.printer.tokens("Prompt");
+        let report = |done, all| progress.report(done, all);
+        let watch = Watch::new(self.interrupt.flag(), &report);
+        let output = Output::new(TextStream::new(detokenizer, self.stops), false, self.printer);
+        let mut output = output.after(&progress).labelled(self.label);
         let generation = self.session.generate(
             &prompt,
             &mut self.sampler,
             &self.ends,
             self.settings.max_new_tokens.map(usize::from),
-            self.interrupt.flag(),
+            watch,
             &mut |id| output.push(id),
         );
         // The line is ended before an error is shown, too.

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use mist::generate::{Batch, Event, Finish, Generation, Timings};
+use mist::generate::{Batch, Event, Finish, Generation, Timings, Watch};
+use mist::quote::counted;
+use mist::terminal::Estimate;
 
 use super::{Job, Prompt, Text};
 use crate::cli::exit::Status;
-use crate::cli::output::{Output, counted};
+use crate::cli::output::{Output, per_second};
 
 /// Generates `num_samples` texts of each prompt; those of a blank line are empty.
 pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
@@ -44,9 +47,24 @@ pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
     bar.add(shown.ended.len() as u64);
     shown.show()?;
     let ids: Vec<&[u32]> = full.iter().map(|i| prompts[*i].ids.as_slice()).collect();
-    batch.run(&ids, job.interrupt.flag(), &mut |number, event| {
+    let estimate = Mutex::new(Estimate::default());
+    let report = |done: usize, all: usize| {
+        let mut estimate = estimate.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = estimate.at(Instant::now(), done as u64, all as u64);
+        match words {
+            _ if done == all => bar.message(""),
+            Some(words) => bar.message(&format!(" texts, prompts {done}/{all}{words}")),
+            None => {}
+        }
+    };
+    batch.run(&ids, Watch::new(job.interrupt.flag(), &report), &mut |number, event| {
         let ended = matches!(event, Event::End(_));
-        let flow = shown.take(number, event);
+        let mut flow = ControlFlow::Continue(());
+        match ended {
+            // Its text may be shown.
+            true => bar.above(|| flow = shown.take(number, event)),
+            false => flow = shown.take(number, event),
+        }
         bar.add(u64::from(ended));
         flow
     })?;
@@ -56,12 +74,13 @@ pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
     }
     let (seconds, [prompt, generated]) = (start.elapsed().as_secs_f64(), shown.tokens);
     let count = ended(shown.next, texts);
-    job.printer.note(&format!(
-        "{count} in {seconds:.2} s. Prompts: {}. Generated: {}, {:.2} tokens/s in all.",
-        counted(prompt, "token"),
-        counted(generated, "token"),
-        generated as f64 / seconds,
-    ));
+    let rate = match generated {
+        // Of one token that says how long its prompt took.
+        0 | 1 => String::new(),
+        _ => format!(", {} in all", per_second(generated as f64 / seconds)),
+    };
+    let (prompt, generated) = (counted(prompt, "token"), counted(generated, "token"));
+    job.printer.note(&format!("{count} in {seconds:.2} s. Prompts: {prompt}. Generated: {generated}{rate}."));
     job.warn_of_context(shown.cut, texts);
     Ok(if shown.interrupted || shown.next < texts { Status::Interrupted } else { Status::Success })
 }

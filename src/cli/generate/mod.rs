@@ -175,16 +175,13 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// A text on its way out, which is shown as it comes or (`collects`) not at all.
-    fn output(&self, prompt: &Prompt, collects: bool) -> Output<'_> {
+    fn output<'o>(&'o self, prompt: &'o Prompt, collects: bool) -> Output<'o> {
         let tokenizer = &self.loaded.opened.tokenizer;
         let detokenizer =
             if self.args.chat { tokenizer.detokenizer_at_start() } else { tokenizer.detokenizer() };
         let stream = TextStream::new(detokenizer, &self.args.stop);
-        let mut output = Output::new(stream, collects, self.printer);
-        if self.args.echo && !self.args.json {
-            output.write(&prompt.text);
-        }
-        output
+        let echo = if self.args.echo && !self.args.json { prompt.text.as_str() } else { "" };
+        Output::new(stream, collects, self.printer).echoing(echo)
     }
 
     /// What stands behind each text.

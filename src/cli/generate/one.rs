@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use mist::generate::{Finish, Generation, Sampler, Session};
+use mist::generate::{Finish, Generation, Sampler, Session, Watch};
 
 use super::{Job, Prompt, Text};
 use crate::cli::disk::BytesRead;
@@ -26,7 +26,10 @@ pub fn run(job: &Job, prompt: &Prompt, seed: u64) -> anyhow::Result<Status> {
 
 fn text(job: &Job, prompt: &Prompt, of: Text, session: &mut Session) -> anyhow::Result<Generation> {
     let mut sampler = Sampler::new(job.sampling.clone(), of.seed)?;
-    let mut output = job.output(prompt, job.args.json);
+    let progress = job.printer.tokens("Prompt");
+    let report = |done, all| progress.report(done, all);
+    let watch = Watch::new(job.interrupt.flag(), &report);
+    let mut output = job.output(prompt, job.args.json).after(&progress);
     let mut disk: Option<BytesRead> = None;
     let on_token = &mut |id| -> ControlFlow<()> {
         // What comes after the first token is decoding.
@@ -34,8 +37,7 @@ fn text(job: &Job, prompt: &Prompt, of: Text, session: &mut Session) -> anyhow::
         output.push(id)
     };
     let most = Some(job.args.max_new_tokens);
-    let generation =
-        session.generate(&prompt.ids, &mut sampler, &job.ends, most, job.interrupt.flag(), on_token)?;
+    let generation = session.generate(&prompt.ids, &mut sampler, &job.ends, most, watch, on_token)?;
     let cut = output.stopped();
     let text = output.finish(job.end())?;
     let decoded = generation.timings.generated_tokens.saturating_sub(1);
