@@ -2,8 +2,14 @@
 
 /// Access token for gated or private repositories of the hub.
 pub const HF_TOKEN: &str = "HF_TOKEN";
-/// Where the hub's own clients keep their token and cache.
+/// Where the hub's own clients keep their token and cache; default `~/.cache/huggingface`.
 pub const HF_HOME: &str = "HF_HOME";
+/// Where the hub's own clients keep what they fetched; default `HF_HOME/hub`.
+pub const HF_HUB_CACHE: &str = "HF_HUB_CACHE";
+/// Where a user's programs cache what can be fetched again (XDG base directories); default `~/.cache`.
+pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
+/// Where models and conversions are kept; default `mist` in the platform's folder for a user's data.
+pub const MIST_HOME: &str = "MIST_HOME";
 /// Base address of the hub, for mirrors; default `https://huggingface.co`.
 pub const HF_ENDPOINT: &str = "HF_ENDPOINT";
 /// When set to a true value, nothing is fetched.

@@ -30,6 +30,7 @@ pub mod kernels;
 pub mod model;
 pub mod placement;
 pub mod quote;
+pub mod store;
 pub mod system;
 pub mod terminal;
 pub mod text;

@@ -80,6 +80,11 @@ impl Checkpoint {
         files::exists(&folder.join(manifest::FILE)).unwrap_or(true) || published(folder).is_some()
     }
 
+    /// The layout that `path` would be opened as, by the names of its files.
+    pub fn layout(path: &Path) -> Option<Format> {
+        find(path).ok().map(|(format, _)| format)
+    }
+
     /// Whether there is more at `path` than conversions.
     pub fn has_original(path: &Path) -> bool {
         whole(path).is_ok_and(|found| found.is_some())

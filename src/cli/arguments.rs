@@ -1,33 +1,16 @@
-//! What is done to the commands and to arguments before clap reads them, so that the calls of lit-gpt's
-//! tutorials run as they are: `--repo_id` is `--repo-id`, and `--from_safetensors true` is a flag with a value.
+//! What is done to arguments before clap reads them, so that the calls of lit-gpt's tutorials run as they are:
+//! `--repo_id` is `--repo-id`, and `--from_safetensors true` is a switch with a value. What llama.cpp writes with one dash
+//! and several letters is not taken for several flags.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command};
 
-/// Every flag of `command` and its subcommands takes an optional `=true` or `=false`.
-pub fn with_optional_values(command: Command) -> Command {
-    command.mut_args(optional_value).mut_subcommands(with_optional_values)
-}
+use super::others;
 
-fn optional_value(flag: Arg) -> Arg {
-    if !matches!(flag.get_action(), ArgAction::SetTrue) {
-        return flag;
-    }
-    flag.action(ArgAction::Set)
-        .num_args(0..=1)
-        .require_equals(true)
-        .value_parser(clap::value_parser!(bool))
-        .value_name("BOOL")
-        .default_missing_value("true")
-        .default_value("false")
-        .hide_possible_values(true)
-        .hide_default_value(true)
-}
-
-/// Known flags in kebab-case, and a boolean flag's separate `true` or `false` joined to it. Joining here keeps
-/// `mist download --from-safetensors org/name` from taking the name for the flag's value. What follows a flag that
-/// takes a value is that value, and stays as it was typed.
+/// Known flags in kebab-case, and switches without a value: `--json=true` and `--json true` are `--json`, and with `false`
+/// nothing. A switch takes no other word for its value, so that `mist download --from-safetensors org/name` keeps the
+/// name. What follows a flag that takes a value is that value, and stays as it was typed.
 pub fn normalise(typed: Vec<OsString>, command: &Command) -> Vec<OsString> {
     let known = flags(command);
     let mut out: Vec<OsString> = Vec::with_capacity(typed.len());
@@ -36,22 +19,28 @@ pub fn normalise(typed: Vec<OsString>, command: &Command) -> Vec<OsString> {
     let mut expected = Takes::Nothing;
     for argument in typed {
         let text = argument.to_str().filter(|_| !rest_is_literal && expected != Takes::Value);
-        match (text, expected, out.last_mut()) {
-            (Some("true" | "false"), Takes::OptionalBool, Some(flag)) => {
-                flag.push(OsStr::new("="));
-                flag.push(&argument);
+        match (text, expected) {
+            (Some(value), Takes::Switch) if truth(value).is_some() => {
+                if truth(value) == Some(false) {
+                    out.pop();
+                }
                 expected = Takes::Nothing;
             }
-            (Some(text), ..) => {
+            (Some(text), _) => {
                 rest_is_literal = text == "--";
                 let flag = kebab(text, &known);
-                expected = known
-                    .iter()
-                    .find(|f| flag.to_str() == Some(&f.typed))
-                    .map_or(Takes::Nothing, |f| f.takes);
-                out.push(flag);
+                let (name, value) =
+                    flag.split_once('=').map_or((&*flag, None), |(name, value)| (name, Some(value)));
+                let takes = known.iter().find(|f| f.typed == name).map_or(Takes::Nothing, |f| f.takes);
+                let truth = value.and_then(truth).filter(|_| takes == Takes::Switch);
+                expected = if value.is_some() { Takes::Nothing } else { takes };
+                match truth {
+                    Some(true) => out.push(name.into()),
+                    Some(false) => {}
+                    None => out.push(flag.into()),
+                }
             }
-            (None, ..) => {
+            (None, _) => {
                 expected = Takes::Nothing;
                 out.push(argument);
             }
@@ -60,13 +49,21 @@ pub fn normalise(typed: Vec<OsString>, command: &Command) -> Vec<OsString> {
     out
 }
 
+/// Whether a switch is on, in any case: Python writes `True`.
+fn truth(value: &str) -> Option<bool> {
+    ["true", "false"].iter().position(|known| value.eq_ignore_ascii_case(known)).map(|i| i == 0)
+}
+
 /// `--checkpoint_dir=a_b` as `--checkpoint-dir=a_b`, if that is a flag; anything else as it is.
-fn kebab(text: &str, known: &[Flag]) -> OsString {
+fn kebab(text: &str, known: &[Flag]) -> String {
+    if let Some(long) = others::long_form(text) {
+        return long.into();
+    }
     let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
     let kebab = name.replace('_', "-");
     match (known.iter().any(|flag| flag.typed == kebab), value) {
-        (true, Some(value)) => format!("{kebab}={value}").into(),
-        (true, None) => kebab.into(),
+        (true, Some(value)) => format!("{kebab}={value}"),
+        (true, None) => kebab,
         (false, _) => text.into(),
     }
 }
@@ -86,21 +83,26 @@ struct Flag {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Takes {
     Nothing,
-    OptionalBool,
+    /// A value or not: it is there or it is not.
+    Switch,
     Value,
 }
 
-/// The long flags of all commands.
+/// The long flags of all commands, and the short ones that take values.
 fn flags(command: &Command) -> Vec<Flag> {
     let flag = |arg: &Arg| {
-        let takes = match (arg.is_require_equals_set(), arg.get_action()) {
-            (true, _) => Takes::OptionalBool,
-            (false, ArgAction::Set | ArgAction::Append) => Takes::Value,
-            (false, _) => Takes::Nothing,
+        let takes = match arg.get_action() {
+            ArgAction::SetTrue => Takes::Switch,
+            ArgAction::Set | ArgAction::Append => Takes::Value,
+            _ => Takes::Nothing,
         };
-        Some(Flag { typed: format!("--{}", arg.get_long()?), takes })
+        let long = arg.get_long_and_visible_aliases().unwrap_or_default();
+        let aliases = arg.get_all_aliases().unwrap_or_default();
+        let short = arg.get_short().filter(|_| takes == Takes::Value).map(|short| format!("-{short}"));
+        let typed = long.into_iter().chain(aliases).map(|name| format!("--{name}")).chain(short);
+        typed.map(|typed| Flag { typed, takes }).collect::<Vec<_>>()
     };
-    let own = command.get_arguments().filter_map(flag);
+    let own = command.get_arguments().filter(|arg| !arg.is_positional()).flat_map(flag);
     own.chain(command.get_subcommands().flat_map(flags)).collect()
 }
 
@@ -113,7 +115,7 @@ mod tests {
             .arg(Arg::new("repo").long("repo-id"))
             .arg(Arg::new("safe").long("from-safetensors").action(ArgAction::SetTrue))
             .arg(Arg::new("name"));
-        with_optional_values(Command::new("mist").subcommand(download))
+        Command::new("mist").subcommand(download)
     }
 
     fn run(typed: &str) -> Option<(bool, Option<String>)> {
@@ -129,6 +131,7 @@ mod tests {
         assert_eq!(run("mist download"), Some((false, None)));
         assert_eq!(run("mist download --from_safetensors"), Some((true, None)));
         assert_eq!(run("mist download --from_safetensors true a/b_c"), Some((true, name())));
+        assert_eq!(run("mist download --from_safetensors False a/b_c"), Some((false, name())));
         assert_eq!(run("mist download --from-safetensors=false a/b_c"), Some((false, name())));
         assert_eq!(run("mist download --from-safetensors a/b_c"), Some((true, name())));
         assert_eq!(run("mist download --repo_id x true"), Some((false, Some("true".into()))));
@@ -146,6 +149,9 @@ mod tests {
             normal("--repo_id --repo_id --from_safetensors"),
             ["--repo-id", "--repo_id", "--from-safetensors"]
         );
+        assert_eq!(normal("--from_safetensors=TRUE x"), ["--from-safetensors", "x"]);
+        assert_eq!(normal("--from_safetensors=maybe x"), ["--from-safetensors=maybe", "x"]);
+        assert_eq!(normal("-hf a/b"), ["--hf", "a/b"]);
         assert_eq!(normal("--repo_id --from-safetensors true"), ["--repo-id", "--from-safetensors", "true"]);
         assert_eq!(normal("-- --repo_id"), ["--", "--repo_id"]);
     }

@@ -26,32 +26,32 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Measure how fast a model computes prompts and generates, without tokenizing and sampling.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  mist bench --checkpoint-dir mistralai/Mistral-7B-v0.1 \\\n    --quantize q4_k --depth 4096"
+    after_help = "Example:\n  mist bench mistralai/Mistral-7B-v0.1 \\\n    --quantize q4_k --depth 4096"
 )]
 pub struct BenchArgs {
-    #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    devices: DevicesArgs,
     /// Tokens of the prompt; 0 for none.
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least(0usize))]
+    #[arg(short, long, value_name = "N", default_value_t = 512, value_parser = at_least(0usize))]
     prompt_tokens: usize,
     /// Tokens to generate, the first at the depth and not after the prompt; 0 for none.
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = at_least(0usize))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 128, value_parser = at_least(0usize))]
     generate_tokens: usize,
     /// Tokens that the cache holds before the prompt, and before generating.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = at_least(0usize))]
+    #[arg(short, long, value_name = "N", default_value_t = 0, value_parser = at_least(0usize))]
     depth: usize,
     /// Sequences that are generated together; rates are those of all.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(1..=MOST_AT_ONCE as u16))]
     sequences: u16,
     /// How often each part is measured.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least(1u16))]
+    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = at_least(1u16))]
     repetitions: u16,
     /// One JSON object on stdout; bandwidth_share is the part of memory's read rate at which generating reads weights and
     /// cache, weights_share that of weights alone, both null where it is unknown or weights are not read as stored.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    devices: DevicesArgs,
 }
 
 /// Runs `mist bench`.
@@ -64,11 +64,11 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
         );
         return Ok(Status::Usage);
     }
-    let path = args.model.checkpoint.path()?;
+    let located = args.model.locate(printer)?;
     // Before a conversion is made of it. What is wrong with opening it is told below.
-    let original = args.model.quantize.and_then(|_| Checkpoint::open_original(&path).ok());
+    let original = located.quantize.and_then(|_| Checkpoint::open_original(&located.path).ok());
     original.map_or(Ok(()), |original| check_context(&work, &original.config))?;
-    let opened = args.model.open(&path, printer)?;
+    let opened = args.model.open(&located, printer)?;
     check_context(&work, &opened.checkpoint.config)?;
     let one = Room::of_one(&opened.checkpoint, work.positions());
     let slots = one.least.saturating_mul(work.sequences);

@@ -17,20 +17,18 @@ use mist::terminal::{Interrupt, Printer};
 use serde_json::json;
 
 use super::exit::{Interrupted, Status, Usage};
+use super::located::{CheckpointArgs, Located};
 use super::memory::PeakMemory;
-use super::model::{
-    CheckpointArgs, Opened, Precision, dense_scheme, refuse_half_a_download, tokenizer, warn,
-};
+use super::model::{Precision, dense_scheme};
+use super::opened::{Opened, refuse_half_a_download, tokenizer, warn};
 use super::quantized;
 use super::values::scheme;
 
 /// Convert a checkpoint to the mapped `mist` format, or to that of another program; its weights as they are, or
 /// quantized.
-#[derive(Args, Debug)]
-#[command(after_help = "Example:\n  mist convert --checkpoint-dir mistralai/Mistral-7B-v0.1 --quantize q4_k")]
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Example:\n  mist convert mistralai/Mistral-7B-v0.1 --quantize q4_k")]
 pub struct ConvertArgs {
-    #[command(flatten)]
-    checkpoint: CheckpointArgs,
     /// Where to write; beside the originals by default, for hf and litgpt in a folder of that name there, and for a GGUF
     /// file in a folder beside it: x.mist or x.q4_k of x.gguf.
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
@@ -57,8 +55,10 @@ pub struct ConvertArgs {
     #[arg(long)]
     delete_originals: bool,
     /// One JSON object on stdout.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
 }
 
 /// The largest `tokenizer_config.json` that is changed, in bytes: no larger one is read.
@@ -87,16 +87,17 @@ impl Target {
 
 /// Runs `mist convert`.
 pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let located = args.checkpoint.locate(printer)?;
+    let args = &ConvertArgs { quantize: args.quantize.or(located.scheme()), ..args.clone() };
     if args.quantize.is_some() && matches!(args.to, Target::Hf | Target::Litgpt) {
         let error = format!("{} has no quantized weights that others read", args.to.name());
         return Err(Usage::with_hint(error, "--to gguf and --to mist take --quantize"));
     }
     let peak = PeakMemory::watch();
-    let path = args.checkpoint.path()?;
-    let checkpoint = Checkpoint::open_original(&path)?;
+    let checkpoint = Checkpoint::open_original(&located.path)?;
     refuse_half_a_download(&checkpoint)?;
     warn(&checkpoint, printer);
-    let folder = folder(args, &checkpoint);
+    let folder = folder(args, &located, &checkpoint)?;
     let base = args.output_dir.is_none().then_some(&*checkpoint.folder);
     // From what is looked up there until all is written.
     let claim = if args.dry_run { None } else { Some(claim(base, &folder, printer)?) };
@@ -205,14 +206,26 @@ pub fn quantize(
 }
 
 /// Where the files go. A GGUF file may be one of several in its folder, which is opened by the only one: its conversions
-/// have folders of their own beside it.
-fn folder(args: &ConvertArgs, checkpoint: &Checkpoint) -> PathBuf {
-    match (&args.output_dir, args.to, &checkpoint.gguf) {
+/// have folders of their own beside it. What is only read is converted into the store.
+fn folder(args: &ConvertArgs, located: &Located, checkpoint: &Checkpoint) -> anyhow::Result<PathBuf> {
+    if located.is_read_only && args.output_dir.is_none() {
+        let elsewhere = located.elsewhere.as_ref().ok_or_else(|| quantized::no_place(located))?;
+        let name = match (&checkpoint.gguf, args.to) {
+            (Some(gguf), Target::Mist) => {
+                let beside = quantized::beside(gguf.path(), &rounded_name(args));
+                beside.file_name().unwrap_or_default().to_owned()
+            }
+            (None, Target::Mist) => rounded_name(args).into(),
+            (_, Target::Gguf | Target::Hf | Target::Litgpt) => args.to.name().into(),
+        };
+        return Ok(elsewhere.join(name));
+    }
+    Ok(match (&args.output_dir, args.to, &checkpoint.gguf) {
         (Some(folder), ..) => folder.clone(),
         (None, Target::Mist, Some(gguf)) => quantized::beside(gguf.path(), &rounded_name(args)),
         (None, Target::Mist | Target::Gguf, None) => checkpoint.folder.clone(),
         (None, Target::Gguf | Target::Hf | Target::Litgpt, _) => checkpoint.folder.join(args.to.name()),
-    }
+    })
 }
 
 /// How the weights are rounded, as the name of a folder: `q4_k`, where a run with `--quantize q4_k` looks for it;

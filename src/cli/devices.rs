@@ -15,7 +15,7 @@ use super::exit::Status;
 #[command(after_help = "Example:\n  mist devices --json")]
 pub struct DevicesArgs {
     /// One JSON object on stdout.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 

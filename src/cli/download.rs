@@ -6,19 +6,20 @@ use std::path::{Path, PathBuf};
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use mist::checkpoint::Checkpoint;
-use mist::environment::{self, HF_HUB_OFFLINE};
 use mist::hub::catalogue::ENTRIES;
 use mist::hub::{
-    self, Client, FileName, Outcome, Plan, PlannedFile, RepoId, Report, Request, Revision, Settings, Size,
-    Token, starter,
+    self, Client, FileName, Outcome, Plan, PlannedFile, Report, Request, Settings, Size, Token, starter,
 };
 use mist::kernels::Scheme;
+use mist::kernels::quantize::WRITTEN;
 use mist::quote::counted;
+use mist::store::{ModelName, Store};
 use mist::terminal::{Bars, Interrupt, Printer, Progress};
 use serde_json::{Value, json};
 
+use super::located::is_offline;
 use super::values::{Offering, scheme};
-use super::{Status, catalogue, convert, quantized};
+use super::{Status, catalogue, convert, missing, quantized};
 
 /// Fetch a repository from the hub; without one, list those that are known to work.
 #[derive(Debug, Args)]
@@ -45,9 +46,10 @@ pub struct DownloadArgs {
     /// These weights of the repository and no others, for one of several GGUF files.
     #[arg(long, value_name = "NAME", conflicts_with = "tokenizer_only")]
     file: Option<String>,
-    /// The folder of all checkpoints; files land in ORG/NAME under it.
-    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, default_value = "checkpoints")]
-    checkpoint_dir: PathBuf,
+    /// The folder of all checkpoints; files land in ORG/NAME under it [default: checkpoints where that folder exists, else
+    /// MIST_HOME/models].
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, alias = "checkpoint-dir")]
+    checkpoints_dir: Option<PathBuf>,
     /// Say what would be fetched, and stop.
     #[arg(long)]
     dry_run: bool,
@@ -58,7 +60,7 @@ pub struct DownloadArgs {
     #[arg(long, value_name = "SCHEME", value_parser = scheme(), ignore_case = true, conflicts_with_all = ["tokenizer_only", "starter"])]
     quantize: Option<Scheme>,
     /// One JSON object on stdout.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
     /// Fetch the small model that `mist chat` starts with.
     #[arg(long, conflicts_with_all = ["repository", "repo_id", "revision", "file", "tokenizer_only"])]
@@ -72,19 +74,24 @@ fn listed() -> impl TypedValueParser<Value = String> {
 }
 
 impl DownloadArgs {
-    /// An outcome as it is; of one that was interrupted it is said how to go on.
-    fn or_how_to_go_on<T>(&self, outcome: Result<T, hub::Error>, printer: &Printer) -> Result<T, hub::Error> {
-        if let Err(hub::Error::Interrupted) = outcome {
-            printer.note(&format!("Stopped: `{}` goes on from here", self.command()));
+    /// The repository that was typed, in either way.
+    fn typed(&self) -> Option<&String> {
+        self.repository.as_ref().or(self.repo_id.as_ref())
+    }
+
+    /// The folder of all checkpoints.
+    fn root(&self, store: &Store) -> anyhow::Result<PathBuf> {
+        match &self.checkpoints_dir {
+            Some(folder) => Ok(folder.clone()),
+            None => missing::downloads(store),
         }
-        outcome
     }
 
     /// The command that goes on with this download. It holds no token: the shell's history would keep it.
     fn command(&self) -> String {
         let mut command = vec!["mist".to_string(), "download".to_string()];
         let mut add = |words: &[&str]| command.extend(words.iter().map(|word| quoted(word)));
-        match self.repository.as_ref().or(self.repo_id.as_ref()) {
+        match self.typed() {
             Some(repository) => add(&[repository]),
             None => add(&["--starter"]),
         }
@@ -100,8 +107,8 @@ impl DownloadArgs {
         if self.tokenizer_only {
             add(&["--tokenizer-only"]);
         }
-        if self.checkpoint_dir != Path::new("checkpoints") {
-            add(&["--checkpoint-dir", &self.checkpoint_dir.to_string_lossy()]);
+        if let Some(folder) = &self.checkpoints_dir {
+            add(&["--checkpoints-dir", &folder.to_string_lossy()]);
         }
         command.join(" ")
     }
@@ -121,27 +128,33 @@ fn quoted(word: &str) -> String {
 /// # Errors
 /// What the hub room reports, with its hint.
 pub fn run(args: &DownloadArgs, printer: &Printer) -> anyhow::Result<Status> {
-    let offline = args.offline || environment::is_true(HF_HUB_OFFLINE);
-    match args.repository.as_ref().or(args.repo_id.as_ref()) {
-        Some(name) => repository(args, &name.parse()?, offline, printer),
+    let offline = args.offline || is_offline();
+    match args.typed() {
+        Some(name) => repository(args, name, offline, printer),
         None if args.starter => fetch_starter(args, offline, printer),
         None => catalogue::list(args.json, printer),
     }
 }
 
-fn repository(
-    args: &DownloadArgs,
-    repo: &RepoId,
-    offline: bool,
-    printer: &Printer,
-) -> anyhow::Result<Status> {
-    let request = Request {
-        repo: repo.clone(),
-        revision: args.revision.parse::<Revision>()?,
-        root: args.checkpoint_dir.clone(),
-        tokenizer_only: args.tokenizer_only,
-        file: args.file.as_deref().map(str::parse::<FileName>).transpose()?,
+fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer) -> anyhow::Result<Status> {
+    let store = Store::from_environment();
+    let name = ModelName::parse(typed.as_ref());
+    let file = args.file.as_deref().map(str::parse::<FileName>).transpose()?;
+    let revision = match &name.revision {
+        Some(revision) if args.revision == "main" => revision.clone(),
+        _ => args.revision.parse()?,
     };
+    let request = Request {
+        repo: name.repo.clone().map_or_else(|| typed.parse(), Ok)?,
+        revision,
+        root: args.root(&store)?,
+        tokenizer_only: args.tokenizer_only,
+        file: file.or_else(|| name.file.clone()),
+        cache: store.cache().cloned(),
+    };
+    // A scheme is what to convert to; anything else is the quantization in a file's name.
+    let variant = name.variant.as_deref();
+    let scheme = args.quantize.or_else(|| WRITTEN.into_iter().find(|scheme| variant == Some(scheme.name())));
     let mut report = TerminalReport::new(printer);
     if offline {
         let plan = hub::on_disk(&request)?;
@@ -151,30 +164,25 @@ fn repository(
         return print(args, &plan, Some(&kept), printer);
     }
     let client = Client::new(Settings::from_environment(args.access_token.clone())?)?;
-    let plan = hub::plan(&client, &request, &mut report)?;
+    let plan = match variant {
+        // What to name is said in this command's words.
+        None => hub::plan(&client, &request, &mut report)?,
+        variant => missing::plan(&client, request, variant, &mut report)?,
+    };
     if args.dry_run {
         plan.check_space()?;
         return print(args, &plan, None, printer);
     }
-    let interrupt = Interrupt::install()?;
-    let listening = interrupt.listen();
-    let outcomes = hub::carry_out(&client, &plan, interrupt.flag(), &mut report);
-    drop(listening);
-    report.done();
-    let outcomes = args.or_how_to_go_on(outcomes, printer)?;
-    let fetched = outcomes.iter().filter(|o| **o == Outcome::Fetched).count();
-    printer.note(&match fetched {
-        0 => "already here".to_string(),
-        n => format!("fetched {}, {} already here", counted(n, "file"), outcomes.len() - n),
-    });
-    if args.quantize.is_none() && fetched > 0 && plan.folder.join("mist.json").exists() {
+    let outcomes = carry_out(&client, &plan, &mut report, printer, &args.command())?;
+    let is_changed = outcomes.iter().any(|outcome| *outcome != Outcome::Kept);
+    if scheme.is_none() && is_changed && plan.folder.join("mist.json").exists() {
         let folder = plan.folder.display();
         printer.warn(&format!(
             "{folder} holds an earlier conversion, which is what runs: convert it again with --force"
         ));
     }
     print(args, &plan, Some(&outcomes), printer)?;
-    if let Some(scheme) = args.quantize {
+    if let Some(scheme) = scheme {
         let checkpoint = Checkpoint::open_original(&plan.folder)?;
         let folder = match &checkpoint.gguf {
             Some(gguf) => quantized::beside(gguf.path(), scheme.name()),
@@ -185,6 +193,45 @@ fn repository(
         convert::quantize(&checkpoint, &folder, scheme, true, printer)?;
     }
     Ok(Status::Success)
+}
+
+/// Fetches what a plan says, until it is there or Ctrl-C comes; `command` is what goes on with it then.
+pub fn carry_out(
+    client: &Client,
+    plan: &Plan,
+    report: &mut TerminalReport,
+    printer: &Printer,
+    command: &str,
+) -> anyhow::Result<Vec<Outcome>> {
+    let interrupt = Interrupt::install()?;
+    let listening = interrupt.listen();
+    let outcomes = hub::carry_out(client, plan, interrupt.flag(), report);
+    drop(listening);
+    report.done();
+    let outcomes = or_how_to_go_on(outcomes, command, printer)?;
+    let count = |outcome| outcomes.iter().filter(|o| **o == outcome).count();
+    let (kept, fetched, cached) = (count(Outcome::Kept), count(Outcome::Fetched), count(Outcome::Cached));
+    let cached = match cached {
+        0 => String::new(),
+        n => format!("{n} from the hub's cache, "),
+    };
+    printer.note(&match kept == outcomes.len() {
+        true => "already here".to_string(),
+        false => format!("fetched {}, {cached}{kept} already here", counted(fetched, "file")),
+    });
+    Ok(outcomes)
+}
+
+/// An outcome as it is; of one that was interrupted it is said how to go on.
+fn or_how_to_go_on<T>(
+    outcome: Result<T, hub::Error>,
+    command: &str,
+    printer: &Printer,
+) -> Result<T, hub::Error> {
+    if let Err(hub::Error::Interrupted) = outcome {
+        printer.note(&format!("Stopped: `{command}` goes on from here"));
+    }
+    outcome
 }
 
 /// The result: one JSON object, or the folder once all is there.
@@ -203,7 +250,7 @@ fn print(
 }
 
 fn fetch_starter(args: &DownloadArgs, offline: bool, printer: &Printer) -> anyhow::Result<Status> {
-    let root = &args.checkpoint_dir;
+    let root = &args.root(&Store::from_environment())?;
     let path = match starter::find(root) {
         Some(path) => path,
         None if offline => {
@@ -228,7 +275,7 @@ fn fetch_starter(args: &DownloadArgs, offline: bool, printer: &Printer) -> anyho
             let mut report = TerminalReport::new(printer);
             let fetched = starter::ensure(root, interrupt.flag(), &mut report);
             report.done();
-            args.or_how_to_go_on(fetched, printer)?
+            or_how_to_go_on(fetched, &args.command(), printer)?
         }
     };
     match args.json {
@@ -242,8 +289,10 @@ fn fetch_starter(args: &DownloadArgs, offline: bool, printer: &Printer) -> anyho
 fn as_json(plan: &Plan, outcomes: Option<&[Outcome]>) -> Value {
     let status = |i: usize, file: &PlannedFile| match outcomes.and_then(|o| o.get(i)) {
         Some(Outcome::Kept) => "kept",
+        Some(Outcome::Cached) => "cached",
         Some(Outcome::Fetched) => "fetched",
-        None if file.missing() == 0 => "here",
+        None if file.here == file.entry.size => "here",
+        None if file.cached.is_some() => "cached",
         None if file.here > 0 => "partial",
         None => "missing",
     };
@@ -304,6 +353,7 @@ impl Report for TerminalReport<'_> {
         self.printer.note(&format!("{}{commit}, in {}:", plan.repo, shown(&plan.folder)));
         for file in &plan.files {
             let here = match file.here {
+                _ if file.cached.is_some() => "  (in the hub's cache)".to_string(),
                 0 => String::new(),
                 here if here == file.entry.size => "  (here)".to_string(),
                 here => format!("  ({} here)", Size(here)),

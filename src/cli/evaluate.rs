@@ -20,24 +20,24 @@ use super::placing::{DevicesArgs, Room};
 /// Measure a model's perplexity on a text.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  mist evaluate --checkpoint-dir mistralai/Mistral-7B-v0.1 --file book.txt \\\n    --context-length 4096"
+    after_help = "Example:\n  mist evaluate mistralai/Mistral-7B-v0.1 --file book.txt \\\n    --context-length 4096"
 )]
 pub struct EvaluateArgs {
+    /// The text, in UTF-8; - reads stdin.
+    #[arg(short, long, value_name = "TEXT.txt", value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+    /// Cut the text into windows of N tokens; without, it is one window.
+    #[arg(short, long, value_name = "N", help_heading = "Model", value_parser = at_least(2u64))]
+    context_length: Option<u64>,
+    /// One JSON object on stdout.
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+    #[command(flatten)]
+    beginning: BeginningArgs,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     devices: DevicesArgs,
-    /// The text, in UTF-8; - reads stdin.
-    #[arg(long, value_name = "TEXT.txt", value_hint = ValueHint::FilePath)]
-    file: PathBuf,
-    /// Cut the text into windows of N tokens; without, it is one window.
-    #[arg(long, value_name = "N", value_parser = at_least(2u64))]
-    context_length: Option<u64>,
-    #[command(flatten)]
-    beginning: BeginningArgs,
-    /// One JSON object on stdout.
-    #[arg(long)]
-    json: bool,
 }
 
 /// The largest text that is read, in bytes.
@@ -45,7 +45,7 @@ const LARGEST_TEXT: u64 = 256 << 20;
 
 /// Runs `mist evaluate`.
 pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
-    let path = args.model.checkpoint.path()?;
+    let located = args.model.locate(printer)?;
     let (text, name) = match args.file.as_os_str() == "-" {
         true => (Limited::new(std::io::stdin(), LARGEST_TEXT).text(), "stdin".to_string()),
         false => {
@@ -54,7 +54,7 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
         }
     };
     let text = text.with_context(|| format!("cannot read {name}"))?;
-    let opened = args.model.open(&path, printer)?;
+    let opened = args.model.open(&located, printer)?;
     let bos = args.beginning.adds_bos(&opened.tokenizer);
     let ids = opened.tokenizer.encode(&text, bos)?;
     if ids.len() < 2 {

@@ -9,10 +9,11 @@ use mist::chat;
 use mist::generate::SamplingError;
 use mist::hub;
 use mist::quote::beginning;
+use mist::store::RemovalError;
 use mist::system::{files, memory};
 use mist::terminal::{InterruptError, Printer};
 
-use super::numbers;
+use super::{numbers, others};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +116,10 @@ pub fn usage(error: &clap::Error, command: &str, printer: &Printer) -> ExitCode 
         text = text.replacen(&source.to_string(), words, 1);
     }
     let (message, hint) = usage_lines(&text, command);
+    let (message, hint) = match others::explained(error, command) {
+        Some((ours, hint)) => (ours.unwrap_or(message), hint),
+        None => (message, hint),
+    };
     printer.error(&message, Some(&hint));
     Status::Usage.into()
 }
@@ -200,6 +205,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         let turn = || cause.downcast_ref::<chat::ConversationError>().and_then(|e| e.hint());
         let fit = || cause.downcast_ref::<chat::FitError<mist::text::Error>>().and_then(|e| e.hint());
         let file = || cause.downcast_ref::<chat::FileError>().and_then(|e| e.hint());
+        let removal = || cause.downcast_ref::<RemovalError>().and_then(|e| e.hint());
         let interrupt = || cause.downcast_ref::<InterruptError>().and_then(|e| e.hint());
         let system = || cause.downcast_ref::<io::Error>().and_then(files::hint);
         checkpoint
@@ -210,6 +216,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(turn)
             .or_else(fit)
             .or_else(file)
+            .or_else(removal)
             .or_else(interrupt)
             .or_else(system)
     })

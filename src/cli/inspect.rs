@@ -16,18 +16,15 @@ use mist::text::Tokenizer;
 use serde_json::json;
 
 use super::exit::{Hint, Status};
-use super::model::{CheckpointArgs, tokenizer, warn};
+use super::located::CheckpointArgs;
 use super::numbers::at_least;
+use super::opened::{tokenizer, warn};
 use super::speech::Speech;
 
 /// Describe a checkpoint and compare its tensors with its config.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  mist inspect --checkpoint-dir mistralai/Mistral-7B-v0.1 --context-length 4096"
-)]
+#[command(after_help = "Example:\n  mist inspect mistralai/Mistral-7B-v0.1 --context-length 4096")]
 pub struct InspectArgs {
-    #[command(flatten)]
-    checkpoint: CheckpointArgs,
     /// Count the cache for so many positions; the model's context by default.
     #[arg(long, value_name = "N", value_parser = at_least(0usize))]
     context_length: Option<usize>,
@@ -35,13 +32,15 @@ pub struct InspectArgs {
     #[arg(long)]
     verify: bool,
     /// One JSON object on stdout.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
 }
 
 /// Runs `mist inspect`. Opening a checkpoint compares names and shapes with the config: what is wrong is its error.
 pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
-    let path = args.checkpoint.path()?;
+    let path = args.checkpoint.locate(printer)?.opened_as()?;
     // First: of a damaged file it is the most that can be said.
     let hashed = if args.verify { verify_download(&path, printer)? } else { None };
     let checkpoint = Checkpoint::open(&path)?;

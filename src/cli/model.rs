@@ -1,65 +1,68 @@
 //! What every command that runs a model shares: its flags, and the opening of checkpoint, tokenizer and model.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use anyhow::Context;
 use candle_core::DType;
 use clap::builder::TypedValueParser;
-use clap::{Args, ValueEnum, ValueHint};
-use mist::checkpoint::gguf::Gguf;
-use mist::checkpoint::{self, Checkpoint, Config};
+use clap::{Args, ValueEnum};
+use mist::checkpoint::{Checkpoint, Config};
 use mist::generate::{GenerationError, SamplingError};
-use mist::hub::Manifest;
 use mist::kernels::attention::CacheType;
 use mist::kernels::{ActivationBits, Arithmetic, Scheme, packed, pool};
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName, Share};
-use mist::system::files;
 use mist::terminal::Printer;
 use mist::text::Tokenizer;
 
 use super::exit::{Hint, Usage};
 use super::inspect::schemes;
+use super::located::{CheckpointArgs, Located};
 use super::numbers::{positive, whole};
+use super::opened::Opened;
 use super::placing::{DevicesArgs, Placed, Room};
 use super::quantized;
 use super::values::{Offering, Quantize, quantize};
 
-/// Where a checkpoint is.
-#[derive(Args, Clone, Debug)]
-pub struct CheckpointArgs {
-    /// A folder, a .gguf file, or ORG/NAME under checkpoints/.
-    // A folder as well: bash goes on into a folder, and takes spaces, for the hint of a file and for no other.
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
-    pub checkpoint_dir: Option<PathBuf>,
-}
-
 /// How a model is run.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     #[command(flatten)]
     pub checkpoint: CheckpointArgs,
     /// Where to run: auto, cpu, cuda, cuda:N or metal.
-    #[arg(long, default_value = "auto", conflicts_with = "devices", value_parser = device(), hide_possible_values = true)]
+    #[arg(
+        long,
+        default_value = "auto",
+        conflicts_with = "devices",
+        value_parser = device(),
+        hide_possible_values = true,
+        help_heading = "Devices"
+    )]
     pub device: String,
-    /// Type of computation; on the CPU sums are always in f32.
-    #[arg(long, value_enum, default_value_t = Precision::Auto)]
+    /// Type of computation.
+    ///
+    /// On the CPU sums are always in f32. f32 computes on the values that quantized weights stand for, and rounds no
+    /// activations.
+    #[arg(long, value_enum, default_value_t = Precision::Auto, hide_short_help = true)]
     pub dtype: Precision,
-    /// Bits that activations are rounded to on the CPU, for products with quantized weights; auto is 16 for models of fewer
-    /// than 537 million parameters, else 8. --dtype f32 rounds nothing.
-    #[arg(long, value_enum, value_name = "BITS", default_value_t = Activations::Auto)]
+    /// Bits that activations are rounded to on the CPU, for products with quantized weights.
+    ///
+    /// auto is 16 for models of fewer than 537 million parameters, else 8. --dtype f32 rounds nothing.
+    #[arg(long, value_enum, value_name = "BITS", default_value_t = Activations::Auto, hide_short_help = true)]
     pub activations: Activations,
-    /// Type of the keys and values that are kept; auto is f16 on the CPU, f32 with --dtype f32, else the type of computation.
-    #[arg(long, value_enum, default_value_t = CachePrecision::Auto)]
+    /// Type of the keys and values in the cache.
+    ///
+    /// auto is f16 on the CPU, f32 with --dtype f32, else the type of computation.
+    #[arg(long, value_enum, default_value_t = CachePrecision::Auto, hide_short_help = true)]
     pub cache_dtype: CachePrecision,
-    /// Quantize to this scheme, converting once and reusing the result; none takes the weights as published [default: what
-    /// the folder holds, a conversion first].
+    /// Quantize to this scheme, converting once and reusing the result; none takes the weights as published.
+    ///
+    /// By default a conversion that lies in the model's folder runs, else the weights as published. Names of llama.cpp's
+    /// mixes (Q4_K_M) are known, and capitals.
     #[arg(long, value_name = "SCHEME", value_parser = quantize(), ignore_case = true)]
     pub quantize: Option<Quantize>,
-    /// CPU threads; all processors by default.
-    #[arg(long, value_name = "N", value_parser = whole(1..=1024u16))]
+    /// CPU threads [default: all processors].
+    #[arg(short, long, value_name = "N", help_heading = "Devices", value_parser = whole(1..=1024u16))]
     pub threads: Option<u16>,
 }
 
@@ -84,8 +87,8 @@ impl BeginningArgs {
 /// How much of a model's context is used.
 #[derive(Args, Clone, Debug)]
 pub struct ContextArgs {
-    /// Positions that memory is planned for, and most that are used; the model's context by default.
-    #[arg(long, value_name = "N", value_parser = positive)]
+    /// Most tokens of the context, for which memory is planned [default: the model's context].
+    #[arg(short, long, value_name = "N", help_heading = "Model", value_parser = positive)]
     context_length: Option<NonZeroUsize>,
 }
 
@@ -166,18 +169,6 @@ impl Precision {
     }
 }
 
-/// A checkpoint with its tokenizer.
-pub struct Opened {
-    /// As it was named.
-    pub name: String,
-    pub checkpoint: Checkpoint,
-    pub tokenizer: Tokenizer,
-    /// Ids that end a text: the tokenizer's and the config's.
-    pub end_ids: Vec<u32>,
-    /// When the opening began.
-    since: Instant,
-}
-
 /// A model that is ready, with what belongs to it.
 pub struct Loaded {
     pub opened: Opened,
@@ -197,137 +188,34 @@ pub struct Loaded {
     pub load_seconds: f64,
 }
 
-impl CheckpointArgs {
-    /// The path that is meant.
-    pub fn path(&self) -> anyhow::Result<PathBuf> {
-        match &self.checkpoint_dir {
-            Some(path) => Ok(find(path)),
-            None => Err(Usage::with_hint(
-                "no checkpoint is named",
-                "add --checkpoint-dir PATH, or fetch a model with `mist download ORG/NAME`",
-            )),
-        }
-    }
-}
-
-/// A path as it is, or, where there is none and it looks like ORG/NAME, the folder under `checkpoints/`.
-fn find(path: &Path) -> PathBuf {
-    let beneath = Path::new("checkpoints").join(path);
-    // What cannot be opened is reported by whoever opens it.
-    let exists = |path| files::exists(path).unwrap_or(true);
-    if !exists(path) && path.is_relative() && exists(&beneath) { beneath } else { path.into() }
-}
-
-impl Opened {
-    /// Opens a checkpoint and the tokenizer that belongs to it.
-    pub fn new(path: &Path, printer: &Printer) -> anyhow::Result<Self> {
-        Self::with(Checkpoint::open, path, printer)
-    }
-
-    /// Opens a checkpoint in one of two ways, and the tokenizer that belongs to it.
-    fn with(
-        open: fn(&Path) -> Result<Checkpoint, checkpoint::Error>,
-        path: &Path,
-        printer: &Printer,
-    ) -> anyhow::Result<Self> {
-        let since = Instant::now();
-        let checkpoint = open(path)?;
-        refuse_half_a_download(&checkpoint)?;
-        warn(&checkpoint, printer);
-        let tokenizer = tokenizer(&checkpoint)?;
-        let end_ids = Self::end_ids(&checkpoint, &tokenizer);
-        let name = checkpoint.folder.display().to_string();
-        Ok(Self { name, checkpoint, tokenizer, end_ids, since })
-    }
-
-    /// Ids that end a text where `stops` are the texts that it ends before: `end_ids`, what these spell, and in the chat
-    /// format what the template writes behind a reply. With `ignore_eos` only what was asked for.
-    pub fn ends(&self, stops: &[String], chat: bool, ignore_eos: bool) -> Vec<u32> {
-        let mut ends: Vec<u32> = stops.iter().filter_map(|stop| self.tokenizer.control(stop)).collect();
-        if !ignore_eos {
-            ends.extend(&self.end_ids);
-            ends.extend(if chat { self.tokenizer.turn_ends() } else { &[] });
-        }
-        ends.sort_unstable();
-        ends.dedup();
-        ends
-    }
-
-    /// Ids that end a text: the tokenizer's and the config's; where neither names one, the default of the model's kind.
-    pub fn end_ids(checkpoint: &Checkpoint, tokenizer: &Tokenizer) -> Vec<u32> {
-        let config = &checkpoint.config;
-        let mut end_ids = [tokenizer.end_ids(), &config.end_ids].concat();
-        if end_ids.is_empty() {
-            end_ids.extend(config.default_end_id);
-        }
-        end_ids.sort_unstable();
-        end_ids.dedup();
-        end_ids
-    }
-}
-
-/// Originals that are half way from one commit of their repository to another open like any others.
-pub fn refuse_half_a_download(checkpoint: &Checkpoint) -> anyhow::Result<()> {
-    let manifest = match Manifest::read(&checkpoint.folder) {
-        Ok(Some(manifest)) => manifest,
-        Err(error) if error.refused().is_some() => return Err(error.into()),
-        _ => return Ok(()),
-    };
-    let used = |name: &&str| checkpoint.files.iter().any(|file| file.file_name() == Some(name.as_ref()));
-    let Some(file) = manifest.unfinished().find(used) else { return Ok(()) };
-    let folder = checkpoint.folder.display();
-    let error =
-        anyhow::anyhow!("{folder} is half way to {}: {file} is still an older one", manifest.origin());
-    let repository = manifest.repository().map(|r| r.to_string()).unwrap_or_default();
-    Err(error.context(Hint(format!("`mist download {repository}` fetches the rest"))))
-}
-
-/// Says what was decided where a checkpoint's files contradict each other, and what is no longer what it was made of.
-pub fn warn(checkpoint: &Checkpoint, printer: &Printer) {
-    checkpoint.warnings.iter().for_each(|warning| printer.warn(warning));
-    warn_of_other_originals(checkpoint, printer);
-}
-
-/// A conversion runs also where the weights beside it are no longer those that it was made of.
-fn warn_of_other_originals(checkpoint: &Checkpoint, printer: &Printer) {
-    let Some(origin) = &checkpoint.origin else { return };
-    let own =
-        |file: &str| checkpoint.files.iter().any(|own| own.file_name().is_some_and(|name| name == file));
-    let changed = origin.changed(&checkpoint.folder);
-    let changed: Vec<&str> = changed.into_iter().filter(|file| !own(file)).collect();
-    if !changed.is_empty() {
-        let (folder, files) = (checkpoint.folder.display(), changed.join(", "));
-        printer.warn(&format!("{folder} was converted from other weights than now lie beside it ({files})"));
-        printer.note("`mist convert` with its flags and --force does it anew");
-    }
-}
-
-/// The tokenizer beside, or in, a checkpoint.
-pub fn tokenizer(checkpoint: &Checkpoint) -> anyhow::Result<Tokenizer> {
-    match &checkpoint.gguf {
-        Some(gguf) => gguf_tokenizer(gguf),
-        None => Ok(Tokenizer::from_folder(&checkpoint.folder)?),
-    }
-}
-
-/// The tokenizer in a GGUF file. The text room knows no files: what is wrong is told with the file's name here.
-pub fn gguf_tokenizer(gguf: &Gguf) -> anyhow::Result<Tokenizer> {
-    Tokenizer::from_vocabulary(gguf.vocabulary()?).with_context(|| gguf.path().display().to_string())
-}
-
 impl ModelArgs {
-    /// Sets the threads, and opens the checkpoint at `path`, or its conversion where `--quantize` asks for one.
-    pub fn open(&self, path: &Path, printer: &Printer) -> anyhow::Result<Opened> {
+    /// The model that is named, or the only one there is.
+    pub fn locate(&self, printer: &Printer) -> anyhow::Result<Located> {
+        self.with_scheme(self.checkpoint.locate(printer)?)
+    }
+
+    /// A model with the scheme that `--quantize` names, if it does.
+    pub fn with_scheme(&self, located: Located) -> anyhow::Result<Located> {
+        match (self.quantize, located.quantize) {
+            (Some(flag), Some(name)) if flag != name => Err(Usage::with_hint(
+                "the model is named with one scheme, and --quantize names another",
+                "leave one of them out",
+            )),
+            (flag, name) => Ok(Located { quantize: flag.or(name), ..located }),
+        }
+    }
+
+    /// Sets the threads, and opens a model, or its conversion where one is asked for.
+    pub fn open(&self, located: &Located, printer: &Printer) -> anyhow::Result<Opened> {
         self.set_threads();
-        let mut opened = match self.quantize {
-            None => Opened::new(path, printer),
-            Some(Quantize::None) => Opened::with(Checkpoint::open_original, path, printer),
+        let (name, path) = (&located.name, &located.path);
+        match located.quantize {
+            None => Opened::new(name, path, printer),
+            Some(Quantize::None) => Opened::as_published(name, path, printer),
             Some(Quantize::To(scheme)) => {
-                Opened::new(&quantized::conversion(path, scheme, printer)?, printer)
+                Opened::new(name, &quantized::conversion(located, scheme, printer)?, printer)
             }
-        }?;
-        opened.name = path.display().to_string();
-        Ok(opened)
+        }
     }
 
     /// Loads the model over the devices, with room for `room` in its cache.

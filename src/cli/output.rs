@@ -7,7 +7,7 @@ use indicatif::HumanBytes;
 use mist::checkpoint::Checkpoint;
 use mist::generate::{TextStream, Timings};
 use mist::placement;
-pub use mist::quote::counted;
+use mist::quote::counted;
 use mist::terminal::{EscapeFilter, Printer, TokenProgress};
 
 /// One text: from ids to stdout as they come, made safe where a person reads it.

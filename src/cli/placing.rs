@@ -15,15 +15,16 @@ use super::numbers::at_least;
 
 /// How a model's layers are spread.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Devices")]
 pub struct DevicesArgs {
     /// How many devices, or a list such as cuda:0,cuda:1,cpu; the one of --device by default.
     #[arg(long, value_name = "DEVICES", value_parser = devices)]
     pub devices: Option<Devices>,
     /// Layers of each device, such as 10,12,10; by default so that the fullest device holds as little as can be.
-    #[arg(long, value_name = "LAYERS", value_delimiter = ',', value_parser = at_least(0usize))]
+    #[arg(long, hide_short_help = true, value_name = "LAYERS", value_delimiter = ',', value_parser = at_least(0usize))]
     pub split: Vec<usize>,
     /// Memory of each device, such as 20GiB,20GiB, or one size for all; what is free on accelerators by default.
-    #[arg(long, value_name = "SIZES", value_parser = memories)]
+    #[arg(long, hide_short_help = true, value_name = "SIZES", value_parser = memories)]
     pub memory: Option<Memories>,
 }
 

@@ -1,29 +1,32 @@
 //! `--quantize` where a model runs: the conversion that is there, or one that is made and kept.
 
+use std::io;
 use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
 
 use mist::checkpoint::manifest::{self, Manifest};
 use mist::checkpoint::output::Rounding;
 use mist::checkpoint::{Checkpoint, Error, convert as mist_format};
 use mist::kernels::Scheme;
-use mist::system::files;
+use mist::system::files::{self, Claim};
 use mist::terminal::Printer;
 
 use super::convert::{self, companions};
 use super::exit::Hint;
+use super::located::Located;
 
-/// The conversion of the checkpoint at `path` to `scheme`: what lies there, if it is one; else a folder of the scheme's
-/// name in it, or of a GGUF file's beside that. It is made if it is not there, or is not of the weights, the description
-/// and the tokenizer that are.
-pub fn conversion(path: &Path, scheme: Scheme, printer: &Printer) -> anyhow::Result<PathBuf> {
-    if let Some(there) = existing(path, scheme)? {
+/// The conversion of a checkpoint to `scheme`: what lies there, if it is one; else a folder of the scheme's name in it,
+/// or of a GGUF file's beside that, or, where that cannot be written to, in the store. It is made if it is not there, or is
+/// not of the weights, the description and the tokenizer that are.
+pub fn conversion(located: &Located, scheme: Scheme, printer: &Printer) -> anyhow::Result<PathBuf> {
+    if let Some(there) = existing(located, scheme)? {
         return Ok(there);
     }
-    let checkpoint = Checkpoint::open_original(path)?;
-    let kept = kept(path, &checkpoint, scheme);
+    let checkpoint = Checkpoint::open_original(&located.path)?;
     // Another run may be at it: the second waits, and then finds what the first made.
-    let _claim = convert::claim(Some(&checkpoint.folder), &kept, printer)?;
-    if let Some(there) = existing(path, scheme)? {
+    let (kept, _claim) = claim(located, &checkpoint, scheme, printer)?;
+    if let Some(there) = existing(located, scheme)? {
         return Ok(there);
     }
     printer.note(&format!("Quantizing to {scheme}, once: {} keeps it", kept.display()));
@@ -39,9 +42,39 @@ pub fn conversion(path: &Path, scheme: Scheme, printer: &Printer) -> anyhow::Res
     Ok(kept)
 }
 
+/// The folder that a conversion is kept in, claimed.
+fn claim(
+    located: &Located,
+    checkpoint: &Checkpoint,
+    scheme: Scheme,
+    printer: &Printer,
+) -> anyhow::Result<(PathBuf, Claim)> {
+    let places = kept(located, checkpoint, scheme);
+    let (last, others) = places.split_last().ok_or_else(|| no_place(located))?;
+    for folder in others {
+        match convert::claim(Some(&checkpoint.folder), folder, printer) {
+            Err(error) if is_refused(&error) => continue,
+            claimed => return Ok((folder.clone(), claimed?)),
+        }
+    }
+    Ok((last.clone(), convert::claim(None, last, printer)?))
+}
+
+/// Whether the user may not write there.
+fn is_refused(error: &anyhow::Error) -> bool {
+    let kind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    matches!(kind, Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem))
+}
+
+/// The error of a user without a home.
+pub fn no_place(located: &Located) -> anyhow::Error {
+    let error = anyhow!("{} is only read, and there is no folder for its conversion", located.name);
+    error.context(Hint("set MIST_HOME to a folder".into()))
+}
+
 /// The conversion, if it is there.
-pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> {
-    let rounding = rounding(scheme);
+pub fn existing(located: &Located, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> {
+    let (rounding, path) = (rounding(scheme), located.path.as_path());
     if !Checkpoint::has_original(path) && !is_converted(path) {
         // Without originals what was kept of them is what there is.
         let there = [path.join(scheme.name()), beside(path, scheme.name())].into_iter();
@@ -54,17 +87,17 @@ pub fn existing(path: &Path, scheme: Scheme) -> anyhow::Result<Option<PathBuf>> 
     if checkpoint.origin.as_ref().is_some_and(|origin| origin.roundings == [rounding]) {
         return Ok(Some(path.into()));
     }
-    for folder in [path, &kept(path, &checkpoint, scheme)] {
-        if is_converted(folder) {
+    for folder in [path.to_path_buf()].into_iter().chain(kept(located, &checkpoint, scheme)) {
+        if is_converted(&folder) {
             // A damaged one is made anew; what is no file stands in the way.
-            if let Err(error) = Manifest::read(folder)
+            if let Err(error) = Manifest::read(&folder)
                 && error.refused().is_some()
             {
                 return Err(error.into());
             }
-            let companions = companions(&checkpoint, folder)?;
-            if mist_format::is_there(&checkpoint, folder, rounding, companions) {
-                return Ok(Some(folder.into()));
+            let companions = companions(&checkpoint, &folder)?;
+            if mist_format::is_there(&checkpoint, &folder, rounding, companions) {
+                return Ok(Some(folder));
             }
         }
     }
@@ -76,12 +109,20 @@ fn is_converted(folder: &Path) -> bool {
     files::exists(&folder.join(manifest::FILE)).unwrap_or(true)
 }
 
-/// Where a run keeps its conversion.
-fn kept(path: &Path, checkpoint: &Checkpoint, scheme: Scheme) -> PathBuf {
-    match &checkpoint.gguf {
+/// Where a run keeps its conversion, best first.
+fn kept(located: &Located, checkpoint: &Checkpoint, scheme: Scheme) -> Vec<PathBuf> {
+    let path = located.path.as_path();
+    let near = match &checkpoint.gguf {
         Some(gguf) => beside(gguf.path(), scheme.name()),
         None => path.join(scheme.name()),
-    }
+    };
+    let name = match &checkpoint.gguf {
+        Some(_) => near.file_name().unwrap_or_default().to_owned(),
+        None => scheme.name().into(),
+    };
+    let elsewhere = located.elsewhere.as_ref().map(|folder| folder.join(name));
+    let near = (!located.is_read_only).then_some(near);
+    near.into_iter().chain(elsewhere).collect()
 }
 
 /// The folder of a GGUF file's conversion, beside the file: `x.q8_0` of `x.gguf`.

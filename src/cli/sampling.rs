@@ -11,6 +11,7 @@ use super::numbers::{at_least, number};
 
 /// How tokens are chosen.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Sampling")]
 pub struct SamplingArgs {
     /// 0 takes the most likely token; higher is more varied [default: the model's own, else 0.8].
     #[arg(long, allow_negative_numbers = true, value_parser = number)]
@@ -22,10 +23,10 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number)]
     top_p: Option<f32>,
     /// Leave out tokens less than P times as likely as the most likely one [default: the model's own, else 0].
-    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number)]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number, hide_short_help = true)]
     min_p: Option<f32>,
     /// Make tokens that occurred less likely, 1 for no change [default: the model's own, else 1].
-    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number, hide_short_help = true)]
     repeat_penalty: Option<f32>,
     /// Same seed, same text; each further text has the next seed. Drawn and printed when not given.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least(0u64))]

@@ -7,7 +7,7 @@ use mist::terminal::Printer;
 use mist::text::Tokenizer;
 use serde_json::{Map, Value, json};
 
-use super::model::Opened;
+use super::opened::Opened;
 use super::sampling::{self, SamplingArgs};
 
 /// What a model does with text where no flag says otherwise.

@@ -7,27 +7,25 @@ use clap::{Args, ValueHint};
 use mist::chat;
 use mist::checkpoint::Tokenizing;
 use mist::json::{self, Capped};
-use mist::quote::quoted;
+use mist::quote::{counted, quoted};
 use mist::system::files::{self, Limited};
 use mist::terminal::{Printer, escaped};
 use mist::text::{Message, Tokenizer};
 use serde::Deserialize;
 
 use super::exit::{Status, Usage};
-use super::model::{BeginningArgs, CheckpointArgs, gguf_tokenizer};
+use super::located::CheckpointArgs;
+use super::model::BeginningArgs;
 use super::numbers::at_least;
-use super::output::counted;
+use super::opened::gguf_tokenizer;
+
 use super::table::Table;
 
 /// Show how a model's tokenizer sees a text.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  mist tokenize --checkpoint-dir mistralai/Mistral-7B-v0.1 --text \"How are you?\""
-)]
+#[command(after_help = "Example:\n  mist tokenize mistralai/Mistral-7B-v0.1 --text \"How are you?\"")]
 #[group(id = "source", required = true, multiple = false, args = ["text", "messages", "decode"])]
 pub struct TokenizeArgs {
-    #[command(flatten)]
-    checkpoint: CheckpointArgs,
     /// The text; - reads stdin.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     text: Option<String>,
@@ -37,11 +35,13 @@ pub struct TokenizeArgs {
     /// Ids to turn into text; - reads them from stdin, also as JSON of this command or of generate.
     #[arg(long, value_name = "IDS", num_args = 1.., value_delimiter = ',')]
     decode: Vec<String>,
+    /// {"ids": [...], "tokens": [...]} on stdout.
+    #[arg(long, help_heading = "Output")]
+    json: bool,
     #[command(flatten)]
     beginning: BeginningArgs,
-    /// {"ids": [...], "tokens": [...]} on stdout.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
 }
 
 /// The largest text that is read, in bytes.
@@ -49,7 +49,7 @@ const LARGEST_TEXT: u64 = 256 << 20;
 
 /// Runs `mist tokenize`.
 pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
-    let tokenizer = open(args)?;
+    let tokenizer = open(args, printer)?;
     if !args.decode.is_empty() {
         return decode(args, &tokenizer, printer);
     }
@@ -107,8 +107,8 @@ fn decode(args: &TokenizeArgs, tokenizer: &Tokenizer, printer: &Printer) -> anyh
 }
 
 /// The tokenizer alone: a folder without weights, as `mist download --tokenizer-only` leaves it, has one too.
-fn open(args: &TokenizeArgs) -> anyhow::Result<Tokenizer> {
-    Ok(match Tokenizing::find(&args.checkpoint.path()?)? {
+fn open(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Tokenizer> {
+    Ok(match Tokenizing::find(&args.checkpoint.locate(printer)?.path)? {
         Tokenizing::Folder(folder) => Tokenizer::from_folder(&folder)?,
         Tokenizing::Gguf(gguf) => gguf_tokenizer(&gguf)?,
     })

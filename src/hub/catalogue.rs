@@ -136,6 +136,17 @@ pub fn nearest(typed: &str) -> Option<&'static str> {
     (score >= 0.75).then_some(name)
 }
 
+/// The repository that people mean by a short name such as `mistral` or `mixtral:8x7b`: of those that begin so the first
+/// that follows instructions.
+pub fn called(typed: &str) -> Option<&'static str> {
+    let word: String = typed.chars().take_while(|c| c.is_ascii_alphabetic()).collect();
+    let word = word.to_ascii_lowercase();
+    let begins = |entry: &&Entry| after_slash(&entry.name.to_ascii_lowercase()).starts_with(&word);
+    let instructed = |entry: &&Entry| entry.name.contains("Instruct");
+    let mut named = ENTRIES.iter().filter(|_| word.len() >= 5).filter(begins);
+    named.clone().find(instructed).or_else(|| named.next()).map(|entry| entry.name)
+}
+
 fn after_slash(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }

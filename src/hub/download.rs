@@ -8,7 +8,7 @@ use super::engine::{self, Job};
 use super::folder::{self, Folder};
 use super::listing::Entry;
 use super::plan::{self, Plan, PlannedFile, Wanted};
-use super::{Commit, Error, FileName, Manifest, RepoId, Report, Revision};
+use super::{Commit, Error, FileName, HubCache, Manifest, RepoId, Report, Revision};
 use crate::system::files::{self, free_space};
 
 /// What is asked for.
@@ -24,6 +24,8 @@ pub struct Request {
     pub tokenizer_only: bool,
     /// These weights and no others.
     pub file: Option<FileName>,
+    /// Where contents may lie that need not be fetched.
+    pub cache: Option<HubCache>,
 }
 
 impl Request {
@@ -41,6 +43,8 @@ impl Request {
 pub enum Outcome {
     /// It was in the folder, whole.
     Kept,
+    /// It was in the hub's own cache.
+    Cached,
     /// It has been fetched.
     Fetched,
 }
@@ -65,7 +69,9 @@ pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Resu
     let manifest = Manifest::read(&folder).ok().flatten();
     let files = choice.files.into_iter().map(|entry| {
         let vouched = manifest.as_ref().is_some_and(|m| m.vouches(repo, &commit, &entry, &folder));
-        PlannedFile { here: here(&folder, &entry, vouched), entry }
+        let here = here(&folder, &entry, vouched);
+        let cached = request.cache.as_ref().filter(|_| here < entry.size);
+        PlannedFile { here, cached: cached.and_then(|cache| cache.content(repo, &entry)), entry }
     });
     let files = files.collect();
     // A file system that does not say how much is free is tried.
@@ -117,7 +123,7 @@ pub fn carry_out(
     let earlier = Manifest::read(folder.path()).ok().flatten();
     let mut manifest = Manifest::new(&plan.repo, commit, entries.clone(), earlier.as_ref());
     let (mut outcomes, mut missing) = (Vec::with_capacity(plan.files.len()), Vec::new());
-    for entry in entries {
+    for PlannedFile { entry, cached, .. } in &plan.files {
         if manifest.vouches(&plan.repo, commit, entry, folder.path()) {
             report.begin(&entry.name, entry.size, entry.size);
             report.end(&entry.name);
@@ -125,6 +131,11 @@ pub fn carry_out(
         } else if let Some(sha256) = folder.holds(entry, stop, report)? {
             manifest.finished(folder.path(), entry, sha256);
             outcomes.push(Outcome::Kept);
+        } else if let Some(content) = cached
+            && let Some(sha256) = folder.take(content, entry, stop, report)?
+        {
+            manifest.finished(folder.path(), entry, sha256);
+            outcomes.push(Outcome::Cached);
         } else {
             manifest.expect(entry);
             missing.push(entry.clone());
@@ -174,7 +185,8 @@ pub fn on_disk(request: &Request) -> Result<Plan, Error> {
         let here = here.map_or("an unknown commit".to_string(), |here| here.to_string());
         return Err(offline(format!("it is of {here}, not of {asked}")));
     }
-    let files = choice.files.into_iter().map(|entry| PlannedFile { here: entry.size, entry }).collect();
+    let files = choice.files.into_iter().map(|entry| PlannedFile { here: entry.size, entry, cached: None });
+    let files = files.collect();
     let (repo, left_out) = (request.repo.clone(), choice.left_out);
     Ok(Plan { repo, commit: None, files, free: None, left_out, folder: path })
 }
@@ -196,6 +208,7 @@ mod tests {
             root: root.to_path_buf(),
             tokenizer_only: false,
             file: None,
+            cache: None,
         }
     }
 

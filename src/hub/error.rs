@@ -54,6 +54,17 @@ pub enum Error {
         missing: String,
     },
 
+    /// The hub's own cache has several revisions, and none of them is the main branch.
+    #[error("{} has several revisions of {repo}: {}", .folder.display(), .revisions.join(", "))]
+    SeveralSnapshots {
+        /// The repository.
+        repo: RepoId,
+        /// The folder of the snapshots.
+        folder: PathBuf,
+        /// Their names.
+        revisions: Vec<String>,
+    },
+
     // What the hub said.
     /// No answer, after all attempts.
     #[error("{host} cannot be reached: {cause}")]
@@ -333,8 +344,11 @@ impl Error {
             Self::GatedWithoutAccess { repo } => {
                 Some(format!("accept its terms at https://huggingface.co/{repo} with that account, then try again"))
             }
+            Self::SeveralSnapshots { folder, revisions, .. } => {
+                revisions.first().map(|first| format!("name the folder of one: {}", folder.join(first).display()))
+            }
             Self::SeveralGguf { files, .. } => files.first().map(|f| format!("pick one: --file {f}")),
-            Self::Space { .. } => Some("free some space, or choose another disk with --checkpoint-dir".to_string()),
+            Self::Space { .. } => Some("free some space, or choose another disk with --checkpoints-dir".to_string()),
             Self::Cut { .. } | Self::Hash { .. } | Self::Status { .. } => {
                 Some("run it again: it goes on where it stopped".to_string())
             }

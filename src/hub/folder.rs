@@ -2,14 +2,14 @@
 //! space, and making a finished file appear under its name.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::hash::Hasher;
+use super::hash::{Hasher, Mismatch};
 use super::listing::Entry;
 use super::{Digest, Error, FileName, Report};
-use crate::system::files::{self, Claim, free_space};
+use crate::system::files::{self, Claim, Replacement, free_space};
 use crate::system::memory;
 
 /// Bytes read at once when a file is hashed.
@@ -95,6 +95,73 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// Gives the content at `from`, a file of the hub's own cache, the name of `entry` here: as a second name of the same
+    /// file or, where that cannot be, as a copy. Its sha256, or `None` where its hash is not the one that is listed.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the copy cannot be written; [`Error::Interrupted`].
+    pub fn take(
+        &self,
+        from: &Path,
+        entry: &Entry,
+        stop: &AtomicBool,
+        report: &mut dyn Report,
+    ) -> Result<Option<Digest>, Error> {
+        report.begin(&entry.name, entry.size, 0);
+        let taken = self.link_or_copy(from, entry, stop, report);
+        report.end(&entry.name);
+        match taken? {
+            Ok(sha256) => Ok(Some(sha256)),
+            Err(_) if stop.load(Ordering::SeqCst) => Err(Error::Interrupted),
+            Err(Mismatch { .. }) => {
+                report.note(&format!("the hub's cache has {} with another content; fetching it", entry.name));
+                Ok(None)
+            }
+        }
+    }
+
+    fn link_or_copy(
+        &self,
+        from: &Path,
+        entry: &Entry,
+        stop: &AtomicBool,
+        report: &mut dyn Report,
+    ) -> Result<Result<Digest, Mismatch>, Error> {
+        let name = entry.name.as_str();
+        let path = self.path().join(name);
+        let failed = || Error::io("write", &path);
+        // The cache keeps contents under their hashes, and no links among them.
+        let is_file = from.symlink_metadata().is_ok_and(|found| found.is_file());
+        let linked = format!(".{name}.linked");
+        let _ = self.opened().remove(&linked);
+        let is_linked = is_file && self.opened().link(from, &linked).is_ok();
+        let mut copy = match is_linked {
+            true => None,
+            false => Some(Replacement::in_folder(self.opened(), name).map_err(failed())?),
+        };
+        let read = if is_linked { self.path().join(&linked) } else { from.to_path_buf() };
+        let mut here = 0;
+        let hasher = each_chunk(&read, entry, &mut |bytes| {
+            here += bytes.len() as u64;
+            report.progress(&entry.name, here);
+            if let Some(copy) = &mut copy {
+                copy.write_all(bytes).map_err(failed())?;
+            }
+            Ok(!stop.load(Ordering::SeqCst))
+        });
+        let hashed = hasher.map(Hasher::finish);
+        let named = match (&hashed, copy) {
+            (Ok(Ok(_)), Some(copy)) => copy.finish(),
+            (Ok(Ok(_)), None) => self.opened().rename(&linked, name).and_then(|()| self.opened().sync()),
+            (_, Some(_)) => Ok(()),
+            (_, None) => self.opened().remove(&linked),
+        };
+        named.map_err(failed())?;
+        hashed
+    }
+}
+
 /// The sha256 of the file in `folder`, if it is there in its size. `progress` hears of the bytes as they pass.
 ///
 /// # Errors
@@ -122,16 +189,25 @@ fn hash(
     if size_of(&path) != Some(entry.size) {
         return Ok(None);
     }
-    let mut file = files::open(&path).map_err(Error::io("read", &path))?;
+    each_chunk(&path, entry, &mut |chunk| Ok(progress(chunk.len() as u64))).map(Some)
+}
+
+/// Hashes the file at `path` and gives its bytes to `take`, for as long as that says so.
+fn each_chunk(
+    path: &Path,
+    entry: &Entry,
+    take: &mut dyn FnMut(&[u8]) -> Result<bool, Error>,
+) -> Result<Hasher, Error> {
+    let mut file = files::open(path).map_err(Error::io("read", path))?;
     let mut hasher = Hasher::new(entry.hash, entry.size);
-    let mut chunk = memory::buffer(CHUNK).map_err(Error::io("find memory to read", &path))?;
+    let mut chunk = memory::buffer(CHUNK).map_err(Error::io("find memory to read", path))?;
     loop {
-        match file.read(&mut chunk).map_err(Error::io("read", &path))? {
-            0 => return Ok(Some(hasher)),
+        match file.read(&mut chunk).map_err(Error::io("read", path))? {
+            0 => return Ok(hasher),
             n => {
                 hasher.update(&chunk[..n]);
-                if !progress(n as u64) {
-                    return Ok(Some(hasher));
+                if !take(&chunk[..n])? {
+                    return Ok(hasher);
                 }
             }
         }

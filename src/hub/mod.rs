@@ -20,11 +20,14 @@
 //! | `folder` | the target folder: claimed by one process, what is in it, its free space |
 //! | `manifest` | what a folder holds and where it came from |
 //! | `engine` | files in pieces over several connections, resumed, hashed, renamed |
+//! | `cache` | what the hub's own clients keep, which is only read |
+//! | `home` | where they keep it |
 //! | `download` | the above in order |
 //! | `starter` | the model that `mist chat` starts with, from the hub or from a wheel |
 //! | `fuzzing` | what the fuzz targets reach |
 //! | `catalogue` | the repositories that `mist download` lists; hints use it, nothing else does |
 
+mod cache;
 pub mod catalogue;
 mod client;
 mod download;
@@ -34,6 +37,7 @@ mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;
+mod home;
 mod listing;
 mod manifest;
 mod names;
@@ -48,6 +52,7 @@ pub mod starter;
 mod token;
 mod wheel;
 
+pub use cache::{HubCache, Snapshot};
 pub use client::{Client, Settings};
 pub use download::{Outcome, Request, carry_out, on_disk, plan};
 pub use error::Error;

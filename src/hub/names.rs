@@ -21,8 +21,8 @@ pub struct RepoId {
 }
 
 impl RepoId {
-    /// The two parts, for an address.
-    pub(super) fn parts(&self) -> [&str; 2] {
+    /// The two parts.
+    pub fn parts(&self) -> [&str; 2] {
         [&self.org, &self.name]
     }
 

@@ -1,11 +1,12 @@
 //! Which files of a repository to fetch. Rules over a listing; no network, no disk.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::listing::Entry;
 use super::{Commit, Error, FileName, RepoId};
 use crate::json;
+use crate::system::files::on_one_disk;
 
 /// An index names each tensor once: a few megabytes for the largest models.
 pub(super) const MAX_INDEX: u64 = 16 << 20;
@@ -34,12 +35,22 @@ pub struct PlannedFile {
     pub entry: Entry,
     /// Bytes of it that are in the folder, whole or in pieces.
     pub here: u64,
+    /// Where the hub's own cache has its content.
+    pub cached: Option<PathBuf>,
 }
 
 impl PlannedFile {
-    /// Bytes of it that are still to come.
+    /// Bytes of it that are still to be fetched.
     pub fn missing(&self) -> u64 {
-        self.entry.size.saturating_sub(self.here)
+        if self.cached.is_some() { 0 } else { self.entry.size.saturating_sub(self.here) }
+    }
+
+    /// Bytes that it will take on the disk of `folder` beside what it takes already.
+    fn needed(&self, folder: &Path) -> u64 {
+        match &self.cached {
+            Some(content) if !on_one_disk(content, folder) => self.entry.size,
+            _ => self.missing(),
+        }
     }
 }
 
@@ -54,14 +65,14 @@ impl Plan {
     /// # Errors
     /// [`Error::Space`].
     pub fn check_space(&self) -> Result<(), Error> {
-        let needed = self.missing();
+        let needed = self.files.iter().fold(0u64, |sum, file| sum.saturating_add(file.needed(&self.folder)));
         match self.free {
             Some(free) if free < needed => Err(Error::Space { folder: self.folder.clone(), free, needed }),
             _ => Ok(()),
         }
     }
 
-    /// Bytes that are still to come.
+    /// Bytes that are still to be fetched.
     pub fn missing(&self) -> u64 {
         self.files.iter().fold(0, |sum, file| sum.saturating_add(file.missing()))
     }
@@ -378,7 +389,7 @@ mod tests {
     #[test]
     fn sizes_that_would_overflow_stop_at_the_largest_number() {
         let entry = Entry { name: "x".parse().unwrap(), size: u64::MAX, hash: None };
-        let file = PlannedFile { entry, here: 0 };
+        let file = PlannedFile { entry, here: 0, cached: None };
         let plan = Plan {
             repo: "org/name".parse().unwrap(),
             commit: None,

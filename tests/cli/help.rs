@@ -16,9 +16,20 @@ fn help_of_every_command() {
     }
 }
 
+/// `-h` fits on a screen.
+#[test]
+fn short_help_of_the_commands_with_many_flags() {
+    let mut t = Transcript::new();
+    t.run("chat -h");
+    t.run("generate -h");
+    t.matches("help_short");
+}
+
 /// In the order of `mist --help`.
-pub const COMMANDS: [&str; 12] = [
+pub const COMMANDS: [&str; 14] = [
     "download",
+    "list",
+    "remove",
     "convert",
     "chat",
     "generate",

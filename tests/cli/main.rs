@@ -13,6 +13,8 @@
 //! | `help` | `--help` of each command |
 //! | `errors` | what fails, and how it says so |
 //! | `plain` | what a terminal gets and a pipe does not |
+//! | `others` | the first commands of users of other programs |
+//! | `store` | where checkpoints are found, listed and deleted |
 //! | `shell` | completions and manual pages |
 //! | `progress` | what a terminal shows while a prompt is computed, and what it shows no more |
 //! | `wrong` | wrong calls, and words that no message has |
@@ -28,10 +30,12 @@ mod conversions;
 mod endings;
 mod errors;
 mod help;
+mod others;
 mod plain;
 #[cfg(unix)]
 mod progress;
 mod shell;
+mod store;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Runs a command and watches its anonymous memory from outside.
 fn watched(folder: &Path, command: &str) -> (Ended, usize) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_mist"));
-    child.args(command.split(' ')).current_dir(folder).env("HF_HOME", folder);
+    child.args(command.split(' ')).current_dir(folder).env("HF_HOME", folder).env("MIST_HOME", folder);
     child.env("HF_ENDPOINT", "http://127.0.0.1:9").env_remove("RUST_BACKTRACE");
     let output = folder.join("stderr");
     let stderr = fs::File::create(&output).unwrap();

@@ -27,7 +27,9 @@ fn namespace() -> Option<&'static [&'static str]> {
 /// `"$OUT"`, which is outside, is read by the caller.
 fn in_small_disk(hub: &Hub, way: &[&str], size: &str, script: &str, out: &Path) -> Ended {
     let inner = command(&hub.server.address, out, &["download", "org/name"]);
-    let script = format!("mkdir disk && mount -t tmpfs -o size={size} none disk && cd disk\n{script}");
+    let script = format!(
+        "mkdir disk && mount -t tmpfs -o size={size} none disk && cd disk && mkdir checkpoints\n{script}"
+    );
     let mut outer = Command::new("unshare");
     outer.args(way).args(["bash", "-c", &script, "bash"]).arg(inner.get_program()).args(inner.get_args());
     outer.current_dir(out).env("OUT", out).env("HF_TOKEN", SECRET);

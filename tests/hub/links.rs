@@ -100,7 +100,11 @@ fn a_file_that_may_not_grow_is_an_error_and_is_gone_on_with_later() {
         let mut shell = std::process::Command::new("sh");
         let script = r#"ulimit -f 200; exec "$0" download org/name"#;
         shell.args(["-c", script, env!("CARGO_BIN_EXE_mist")]).current_dir(root);
-        shell.env("HF_ENDPOINT", &hub.server.address).env("HF_HOME", root).env("NO_PROXY", "127.0.0.1");
+        shell
+            .env("HF_ENDPOINT", &hub.server.address)
+            .env("HF_HOME", root)
+            .env("MIST_HOME", root)
+            .env("NO_PROXY", "127.0.0.1");
         Run::start(shell).end()
     };
     let ended = limited(root.path());

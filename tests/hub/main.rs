@@ -94,6 +94,7 @@ fn request(root: &Path) -> Request {
         root: root.to_path_buf(),
         tokenizer_only: false,
         file: None,
+        cache: None,
     }
 }
 
@@ -477,7 +478,7 @@ fn the_command_prints_the_plan_on_stderr_and_the_folder_on_stdout() {
     let (server, root) = (good_hub(), tempfile::tempdir().unwrap());
     let dry = mist(&server.address, root.path(), &["download", "org/name", "--dry-run"]);
     assert!(dry.status.success() && dry.stdout.is_empty());
-    assert!(text(&dry.stderr).contains("model.safetensors") && !root.path().join("checkpoints").exists());
+    assert!(text(&dry.stderr).contains("model.safetensors") && !root.path().join("checkpoints/org").exists());
 
     let done = mist(
         &server.address,

@@ -262,12 +262,16 @@ pub fn visible(folder: &Path) -> Vec<String> {
 
 /// `mist` in `folder` against `server`, out of reach of this machine's settings.
 pub fn command(server: &str, folder: &Path, arguments: &[&str]) -> Command {
+    // Where it exists, downloads go there.
+    fs::create_dir_all(folder.join("checkpoints")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_mist"));
     command
         .args(arguments)
         .current_dir(folder)
         .env("HF_ENDPOINT", server)
         .env("HF_HOME", folder)
+        .env("MIST_HOME", folder.join("mist-home"))
+        .env_remove("HF_HUB_CACHE")
         .env("NO_PROXY", "127.0.0.1,localhost")
         .env_remove("HF_TOKEN")
         .env_remove("HF_HUB_OFFLINE");

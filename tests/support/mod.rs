@@ -43,7 +43,7 @@ pub fn starter() -> Option<&'static Path> {
     static STARTER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let fetch = || {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("starter");
-        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir_all(folder.join("checkpoints")).unwrap();
         // With the machine's own settings: they say how to reach the network.
         let mut fetch = Command::new(env!("CARGO_BIN_EXE_mist"));
         let fetched = fetch.args(["download", "--starter"]).current_dir(&folder).output().unwrap();
@@ -123,8 +123,20 @@ impl Mist {
     }
 
     fn through(mut command: Command, folder: &Path) -> Self {
-        command.current_dir(folder).env("HF_ENDPOINT", "http://127.0.0.1:9").env("HF_HOME", folder);
-        for name in ["HF_TOKEN", "HF_HUB_OFFLINE", "NO_COLOR", "MIST_CPU", "COLUMNS", "RUST_BACKTRACE"] {
+        command
+            .current_dir(folder)
+            .env("HF_ENDPOINT", "http://127.0.0.1:9")
+            .env("HF_HOME", folder.join("hub-home"))
+            .env("MIST_HOME", folder.join("mist-home"));
+        for name in [
+            "HF_TOKEN",
+            "HF_HUB_CACHE",
+            "HF_HUB_OFFLINE",
+            "NO_COLOR",
+            "MIST_CPU",
+            "COLUMNS",
+            "RUST_BACKTRACE",
+        ] {
             command.env_remove(name);
         }
         Self { command, stdin: Vec::new() }

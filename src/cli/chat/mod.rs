@@ -18,10 +18,10 @@ mod talk;
 
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
-use std::path::Path;
 
 use clap::Args;
 use mist::generate::Finish;
+use mist::store::Store;
 use mist::terminal::{Interrupt, Printer};
 
 use self::keep::Keeper;
@@ -36,16 +36,10 @@ use super::sampling::SamplingArgs;
 /// Talk to a model.
 #[derive(Args, Debug)]
 #[command(
-    mut_arg("checkpoint_dir", |path| path.help(CHECKPOINT)),
-    after_help = "Example:\n  mist chat --checkpoint-dir mistralai/Mistral-7B-Instruct-v0.3"
+    mut_arg("model", |model| model.help(MODEL)),
+    after_help = "Example:\n  mist chat mistralai/Mistral-7B-Instruct-v0.3"
 )]
 pub struct ChatArgs {
-    #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    devices: DevicesArgs,
-    #[command(flatten)]
-    context: ContextArgs,
     /// What the model is told before the conversation.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
@@ -53,21 +47,27 @@ pub struct ChatArgs {
     #[arg(long)]
     r#continue: bool,
     /// Say this, and leave after the reply.
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
-    #[command(flatten)]
-    sampling: SamplingArgs,
     /// End a reply before this text, or at the control token that it spells; may be given several times.
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Sampling")]
     stop: Vec<String>,
     /// Most tokens of a reply; without it a reply ends where the model or its context does.
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(short = 'n', long, value_name = "N", value_parser = positive)]
     max_new_tokens: Option<NonZeroUsize>,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    context: ContextArgs,
+    #[command(flatten)]
+    devices: DevicesArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
 }
 
-/// Help of `--checkpoint-dir`, which has a default here and nowhere else.
-const CHECKPOINT: &str = "A folder, a .gguf file, or ORG/NAME under checkpoints/; by default the checkpoint that is \
-                          there, or a small model that is fetched first";
+/// Help of the model, which has a default here that it has nowhere else.
+const MODEL: &str = "The model: ORG/NAME, a folder, a .gguf file, or an address of the hub [default: the only one there \
+                     is, or a small one that is fetched]";
 
 /// Runs `mist chat`.
 pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
@@ -75,11 +75,14 @@ pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
     let at_terminal = std::io::stdin().is_terminal();
     let last = args.r#continue.then(keep::last).transpose()?;
     let interrupt = Interrupt::install()?;
-    let path = match args.model.checkpoint.checkpoint_dir {
-        Some(_) => args.model.checkpoint.path()?,
-        None => choose::checkpoint(Path::new("checkpoints"), at_terminal, &interrupt, printer)?,
+    let located = match args.model.checkpoint.typed() {
+        Some(_) => args.model.locate(printer)?,
+        None => {
+            let store = Store::from_environment();
+            args.model.with_scheme(choose::checkpoint(&store, at_terminal, &interrupt, printer)?)?
+        }
     };
-    let mut opened = args.model.open(&path, printer)?;
+    let mut opened = args.model.open(&located, printer)?;
     args.context.shorten(&mut opened)?;
     let sampling = args.sampling.sampling(&opened.checkpoint, printer)?;
     let room = Room::of_one(&opened.checkpoint, usize::MAX);
@@ -102,7 +105,7 @@ pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
             keeper.save(&talk.conversation);
             Ok(status(finish))
         }
-        None if at_terminal => prompt::run(&mut talk, &mut keeper, &path, &interrupt),
+        None if at_terminal => prompt::run(&mut talk, &mut keeper, &located.path, &interrupt),
         None => pipe::run(&mut talk, &mut keeper),
     }
 }

@@ -6,7 +6,8 @@ use mist::terminal::{Interrupt, Printer};
 use mist::text::Message;
 
 use super::settings::Settings;
-use crate::cli::model::{Loaded, Opened};
+use crate::cli::model::Loaded;
+use crate::cli::opened::Opened;
 use crate::cli::output::{Output, note_timings};
 
 /// Tokens that are kept free for a reply whose length nobody limits; a quarter of a small context.

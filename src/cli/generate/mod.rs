@@ -38,61 +38,60 @@ pub const SEQUENTIAL_DEVICES: &str =
 
 /// An example of `generate-sequential`, which has the flags of `generate` and its own use.
 pub const SEQUENTIAL_EXAMPLE: &str = "Example:
-  mist generate-sequential --checkpoint-dir mistralai/Mixtral-8x7B-v0.1 \\
-    --devices 4 --prompt \"My name is\"";
+  mist generate-sequential mistralai/Mixtral-8x7B-v0.1 \\
+    --devices 4 -p \"My name is\"";
 
 /// Generate text from a prompt.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  mist generate --checkpoint-dir mistralai/Mistral-7B-v0.1 --prompt \"My name is\""
-)]
+#[command(after_help = "Example:\n  mist generate mistralai/Mistral-7B-v0.1 -p \"My name is\"")]
 pub struct GenerateArgs {
-    #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    devices: DevicesArgs,
-    #[command(flatten)]
-    context: ContextArgs,
     /// Print the plan (layers, bytes of weights and cache of each device) and stop.
-    #[arg(long)]
+    #[arg(long, help_heading = "Devices")]
     plan: bool,
-    /// The text to continue; - or a pipe is read to its end, less its last newline; "What food do llamas eat?" on a
-    /// terminal.
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    /// The text to continue [default: a pipe, or on a terminal "What food do llamas eat?"].
+    ///
+    /// - or a pipe is read to its end, less its last newline.
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
     /// A file with one prompt a line; they are computed together, and their texts printed in their order. The text of a
     /// blank line is empty.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "prompt")]
     prompts_file: Option<PathBuf>,
     /// Most tokens to generate.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least(0usize))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = at_least(0usize))]
     max_new_tokens: usize,
-    #[command(flatten)]
-    sampling: SamplingArgs,
     /// End before this text, or at the control token that it spells; may be given several times.
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Sampling")]
     stop: Vec<String>,
     /// Go on after the end token.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true, help_heading = "Sampling")]
     ignore_eos: bool,
     /// How many texts to generate from each prompt.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least(1u32))]
+    #[arg(long, help_heading = "Sampling", value_name = "N", default_value_t = 1, value_parser = at_least(1u32))]
     num_samples: u32,
     /// A line between texts [default: --- on a terminal, none in a pipe].
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with_all = ["null", "json"])]
+    #[arg(long, help_heading = "Output", value_name = "TEXT", allow_hyphen_values = true, conflicts_with_all = ["null", "json"])]
     separator: Option<String>,
     /// End each text with a NUL byte, not with a newline.
-    #[arg(short = '0', long, conflicts_with = "json")]
+    #[arg(short = '0', long, help_heading = "Output", conflicts_with = "json")]
     null: bool,
     /// Print the prompt before the text.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     echo: bool,
     /// Put the prompt into the model's chat format, as the user's message.
     #[arg(long)]
     chat: bool,
     /// One JSON object for each text, with all that is needed to get it again; --seed with its seed gives it alone.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    context: ContextArgs,
+    #[command(flatten)]
+    devices: DevicesArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
 }
 
 /// Runs `mist generate` on the best device, or on `--devices`.
@@ -114,10 +113,10 @@ fn run_on(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyh
     if args.plan {
         return plan::print(args, devices, printer);
     }
-    let path = args.model.checkpoint.path()?;
+    let located = args.model.locate(printer)?;
     let texts = prompts::read(args, printer)?;
     let memory = PeakMemory::watch();
-    let mut opened = args.model.open(&path, printer)?;
+    let mut opened = args.model.open(&located, printer)?;
     args.context.shorten(&mut opened)?;
     let sampling = args.sampling.sampling(&opened.checkpoint, printer)?;
     let prompts = prompts::encode(args, &opened, texts)?;

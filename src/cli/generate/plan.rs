@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{GenerateArgs, prompts, room};
 use crate::cli::exit::{Hint, Status};
-use crate::cli::model::Opened;
+use crate::cli::opened::Opened;
 use crate::cli::placing::{DevicesArgs, Placed, Room};
 use crate::cli::quantized;
 use crate::cli::table::Table;
@@ -26,15 +26,17 @@ fn not_quantized(path: &Path, scheme: Scheme) -> anyhow::Error {
 /// Prints the plan: one line a device.
 pub fn print(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
     args.model.set_threads();
-    let path = args.model.checkpoint.path()?;
-    let path = match args.model.quantize {
+    let located = args.model.locate(printer)?;
+    let (name, path) = (&located.name, &located.path);
+    let mut opened = match located.quantize {
         // A plan makes nothing.
         Some(Quantize::To(scheme)) => {
-            quantized::existing(&path, scheme)?.ok_or_else(|| not_quantized(&path, scheme))?
+            let existing = quantized::existing(&located, scheme)?;
+            Opened::new(name, &existing.ok_or_else(|| not_quantized(path, scheme))?, printer)?
         }
-        Some(Quantize::None) | None => path,
+        Some(Quantize::None) => Opened::as_published(name, path, printer)?,
+        None => Opened::new(name, path, printer)?,
     };
-    let mut opened = Opened::new(&path, printer)?;
     args.context.shorten(&mut opened)?;
     // The room of the prompts that are known; else of the whole context.
     let room = match prompts::named(args)? {

@@ -9,7 +9,7 @@ use mist::terminal::Printer;
 use mist::text::Message;
 
 use super::GenerateArgs;
-use crate::cli::model::Opened;
+use crate::cli::opened::Opened;
 
 /// lit-gpt's default prompt.
 const DEFAULT_PROMPT: &str = "What food do llamas eat?";

@@ -178,6 +178,14 @@ impl Folder {
         platform::remove_in(&self.handle, plain(name.as_ref())?)
     }
 
+    /// Deletes an empty folder.
+    ///
+    /// # Errors
+    /// What the system reports, as of one with something in it.
+    pub fn remove_empty(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        platform::remove_folder_in(&self.handle, plain(name.as_ref())?)
+    }
+
     /// Deletes whatever has the name, a folder with all that is in it.
     ///
     /// # Errors
@@ -196,6 +204,14 @@ impl Folder {
             }
             Some(_) => self.remove(name),
         }
+    }
+
+    /// Gives the file at `from`, which is no link, a second name in this folder.
+    ///
+    /// # Errors
+    /// What the system reports, as where the file lies on another disk or something has the name.
+    pub fn link(&self, from: &Path, name: impl AsRef<OsStr>) -> io::Result<()> {
+        platform::link_in(from, &self.handle, plain(name.as_ref())?)
     }
 
     /// Gives `from` the name `to`, in place of what had it.

@@ -55,6 +55,12 @@ pub fn free_space(folder: &Path) -> io::Result<u64> {
     fs4::available_space(existing.unwrap_or(Path::new(".")))
 }
 
+/// Whether the file at `path` can get a second name in `folder`, which need not exist yet, as far as can be told.
+pub fn on_one_disk(path: &Path, folder: &Path) -> bool {
+    let existing = folder.ancestors().find(|f| f.exists() && !f.as_os_str().is_empty());
+    platform::on_one_disk(path, existing.unwrap_or(Path::new(".")))
+}
+
 /// What the user can do about an error of reading or writing a file.
 pub fn hint(error: &io::Error) -> Option<String> {
     match error.kind() {

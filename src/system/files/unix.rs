@@ -119,6 +119,17 @@ pub fn rename_in(folder: &Handle, from: &OsStr, to: &OsStr) -> io::Result<()> {
     Ok(fs::renameat(folder, from, folder, to)?)
 }
 
+/// Whether two things lie on one disk.
+pub fn on_one_disk(a: &Path, b: &Path) -> bool {
+    let disk = |path: &Path| fs::stat(path).ok().map(|found| found.st_dev);
+    disk(a).is_some() && disk(a) == disk(b)
+}
+
+/// Gives the file at `from`, which is no link, a second name in `folder`.
+pub fn link_in(from: &Path, folder: &Handle, name: &OsStr) -> io::Result<()> {
+    Ok(fs::linkat(fs::CWD, from, folder, name, AtFlags::empty())?)
+}
+
 /// The names in `folder`.
 pub fn names_in(folder: &Handle) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();

@@ -1,0 +1,101 @@
+//! `mist list`: the checkpoints on this machine.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use mist::checkpoint::{Checkpoint, Format};
+use mist::hub::Size;
+use mist::store::{Found, Place, Removal, Store};
+use mist::terminal::Printer;
+use serde_json::json;
+
+use super::exit::Status;
+use super::table::Table;
+
+/// List the checkpoints on this machine.
+#[derive(Args, Debug)]
+#[command(visible_alias = "ls", after_help = "Example:\n  mist list")]
+pub struct ListArgs {
+    /// Print one JSON object.
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+/// A checkpoint, as it is shown.
+struct Row {
+    found: Found,
+    layout: Option<Format>,
+    bytes: u64,
+    /// The names of its conversions.
+    conversions: Vec<String>,
+}
+
+/// Runs `mist list`.
+pub fn run(args: &ListArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let store = Store::from_environment();
+    let rows: Vec<Row> = store.all().into_iter().map(|found| Row::of(&store, found)).collect();
+    if args.json {
+        let rows: Vec<_> = rows.iter().map(Row::as_json).collect();
+        printer.data(&format!("{}\n", json!({ "checkpoints": rows })))?;
+        return Ok(Status::Success);
+    }
+    if rows.is_empty() {
+        printer.note("There is no checkpoint on this machine; `mist download` lists what can be fetched");
+        return Ok(Status::Success);
+    }
+    let mut table = Table::new(["name", "layout", "size", "conversions", "where"]);
+    for row in &rows {
+        table.row([
+            row.found.name.clone(),
+            row.layout.map_or("", Format::name).into(),
+            Size(row.bytes).to_string(),
+            row.conversions.join(", "),
+            place(&store, row.found.place),
+        ]);
+    }
+    let table = table.numbers([false, false, true, false, false]);
+    let columns = printer.stdout_columns().unwrap_or(usize::MAX);
+    printer.data(&table.within(columns).to_string())?;
+    if table.width() > columns {
+        printer.note("columns that do not fit are left out; --json has them all");
+    }
+    Ok(Status::Success)
+}
+
+impl Row {
+    fn of(store: &Store, found: Found) -> Self {
+        let conversions = store.conversions_made(&found);
+        let bytes = Removal::bytes_at(&found.path) - within(&found.path, &conversions);
+        let conversions = conversions.iter().map(|folder| scheme(folder)).collect();
+        Self { layout: Checkpoint::layout(&found.path), bytes, conversions, found }
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        json!({
+            "name": self.found.name,
+            "layout": self.layout.map(Format::name),
+            "bytes": self.bytes,
+            "conversions": self.conversions,
+            "path": self.found.path,
+            "revision": self.found.revision,
+            "read_only": self.found.place == Place::HubCache,
+        })
+    }
+}
+
+/// Bytes of the conversions that lie in the checkpoint's own folder.
+fn within(folder: &Path, conversions: &[PathBuf]) -> u64 {
+    conversions.iter().filter(|path| path.starts_with(folder)).map(|path| Removal::bytes_at(path)).sum()
+}
+
+/// `q8_0` of `x.q8_0` and of a folder of that name.
+fn scheme(folder: &Path) -> String {
+    folder.extension().or(folder.file_name()).unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A place's folder, with `~` for the user's own.
+fn place(store: &Store, place: Place) -> String {
+    let root = store.root(place).unwrap_or_default();
+    let below_home = std::env::home_dir().and_then(|home| Some(root.strip_prefix(home).ok()?.to_path_buf()));
+    below_home.map_or(root.display().to_string(), |below| format!("~/{}", below.display()))
+}

@@ -1,0 +1,68 @@
+//! `mist remove`: a checkpoint and its conversions, deleted after it is said what goes.
+
+use std::io::{self, IsTerminal};
+
+use anyhow::anyhow;
+use clap::Args;
+use mist::hub::Size;
+use mist::quote::{counted, quoted};
+use mist::store::{ModelName, Removal, Store};
+use mist::terminal::Printer;
+use serde_json::json;
+
+use super::exit::{Hint, Status};
+use super::missing::ask;
+
+/// Delete a checkpoint from this machine, with its conversions.
+#[derive(Args, Debug)]
+#[command(visible_alias = "rm", after_help = "Example:\n  mist remove mistralai/Mistral-7B-Instruct-v0.3")]
+pub struct RemoveArgs {
+    /// The checkpoint, as `mist list` names it; NAME:q8_0 is that conversion alone.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Delete without a question.
+    #[arg(short, long)]
+    yes: bool,
+    /// Print one JSON object.
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+/// Runs `mist remove`.
+pub fn run(args: &RemoveArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let store = Store::from_environment();
+    let name = ModelName::parse(args.name.as_ref());
+    let Some(found) = store.find(&name)? else {
+        let error = anyhow!("there is no checkpoint {} on this machine", quoted(&args.name));
+        return Err(error.context(Hint("`mist list` shows the names".into())));
+    };
+    let removal = store.removal(&found, name.variant.as_deref())?;
+    for doomed in &removal.doomed {
+        let (files, bytes) = (counted(doomed.files, "file"), Size(doomed.bytes));
+        printer.show(&format!("{:>10}  {} ({files})\n", bytes.to_string(), doomed.path.display()));
+    }
+    if !args.yes {
+        if !io::stdin().is_terminal() {
+            let error = anyhow!("nothing was deleted: there is nobody to ask");
+            return Err(error.context(Hint(format!("`mist remove {} --yes` asks nothing", args.name))));
+        }
+        let question = format!("Delete {}? [y/N] ", Size(removal.bytes()));
+        if !ask(&question, false, &mut io::stdin().lock(), printer)? {
+            printer.note("Nothing was deleted");
+            return Ok(Status::Failure);
+        }
+    }
+    let json = as_json(&removal);
+    let bytes = removal.bytes();
+    removal.carry_out()?;
+    printer.note(&format!("Deleted {}", Size(bytes)));
+    if args.json {
+        printer.data(&format!("{json}\n"))?;
+    }
+    Ok(Status::Success)
+}
+
+fn as_json(removal: &Removal) -> serde_json::Value {
+    let deleted = removal.doomed.iter().map(|d| json!({"path": d.path, "bytes": d.bytes, "files": d.files}));
+    json!({ "deleted": deleted.collect::<Vec<_>>(), "bytes": removal.bytes() })
+}

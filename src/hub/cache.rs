@@ -1,0 +1,179 @@
+//! The cache of the hub's own clients, which is read and never written to:
+//!
+//! ```text
+//! models--ORG--NAME/refs/main               the commit of a branch
+//! models--ORG--NAME/snapshots/COMMIT/FILE   a link to its content
+//! models--ORG--NAME/blobs/HASH              the content
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::home::home;
+use super::listing::Entry;
+use super::{Error, FileName, Hash, RepoId, folder};
+use crate::environment::{self, HF_HUB_CACHE};
+use crate::system::files;
+
+/// A reference holds 40 digits and perhaps a newline.
+const LARGEST_REFERENCE: u64 = 1024;
+/// How the folder of a model's repository begins.
+const MODELS: &str = "models--";
+
+/// The cache, which need not exist.
+#[derive(Clone, Debug)]
+pub struct HubCache {
+    root: PathBuf,
+}
+
+/// The files of one revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The folder that holds them.
+    pub folder: PathBuf,
+    /// The name of that folder: a commit.
+    pub revision: String,
+}
+
+impl HubCache {
+    /// `HF_HUB_CACHE`, else `hub` in `HF_HOME` (`~/.cache/huggingface`); `None` for a user without a home.
+    pub fn from_environment() -> Option<Self> {
+        match environment::value(HF_HUB_CACHE) {
+            Some(root) => Some(Self::at(root.into())),
+            None => Some(Self::at(home()?.join("hub"))),
+        }
+    }
+
+    /// The cache in this folder.
+    pub fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Its folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The repositories of models that have a folder, by name.
+    pub fn repositories(&self) -> Vec<RepoId> {
+        let mut found: Vec<RepoId> =
+            names(&self.root).iter().filter_map(|name| repository(name.strip_prefix(MODELS)?)).collect();
+        found.sort_by_key(RepoId::to_string);
+        found
+    }
+
+    /// The snapshot of a repository: that of the main branch, else the only one.
+    ///
+    /// # Errors
+    /// [`Error::SeveralSnapshots`] where there are several and none is the main branch's.
+    pub fn snapshot(&self, repo: &RepoId) -> Result<Option<Snapshot>, Error> {
+        let folder = self.folder(repo);
+        let snapshots = folder.join("snapshots");
+        let snapshot = |revision: String| Snapshot { folder: snapshots.join(&revision), revision };
+        let main = files::read(&folder.join("refs").join("main"), LARGEST_REFERENCE).ok();
+        let main = main.and_then(|bytes| String::from_utf8(bytes).ok());
+        let main = main.and_then(|text| FileName::parse(text.trim()));
+        if let Some(main) =
+            main.map(|commit| snapshot(commit.to_string())).filter(|main| main.folder.is_dir())
+        {
+            return Ok(Some(main));
+        }
+        let mut revisions = names(&snapshots);
+        revisions.retain(|revision| FileName::parse(revision).is_some() && snapshots.join(revision).is_dir());
+        match revisions.as_slice() {
+            [] => Ok(None),
+            [only] => Ok(Some(snapshot(only.clone()))),
+            _ => Err(Error::SeveralSnapshots { repo: repo.clone(), folder: snapshots, revisions }),
+        }
+    }
+
+    /// The content of a file that a listing names, if it is there in its size. Its hash is not compared.
+    pub(super) fn content(&self, repo: &RepoId, entry: &Entry) -> Option<PathBuf> {
+        let name = match entry.hash? {
+            Hash::Sha256(digest) => digest.to_string(),
+            Hash::GitBlob(id) => id.to_string(),
+        };
+        let path = self.folder(repo).join("blobs").join(name);
+        (folder::size_of(&path) == Some(entry.size)).then_some(path)
+    }
+
+    fn folder(&self, repo: &RepoId) -> PathBuf {
+        let [org, name] = repo.parts();
+        self.root.join(format!("{MODELS}{org}--{name}"))
+    }
+}
+
+/// The repository of a folder's name less what it begins with. A name may hold `--` itself; of an organisation none does.
+fn repository(folder: &str) -> Option<RepoId> {
+    folder.replacen("--", "/", 1).parse().ok()
+}
+
+/// The names in a folder, sorted; none if it cannot be read.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+// The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::Digest;
+    use super::*;
+
+    /// A cache with these files.
+    fn cache(files: &[(&str, &str)]) -> (tempfile::TempDir, HubCache) {
+        let root = tempfile::tempdir().unwrap();
+        for (file, content) in files {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let cache = HubCache::at(root.path().to_path_buf());
+        (root, cache)
+    }
+
+    #[test]
+    fn the_main_branch_comes_first_and_the_only_snapshot_next() {
+        let (_root, cache) = cache(&[
+            ("models--a--two/refs/main", "bbb\n"),
+            ("models--a--two/snapshots/aaa/config.json", "{}"),
+            ("models--a--two/snapshots/bbb/config.json", "{}"),
+            ("models--a--one--more/snapshots/aaa/config.json", "{}"),
+            ("models--a--gone/refs/main", "ccc"),
+            ("models--a--gone/snapshots/aaa/config.json", "{}"),
+            ("models--a--many/snapshots/aaa/config.json", "{}"),
+            ("models--a--many/snapshots/bbb/config.json", "{}"),
+            ("models--a--hostile/refs/main", "../../models--a--two/snapshots/aaa"),
+            ("datasets--a--data/refs/main", "bbb"),
+        ]);
+        let names: Vec<String> = cache.repositories().iter().map(RepoId::to_string).collect();
+        assert_eq!(names, ["a/gone", "a/hostile", "a/many", "a/one--more", "a/two"]);
+        let revision = |name: &str| cache.snapshot(&name.parse().unwrap()).map(|s| s.map(|s| s.revision));
+        for (name, expected) in [
+            ("a/two", Some("bbb")),
+            ("a/one--more", Some("aaa")),
+            ("a/gone", Some("aaa")),
+            ("a/hostile", None),
+        ] {
+            assert_eq!(revision(name).unwrap().as_deref(), expected, "{name}");
+        }
+        let error = revision("a/many").unwrap_err();
+        assert!(error.to_string().ends_with("aaa, bbb"), "{error}");
+    }
+
+    #[test]
+    fn a_content_is_found_by_the_hash_of_the_listing_and_its_size() {
+        let digest = Digest([0xab; 32]);
+        let blob = format!("models--a--b/blobs/{digest}");
+        let (_root, cache) = cache(&[(&blob, "abc")]);
+        let entry = |size, hash| Entry { name: "x".parse().unwrap(), size, hash };
+        let repo: RepoId = "a/b".parse().unwrap();
+        let hash = Some(Hash::Sha256(digest));
+        assert_eq!(cache.content(&repo, &entry(3, hash)), Some(cache.root().join(&blob)));
+        assert_eq!(cache.content(&repo, &entry(4, hash)), None);
+        assert_eq!(cache.content(&repo, &entry(3, None)), None);
+    }
+}

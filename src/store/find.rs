@@ -1,0 +1,120 @@
+//! A name looked up, and all that there is.
+
+use std::path::{Path, PathBuf};
+
+use super::contents::{self, ggufs, holds_checkpoint, openable};
+use super::name::is_variant;
+use super::{ModelName, Place, Store};
+use crate::hub::{self, RepoId};
+
+/// A checkpoint in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// How it is named: `ORG/NAME`, or a path below its place.
+    pub name: String,
+    /// Its folder or file.
+    pub path: PathBuf,
+    /// Where it lies.
+    pub place: Place,
+    /// Its repository, if its name is one's.
+    pub repo: Option<RepoId>,
+    /// The revision that it is of, where its place says so.
+    pub revision: Option<String>,
+}
+
+impl Found {
+    /// The GGUF files whose names end with a quantization: parts of one file together.
+    pub fn variants(&self, variant: &str) -> Vec<PathBuf> {
+        let mut files = ggufs(&self.path);
+        files.retain(|file| is_variant(file, variant));
+        files
+    }
+}
+
+impl Store {
+    /// The checkpoint of this name: the first place that holds one, else the first that has such a folder at all.
+    ///
+    /// # Errors
+    /// The hub's cache has several revisions of it, and no other place has it.
+    pub fn find(&self, name: &ModelName) -> Result<Option<Found>, hub::Error> {
+        if !name.is_plain() {
+            return Ok(None);
+        }
+        let mut begun = None;
+        for place in [Place::Checkpoints, Place::Home] {
+            let Some(root) = self.root(place) else { continue };
+            let path = root.join(&name.path);
+            let found = found(place, &root, path.clone());
+            if holds_checkpoint(&path) {
+                return Ok(Some(found));
+            }
+            if path.is_dir() {
+                begun.get_or_insert(found);
+            }
+        }
+        match self.in_cache(&name.path)? {
+            Some(cached) if begun.is_none() || holds_checkpoint(&cached.path) => Ok(Some(cached)),
+            _ => Ok(begun),
+        }
+    }
+
+    /// `ORG/NAME`, or `ORG/NAME/FILE`, of the hub's own cache.
+    fn in_cache(&self, path: &Path) -> Result<Option<Found>, hub::Error> {
+        let Some((cache, text)) = self.cache.as_ref().zip(path.to_str()) else { return Ok(None) };
+        let mut parts = text.splitn(3, '/');
+        let repo = format!("{}/{}", parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let Ok(repo) = repo.parse::<RepoId>() else { return Ok(None) };
+        let file = parts.next();
+        let Some(snapshot) = cache.snapshot(&repo)? else { return Ok(None) };
+        let path = file.map_or(snapshot.folder.clone(), |file| snapshot.folder.join(file));
+        let exists = file.is_none() || path.exists();
+        Ok(exists.then(|| Found {
+            name: text.into(),
+            path,
+            place: Place::HubCache,
+            repo: Some(repo),
+            revision: Some(snapshot.revision),
+        }))
+    }
+
+    /// Every checkpoint on this machine, in the order of places and names. Of several revisions in the hub's cache that of
+    /// the main branch; where none is, none.
+    pub fn all(&self) -> Vec<Found> {
+        let mut all = Vec::new();
+        for place in [Place::Checkpoints, Place::Home] {
+            let Some(root) = self.root(place) else { continue };
+            all.extend(contents::checkpoints(&root).into_iter().map(|path| found(place, &root, path)));
+        }
+        for repo in self.cache.iter().flat_map(hub::HubCache::repositories) {
+            let snapshot = self.cache.as_ref().and_then(|cache| cache.snapshot(&repo).ok().flatten());
+            let Some(snapshot) = snapshot else { continue };
+            all.extend(openable(&snapshot.folder).into_iter().map(|path| {
+                let below = path.strip_prefix(&snapshot.folder).unwrap_or(Path::new(""));
+                let name = Path::new(&repo.to_string()).join(below);
+                let name =
+                    if below.as_os_str().is_empty() { repo.to_string() } else { name.display().to_string() };
+                let (repo, revision) = (Some(repo.clone()), Some(snapshot.revision.clone()));
+                Found { name, path, place: Place::HubCache, repo, revision }
+            }));
+        }
+        all
+    }
+
+    /// The conversions of a checkpoint, wherever they are kept.
+    pub fn conversions_made(&self, found: &Found) -> Vec<PathBuf> {
+        let mut made = contents::conversions(&found.path);
+        if let Some(elsewhere) = self.conversions(found) {
+            made.extend(contents::conversions(&elsewhere));
+        }
+        made
+    }
+}
+
+/// What lies at `path` under the folder of a place.
+fn found(place: Place, root: &Path, path: PathBuf) -> Found {
+    let below = path.strip_prefix(root).unwrap_or(&path);
+    let name = below.display().to_string();
+    let parts: Vec<&str> = name.split('/').collect();
+    let repo = parts.get(..2).and_then(|parts| parts.join("/").parse().ok());
+    Found { name, path, place, repo, revision: None }
+}

@@ -1,0 +1,35 @@
+//! The store: where checkpoints and their conversions lie on this machine.
+//!
+//! Knows what a checkpoint's folder looks like, and how the hub's own clients keep theirs. Never opens weights, asks
+//! nobody, prints nothing.
+//!
+//! A name such as `ORG/NAME` is looked for in three places, in this order:
+//!
+//! | place | layout | written to |
+//! |---|---|---|
+//! | `./checkpoints` | `ORG/NAME` | where it exists in the current folder |
+//! | `MIST_HOME/models` | `ORG/NAME` | else |
+//! | the hub's own cache | [`HubCache`](crate::hub::HubCache) | never |
+//!
+//! Conversions lie beside what they were made of; of what cannot be written to, in
+//! `MIST_HOME/conversions/ORG/NAME/REVISION/SCHEME`.
+//!
+//! | file | one idea |
+//! |---|---|
+//! | `name` | what a person names a model by: a path, `ORG/NAME`, `ORG/NAME:VARIANT`, an address of the hub |
+//! | `places` | the three places, and where conversions lie |
+//! | `contents` | the checkpoints in a folder of checkpoints |
+//! | `find` | a name looked up |
+//! | `removal` | what goes with a checkpoint, and its deletion |
+
+mod contents;
+mod find;
+mod name;
+mod places;
+mod removal;
+
+pub use contents::ggufs;
+pub use find::Found;
+pub use name::{ModelName, is_variant, variant};
+pub use places::{Place, Store};
+pub use removal::{Doomed, Removal, RemovalError};

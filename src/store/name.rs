@@ -1,0 +1,236 @@
+//! What a person names a model by.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use crate::environment::{self, HF_ENDPOINT};
+use crate::hub::{FileName, RepoId, Revision};
+
+/// A model as it was named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelName {
+    /// The path that was typed; of an address and of a name with a variant, `ORG/NAME`.
+    pub path: PathBuf,
+    /// The repository, if that is what it may be.
+    pub repo: Option<RepoId>,
+    /// What follows the colon: a scheme, or the quantization in a GGUF file's name.
+    pub variant: Option<String>,
+    /// The branch, tag or commit of an address.
+    pub revision: Option<Revision>,
+    /// The file of an address.
+    pub file: Option<FileName>,
+}
+
+impl ModelName {
+    /// Reads what was typed. Whatever it is, it is at least a path.
+    pub fn parse(typed: &OsStr) -> Self {
+        let path = |typed: &OsStr| Self {
+            path: typed.into(),
+            repo: None,
+            variant: None,
+            revision: None,
+            file: None,
+        };
+        let Some(text) = typed.to_str() else { return path(typed) };
+        if let Some(address) = address(text) {
+            return address;
+        }
+        let (name, variant) = match text.split_once(':') {
+            Some((name, variant)) if is_quantization(variant) => (name, Some(variant.to_string())),
+            _ => (text, None),
+        };
+        match name.parse::<RepoId>() {
+            Ok(repo) => Self { path: name.into(), repo: Some(repo), variant, revision: None, file: None },
+            // A colon may be part of a path.
+            Err(_) => path(typed),
+        }
+    }
+
+    /// Whether it can be looked up in a folder of checkpoints: it does not lead out of it.
+    pub(super) fn is_plain(&self) -> bool {
+        let plain = |part| matches!(part, std::path::Component::Normal(_));
+        self.path.components().all(plain) && !self.path.as_os_str().is_empty()
+    }
+}
+
+/// Hosts of the hub, whatever `HF_ENDPOINT` says.
+const HOSTS: [&str; 3] = ["huggingface.co", "www.huggingface.co", "hf.co"];
+
+/// The model of an address such as `https://huggingface.co/ORG/NAME/blob/main/FILE`, as a browser shows it.
+fn address(text: &str) -> Option<ModelName> {
+    let own = environment::value(HF_ENDPOINT);
+    let rest = match text.strip_prefix("hf://") {
+        Some(rest) => rest,
+        None => {
+            let lower = text.to_ascii_lowercase();
+            let scheme = ["https://", "http://"].into_iter().find(|scheme| lower.starts_with(scheme));
+            let bare = &text[scheme.map_or(0, str::len)..];
+            let own = own.as_deref().map(|own| own.split_once("://").map_or(own, |(_, host)| host));
+            let hosts = HOSTS.into_iter().chain(own.map(|own| own.trim_end_matches('/')));
+            hosts.filter_map(|host| after(bare, host)).next()?
+        }
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+    let mut parts = rest.splitn(3, '/');
+    let (org, name) = (parts.next()?, parts.next()?);
+    let (name, variant) = match name.split_once(':') {
+        Some((name, variant)) if is_quantization(variant) => (name, Some(variant.to_string())),
+        Some((name, _)) => (name, None),
+        None => (name, None),
+    };
+    let repo: RepoId = format!("{org}/{name}").parse().ok()?;
+    let mut revision = None;
+    let mut file = None;
+    if let Some((kind, rest)) = parts.next().and_then(|rest| rest.split_once('/')) {
+        let (at, path) = rest.split_once('/').map_or((rest, None), |(at, path)| (at, Some(path)));
+        if ["tree", "blob", "resolve", "raw", "commit"].contains(&kind) {
+            revision = at.parse().ok();
+            file = path.and_then(|path| path.parse().ok());
+        }
+    }
+    Some(ModelName { path: repo.to_string().into(), repo: Some(repo), variant, revision, file })
+}
+
+/// What follows a host.
+fn after<'a>(text: &'a str, host: &str) -> Option<&'a str> {
+    let (begin, rest) = (text.get(..host.len())?, text.get(host.len()..)?);
+    begin.eq_ignore_ascii_case(host).then(|| rest.strip_prefix('/')).flatten()
+}
+
+/// Whether a GGUF file's name ends with a quantization, before `.gguf` and the number of a part: `X.Q4_K_M.gguf`.
+pub fn is_variant(file: &Path, variant: &str) -> bool {
+    let Some(stem) = file.file_stem().and_then(OsStr::to_str) else { return false };
+    let stem = without_part(stem);
+    let Some(begin) = stem.len().checked_sub(variant.len()) else { return false };
+    let (before, end) = match (stem.get(..begin), stem.get(begin..)) {
+        (Some(before), Some(end)) => (before, end),
+        _ => return false,
+    };
+    end.eq_ignore_ascii_case(variant) && (before.is_empty() || before.ends_with(['.', '-', '_']))
+}
+
+/// The quantization at the end of a GGUF file's name: `Q4_K_M` of `X.Q4_K_M.gguf`.
+pub fn variant(file: &Path) -> Option<&str> {
+    let stem = without_part(file.file_stem()?.to_str()?);
+    let end = stem.rsplit(['.', '-']).next()?;
+    is_quantization(end).then_some(end)
+}
+
+/// Whether a text is the name of a scheme, here or in llama.cpp: `q4_k`, `Q4_K_M`, `IQ4_XS`, `BF16`.
+fn is_quantization(text: &str) -> bool {
+    let begin = text.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let letters = &text[..text.len() - begin.len()];
+    let known = ["q", "iq", "tq", "f", "bf"].iter().any(|known| letters.eq_ignore_ascii_case(known));
+    known && begin.starts_with(|c: char| c.is_ascii_digit()) && begin.bytes().all(is_word)
+}
+
+fn is_word(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'_'
+}
+
+/// A name without `-00001-of-00003`.
+fn without_part(stem: &str) -> &str {
+    let mut ends = stem.rsplitn(4, '-');
+    match (ends.next(), ends.next(), ends.next(), ends.next()) {
+        (Some(all), Some("of"), Some(part), Some(rest)) if is_number(all) && is_number(part) => rest,
+        _ => stem,
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+// The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// The parts of a name: path, variant, revision, file.
+    fn parts(typed: &str) -> (String, Option<String>, Option<String>, Option<String>) {
+        let name = ModelName::parse(OsStr::new(typed));
+        let file = name.file.map(|file| file.to_string());
+        (name.path.display().to_string(), name.variant, name.revision.map(|r| r.to_string()), file)
+    }
+
+    fn named(path: &str, variant: Option<&str>) -> (String, Option<String>, Option<String>, Option<String>) {
+        (path.into(), variant.map(str::to_string), None, None)
+    }
+
+    #[test]
+    fn a_name_may_have_a_variant_and_a_path_may_have_a_colon() {
+        for (typed, path, variant) in [
+            ("org/name", "org/name", None),
+            ("org/name:q4_k", "org/name", Some("q4_k")),
+            ("org/name:Q4_K_M", "org/name", Some("Q4_K_M")),
+            ("org/name:", "org/name:", None),
+            ("org/name:latest", "org/name:latest", None),
+            ("a/b/c:d", "a/b/c:d", None),
+            ("C:\\models\\x.gguf", "C:\\models\\x.gguf", None),
+            ("./x.gguf", "./x.gguf", None),
+            ("../org/name", "../org/name", None),
+            ("name", "name", None),
+        ] {
+            assert_eq!(parts(typed), named(path, variant), "{typed}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_the_hub_is_its_repository() {
+        for typed in [
+            "https://huggingface.co/org/name",
+            "HTTPS://HuggingFace.co/org/name/",
+            "huggingface.co/org/name",
+            "hf.co/org/name",
+            "hf://org/name",
+            "http://www.huggingface.co/org/name?library=transformers#use",
+        ] {
+            assert_eq!(parts(typed), named("org/name", None), "{typed}");
+        }
+        assert_eq!(parts("hf.co/org/name:Q8_0"), named("org/name", Some("Q8_0")));
+        let (_, _, revision, file) = parts("https://huggingface.co/org/name/blob/main/x.Q4_0.gguf");
+        assert_eq!((revision.as_deref(), file.as_deref()), (Some("main"), Some("x.Q4_0.gguf")));
+        let (_, _, revision, file) = parts("https://huggingface.co/org/name/tree/refs");
+        assert_eq!((revision.as_deref(), file.as_deref()), (Some("refs"), None));
+        assert_eq!(parts("https://example.org/org/name").0, "https://example.org/org/name");
+    }
+
+    #[test]
+    fn a_files_quantization_is_the_end_of_its_name() {
+        for (file, variant, expected) in [
+            ("x.Q4_K_M.gguf", "q4_k_m", true),
+            ("x-Q4_K_M.gguf", "Q4_K_M", true),
+            ("mixtral-8x7b.Q4_K_M-00001-of-00003.gguf", "Q4_K_M", true),
+            ("x.Q4_K_S.gguf", "Q4_K_M", false),
+            ("x.IQ4_XS.gguf", "Q4_XS", false),
+            ("Q8_0.gguf", "Q8_0", true),
+            ("x.gguf", "Q8_0", false),
+            ("\u{e9}.gguf", "Q", false),
+        ] {
+            assert_eq!(is_variant(Path::new(file), variant), expected, "{file} {variant}");
+        }
+    }
+
+    #[test]
+    fn a_quantization_is_read_from_a_files_name() {
+        for (file, expected) in [
+            ("x.Q4_K_M.gguf", Some("Q4_K_M")),
+            ("x-iq4_xs.gguf", Some("iq4_xs")),
+            ("x.f16-00001-of-00002.gguf", Some("f16")),
+            ("x.gguf", None),
+            ("quick.gguf", None),
+        ] {
+            assert_eq!(variant(Path::new(file)), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn what_leads_out_of_a_folder_is_not_looked_up_in_it() {
+        for (typed, expected) in
+            [("a/b", true), ("x.gguf", true), ("../a", false), ("/a", false), ("", false), ("a/../b", false)]
+        {
+            assert_eq!(ModelName::parse(OsStr::new(typed)).is_plain(), expected, "{typed}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The places in which checkpoints lie, and where conversions lie of what cannot be written to.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::Found;
+use crate::environment::{self, LOCALAPPDATA, MIST_HOME};
+use crate::hub::HubCache;
+
+/// The folder of checkpoints in the current folder.
+const CHECKPOINTS: &str = "checkpoints";
+
+/// Where checkpoints lie on this machine.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(super) checkpoints: PathBuf,
+    /// None for a user without a home.
+    home: Option<PathBuf>,
+    pub(super) cache: Option<HubCache>,
+}
+
+/// One of the places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `./checkpoints`.
+    Checkpoints,
+    /// `MIST_HOME/models`.
+    Home,
+    /// The hub's own cache, which is only read.
+    HubCache,
+}
+
+impl Store {
+    /// The places that the environment names.
+    pub fn from_environment() -> Self {
+        Self { checkpoints: CHECKPOINTS.into(), home: home(), cache: HubCache::from_environment() }
+    }
+
+    /// The same with another folder in the place of `./checkpoints`.
+    pub fn with_checkpoints(self, checkpoints: PathBuf) -> Self {
+        Self { checkpoints, ..self }
+    }
+
+    /// The hub's own cache.
+    pub fn cache(&self) -> Option<&HubCache> {
+        self.cache.as_ref()
+    }
+
+    /// The folder that downloads go to, each to `ORG/NAME` in it: `./checkpoints` where that exists, else
+    /// `MIST_HOME/models`; `None` for a user without a home.
+    pub fn downloads(&self) -> Option<PathBuf> {
+        if self.checkpoints.is_dir() { Some(self.checkpoints.clone()) } else { self.models() }
+    }
+
+    /// `MIST_HOME/models`.
+    pub(super) fn models(&self) -> Option<PathBuf> {
+        Some(self.home.as_ref()?.join("models"))
+    }
+
+    /// A place's folder.
+    pub fn root(&self, place: Place) -> Option<PathBuf> {
+        match place {
+            Place::Checkpoints => Some(self.checkpoints.clone()),
+            Place::Home => self.models(),
+            Place::HubCache => Some(self.cache.as_ref()?.root().to_path_buf()),
+        }
+    }
+
+    /// Where conversions lie of a checkpoint that cannot be written to: `MIST_HOME/conversions/ORG/NAME/REVISION`, with a
+    /// digest of its path where it has no revision.
+    pub fn conversions(&self, found: &Found) -> Option<PathBuf> {
+        let revision = match &found.revision {
+            Some(revision) => revision.clone(),
+            None => digest(&found.path),
+        };
+        Some(self.conversions_of(found)?.join(revision))
+    }
+
+    /// The conversions of all revisions.
+    pub(super) fn conversions_of(&self, found: &Found) -> Option<PathBuf> {
+        let conversions = self.home.as_ref()?.join("conversions");
+        Some(match &found.repo {
+            Some(repo) => repo.folder(&conversions),
+            // A folder of no repository is called as it and the folder that it lies in.
+            None => {
+                let path = std::fs::canonicalize(&found.path).unwrap_or_else(|_| found.path.clone());
+                let name =
+                    |path: Option<&Path>| path.and_then(Path::file_name).unwrap_or("_".as_ref()).to_owned();
+                conversions.join(name(path.parent())).join(name(Some(&path)))
+            }
+        })
+    }
+}
+
+/// What stands for a path in a folder's name.
+fn digest(path: &Path) -> String {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `MIST_HOME`, else `mist` in the platform's folder for a user's data: `~/.local/share` (or `XDG_DATA_HOME`),
+/// `~/Library/Application Support`, `%LOCALAPPDATA%`.
+fn home() -> Option<PathBuf> {
+    if let Some(home) = environment::value(MIST_HOME) {
+        return Some(home.into());
+    }
+    if cfg!(windows) {
+        // Etcetera names the folder that follows a user from machine to machine: too small for models.
+        return Some(PathBuf::from(environment::value(LOCALAPPDATA)?).join("mist"));
+    }
+    use etcetera::BaseStrategy;
+    Some(etcetera::base_strategy::choose_native_strategy().ok()?.data_dir().join("mist"))
+}

@@ -1,0 +1,195 @@
+//! What goes with a checkpoint, and its deletion.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::contents;
+use super::{Found, Place, Store};
+use crate::system::files::{Claim, folder_of};
+
+/// What a removal deletes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// The folders and files, each with all that is in it.
+    pub doomed: Vec<Doomed>,
+    /// Folders that go as well if nothing is left in them.
+    emptied: Vec<PathBuf>,
+}
+
+/// A folder or a file that goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doomed {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Bytes of all its files.
+    pub bytes: u64,
+    /// How many these are.
+    pub files: usize,
+}
+
+/// Why nothing is, or not all is, removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemovalError {
+    /// The hub's own cache is not written to, and there is no conversion of it.
+    #[error("{name} lies in the hub's own cache ({}), which mist only reads", .folder.display())]
+    ReadOnly {
+        /// The checkpoint.
+        name: String,
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// There is no such conversion.
+    #[error("{name} has no conversion to {variant}")]
+    NoConversion {
+        /// The checkpoint.
+        name: String,
+        /// What was asked for.
+        variant: String,
+    },
+    /// Another process writes there.
+    #[error("another mist is writing to {}", .0.display())]
+    Busy(PathBuf),
+    /// The system refuses.
+    #[error("cannot delete {}: {source}", .path.display())]
+    Io {
+        /// What was to be deleted.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl RemovalError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::ReadOnly { name, .. } => {
+                Some(format!("`hf cache rm model/{name}` of the hub's own client deletes it"))
+            }
+            Self::NoConversion { .. } => Some("`mist list` shows what there is".into()),
+            Self::Busy(_) => Some("wait until it has ended".into()),
+            Self::Io { .. } => None,
+        }
+    }
+}
+
+impl Store {
+    /// What goes with a checkpoint: its folder or file and all conversions of it; with a `variant` that conversion alone,
+    /// or that GGUF file. Nothing is deleted yet.
+    ///
+    /// # Errors
+    /// [`RemovalError::ReadOnly`], [`RemovalError::NoConversion`].
+    pub fn removal(&self, found: &Found, variant: Option<&str>) -> Result<Removal, RemovalError> {
+        let elsewhere = self.conversions_of(found).filter(|folder| folder.exists());
+        let paths: Vec<PathBuf> = match variant {
+            Some(variant) => self.of_variant(found, variant),
+            None if found.place == Place::HubCache => elsewhere.into_iter().collect(),
+            None => {
+                // Beside a file lie its conversions; in a folder they go with it.
+                let beside =
+                    if found.path.is_file() { contents::conversions(&found.path) } else { Vec::new() };
+                [found.path.clone()].into_iter().chain(beside).chain(elsewhere).collect()
+            }
+        };
+        if paths.is_empty() {
+            let name = found.name.clone();
+            return Err(match variant {
+                Some(variant) => RemovalError::NoConversion { name, variant: variant.into() },
+                None => RemovalError::ReadOnly { name, folder: found.path.clone() },
+            });
+        }
+        // ORG of ORG/NAME; never a place itself.
+        let parents = paths.iter().filter_map(|path| path.parent()).map(Path::to_path_buf);
+        let roots: Vec<_> =
+            [Place::Checkpoints, Place::Home].into_iter().filter_map(|p| self.root(p)).collect();
+        let emptied = parents.filter(|parent| !roots.contains(parent) && *parent != found.path).collect();
+        Ok(Removal { doomed: paths.into_iter().map(Doomed::at).collect(), emptied })
+    }
+
+    fn of_variant(&self, found: &Found, variant: &str) -> Vec<PathBuf> {
+        let is_named = |path: &PathBuf| {
+            let end = [path.file_name(), path.extension()];
+            end.into_iter().flatten().any(|end| end.eq_ignore_ascii_case(variant))
+        };
+        let mut paths: Vec<PathBuf> = self.conversions_made(found).into_iter().filter(is_named).collect();
+        if found.place != Place::HubCache && paths.is_empty() {
+            paths = found.variants(variant);
+        }
+        paths
+    }
+}
+
+impl Doomed {
+    fn at(path: PathBuf) -> Self {
+        let (files, bytes) = size(&path);
+        Self { path, bytes, files }
+    }
+}
+
+/// Bytes of the files that a folder shows, those of the hub's cache behind its links too.
+fn shown(path: &Path) -> u64 {
+    let Ok(found) = path.metadata() else { return 0 };
+    if !found.is_dir() {
+        return found.len();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let is_folder_behind_a_link = |path: &PathBuf| path.is_symlink() && path.is_dir();
+    let paths = entries.map(|entry| entry.path()).filter(|path| !is_folder_behind_a_link(path));
+    paths.map(|path| shown(&path)).sum()
+}
+
+/// The number of files below a path and their bytes; links count as nothing.
+fn size(path: &Path) -> (usize, u64) {
+    let Ok(found) = path.symlink_metadata() else { return (0, 0) };
+    if !found.is_dir() {
+        return (1, if found.is_file() { found.len() } else { 0 });
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .map(|entry| size(&entry.path()))
+        .fold((0, 0), |sum, (files, bytes)| (sum.0 + files, sum.1 + bytes))
+}
+
+impl Removal {
+    /// Bytes of all files at a path, also of those that links to files lead to.
+    pub fn bytes_at(path: &Path) -> u64 {
+        shown(path)
+    }
+
+    /// Bytes of all that goes.
+    pub fn bytes(&self) -> u64 {
+        self.doomed.iter().map(|doomed| doomed.bytes).sum()
+    }
+
+    /// Deletes it. A link goes, and what it leads to stays.
+    ///
+    /// # Errors
+    /// [`RemovalError::Busy`] before anything is deleted; [`RemovalError::Io`], with the rest left as it was.
+    pub fn carry_out(self) -> Result<(), RemovalError> {
+        let folders = self.doomed.iter().map(|doomed| &doomed.path).filter(|path| is_own_folder(path));
+        let claims: Vec<Claim> = folders.map(|folder| claim(folder)).collect::<Result<_, _>>()?;
+        for Doomed { path, .. } in &self.doomed {
+            let deleted = folder_of(path).and_then(|(folder, name)| folder.remove_all(name));
+            deleted.map_err(|source| RemovalError::Io { path: path.clone(), source })?;
+        }
+        drop(claims);
+        for folder in &self.emptied {
+            // One that holds something else stays.
+            let _ = folder_of(folder).and_then(|(parent, name)| parent.remove_empty(name));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path is a folder and no link to one.
+fn is_own_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
+}
+
+/// Keeps others from writing to a folder.
+fn claim(folder: &Path) -> Result<Claim, RemovalError> {
+    Claim::new(None, folder, &mut || false).map_err(|unclaimed| match unclaimed.source.kind() {
+        io::ErrorKind::Interrupted => RemovalError::Busy(folder.into()),
+        _ => RemovalError::Io { path: unclaimed.path, source: unclaimed.source },
+    })
+}

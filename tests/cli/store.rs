@@ -1,0 +1,182 @@
+//! Where checkpoints are found, listed and deleted: `./checkpoints`, `MIST_HOME`, the hub's own cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Ended, Mist, copy_folder, gguf, model};
+use crate::transcript::Transcript;
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// A repository of the hub's own cache as its clients lay it out: contents under their hashes, links beside each other.
+fn cached(cache: &Path, repository: &str, commit: &str, from: &Path) -> PathBuf {
+    let folder = cache.join(format!("models--{}", repository.replace('/', "--")));
+    let (snapshot, blobs) = (folder.join("snapshots").join(commit), folder.join("blobs"));
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::create_dir_all(&blobs).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let file = entry.unwrap();
+        let blob = format!("blob-of-{}", file.file_name().to_string_lossy());
+        fs::write(blobs.join(&blob), fs::read(file.path()).unwrap()).unwrap();
+        link(&Path::new("../../blobs").join(&blob), &snapshot.join(file.file_name()));
+    }
+    fs::create_dir_all(folder.join("refs")).unwrap();
+    fs::write(folder.join("refs/main"), commit).unwrap();
+    snapshot
+}
+
+#[cfg(unix)]
+fn link(to: &Path, at: &Path) {
+    std::os::unix::fs::symlink(to, at).unwrap();
+}
+
+#[cfg(windows)]
+fn link(to: &Path, at: &Path) {
+    std::os::windows::fs::symlink_file(to, at).unwrap();
+}
+
+/// Every file and link under a folder, with contents.
+fn state(folder: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let mut all = Vec::new();
+    let mut left = vec![folder.to_path_buf()];
+    while let Some(folder) = left.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.symlink_metadata().unwrap().is_dir() {
+                true => left.push(path),
+                false => all.push((path.clone(), fs::read(&path).ok())),
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+const GREEDY: [&str; 6] = ["-p", "The keeper", "-n", "4", "--temperature", "0"];
+
+fn generate(folder: &Path, model: &[&str]) -> Ended {
+    Mist::new(folder).args(["generate", "--quiet"]).args(model).args(GREEDY).run()
+}
+
+#[test]
+fn a_snapshot_of_the_hubs_cache_runs_and_nothing_is_written_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("hub-home/hub");
+    cached(&cache, "org/name", COMMIT, &model("llama-gqa"));
+    let before = state(&cache);
+    let own = generate(folder.path(), &[model("llama-gqa").to_str().unwrap()]);
+    for name in
+        [&["--checkpoint-dir", "org/name"][..], &["org/name"], &["https://huggingface.co/org/name"], &[]]
+    {
+        let ended = generate(folder.path(), name);
+        assert_eq!((ended.code, &ended.stdout), (Some(0), &own.stdout), "{name:?}: {ended:?}");
+    }
+    // A conversion of it goes elsewhere, once.
+    for name in [&["org/name:q8_0"][..], &["org/name", "--quantize", "Q8_0"]] {
+        let ended = generate(folder.path(), name);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    let kept = folder.path().join("mist-home/conversions/org/name").join(COMMIT).join("q8_0");
+    assert!(kept.join("mist.json").is_file());
+    let ended = Mist::new(folder.path()).args(["convert", "org/name", "--json"]).run();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(Path::new(ended.json()["folder"].as_str().unwrap()).starts_with(folder.path().join("mist-home")));
+    assert_eq!(state(&cache), before);
+}
+
+#[test]
+fn a_folder_counts_only_if_it_holds_a_checkpoint_and_the_first_place_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |place: &str| folder.path().join(place).join("org/name");
+    let scheme = |ended: Ended| {
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.json()["architecture"].as_str().unwrap().to_string()
+            + " "
+            + ended.json()["format"].as_str().unwrap()
+    };
+    let inspect = || scheme(Mist::new(folder.path()).args(["inspect", "org/name", "--json"]).run());
+    cached(&folder.path().join("hub-home/hub"), "org/name", COMMIT, &model("mixtral"));
+    assert_eq!(inspect(), "mixtral hf");
+    copy_folder(&model("llama-gqa"), &at("mist-home/models"));
+    assert_eq!(inspect(), "llama hf");
+    // What was begun and is not all there hides nothing.
+    fs::create_dir_all(at("checkpoints")).unwrap();
+    fs::write(at("checkpoints").join("config.json"), "{}").unwrap();
+    assert_eq!(inspect(), "llama hf");
+    copy_folder(&model("mistral-window"), &at("checkpoints"));
+    assert_eq!(inspect(), "mistral hf");
+}
+
+#[test]
+fn of_several_revisions_none_is_guessed() {
+    let mut t = Transcript::new();
+    let cache = t.folder().join("hub-home/hub");
+    for commit in ["aaaa", "bbbb"] {
+        cached(&cache, "org/name", commit, &model("llama-gqa"));
+    }
+    fs::write(cache.join("models--org--name/refs/main"), "cccc").unwrap();
+    t.run("inspect org/name");
+    fs::write(cache.join("models--org--name/refs/main"), "bbbb").unwrap();
+    t.run("inspect org/name --quiet");
+    t.matches("store_revisions");
+}
+
+#[test]
+fn what_there_is_is_listed_and_removed() {
+    let mut t = Transcript::new();
+    let home = t.folder().join("mist-home/models/org");
+    copy_folder(&model("llama-gqa"), &home.join("whole"));
+    for name in ["x.Q4_0.gguf", "x.Q8_0.gguf"] {
+        fs::create_dir_all(home.join("files-GGUF")).unwrap();
+        fs::write(home.join("files-GGUF").join(name), fs::read(gguf("llama-gqa-quants")).unwrap()).unwrap();
+    }
+    let cache = t.folder().join("hub-home/hub");
+    let snapshot = cached(&cache, "org/cached", COMMIT, &model("llama-gqa"));
+    t.run("generate org/whole:q8_0 -p x -n 1 --temperature 0 --quiet");
+    t.run("generate org/files-GGUF:Q8_0 -p x -n 1 --temperature 0 --quiet");
+    t.run("generate org/cached:q8_0 -p x -n 1 --temperature 0 --quiet");
+    t.run("list");
+    t.run("ls --json");
+    t.run("remove org/whole");
+    t.run("remove org/whole:q4_0 --yes");
+    t.run("remove org/whole:q8_0 --yes");
+    assert!(home.join("whole/model.safetensors").exists() && !home.join("whole/q8_0").exists());
+    t.run("rm org/whole --yes --json");
+    t.run("remove org/files-GGUF:Q4_0 --yes");
+    t.run("remove org/cached --yes");
+    t.run("remove org/cached --yes");
+    t.run("remove org/nothing --yes");
+    t.run("remove ../checkpoints/tiny/llama --yes");
+    t.run("remove org/files-GGUF --yes");
+    assert!(!home.exists() && home.parent().unwrap().exists() && snapshot.exists());
+    t.run("remove tiny/llama --yes --quiet");
+    t.run("remove tiny/mixtral --yes --quiet");
+    t.run("list");
+    t.matches("store_list");
+}
+
+#[cfg(unix)]
+#[test]
+fn removing_a_link_leaves_what_it_leads_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = folder.path().join("elsewhere");
+    copy_folder(&model("llama-gqa"), &elsewhere);
+    fs::create_dir_all(folder.path().join("checkpoints/org")).unwrap();
+    link(&elsewhere, &folder.path().join("checkpoints/org/linked"));
+    let ended = Mist::new(folder.path()).args(["remove", "org/linked", "--yes"]).run();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(elsewhere.join("model.safetensors").exists());
+    assert!(folder.path().join("checkpoints").exists() && !folder.path().join("checkpoints/org").exists());
+}
+
+#[test]
+fn what_is_not_here_is_not_fetched_unasked() {
+    let mut t = Transcript::new();
+    t.run("generate org/name -p x");
+    t.run("chat org/name:Q4_K_M");
+    t.run_with("generate org/name -p x", |m| m.env("HF_HUB_OFFLINE", "1"));
+    t.run("generate mistral -p x");
+    t.run("generate 'Hello, my name is'");
+    t.run("inspect missing/folder/deep");
+    t.matches("store_missing");
+}
