@@ -64,6 +64,9 @@ impl Format {
     }
 }
 
+/// The largest `config.json` that is looked at only to tell what lies in a folder, in bytes.
+const LARGEST_CONFIG: u64 = 1 << 20;
+
 impl Checkpoint {
     /// Opens the checkpoint at `path`: a GGUF file, or a folder (converted, Hugging Face's, Mistral's own, litgpt's, or
     /// with one GGUF file). A folder's converted form is preferred to its originals.
@@ -78,6 +81,12 @@ impl Checkpoint {
     pub fn is_at(folder: &Path) -> bool {
         // What cannot be opened is reported by whoever opens it.
         files::exists(&folder.join(manifest::FILE)).unwrap_or(true) || published(folder).is_some()
+    }
+
+    /// Whether a folder's `config.json` names an architecture that is not one of this family's.
+    pub fn is_of_another_family(folder: &Path) -> bool {
+        let config = files::read(&folder.join("config.json"), LARGEST_CONFIG);
+        config.is_ok_and(|config| config::hf::is_of_another(&config))
     }
 
     /// The layout that `path` would be opened as, by the names of its files.

@@ -10,12 +10,16 @@ use mist::terminal::Printer;
 use serde_json::json;
 
 use super::exit::Status;
+use super::located::different;
 use super::table::Table;
 
 /// List the checkpoints on this machine.
 #[derive(Args, Debug)]
 #[command(visible_alias = "ls", after_help = "Example:\n  mist list")]
 pub struct ListArgs {
+    /// Print the names alone, one a line.
+    #[arg(long, help_heading = "Output", conflicts_with = "json")]
+    names: bool,
     /// Print one JSON object.
     #[arg(long, help_heading = "Output")]
     json: bool,
@@ -33,6 +37,11 @@ struct Row {
 /// Runs `mist list`.
 pub fn run(args: &ListArgs, printer: &Printer) -> anyhow::Result<Status> {
     let store = Store::from_environment();
+    if args.names {
+        let names = different(store.all()).into_iter().map(|found| found.name + "\n");
+        printer.data(&names.collect::<String>())?;
+        return Ok(Status::Success);
+    }
     let rows: Vec<Row> = store.all().into_iter().map(|found| Row::of(&store, found)).collect();
     if args.json {
         let rows: Vec<_> = rows.iter().map(Row::as_json).collect();

@@ -8,7 +8,8 @@ use clap::{Arg, Args, Command, ValueHint};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use mist::environment::{
-    HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN, LOCALAPPDATA, MIST_CPU, NO_COLOR, XDG_STATE_HOME,
+    HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN, LOCALAPPDATA, MIST_CPU, MIST_HOME,
+    NO_COLOR, XDG_CACHE_HOME, XDG_STATE_HOME,
 };
 use mist::quote::counted;
 use mist::system::files::{Folder, Replacement};
@@ -142,14 +143,20 @@ fn list(heading: &str, entries: impl Iterator<Item = (Vec<Inline>, String)>) -> 
 }
 
 /// The variables that a user may want to set.
-const ENVIRONMENT: [(&str, &str); 8] = [
+const ENVIRONMENT: [(&str, &str); 11] = [
+    (MIST_HOME, "Where models and conversions are kept; mist in the platform's folder for data by default."),
     (HF_TOKEN, "The hub's access token."),
     (HF_HOME, "The folder in which the hub's own tools have stored one."),
+    (HF_HUB_CACHE, "The hub's own cache, which is only read; hub in HF_HOME by default."),
+    (XDG_CACHE_HOME, "Where that lies if neither is set, in huggingface/hub; ~/.cache by default."),
     (HF_ENDPOINT, "A mirror of the hub; https://huggingface.co by default."),
     (HF_HUB_OFFLINE, "When 1, true, yes or on, nothing is fetched."),
     (NO_COLOR, "When set, no colour."),
     (MIST_CPU, "The CPU kernels to use: portable, neon, avx2, avx512 or amx; the best of them by default."),
-    (XDG_STATE_HOME, "Where the history of the chat is kept, in mist/history; ~/.local/state by default."),
+    (
+        XDG_STATE_HOME,
+        "Where the chat's history and conversations are kept, in mist; ~/.local/state by default.",
+    ),
     (LOCALAPPDATA, "The same on Windows."),
 ];
 

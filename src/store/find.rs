@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::contents::{self, ggufs, holds_checkpoint, openable};
 use super::name::is_variant;
 use super::{ModelName, Place, Store};
+use crate::checkpoint::Checkpoint;
 use crate::hub::{self, RepoId};
 
 /// A checkpoint in the store.
@@ -78,7 +79,7 @@ impl Store {
     }
 
     /// Every checkpoint on this machine, in the order of places and names. Of several revisions in the hub's cache that of
-    /// the main branch; where none is, none.
+    /// the main branch; where none is, none. What is of another family than this program's is left out there.
     pub fn all(&self) -> Vec<Found> {
         let mut all = Vec::new();
         for place in [Place::Checkpoints, Place::Home] {
@@ -87,7 +88,10 @@ impl Store {
         }
         for repo in self.cache.iter().flat_map(hub::HubCache::repositories) {
             let snapshot = self.cache.as_ref().and_then(|cache| cache.snapshot(&repo).ok().flatten());
-            let Some(snapshot) = snapshot else { continue };
+            // Others keep models of all kinds there.
+            let Some(snapshot) = snapshot.filter(|s| !Checkpoint::is_of_another_family(&s.folder)) else {
+                continue;
+            };
             all.extend(openable(&snapshot.folder).into_iter().map(|path| {
                 let below = path.strip_prefix(&snapshot.folder).unwrap_or(Path::new(""));
                 let name = Path::new(&repo.to_string()).join(below);

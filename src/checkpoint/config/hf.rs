@@ -123,23 +123,35 @@ pub(in crate::checkpoint) fn read(text: &str, path: &Path) -> Result<(Config, Ve
     Ok((config, assumed))
 }
 
+/// The architecture of a name in `architectures` or `model_type`.
+fn called(name: &str) -> Option<Architecture> {
+    match name {
+        "LlamaForCausalLM" | "llama" => Some(Architecture::Llama),
+        "MistralForCausalLM" | "mistral" => Some(Architecture::Mistral),
+        "MixtralForCausalLM" | "mixtral" => Some(Architecture::Mixtral),
+        _ => None,
+    }
+}
+
+/// Whether a `config.json` names another architecture than those of the family. What is wrong with it otherwise is told by
+/// whoever opens it.
+pub fn is_of_another(config: &[u8]) -> bool {
+    let Ok(config) = serde_json::from_slice::<serde_json::Map<String, Value>>(config) else { return false };
+    let first = config.get("architectures").and_then(|v| v.get(0)).or_else(|| config.get("model_type"));
+    first.and_then(Value::as_str).is_some_and(|name| called(name).is_none())
+}
+
 impl Fields<'_> {
     /// What `model_type` says, by which transformers chooses its class whatever `architectures` says; without it, what that
     /// says. A name in either that is of no class of the family is not passed over.
     fn architecture(&mut self) -> Result<Architecture, Error> {
         let named = self.map.get("architectures").and_then(|v| v.get(0)).and_then(Value::as_str);
         let kind = self.map.get("model_type").filter(|kind| !kind.is_null());
-        let of = |name: &str| match name {
-            "LlamaForCausalLM" | "llama" => Ok(Architecture::Llama),
-            "MistralForCausalLM" | "mistral" => Ok(Architecture::Mistral),
-            "MixtralForCausalLM" | "mixtral" => Ok(Architecture::Mixtral),
-            other => Err(Error::unsupported_model(
-                self.path,
-                format!(
-                    "the architecture {} (this program runs Llama, Mistral and Mixtral models)",
-                    short(other)
-                ),
-            )),
+        let of = |name: &str| {
+            called(name).ok_or_else(|| {
+                let what = "(this program runs Llama, Mistral and Mixtral models)";
+                Error::unsupported_model(self.path, format!("the architecture {} {what}", short(name)))
+            })
         };
         let named = named.map(of).transpose()?;
         match (kind.map(|kind| kind.as_str().ok_or(kind)), named) {
