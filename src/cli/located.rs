@@ -80,7 +80,11 @@ fn named(store: &Store, typed: &Path, yes: bool, printer: &Printer) -> anyhow::R
     if is_meant {
         return Ok(Located::at(store, typed));
     }
-    let found = store.find(&name)?;
+    let found = match name.variant.is_some() && holds_something(&name.path) {
+        // A folder here, with a scheme after its name.
+        true => Some(here(&name.path)),
+        false => store.find(&name)?,
+    };
     let chosen = found.map(|found| choose(store, &name, found)).transpose()?;
     match (chosen, &name.repo) {
         (Some(Some(located)), _) => Ok(located),
@@ -98,6 +102,12 @@ fn named(store: &Store, typed: &Path, yes: bool, printer: &Printer) -> anyhow::R
     }
 }
 
+/// What lies at a path, which is in none of the store's places.
+fn here(path: &Path) -> Found {
+    let name = path.display().to_string();
+    Found { name, path: path.into(), place: Place::Checkpoints, repo: None, revision: None }
+}
+
 /// Whether a folder has a file that belongs to a checkpoint, whole or not.
 fn holds_something(folder: &Path) -> bool {
     mist::checkpoint::Checkpoint::is_at(folder)
@@ -108,6 +118,15 @@ fn holds_something(folder: &Path) -> bool {
 /// What a name asks for of the checkpoint that it leads to: a file of it, or a scheme. `None` if that file is not there.
 fn choose(store: &Store, name: &ModelName, found: Found) -> anyhow::Result<Option<Located>> {
     let located = Located::found(store, &found);
+    if let Some(revision) = name.revision.as_ref().map(ToString::to_string)
+        && revision != "main"
+        && found.revision.as_ref() != Some(&revision)
+    {
+        let error = format!("{} on this machine is not known to be {revision}", found.name);
+        let hint =
+            format!("`mist download {} --revision {revision}` fetches it, then name it without", found.name);
+        return Err(Usage::with_hint(error, hint));
+    }
     if let Some(file) = &name.file {
         let path = found.path.join(file.as_str());
         let is_gguf = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
@@ -222,16 +241,7 @@ impl Located {
 
     /// What lies at a path.
     fn at(store: &Store, path: &Path) -> Self {
-        let name = path.display().to_string();
-        let found = Found {
-            name: name.clone(),
-            path: path.into(),
-            place: Place::Checkpoints,
-            repo: None,
-            revision: None,
-        };
-        let elsewhere = store.conversions(&found);
-        Self { name, path: path.into(), quantize: None, elsewhere, is_read_only: false }
+        Self::found(store, &here(path))
     }
 
     /// A checkpoint of the store.

@@ -139,7 +139,7 @@ fn weights(
     };
     if let Some(file) = wanted.file {
         return match find(file.as_str()) {
-            Some(entry) => Ok(BTreeSet::from([entry.name.clone()])),
+            Some(entry) => Ok(parts(&entry.name, listing)),
             None => Err(Error::NoFile { repo: wanted.repo.clone(), file: file.clone() }),
         };
     }
@@ -165,10 +165,24 @@ fn weights(
         return described("params.json", names);
     }
     let gguf: Vec<FileName> = filter(listing, |n| n.ends_with(".gguf")).collect();
-    match gguf.len() {
-        0 => Err(Error::NoWeights { repo: wanted.repo.clone() }),
-        1 => Ok(gguf.into_iter().collect()),
-        _ => Err(Error::SeveralGguf { repo: wanted.repo.clone(), files: gguf }),
+    match gguf.first().map(|first| parts(first, listing)) {
+        None => Err(Error::NoWeights { repo: wanted.repo.clone() }),
+        Some(parts) if parts.len() == gguf.len() => Ok(parts),
+        Some(_) => Err(Error::SeveralGguf { repo: wanted.repo.clone(), files: gguf }),
+    }
+}
+
+/// The parts of a GGUF file that is split (`X-00001-of-00003.gguf`), as far as they are listed; of any other file itself.
+fn parts(file: &FileName, listing: &[Entry]) -> BTreeSet<FileName> {
+    let ends = |name: &str| {
+        let (rest, all) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+        let (stem, part) = rest.rsplit_once('-')?;
+        let are_numbers = [part, all].iter().all(|n| n.len() == 5 && n.bytes().all(|b| b.is_ascii_digit()));
+        are_numbers.then(|| (stem.to_string(), all.to_string()))
+    };
+    match ends(file.as_str()) {
+        Some(own) => filter(listing, |name| ends(name).as_ref() == Some(&own)).collect(),
+        None => BTreeSet::from([file.clone()]),
     }
 }
 
@@ -337,6 +351,18 @@ mod tests {
         assert_eq!(chosen_with(&several, b"", false, Some(&picked)).unwrap(), ["m.Q8_0.gguf"]);
         let absent = "m.Q2_K.gguf".parse().unwrap();
         assert!(matches!(chosen_with(&several, b"", false, Some(&absent)), Err(Error::NoFile { .. })));
+    }
+
+    #[test]
+    fn a_split_gguf_comes_with_all_its_parts() {
+        let parts = ["m.Q4_0-00001-of-00002.gguf", "m.Q4_0-00002-of-00002.gguf"];
+        assert_eq!(chosen(&parts, b"").unwrap(), parts);
+        let several = [parts[0], parts[1], "m.Q8_0-00001-of-00001.gguf", "m.Q4_0.gguf"];
+        assert!(matches!(chosen(&several, b""), Err(Error::SeveralGguf { .. })));
+        for picked in parts {
+            let picked = picked.parse().unwrap();
+            assert_eq!(chosen_with(&several, b"", false, Some(&picked)).unwrap(), parts);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::{Checkpoint, manifest};
+use crate::checkpoint::{Checkpoint, Format, manifest};
 use crate::kernels::quantize::WRITTEN;
 
 /// What can be opened under `root`, in the order of names: GGUF files, folders, and folders `ORG/NAME`.
@@ -44,6 +44,8 @@ pub(super) fn openable(folder: &Path) -> Vec<PathBuf> {
     let ggufs = ggufs(folder);
     match ggufs.len() {
         _ if Checkpoint::is_at(folder) => vec![folder.into()],
+        // The parts of one.
+        2.. if Checkpoint::layout(folder) == Some(Format::Gguf) => vec![folder.into()],
         // What has a config.json is not opened as a GGUF file unless that file is named.
         1 if !folder.join("config.json").is_file() => vec![folder.into()],
         _ => ggufs,
@@ -125,10 +127,13 @@ mod tests {
             "b/several/q8.gguf",
             "b/several/q4.gguf",
             ".c/gguf/x.gguf",
+            "b/split/x-00001-of-00002.gguf",
+            "b/split/x-00002-of-00002.gguf",
         ]);
         let names: Vec<String> =
             checkpoints(root.path()).iter().map(|path| name(root.path(), path)).collect();
-        let nested = ["a/converted", "a/hf", "b/both", "b/gguf", "b/several/q4.gguf", "b/several/q8.gguf"];
+        let nested =
+            ["a/converted", "a/hf", "b/both", "b/gguf", "b/several/q4.gguf", "b/several/q8.gguf", "b/split"];
         assert_eq!(names, [nested.as_slice(), &["mine.gguf", "shallow"]].concat());
         assert!(checkpoints(&root.path().join("missing")).is_empty());
     }
