@@ -102,8 +102,8 @@ pub fn show(error: &anyhow::Error, printer: &Printer) {
 }
 
 /// Shows what clap says: help and version go to stdout with 0; a wrong call is told as every other error is, one
-/// line what is wrong and one what to type, with 2. `command` is what was called, as far as it could be told.
-pub fn usage(error: &clap::Error, command: &str, printer: &Printer) -> ExitCode {
+/// line what is wrong and one what to type, with 2. `called` is the command, as far as it could be told, of `program`.
+pub fn usage(error: &clap::Error, called: &str, program: &clap::Command, printer: &Printer) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) || !error.use_stderr() {
         // Nothing is left to do when even this cannot be written.
         let _ = error.print();
@@ -115,8 +115,8 @@ pub fn usage(error: &clap::Error, command: &str, printer: &Printer) -> ExitCode 
     {
         text = text.replacen(&source.to_string(), words, 1);
     }
-    let (message, hint) = usage_lines(&text, command);
-    let (message, hint) = match others::explained(error, command) {
+    let (message, hint) = usage_lines(&text, called);
+    let (message, hint) = match others::explained(error, called, program) {
         Some((ours, hint)) => (ours.unwrap_or(message), hint),
         None => (message, hint),
     };
@@ -130,7 +130,9 @@ fn usage_lines(text: &str, command: &str) -> (String, String) {
     let paragraphs: Vec<String> = text.split("\n\n").map(joined).collect();
     let message = paragraphs.first().map_or("", String::as_str);
     let message = message.strip_prefix("error: ").unwrap_or(message).to_string();
-    let tip = paragraphs.iter().find_map(|p| p.strip_prefix("tip: "));
+    // That a flag may stand after `--` helps nobody who mistook its name.
+    let mut tips = text.lines().filter_map(|line| line.trim_start().strip_prefix("tip: "));
+    let tip = tips.find(|tip| !tip.starts_with("to pass '"));
     let hint = tip.map_or_else(|| format!("`{command} --help` lists what there is"), str::to_string);
     (message, hint)
 }
@@ -244,5 +246,8 @@ mod tests {
         let (message, hint) = usage_lines(missing, "mist evaluate");
         assert_eq!(message, "the following required arguments were not provided: --file <TEXT.txt>");
         assert_eq!(hint, "`mist evaluate --help` lists what there is");
+        let escaped = "error: unexpected argument '-x' found\n\n  tip: to pass '-x' as a value, use '-- -x'\n\n\
+                       Usage: mist chat [MODEL]\n\nFor more information, try '--help'.\n";
+        assert_eq!(usage_lines(escaped, "mist chat").1, "`mist chat --help` lists what there is");
     }
 }

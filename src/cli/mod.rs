@@ -106,9 +106,9 @@ fn run_typed() -> ExitCode {
     let command = Cli::command();
     let typed = arguments::normalise(std::env::args_os().collect(), &command);
     let called = arguments::called(&typed, &command);
-    let cli = match command.try_get_matches_from(typed).and_then(|m| Cli::from_arg_matches(&m)) {
+    let cli = match command.clone().try_get_matches_from(typed).and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
-        Err(error) => return exit::usage(&error, &called, &Printer::new(false, false)),
+        Err(error) => return exit::usage(&error, &called, &command, &Printer::new(false, false)),
     };
     let printer = Printer::new(cli.quiet, cli.verbose);
     exit::report_panics(&printer);

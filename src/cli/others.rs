@@ -1,9 +1,10 @@
 //! Words of other programs that do what this one does: each leads to ours by a hint.
 
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// A command of another program, and what to type here.
-const COMMANDS: [(&str, &str); 33] = [
+const COMMANDS: [(&str, &str); 32] = [
     ("run", "`mist chat MODEL` talks to a model, `mist generate MODEL -p TEXT` continues a text"),
     ("cli", "`mist chat MODEL` talks to a model"),
     ("simple-io", "`mist generate MODEL -p TEXT` continues a text"),
@@ -35,13 +36,13 @@ const COMMANDS: [(&str, &str); 33] = [
     ("login", "an access token is given by HF_TOKEN or `mist download --access-token`"),
     ("auth", "an access token is given by HF_TOKEN or `mist download --access-token`"),
     ("encode", "`mist tokenize MODEL --text TEXT` shows the tokens of a text"),
-    ("server", "`mist serve` is not there yet: `mist generate --json` is for programs"),
     ("version", "`mist --version`"),
 ];
 
 /// A command that will be ours, and what there is until then.
-const TO_COME: [(&str, &str); 8] = [
+const TO_COME: [(&str, &str); 9] = [
     ("serve", "`mist generate --json` is for programs, until then"),
+    ("server", "`mist generate --json` is for programs, until then"),
     ("train", "`mist --help` lists the commands that are there"),
     ("prepare", "`mist --help` lists the commands that are there"),
     ("pretrain", "`mist --help` lists the commands that are there"),
@@ -51,49 +52,102 @@ const TO_COME: [(&str, &str); 8] = [
     ("finetune_qlora", "`mist --help` lists the commands that are there"),
 ];
 
-/// A flag of another program without its dashes, and what to type here.
-const FLAGS: [(&str, &str); 40] = [
-    ("model", "the model is the first argument, or -m MODEL"),
-    ("model-path", "the model is the first argument, or -m MODEL"),
-    ("model-name", "the model is the first argument, or -m MODEL"),
-    ("pretrained", "the model is the first argument, or -m MODEL"),
-    ("hf", "the model is the first argument, as ORG/NAME:Q4_K_M for one of several GGUF files"),
-    ("hf-repo", "the model is the first argument, as ORG/NAME:Q4_K_M for one of several GGUF files"),
-    ("hf-file", "the model is the first argument, as ORG/NAME:Q4_K_M for one of several GGUF files"),
-    ("tokens", "-n N is the most tokens to generate"),
-    ("n-predict", "-n N is the most tokens to generate"),
-    ("predict", "-n N is the most tokens to generate"),
-    ("num-predict", "-n N is the most tokens to generate"),
-    ("max-tokens", "-n N is the most tokens to generate"),
-    ("ctx-size", "-c N is the context in tokens"),
-    ("n-ctx", "-c N is the context in tokens"),
-    ("num-ctx", "-c N is the context in tokens"),
-    ("max-seq-length", "-c N is the context in tokens"),
-    ("context", "-c N is the context in tokens"),
-    ("temp", "--temperature T"),
-    ("system-prompt", "--system TEXT is what the model is told first"),
-    ("conversation", "`mist chat` is a conversation"),
-    ("interactive", "`mist chat` is a conversation"),
-    ("format", "--json prints JSON"),
-    ("output-format", "--json prints JSON"),
-    ("prompt-file", "--prompts-file FILE has one prompt a line; -p - reads one from stdin"),
-    ("n-gpu-layers", "--device chooses where a model runs, --devices cuda:0,cpu shares its layers out"),
-    ("gpu-layers", "--device chooses where a model runs, --devices cuda:0,cpu shares its layers out"),
-    ("tensor-split", "--split 16,16 shares the layers out over --devices"),
-    ("precision", "--dtype f32, f16 or bf16 is the type of computation"),
-    ("cache-type-k", "--cache-dtype is the type of the keys and values"),
-    ("cache-type-v", "--cache-dtype is the type of the keys and values"),
-    ("local-dir", "--checkpoints-dir FOLDER is where models are put, each as ORG/NAME"),
-    ("cache-dir", "--checkpoints-dir FOLDER is where models are put, each as ORG/NAME"),
-    ("token", "--access-token TOKEN, or HF_TOKEN"),
-    ("hf-token", "--access-token TOKEN, or HF_TOKEN"),
-    ("include", "--file NAME is one of several GGUF files"),
-    ("exclude", "what is not needed is not fetched; --dry-run shows what is"),
-    ("repo-type", "only models are fetched"),
-    ("ftype", "--quantize SCHEME"),
-    ("outtype", "--dtype f32, f16 or bf16, or --quantize SCHEME"),
-    ("outfile", "--output-dir FOLDER is where the files are written"),
+/// Flags of other programs; what a command must have for the hint to be of use: flags, the name of an argument, or the
+/// command itself as `mist VERB`; and what to type there. The first row that fits counts.
+const FLAGS: [(&[&str], &[&str], &str); 30] = [
+    (&MODEL_FLAGS, &["-m", "MODEL"], "the model is the first argument, or -m MODEL"),
+    (&MODEL_FLAGS, &["ORG/NAME"], "the repository is the first argument, as ORG/NAME"),
+    (&MODEL_FLAGS, &["NAME"], "the name is the first argument"),
+    (
+        &HUB_FLAGS,
+        &["MODEL"],
+        "the model is the first argument, as ORG/NAME:Q4_K_M for one of several GGUF files",
+    ),
+    (
+        &HUB_FLAGS,
+        &["ORG/NAME", "--file"],
+        "the repository is the first argument, --file NAME is one of several GGUF files",
+    ),
+    (&HUB_FLAGS, &["NAME"], "the name is the first argument"),
+    (&COUNT_FLAGS, &["--max-new-tokens", "-n"], "-n N is the most tokens to generate"),
+    (&COUNT_FLAGS, &["--generate-tokens", "-n"], "-n N is the number of tokens to generate"),
+    (&CONTEXT_FLAGS, &["--context-length", "-c"], "-c N is the context in tokens"),
+    (&CONTEXT_FLAGS, &["--context-length"], "--context-length N is the context in tokens"),
+    (&["--temp"], &["--temperature"], "--temperature T"),
+    (&["--system-prompt"], &["--system"], "--system TEXT is what the model is told first"),
+    (&TALK_FLAGS, &["mist chat"], "leave it out: `mist chat` is a conversation as it is"),
+    (&TALK_FLAGS, &[], "`mist chat` is a conversation"),
+    (&["--format", "--output-format"], &["--json"], "--json prints JSON"),
+    (
+        &["--prompt-file"],
+        &["--prompts-file", "-p"],
+        "--prompts-file FILE has one prompt a line; -p - reads one from stdin",
+    ),
+    (
+        &["--prompt-file"],
+        &["mist chat", "-p"],
+        "`mist chat` reads messages from stdin, one a line, where it is no terminal",
+    ),
+    (
+        &LAYER_FLAGS,
+        &["--device", "--devices"],
+        "--device chooses where a model runs, --devices cuda:0,cpu shares its layers out",
+    ),
+    (&["--tensor-split"], &["--split", "--devices"], "--split 16,16 shares the layers out over --devices"),
+    (&["--precision"], &["--dtype", "--device"], "--dtype f32, f16 or bf16 is the type of computation"),
+    (
+        &["--precision"],
+        &["--dtype", "--output-dir"],
+        "--dtype f32, f16 or bf16 is the type of the weights that are written",
+    ),
+    (
+        &["--cache-type-k", "--cache-type-v"],
+        &["--cache-dtype"],
+        "--cache-dtype is the type of the keys and values",
+    ),
+    (
+        &["--local-dir", "--cache-dir"],
+        &["--checkpoints-dir"],
+        "--checkpoints-dir FOLDER is where models are put, each as ORG/NAME",
+    ),
+    (&TOKEN_FLAGS, &["--access-token"], "--access-token TOKEN, or HF_TOKEN"),
+    (&["--include"], &["--file", "ORG/NAME"], "--file NAME is one of several GGUF files"),
+    (
+        &["--exclude"],
+        &["ORG/NAME", "--dry-run"],
+        "what is not needed is not fetched; --dry-run shows what is",
+    ),
+    (&["--repo-type"], &["ORG/NAME"], "only models are fetched"),
+    (&["--ftype"], &["--quantize"], "--quantize SCHEME"),
+    (
+        &["--outtype"],
+        &["--dtype", "--quantize", "--output-dir"],
+        "--dtype f32, f16 or bf16, or --quantize SCHEME",
+    ),
+    (&["--outfile"], &["--output-dir", "--to"], "--output-dir FOLDER is where the files are written"),
 ];
+
+const MODEL_FLAGS: [&str; 5] = ["--model", "--model-path", "--model-name", "--pretrained", "-m"];
+const HUB_FLAGS: [&str; 3] = ["--hf", "--hf-repo", "--hf-file"];
+const COUNT_FLAGS: [&str; 5] = ["--tokens", "--n-predict", "--predict", "--num-predict", "--max-tokens"];
+const CONTEXT_FLAGS: [&str; 5] = ["--ctx-size", "--n-ctx", "--num-ctx", "--max-seq-length", "--context"];
+const TALK_FLAGS: [&str; 2] = ["--conversation", "--interactive"];
+const LAYER_FLAGS: [&str; 2] = ["--n-gpu-layers", "--gpu-layers"];
+const TOKEN_FLAGS: [&str; 2] = ["--token", "--hf-token"];
+
+/// What a second bare argument of a command may have been meant as.
+const SECOND: [(&str, &str); 8] = [
+    ("generate", PROMPTED),
+    ("generate-sequential", PROMPTED),
+    ("chat", PROMPTED),
+    ("download", "--file NAME is one of several GGUF files; each repository is a command of its own"),
+    ("convert", "--output-dir FOLDER is where to write, --quantize SCHEME what to quantize to"),
+    ("evaluate", "--file TEXT.txt is the text"),
+    ("tokenize", "--text TEXT is the text"),
+    ("remove", "each checkpoint is a command of its own"),
+];
+
+const PROMPTED: &str = "the first argument is the model; a prompt is given with -p TEXT";
 
 /// Flags of llama.cpp with one dash and several letters, which would be read as several flags.
 const ONE_DASH: [(&str, &str); 7] = [
@@ -112,7 +166,8 @@ pub fn long_form(flag: &str) -> Option<&'static str> {
 }
 
 /// What to say about a wrong call that another program would take: another message than clap's, if any, and the hint.
-pub fn explained(error: &clap::Error, command: &str) -> Option<(Option<String>, String)> {
+/// `called` is the command, such as `mist generate`; `program` is the whole of `mist`.
+pub fn explained(error: &clap::Error, called: &str, program: &Command) -> Option<(Option<String>, String)> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
@@ -128,35 +183,186 @@ pub fn explained(error: &clap::Error, command: &str) -> Option<(Option<String>, 
         }
         ErrorKind::UnknownArgument => {
             let argument = text(ContextKind::InvalidArg)?;
-            match argument.strip_prefix("--") {
-                Some(flag) => {
-                    let flag = flag.split('=').next().unwrap_or(flag).replace('_', "-");
-                    FLAGS.iter().find(|(name, _)| *name == flag).map(|(_, hint)| (None, hint.to_string()))
+            let verb = called.strip_prefix("mist ");
+            let hint = match (argument.starts_with('-'), verb) {
+                (true, verb) => {
+                    let flag = argument.split('=').next().unwrap_or(argument);
+                    flag_hint(
+                        &flag.replace('_', "-"),
+                        verb.and_then(|verb| program.find_subcommand(verb)),
+                        program,
+                    )
                 }
-                None if command == "mist" && ["-m", "-p"].contains(&argument) => {
-                    Some((None, "`mist chat -m MODEL`, or `mist generate -m MODEL -p TEXT`".into()))
+                (false, verb) => {
+                    SECOND.iter().find(|(name, _)| Some(*name) == verb).map(|(_, hint)| hint.to_string())
                 }
-                None if argument.starts_with('-') => None,
-                None => second_argument(command).map(|hint| (None, hint.to_string())),
-            }
+            };
+            hint.map(|hint| (None, hint))
         }
         _ => None,
     }
 }
 
-/// What a second bare argument may have been meant as.
-fn second_argument(command: &str) -> Option<&'static str> {
-    match command.strip_prefix("mist ")? {
-        "generate" | "generate-sequential" | "chat" => {
-            Some("the first argument is the model; a prompt is given with -p TEXT")
+/// What to type in `called` (`None` is `mist` itself) instead of another program's flag, or which command has that.
+fn flag_hint(flag: &str, called: Option<&Command>, program: &Command) -> Option<String> {
+    let Some(called) = called else { return without_command(flag, program) };
+    let mut rows = FLAGS.iter().filter(|(names, ..)| names.contains(&flag));
+    match rows.clone().find(|(_, needed, _)| has_all(called, needed)) {
+        Some((.., hint)) => Some(hint.to_string()),
+        None => rows.find_map(|(_, needed, _)| elsewhere(needed, program)),
+    }
+}
+
+/// What to type instead of a flag that no command came before.
+fn without_command(flag: &str, program: &Command) -> Option<String> {
+    if MODEL_FLAGS.contains(&flag) || ["-p", "--prompt"].contains(&flag) {
+        return Some("`mist chat -m MODEL`, or `mist generate -m MODEL -p TEXT`".into());
+    }
+    if HUB_FLAGS.contains(&flag) {
+        return Some("`mist chat ORG/NAME:Q4_K_M` talks to a model of the hub".into());
+    }
+    let mut rows = FLAGS.iter().filter(|(names, ..)| names.contains(&flag));
+    rows.find_map(|(_, needed, hint)| match needed {
+        [] => Some(hint.to_string()),
+        _ => elsewhere(needed, program),
+    })
+}
+
+/// The commands, two at most, that have the flag that another one lacks.
+fn elsewhere(needed: &[&str], program: &Command) -> Option<String> {
+    let flag = needed.first().filter(|flag| flag.starts_with("--"))?;
+    // It has the flags of `generate`.
+    let others = program.get_subcommands().filter(|c| c.get_name() != "generate-sequential");
+    let mut having: Vec<&str> = others.filter(|c| has_all(c, needed)).map(Command::get_name).collect();
+    having.sort_by_key(|name| !["chat", "generate"].contains(name));
+    match *having {
+        [] => None,
+        [only] => Some(format!("`mist {only}` has {flag}")),
+        [first, second, ..] => Some(format!("`mist {first}` and `mist {second}` have {flag}")),
+    }
+}
+
+fn has_all(command: &Command, needed: &[&str]) -> bool {
+    needed.iter().all(|needed| has(command, needed))
+}
+
+/// Whether a command has a flag (`--json`, `-m`) or an argument (`MODEL`), or is the one that is named (`mist chat`).
+fn has(command: &Command, needed: &str) -> bool {
+    if let Some(verb) = needed.strip_prefix("mist ") {
+        return command.get_name() == verb;
+    }
+    command.get_arguments().any(|argument| match (needed.strip_prefix("--"), needed.strip_prefix('-')) {
+        (Some(long), _) => argument.get_long() == Some(long),
+        (None, Some(short)) => argument.get_short().is_some_and(|c| short.chars().eq([c])),
+        (None, None) => {
+            let names = argument.get_value_names().unwrap_or_default();
+            argument.is_positional() && names.iter().any(|name| name == needed)
         }
-        "download" => {
-            Some("--file NAME is one of several GGUF files; each repository is a command of its own")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn program() -> Command {
+        let mut program = Cli::command();
+        program.build();
+        program
+    }
+
+    /// The flags of some words of a hint.
+    fn flags(words: &str) -> Vec<&str> {
+        let words = words.split_whitespace().map(|word| word.trim_end_matches([',', ';', ':', '.']));
+        words.filter(|word| word.trim_start_matches('-').len() < word.len() && *word != "-").collect()
+    }
+
+    /// Each `mist VERB` of a hint exists and has the flags that follow it; gives what stands outside of the quotes.
+    fn outside_of_commands(hint: &str, program: &Command) -> String {
+        let mut outside = String::new();
+        for (i, piece) in hint.split('`').enumerate() {
+            if i % 2 == 0 {
+                outside.push_str(piece);
+                continue;
+            }
+            let line = piece.strip_prefix("mist ").unwrap();
+            let verb = line.split(' ').next().filter(|verb| !verb.starts_with('-'));
+            let command = verb.map_or(program, |verb| program.find_subcommand(verb).expect(hint));
+            for flag in flags(line) {
+                assert!(has(command, flag), "{hint}: {} has no {flag}", command.get_name());
+            }
         }
-        "convert" => Some("--output-dir FOLDER is where to write, --quantize SCHEME what to quantize to"),
-        "evaluate" => Some("--file TEXT.txt is the text"),
-        "tokenize" => Some("--text TEXT is the text"),
-        "remove" => Some("each checkpoint is a command of its own"),
-        _ => None,
+        outside
+    }
+
+    #[test]
+    fn what_hints_name_exists() {
+        let program = program();
+        for (_, hint) in COMMANDS.iter().chain(&TO_COME) {
+            assert_eq!(flags(&outside_of_commands(hint, &program)), [""; 0], "of no command: {hint}");
+        }
+        for (verb, hint) in SECOND {
+            let command = program.find_subcommand(verb).unwrap();
+            let outside = outside_of_commands(hint, &program);
+            assert!(has_all(command, &flags(&outside)), "{verb}: {hint}");
+        }
+        for (names, needed, hint) in FLAGS {
+            let outside = outside_of_commands(hint, &program);
+            let having: Vec<&Command> = program.get_subcommands().filter(|c| has_all(c, needed)).collect();
+            assert!(!having.is_empty(), "{names:?}: no command has {needed:?}");
+            for command in having {
+                assert!(has_all(command, &flags(&outside)), "{}: {hint}", command.get_name());
+            }
+        }
+    }
+
+    /// Whatever the command: what is hinted at is there.
+    #[test]
+    fn a_flag_leads_to_one_that_is_there() {
+        let program = program();
+        let names = FLAGS.iter().flat_map(|(names, ..)| *names);
+        for name in names.copied().chain(["-p", "--prompt"]) {
+            for called in program.get_subcommands().map(Some).chain([None]) {
+                let Some(hint) = flag_hint(name, called, &program) else { continue };
+                let outside =
+                    outside_of_commands(&hint.replace(" has ", " ").replace(" have ", " "), &program);
+                let named = hint.starts_with('`') && (hint.contains(" has --") || hint.contains(" have --"));
+                if !named {
+                    assert!(
+                        has_all(called.unwrap_or(&program), &flags(&outside)),
+                        "{called:?} {name}: {hint}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_without_the_flag_leads_to_those_that_have_it() {
+        let program = program();
+        for (called, flag, hint) in [
+            ("list", "--token", Some("`mist download` has --access-token")),
+            ("chat", "--token", Some("`mist download` has --access-token")),
+            ("download", "--token", Some("--access-token TOKEN, or HF_TOKEN")),
+            ("inspect", "--max-tokens", Some("`mist chat` and `mist generate` have --max-new-tokens")),
+            ("inspect", "--n-ctx", Some("--context-length N is the context in tokens")),
+            ("bench", "--n-predict", Some("-n N is the number of tokens to generate")),
+            ("tokenize", "--temp", Some("`mist chat` and `mist generate` have --temperature")),
+            ("chat", "--format", Some("`mist generate` and `mist download` have --json")),
+            ("chat", "--conversation", Some("leave it out: `mist chat` is a conversation as it is")),
+            ("generate", "--conversation", Some("`mist chat` is a conversation")),
+            ("generate", "--include", Some("`mist download` has --file")),
+            ("generate", "--outtype", Some("`mist convert` has --dtype")),
+            ("download", "-m", Some("the repository is the first argument, as ORG/NAME")),
+            ("remove", "--model", Some("the name is the first argument")),
+            ("list", "--model", None),
+            ("generate", "--no-such-flag", None),
+        ] {
+            let command = program.find_subcommand(called).unwrap();
+            assert_eq!(flag_hint(flag, Some(command), &program).as_deref(), hint, "{called} {flag}");
+        }
     }
 }

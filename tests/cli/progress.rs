@@ -114,6 +114,10 @@ fn statistics_begin_a_line_wherever_the_text_goes() {
         let at = lines.iter().position(|line| line.starts_with("Prompt: "));
         let before = at.and_then(|at| lines.get(at - 1)).copied().unwrap_or_default();
         match above {
+            // Nobody tells when `cat` has shown what it has read: on a busy machine it may be after the statistics.
+            above if to == " | cat" => {
+                assert!(at.is_some() && screen.contains(above.trim()), "{to}:\n{screen}")
+            }
             "" => assert!(at.is_some() && !before.is_empty(), "{to}: no line is left empty:\n{screen}"),
             above => assert_eq!(before.trim(), above.trim(), "{to}:\n{screen}"),
         }

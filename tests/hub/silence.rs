@@ -71,30 +71,51 @@ fn a_silent_hub_is_given_up_in_time_whatever_was_asked_for() {
     });
 }
 
-/// A byte now and then: of the listing, which would begin anew over another connection, and of weights, which go on.
-#[test]
-fn a_slow_hub_is_not_given_up() {
+/// A hub of two files, one a few bytes long, that waits so long before each byte of the listing, of the small file and of the
+/// weights.
+fn dripping(listing: u64, small: u64, weights: u64) -> Server {
     let tree = format!(
         r#"[{{"type":"file","path":"config.json","size":2}},{{"type":"file","path":"model.safetensors","size":40,"lfs":{{"oid":"{}","size":40}}}}]"#,
         crate::support::sha256(&noise(40))
     );
-    let server = Server::start(move |asked, _| {
+    Server::start(move |asked, _| {
         let (answer, pause) = match &asked.path {
-            p if p.contains("/revision/") => (Answer::new(200, format!(r#"{{"sha":"{COMMIT}"}}"#)), 20),
-            p if p.contains("/tree/") => (Answer::new(200, tree.clone()), 20),
-            p if p.ends_with("config.json") => (Answer::new(200, "{}"), 300),
-            _ => (Answer::ranged(&noise(40), asked), 150),
+            p if p.contains("/revision/") => (Answer::new(200, format!(r#"{{"sha":"{COMMIT}"}}"#)), 0),
+            p if p.contains("/tree/") => (Answer::new(200, tree.clone()), listing),
+            p if p.ends_with("config.json") => (Answer::new(200, "{}"), small),
+            _ => (Answer::ranged(&noise(40), asked), weights),
         };
         Answer { drip: Some(Duration::from_millis(pause)), ..answer }
-    });
-    let root = tempfile::tempdir().unwrap();
-    let client = client(&server.address, Duration::from_millis(700), Duration::from_millis(1500));
+    })
+}
+
+/// What a download from `server` asked for of a path.
+fn asked(server: &Server, part: &str) -> usize {
+    server.asked().iter().filter(|asked| asked.path.contains(part)).count()
+}
+
+/// A byte now and then of the listing, which would begin anew over another connection: it takes more than 4.5 s, longer than
+/// an attempt and than all attempts together. A machine that stands still for 2 s breaks no attempt off.
+#[test]
+fn a_slow_listing_is_waited_for() {
+    let (server, root) = (dripping(25, 300, 0), tempfile::tempdir().unwrap());
+    let client = client(&server.address, Duration::from_secs(3), Duration::from_secs(3));
+    let (done, notes) = download(&client, root.path());
+    done.unwrap();
+    assert_eq!((asked(&server, "/tree/"), asked(&server, "config.json")), (1, 1), "{notes:?}");
+}
+
+/// A byte now and then of weights, which go on over other connections: they take 6 s, more than the patience with attempts
+/// that bring nothing. A machine that stands still for 2 s uses less of it up than there is.
+#[test]
+fn slow_weights_are_not_given_up() {
+    let (server, root) = (dripping(0, 0, 150), tempfile::tempdir().unwrap());
+    let client = client(&server.address, Duration::from_millis(700), Duration::from_secs(5));
     let (done, notes) = download(&client, root.path());
     done.unwrap();
     assert_eq!(std::fs::read(folder(root.path()).join("model.safetensors")).unwrap(), noise(40));
-    let asked = |part: &str| server.asked().iter().filter(|asked| asked.path.contains(part)).count();
-    assert_eq!((asked("/tree/"), asked("config.json")), (1, 1), "{notes:?}");
-    assert!(asked("model.safetensors") > 5, "more attempts than a file gets that brings nothing: {notes:?}");
+    let attempts = asked(&server, "model.safetensors");
+    assert!(attempts > 5, "more attempts than a file gets that brings nothing: {notes:?}");
 }
 
 /// What a proxy does that serves one connection at a time.
