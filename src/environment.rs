@@ -1,5 +1,7 @@
 //! The environment variables that `mist` reads, all of them, in one place.
 
+use std::path::PathBuf;
+
 /// Access token for gated or private repositories of the hub.
 pub const HF_TOKEN: &str = "HF_TOKEN";
 /// Where the hub's own clients keep their token and cache; default `~/.cache/huggingface`.
@@ -34,6 +36,11 @@ pub const MIST_CPU: &str = "MIST_CPU";
 /// The value of a variable, if it is set to something that is not empty.
 pub fn value(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|v| !v.is_empty())
+}
+
+/// The path that a variable holds, whatever its bytes are, if it is set to something that is not empty.
+pub fn path(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from)
 }
 
 /// Whether a variable is set to a true value (`1`, `true`, `yes`, `on`; any case), as the hub's clients read them.

@@ -9,6 +9,7 @@
 //! | 5 | [`generate`], [`evaluate`] | loops over token ids: sampling, stopping, perplexity |
 //! | 4 | [`placement`] | devices, and which layer goes where |
 //! | 3 | [`model`] | the transformer; shapes at line ends |
+//! | 3 | [`store`] | where checkpoints and conversions lie on this machine |
 //! | 2 | [`checkpoint`], [`text`], [`hub`] | file formats; tokenizers and chat formats; downloads |
 //! | 1 | [`kernels`] | slices, schemes, instruction sets; the seam to candle |
 //! | 1 | [`json`], [`budget`] | JSON within limits; work on behalf of a file within limits |

@@ -65,8 +65,9 @@ fn takes_model(verb: &Command) -> bool {
 
 /// For bash, a function around the generated one: it adds the models' names to the files.
 fn bash_models(command: &Command) -> String {
+    let verbs = command.get_subcommands().filter(|verb| takes_model(verb));
     let verbs: Vec<&str> =
-        command.get_subcommands().filter(|verb| takes_model(verb)).map(Command::get_name).collect();
+        verbs.flat_map(|verb| verb.get_visible_aliases().chain([verb.get_name()])).collect();
     format!(
         "_mist_models() {{
     _mist \"$@\"

@@ -17,7 +17,7 @@ use mist::terminal::{Interrupt, Printer};
 use serde_json::json;
 
 use super::exit::{Interrupted, Status, Usage};
-use super::located::{CheckpointArgs, Located};
+use super::located::{CheckpointArgs, Located, Wanted};
 use super::memory::PeakMemory;
 use super::model::{Precision, dense_scheme};
 use super::opened::{Opened, refuse_half_a_download, tokenizer, warn};
@@ -87,7 +87,17 @@ impl Target {
 
 /// Runs `mist convert`.
 pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
-    let located = args.checkpoint.locate(printer)?;
+    let located = args.checkpoint.locate(Wanted::Weights, printer)?;
+    if args.delete_originals && located.is_read_only {
+        let error = format!("{} lies in the hub's own cache, which is only read", located.name);
+        return Err(Usage::with_hint(error, "leave --delete-originals out"));
+    }
+    if let (Some(flag), Some(name)) = (args.quantize, located.scheme())
+        && flag != name
+    {
+        let error = format!("the model is named with {name}, and --quantize names {flag}");
+        return Err(Usage::with_hint(error, "leave one of them out"));
+    }
     let args = &ConvertArgs { quantize: args.quantize.or(located.scheme()), ..args.clone() };
     if args.quantize.is_some() && matches!(args.to, Target::Hf | Target::Litgpt) {
         let error = format!("{} has no quantized weights that others read", args.to.name());
@@ -121,11 +131,12 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     if !args.dry_run {
         carry_out(&plan, args.delete_originals, printer)?;
         printer.note(&format!("Wrote {}", folder.display()));
-        if checkpoint.gguf.is_some() && args.output_dir.is_none() && args.to == Target::Mist {
-            printer.note(&format!("--checkpoint-dir {} runs it", folder.display()));
+        let is_apart = checkpoint.gguf.is_some() || located.is_read_only;
+        if is_apart && args.output_dir.is_none() && args.to == Target::Mist {
+            printer.note(&format!("-m {} runs it", folder.display()));
         }
         if args.delete_originals {
-            // Once more by the gate, as whoever runs it will open it.
+            // Once more checked, as whoever runs it will open it.
             let opened = Checkpoint::open(&match args.to {
                 Target::Gguf => folder.join(gguf_name(args, &checkpoint)),
                 Target::Mist | Target::Hf | Target::Litgpt => folder.clone(),
@@ -138,11 +149,12 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     drop(claim);
     if args.json {
-        let files: Vec<_> = files.iter().map(|(file, size)| json!({"file": file, "bytes": size})).collect();
+        let files: Vec<_> =
+            files.iter().map(|(file, size)| json!({"file": file.to_string_lossy(), "bytes": size})).collect();
         let schemes: serde_json::Map<_, _> =
             plan.schemes().iter().map(|(scheme, n)| (scheme.to_string(), json!(n))).collect();
         let json = json!({
-            "folder": folder,
+            "folder": folder.to_string_lossy(),
             "format": args.to.name(),
             "files": files,
             "tensors": schemes,

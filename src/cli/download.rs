@@ -1,7 +1,6 @@
 //! `mist download`: the catalogue, a repository, or the starter model.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
@@ -14,10 +13,11 @@ use mist::kernels::Scheme;
 use mist::kernels::quantize::WRITTEN;
 use mist::quote::counted;
 use mist::store::{ModelName, Store};
-use mist::terminal::{Bars, Interrupt, Printer, Progress};
+use mist::terminal::{Interrupt, Printer};
 use serde_json::{Value, json};
 
 use super::located::is_offline;
+use super::report::TerminalReport;
 use super::values::{Offering, scheme};
 use super::{Status, catalogue, convert, missing, quantized};
 
@@ -149,7 +149,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
         revision,
         root: args.root(&store)?,
         tokenizer_only: args.tokenizer_only,
-        file: file.or_else(|| name.file.clone()),
+        file: file.or_else(|| name.file.clone().filter(|file| file.as_str().ends_with(".gguf"))),
         cache: store.cache().cloned(),
     };
     // A scheme is what to convert to; anything else is the quantization in a file's name.
@@ -157,7 +157,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
     let scheme = args.quantize.or_else(|| WRITTEN.into_iter().find(|scheme| variant == Some(scheme.name())));
     let mut report = TerminalReport::new(printer);
     if offline {
-        let plan = hub::on_disk(&request)?;
+        let plan = missing::check_variant(hub::on_disk(&request)?, variant)?;
         report.plan(&plan);
         printer.note("complete, as far as can be told offline");
         let kept = vec![Outcome::Kept; plan.files.len()];
@@ -211,13 +211,14 @@ pub fn carry_out(
     let outcomes = or_how_to_go_on(outcomes, command, printer)?;
     let count = |outcome| outcomes.iter().filter(|o| **o == outcome).count();
     let (kept, fetched, cached) = (count(Outcome::Kept), count(Outcome::Fetched), count(Outcome::Cached));
-    let cached = match cached {
-        0 => String::new(),
-        n => format!("{n} from the hub's cache, "),
-    };
+    let parts = [
+        (fetched > 0).then(|| format!("fetched {}", counted(fetched, "file"))),
+        (cached > 0).then(|| format!("took {} from the hub's cache", counted(cached, "file"))),
+        (kept > 0).then(|| format!("{kept} already here")),
+    ];
     printer.note(&match kept == outcomes.len() {
         true => "already here".to_string(),
-        false => format!("fetched {}, {cached}{kept} already here", counted(fetched, "file")),
+        false => parts.into_iter().flatten().collect::<Vec<_>>().join(", "),
     });
     Ok(outcomes)
 }
@@ -265,7 +266,10 @@ fn fetch_starter(args: &DownloadArgs, offline: bool, printer: &Printer) -> anyho
             ));
             if args.json {
                 let path = root.join(starter::REPO).join(starter::FILE);
-                printer.data(&format!("{}\n", json!({ "path": path, "size": starter::SIZE })))?;
+                printer.data(&format!(
+                    "{}\n",
+                    json!({ "path": path.to_string_lossy(), "size": starter::SIZE })
+                ))?;
             }
             return Ok(Status::Success);
         }
@@ -279,7 +283,8 @@ fn fetch_starter(args: &DownloadArgs, offline: bool, printer: &Printer) -> anyho
         }
     };
     match args.json {
-        true => printer.data(&format!("{}\n", json!({ "path": path, "size": starter::SIZE })))?,
+        true => printer
+            .data(&format!("{}\n", json!({ "path": path.to_string_lossy(), "size": starter::SIZE })))?,
         false => printer.data(&format!("{}\n", path.display()))?,
     }
     Ok(Status::Success)
@@ -307,108 +312,11 @@ fn as_json(plan: &Plan, outcomes: Option<&[Outcome]>) -> Value {
     json!({
         "repository": plan.repo.to_string(),
         "commit": plan.commit.as_ref().map(|c| c.as_str()),
-        "folder": plan.folder,
+        "folder": plan.folder.to_string_lossy(),
         "files": files.collect::<Vec<_>>(),
         "total_bytes": plan.total(),
         "missing_bytes": plan.missing(),
         "free_bytes": plan.free,
         "left_out": plan.left_out.iter().map(FileName::as_str).collect::<Vec<_>>(),
     })
-}
-
-/// Files smaller than this come at once; a bar for each would only flicker.
-const WORTH_A_BAR: u64 = 1 << 20;
-
-/// Shows a download on stderr: the plan as lines, then a bar over all of its bytes and one for each running file.
-pub struct TerminalReport<'a> {
-    printer: &'a Printer,
-    total: u64,
-    /// Bytes that are here of each file that was begun.
-    here: BTreeMap<FileName, u64>,
-    files: BTreeMap<FileName, Progress>,
-    bars: Option<Bars>,
-}
-
-impl<'a> TerminalReport<'a> {
-    /// A report that shows nothing yet.
-    pub fn new(printer: &'a Printer) -> Self {
-        Self { printer, total: 0, here: BTreeMap::new(), files: BTreeMap::new(), bars: None }
-    }
-
-    /// Takes the bars away.
-    pub fn done(&mut self) {
-        self.files.clear();
-        self.bars = None;
-    }
-
-    fn all_here(&self) -> u64 {
-        self.here.values().sum()
-    }
-}
-
-impl Report for TerminalReport<'_> {
-    fn plan(&mut self, plan: &Plan) {
-        self.total = plan.total();
-        let commit = plan.commit.as_ref().map(|c| format!(" at {}", c.short())).unwrap_or_default();
-        self.printer.note(&format!("{}{commit}, in {}:", plan.repo, shown(&plan.folder)));
-        for file in &plan.files {
-            let here = match file.here {
-                _ if file.cached.is_some() => "  (in the hub's cache)".to_string(),
-                0 => String::new(),
-                here if here == file.entry.size => "  (here)".to_string(),
-                here => format!("  ({} here)", Size(here)),
-            };
-            self.printer.note(&format!("{:>10}  {}{here}", Size(file.entry.size), file.entry.name));
-        }
-        let left_out = match plan.left_out.len() {
-            0 => String::new(),
-            1 => "; one other file of weights is left out".to_string(),
-            n => format!("; {n} other files of weights are left out"),
-        };
-        let (missing, total) = (Size(plan.missing()), Size(plan.total()));
-        let free = plan.free.map(|free| format!(", {} free on the disk", Size(free))).unwrap_or_default();
-        self.printer.note(&format!("{missing:>10}  to fetch, {total} in all{free}{left_out}"));
-    }
-
-    fn begin(&mut self, file: &FileName, size: u64, here: u64) {
-        self.here.insert(file.clone(), here);
-        let all_here = self.all_here();
-        let bars = self.bars.get_or_insert_with(|| self.printer.bytes_bars("total", self.total));
-        bars.skip_to(all_here);
-        bars.above(|| self.printer.detail(&format!("{file}, {}", Size(size))));
-        if size >= WORTH_A_BAR && here < size {
-            let bar = bars.part(file.as_str(), size);
-            bar.set(here);
-            self.files.insert(file.clone(), bar);
-        }
-    }
-
-    fn progress(&mut self, file: &FileName, here: u64) {
-        if let Some(before) = self.here.get_mut(file) {
-            *before = here;
-        }
-        if let Some(bar) = self.files.get(file) {
-            bar.set(here);
-        }
-        let here = self.all_here();
-        if let Some(bars) = &mut self.bars {
-            bars.set(here);
-        }
-    }
-
-    fn end(&mut self, file: &FileName) {
-        self.files.remove(file);
-    }
-
-    fn note(&mut self, line: &str) {
-        match &self.bars {
-            Some(bars) => bars.above(|| self.printer.note(line)),
-            None => self.printer.note(line),
-        }
-    }
-}
-
-/// A path for a person, in one line whatever it holds.
-fn shown(path: &Path) -> String {
-    path.display().to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -16,7 +16,7 @@ use mist::text::Tokenizer;
 use serde_json::json;
 
 use super::exit::{Hint, Status};
-use super::located::CheckpointArgs;
+use super::located::{CheckpointArgs, Wanted};
 use super::numbers::at_least;
 use super::opened::{tokenizer, warn};
 use super::speech::Speech;
@@ -40,7 +40,7 @@ pub struct InspectArgs {
 
 /// Runs `mist inspect`. Opening a checkpoint compares names and shapes with the config: what is wrong is its error.
 pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
-    let path = args.checkpoint.locate(printer)?.opened_as()?;
+    let path = args.checkpoint.locate(Wanted::Weights, printer)?.opened_as()?;
     // First: of a damaged file it is the most that can be said.
     let hashed = if args.verify { verify_download(&path, printer)? } else { None };
     let checkpoint = Checkpoint::open(&path)?;

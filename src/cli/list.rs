@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use mist::checkpoint::{Checkpoint, Format};
+use mist::checkpoint::{Checkpoint, Format, manifest};
 use mist::hub::Size;
+use mist::kernels::Scheme;
 use mist::store::{Found, Place, Removal, Store};
-use mist::terminal::Printer;
+use mist::terminal::{Printer, escaped};
 use serde_json::json;
 
 use super::exit::Status;
@@ -52,14 +53,14 @@ pub fn run(args: &ListArgs, printer: &Printer) -> anyhow::Result<Status> {
         printer.note("There is no checkpoint on this machine; `mist download` lists what can be fetched");
         return Ok(Status::Success);
     }
-    let mut table = Table::new(["name", "layout", "size", "conversions", "where"]);
+    let mut table = Table::new(["name", "layout", "size", "where", "conversions"]);
     for row in &rows {
         table.row([
-            row.found.name.clone(),
+            escaped(&row.found.name).into_owned(),
             row.layout.map_or("", Format::name).into(),
             Size(row.bytes).to_string(),
-            row.conversions.join(", "),
             place(&store, row.found.place),
+            row.conversions.join(", "),
         ]);
     }
     let table = table.numbers([false, false, true, false, false]);
@@ -74,8 +75,10 @@ pub fn run(args: &ListArgs, printer: &Printer) -> anyhow::Result<Status> {
 impl Row {
     fn of(store: &Store, found: Found) -> Self {
         let conversions = store.conversions_made(&found);
-        let bytes = Removal::bytes_at(&found.path) - within(&found.path, &conversions);
-        let conversions = conversions.iter().map(|folder| scheme(folder)).collect();
+        let bytes = Removal::bytes_at(&found.path).saturating_sub(within(&found.path, &conversions));
+        let conversions =
+            in_place(&found.path).into_iter().chain(conversions.iter().map(|folder| scheme(folder)));
+        let conversions = conversions.collect();
         Self { layout: Checkpoint::layout(&found.path), bytes, conversions, found }
     }
 
@@ -85,16 +88,28 @@ impl Row {
             "layout": self.layout.map(Format::name),
             "bytes": self.bytes,
             "conversions": self.conversions,
-            "path": self.found.path,
+            "path": self.found.path.to_string_lossy(),
             "revision": self.found.revision,
             "read_only": self.found.place == Place::HubCache,
         })
     }
 }
 
+/// The scheme of a conversion that lies beside the originals in their folder.
+fn in_place(folder: &Path) -> Option<String> {
+    let is_beside = folder.join(manifest::FILE).is_file() && Checkpoint::has_original(folder);
+    let manifest = manifest::Manifest::read(folder).ok().filter(|_| is_beside)?;
+    let scheme = manifest.origin.roundings.last().and_then(|rounding| rounding.quantize);
+    Some(format!("{} in place", scheme.map_or("mist", Scheme::name)))
+}
+
 /// Bytes of the conversions that lie in the checkpoint's own folder.
 fn within(folder: &Path, conversions: &[PathBuf]) -> u64 {
-    conversions.iter().filter(|path| path.starts_with(folder)).map(|path| Removal::bytes_at(path)).sum()
+    conversions
+        .iter()
+        .filter(|path| path.starts_with(folder) && !path.is_symlink())
+        .map(|path| Removal::bytes_at(path))
+        .sum()
 }
 
 /// `q8_0` of `x.q8_0` and of a folder of that name.

@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 use mist::environment::{self, HF_HUB_OFFLINE};
 use mist::hub::catalogue;
 use mist::kernels::Scheme;
-use mist::store::{Found, ModelName, Place, Store, ggufs};
+use mist::store::{Found, ModelName, NONE, Place, Store, ggufs};
 use mist::system::files;
 use mist::terminal::Printer;
 
@@ -61,17 +61,31 @@ impl CheckpointArgs {
     }
 
     /// The model that is named, fetched if the user agrees, or the only one there is.
-    pub fn locate(&self, printer: &Printer) -> anyhow::Result<Located> {
+    pub fn locate(&self, wanted: Wanted, printer: &Printer) -> anyhow::Result<Located> {
         let store = Store::from_environment();
         match self.typed() {
-            Some(typed) => named(&store, typed, self.yes, printer),
+            Some(typed) => named(&store, typed, wanted, self.yes, printer),
             None => only(&store),
         }
     }
 }
 
+/// What is wanted of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Weights,
+    /// A folder without weights has a tokenizer too.
+    Tokenizer,
+}
+
 /// The model that `typed` names.
-fn named(store: &Store, typed: &Path, yes: bool, printer: &Printer) -> anyhow::Result<Located> {
+fn named(
+    store: &Store,
+    typed: &Path,
+    wanted: Wanted,
+    yes: bool,
+    printer: &Printer,
+) -> anyhow::Result<Located> {
     let name = ModelName::parse(typed.as_os_str());
     // What cannot be opened is reported by whoever opens it.
     let exists = files::exists(typed).unwrap_or(true);
@@ -80,25 +94,21 @@ fn named(store: &Store, typed: &Path, yes: bool, printer: &Printer) -> anyhow::R
     if is_meant {
         return Ok(Located::at(store, typed));
     }
-    let found = match name.variant.is_some() && holds_something(&name.path) {
-        // A folder here, with a scheme after its name.
-        true => Some(here(&name.path)),
-        false => store.find(&name)?,
+    let is_here = name.variant.is_some() && (name.path.is_file() || holds_something(&name.path));
+    let find = || -> anyhow::Result<Option<Located>> {
+        // Something here, with a scheme after its name, or a checkpoint of the store.
+        let found = if is_here { Some(here(&name.path)) } else { store.find(&name)? };
+        found.map_or(Ok(None), |found| choose(store, &name, found, wanted))
     };
-    let chosen = found.map(|found| choose(store, &name, found)).transpose()?;
-    match (chosen, &name.repo) {
-        (Some(Some(located)), _) => Ok(located),
-        (_, Some(repo)) if !exists => {
-            missing::fetch(store, &name, repo, yes, printer)?;
-            let found = store.find(&name)?;
-            let chosen = found.map(|found| choose(store, &name, found)).transpose()?.flatten();
-            chosen.ok_or_else(|| anyhow!("{} was fetched and is not found", name.path.display()))
+    match (find()?, &name.repo) {
+        (Some(located), _) => Ok(located),
+        (None, Some(repo)) if !exists => {
+            missing::fetch(store, &name, repo, wanted, yes, printer)?;
+            find()?.ok_or_else(|| anyhow!("{} was fetched and is not found", name.path.display()))
         }
         // Of a GGUF file that was deleted there may be a conversion.
-        _ if exists || typed.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) => {
-            Ok(Located::at(store, typed))
-        }
-        _ => Err(unknown(typed)),
+        _ if exists || is_gguf(typed) => Ok(Located::at(store, typed)),
+        _ => Err(unknown(store, typed)),
     }
 }
 
@@ -115,51 +125,60 @@ fn holds_something(folder: &Path) -> bool {
         || folder.join("config.json").exists()
 }
 
-/// What a name asks for of the checkpoint that it leads to: a file of it, or a scheme. `None` if that file is not there.
-fn choose(store: &Store, name: &ModelName, found: Found) -> anyhow::Result<Option<Located>> {
-    let located = Located::found(store, &found);
-    if let Some(revision) = name.revision.as_ref().map(ToString::to_string)
-        && revision != "main"
-        && found.revision.as_ref() != Some(&revision)
-    {
-        let error = format!("{} on this machine is not known to be {revision}", found.name);
-        let hint =
-            format!("`mist download {} --revision {revision}` fetches it, then name it without", found.name);
-        return Err(Usage::with_hint(error, hint));
+/// What a name asks for of the checkpoint that it leads to: a file of it, or a scheme. `None` if that is not there and may
+/// be fetched.
+fn choose(store: &Store, name: &ModelName, found: Found, wanted: Wanted) -> anyhow::Result<Option<Located>> {
+    // What lies in the cache without weights cannot be completed there.
+    let is_cached = found.place == Place::HubCache;
+    if is_cached && wanted == Wanted::Weights && !store.holds_weights(&found) {
+        return Ok(None);
     }
-    if let Some(file) = &name.file {
+    check_revision(name, &found)?;
+    let located = Located::found(store, found.clone());
+    if let Some(file) = name.file.as_ref().filter(|file| is_gguf(Path::new(file.as_str()))) {
         let path = found.path.join(file.as_str());
-        let is_gguf = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
-        return Ok(match (is_gguf, path.exists()) {
-            (false, _) => Some(located),
-            (true, true) => Some(Located { name: format!("{}/{file}", found.name), path, ..located }),
-            (true, false) => None,
-        });
+        let name = format!("{}/{file}", found.name);
+        return Ok(path.exists().then_some(Located { name, path, ..located }));
     }
     let Some(variant) = &name.variant else { return Ok(Some(located)) };
+    if variant.eq_ignore_ascii_case(NONE) {
+        return Ok(Some(Located { quantize: Some(Quantize::None), ..located }));
+    }
     if let [file, ..] = found.variants(variant).as_slice() {
         let name = format!("{}:{variant}", found.name);
         return Ok(Some(Located { name, path: file.clone(), ..located }));
     }
-    let is_gguf = !ggufs(&found.path).is_empty() && !found.path.join("config.json").exists();
+    let files = ggufs(&found.path);
+    let is_of_files = !files.is_empty() && !found.path.join("config.json").exists();
     match scheme_named(variant) {
-        // Of a repository of GGUF files another one is fetched, where it may be.
-        // In small letters and without a mix it is a scheme; else another file, where one may be fetched.
-        found_scheme
-            if is_gguf && found.repo.is_some() && !is_offline() && !is_own_name(found_scheme, variant) =>
-        {
-            Ok(None)
-        }
+        // In small letters and without a mix it is a scheme; else the name of a file that is not here.
+        scheme if is_of_files && found.repo.is_some() && !is_own_name(scheme, variant) => Ok(None),
         Some(scheme) => Ok(Some(Located { quantize: Some(Quantize::To(scheme)), ..located })),
-        None => {
-            let names: Vec<String> = ggufs(&found.path).iter().map(|file| file_name(file)).collect();
-            let error =
-                format!("{}:{variant} is no scheme, and no file of {}", found.name, found.path.display());
-            let there =
-                if names.is_empty() { String::new() } else { format!("; there are {}", names.join(", ")) };
-            Err(Usage::with_hint(error, format!("`mist convert --help` lists the schemes{there}")))
-        }
+        None => Err(no_scheme(&found.name, variant)),
     }
+}
+
+/// The error of a variant that is neither a scheme nor a file.
+pub fn no_scheme(name: &str, variant: &str) -> anyhow::Error {
+    let error = format!("there is no scheme {variant}, and {name} has no GGUF file of that name");
+    Usage::with_hint(error, "`mist convert --help` lists the schemes")
+}
+
+/// That what is here is of the revision that an address names.
+fn check_revision(name: &ModelName, found: &Found) -> anyhow::Result<()> {
+    let Some(revision) = name.revision.as_ref().map(ToString::to_string) else { return Ok(()) };
+    if revision == "main" || found.revision.as_ref() == Some(&revision) {
+        return Ok(());
+    }
+    let error = format!("{} on this machine is not known to be {revision}", found.name);
+    let hint =
+        format!("`mist download {} --revision {revision}` fetches it; then name it without", found.name);
+    Err(Usage::with_hint(error, hint))
+}
+
+/// Whether a path is called as a GGUF file.
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
 }
 
 /// Whether a scheme is called so by mist itself.
@@ -171,11 +190,15 @@ fn is_own_name(scheme: Option<Scheme>, name: &str) -> bool {
 fn only(store: &Store) -> anyhow::Result<Located> {
     let mut all = different(store.all());
     match all.len() {
+        0 if is_offline() => Err(Usage::with_hint(
+            "there is no checkpoint on this machine, and HF_HUB_OFFLINE is set: nothing is fetched",
+            "name the folder of one: -m FOLDER",
+        )),
         0 => Err(Usage::with_hint(
             "there is no checkpoint on this machine",
             "`mist download --starter` fetches a small one (98 MB), `mist download` lists others",
         )),
-        1 => Ok(Located::found(store, &all.remove(0))),
+        1 => Ok(Located::found(store, all.remove(0))),
         _ => Err(several(&all)),
     }
 }
@@ -198,13 +221,34 @@ pub fn different(all: Vec<Found>) -> Vec<Found> {
     different
 }
 
+/// The checkpoint on this machine that a name was meant for: the same in other letters, without its organisation, or the
+/// only one with the text in its name.
+pub fn similar(store: &Store, text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    let names: Vec<String> = different(store.all()).into_iter().map(|found| found.name).collect();
+    let same = |name: &&String| {
+        let lower = name.to_ascii_lowercase();
+        lower == text || lower.rsplit('/').next() == Some(&text)
+    };
+    if let Some(name) = names.iter().find(same) {
+        return Some(name.clone());
+    }
+    let holds = |name: &&String| text.len() >= 4 && name.to_ascii_lowercase().contains(&text);
+    let mut holding = names.iter().filter(holds);
+    holding.next().filter(|_| holding.next().is_none()).cloned()
+}
+
 /// The error of a name that is nothing here and no repository's.
-fn unknown(typed: &Path) -> anyhow::Error {
+fn unknown(store: &Store, typed: &Path) -> anyhow::Error {
     let text = typed.display().to_string();
-    let hint = match catalogue::nearest(&text).or_else(|| catalogue::called(&text)) {
+    let listed = || catalogue::nearest(&text).or_else(|| catalogue::called(&text));
+    let hint = match (similar(store, &text), listed()) {
         _ if text.contains(char::is_whitespace) => "a prompt is given with -p TEXT".to_string(),
-        Some(name) => format!("did you mean {name}? `mist list` shows what is on this machine"),
-        None => "`mist list` shows what is on this machine, `mist download` what can be fetched".to_string(),
+        (Some(name), _) => format!("did you mean {name}?"),
+        (None, Some(name)) => format!("did you mean {name}? `mist list` shows what is on this machine"),
+        (None, None) => {
+            "`mist list` shows what is on this machine, `mist download` what can be fetched".into()
+        }
     };
     anyhow!("there is no file, folder or checkpoint {}", mist::quote::quoted(&text)).context(Hint(hint))
 }
@@ -212,10 +256,6 @@ fn unknown(typed: &Path) -> anyhow::Error {
 /// Whether nothing may be fetched.
 pub fn is_offline() -> bool {
     environment::is_true(HF_HUB_OFFLINE)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 impl Located {
@@ -241,17 +281,18 @@ impl Located {
 
     /// What lies at a path.
     fn at(store: &Store, path: &Path) -> Self {
-        Self::found(store, &here(path))
+        Self::found(store, here(path))
     }
 
-    /// A checkpoint of the store.
-    pub fn found(store: &Store, found: &Found) -> Self {
+    /// A checkpoint that was found. One that lies in the hub's own cache is only read, however it was named.
+    pub fn found(store: &Store, found: Found) -> Self {
+        let found = store.resolved(found);
         Self {
-            name: found.name.clone(),
-            path: found.path.clone(),
-            quantize: None,
-            elsewhere: store.conversions(found),
+            elsewhere: store.conversions(&found),
             is_read_only: found.place == Place::HubCache,
+            name: found.name,
+            path: found.path,
+            quantize: None,
         }
     }
 }

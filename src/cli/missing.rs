@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use mist::hub::{self, Client, FileName, Plan, RepoId, Report, Request, Settings, Size};
-use mist::store::{ModelName, Store};
+use mist::store::{ModelName, NONE, Store};
 use mist::terminal::Printer;
 
-use super::download::{TerminalReport, carry_out};
-use super::exit::Hint;
-use super::located::is_offline;
+use super::download::carry_out;
+use super::exit::{Hint, Usage};
+use super::located::{Wanted, is_offline, no_scheme, similar};
+use super::report::TerminalReport;
+use super::values::scheme_named;
 
 /// The folder of a user without a home and without a folder `checkpoints`.
 pub fn downloads(store: &Store) -> anyhow::Result<PathBuf> {
@@ -25,10 +27,19 @@ pub fn fetch(
     store: &Store,
     name: &ModelName,
     repo: &RepoId,
+    wanted: Wanted,
     yes: bool,
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let asked = name.variant.as_ref().map_or(repo.to_string(), |variant| format!("{repo}:{variant}"));
+    let similar = similar(store, &repo.to_string());
+    // It may be here without the file that is asked for.
+    if let Some(name) = similar.filter(|name| !name.starts_with(&repo.to_string())) {
+        return Err(Usage::with_hint(
+            format!("{asked} is not on this machine"),
+            format!("did you mean {name}?"),
+        ));
+    }
     if is_offline() {
         let error = anyhow!("{asked} is not on this machine, and HF_HUB_OFFLINE is set: nothing is fetched");
         return Err(error.context(Hint("`mist list` shows what is on this machine".into())));
@@ -45,12 +56,16 @@ pub fn fetch(
         repo: repo.clone(),
         revision: name.revision.clone().unwrap_or_default(),
         root: downloads(store)?,
-        tokenizer_only: false,
+        tokenizer_only: wanted == Wanted::Tokenizer,
         file: name.file.clone().filter(|file| file.as_str().ends_with(".gguf")),
         cache: store.cache().cloned(),
     };
     let mut report = TerminalReport::new(printer);
-    let plan = plan(&client, request, name.variant.as_deref(), &mut report)?;
+    let plan = plan(&client, request, name.variant.as_deref(), &mut report);
+    let plan = plan.map_err(|error| match error.downcast_ref() {
+        Some(hub::Error::Unreachable { .. }) => error.context(format!("{asked} is not on this machine")),
+        _ => error,
+    })?;
     plan.check_space()?;
     if !yes && !agrees(&plan, printer)? {
         return Err(anyhow!("{asked} was not fetched"));
@@ -69,13 +84,18 @@ pub fn plan(
     let repo = request.repo.clone();
     let files = match hub::plan(client, &request, report) {
         Err(hub::Error::SeveralGguf { files, .. }) => files,
-        planned => return Ok(planned?),
+        planned => return check_variant(planned?, variant),
     };
     let Some(variant) = variant else {
-        let first = files.iter().find_map(|file| variant_of(file)).unwrap_or("Q4_K_M");
         let names: Vec<&str> = files.iter().map(FileName::as_str).collect();
-        let error = anyhow!("{repo} has {} GGUF files: {}", files.len(), names.join(", "));
-        return Err(error.context(Hint(format!("name one by its quantization: {repo}:{first}"))));
+        let error = format!("{repo} has {} GGUF files: {}", files.len(), names.join(", "));
+        return Err(Usage::with_hint(
+            error,
+            match files.iter().find_map(variant_of) {
+                Some(first) => format!("name one by its quantization: {repo}:{first}"),
+                None => format!("`mist download {repo} --file {}` fetches one", files[0]),
+            },
+        ));
     };
     match files.iter().find(|file| mist::store::is_variant(Path::new(file.as_str()), variant)) {
         Some(file) => Ok(hub::plan(client, &Request { file: Some(file.clone()), ..request }, report)?),
@@ -83,6 +103,22 @@ pub fn plan(
             let there: Vec<&str> = files.iter().map(FileName::as_str).collect();
             Err(anyhow!("{repo} has no GGUF file {variant}: there are {}", there.join(", ")))
         }
+    }
+}
+
+/// A plan, if its weights are what the variant asks for: a file of that name, or weights that can be quantized to it.
+pub fn check_variant(plan: Plan, variant: Option<&str>) -> anyhow::Result<Plan> {
+    let Some(variant) = variant else { return Ok(plan) };
+    let mut ggufs =
+        plan.files.iter().map(|file| &file.entry.name).filter(|name| name.as_str().ends_with(".gguf"));
+    let is_file = ggufs.clone().any(|file| mist::store::is_variant(Path::new(file.as_str()), variant));
+    let scheme = scheme_named(variant);
+    match (is_file, ggufs.next(), scheme) {
+        (true, ..) | (false, None, Some(_)) => Ok(plan),
+        (false, Some(_), Some(scheme)) if scheme.name() == variant => Ok(plan),
+        (false, Some(file), _) => Err(anyhow!("{} has no GGUF file {variant}: there is {file}", plan.repo)),
+        (false, None, None) if variant.eq_ignore_ascii_case(NONE) => Ok(plan),
+        (false, None, None) => Err(no_scheme(&plan.repo.to_string(), variant)),
     }
 }
 

@@ -26,6 +26,7 @@ mod output;
 mod placing;
 mod quantized;
 mod remove;
+mod report;
 mod sampling;
 mod speech;
 mod table;

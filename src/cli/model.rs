@@ -16,7 +16,7 @@ use mist::text::Tokenizer;
 
 use super::exit::{Hint, Usage};
 use super::inspect::schemes;
-use super::located::{CheckpointArgs, Located};
+use super::located::{CheckpointArgs, Located, Wanted};
 use super::numbers::{positive, whole};
 use super::opened::Opened;
 use super::placing::{DevicesArgs, Placed, Room};
@@ -191,7 +191,7 @@ pub struct Loaded {
 impl ModelArgs {
     /// The model that is named, or the only one there is.
     pub fn locate(&self, printer: &Printer) -> anyhow::Result<Located> {
-        self.with_scheme(self.checkpoint.locate(printer)?)
+        self.with_scheme(self.checkpoint.locate(Wanted::Weights, printer)?)
     }
 
     /// A model with the scheme that `--quantize` names, if it does.

@@ -14,7 +14,7 @@ use mist::text::{Message, Tokenizer};
 use serde::Deserialize;
 
 use super::exit::{Status, Usage};
-use super::located::CheckpointArgs;
+use super::located::{CheckpointArgs, Wanted};
 use super::model::BeginningArgs;
 use super::numbers::at_least;
 use super::opened::gguf_tokenizer;
@@ -108,7 +108,7 @@ fn decode(args: &TokenizeArgs, tokenizer: &Tokenizer, printer: &Printer) -> anyh
 
 /// The tokenizer alone: a folder without weights, as `mist download --tokenizer-only` leaves it, has one too.
 fn open(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Tokenizer> {
-    Ok(match Tokenizing::find(&args.checkpoint.locate(printer)?.path)? {
+    Ok(match Tokenizing::find(&args.checkpoint.locate(Wanted::Tokenizer, printer)?.path)? {
         Tokenizing::Folder(folder) => Tokenizer::from_folder(&folder)?,
         Tokenizing::Gguf(gguf) => gguf_tokenizer(&gguf)?,
     })

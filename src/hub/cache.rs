@@ -38,8 +38,8 @@ pub struct Snapshot {
 impl HubCache {
     /// `HF_HUB_CACHE`, else `hub` in `HF_HOME` (`~/.cache/huggingface`); `None` for a user without a home.
     pub fn from_environment() -> Option<Self> {
-        match environment::value(HF_HUB_CACHE) {
-            Some(root) => Some(Self::at(root.into())),
+        match environment::path(HF_HUB_CACHE) {
+            Some(root) => Some(Self::at(root)),
             None => Some(Self::at(home()?.join("hub"))),
         }
     }
@@ -84,6 +84,21 @@ impl HubCache {
             [] => Ok(None),
             [only] => Ok(Some(snapshot(only.clone()))),
             _ => Err(Error::SeveralSnapshots { repo: repo.clone(), folder: snapshots, revisions }),
+        }
+    }
+
+    /// The repository and the revision of a path that leads into a snapshot, also by links.
+    pub fn within(&self, path: &Path) -> Option<(RepoId, String)> {
+        let root = fs::canonicalize(&self.root).ok()?;
+        // The snapshot itself, or the folder of one of its files, which are links out of it.
+        let folder =
+            if path.is_dir() { path } else { path.parent().filter(|f| !f.as_os_str().is_empty())? };
+        let below = fs::canonicalize(folder).ok()?;
+        let mut parts = below.strip_prefix(root).ok()?.iter().map(|part| part.to_str());
+        let repo = repository(parts.next()??.strip_prefix(MODELS)?)?;
+        match (parts.next()?, parts.next()?) {
+            (Some("snapshots"), Some(revision)) => Some((repo, revision.into())),
+            _ => None,
         }
     }
 
@@ -151,6 +166,13 @@ mod tests {
         ]);
         let names: Vec<String> = cache.repositories().iter().map(RepoId::to_string).collect();
         assert_eq!(names, ["a/gone", "a/hostile", "a/many", "a/one--more", "a/two"]);
+        let within =
+            |path: &str| cache.within(&cache.root().join(path)).map(|(repo, at)| format!("{repo} {at}"));
+        for path in ["models--a--two/snapshots/bbb", "models--a--two/snapshots/bbb/config.json"] {
+            assert_eq!(within(path).as_deref(), Some("a/two bbb"), "{path}");
+        }
+        assert_eq!(within("models--a--two/refs"), None);
+        assert_eq!(cache.within(Path::new("/")), None);
         let revision = |name: &str| cache.snapshot(&name.parse().unwrap()).map(|s| s.map(|s| s.revision));
         for (name, expected) in [
             ("a/two", Some("bbb")),

@@ -6,11 +6,11 @@ use crate::environment::{self, HF_HOME, XDG_CACHE_HOME};
 
 /// `HF_HOME`, else `huggingface` in the user's cache folder; `None` for a user without a home.
 pub(super) fn home() -> Option<PathBuf> {
-    if let Some(home) = environment::value(HF_HOME) {
-        return Some(home.into());
+    if let Some(home) = environment::path(HF_HOME) {
+        return Some(home);
     }
-    let cache = match environment::value(XDG_CACHE_HOME) {
-        Some(cache) => PathBuf::from(cache),
+    let cache = match environment::path(XDG_CACHE_HOME) {
+        Some(cache) => cache,
         None => std::env::home_dir()?.join(".cache"),
     };
     Some(cache.join("huggingface"))

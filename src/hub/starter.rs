@@ -71,6 +71,9 @@ pub fn ensure(root: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result
     };
     let sha256 = match taken {
         Some(sha256) => sha256,
+        None if environment::is_true(HF_HUB_OFFLINE) => {
+            return Err(Error::NeverFetched { repo: REPO.into() });
+        }
         None => fetch(&file, &folder, stop, report)?,
     };
     let mut manifest = Manifest::new(&file.repo, &file.commit, [&file.entry].into_iter(), None);

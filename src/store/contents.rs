@@ -28,6 +28,19 @@ pub(super) fn holds_checkpoint(path: &Path) -> bool {
     if path.is_file() { is_gguf(path) } else { Checkpoint::is_at(path) || !ggufs(path).is_empty() }
 }
 
+/// Whether a folder has a file that belongs to a checkpoint, whole or not.
+pub(super) fn is_begun(folder: &Path) -> bool {
+    let known = [
+        "mist-download.json",
+        "config.json",
+        "params.json",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tekken.json",
+    ];
+    holds_checkpoint(folder) || known.iter().any(|name| folder.join(name).is_file())
+}
+
 /// Whether a conversion was made where another checkpoint is, by which it is found: beside a GGUF file (`x.q8_0`,
 /// `x.mist`), or in a checkpoint's folder (`q8_0`, `hf`, `litgpt`, `gguf`).
 fn is_kept(path: &Path) -> bool {

@@ -33,7 +33,8 @@ impl Found {
 }
 
 impl Store {
-    /// The checkpoint of this name: the first place that holds one, else the first that has such a folder at all.
+    /// The checkpoint of this name: of the places that hold one the first that has the file of its variant, else the first;
+    /// where none holds one, the first that has such a folder at all.
     ///
     /// # Errors
     /// The hub's cache has several revisions of it, and no other place has it.
@@ -41,21 +42,35 @@ impl Store {
         if !name.is_plain() {
             return Ok(None);
         }
-        let mut begun = None;
-        for place in [Place::Checkpoints, Place::Home] {
-            let Some(root) = self.root(place) else { continue };
-            let path = root.join(&name.path);
-            let found = found(place, &root, path.clone());
-            if holds_checkpoint(&path) {
-                return Ok(Some(found));
+        let own = [Place::Checkpoints, Place::Home].into_iter().filter_map(|place| {
+            let root = self.root(place)?;
+            Some(found(place, &root, root.join(&name.path)))
+        });
+        let own: Vec<Found> = own.filter(|found| found.path.exists()).collect();
+        let cached = match self.in_cache(&name.path) {
+            Err(_) if !own.is_empty() => None,
+            cached => cached?,
+        };
+        let (holding, begun): (Vec<Found>, Vec<Found>) =
+            own.into_iter().chain(cached).partition(|found| holds_checkpoint(&found.path));
+        let has_file =
+            |found: &&Found| name.variant.as_ref().is_some_and(|variant| !found.variants(variant).is_empty());
+        let best = holding.iter().find(has_file).or_else(|| holding.first()).cloned();
+        Ok(best.or_else(|| begun.into_iter().find(|found| found.path.is_dir())))
+    }
+
+    /// Whether a checkpoint's folder has weights, and not only what describes them.
+    pub fn holds_weights(&self, found: &Found) -> bool {
+        holds_checkpoint(&found.path)
+    }
+
+    /// A checkpoint as one of the hub's own cache, if that is where its path leads.
+    pub fn resolved(&self, found: Found) -> Found {
+        match self.cache.as_ref().and_then(|cache| cache.within(&found.path)) {
+            Some((repo, revision)) => {
+                Found { place: Place::HubCache, repo: Some(repo), revision: Some(revision), ..found }
             }
-            if path.is_dir() {
-                begun.get_or_insert(found);
-            }
-        }
-        match self.in_cache(&name.path)? {
-            Some(cached) if begun.is_none() || holds_checkpoint(&cached.path) => Ok(Some(cached)),
-            _ => Ok(begun),
+            None => found,
         }
     }
 
@@ -106,7 +121,11 @@ impl Store {
 
     /// The conversions of a checkpoint, wherever they are kept.
     pub fn conversions_made(&self, found: &Found) -> Vec<PathBuf> {
-        let mut made = contents::conversions(&found.path);
+        let mut made = match found.place {
+            // What it was published with is not ours.
+            Place::HubCache => Vec::new(),
+            Place::Checkpoints | Place::Home => contents::conversions(&found.path),
+        };
         if let Some(elsewhere) = self.conversions(found) {
             made.extend(contents::conversions(&elsewhere));
         }
@@ -118,7 +137,7 @@ impl Store {
 fn found(place: Place, root: &Path, path: PathBuf) -> Found {
     let below = path.strip_prefix(root).unwrap_or(&path);
     let name = below.display().to_string();
-    let parts: Vec<&str> = name.split('/').collect();
+    let parts: Vec<&str> = name.split(['/', std::path::MAIN_SEPARATOR]).collect();
     let repo = parts.get(..2).and_then(|parts| parts.join("/").parse().ok());
     Found { name, path, place, repo, revision: None }
 }

@@ -30,6 +30,6 @@ mod removal;
 
 pub use contents::ggufs;
 pub use find::Found;
-pub use name::{ModelName, is_variant, variant};
+pub use name::{ModelName, NONE, is_variant, variant};
 pub use places::{Place, Store};
 pub use removal::{Doomed, Removal, RemovalError};

@@ -32,18 +32,15 @@ impl ModelName {
             file: None,
         };
         let Some(text) = typed.to_str() else { return path(typed) };
-        if let Some(address) = address(text) {
+        if let Some(address) = address(text.trim()) {
             return address;
         }
-        let (name, variant) = match text.split_once(':') {
+        // A colon may be part of a path.
+        let (name, variant) = match text.rsplit_once(':') {
             Some((name, variant)) if is_quantization(variant) => (name, Some(variant.to_string())),
             _ => (text, None),
         };
-        match name.parse::<RepoId>() {
-            Ok(repo) => Self { path: name.into(), repo: Some(repo), variant, revision: None, file: None },
-            // A colon may be part of a path.
-            Err(_) => path(typed),
-        }
+        Self { path: name.into(), repo: name.parse().ok(), variant, revision: None, file: None }
     }
 
     /// Whether it can be looked up in a folder of checkpoints: it does not lead out of it.
@@ -55,6 +52,10 @@ impl ModelName {
 
 /// Hosts of the hub, whatever `HF_ENDPOINT` says.
 const HOSTS: [&str; 3] = ["huggingface.co", "www.huggingface.co", "hf.co"];
+
+/// What an address of the hub begins with that is no model's.
+const NO_MODELS: [&str; 8] =
+    ["datasets", "spaces", "collections", "docs", "papers", "blog", "api", "settings"];
 
 /// The model of an address such as `https://huggingface.co/ORG/NAME/blob/main/FILE`, as a browser shows it.
 fn address(text: &str) -> Option<ModelName> {
@@ -73,9 +74,12 @@ fn address(text: &str) -> Option<ModelName> {
     let rest = rest.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
     let mut parts = rest.splitn(3, '/');
     let (org, name) = (parts.next()?, parts.next()?);
+    if NO_MODELS.contains(&org) {
+        return None;
+    }
     let (name, variant) = match name.split_once(':') {
         Some((name, variant)) if is_quantization(variant) => (name, Some(variant.to_string())),
-        Some((name, _)) => (name, None),
+        Some(_) => return None,
         None => (name, None),
     };
     let repo: RepoId = format!("{org}/{name}").parse().ok()?;
@@ -116,12 +120,16 @@ pub fn variant(file: &Path) -> Option<&str> {
     is_quantization(end).then_some(end)
 }
 
+/// The variant of weights as they were published.
+pub const NONE: &str = "none";
+
 /// Whether a text is the name of a scheme, here or in llama.cpp: `q4_k`, `Q4_K_M`, `IQ4_XS`, `BF16`.
 fn is_quantization(text: &str) -> bool {
     let begin = text.trim_start_matches(|c: char| c.is_ascii_alphabetic());
     let letters = &text[..text.len() - begin.len()];
     let known = ["q", "iq", "tq", "f", "bf"].iter().any(|known| letters.eq_ignore_ascii_case(known));
-    known && begin.starts_with(|c: char| c.is_ascii_digit()) && begin.bytes().all(is_word)
+    text.eq_ignore_ascii_case(NONE)
+        || known && begin.starts_with(|c: char| c.is_ascii_digit()) && begin.bytes().all(is_word)
 }
 
 fn is_word(b: u8) -> bool {
@@ -167,6 +175,9 @@ mod tests {
             ("org/name:", "org/name:", None),
             ("org/name:latest", "org/name:latest", None),
             ("a/b/c:d", "a/b/c:d", None),
+            ("./a/b:q8_0", "./a/b", Some("q8_0")),
+            ("x.gguf:q4_0", "x.gguf", Some("q4_0")),
+            ("org/name:none", "org/name", Some("none")),
             ("C:\\models\\x.gguf", "C:\\models\\x.gguf", None),
             ("./x.gguf", "./x.gguf", None),
             ("../org/name", "../org/name", None),
@@ -193,6 +204,9 @@ mod tests {
         assert_eq!((revision.as_deref(), file.as_deref()), (Some("main"), Some("x.Q4_0.gguf")));
         let (_, _, revision, file) = parts("https://huggingface.co/org/name/tree/refs");
         assert_eq!((revision.as_deref(), file.as_deref()), (Some("refs"), None));
+        for typed in ["hf.co/org/name:latest", "https://huggingface.co/datasets/org/name"] {
+            assert_eq!(parts(typed), named(typed, None), "{typed}");
+        }
         assert_eq!(parts("https://example.org/org/name").0, "https://example.org/org/name");
     }
 

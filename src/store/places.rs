@@ -77,9 +77,14 @@ impl Store {
         Some(self.conversions_of(found)?.join(revision))
     }
 
+    /// `MIST_HOME/conversions`.
+    pub(super) fn conversions_root(&self) -> Option<PathBuf> {
+        Some(self.home.as_ref()?.join("conversions"))
+    }
+
     /// The conversions of all revisions.
     pub(super) fn conversions_of(&self, found: &Found) -> Option<PathBuf> {
-        let conversions = self.home.as_ref()?.join("conversions");
+        let conversions = self.conversions_root()?;
         Some(match &found.repo {
             Some(repo) => repo.folder(&conversions),
             // A folder of no repository is called as it and the folder that it lies in.
@@ -93,22 +98,25 @@ impl Store {
     }
 }
 
+/// Hexadecimal digits of a digest that stands for a revision.
+pub(super) const DIGEST: usize = 16;
+
 /// What stands for a path in a folder's name.
 fn digest(path: &Path) -> String {
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
     let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hash.iter().take(DIGEST / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// `MIST_HOME`, else `mist` in the platform's folder for a user's data: `~/.local/share` (or `XDG_DATA_HOME`),
 /// `~/Library/Application Support`, `%LOCALAPPDATA%`.
 fn home() -> Option<PathBuf> {
-    if let Some(home) = environment::value(MIST_HOME) {
-        return Some(home.into());
+    if let Some(home) = environment::path(MIST_HOME) {
+        return Some(home);
     }
     if cfg!(windows) {
         // Etcetera names the folder that follows a user from machine to machine: too small for models.
-        return Some(PathBuf::from(environment::value(LOCALAPPDATA)?).join("mist"));
+        return Some(environment::path(LOCALAPPDATA)?.join("mist"));
     }
     use etcetera::BaseStrategy;
     Some(etcetera::base_strategy::choose_native_strategy().ok()?.data_dir().join("mist"))

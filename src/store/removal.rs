@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::contents;
+use super::places::DIGEST;
 use super::{Found, Place, Store};
 use crate::system::files::{Claim, folder_of};
 
@@ -38,6 +39,17 @@ pub enum RemovalError {
         /// Its folder.
         folder: PathBuf,
     },
+    /// Other checkpoints lie in its folder, or nothing of a checkpoint does.
+    #[error("{} is no checkpoint alone: {}", .folder.display(), match .others.as_slice() {
+        [] => "it holds none".into(),
+        others => format!("it holds {}", others.join(", ")),
+    })]
+    NotAlone {
+        /// The folder.
+        folder: PathBuf,
+        /// The names of the others.
+        others: Vec<String>,
+    },
     /// There is no such conversion.
     #[error("{name} has no conversion to {variant}")]
     NoConversion {
@@ -66,6 +78,10 @@ impl RemovalError {
             Self::ReadOnly { name, .. } => {
                 Some(format!("`hf cache rm model/{name}` of the hub's own client deletes it"))
             }
+            Self::NotAlone { others, .. } => Some(match others.first() {
+                Some(other) => format!("`mist remove {other}` removes one of them"),
+                None => "`mist list` shows what there is".into(),
+            }),
             Self::NoConversion { .. } => Some("`mist list` shows what there is".into()),
             Self::Busy(_) => Some("wait until it has ended".into()),
             Self::Io { .. } => None,
@@ -78,16 +94,17 @@ impl Store {
     /// or that GGUF file. Nothing is deleted yet.
     ///
     /// # Errors
-    /// [`RemovalError::ReadOnly`], [`RemovalError::NoConversion`].
+    /// [`RemovalError::ReadOnly`], [`RemovalError::NoConversion`], [`RemovalError::NotAlone`].
     pub fn removal(&self, found: &Found, variant: Option<&str>) -> Result<Removal, RemovalError> {
-        let elsewhere = self.conversions_of(found).filter(|folder| folder.exists());
         let paths: Vec<PathBuf> = match variant {
             Some(variant) => self.of_variant(found, variant),
-            None if found.place == Place::HubCache => elsewhere.into_iter().collect(),
+            None if found.place == Place::HubCache => self.conversions_of_cached(found),
             None => {
+                self.check_alone(found)?;
                 // Beside a file lie its conversions; in a folder they go with it.
                 let beside =
                     if found.path.is_file() { contents::conversions(&found.path) } else { Vec::new() };
+                let elsewhere = self.conversions(found).filter(|folder| folder.exists());
                 [found.path.clone()].into_iter().chain(beside).chain(elsewhere).collect()
             }
         };
@@ -98,12 +115,41 @@ impl Store {
                 None => RemovalError::ReadOnly { name, folder: found.path.clone() },
             });
         }
-        // ORG of ORG/NAME; never a place itself.
-        let parents = paths.iter().filter_map(|path| path.parent()).map(Path::to_path_buf);
-        let roots: Vec<_> =
-            [Place::Checkpoints, Place::Home].into_iter().filter_map(|p| self.root(p)).collect();
-        let emptied = parents.filter(|parent| !roots.contains(parent) && *parent != found.path).collect();
+        // ORG of ORG/NAME, and what a conversion elsewhere lies in; never a place itself.
+        let roots = [self.root(Place::Checkpoints), self.root(Place::Home), self.conversions_root()];
+        let is_inside = |folder: &&Path| {
+            roots.iter().flatten().any(|root| folder.starts_with(root) && *folder != root)
+                && *folder != found.path
+        };
+        let parents = paths.iter().flat_map(|path| path.ancestors().skip(1).take_while(is_inside));
+        let emptied = parents.map(Path::to_path_buf).collect();
         Ok(Removal { doomed: paths.into_iter().map(Doomed::at).collect(), emptied })
+    }
+
+    /// That a folder has something of a checkpoint in it, and no other checkpoint below it.
+    fn check_alone(&self, found: &Found) -> Result<(), RemovalError> {
+        if found.path.is_file() {
+            return Ok(());
+        }
+        let is_below = |other: &Found| {
+            other.path != found.path
+                && other.path.starts_with(&found.path)
+                && (other.path.is_dir() || other.path.parent() != Some(&found.path))
+        };
+        let others: Vec<String> = self.all().into_iter().filter(is_below).map(|other| other.name).collect();
+        match others.is_empty() && contents::is_begun(&found.path) {
+            true => Ok(()),
+            false => Err(RemovalError::NotAlone { folder: found.path.clone(), others }),
+        }
+    }
+
+    /// The conversions of a repository of the hub's cache, of all its revisions. Those of another checkpoint of that name
+    /// lie beside them, under a digest.
+    fn conversions_of_cached(&self, found: &Found) -> Vec<PathBuf> {
+        let Some(folder) = self.conversions_of(found) else { return Vec::new() };
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let is_digest = |name: &std::ffi::OsStr| name.len() == DIGEST;
+        entries.filter(|entry| !is_digest(&entry.file_name())).map(|entry| entry.path()).collect()
     }
 
     fn of_variant(&self, found: &Found, variant: &str) -> Vec<PathBuf> {
@@ -114,6 +160,8 @@ impl Store {
         let mut paths: Vec<PathBuf> = self.conversions_made(found).into_iter().filter(is_named).collect();
         if found.place != Place::HubCache && paths.is_empty() {
             paths = found.variants(variant);
+            let beside: Vec<PathBuf> = paths.iter().flat_map(|file| contents::conversions(file)).collect();
+            paths.extend(beside);
         }
         paths
     }
@@ -166,8 +214,15 @@ impl Removal {
     /// # Errors
     /// [`RemovalError::Busy`] before anything is deleted; [`RemovalError::Io`], with the rest left as it was.
     pub fn carry_out(self) -> Result<(), RemovalError> {
-        let folders = self.doomed.iter().map(|doomed| &doomed.path).filter(|path| is_own_folder(path));
-        let claims: Vec<Claim> = folders.map(|folder| claim(folder)).collect::<Result<_, _>>()?;
+        // Downloads claim a checkpoint's folder, conversions a folder in it.
+        let folders = self.doomed.iter().map(|doomed| doomed.path.clone()).filter(|path| is_own_folder(path));
+        let within = |folder: PathBuf| {
+            let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+            let folders = entries.map(|entry| entry.path()).filter(|path| is_own_folder(path));
+            folders.chain([folder.clone()]).collect::<Vec<_>>()
+        };
+        let claims: Vec<Claim> =
+            folders.flat_map(within).map(|folder| claim(&folder)).collect::<Result<_, _>>()?;
         for Doomed { path, .. } in &self.doomed {
             let deleted = folder_of(path).and_then(|(folder, name)| folder.remove_all(name));
             deleted.map_err(|source| RemovalError::Io { path: path.clone(), source })?;

@@ -23,7 +23,7 @@ fn two_conversions_into_one_folder_at_once_leave_one_whole_checkpoint() {
         let succeeded = [&first, &second].iter().filter(|ended| ended.code == Some(0)).count();
         assert_eq!(succeeded, if more.is_empty() { 1 } else { 2 }, "{first:?} {second:?}");
         if more.is_empty() {
-            assert!([&first, &second].iter().any(|ended| ended.stderr.contains("is there already")));
+            assert!([&first, &second].iter().any(|ended| ended.stderr.contains("already exists")));
         }
         folder.done("inspect --checkpoint-dir out --verify");
         folder.done(&format!("generate --checkpoint-dir out {GREEDY}"));
@@ -43,7 +43,7 @@ fn a_conversion_that_fails_leaves_no_folder_of_its_own() {
     good.done("convert --checkpoint-dir m --output-dir new/out --dry-run");
     assert!(!good.has("new"));
     good.write("m/mist.json", b"{}");
-    good.refused("convert --checkpoint-dir m", "mist.json is there already");
+    good.refused("convert --checkpoint-dir m", "mist.json already exists");
     assert!(!good.has("m/.mist.lock"));
 }
 
@@ -157,7 +157,7 @@ fn a_run_replaces_its_own_conversion_and_no_other() {
     let t = Folder::with(&model("llama-gqa"));
     t.done("convert --checkpoint-dir m --quantize q4_0 --pure --output-dir m/q4_0");
     let pure = t.read("m/q4_0/mist.safetensors");
-    t.refused(&format!("generate --checkpoint-dir m --quantize q4_0 {GREEDY}"), "is there already");
+    t.refused(&format!("generate --checkpoint-dir m --quantize q4_0 {GREEDY}"), "already exists");
     assert_eq!(t.read("m/q4_0/mist.safetensors"), pure);
 }
 
@@ -248,7 +248,7 @@ fn a_layout_that_would_not_be_opened_is_not_written_beside_a_conversion() {
         copy_folder(&model("mixtral"), &t.0.path().join("n"));
         t.refused(
             &format!("convert --checkpoint-dir n --to {to} --output-dir out"),
-            "mist.json is there already",
+            "mist.json already exists",
         );
         t.done(&format!("convert --checkpoint-dir n --to {to} --output-dir out --force"));
         let inspected = t.done("inspect --checkpoint-dir out --json").json();

@@ -72,7 +72,7 @@ fn a_snapshot_of_the_hubs_cache_runs_and_nothing_is_written_to_it() {
         assert_eq!((ended.code, &ended.stdout), (Some(0), &own.stdout), "{name:?}: {ended:?}");
     }
     // A conversion of it goes elsewhere, once.
-    for name in [&["org/name:q8_0"][..], &["org/name", "--quantize", "Q8_0"]] {
+    for name in [&["org/name:q8_0"][..], &["org/name", "--quantize", "Q8_0"], &["org/name:none"]] {
         let ended = generate(folder.path(), name);
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
@@ -82,6 +82,55 @@ fn a_snapshot_of_the_hubs_cache_runs_and_nothing_is_written_to_it() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(Path::new(ended.json()["folder"].as_str().unwrap()).starts_with(folder.path().join("mist-home")));
     assert_eq!(state(&cache), before);
+}
+
+/// However it is named, what lies in the hub's own cache is not written to, and nothing of it is deleted.
+#[test]
+fn a_path_into_the_hubs_cache_and_a_link_to_it_are_only_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("hub-home/hub");
+    let snapshot = cached(&cache, "org/name", COMMIT, &model("llama-gqa"));
+    // A conversion that was published with it is not ours.
+    copy_folder(&model("llama-gqa"), &snapshot.join("q8_0"));
+    fs::write(snapshot.join("q8_0/mist.json"), "{}").unwrap();
+    fs::create_dir_all(folder.path().join("checkpoints/org")).unwrap();
+    link(&snapshot, &folder.path().join("checkpoints/org/linked"));
+    let before = state(&cache);
+    let path = snapshot.to_str().unwrap();
+    for name in [path, "org/linked", "org/name"] {
+        for args in [
+            &["generate", name, "--quantize", "q4_0", "-p", "x", "-n", "1"][..],
+            &["convert", name, "--force"],
+        ] {
+            let ended = Mist::new(folder.path()).args(args).run();
+            assert_eq!(ended.code, Some(0), "{args:?}: {ended:?}");
+        }
+        let delete = ["convert", name, "--quantize", "q5_0", "--delete-originals"];
+        assert_eq!(Mist::new(folder.path()).args(delete).run().code, Some(2));
+    }
+    for name in ["org/name:q8_0", "org/name:q4_0", "org/name", "org/linked"] {
+        Mist::new(folder.path()).args(["remove", name, "--yes"]).run();
+        assert_eq!(state(&cache), before, "{name}");
+    }
+    assert!(!folder.path().join("checkpoints/org/linked").is_symlink());
+}
+
+/// What is removed is what was named, and never what lies beside or below it.
+#[test]
+fn removing_takes_nothing_else() {
+    let mut t = Transcript::new();
+    let at = |name: &str| t.folder().join("checkpoints").join(name);
+    fs::write(at("tiny/x.gguf"), fs::read(gguf("llama-gqa-quants")).unwrap()).unwrap();
+    fs::create_dir_all(at("notes")).unwrap();
+    fs::write(at("notes/mine.txt"), "mine").unwrap();
+    let before = state(&t.folder().join("checkpoints"));
+    for name in ["tiny", "notes", ".", "..", "/", "checkpoints", "tiny/", "tiny/llama/config.json"] {
+        t.run(&format!("remove {name} --yes"));
+        assert_eq!(state(&t.folder().join("checkpoints")), before, "{name}");
+    }
+    t.run("remove https://huggingface.co/tiny/llama/blob/main/config.json --yes");
+    t.run("remove tiny/x.gguf --yes");
+    t.matches("store_remove");
 }
 
 #[test]
@@ -175,6 +224,9 @@ fn what_is_not_here_is_not_fetched_unasked() {
     t.run("generate org/name -p x");
     t.run("chat org/name:Q4_K_M");
     t.run_with("generate org/name -p x", |m| m.env("HF_HUB_OFFLINE", "1"));
+    t.run_with("generate -p x", |m| m.env("HF_HUB_OFFLINE", "1"));
+    t.run("generate tiny/llama:Q3_K_M -p x");
+    t.run("generate https://huggingface.co/tiny/llama/tree/v9 -p x");
     t.run("generate mistral -p x");
     t.run("generate 'Hello, my name is'");
     t.run("inspect missing/folder/deep");

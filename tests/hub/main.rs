@@ -10,6 +10,7 @@ mod killed;
 mod leftovers;
 mod links;
 mod memory;
+mod named;
 mod nothing;
 mod reviewed;
 mod server;

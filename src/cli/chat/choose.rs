@@ -5,13 +5,13 @@ use std::io::{self, BufRead};
 
 use anyhow::{Context, anyhow};
 use mist::hub::{self, Size, starter};
-use mist::store::{Found, Store};
+use mist::store::{Found, ModelName, Store};
 use mist::terminal::{Interrupt, Printer};
 
-use crate::cli::download::TerminalReport;
 use crate::cli::exit::Hint;
 use crate::cli::located::{Located, different, is_offline, several};
 use crate::cli::missing::downloads;
+use crate::cli::report::TerminalReport;
 
 /// The only checkpoint on this machine, or the one that a person picks; `ask` says whether one can be asked.
 pub fn checkpoint(
@@ -31,8 +31,17 @@ pub fn checkpoint(
         _ if ask => pick(&found, &mut io::stdin().lock(), printer)?,
         _ => return Err(several(&found)),
     };
-    let found = found.get(index).ok_or_else(|| anyhow!("the starter model was fetched and is not found"))?;
-    Ok(Located::found(store, found))
+    if index >= found.len() {
+        return Err(anyhow!("the starter model was fetched and is not found"));
+    }
+    Ok(Located::found(store, found.swap_remove(index)))
+}
+
+/// The model of a saved conversation, whose name has `--` for its slash, if it is still here.
+pub fn spoken_with(store: &Store, model: &str) -> Option<Located> {
+    let name = ModelName::parse(model.replacen("--", "/", 1).as_ref());
+    let found = store.find(&name).ok().flatten().filter(|found| store.holds_weights(found))?;
+    Some(Located::found(store, found))
 }
 
 fn fetch_starter(store: &Store, interrupt: &Interrupt, printer: &Printer) -> anyhow::Result<()> {

@@ -36,7 +36,7 @@ use super::sampling::SamplingArgs;
 /// Talk to a model.
 #[derive(Args, Debug)]
 #[command(
-    mut_arg("model", |model| model.help(MODEL)),
+    mut_arg("model", |model| model.help(MODEL).long_help(MODEL)),
     after_help = "Example:\n  mist chat mistralai/Mistral-7B-Instruct-v0.3"
 )]
 pub struct ChatArgs {
@@ -79,7 +79,13 @@ pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
         Some(_) => args.model.locate(printer)?,
         None => {
             let store = Store::from_environment();
-            args.model.with_scheme(choose::checkpoint(&store, at_terminal, &interrupt, printer)?)?
+            // A conversation goes on with its own model.
+            let spoken = last.as_ref().and_then(|saved| choose::spoken_with(&store, &saved.model));
+            let located = match spoken {
+                Some(located) => located,
+                None => choose::checkpoint(&store, at_terminal, &interrupt, printer)?,
+            };
+            args.model.with_scheme(located)?
         }
     };
     let mut opened = args.model.open(&located, printer)?;

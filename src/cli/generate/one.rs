@@ -51,6 +51,9 @@ fn text(job: &Job, prompt: &Prompt, of: Text, session: &mut Session) -> anyhow::
             true => "The text is empty: it began with a stop text",
             false => "The text is empty: the model ended it at once",
         });
+        if !cut && !job.args.chat && job.loaded.opened.tokenizer.chat_format().is_some() {
+            job.printer.note("--chat puts the prompt into the model's chat format");
+        }
     }
     note_timings(&generation.timings, job.printer);
     job.warn_of_context((generation.finish == Finish::Context).into(), 1);

@@ -1,0 +1,104 @@
+//! A download on stderr: the plan as lines, then bars.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mist::hub::{FileName, Plan, Report, Size};
+use mist::terminal::{Bars, Printer, Progress};
+
+/// Files smaller than this come at once; a bar for each would only flicker.
+const WORTH_A_BAR: u64 = 1 << 20;
+
+/// Shows a download on stderr: the plan as lines, then a bar over all of its bytes and one for each running file.
+pub struct TerminalReport<'a> {
+    printer: &'a Printer,
+    total: u64,
+    /// Bytes that are here of each file that was begun.
+    here: BTreeMap<FileName, u64>,
+    files: BTreeMap<FileName, Progress>,
+    bars: Option<Bars>,
+}
+
+impl<'a> TerminalReport<'a> {
+    /// A report that shows nothing yet.
+    pub fn new(printer: &'a Printer) -> Self {
+        Self { printer, total: 0, here: BTreeMap::new(), files: BTreeMap::new(), bars: None }
+    }
+
+    /// Takes the bars away.
+    pub fn done(&mut self) {
+        self.files.clear();
+        self.bars = None;
+    }
+
+    fn all_here(&self) -> u64 {
+        self.here.values().sum()
+    }
+}
+
+impl Report for TerminalReport<'_> {
+    fn plan(&mut self, plan: &Plan) {
+        self.total = plan.total();
+        let commit = plan.commit.as_ref().map(|c| format!(" at {}", c.short())).unwrap_or_default();
+        self.printer.note(&format!("{}{commit}, in {}:", plan.repo, shown(&plan.folder)));
+        for file in &plan.files {
+            let here = match file.here {
+                _ if file.cached.is_some() => "  (in the hub's cache)".to_string(),
+                0 => String::new(),
+                here if here == file.entry.size => "  (here)".to_string(),
+                here => format!("  ({} here)", Size(here)),
+            };
+            self.printer.note(&format!("{:>10}  {}{here}", Size(file.entry.size), file.entry.name));
+        }
+        let left_out = match plan.left_out.len() {
+            0 => String::new(),
+            1 => "; one other file of weights is left out".to_string(),
+            n => format!("; {n} other files of weights are left out"),
+        };
+        let (missing, total) = (Size(plan.missing()), Size(plan.total()));
+        let free = plan.free.map(|free| format!(", {} free on the disk", Size(free))).unwrap_or_default();
+        self.printer.note(&format!("{missing:>10}  to fetch, {total} in all{free}{left_out}"));
+    }
+
+    fn begin(&mut self, file: &FileName, size: u64, here: u64) {
+        self.here.insert(file.clone(), here);
+        let all_here = self.all_here();
+        let bars = self.bars.get_or_insert_with(|| self.printer.bytes_bars("total", self.total));
+        bars.skip_to(all_here);
+        bars.above(|| self.printer.detail(&format!("{file}, {}", Size(size))));
+        if size >= WORTH_A_BAR && here < size {
+            let bar = bars.part(file.as_str(), size);
+            bar.set(here);
+            self.files.insert(file.clone(), bar);
+        }
+    }
+
+    fn progress(&mut self, file: &FileName, here: u64) {
+        if let Some(before) = self.here.get_mut(file) {
+            *before = here;
+        }
+        if let Some(bar) = self.files.get(file) {
+            bar.set(here);
+        }
+        let here = self.all_here();
+        if let Some(bars) = &mut self.bars {
+            bars.set(here);
+        }
+    }
+
+    fn end(&mut self, file: &FileName) {
+        self.files.remove(file);
+    }
+
+    fn note(&mut self, line: &str) {
+        match &self.bars {
+            Some(bars) => bars.above(|| self.printer.note(line)),
+            None => self.printer.note(line),
+        }
+    }
+}
+
+/// A path for a person, in one line whatever it holds.
+fn shown(path: &Path) -> String {
+    path.display().to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
