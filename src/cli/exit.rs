@@ -133,7 +133,13 @@ fn usage_lines(text: &str, command: &str) -> (String, String) {
     // That a flag may stand after `--` helps nobody who mistook its name.
     let mut tips = text.lines().filter_map(|line| line.trim_start().strip_prefix("tip: "));
     let tip = tips.find(|tip| !tip.starts_with("to pass '"));
-    let hint = tip.map_or_else(|| format!("`{command} --help` lists what there is"), str::to_string);
+    let hint = match tip {
+        Some(tip) => match tip.strip_prefix('\'').and_then(|tip| tip.strip_suffix("' exists")) {
+            Some(line) => format!("a flag follows its command: `mist {line}`"),
+            None => tip.into(),
+        },
+        None => format!("`{command} --help` lists what there is"),
+    };
     (message, hint)
 }
 

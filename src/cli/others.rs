@@ -186,12 +186,14 @@ pub fn explained(error: &clap::Error, called: &str, program: &Command) -> Option
             let verb = called.strip_prefix("mist ");
             let hint = match (argument.starts_with('-'), verb) {
                 (true, verb) => {
-                    let flag = argument.split('=').next().unwrap_or(argument);
-                    flag_hint(
-                        &flag.replace('_', "-"),
-                        verb.and_then(|verb| program.find_subcommand(verb)),
-                        program,
-                    )
+                    let flag = argument.split('=').next().unwrap_or(argument).replace('_', "-");
+                    let called = verb.and_then(|verb| program.find_subcommand(verb));
+                    // A similar flag of the called command is a better guess than the same one of another, and one that
+                    // stands before its command is there already.
+                    let is_near = error.get(ContextKind::SuggestedArg).is_some()
+                        || called.is_some_and(|called| has(called, &flag));
+                    let same = || elsewhere(&[&flag], program).filter(|_| !is_near);
+                    flag_hint(&flag, called, program).or_else(same)
                 }
                 (false, verb) => {
                     SECOND.iter().find(|(name, _)| Some(*name) == verb).map(|(_, hint)| hint.to_string())
@@ -327,15 +329,15 @@ mod tests {
         for name in names.copied().chain(["-p", "--prompt"]) {
             for called in program.get_subcommands().map(Some).chain([None]) {
                 let Some(hint) = flag_hint(name, called, &program) else { continue };
-                let outside =
-                    outside_of_commands(&hint.replace(" has ", " ").replace(" have ", " "), &program);
-                let named = hint.starts_with('`') && (hint.contains(" has --") || hint.contains(" have --"));
-                if !named {
-                    assert!(
-                        has_all(called.unwrap_or(&program), &flags(&outside)),
-                        "{called:?} {name}: {hint}"
-                    );
-                }
+                let outside = outside_of_commands(&hint, &program);
+                // Of the commands that the hint names, else of the one that was called.
+                let named = [" has --", " have --"].iter().any(|words| outside.contains(words));
+                let verbs = hint.split('`').filter_map(|piece| piece.strip_prefix("mist "));
+                let asked: Vec<&Command> = match named {
+                    true => verbs.map(|verb| program.find_subcommand(verb).unwrap()).collect(),
+                    false => vec![called.unwrap_or(&program)],
+                };
+                assert!(asked.iter().all(|c| has_all(c, &flags(&outside))), "{called:?} {name}: {hint}");
             }
         }
     }

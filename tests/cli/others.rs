@@ -97,6 +97,10 @@ fn flags_that_another_command_has() {
         "generate --no-such-flag 1",
         "-hf org/name-GGUF:Q4_K_M",
         "--token x",
+        "--json generate",
+        "--promptt x generate",
+        "chat --prompts-file prompts.txt",
+        "list --temperature 0",
     ] {
         t.run(line);
     }
