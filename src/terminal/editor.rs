@@ -4,7 +4,7 @@
 //! them Enter is a new line, and the whole message can be edited. A paste is inserted as it is, whatever
 //! its newlines, and waits for Enter (bracketed paste; unix).
 //!
-//! What is typed between two reads belongs to the next one: [`type_ahead`](crate::system::type_ahead).
+//! What is typed between two reads belongs to the next one: [`type_ahead`].
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
