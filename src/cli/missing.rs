@@ -32,9 +32,10 @@ pub fn fetch(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let asked = name.variant.as_ref().map_or(repo.to_string(), |variant| format!("{repo}:{variant}"));
-    let similar = similar(store, &repo.to_string());
-    // It may be here without the file that is asked for.
-    if let Some(name) = similar.filter(|name| !name.starts_with(&repo.to_string())) {
+    let typed = repo.to_string();
+    // The hub's names are one in whatever letters; a folder's are not on every system.
+    let in_other_letters = |name: &String| *name != typed && name.eq_ignore_ascii_case(&typed);
+    if let Some(name) = similar(store, &typed).filter(in_other_letters) {
         return Err(Usage::with_hint(
             format!("{asked} is not on this machine"),
             format!("did you mean {name}?"),

@@ -227,6 +227,8 @@ fn what_is_not_here_is_not_fetched_unasked() {
     t.run_with("generate -p x", |m| m.env("HF_HUB_OFFLINE", "1"));
     t.run("generate tiny/llama:Q3_K_M -p x");
     t.run("generate https://huggingface.co/tiny/llama/tree/v9 -p x");
+    t.run("generate Tiny/LLAMA -p x");
+    t.run("generate llama -p x");
     t.run("generate mistral -p x");
     t.run("generate 'Hello, my name is'");
     t.run("inspect missing/folder/deep");
