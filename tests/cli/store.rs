@@ -115,6 +115,25 @@ fn a_path_into_the_hubs_cache_and_a_link_to_it_are_only_read() {
     assert!(!folder.path().join("checkpoints/org/linked").is_symlink());
 }
 
+/// A conversion that is being written has the lock of its own folder.
+#[test]
+fn nothing_is_removed_while_another_writes_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let model_folder = folder.path().join("checkpoints/org/name");
+    copy_folder(&model("llama-gqa"), &model_folder);
+    let remove = || Mist::new(folder.path()).args(["remove", "org/name", "--yes"]).run();
+    for written in [model_folder.clone(), model_folder.join("q8_0")] {
+        let claim = mist::system::files::Claim::new(None, &written, &mut || false).unwrap();
+        let ended = remove();
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("another mist is writing to"), "{ended:?}");
+        assert!(model_folder.join("model.safetensors").exists());
+        drop(claim);
+    }
+    assert_eq!(remove().code, Some(0));
+    assert!(!model_folder.exists());
+}
+
 /// What is removed is what was named, and never what lies beside or below it.
 #[test]
 fn removing_takes_nothing_else() {
