@@ -22,7 +22,7 @@ use super::memory::PeakMemory;
 use super::model::{Precision, dense_scheme};
 use super::opened::{Opened, refuse_half_a_download, tokenizer, warn};
 use super::quantized;
-use super::values::scheme;
+use super::values::{one_of, scheme};
 
 /// Convert a checkpoint to the mapped `mist` format, or to that of another program; its weights as they are, or
 /// quantized.
@@ -92,13 +92,7 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
         let error = format!("{} lies in the hub's own cache, which is only read", located.name);
         return Err(Usage::with_hint(error, "leave --delete-originals out"));
     }
-    if let (Some(flag), Some(name)) = (args.quantize, located.scheme())
-        && flag != name
-    {
-        let error = format!("the model is named with {name}, and --quantize names {flag}");
-        return Err(Usage::with_hint(error, "leave one of them out"));
-    }
-    let args = &ConvertArgs { quantize: args.quantize.or(located.scheme()), ..args.clone() };
+    let args = &ConvertArgs { quantize: one_of(args.quantize, located.scheme())?, ..args.clone() };
     if args.quantize.is_some() && matches!(args.to, Target::Hf | Target::Litgpt) {
         let error = format!("{} has no quantized weights that others read", args.to.name());
         return Err(Usage::with_hint(error, "--to gguf and --to mist take --quantize"));
@@ -222,13 +216,9 @@ pub fn quantize(
 fn folder(args: &ConvertArgs, located: &Located, checkpoint: &Checkpoint) -> anyhow::Result<PathBuf> {
     if located.is_read_only && args.output_dir.is_none() {
         let elsewhere = located.elsewhere.as_ref().ok_or_else(|| quantized::no_place(located))?;
-        let name = match (&checkpoint.gguf, args.to) {
-            (Some(gguf), Target::Mist) => {
-                let beside = quantized::beside(gguf.path(), &rounded_name(args));
-                beside.file_name().unwrap_or_default().to_owned()
-            }
-            (None, Target::Mist) => rounded_name(args).into(),
-            (_, Target::Gguf | Target::Hf | Target::Litgpt) => args.to.name().into(),
+        let name = match args.to {
+            Target::Mist => quantized::name_elsewhere(checkpoint, &rounded_name(args)),
+            Target::Gguf | Target::Hf | Target::Litgpt => args.to.name().into(),
         };
         return Ok(elsewhere.join(name));
     }

@@ -10,7 +10,6 @@ use mist::hub::{
     self, Client, FileName, Outcome, Plan, PlannedFile, Report, Request, Settings, Size, Token, starter,
 };
 use mist::kernels::Scheme;
-use mist::kernels::quantize::WRITTEN;
 use mist::quote::counted;
 use mist::store::{ModelName, Store};
 use mist::terminal::{Interrupt, Printer};
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::located::is_offline;
 use super::report::TerminalReport;
-use super::values::{Offering, scheme};
+use super::values::{Offering, own_scheme, scheme};
 use super::{Status, catalogue, convert, missing, quantized};
 
 /// Fetch a repository from the hub; without one, list those that are known to work.
@@ -149,12 +148,12 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
         revision,
         root: args.root(&store)?,
         tokenizer_only: args.tokenizer_only,
-        file: file.or_else(|| name.file.clone().filter(|file| file.as_str().ends_with(".gguf"))),
+        file: file.or_else(|| name.file.clone()),
         cache: store.cache().cloned(),
     };
     // A scheme is what to convert to; anything else is the quantization in a file's name.
     let variant = name.variant.as_deref();
-    let scheme = args.quantize.or_else(|| WRITTEN.into_iter().find(|scheme| variant == Some(scheme.name())));
+    let scheme = args.quantize.or_else(|| variant.and_then(own_scheme));
     let mut report = TerminalReport::new(printer);
     if offline {
         let plan = missing::check_variant(hub::on_disk(&request)?, variant)?;

@@ -6,7 +6,7 @@ use clap::Args;
 use mist::checkpoint::{Checkpoint, Format, manifest};
 use mist::hub::Size;
 use mist::kernels::Scheme;
-use mist::store::{Found, Place, Removal, Store};
+use mist::store::{Found, Place, Store, bytes_at};
 use mist::terminal::{Printer, escaped};
 use serde_json::json;
 
@@ -75,7 +75,7 @@ pub fn run(args: &ListArgs, printer: &Printer) -> anyhow::Result<Status> {
 impl Row {
     fn of(store: &Store, found: Found) -> Self {
         let conversions = store.conversions_made(&found);
-        let bytes = Removal::bytes_at(&found.path).saturating_sub(within(&found.path, &conversions));
+        let bytes = bytes_at(&found.path).saturating_sub(within(&found.path, &conversions));
         let conversions =
             in_place(&found.path).into_iter().chain(conversions.iter().map(|folder| scheme(folder)));
         let conversions = conversions.collect();
@@ -108,7 +108,7 @@ fn within(folder: &Path, conversions: &[PathBuf]) -> u64 {
     conversions
         .iter()
         .filter(|path| path.starts_with(folder) && !path.is_symlink())
-        .map(|path| Removal::bytes_at(path))
+        .map(|path| bytes_at(path))
         .sum()
 }
 

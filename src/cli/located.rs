@@ -7,12 +7,12 @@ use clap::{Args, ValueHint};
 use mist::environment::{self, HF_HUB_OFFLINE};
 use mist::hub::catalogue;
 use mist::kernels::Scheme;
-use mist::store::{Found, ModelName, NONE, Place, Store, ggufs};
+use mist::store::{Found, ModelName, NONE, Place, Store, ggufs, is_gguf};
 use mist::system::files;
 use mist::terminal::Printer;
 
 use super::exit::{Hint, Usage};
-use super::values::{Quantize, scheme_named};
+use super::values::{Quantize, own_scheme, scheme_named};
 use super::{missing, quantized};
 
 /// Which model.
@@ -135,7 +135,7 @@ fn choose(store: &Store, name: &ModelName, found: Found, wanted: Wanted) -> anyh
     }
     check_revision(name, &found)?;
     let located = Located::found(store, found.clone());
-    if let Some(file) = name.file.as_ref().filter(|file| is_gguf(Path::new(file.as_str()))) {
+    if let Some(file) = &name.file {
         let path = found.path.join(file.as_str());
         let name = format!("{}/{file}", found.name);
         return Ok(path.exists().then_some(Located { name, path, ..located }));
@@ -152,7 +152,7 @@ fn choose(store: &Store, name: &ModelName, found: Found, wanted: Wanted) -> anyh
     let is_of_files = !files.is_empty() && !found.path.join("config.json").exists();
     match scheme_named(variant) {
         // In small letters and without a mix it is a scheme; else the name of a file that is not here.
-        scheme if is_of_files && found.repo.is_some() && !is_own_name(scheme, variant) => Ok(None),
+        _ if is_of_files && found.repo.is_some() && own_scheme(variant).is_none() => Ok(None),
         Some(scheme) => Ok(Some(Located { quantize: Some(Quantize::To(scheme)), ..located })),
         None => Err(no_scheme(&found.name, variant)),
     }
@@ -174,16 +174,6 @@ fn check_revision(name: &ModelName, found: &Found) -> anyhow::Result<()> {
     let hint =
         format!("`mist download {} --revision {revision}` fetches it; then name it without", found.name);
     Err(Usage::with_hint(error, hint))
-}
-
-/// Whether a path is called as a GGUF file.
-fn is_gguf(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
-}
-
-/// Whether a scheme is called so by mist itself.
-fn is_own_name(scheme: Option<Scheme>, name: &str) -> bool {
-    scheme.is_some_and(|scheme| scheme.name() == name)
 }
 
 /// The only checkpoint on this machine.

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use mist::hub::{self, Client, FileName, Plan, RepoId, Report, Request, Settings, Size};
-use mist::store::{ModelName, NONE, Store};
+use mist::store::{ModelName, NONE, Store, is_gguf};
 use mist::terminal::Printer;
 
 use super::download::carry_out;
 use super::exit::{Hint, Usage};
 use super::located::{Wanted, is_offline, no_scheme, similar};
 use super::report::TerminalReport;
-use super::values::scheme_named;
+use super::values::{own_scheme, scheme_named};
 
 /// The folder of a user without a home and without a folder `checkpoints`.
 pub fn downloads(store: &Store) -> anyhow::Result<PathBuf> {
@@ -58,7 +58,7 @@ pub fn fetch(
         revision: name.revision.clone().unwrap_or_default(),
         root: downloads(store)?,
         tokenizer_only: wanted == Wanted::Tokenizer,
-        file: name.file.clone().filter(|file| file.as_str().ends_with(".gguf")),
+        file: name.file.clone(),
         cache: store.cache().cloned(),
     };
     let mut report = TerminalReport::new(printer);
@@ -111,12 +111,11 @@ pub fn plan(
 pub fn check_variant(plan: Plan, variant: Option<&str>) -> anyhow::Result<Plan> {
     let Some(variant) = variant else { return Ok(plan) };
     let mut ggufs =
-        plan.files.iter().map(|file| &file.entry.name).filter(|name| name.as_str().ends_with(".gguf"));
+        plan.files.iter().map(|file| &file.entry.name).filter(|name| is_gguf(Path::new(name.as_str())));
     let is_file = ggufs.clone().any(|file| mist::store::is_variant(Path::new(file.as_str()), variant));
-    let scheme = scheme_named(variant);
-    match (is_file, ggufs.next(), scheme) {
+    match (is_file, ggufs.next(), scheme_named(variant)) {
         (true, ..) | (false, None, Some(_)) => Ok(plan),
-        (false, Some(_), Some(scheme)) if scheme.name() == variant => Ok(plan),
+        (false, Some(_), _) if own_scheme(variant).is_some() => Ok(plan),
         (false, Some(file), _) => Err(anyhow!("{} has no GGUF file {variant}: there is {file}", plan.repo)),
         (false, None, None) if variant.eq_ignore_ascii_case(NONE) => Ok(plan),
         (false, None, None) => Err(no_scheme(&plan.repo.to_string(), variant)),

@@ -21,7 +21,7 @@ use super::numbers::{positive, whole};
 use super::opened::Opened;
 use super::placing::{DevicesArgs, Placed, Room};
 use super::quantized;
-use super::values::{Offering, Quantize, quantize};
+use super::values::{Offering, Quantize, one_of, quantize};
 
 /// How a model is run.
 #[derive(Args, Clone, Debug)]
@@ -196,13 +196,7 @@ impl ModelArgs {
 
     /// A model with the scheme that `--quantize` names, if it does.
     pub fn with_scheme(&self, located: Located) -> anyhow::Result<Located> {
-        match (self.quantize, located.quantize) {
-            (Some(flag), Some(name)) if flag != name => Err(Usage::with_hint(
-                "the model is named with one scheme, and --quantize names another",
-                "leave one of them out",
-            )),
-            (flag, name) => Ok(Located { quantize: flag.or(name), ..located }),
-        }
+        Ok(Located { quantize: one_of(self.quantize, located.quantize)?, ..located })
     }
 
     /// Sets the threads, and opens a model, or its conversion where one is asked for.

@@ -1,5 +1,6 @@
 //! `--quantize` where a model runs: the conversion that is there, or one that is made and kept.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -109,6 +110,15 @@ fn is_converted(folder: &Path) -> bool {
     files::exists(&folder.join(manifest::FILE)).unwrap_or(true)
 }
 
+/// What the folder of a conversion is called among those of one revision: as the conversion, behind its file's name for a
+/// GGUF file, which may be one of several.
+pub fn name_elsewhere(checkpoint: &Checkpoint, conversion: &str) -> OsString {
+    match &checkpoint.gguf {
+        Some(gguf) => beside(gguf.path(), conversion).file_name().unwrap_or_default().to_owned(),
+        None => conversion.into(),
+    }
+}
+
 /// Where a run keeps its conversion, best first.
 fn kept(located: &Located, checkpoint: &Checkpoint, scheme: Scheme) -> Vec<PathBuf> {
     let path = located.path.as_path();
@@ -116,11 +126,8 @@ fn kept(located: &Located, checkpoint: &Checkpoint, scheme: Scheme) -> Vec<PathB
         Some(gguf) => beside(gguf.path(), scheme.name()),
         None => path.join(scheme.name()),
     };
-    let name = match &checkpoint.gguf {
-        Some(_) => near.file_name().unwrap_or_default().to_owned(),
-        None => scheme.name().into(),
-    };
-    let elsewhere = located.elsewhere.as_ref().map(|folder| folder.join(name));
+    let elsewhere = located.elsewhere.as_ref();
+    let elsewhere = elsewhere.map(|folder| folder.join(name_elsewhere(checkpoint, scheme.name())));
     let near = (!located.is_read_only).then_some(near);
     near.into_iter().chain(elsewhere).collect()
 }

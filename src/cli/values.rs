@@ -7,6 +7,8 @@ use clap::{Arg, Command, Error};
 use mist::kernels::Scheme;
 use mist::kernels::quantize::WRITTEN;
 
+use super::exit::Usage;
+
 /// A text that was read from a file or a pipe, without the byte order mark that programs on Windows put before it.
 pub fn without_mark(mut text: String) -> String {
     if text.starts_with('\u{feff}') {
@@ -36,6 +38,25 @@ pub fn scheme_named(name: &str) -> Option<Scheme> {
         name.eq_ignore_ascii_case(scheme.name()) || mix.is_some_and(|mix| name.eq_ignore_ascii_case(mix))
     };
     WRITTEN.into_iter().find(called)
+}
+
+/// The scheme of this name as mist itself writes it: `q4_k`, and neither `Q4_K` nor `Q4_K_M`.
+pub fn own_scheme(name: &str) -> Option<Scheme> {
+    WRITTEN.into_iter().find(|scheme| scheme.name() == name)
+}
+
+/// The scheme that a flag or a model's name asks for.
+///
+/// # Errors
+/// Both ask, and for two.
+pub fn one_of<T: PartialEq>(flag: Option<T>, name: Option<T>) -> anyhow::Result<Option<T>> {
+    match (flag, name) {
+        (Some(flag), Some(name)) if flag != name => Err(Usage::with_hint(
+            "the model is named with one scheme, and --quantize names another",
+            "leave one of them out",
+        )),
+        (flag, name) => Ok(flag.or(name)),
+    }
 }
 
 /// What llama.cpp calls the mix of a scheme where that is not the scheme's own name.

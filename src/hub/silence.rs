@@ -90,23 +90,20 @@ impl Silence {
     /// reported.
     pub fn watched<R: Send>(&self, report: &mut dyn Report, request: &(dyn Fn() -> R + Sync)) -> R {
         thread::scope(|scope| {
-            let (sender, done) = channel();
-            // The receiver is there until something was sent.
-            let run = move || drop(sender.send(request()));
+            let (running, ended) = channel::<()>();
+            let run = move || {
+                // Dropped when the request has ended, however it did.
+                let _running = running;
+                request()
+            };
             let thread = threads::builder("request", threads::STACK);
-            if thread.and_then(|thread| thread.spawn_scoped(scope, run)).is_err() {
+            let Ok(thread) = thread.and_then(|thread| thread.spawn_scoped(scope, run)) else {
                 return request();
+            };
+            while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                self.notice().into_iter().for_each(|notice| report.note(&notice));
             }
-            loop {
-                match done.recv_timeout(TICK) {
-                    Ok(result) => return result,
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.notice().into_iter().for_each(|notice| report.note(&notice));
-                    }
-                    // It has panicked, which the end of the scope tells.
-                    Err(RecvTimeoutError::Disconnected) => return request(),
-                }
-            }
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::name::is_gguf;
 use crate::checkpoint::{Checkpoint, Format, manifest};
 use crate::kernels::quantize::WRITTEN;
 
@@ -13,7 +14,7 @@ pub(super) fn checkpoints(root: &Path) -> Vec<PathBuf> {
         found.extend(openable(&entry));
         if entry.is_dir() {
             found.extend(visible(&entry).iter().flat_map(|folder| openable(folder)));
-        } else if is_gguf(&entry) {
+        } else if is_gguf_file(&entry) {
             found.push(entry);
         }
     }
@@ -84,13 +85,25 @@ pub(super) fn conversions(path: &Path) -> Vec<PathBuf> {
 
 /// The GGUF files of a folder, by name.
 pub fn ggufs(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = visible(folder).into_iter().filter(|file| is_gguf(file)).collect();
+    let mut files: Vec<PathBuf> = visible(folder).into_iter().filter(|file| is_gguf_file(file)).collect();
     files.sort();
     files
 }
 
-fn is_gguf(file: &Path) -> bool {
-    file.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) && !file.is_dir()
+fn is_gguf_file(file: &Path) -> bool {
+    is_gguf(file) && !file.is_dir()
+}
+
+/// Bytes of all files at a path, also of those that links to files lead to, as in the hub's cache.
+pub fn bytes_at(path: &Path) -> u64 {
+    let Ok(found) = path.metadata() else { return 0 };
+    if !found.is_dir() {
+        return found.len();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let is_folder_behind_a_link = |path: &PathBuf| path.is_symlink() && path.is_dir();
+    let paths = entries.map(|entry| entry.path()).filter(|path| !is_folder_behind_a_link(path));
+    paths.map(|path| bytes_at(&path)).sum()
 }
 
 /// What a folder holds but hidden files, which are locks and what is not complete; nothing if it cannot be read.

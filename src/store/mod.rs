@@ -28,8 +28,8 @@ mod name;
 mod places;
 mod removal;
 
-pub use contents::ggufs;
+pub use contents::{bytes_at, ggufs};
 pub use find::Found;
-pub use name::{ModelName, NONE, is_variant, variant};
+pub use name::{ModelName, NONE, is_gguf, is_variant, variant};
 pub use places::{Place, Store};
 pub use removal::{Doomed, Removal, RemovalError};

@@ -17,7 +17,7 @@ pub struct ModelName {
     pub variant: Option<String>,
     /// The branch, tag or commit of an address.
     pub revision: Option<Revision>,
-    /// The file of an address.
+    /// The GGUF file of an address; the address of another file is its repository's.
     pub file: Option<FileName>,
 }
 
@@ -89,7 +89,7 @@ fn address(text: &str) -> Option<ModelName> {
         let (at, path) = rest.split_once('/').map_or((rest, None), |(at, path)| (at, Some(path)));
         if ["tree", "blob", "resolve", "raw", "commit"].contains(&kind) {
             revision = at.parse().ok();
-            file = path.and_then(|path| path.parse().ok());
+            file = path.filter(|path| is_gguf(Path::new(path))).and_then(|path| path.parse().ok());
         }
     }
     Some(ModelName { path: repo.to_string().into(), repo: Some(repo), variant, revision, file })
@@ -99,6 +99,11 @@ fn address(text: &str) -> Option<ModelName> {
 fn after<'a>(text: &'a str, host: &str) -> Option<&'a str> {
     let (begin, rest) = (text.get(..host.len())?, text.get(host.len()..)?);
     begin.eq_ignore_ascii_case(host).then(|| rest.strip_prefix('/')).flatten()
+}
+
+/// Whether a path is called as a GGUF file.
+pub fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
 }
 
 /// Whether a GGUF file's name ends with a quantization, before `.gguf` and the number of a part: `X.Q4_K_M.gguf`.
@@ -202,6 +207,8 @@ mod tests {
         assert_eq!(parts("hf.co/org/name:Q8_0"), named("org/name", Some("Q8_0")));
         let (_, _, revision, file) = parts("https://huggingface.co/org/name/blob/main/x.Q4_0.gguf");
         assert_eq!((revision.as_deref(), file.as_deref()), (Some("main"), Some("x.Q4_0.gguf")));
+        let (_, _, revision, file) = parts("https://huggingface.co/org/name/blob/main/config.json");
+        assert_eq!((revision.as_deref(), file.as_deref()), (Some("main"), None));
         let (_, _, revision, file) = parts("https://huggingface.co/org/name/tree/refs");
         assert_eq!((revision.as_deref(), file.as_deref()), (Some("refs"), None));
         for typed in ["hf.co/org/name:latest", "https://huggingface.co/datasets/org/name"] {

@@ -174,18 +174,6 @@ impl Doomed {
     }
 }
 
-/// Bytes of the files that a folder shows, those of the hub's cache behind its links too.
-fn shown(path: &Path) -> u64 {
-    let Ok(found) = path.metadata() else { return 0 };
-    if !found.is_dir() {
-        return found.len();
-    }
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let is_folder_behind_a_link = |path: &PathBuf| path.is_symlink() && path.is_dir();
-    let paths = entries.map(|entry| entry.path()).filter(|path| !is_folder_behind_a_link(path));
-    paths.map(|path| shown(&path)).sum()
-}
-
 /// The number of files below a path and their bytes; links count as nothing.
 fn size(path: &Path) -> (usize, u64) {
     let Ok(found) = path.symlink_metadata() else { return (0, 0) };
@@ -199,11 +187,6 @@ fn size(path: &Path) -> (usize, u64) {
 }
 
 impl Removal {
-    /// Bytes of all files at a path, also of those that links to files lead to.
-    pub fn bytes_at(path: &Path) -> u64 {
-        shown(path)
-    }
-
     /// Bytes of all that goes.
     pub fn bytes(&self) -> u64 {
         self.doomed.iter().map(|doomed| doomed.bytes).sum()
