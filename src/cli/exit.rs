@@ -1,7 +1,7 @@
 //! Exit codes, and how an error is shown: one line what is wrong, one line what to do.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -105,9 +105,17 @@ pub fn show(error: &anyhow::Error, printer: &Printer) {
 /// line what is wrong and one what to type, with 2. `called` is the command, as far as it could be told, of `program`.
 pub fn usage(error: &clap::Error, called: &str, program: &clap::Command, printer: &Printer) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) || !error.use_stderr() {
+        let page = |is_coloured| match is_coloured {
+            true => error.render().ansi().to_string(),
+            false => error.render().to_string(),
+        };
         // Nothing is left to do when even this cannot be written.
-        let _ = error.print();
-        return if error.use_stderr() { Status::Usage } else { Status::Success }.into();
+        if error.use_stderr() {
+            let _ = io::stderr().write_all(page(printer.stderr_is_coloured()).as_bytes());
+            return Status::Usage.into();
+        }
+        let _ = printer.data(&page(printer.stdout_is_coloured()));
+        return Status::Success.into();
     }
     let mut text = error.render().to_string();
     if let Some(source) = error.source()

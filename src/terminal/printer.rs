@@ -26,26 +26,31 @@ pub struct Printer {
     stderr_is_terminal: bool,
     /// Whether the terminal on stderr obeys codes that move its cursor.
     obeys_codes: bool,
-    colour: bool,
+    stdout_is_coloured: bool,
+    stderr_is_coloured: bool,
     shared: Shared,
 }
 
 impl Printer {
     /// A printer for this process's streams. `quiet` wins over `verbose`.
     pub fn new(quiet: bool, verbose: bool) -> Self {
+        let takes_codes =
+            |is_terminal| is_terminal && environment::value(TERM).is_none_or(|term| term != "dumb");
         let verbosity = match (quiet, verbose) {
             (true, _) => Verbosity::Quiet,
             (false, true) => Verbosity::Verbose,
             (false, false) => Verbosity::Default,
         };
-        let stderr_is_terminal = io::stderr().is_terminal();
-        let obeys_codes = stderr_is_terminal && environment::value(TERM).is_none_or(|term| term != "dumb");
+        let (stdout_is_terminal, stderr_is_terminal) =
+            (io::stdout().is_terminal(), io::stderr().is_terminal());
+        let is_coloured = |is_terminal| takes_codes(is_terminal) && environment::value(NO_COLOR).is_none();
         Self {
             verbosity,
-            stdout_is_terminal: io::stdout().is_terminal(),
+            stdout_is_terminal,
             stderr_is_terminal,
-            obeys_codes,
-            colour: obeys_codes && environment::value(NO_COLOR).is_none(),
+            obeys_codes: takes_codes(stderr_is_terminal),
+            stdout_is_coloured: is_coloured(stdout_is_terminal),
+            stderr_is_coloured: is_coloured(stderr_is_terminal),
             shared: Shared::new(),
         }
     }
@@ -53,6 +58,16 @@ impl Printer {
     /// Whether a person reads stdout.
     pub fn stdout_is_terminal(&self) -> bool {
         self.stdout_is_terminal
+    }
+
+    /// Whether what stdout gets may have colours.
+    pub fn stdout_is_coloured(&self) -> bool {
+        self.stdout_is_coloured
+    }
+
+    /// Whether what stderr gets may have colours.
+    pub fn stderr_is_coloured(&self) -> bool {
+        self.stderr_is_coloured
     }
 
     /// Characters in a line of the terminal on stdout, where there is one that tells.
@@ -171,7 +186,7 @@ impl Printer {
             true => super::escaped(&text),
             false => text.as_str().into(),
         };
-        let prefix = match (kind, self.colour) {
+        let prefix = match (kind, self.stderr_is_coloured) {
             ("", _) => String::new(),
             (_, true) => format!("\x1b[1;{code}m{kind}:\x1b[0m "),
             (_, false) => format!("{kind}: "),

@@ -13,6 +13,11 @@ use crate::transcript::Transcript;
 
 /// All that a run writes to a terminal of this kind, with the terminal's line ends.
 fn written(t: &Transcript, term: &str, args: &str) -> String {
+    written_with(t, &[("TERM", term)], args)
+}
+
+/// The same with variables of the environment.
+fn written_with(t: &Transcript, variables: &[(&str, &str)], args: &str) -> String {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
@@ -23,9 +28,9 @@ fn written(t: &Transcript, term: &str, args: &str) -> String {
     let mut program = Command::new(env!("CARGO_BIN_EXE_mist"))
         .args(args.split_whitespace())
         .current_dir(t.folder())
-        .env("TERM", term)
         .env_remove("NO_COLOR")
         .env_remove("COLUMNS")
+        .envs(variables.iter().copied())
         .stdin(open())
         .stdout(open())
         .stderr(open())
@@ -56,6 +61,22 @@ fn a_dumb_terminal_gets_no_codes() {
         assert!(!text.is_empty() && !text.contains('\x1b'), "{args}: {text:?}");
     }
     assert!(written(&t, "xterm", "inspect --checkpoint-dir missing").contains("\x1b[1;31m"));
+}
+
+/// Errors, help and the page for a command without arguments ask the same question, whatever else an environment says:
+/// `CI` and `CLICOLOR` were taken for a terminal with colours.
+#[test]
+fn every_page_asks_the_same_whether_it_may_have_colours() {
+    let t = Transcript::new();
+    let others = [("CI", "true"), ("CLICOLOR", "1"), ("CLICOLOR_FORCE", "1")];
+    for args in ["", "generate --help", "--version", "inspect --checkpoint-dir missing"] {
+        for none in [("TERM", "dumb"), ("NO_COLOR", "1")] {
+            let text = written_with(&t, &[&others[..], &[none]].concat(), args);
+            assert!(!text.is_empty() && !text.contains('\x1b'), "{none:?} {args}: {text:?}");
+        }
+        let coloured = written_with(&t, &[("TERM", "xterm"), ("CLICOLOR", "0")], args);
+        assert_eq!(coloured.contains('\x1b'), args != "--version", "{args}: {coloured:?}");
+    }
 }
 
 #[test]
