@@ -80,7 +80,7 @@ fn filled(rows: &[f32], positions: usize) -> KeyValues {
 fn attend(rows: &[f32], tokens: usize, kept: &KeyValues, out: &mut [f32]) {
     let slots = kept.slots();
     let span = Span { first: slots - tokens, window: None, slots };
-    attention(rows, WIDTH, HEADS, 1, |_| Some(Queries { row: 0, tokens, span, kept }), out);
+    attention(rows, WIDTH, HEADS, &[Queries { row: 0, tokens, span, kept }], out);
 }
 
 fn decode() {

@@ -81,7 +81,8 @@ mod avx2 {
         packed: &mut [u8],
     ) {
         // Blocks have more than 16 bytes; words that do not divide by four are a last four that overlap those before.
-        assert!(plain.len() >= (ROWS - 1) * stride + packed.len() / ROWS && N >= 16 && WORDS >= 4);
+        let needed = stride.saturating_mul(ROWS - 1).saturating_add(packed.len() / ROWS);
+        assert!(plain.len() >= needed && N >= 16 && WORDS >= 4);
         for (b, packed) in packed.chunks_exact_mut(N * ROWS).enumerate() {
             for half in 0..ROWS / LANES {
                 // SAFETY: 16 bytes from `at` on lie within a block, and block b of each row within `plain`.

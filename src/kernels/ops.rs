@@ -273,16 +273,16 @@ impl Ring {
     }
 }
 
-/// Attention of the tokens of `qkv` over their sequences' rings: `(T, H·D)`. `queries(i)` of `sequences` says which rows
-/// are whose, in the order of the rows.
+/// Attention of the tokens of `qkv` over their sequences' rings: `(T, H·D)`. `queries(i)` of `sequences`, called once for
+/// each, are the rows of a sequence, in the order of the rows.
 ///
 /// # Errors
-/// What candle reports.
+/// A sequence has no queries, or its ring is on another device than `qkv`.
 pub fn attention<'a>(
     qkv: &Qkv,
     heads: Heads,
     sequences: usize,
-    queries: impl Fn(usize) -> Option<Queries<'a>> + Sync,
+    queries: impl Fn(usize) -> Option<Queries<'a>>,
 ) -> Result<Rows> {
     match qkv {
         Qkv::Host(qkv) => {
@@ -292,11 +292,10 @@ pub fn attention<'a>(
                 }
                 _ => None,
             };
-            if (0..sequences).any(|i| on_host(i).is_none()) {
-                return apart();
-            }
+            let collected: Option<SmallVec<[_; 8]>> = (0..sequences).map(on_host).collect();
+            let Some(collected) = collected else { return apart() };
             let mut out = HostRows::uninitialized(qkv.len(), heads.query * heads.size); // (T, H·D)
-            attention::attention(qkv, qkv.width(), heads, sequences, on_host, &mut out);
+            attention::attention(qkv, qkv.width(), heads, &collected, &mut out);
             Ok(Rows::Host(out))
         }
         Qkv::Device([q, ..]) => {

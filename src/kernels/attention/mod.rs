@@ -72,20 +72,16 @@ pub struct Queries<'a> {
     pub kept: &'a KeyValues,
 }
 
-/// `out (T, H·D)` of queries, the first H·D of each row of `rows (T, width)`.
+/// Computes the attention of the queries in `rows (T, width)`, the first H·D values of each row: `out (T, H·D)`.
 ///
-/// `queries(i)` of `sequences` are the tokens of each sequence, `None` of one that is left out. Each row and head is
-/// summed over its positions in an order that depends on its own position alone, so the result does not depend on how the
-/// ring lies, how a prompt was cut into chunks, or which sequences share a step.
-pub fn attention<'a>(
-    rows: &[f32],
-    width: usize,
-    heads: Heads,
-    sequences: usize,
-    queries: impl Fn(usize) -> Option<Queries<'a>> + Sync,
-    out: &mut [f32],
-) {
-    let job = Job { rows, width, heads, sequences, queries, out: Shared(out.as_mut_ptr()) };
+/// `sequences` are in the order of their rows. Each row and head is summed over its positions in an order that depends on
+/// its own position alone, so the result does not depend on how the ring lies, how a prompt was cut into chunks, or which
+/// sequences share a step.
+///
+/// # Panics
+/// Rows overlap or lie beyond `rows` or `out`, or a sequence's cache has other heads or slots.
+pub fn attention(rows: &[f32], width: usize, heads: Heads, sequences: &[Queries], out: &mut [f32]) {
+    let job = Job { rows, width, heads, sequences, out: Shared(out.as_mut_ptr()) };
     job.check(out.len());
     let (whole, cut) = job.cut(pool::threads());
     if cut == Cut::Whole {
@@ -123,18 +119,17 @@ impl Cut {
 /// with the queries.
 const TILE_ROWS: usize = 32;
 
-struct Job<'j, F> {
-    rows: &'j [f32],
+struct Job<'a> {
+    rows: &'a [f32],
     width: usize,
     heads: Heads,
-    sequences: usize,
-    queries: F,
+    sequences: &'a [Queries<'a>],
     out: Shared<f32>,
 }
 
 /// One tile of a job: some tokens of a sequence, and a key/value head.
 struct Place<'a> {
-    queries: Queries<'a>,
+    queries: &'a Queries<'a>,
     /// The first token, of the sequence's.
     token: usize,
     tokens: usize,
@@ -146,7 +141,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-impl<'a, F: Fn(usize) -> Option<Queries<'a>> + Sync> Job<'_, F> {
+impl<'a> Job<'a> {
     /// Query heads that share a key/value head.
     fn group(&self) -> usize {
         self.heads.query / self.heads.key_value.max(1)
@@ -162,20 +157,24 @@ impl<'a, F: Fn(usize) -> Option<Queries<'a>> + Sync> Job<'_, F> {
     }
 
     fn tasks(&self, cut: Cut) -> usize {
-        (0..self.sequences).flat_map(|i| self.tiles(i)).map(|place| place.parts(cut)).sum()
+        self.tiles().map(|place| place.parts(cut)).sum()
     }
 
-    /// That what tasks write and read without looking is there.
+    /// Checks what tasks rely on when they read and write without bounds checks. Sums saturate: no slice is that long.
     fn check(&self, out: usize) {
         let Heads { query, key_value, size } = self.heads;
-        let mut row = 0;
-        for queries in (0..self.sequences).filter_map(&self.queries) {
+        let mut row = 0usize;
+        for queries in self.sequences {
             assert!(queries.row >= row, "rows of two sequences overlap");
-            row = queries.row + queries.tokens;
+            row = queries.row.saturating_add(queries.tokens);
             assert!(queries.kept.fits(self.heads) && queries.span.slots == queries.kept.slots());
+            let end = queries.span.first.saturating_add(queries.tokens);
+            assert!(end <= isize::MAX as usize, "no position is {end}");
         }
-        assert!(row * query * size <= out && row * self.width <= self.rows.len());
-        assert!(key_value > 0 && query.is_multiple_of(key_value) && query * size <= self.width);
+        assert!(key_value > 0 && query.is_multiple_of(key_value) && size > 0);
+        let mixed = query.saturating_mul(size);
+        assert!(row.saturating_mul(mixed) <= out && row.saturating_mul(self.width) <= self.rows.len());
+        assert!(mixed <= self.width);
     }
 
     /// How many tiles there are, and how they are divided: threads share the positions of a few tiles.
@@ -194,10 +193,10 @@ impl<'a, F: Fn(usize) -> Option<Queries<'a>> + Sync> Job<'_, F> {
         }
     }
 
-    /// The tiles of a sequence.
-    fn tiles(&self, sequence: usize) -> impl Iterator<Item = Place<'a>> {
+    /// The tiles of all sequences.
+    fn tiles(&self) -> impl Iterator<Item = Place<'a>> {
         let (at_once, heads) = (self.tokens_of_tile(), self.heads.key_value);
-        (self.queries)(sequence).into_iter().flat_map(move |queries| {
+        self.sequences.iter().flat_map(move |queries| {
             (0..queries.tokens).step_by(at_once).flat_map(move |token| {
                 let tokens = at_once.min(queries.tokens - token);
                 (0..heads).map(move |head| Place { queries, token, tokens, head })
@@ -207,7 +206,7 @@ impl<'a, F: Fn(usize) -> Option<Queries<'a>> + Sync> Job<'_, F> {
 
     /// The tile of a task, and which of its parts the task is.
     fn find(&self, cut: Cut, mut task: usize) -> Option<(Place<'a>, usize)> {
-        for place in (0..self.sequences).flat_map(|i| self.tiles(i)) {
+        for place in self.tiles() {
             let parts = place.parts(cut);
             if task < parts {
                 return Some((place, task));
@@ -260,9 +259,8 @@ impl<'a, F: Fn(usize) -> Option<Queries<'a>> + Sync> Job<'_, F> {
 
     /// Merges the parts of a tile.
     fn merge(&self, cut: Cut, tile: usize, parts: &[f32]) {
-        let places = || (0..self.sequences).flat_map(|i| self.tiles(i));
-        let before: usize = places().take(tile).map(|place| place.parts(cut)).sum();
-        let Some(place) = places().nth(tile) else { return };
+        let before: usize = self.tiles().take(tile).map(|place| place.parts(cut)).sum();
+        let Some(place) = self.tiles().nth(tile) else { return };
         let parts = &parts[before * self.sums()..][..place.parts(cut) * self.sums()];
         each_type!(&place.queries.kept.heads, heads => self.merge_parts(cut, &place, &heads[place.head], parts));
     }

@@ -126,11 +126,18 @@ impl KeyValues {
     }
 
     /// Makes room for at least so many positions; those in slots keep them. (A ring that has wrapped must not grow.)
+    ///
+    /// # Panics
+    /// No memory is that large.
     pub fn grow(&mut self, slots: usize) {
+        let size = self.size;
+        let most = slots.saturating_add(BLOCK).saturating_mul(size.saturating_add(BLOCK));
+        assert!(most <= isize::MAX as usize, "no memory holds {slots} positions of heads of {size}");
         // Blocks of keys are whole, wherever the ring wraps.
-        self.slots = self.slots.max(slots.next_multiple_of(BLOCK));
-        let (slots, size) = (self.slots, self.size);
+        let slots = self.slots.max(slots.next_multiple_of(BLOCK));
         each_type!(&mut self.heads, heads => heads.iter_mut().for_each(|head| head.grow(slots, size)));
+        // Last: attention reads all slots without bounds checks, and growing may panic.
+        self.slots = slots;
     }
 
     /// Puts keys and values of consecutive positions from `first` on in their slots: of each row of `rows`, `width` wide,

@@ -66,8 +66,7 @@ fn run_of(
         kept.append(first, new, width, keys, keys + heads.key_value * heads.size);
         out = vec![f32::NAN; tokens * keys];
         let span = Span { first, window, slots: kept.slots() };
-        let queries = |_| Some(Queries { row: 0, tokens: *tokens, span, kept: &kept });
-        attention(new, width, heads, 1, queries, &mut out);
+        attention(new, width, heads, &[Queries { row: 0, tokens: *tokens, span, kept: &kept }], &mut out);
         first += tokens;
     }
     out
@@ -177,10 +176,10 @@ fn sequences_of_one_step_do_not_see_each_other() {
     let queries = |i: usize| {
         let (row, tokens) = [(0, 200), (200, 33)][i];
         let span = Span { first: 0, window: None, slots: kept[i].slots() };
-        Some(Queries { row, tokens, span, kept: &kept[i] })
+        Queries { row, tokens, span, kept: &kept[i] }
     };
     let mut out = vec![f32::NAN; 233 * HEADS.query * HEADS.size];
-    attention(&both, WIDTH, HEADS, 2, queries, &mut out);
+    attention(&both, WIDTH, HEADS, &[queries(0), queries(1)], &mut out);
     assert_eq!(out, alone.concat());
 }
 
@@ -240,4 +239,44 @@ fn types_take_what_they_say() {
     let sizes =
         [CacheType::F32, CacheType::F16, CacheType::Bf16, CacheType::Q8_0].map(|cache| cache.bytes(128));
     assert_eq!(sizes, [512, 256, 256, 136]);
+}
+
+/// Sizes whose products overflow, rows beyond the slices, a cache of other heads: each would be read or written out of bounds.
+#[test]
+fn what_would_be_out_of_bounds_is_refused() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    let rows = rows(4, 0.5);
+    let mut kept = KeyValues::new(CacheType::F16, HEADS.key_value, HEADS.size);
+    kept.grow(16);
+    let other = KeyValues::new(CacheType::F16, HEADS.key_value, HEADS.size);
+    let span = Span { first: 0, window: None, slots: 16 };
+    let good = Queries { row: 1, tokens: 3, span, kept: &kept };
+    let runs = |heads: Heads, sequences: &[Queries]| {
+        let mut out = vec![0.0; 4 * HEADS.query * HEADS.size];
+        catch_unwind(AssertUnwindSafe(|| attention(&rows, WIDTH, heads, sequences, &mut out))).is_ok()
+    };
+    assert!(runs(HEADS, &[good]) && runs(HEADS, &[]));
+    let huge = usize::MAX / 2 + 1;
+    for bad in [
+        Queries { row: 2, ..good },
+        Queries { row: usize::MAX, ..good },
+        Queries { tokens: huge, ..good },
+        Queries { span: Span { first: usize::MAX, ..span }, ..good },
+        Queries { span: Span { slots: 32, ..span }, ..good },
+        Queries { kept: &other, ..good },
+    ] {
+        assert!(!runs(HEADS, &[bad]), "{bad:?}");
+    }
+    assert!(!runs(HEADS, &[good, good]), "rows overlap");
+    for heads in [
+        Heads { query: 4 * (huge / 20), ..HEADS },
+        Heads { query: huge, size: 0, ..HEADS },
+        Heads { query: 7, ..HEADS },
+        Heads { key_value: 0, ..HEADS },
+    ] {
+        assert!(!runs(heads, &[good]), "{heads:?}");
+    }
+    assert!(catch_unwind(AssertUnwindSafe(|| kept.grow(huge / 8))).is_err());
+    assert_eq!(kept.slots(), 16, "what could not grow is as it was");
 }

@@ -107,8 +107,13 @@ macro_rules! tiles {
         fn add_tile<const KIND: u8, const M: usize, const N: usize>(tile: Tile, sums: &mut [f32]) {
             let Tile { x, x_stride, w, w_stride, following, columns, sums_stride, .. } = tile;
             let size = size_of_weight(KIND);
-            assert!(columns.is_multiple_of(LANES) && sums.len() >= ((M - 1) * sums_stride + N) * LANES);
-            assert!(x.len() >= (M - 1) * x_stride + columns && w.len() >= (N - 1) * w_stride + columns * size);
+            // What lies `strides` times `stride` and `more` further on, saturated: no slice is that long.
+            let needed = |strides: usize, stride: usize, more: usize| {
+                stride.saturating_mul(strides).saturating_add(more)
+            };
+            assert!(columns.is_multiple_of(LANES) && x.len() >= needed(M - 1, x_stride, columns));
+            assert!(sums.len() >= needed(M - 1, sums_stride, N).saturating_mul(LANES));
+            assert!(w.len() >= needed(N - 1, w_stride, columns.saturating_mul(size)));
             for part in 0..LANES / $width {
                 let place = |r: usize, c: usize| (r * sums_stride + c) * LANES + part * $width;
                 let mut registers = [[$zero(); N]; M];

@@ -93,13 +93,15 @@ fn mask(tokens: usize, used: usize, span: Span) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::super as ops;
     use super::*;
     use candle_core::Device;
 
     use super::super::super::rows::{HostRows, Rows};
     use super::super::super::weight::Vector;
-    use super::super::{Angles, Queries, Ring};
+    use super::super::{Angles, Qkv, Queries, Ring};
     use crate::kernels::attention::{CacheType, KeyValues};
 
     fn random(shape: &[usize]) -> Tensor {
@@ -173,5 +175,25 @@ mod tests {
                 assert_close([each.next().unwrap(), each.next().unwrap()]);
             }
         }
+    }
+
+    /// Its later answers are rows that do not exist: a task that asked again would write there.
+    #[test]
+    fn attention_asks_once_for_each_sequence_a_closure_that_answers_differently_each_time() {
+        let heads = Heads { query: 6, key_value: 2, size: 8 };
+        let mut kept = KeyValues::new(CacheType::F32, 2, 8);
+        kept.grow(16);
+        let (mut ring, qkv) = (Ring::Host(kept), Qkv::Host(host(&random(&[7, 80]))));
+        ring.append(0, &qkv, heads, 0, 7).unwrap();
+        let span = Span { first: 0, window: None, slots: 16 };
+        let asked = AtomicUsize::new(0);
+        let liar = |_| {
+            let before = asked.fetch_add(1, Ordering::Relaxed);
+            Some(Queries { row: before * 1_000_000, tokens: 7, span, ring: &ring })
+        };
+        let out = ops::attention(&qkv, heads, 1, liar).unwrap();
+        let honest = |_| Some(Queries { row: 0, tokens: 7, span, ring: &ring });
+        assert_close([out, ops::attention(&qkv, heads, 1, honest).unwrap()]);
+        assert_eq!(asked.into_inner(), 1);
     }
 }

@@ -46,7 +46,11 @@ pub fn run_in_parts(tasks: usize, task: impl Fn(usize) + Sync) {
     if tasks <= 1 || IN_TASK.get() {
         return (0..tasks).for_each(task);
     }
-    with_current(|pool| pool.run_in_parts(tasks, &task));
+    with_current(|pool| match u32::try_from(tasks) {
+        Ok(_) => pool.run_in_parts(tasks, &task),
+        // A part counts its tasks in 32 bits.
+        Err(_) => pool.run(tasks, &task),
+    });
 }
 
 /// Runs `task(i, piece)` for every piece of `size` values, the last of them perhaps shorter.
@@ -270,7 +274,13 @@ impl Post {
             let job = unsafe { &*self.job.load(Ordering::Relaxed) };
             let task = job.tasks - unclaimed;
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (job.run)(task))) {
-                *lock(&job.panic) = Some(panic);
+                let mut first = lock(&job.panic);
+                match *first {
+                    None => *first = Some(panic),
+                    // Not dropped: what it holds may panic when dropped, and this thread would leave a job that others
+                    // still work on.
+                    Some(_) => std::mem::forget(panic),
+                }
             }
             current = Some((job, current.map_or(1, |(_, ended)| ended + 1)));
         }

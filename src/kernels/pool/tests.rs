@@ -114,3 +114,26 @@ fn a_panic_comes_to_the_caller_and_the_pool_goes_on() {
         run(10, |_| {});
     });
 }
+
+/// A second panic's value must not be dropped where tasks still run: its owner would leave a job that others work on.
+#[test]
+fn panics_whose_values_panic_when_dropped_come_to_the_caller_after_all_tasks() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    with_threads(3, || {
+        let ended = AtomicUsize::new(0);
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            run(100, |_| {
+                ended.fetch_add(1, Ordering::Relaxed);
+                std::panic::panic_any(Bomb);
+            })
+        }));
+        assert_eq!(ended.into_inner(), 100);
+        std::mem::forget(caught.expect_err("every task panics"));
+        run(10, |_| {});
+    });
+}
