@@ -25,6 +25,20 @@ pub enum Angles {
     Device([Tensor; 2], RopeLayout),
 }
 
+impl Angles {
+    /// A copy of angles on the host for an accelerator; `None` where `device` computes on the host.
+    ///
+    /// # Errors
+    /// The device has no memory for them.
+    pub fn copied_to(&self, device: &Device) -> Result<Option<Self>> {
+        let (Self::Host(tables, layout), false) = (self, device.is_cpu()) else { return Ok(None) };
+        let [cos, sin] = tables.each_ref().map(|table| {
+            Tensor::from_slice(table, (table.len(), table.width()), &Device::Cpu)?.to_device(device)
+        }); // (T, D/2)
+        Ok(Some(Self::Device([cos?, sin?], *layout)))
+    }
+}
+
 /// Queries, keys and values of some tokens.
 #[derive(Debug)]
 pub enum Qkv {

@@ -24,7 +24,7 @@ use super::cache::{Cache, Reach, Ring};
 use super::transformer::{Stage, Transformer};
 use crate::kernels::Rows;
 use crate::kernels::attention::Heads;
-use crate::kernels::ops::{Qkv, Queries};
+use crate::kernels::ops::{Angles, Qkv, Queries};
 use crate::system::threads;
 
 /// Consecutive tokens of one sequence, among the rows of a step.
@@ -48,6 +48,8 @@ type Few<T> = SmallVec<[T; 4]>;
 /// Rows between two stages.
 struct Step {
     x: Rows, // (T, C)
+    /// Of all tokens, on the host: every stage rotates by the same.
+    angles: Angles, // (T, D/2)
     segments: SmallVec<[Segment; 32]>,
     /// Sequences that have ended: their memory is free.
     released: Vec<usize>,
@@ -200,8 +202,8 @@ fn pass(stage: &Stage, on_layer: Option<&OnLayer>, step: Step, rings: &mut Stage
     for sequence in &step.released {
         rings.0.get_mut(*sequence).into_iter().flat_map(|rings| rings.iter_mut()).for_each(Ring::release);
     }
-    let x = stage.forward(step.x, &step.segments, rings, on_layer)?; // (T, C)
-    Ok(Step { x, segments: step.segments, released: step.released })
+    let x = stage.forward(step.x, &step.segments, &step.angles, rings, on_layer)?; // (T, C)
+    Ok(Step { x, ..step })
 }
 
 impl Pipeline<'_> {
@@ -225,7 +227,8 @@ impl Pipeline<'_> {
         }
         let ids: SmallVec<[u32; 32]> = rows.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
         let x = self.model.embed(&ids)?; // (T, C)
-        let step = Step { x, segments, released: std::mem::take(&mut self.released) };
+        let angles = self.model.angles(&segments);
+        let step = Step { x, angles, segments, released: std::mem::take(&mut self.released) };
         match &mut self.way {
             Way::Here { rings, done } => {
                 let mut stages = self.model.stages().iter().zip(rings);

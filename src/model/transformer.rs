@@ -11,6 +11,7 @@ use super::pipeline::{OnLayer, Segment, StageRings};
 use super::rope::RopeTable;
 use crate::checkpoint::{Config, LayerWeights, Weights};
 use crate::kernels::attention::CacheType;
+use crate::kernels::ops::Angles;
 use crate::kernels::rows::HostRows;
 use crate::kernels::weight::Target;
 use crate::kernels::{Rows, Vector, Weight, ops};
@@ -19,7 +20,6 @@ use crate::kernels::{Rows, Vector, Weight, ops};
 #[derive(Debug)]
 pub struct Stage {
     target: Target,
-    rope: RopeTable,
     blocks: Vec<Block>,
     /// The weights may not be in memory when they are needed.
     reads_ahead: bool,
@@ -29,9 +29,8 @@ pub struct Stage {
 
 impl Stage {
     /// A stage without layers, whose weights go to `target`.
-    pub fn new(config: &Config, target: Target) -> Self {
-        let rope = RopeTable::new(&config.rope, config.head_size, &target.device);
-        Self { target, rope, blocks: Vec::new(), reads_ahead: false, link: Link::Direct }
+    pub fn new(target: Target) -> Self {
+        Self { target, blocks: Vec::new(), reads_ahead: false, link: Link::Direct }
     }
 
     /// The same, with weights that do not all fit into memory: which experts come next is told to the system.
@@ -57,7 +56,8 @@ impl Stage {
         self.blocks.len()
     }
 
-    /// Passes `x (T, C)`, the tokens of `segments` one after another, through the stage's layers: `(T, C)`.
+    /// Passes `x (T, C)`, the tokens of `segments` one after another with their `angles` on the host, through the stage's
+    /// layers: `(T, C)`.
     ///
     /// # Errors
     /// A sequence has no ring, its positions are beyond it, `on_layer` breaks, or what candle reports.
@@ -65,15 +65,15 @@ impl Stage {
         &self,
         x: Rows,
         segments: &[Segment],
+        angles: &Angles,
         rings: &mut StageRings,
         on_layer: Option<&OnLayer>,
     ) -> Result<Rows> {
         let mut x = self.link.carry(x, &self.target.device, self.target.activations())?; // (T, C)
-        let positions: SmallVec<[usize; 32]> =
-            segments.iter().flat_map(|s| s.first..s.first + s.tokens).collect();
-        let angles = self.rope.angles(&positions)?; // (T, D/2)
+        let copied = angles.copied_to(&self.target.device)?; // (T, D/2)
+        let angles = copied.as_ref().unwrap_or(angles);
         for (layer, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, segments, &angles, &mut rings.layer(layer))?; // (T, C)
+            x = block.forward(x, segments, angles, &mut rings.layer(layer))?; // (T, C)
             if on_layer.is_some_and(|on_layer| on_layer(segments).is_break()) {
                 bail!("the computation was ended after a layer");
             }
@@ -86,6 +86,7 @@ impl Stage {
 #[derive(Debug)]
 pub struct Transformer {
     config: Config,
+    rope: RopeTable,
     embedding: Weight, // (V, C)
     stages: Vec<Stage>,
     norm: Vector, // (C)
@@ -115,7 +116,8 @@ impl Transformer {
             true => embedding.clone(),
             false => Weight::load(&weights.head, &last.target)?,
         };
-        Ok(Self { config, embedding, stages, norm, head })
+        let rope = RopeTable::new(&config.rope, config.head_size);
+        Ok(Self { config, rope, embedding, stages, norm, head })
     }
 
     /// The description of the model.
@@ -151,6 +153,13 @@ impl Transformer {
     /// An id is beyond the vocabulary, or what candle reports.
     pub(super) fn embed(&self, ids: &[u32]) -> Result<Rows> {
         ops::embed(ids, &self.embedding, &self.stages[0].target.device) // (T, C)
+    }
+
+    /// The angles of the tokens of `segments`, one after another: `(T, D/2)`, on the host.
+    pub(super) fn angles(&self, segments: &[Segment]) -> Angles {
+        let positions: SmallVec<[usize; 32]> =
+            segments.iter().flat_map(|s| s.first..s.first + s.tokens).collect();
+        self.rope.angles(&positions)
     }
 
     /// The residual stream after the last layer for the tokens `ids`, which follow those in the cache: `(T, C)`.

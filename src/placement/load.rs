@@ -39,7 +39,7 @@ pub fn load(
         };
         opened.push((share.device, device.clone()));
         let target = Target { device: device.clone(), arithmetic, packs };
-        let mut stage = Stage::new(config, target).reading_ahead(reads_ahead);
+        let mut stage = Stage::new(target).reading_ahead(reads_ahead);
         for layer in share.layers.clone() {
             let weights = &checkpoint.weights.layers[layer];
             stage.push(config, weights)?;
