@@ -1,5 +1,6 @@
 //! `mist tokenize`: text to ids, a conversation to ids, ids to text.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
@@ -11,7 +12,7 @@ use mist::quote::{counted, quoted};
 use mist::system::files::{self, Limited};
 use mist::terminal::{Printer, escaped};
 use mist::text::{Message, Tokenizer};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::exit::{Status, Usage};
 use super::located::{CheckpointArgs, Wanted};
@@ -70,16 +71,20 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
     };
     let token = |id: &u32| tokenizer.token(*id).unwrap_or_default();
     if args.json {
-        let tokens: Vec<&str> = ids.iter().map(token).collect();
-        printer.data(&format!("{}\n", serde_json::json!({"ids": ids, "tokens": tokens})))?;
+        let tokens = Spellings { ids: &ids, tokenizer: &tokenizer };
+        printer.data_line(|out| Ok(serde_json::to_writer(out, &Encoded { ids: &ids, tokens })?))?;
     } else if printer.stdout_is_terminal() {
         let mut table = Table::new(["id", "token"]).numbers([true, false]);
         ids.iter().for_each(|id| table.row([id.to_string(), escaped(token(id)).replace('\n', "\\n")]));
         printer.data(&table.to_string())?;
         printer.note(&counted(ids.len(), "token"));
     } else {
-        let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
-        printer.data(&format!("{}\n", ids.join(" ")))?;
+        printer.data_line(|out| {
+            ids.iter().enumerate().try_for_each(|(i, id)| match i {
+                0 => write!(out, "{id}"),
+                _ => write!(out, " {id}"),
+            })
+        })?;
     }
     Ok(Status::Success)
 }
@@ -97,13 +102,59 @@ fn decode(args: &TokenizeArgs, tokenizer: &Tokenizer, printer: &Printer) -> anyh
             let error = format!("no token has the id {unknown}: the vocabulary has {size} ids");
             return Err(if is_typed { Usage(error).into() } else { anyhow!(error) });
         }
-        let text = tokenizer.decode(&ids);
-        match args.json {
-            true => printer.data(&format!("{}\n", serde_json::json!({"ids": ids, "text": text})))?,
-            false => printer.data(&format!("{text}\n"))?,
-        }
+        let text = Text { ids: &ids, tokenizer };
+        printer.data_line(|out| match args.json {
+            true => Ok(serde_json::to_writer(out, &Decoded { ids: &ids, text })?),
+            false => write!(out, "{text}"),
+        })?;
     }
     Ok(Status::Success)
+}
+
+/// Ids with their spellings, as `--json` has them.
+#[derive(Serialize)]
+struct Encoded<'a> {
+    ids: &'a [u32],
+    tokens: Spellings<'a>,
+}
+
+/// Ids with their text, as `--json` has them.
+#[derive(Serialize)]
+struct Decoded<'a> {
+    ids: &'a [u32],
+    text: Text<'a>,
+}
+
+/// The spelling of each id, written one after another.
+struct Spellings<'a> {
+    ids: &'a [u32],
+    tokenizer: &'a Tokenizer,
+}
+
+impl Serialize for Spellings<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.ids.iter().map(|id| self.tokenizer.token(*id).unwrap_or_default()))
+    }
+}
+
+/// The text of ids, written token by token.
+struct Text<'a> {
+    ids: &'a [u32],
+    tokenizer: &'a Tokenizer,
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut detokenizer = self.tokenizer.detokenizer_at_start();
+        self.ids.iter().try_for_each(|id| f.write_str(detokenizer.push(*id)))?;
+        f.write_str(detokenizer.flush())
+    }
+}
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// The tokenizer alone: a folder without weights, as `mist download --tokenizer-only` leaves it, has one too.

@@ -1,6 +1,6 @@
 //! The only way to stdout and stderr. stdout is data; stderr is everything else.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use super::progress::{self, Bars, Progress};
 use super::shared::Shared;
@@ -9,6 +9,14 @@ use crate::environment::{self, NO_COLOR, TERM};
 
 /// Most bytes of a line on stderr: messages quote names from files and servers, which may be of any length.
 const LONGEST_LINE: usize = 1 << 10;
+
+/// Bytes of a long line that are written at once.
+const PIECE: usize = 64 << 10;
+
+/// Names the stream in its error: the system names no file.
+fn on_stdout(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))
+}
 
 /// How much goes to stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,8 +97,18 @@ impl Printer {
         let mut out = io::stdout().lock();
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         self.shared.wrote(text);
-        // The system names no file.
-        written.map_err(|e| io::Error::new(e.kind(), format!("cannot write to stdout: {e}")))
+        written.map_err(on_stdout)
+    }
+
+    /// Prints a line of results piece by piece, as `write` writes them: a long one is never held whole.
+    ///
+    /// # Errors
+    /// Those of [`data`](Self::data).
+    pub fn data_line(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        let mut out = BufWriter::with_capacity(PIECE, io::stdout().lock());
+        let written = write(&mut out).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+        self.shared.wrote(if written.is_ok() { "\n" } else { " " });
+        written.map_err(on_stdout)
     }
 
     /// A line for a person, on stderr; hidden by `--quiet`.

@@ -26,14 +26,14 @@ const LIMIT: usize = 64 * MIB;
 /// may be missed: to be touched it takes about a quarter of this time.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Runs a command and watches its anonymous memory from outside.
-fn watched(folder: &Path, command: &str) -> (Ended, usize) {
+/// Runs a command on a file as stdin and watches its anonymous memory from outside.
+fn watched(folder: &Path, command: &str, stdin: &Path) -> (Ended, usize) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_mist"));
     child.args(command.split(' ')).current_dir(folder).env("HF_HOME", folder).env("MIST_HOME", folder);
     child.env("HF_ENDPOINT", "http://127.0.0.1:9").env_remove("RUST_BACKTRACE");
     let output = folder.join("stderr");
     let stderr = fs::File::create(&output).unwrap();
-    child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+    child.stdin(fs::File::open(stdin).unwrap()).stdout(Stdio::null()).stderr(stderr);
     let mut child = child.spawn().unwrap();
     let status_file = format!("/proc/{}/status", child.id());
     let mut peak = 0;
@@ -61,11 +61,16 @@ fn anonymous(status: &str) -> usize {
 /// Runs a command on a file of which `kept` bytes are tables or vocabulary: it works, or fails cleanly, within the rule.
 #[track_caller]
 pub fn bounded(what: &str, folder: &Path, command: &str, kept: usize) {
+    within(what, folder, command, Path::new("/dev/null"), LIMIT + 4 * kept);
+}
+
+/// Runs a command on a file as stdin: it works, or fails cleanly, within `limit` bytes.
+#[track_caller]
+fn within(what: &str, folder: &Path, command: &str, stdin: &Path, limit: usize) {
     // One that ends before it is looked at is run again; where that is so each time, it has no time to take much.
-    let mut runs = (0..5).map(|_| watched(folder, command));
+    let mut runs = (0..5).map(|_| watched(folder, command, stdin));
     let first = runs.next().unwrap();
     let (ended, peak) = if first.1 > 0 { first } else { runs.find(|(_, peak)| *peak > 0).unwrap_or(first) };
-    let limit = LIMIT + 4 * kept;
     assert!(peak <= limit, "{what}: {} MiB of {}, {ended:?}", peak / MIB, limit / MIB);
     if ended.code != Some(0) {
         let error = clean_error(&ended);
@@ -581,5 +586,33 @@ fn memory_of_conversations_and_prompts() {
         fs::write(folder.path().join("m.json"), format!(r#"[{{"role":"user","content":"","x":{value}}}]"#))
             .unwrap();
         bounded(shape, folder.path(), "tokenize --checkpoint-dir . --messages m.json", 0);
+    }
+}
+
+/// A long text, a long prompt and their ids: the text once, once more where the tokenizer changes it, its ids in 4 bytes
+/// each, and nothing of what is printed of them. (Ids as texts took 24 times as much as the text.)
+#[test]
+fn memory_of_long_texts() {
+    const TEXT: usize = 16 * MIB;
+    for (fixture, folder) in [("SentencePiece", llama()), ("tekken", tekken())] {
+        let at = |name: &str| folder.path().join(name);
+        let line = "Llamas eat grass, hay (1,000 kg a year) and, now and then, a gardener's roses.\n";
+        fs::write(at("text"), line.repeat(TEXT / line.len())).unwrap();
+        let mut ids = Command::new(env!("CARGO_BIN_EXE_mist"));
+        ids.args(["tokenize", "--checkpoint-dir", ".", "--text", "-"]).current_dir(folder.path());
+        ids.stdin(fs::File::open(at("text")).unwrap()).stdout(fs::File::create(at("ids")).unwrap());
+        assert!(ids.status().unwrap().success());
+        let written = fs::metadata(at("ids")).unwrap().len() as usize;
+        let count = fs::read(at("ids")).unwrap().iter().filter(|byte| **byte == b' ').count() + 1;
+        for (command, stdin, limit) in [
+            ("tokenize --checkpoint-dir . --text -", "text", 2 * TEXT + 4 * count),
+            ("tokenize --checkpoint-dir . --text - --json", "text", 2 * TEXT + 4 * count),
+            ("tokenize --checkpoint-dir . --decode -", "ids", written + 4 * count),
+            ("tokenize --checkpoint-dir . --decode - --json", "ids", written + 4 * count),
+            ("generate --checkpoint-dir . -n 1", "text", 2 * TEXT + 4 * count),
+            ("evaluate --checkpoint-dir . --file -", "text", 2 * TEXT + 4 * count),
+        ] {
+            within(&format!("{fixture}: {command}"), folder.path(), command, &at(stdin), LIMIT + limit);
+        }
     }
 }
