@@ -5,6 +5,7 @@ use mist::environment::MIST_CPU;
 use mist::kernels::cpu;
 use mist::placement;
 use mist::quote::counted;
+use mist::system::cores;
 use mist::terminal::Printer;
 use serde_json::json;
 
@@ -22,7 +23,7 @@ pub struct DevicesArgs {
 /// Runs `mist devices`.
 pub fn run(args: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
     let level = cpu::level();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores::threads();
     let memory = placement::host_memory();
     let accelerators = placement::accelerators();
     if args.json {

@@ -1,5 +1,6 @@
 //! What the program asks of the operating system.
 
+pub mod cores;
 pub mod files;
 pub mod memory;
 pub mod signals;

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use parts::Parts;
 
-use crate::system::threads;
+use crate::system::{cores, threads};
 
 /// How long a thread looks for work, or for the end of others' tasks, before it sleeps.
 const SPIN: Duration = Duration::from_micros(50);
@@ -137,10 +137,7 @@ fn with_current<R>(work: impl FnOnce(&Pool) -> R) -> R {
     if let Some(own) = OWN.with_borrow(Clone::clone) {
         return work(&own);
     }
-    work(GLOBAL.get_or_init(|| {
-        let available = || std::thread::available_parallelism().map_or(1, NonZero::get);
-        Pool::new(THREADS.get().map_or_else(available, |threads| threads.get()))
-    }))
+    work(GLOBAL.get_or_init(|| Pool::new(THREADS.get().map_or_else(cores::threads, |threads| threads.get()))))
 }
 
 /// Some threads that wait for jobs.
