@@ -61,7 +61,7 @@ pub struct ModelArgs {
     /// mixes (Q4_K_M) are known, and capitals.
     #[arg(long, value_name = "SCHEME", value_parser = quantize(), ignore_case = true)]
     pub quantize: Option<Quantize>,
-    /// CPU threads [default: one for each core, of the fast kind where kinds differ].
+    /// CPU threads [default: one per core, of the fast kind].
     #[arg(short, long, value_name = "N", help_heading = "Devices", value_parser = whole(1..=1024u16))]
     pub threads: Option<u16>,
 }

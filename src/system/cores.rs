@@ -1,9 +1,8 @@
-//! How many threads compute where nobody says: one for each core, and for the fast ones alone where kinds differ.
+//! The default number of threads that compute: one per core, and only the fast cores where kinds differ.
 //!
-//! Two threads of one core share what kernels keep busy, its units and its caches, and a slow core holds up whoever waits
-//! for its task. So a core counts once, and cores much slower than the fastest not at all: the rule of llama.cpp
-//! (`common/common.cpp`), but for a machine that calls all it has one core. There both of two threads compute: on virtual
-//! machines that may be two cores under another name, and where it is not, the second thread costs little.
+//! Two threads of a core share its units and caches, which the kernels keep busy, and a slow core delays the end of every
+//! job. The rule is llama.cpp's (`common/common.cpp`) with one exception: on a single core two threads compute. A virtual
+//! machine may present two processors as one core, and one thread would then have half the rate.
 
 use std::num::NonZero;
 
@@ -18,7 +17,7 @@ fn cores() -> Option<usize> {
     linux::cores()
 }
 
-/// The fast cores of Apple's processors; all of an Intel Mac, which has no such levels.
+/// Number of performance cores on Apple silicon; all cores on an Intel Mac, which has no performance levels.
 #[cfg(target_os = "macos")]
 fn cores() -> Option<usize> {
     let mut count: libc::c_int = 0;
@@ -45,22 +44,22 @@ mod linux {
 
     use crate::system::files;
 
-    /// The largest number of a CPU that is believed.
+    /// Limit for CPU numbers in the kernel's lists.
     const MOST_CPUS: usize = 1 << 16;
 
-    /// The cores that this thread may run on; `None` where the system does not list its CPUs.
+    /// Number of cores that this thread may compute on; `None` where the kernel does not list its CPUs.
     pub fn cores() -> Option<usize> {
         let status = files::of_system(Path::new("/proc/thread-self/status")).ok()?;
         let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
         Some(cores_among(Path::new("/sys/devices"), &list(allowed)?)).filter(|cores| *cores > 0)
     }
 
-    /// Number of fast cores that the CPUs `allowed` belong to, by the files below `root`.
+    /// Counts the fast cores among the CPUs `allowed`, reading the topology below `root` (`/sys/devices`).
     fn cores_among(root: &Path, allowed: &[usize]) -> usize {
         let fast = fast(root, allowed);
         let siblings = |cpu: &usize| {
             let file = root.join(format!("system/cpu/cpu{cpu}/topology/thread_siblings_list"));
-            // A CPU of which nothing is known is a core.
+            // A CPU without a topology counts as a core.
             files::of_system(&file).map_or_else(|_| cpu.to_string(), |list| list.trim().to_string())
         };
         let cores: HashSet<String> = fast.iter().map(siblings).collect();
@@ -70,15 +69,15 @@ mod linux {
         }
     }
 
-    /// Those of the CPUs that are not much slower than the fastest.
+    /// Keeps the CPUs that are not much slower than the fastest.
     fn fast(root: &Path, allowed: &[usize]) -> Vec<usize> {
-        // Intel's processors of two kinds name the fast one's.
+        // Only Intel processors with two kinds of cores have this file.
         let named = files::of_system(&root.join("cpu_core/cpus")).ok().and_then(|text| list(&text));
         if let Some(named) = named {
             let fast: Vec<usize> = allowed.iter().copied().filter(|cpu| named.contains(cpu)).collect();
             return if fast.is_empty() { allowed.to_vec() } else { fast };
         }
-        // Arm's tell how much each does in a time; frequencies alone tell less, and are asked last.
+        // Arm systems report a capacity per CPU. Frequencies alone say less, so they come last.
         for file in ["cpu_capacity", "cpufreq/cpuinfo_max_freq"] {
             let speed = |cpu: &usize| {
                 let file = root.join(format!("system/cpu/cpu{cpu}/{file}"));
@@ -86,7 +85,7 @@ mod linux {
             };
             if let Some(speeds) = allowed.iter().map(speed).collect::<Option<Vec<u64>>>() {
                 let fastest = speeds.iter().copied().max().unwrap_or(0);
-                // Big cores have 0.75 of a prime core's capacity and more, little ones less than 0.5.
+                // Big cores have at least 0.75 of a prime core's capacity, little ones less than 0.5.
                 let is_fast = |speed: u64| speed.saturating_mul(3) >= fastest.saturating_mul(2);
                 let both = allowed.iter().zip(speeds);
                 return both.filter(|(_, speed)| is_fast(*speed)).map(|(cpu, _)| *cpu).collect();
@@ -95,7 +94,7 @@ mod linux {
         allowed.to_vec()
     }
 
-    /// The numbers of a list as the kernel writes it, `0-3,8`; `None` of anything else.
+    /// Parses a list as the kernel writes it, `0-3,8`.
     fn list(text: &str) -> Option<Vec<usize>> {
         let mut numbers = Vec::new();
         for range in text.trim().split(',') {
