@@ -1,6 +1,6 @@
 //! How a vocabulary spells bytes.
 
-/// `<0x0A>` to 0x0A.
+/// Parses the spelling of a byte token: `<0x0A>` is 0x0A.
 pub(super) fn fallback_byte(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
     let both_hex = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
@@ -10,7 +10,8 @@ pub(super) fn fallback_byte(token: &str) -> Option<u8> {
 /// The space of SentencePiece's alphabet.
 pub(super) const SPACE: char = '▁';
 
-/// GPT-2's alphabet, undone: printable Latin-1 stands for itself; the other 68 bytes, in order, are U+0100 on.
+/// Returns the byte that a character of GPT-2's alphabet stands for: printable Latin-1 characters stand for themselves,
+/// and U+0100 onwards for the other 68 bytes in order.
 /// After `bytes_to_unicode` of <https://github.com/openai/gpt-2/blob/master/src/encoder.py>.
 pub(super) fn byte_of(character: char) -> Option<u8> {
     let code = u32::from(character);
@@ -24,7 +25,7 @@ pub(super) fn byte_of(character: char) -> Option<u8> {
     u8::try_from(byte).ok()
 }
 
-/// A byte in GPT-2's alphabet.
+/// Returns the character of GPT-2's alphabet for a byte.
 pub(super) fn character_of(byte: u8) -> char {
     let code = match byte {
         0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => byte.into(),
@@ -35,12 +36,12 @@ pub(super) fn character_of(byte: u8) -> char {
     char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// A token of GPT-2's alphabet as its bytes; `None` where a character is none of the alphabet.
+/// Converts a token of GPT-2's alphabet to bytes; `None` if a character is not in the alphabet.
 pub(super) fn bytes_of(token: &str) -> Option<Vec<u8>> {
     token.chars().map(byte_of).collect()
 }
 
-/// Bytes in GPT-2's alphabet.
+/// Spells bytes in GPT-2's alphabet.
 pub(super) fn spelled(bytes: &[u8]) -> String {
     bytes.iter().map(|&byte| character_of(byte)).collect()
 }

@@ -1,4 +1,4 @@
-//! The control tokens of a vocabulary: finding them in a text that code wrote.
+//! Finds the control tokens of a vocabulary in a text that code wrote.
 
 use std::collections::HashMap;
 
@@ -9,11 +9,11 @@ use super::alphabet::SPACE;
 pub(super) struct Control {
     pub(super) spelling: String,
     pub(super) id: u32,
-    /// White space before (after) it belongs to it.
+    /// Whether the token includes the white space before (after) it.
     pub(super) takes_left: bool,
     pub(super) takes_right: bool,
-    /// It is looked for in normalized text, as `▁<s>` where SentencePiece's space goes in front of a text: it is found
-    /// behind a space, which it takes, and where a stretch begins, whose space that is. Elsewhere it is letters.
+    /// Whether the token is searched in normalized text, as `▁<s>` where SentencePiece puts a space in front of a text.
+    /// It is then found behind a space, which it includes, and at the start of a stretch. Elsewhere it is text.
     pub(super) after_space: bool,
 }
 
@@ -21,13 +21,13 @@ pub(super) struct Control {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part<'text> {
     Text(&'text str),
-    /// Text that was normalized together with what is before it.
+    /// Text that was normalized together with the text before it.
     Joined(&'text str),
     Control(u32),
 }
 
 impl<'text> Part<'text> {
-    /// The text, if it is text.
+    /// The text; `None` for a control token.
     pub(super) fn text(&self) -> Option<&'text str> {
         match self {
             Self::Text(text) | Self::Joined(text) => Some(text),
@@ -38,7 +38,7 @@ impl<'text> Part<'text> {
 
 #[derive(Debug, Default)]
 pub(super) struct Controls {
-    /// By first character, longest first: the longest spelling at a place is the one that counts.
+    /// Control tokens by their first character, longest first, since the longest spelling at a position wins.
     by_first: HashMap<char, Vec<Control>>,
     ids: HashMap<u32, String>,
 }
@@ -58,12 +58,12 @@ impl Controls {
         all
     }
 
-    /// The spelling of a control token.
+    /// The spelling of a control token; `None` for other ids.
     pub(super) fn spelling(&self, id: u32) -> Option<&str> {
         self.ids.get(&id).map(String::as_str)
     }
 
-    /// The longest control token that is found at `here`, if what is left of its stretch begins at `start`.
+    /// Finds the longest control token at `here`; the rest of its stretch begins at `start`.
     fn found(&self, text: &str, start: usize, here: usize, begins: bool) -> Option<&Control> {
         let rest = &text[here..];
         let candidates = self.by_first.get(&rest.chars().next()?)?;
@@ -71,11 +71,11 @@ impl Controls {
         candidates.iter().find(|c| rest.starts_with(&c.spelling) && (!c.after_space || follows_space))
     }
 
-    /// `text` cut at its control tokens, the leftmost first, the longest where several begin.
+    /// Cuts `text` at its control tokens, the leftmost first, and the longest of those that begin at one position.
     pub(super) fn cut<'text>(&self, text: &'text str) -> Vec<Part<'text>> {
         let mut parts = Vec::new();
         let (mut start, mut here) = (0, 0);
-        // Whether the stretch begins at `start`: it does behind a control token that is found before normalization.
+        // Whether the stretch begins at `start`, as it does behind a control token that is found before normalization.
         let mut begins = true;
         let part = |text, begins| if begins { Part::Text(text) } else { Part::Joined(text) };
         while let Some(character) = text[here..].chars().next() {
@@ -86,7 +86,7 @@ impl Controls {
             let before = &text[start..here];
             let shorter = if control.after_space { before.strip_suffix([' ', SPACE]) } else { None };
             let before = match shorter {
-                // What is left is the space in front of the stretch, which nothing else spells.
+                // The rest is the space in front of the stretch, which no other token spells.
                 Some("") if begins => {
                     begins = false;
                     before

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-/// The bytes of every id, one after the other.
+/// A table of the bytes of every id.
 #[derive(Debug, Default)]
 pub(super) struct ByteTable {
     bytes: Vec<u8>,
-    /// Where the bytes of an id end; those of the next begin there.
+    /// End of each id's bytes, which is the start of the next id's.
     ends: Vec<usize>,
     /// See [`Model::drops_first_space`](super::model::Model).
     drops_first_space: bool,
@@ -15,13 +15,13 @@ impl ByteTable {
         Self { drops_first_space, ..Self::default() }
     }
 
-    /// The bytes of the next id.
+    /// Appends the bytes of the next id.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         self.ends.push(self.bytes.len());
     }
 
-    /// None for a control token and for an id that does not exist.
+    /// The bytes of an id, empty for a control token and for an id that does not exist.
     fn get(&self, id: u32) -> &[u8] {
         let id = id as usize;
         let start = id.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
@@ -29,26 +29,25 @@ impl ByteTable {
     }
 }
 
-/// Ids to text, one id at a time, each character as soon as its last byte is there.
+/// Turns ids into text one at a time, and returns each character once its last byte has come.
 ///
-/// The texts that [`push`](Self::push) and [`flush`](Self::flush) return, put together, are what
-/// [`String::from_utf8_lossy`] makes of all the bytes together. The work for an id does not depend on how
-/// many came before.
+/// Concatenated, the texts that [`push`](Self::push) and [`flush`](Self::flush) return are what
+/// [`String::from_utf8_lossy`] makes of all the bytes. The work for an id does not depend on how many came before.
 ///
 /// ```text
 /// id      bytes       returned   kept
 /// 4       E2          ""         E2
 /// 5       82          ""         E2 82
 /// 6       AC 20       "€ "
-/// 5       82          "�"                  no character begins with 82: it is not waited for
+/// 5       82          "�"                  no character begins with 82, so nothing is kept
 /// ```
 #[derive(Clone, Debug)]
 pub struct Detokenizer {
     table: Arc<ByteTable>,
-    /// Bytes of a character that is not complete: 3 at most between calls.
+    /// Bytes of an incomplete character, at most 3 between calls.
     kept: Vec<u8>,
     text: String,
-    /// Nothing has come yet, and a space would be the dummy prefix.
+    /// Whether no id has come yet, so that a space would be the dummy prefix.
     drop_space: bool,
 }
 
@@ -58,8 +57,8 @@ impl Detokenizer {
         Self { table, kept: Vec::new(), text: String::new(), drop_space }
     }
 
-    /// Takes an id and returns the text that it completes, which may be empty. Control tokens and ids that
-    /// do not exist have no text.
+    /// Takes an id and returns the text that it completes, which may be empty. Control tokens and ids that do not exist
+    /// have no text.
     pub fn push(&mut self, id: u32) -> &str {
         self.text.clear();
         let mut bytes = self.table.get(id);
@@ -92,7 +91,7 @@ impl Detokenizer {
         &self.text
     }
 
-    /// Ends the text: U+FFFD for a character that was begun and not finished, else nothing.
+    /// Ends the text: returns U+FFFD if a character was begun and not finished, else nothing.
     pub fn flush(&mut self) -> &str {
         self.text.clear();
         if !self.kept.is_empty() {

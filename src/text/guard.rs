@@ -1,5 +1,5 @@
-//! A dependency that panics on hostile input: such a panic is bad input, not a bug of ours. Chat templates run in
-//! another's engine; what else reads untrusted files here is our own and panics nowhere.
+//! Turns panics of a dependency on hostile input into errors. Chat templates call other crates; the readers of
+//! untrusted files are our own and do not panic.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -9,10 +9,10 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work`; a panic in it is returned as its message and nothing of it is printed.
+/// Runs `work` and returns the message of a panic in it, printing nothing.
 ///
-/// The panic hook is one for the whole process, so ours is put in front of it once and only looks at a flag
-/// of the thread that panics: other threads, and this one outside `work`, keep the hook that was there.
+/// A process has one panic hook. Ours is put in front of it once and only reads a flag of the thread that panics, so
+/// other threads, and this one outside `work`, keep the hook that was installed before.
 pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -1,4 +1,4 @@
-//! Text and token ids: the two directions, and the chat format between a conversation and its ids.
+//! Text to token ids and back, and the chat formats that turn a conversation into ids.
 //!
 //! What this room knows: the files that tokenizers come in (`tokenizer.json`, `tokenizer.model`, `tekken.json`, the
 //! vocabulary of a GGUF file), how text is cut and joined into tokens, how bytes of several tokens make one character,
@@ -6,9 +6,9 @@
 //! file came from.
 //!
 //! The one rule of the room: **text of a user never becomes a control token.** A control token (`<s>`,
-//! `<|im_end|>`, `[INST]`) is an id that code puts between stretches of text; no stretch of text is encoded to one,
-//! as no join leads to it. (`<unk>` is one, and stands for a character that a vocabulary without byte tokens cannot
-//! spell.)
+//! `<|im_end|>`, `[INST]`) is an id that code puts between stretches of text. No merge leads to one, so no stretch of
+//! text is encoded to one. (The exception is `<unk>`, which stands for a character that a vocabulary without byte
+//! tokens cannot spell.)
 //!
 //! | file | idea |
 //! |---|---|
@@ -46,7 +46,7 @@ pub use error::Error;
 pub use read::config_beside;
 pub use tokenizer::Tokenizer;
 
-/// The files that a tokenizer is written as.
+/// Names of the files that a tokenizer is written to.
 pub const FILES: [&str; 5] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -55,46 +55,45 @@ pub const FILES: [&str; 5] = [
     "chat_template.jinja",
 ];
 
-/// Whether a file of this name belongs to a tokenizer: a vocabulary, or the settings beside one.
+/// Whether a file of this name belongs to a tokenizer, as a vocabulary or as settings.
 pub fn is_file(name: &str) -> bool {
     FILES.contains(&name) || read::is_vocabulary(name)
 }
 
-/// Whether a folder holds a tokenizer, or the path is one's file.
+/// Whether the path is a folder with a tokenizer, or a tokenizer's file.
 pub fn is_at(path: &Path) -> bool {
     read::is_at(path)
 }
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-// A tool call or a name would be lost without a word.
+// Unknown fields are refused: a tool call or a name would be dropped silently.
 #[serde(deny_unknown_fields)]
 pub struct Message {
-    /// Who speaks: `system`, `user`, `assistant`, or what else the chat template knows.
+    /// Who speaks: `system`, `user`, `assistant`, or another role that the chat template knows.
     pub role: String,
-    /// What is said.
+    /// The text of the turn.
     pub content: String,
-    /// The ids that the model generated as this content; none where it did not. Text can be written in more than one
-    /// way, and a reply stays in a conversation as the model wrote it: that is what it has seen, and what the cache
-    /// holds.
+    /// The ids that the model generated as this content; `None` if it did not generate it. A text can be encoded in
+    /// more than one way, so a reply keeps the ids that the model generated, which the cache holds.
     #[serde(skip)]
     pub ids: Vec<u32>,
 }
 
 impl Message {
-    /// A message that nobody generated.
+    /// A message that no model generated.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
         Self { role: role.into(), content: content.into(), ids: Vec::new() }
     }
 }
 
-/// Most tokens of a vocabulary: the largest published have 262,000.
+/// Limit for the tokens of a vocabulary. The largest published vocabularies have 262,000.
 pub const MOST_TOKENS: usize = 3 << 17;
 
-/// Most merges: the largest published vocabularies have 515,000.
+/// Limit for the merges of a vocabulary. The largest published vocabularies have 515,000.
 pub const MOST_MERGES: usize = 7 << 17;
 
-/// The hint for a GGUF file whose tokenizer cannot be used: it may be published so.
+/// The hint for a GGUF file whose tokenizer cannot be used, since it may have been published that way.
 pub const NEW_GGUF: &str = "convert the original model to GGUF again (llama.cpp's convert_hf_to_gguf.py), or run it as published: `mist download ORG/NAME`";
 
 /// The tokenizer as a GGUF file's metadata has it (`tokenizer.ggml.*` and `tokenizer.chat_template`).
@@ -123,13 +122,13 @@ pub struct Vocabulary {
     pub eot: Option<u32>,
     /// End of a message, behind which the turn may go on.
     pub eom: Option<u32>,
-    /// What stands for text that the vocabulary cannot spell.
+    /// The token that stands for text that the vocabulary cannot spell.
     pub unknown: Option<u32>,
     /// Whether a text begins with `bos`.
     pub add_bos: Option<bool>,
     /// Whether a text ends with `eos`.
     pub add_eos: Option<bool>,
-    /// Whether a text begins with a space that is not in it, for `llama`.
+    /// Whether the encoder puts a space in front of a text, for `llama`.
     pub add_space_prefix: Option<bool>,
     /// The Jinja source of the chat format.
     pub chat_template: Option<String>,

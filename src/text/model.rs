@@ -1,36 +1,35 @@
-//! What a tokenizer is, whichever file it came from: what the readers make, the encoder is built from, and the
-//! writers write.
+//! The model of a tokenizer, independent of its file: readers make it, the encoder is built from it, writers write it.
 
 use std::collections::HashSet;
 
 use super::alphabet::{SPACE, bytes_of, fallback_byte};
 
-/// A byte-pair encoding: cut a text into words, begin with small symbols, join neighbours while there is a join.
+/// A byte-pair encoding: cuts a text into words, begins with small symbols, and merges neighbours while a merge exists.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
-    /// By id, spelled in the vocabulary's own alphabet; empty where no token has the id.
+    /// Spelling by id, in the vocabulary's own alphabet; empty if no token has the id.
     pub(super) tokens: Vec<String>,
-    /// By id.
+    /// Kind by id.
     pub(super) kinds: Vec<Kind>,
     pub(super) alphabet: Alphabet,
     pub(super) joins: Joins,
-    /// A word that is a token is that token, whatever the joins say.
+    /// Whether a word that is a token becomes that token, whatever the merges say.
     pub(super) whole_words: bool,
-    /// A character that is no token is written as its bytes' tokens (`<0xE2>`).
+    /// Whether a character that is no token becomes the tokens of its bytes (`<0xE2>`).
     pub(super) byte_fallback: bool,
-    /// Stands for a character that cannot be written; without it such a character is left out.
+    /// The token for a character that has none; without it such a character is left out.
     pub(super) unknown: Option<u32>,
-    /// Several such characters in a row are one unknown token.
+    /// Whether several such characters in a row become one unknown token.
     pub(super) fuses_unknown: bool,
     pub(super) normal_form: Option<NormalForm>,
     pub(super) prefix: Prefix,
-    /// How a text is cut into words; each step cuts what the one before left.
+    /// The steps that cut a text into words; each step cuts the pieces of the step before.
     pub(super) cuts: Vec<Cut>,
-    /// Tokens that are found in a text before anything else is done with it.
+    /// Tokens that are found in a text before it is cut.
     pub(super) added: Vec<Added>,
-    /// How many ids the vocabulary's own file has, where settings beside it declare more.
+    /// Number of ids in the vocabulary's own file, if settings beside it declare more.
     pub(super) own_ids: Option<usize>,
-    /// The first space of a decoded text is the prefix and not part of the text.
+    /// Whether the first space of a decoded text is the prefix and not part of the text.
     pub(super) drops_first_space: bool,
 }
 
@@ -39,11 +38,11 @@ pub(super) struct Model {
 pub(super) enum Kind {
     #[default]
     Normal,
-    /// Put by code between stretches of text; no text becomes it, and it has no text.
+    /// Code puts it between stretches of text; no text becomes it, and it has no text.
     Control,
-    /// One of [`Model::added`].
+    /// Listed in [`Model::added`].
     Added,
-    /// `<0x0A>`: one byte.
+    /// A single byte, as `<0x0A>`.
     Byte,
     /// No text becomes it.
     Unused,
@@ -52,23 +51,23 @@ pub(super) enum Kind {
 /// How tokens spell text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Alphabet {
-    /// GPT-2's: one printable character for each byte. Symbols begin as bytes.
+    /// GPT-2's alphabet, with a printable character for each byte. Symbols begin as bytes.
     #[default]
     Bytes,
-    /// As it is, but `▁` for a space. Symbols begin as characters.
+    /// Plain text with `▁` for a space. Symbols begin as characters.
     Spaces,
-    /// As it is. Symbols begin as characters.
+    /// Plain text. Symbols begin as characters.
     Plain,
 }
 
-/// Which neighbours become one token, and in which order: the lowest rank first, of equal ones the leftmost.
+/// The merges: which neighbours become one token, the lowest rank first, and the leftmost of equal ranks.
 #[derive(Clone, Debug)]
 pub(super) enum Joins {
-    /// Those that together spell a token; the higher its score, the earlier. SentencePiece.
+    /// SentencePiece: neighbours that together spell a token, the highest score first.
     Scores(Vec<f32>),
-    /// Those that together spell a token; the lower its id, the earlier. tiktoken.
+    /// tiktoken: neighbours that together spell a token, the lowest id first.
     Ids,
-    /// The pairs in this list and no other, the first first: left, right, joined. `tokenizers`.
+    /// `tokenizers`: the pairs of this list in its order, each as left, right and merged id.
     Pairs(Vec<[u32; 3]>),
 }
 
@@ -87,23 +86,23 @@ pub(super) enum NormalForm {
     Nfkd,
 }
 
-/// The space that is put in front of a text.
+/// When the encoder puts a space in front of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Prefix {
     #[default]
     Never,
-    /// Of every stretch that is not empty. SentencePiece's dummy prefix.
+    /// In front of every stretch that is not empty: SentencePiece's dummy prefix.
     Always,
-    /// Of every stretch that does not begin with one.
+    /// In front of every stretch that does not begin with a space.
     Missing,
-    /// Of the first stretch of a text that does not begin with one.
+    /// In front of a text's first stretch if it does not begin with a space.
     MissingAtStart,
 }
 
 /// One step of cutting a text into words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
-    /// Every match is a word, and so is what lies between matches.
+    /// Every match is a word, and so is the text between two matches.
     Matches(String),
     /// A word begins at every space.
     BeforeSpaces,
@@ -113,14 +112,14 @@ pub(super) enum Cut {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Added {
     pub(super) id: u32,
-    /// What is looked for.
+    /// The text that is searched.
     pub(super) content: String,
-    /// Only where no letter, digit or underscore touches it.
+    /// Whether the token is only found where no letter, digit or underscore touches it.
     pub(super) single_word: bool,
-    /// White space before (after) it belongs to it.
+    /// Whether the token includes the white space before (after) it.
     pub(super) takes_left: bool,
     pub(super) takes_right: bool,
-    /// Found in the text after normalization; else before.
+    /// Whether the token is found after normalization, not before.
     pub(super) normalized: bool,
 }
 
@@ -130,23 +129,23 @@ impl Model {
         self.kinds.get(id as usize).copied().unwrap_or(Kind::Unused)
     }
 
-    /// The spelling of `id`, if there is such a token.
+    /// The spelling of `id`, if such a token exists.
     pub(super) fn token(&self, id: u32) -> Option<&str> {
         self.tokens.get(id as usize).map(String::as_str).filter(|token| !token.is_empty())
     }
 
-    /// Whether joins may lead to `id`. That they do not lead to a control token keeps text text.
+    /// Whether merges may lead to `id`. They never lead to a control token, so text stays text.
     pub(super) fn is_text(&self, id: u32) -> bool {
         self.kind(id) == Kind::Normal || self.kind(id) == Kind::Added
     }
 
-    /// A spelling that two tokens have.
+    /// Finds a spelling that two tokens share.
     pub(super) fn twice(&self) -> Option<&str> {
         let mut seen = HashSet::new();
         self.all().map(|(_, token)| token).find(|token| !seen.insert(*token))
     }
 
-    /// The bytes that `id` stands for in a text.
+    /// The bytes of `id` in a text.
     pub(super) fn bytes(&self, id: u32) -> Vec<u8> {
         let Some(token) = self.token(id) else { return Vec::new() };
         match (self.kind(id), self.alphabet) {
@@ -158,7 +157,7 @@ impl Model {
         }
     }
 
-    /// Ids and spellings, without the holes.
+    /// All ids that have a token, with their spellings.
     pub(super) fn all(&self) -> impl Iterator<Item = (u32, &str)> {
         (0..).zip(&self.tokens).map(|(id, token)| (id, token.as_str())).filter(|(_, token)| !token.is_empty())
     }

@@ -1,4 +1,4 @@
-//! Tokens that are found in a text as it stands, after `AddedVocabulary` of
+//! Finds added tokens in a text before it is cut, after `AddedVocabulary` of
 //! <https://github.com/huggingface/tokenizers/blob/main/tokenizers/src/tokenizer/added_vocabulary.rs>.
 
 use std::ops::Range;
@@ -9,14 +9,14 @@ use crate::text::Error;
 use crate::text::error::one_line;
 use crate::text::model::Added;
 
-/// Finds added tokens: the leftmost first, the longest where several begin.
+/// Finds added tokens: the leftmost first, and the longest of those that begin at one position.
 #[derive(Debug)]
 pub(in crate::text) struct Finder {
     automaton: AhoCorasick,
     tokens: Vec<Added>,
 }
 
-/// What a stretch of a text is.
+/// The kind of a stretch of text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Text,
@@ -24,14 +24,14 @@ pub(super) enum Part {
 }
 
 impl Finder {
-    /// Most bytes of a model's tokens: those of published models have up to 560,000 (Orpheus, 28,682 tokens). Finding them
-    /// takes up to thirty times as much memory, where no two begin alike.
+    /// Limit for the bytes of a model's added tokens. Published models have up to 560,000 (Orpheus, 28,682 tokens). The
+    /// automaton takes up to thirty times as much memory if no two tokens share a prefix.
     pub(in crate::text) const MOST_BYTES: usize = 1 << 20;
 
-    /// Tokens of more bytes are found by what takes less memory while it is built, and a little more time.
+    /// Above this many bytes the automaton is of a kind that takes less memory to build and a little more time to run.
     const MANY_BYTES: usize = 256 << 10;
 
-    /// `None` where there is nothing to find.
+    /// Builds a finder; `None` without tokens.
     pub(super) fn new(mut tokens: Vec<Added>) -> Result<Option<Self>, Error> {
         tokens.retain(|added| !added.content.is_empty());
         if tokens.is_empty() {
@@ -39,7 +39,7 @@ impl Finder {
         }
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
-            // The smallest there are, as the tokens may be many and long.
+            // The smallest kinds, since the tokens may be many and long.
             .kind(Some(match bytes(&tokens) > Self::MANY_BYTES {
                 true => AhoCorasickKind::NoncontiguousNFA,
                 false => AhoCorasickKind::ContiguousNFA,
@@ -49,7 +49,7 @@ impl Finder {
         Ok(Some(Self { automaton, tokens }))
     }
 
-    /// The text in order: its added tokens, and what is between them.
+    /// Cuts a text into its added tokens and the stretches between them, in order.
     pub(super) fn cut(&self, text: &str) -> Vec<(Range<usize>, Part)> {
         let mut parts = Vec::new();
         let mut done = 0;
@@ -75,7 +75,7 @@ impl Finder {
     }
 }
 
-/// How long what is looked for is, all together.
+/// Sums the bytes of all tokens.
 pub(super) fn bytes(tokens: &[Added]) -> usize {
     tokens.iter().map(|added| added.content.len()).sum()
 }

@@ -1,4 +1,4 @@
-//! Joining the symbols of a word: byte-pair encoding, after <https://arxiv.org/abs/1508.07909>.
+//! Merges the symbols of a word: byte-pair encoding, after <https://arxiv.org/abs/1508.07909>.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,7 +7,7 @@ use super::Map;
 use crate::text::alphabet::{SPACE, bytes_of, fallback_byte};
 use crate::text::model::{Alphabet, Joins, Kind, Model};
 
-/// No such id; and, in a chain, no such symbol.
+/// Marks a missing id, and in a chain a missing symbol.
 const NONE: u32 = u32::MAX;
 
 /// The tables of a model.
@@ -15,7 +15,7 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Bpe {
     symbols: Symbols,
     joins: Table,
-    /// What text spells which token, where joins or whole words are looked up by it.
+    /// Token by its text, if merges or whole words are looked up by text.
     spelled: Map<Box<[u8]>, u32>,
     whole_words: bool,
     /// Ids of the byte tokens.
@@ -24,26 +24,26 @@ pub(super) struct Bpe {
     fuses_unknown: bool,
 }
 
-/// What a word is before anything is joined.
+/// The symbols that a word begins as.
 #[derive(Debug)]
 enum Symbols {
-    /// By byte.
+    /// Ids by byte.
     Bytes(Vec<u32>),
     Characters(Map<char, u32>),
 }
 
 #[derive(Debug)]
 enum Table {
-    /// By id of the joined token, which is found by its spelling.
+    /// Rank by id of the merged token, which is found by its spelling.
     Ranks(Vec<u32>),
-    /// Rank and joined token.
+    /// Rank and merged token by pair.
     Pairs(Map<(u32, u32), (u32, u32)>),
 }
 
-/// A part of a word, in a chain of those that are left.
+/// A symbol of a word, in a chain of the symbols that remain.
 #[derive(Clone, Copy, Debug)]
 struct Symbol {
-    /// Bytes of the word; none once it has been joined to the one before.
+    /// Bytes of the word; none once the symbol has been merged into the one before.
     start: u32,
     length: u32,
     before: u32,
@@ -51,17 +51,17 @@ struct Symbol {
     id: u32,
 }
 
-/// Two symbols that may be joined. The order is that of joining.
+/// Two symbols that may be merged, ordered as merges are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Join {
     rank: u32,
     left: u32,
-    /// Bytes of both: if they have other ones when their turn comes, one of them was joined to another.
+    /// Bytes of both. If their lengths differ when their turn comes, one of them was merged with another symbol.
     length: u32,
     id: u32,
 }
 
-/// What one word leaves to the next: memory.
+/// Memory that is reused from word to word.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     symbols: Vec<Symbol>,
@@ -127,7 +127,7 @@ impl Bpe {
         {
             return ids.push(id);
         }
-        // Places in a word are of 32 bits. Longer ones are not words; they are cut rather than refused.
+        // Positions in a word have 32 bits. Longer words are cut, not refused.
         const LONGEST: usize = 1 << 30;
         let mut rest = word;
         while !rest.is_empty() {
@@ -139,8 +139,7 @@ impl Bpe {
         }
     }
 
-    /// The chain of symbols before anything is joined. A symbol that nothing can stand for is left out, as
-    /// `tokenizers` has it.
+    /// Builds the chain of symbols that a word begins as. A symbol without a token is left out, as in `tokenizers`.
     fn begin(&self, word: &str, scratch: &mut Scratch) {
         let symbols = &mut scratch.symbols;
         symbols.clear();
@@ -189,7 +188,7 @@ impl Bpe {
         }
     }
 
-    /// The joining of two neighbours, if there is one.
+    /// The merge of two neighbours, if one exists.
     fn candidate(&self, word: &[u8], symbols: &[Symbol], left: u32, right: u32) -> Option<Join> {
         let (first, second) = (symbols[left as usize], symbols[right as usize]);
         let length = first.length + second.length;
@@ -204,7 +203,7 @@ impl Bpe {
         Some(Join { rank, left, length, id })
     }
 
-    /// The ids of what is left.
+    /// Appends the ids of the symbols that remain.
     fn write(&self, word: &str, symbols: &[Symbol], ids: &mut Vec<u32>) {
         let mut after_unknown = false;
         for symbol in symbols.iter().filter(|symbol| symbol.length > 0) {
@@ -233,7 +232,7 @@ impl Bpe {
     }
 }
 
-/// What text a token spells, with spaces for `▁`; `None` for one that no text spells.
+/// The text that a token spells, with spaces for `▁`; `None` for a token that no text spells.
 fn spelling(alphabet: Alphabet, token: &str) -> Option<Vec<u8>> {
     match alphabet {
         Alphabet::Bytes => bytes_of(token),
@@ -248,7 +247,7 @@ fn only_character(text: &[u8]) -> Option<char> {
     characters.next().filter(|_| characters.next().is_none())
 }
 
-/// Ids of `<0x00>` to `<0xFF>`.
+/// The ids of `<0x00>` to `<0xFF>`.
 fn fallback(model: &Model) -> Vec<u32> {
     let mut ids = vec![NONE; 256];
     for (id, token) in model.all().filter(|&(id, _)| model.kind(id) == Kind::Byte) {
@@ -259,7 +258,8 @@ fn fallback(model: &Model) -> Vec<u32> {
     ids
 }
 
-/// By id: how many different scores are higher. Equal scores have equal ranks: the place decides between them.
+/// Ranks by id: the number of different scores that are higher. Equal scores have equal ranks, and the leftmost merge
+/// comes first.
 fn ranks(scores: &[f32]) -> Vec<u32> {
     let mut ids: Vec<usize> = (0..scores.len()).collect();
     ids.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));

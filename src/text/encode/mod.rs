@@ -1,14 +1,15 @@
-//! Text to ids: added tokens are taken out, what is between is normalized, cut into words, and each word joined.
+//! Encodes text to ids: takes out added tokens, normalizes the text between them, cuts it into words and merges the
+//! symbols of each word.
 //!
 //! | file | idea |
 //! |---|---|
-//! | `mod` | [`Encoder`]: the way of a stretch of text |
-//! | `added` | tokens that are found in a text as it stands |
+//! | `mod` | [`Encoder`]: the steps for a stretch of text |
+//! | `added` | tokens that are found in a text before it is cut |
 //! | `words` | cutting a text into words |
-//! | `bpe` | joining the symbols of a word |
+//! | `bpe` | merging the symbols of a word |
 //!
-//! The ids are those of sentencepiece, tiktoken and `tokenizers`, whichever the model comes from. None of them does the
-//! work: no one of them reads all files, and the crate takes 8 to 26 times as long (`benches/tokenize.rs`).
+//! The ids are those of sentencepiece, tiktoken or `tokenizers`, whichever the model was made for. The encoder is our own
+//! because none of the three reads all files, and `tokenizers` takes 8 to 26 times as long (`benches/tokenize.rs`).
 
 mod added;
 mod bpe;
@@ -28,24 +29,24 @@ use super::Error;
 use super::alphabet::SPACE;
 use super::model::{Alphabet, Kind, Model, NormalForm, Prefix};
 
-/// With a quick hash, seeded anew in each process: vocabularies may be hostile.
+/// A map with a fast hash that is seeded anew in each process, since vocabularies may be hostile.
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
-/// Words longer than this many bytes are joined anew each time.
+/// Words longer than this many bytes are encoded anew each time.
 const LONGEST_REMEMBERED: usize = 64;
 
-/// Where a stretch of text stands.
+/// The position of a stretch of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Nothing comes before it.
+    /// At the start of a text.
     Start,
     /// Behind a control token.
     Stretch,
-    /// It was normalized together with what comes before it: no space goes in front.
+    /// Behind text that it was normalized together with: no space goes in front.
     Joined,
 }
 
-/// Text to ids, of one model.
+/// Encodes text to the ids of one model.
 #[derive(Debug)]
 pub(super) struct Encoder {
     raw: Option<Finder>,
@@ -60,7 +61,7 @@ impl Encoder {
     /// # Errors
     /// [`Error::Vocabulary`] for an expression that cannot be used.
     pub(super) fn new(model: &Model) -> Result<Self, Error> {
-        // Control tokens are put between stretches of text, and found in none of them.
+        // Code puts control tokens between stretches of text; they are never found in one.
         let found = model.added.iter().filter(|added| model.kind(added.id) != Kind::Control);
         let (normalized, raw): (Vec<_>, Vec<_>) = found.cloned().partition(|added| added.normalized);
         if added::bytes(&normalized) + added::bytes(&raw) > Finder::MOST_BYTES {
@@ -95,7 +96,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// What lies between the tokens that are found before normalization.
+    /// Encodes a stretch between the tokens that are found before normalization.
     fn encode_between(&self, text: &str, place: Place, ids: &mut Vec<u32>) -> Result<(), Error> {
         let (text, first) = (self.normalizer.apply_at(text, place), place == Place::Start);
         let Some(normalized) = &self.normalized else { return self.encode_stretch(&text, first, ids) };
@@ -108,7 +109,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// What lies between all tokens that are found. A space that is only put where none is comes now.
+    /// Encodes a stretch between all tokens that are found. A space that only goes in front of text without one is put
+    /// here.
     fn encode_stretch(&self, text: &str, first: bool, ids: &mut Vec<u32>) -> Result<(), Error> {
         let wanted = match self.prefix {
             Prefix::Never | Prefix::Always => false,
@@ -121,7 +123,7 @@ impl Encoder {
         }
     }
 
-    /// A word that came before is copied from where its ids are: most of a long text is.
+    /// Encodes words. A word that came before is copied from its earlier ids, as most of a long text is.
     fn encode_words(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), Error> {
         let mut known: Map<&str, Range<usize>> = Map::default();
         let mut scratch = Scratch::default();
@@ -140,7 +142,7 @@ impl Encoder {
     }
 }
 
-/// What is done to a text before it is cut.
+/// Normalizes a text before it is cut.
 #[derive(Debug)]
 pub(super) struct Normalizer {
     form: Option<NormalForm>,
@@ -154,12 +156,12 @@ impl Normalizer {
         Self { form: model.normal_form, alphabet: model.alphabet, prefixes }
     }
 
-    /// What is done to a text by itself.
+    /// Normalizes a text that nothing comes before.
     pub(super) fn apply<'text>(&self, text: &'text str) -> Cow<'text, str> {
         self.apply_at(text, Place::Start)
     }
 
-    /// In the alphabet of spaces `▁` is a space: the encoder knows no other.
+    /// Normalizes a text at a position. In the alphabet of spaces `▁` becomes a space, the only form that the encoder knows.
     fn apply_at<'text>(&self, text: &'text str, place: Place) -> Cow<'text, str> {
         let mut text = match self.form {
             None => Cow::Borrowed(text),

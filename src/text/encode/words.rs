@@ -1,4 +1,4 @@
-//! Cutting a text into words.
+//! Cuts a text into words.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -32,8 +32,8 @@ impl Words {
             Cut::Matches(expression) => Pattern::new(expression).map(Step::Matches),
             Cut::BeforeSpaces => Ok(Step::BeforeSpaces),
         };
-        // Several unknown characters in a row may have to become one token, and a whole word may be one: then they
-        // stay together.
+        // Several unknown characters in a row may have to become one token, and so may a whole word; such models have no
+        // seams.
         let bytes = model.kinds.iter().filter(|kind| **kind == Kind::Byte).count();
         let all_written = model.byte_fallback && bytes == 256;
         let by_characters = model.alphabet != Alphabet::Bytes && all_written && !model.whole_words;
@@ -43,7 +43,7 @@ impl Words {
         })
     }
 
-    /// Calls `take` with every word, in order; together they are the text.
+    /// Calls `take` with every word, in order. Concatenated, the words are the text.
     ///
     /// # Errors
     /// [`Error::Encode`] where an expression takes too long.
@@ -89,33 +89,33 @@ impl Words {
     }
 }
 
-/// A regular expression. All matches are words, and so is what lies between them.
+/// A regular expression. Every match is a word, and so is the text between two matches.
 ///
-/// Where it can be done (`regex-automata`) the time of a search is linear in the text, whatever the expression; that of
-/// all searches is limited by a clock, as each may look at the whole text and match a character. What all the
-/// published expressions need beyond that is one way to look ahead, at their very end: `\s+(?!\S)|\s+`, white space
-/// but for its last character where a word follows. That is done by hand:
+/// With `regex-automata` the time of one search is linear in the text, whatever the expression. A clock limits the time of
+/// all searches, since each may read the whole text and match one character. Beyond that, published expressions need only
+/// one look-ahead, at their very end: `\s+(?!\S)|\s+`, white space without its last character if a word follows. We
+/// implement it by hand:
 ///
 /// ```text
-/// "a   b"    …|\s+ alone matches "   "; a character follows it, so it is cut to "  " and " b" is next
-/// "a b"      " " is matched by \s+; there is nothing to cut
+/// "a   b"    …|\s+ alone matches "   "; a character follows, so the match is cut to "  " and " b" is next
+/// "a b"      \s+ matches " ", which is not cut
 /// ```
 #[derive(Debug)]
 enum Pattern {
     Linear {
-        /// Pattern 0; where it is followed by the white space, that is pattern 1.
+        /// The expression as pattern 0. Pattern 1, if present, is the white space at its end.
         regex: Regex,
     },
-    /// Looks around in other ways; the engine gives up after a million steps.
+    /// An expression with other kinds of look-around. The engine gives up after a million steps.
     Backtracking(fancy_regex::Regex),
 }
 
-/// What a text may take, however short, and how many of its bytes a second at least: a thousandth of what published
-/// expressions do.
+/// Time limit for a text of any length, and the bytes per second beyond it: a thousandth of the rate of published
+/// expressions.
 const LONGEST: Duration = Duration::from_secs(5);
 const SLOWEST: u64 = 20_000;
 
-/// The end of an expression that needs to look ahead.
+/// The look-ahead at the end of an expression.
 const LOOK_AHEAD: &str = r"|\s+(?!\S)|\s+";
 
 impl Pattern {
@@ -145,7 +145,7 @@ impl Pattern {
         take: &mut dyn FnMut(&'text str) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut searches = 0u32;
-        // What is before `taken` has been taken; the next match is looked for from `from`.
+        // All text before `taken` has been passed on; the next search starts at `from`.
         let (mut taken, mut from) = (0, 0);
         while from < text.len() {
             searches = searches.wrapping_add(1);
@@ -167,11 +167,11 @@ impl Pattern {
         if taken < text.len() { take(&text[taken..]) } else { Ok(()) }
     }
 
-    /// Where the next match begins and ends.
+    /// Finds the next match: its start and end.
     fn find(&self, text: &str, from: usize) -> Result<Option<(usize, usize)>, Error> {
         match self {
             Self::Linear { regex } => {
-                // Words mostly follow each other, and where a match begins need not be searched for then.
+                // Words mostly follow each other directly, and an anchored search is then enough.
                 let input = Input::new(text).range(from..);
                 let here = regex.find(input.clone().anchored(Anchored::Yes));
                 let found = here.or_else(|| regex.find(input));
@@ -192,7 +192,7 @@ impl Pattern {
     }
 }
 
-/// The end of `blank`, which begins at `start`, without its last character if it has several.
+/// Returns the end of `blank`, which begins at `start`, without its last character if it has several.
 fn without_last(blank: &str, start: usize) -> usize {
     match blank.char_indices().next_back() {
         Some((last, _)) if last > 0 => start + last,
@@ -200,14 +200,14 @@ fn without_last(blank: &str, start: usize) -> usize {
     }
 }
 
-/// Where no joining crosses: between two characters that no token has side by side.
+/// Seams: positions that no merge crosses, between two characters that no token has side by side.
 ///
-/// Joining makes tokens, so a join across the place between `x` and `y` would be a token with `xy` in it. A model
-/// without a pre-tokenizer would join a whole text at once; cut at these places it is joined word by word, with the
-/// same ids in linear time, and a word that came before is known.
+/// A merge across the position between `x` and `y` would give a token that contains `xy`. A model without a
+/// pre-tokenizer would merge a whole text at once. Cut at its seams, the text is merged word by word, with the same ids in
+/// linear time, and a word that came before is copied.
 #[derive(Debug, Default)]
 struct Seams {
-    /// Pairs of ASCII: bit `second` of `ascii[first]`.
+    /// Pairs of ASCII characters: bit `second` of `ascii[first]`.
     ascii: Vec<u128>,
     others: HashSet<(char, char), foldhash::fast::RandomState>,
 }
@@ -295,7 +295,7 @@ mod tests {
         let model = Model { cuts: vec![Cut::Matches(r"(?:a+(?=.))+b".into())], ..Model::default() };
         let text = "a".repeat(1000) + "c";
         assert!(matches!(Words::new(&model).unwrap().each(&text, &mut |_| {}), Err(Error::Encode(_))));
-        // Every search is linear, all together are not.
+        // Each search is linear; all of them together are not.
         let pattern = Pattern::new("[^z]*z|.").unwrap();
         let late = pattern.cut(&"a".repeat(100_000), Instant::now(), &mut |_| Ok(()));
         assert!(matches!(late, Err(Error::Encode(_))));

@@ -1,9 +1,9 @@
-//! A tokenizer as the metadata of a GGUF file has it: the way back of `read::gguf`.
+//! Writes a tokenizer as the metadata of a GGUF file, the inverse of `read::gguf`.
 //!
-//! What llama.cpp's converter writes, with two differences. The scores of a SentencePiece vocabulary that came as
-//! `tokenizer.json` are taken from the order of its merges (the converter gives all tokens the same, and merging
-//! then goes from left to right). And a token is control where the files say that it is special, not where it
-//! looks like it.
+//! The metadata is what llama.cpp's converter writes, with two differences. The scores of a SentencePiece vocabulary that
+//! came as `tokenizer.json` follow the order of its merges (the converter gives all tokens the same score, and merging
+//! then goes from left to right). And a token is a control token if the files call it special, not if its spelling
+//! suggests it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,10 +14,10 @@ use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};
 use crate::text::read::{BYTE, CONTROL, NORMAL, Names, SCORE_OF_ADDED, Style, UNKNOWN, UNUSED, USER_DEFINED};
 use crate::text::{Error, Vocabulary};
 
-/// The vocabulary of a tokenizer; `id` finds a token by its spelling.
+/// Converts a tokenizer to a GGUF vocabulary; `id` finds a token by its spelling.
 ///
 /// # Errors
-/// It prepares a text in a way that has no name in a GGUF file.
+/// The tokenizer prepares a text in a way that a GGUF file cannot express.
 pub(in crate::text) fn vocabulary(
     model: &Model,
     names: &Names,
@@ -44,7 +44,7 @@ pub(in crate::text) fn vocabulary(
         eom: named(&names.eom),
         unknown: named(&names.unknown),
         add_bos: Some(adds_bos),
-        // As most files have it: not at all where it is not so.
+        // Most files leave the field out if it is false.
         add_eos: adds_eos.then_some(true),
         chat_template: names.chat_template.clone(),
         ..Vocabulary::default()
@@ -100,8 +100,9 @@ fn pre(model: &Model) -> Result<String, Error> {
     Ok(name.ok_or_else(unnamed)?.to_owned())
 }
 
-/// SentencePiece's own scores; or, the earlier the first pair that leads to a token, the higher its score. No pair
-/// leads to a single character, whose score nobody asks for, nor to what only the added tokens find, which is last.
+/// Returns SentencePiece's own scores, or makes scores from merges: the earlier the first pair that leads to a token, the
+/// higher its score. No pair leads to a single character, whose score is never read, or to an added token, which comes
+/// last.
 fn scores(model: &Model) -> Vec<f32> {
     let pairs = match &model.joins {
         Joins::Scores(scores) => {

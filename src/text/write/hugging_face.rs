@@ -1,4 +1,4 @@
-//! `tokenizer.json` and `tokenizer_config.json`: the way back of `read::hugging_face`.
+//! Writes `tokenizer.json` and `tokenizer_config.json`, the inverse of `read::hugging_face`.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use crate::text::error::one_line;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, NormalForm, Prefix};
 use crate::text::read::{AddedToken, Around, Names};
 
-/// Names and contents. `around`: the ids that go in front of every text and behind it.
+/// Returns names and contents of the files. `around` holds the ids in front of every text and behind it.
 ///
 /// # Errors
-/// [`Error::Vocabulary`] if something cannot be written.
+/// [`Error::Vocabulary`] if a part of the tokenizer cannot be written.
 pub(in crate::text) fn files(
     model: &Model,
     names: &Names,
@@ -52,7 +52,7 @@ pub(in crate::text) fn files(
     ])
 }
 
-/// Control tokens and those that are found in a text, by id.
+/// Lists the control tokens and the added tokens by id.
 fn added_tokens(model: &Model) -> Vec<AddedToken> {
     let plain = Added::default();
     let all: HashMap<u32, &Added> = model.added.iter().map(|added| (added.id, added)).collect();
@@ -69,7 +69,7 @@ fn added_tokens(model: &Model) -> Vec<AddedToken> {
             single_word: added.single_word,
             lstrip: added.takes_left,
             rstrip: added.takes_right,
-            // What SentencePiece finds with its prefix has no form here that does.
+            // This format cannot express a token that SentencePiece finds with its prefix.
             normalized: added.normalized && matches!(model.joins, Joins::Pairs(_)),
             special,
         })
@@ -110,7 +110,7 @@ fn normalizer(model: &Model) -> Value {
 
 fn metaspace(model: &Model) -> Value {
     let scheme = match model.prefix {
-        // The normalizer has put one in front.
+        // The normalizer has put a space in front.
         Prefix::Never | Prefix::Always => "never",
         Prefix::MissingAtStart => "first",
         Prefix::Missing => "always",
@@ -119,7 +119,8 @@ fn metaspace(model: &Model) -> Value {
     json!({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": split})
 }
 
-/// As a pre-tokenizer, with its own expression or without; as a decoder nobody asks for the fields.
+/// Builds the byte-level step, as a pre-tokenizer with or without its own expression, or as a decoder, whose fields are
+/// never read.
 fn byte_level(prefix: bool, regex: bool) -> Value {
     json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": regex})
 }
@@ -192,7 +193,7 @@ fn decoder(model: &Model) -> Value {
 
 fn bpe(model: &Model) -> Value {
     let spelled = |id: u32| model.token(id).unwrap_or_default();
-    // A text token that is spelled like a control token has to give way: one spelling has one id.
+    // A spelling has one id, so a text token that is spelled like a control token is left out.
     let mut vocabulary: Map<String, Value> = Map::new();
     let control = |id: u32| model.kind(id) == Kind::Control;
     for wanted in [false, true] {

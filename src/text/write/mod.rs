@@ -1,4 +1,4 @@
-//! A tokenizer as others read it.
+//! Writes a tokenizer in the formats of other programs.
 //!
 //! | file | writes |
 //! |---|---|
@@ -14,17 +14,17 @@ pub(super) use self::gguf::vocabulary;
 pub(super) use self::hugging_face::files;
 use super::model::{Joins, Model};
 
-/// The joins as a list of pairs. Where joining goes by what two tokens spell together, every way to put a token
-/// together is a pair, ordered by the rank of the token; as transformers converts such vocabularies (`generate_merges`
-/// and `TikTokenConverter` in convert_slow_tokenizer.py). Programs that go by pairs differ from the original only
-/// where tokens of one rank overlap.
+/// Returns the merges as a list of pairs. If merges are found by spelling, every split of a token into two tokens is a
+/// pair, ordered by the rank of the token, as transformers converts such vocabularies (`generate_merges` and
+/// `TikTokenConverter` in convert_slow_tokenizer.py). Programs that merge by pairs differ from the original only where
+/// tokens of one rank overlap.
 fn pairs(model: &Model) -> Vec<[u32; 3]> {
     let by_score = match &model.joins {
         Joins::Pairs(pairs) => return pairs.clone(),
         Joins::Scores(scores) => Some(scores),
         Joins::Ids => None,
     };
-    // Tokens that were added to a SentencePiece model have no score: no joining leads to them.
+    // Tokens that were added to a SentencePiece model have no score, and no merge leads to them.
     let has_rank = |id: u32| by_score.is_none_or(|scores| (id as usize) < scores.len());
     let text = || model.all().filter(|&(id, _)| model.is_text(id) && has_rank(id));
     let ids: HashMap<&str, u32> = text().map(|(id, token)| (token, id)).collect();
@@ -34,7 +34,7 @@ fn pairs(model: &Model) -> Vec<[u32; 3]> {
             let (left, right) = token.split_at(at);
             if let (Some(&left_id), Some(&right_id)) = (ids.get(left), ids.get(right)) {
                 let score = by_score.and_then(|scores| scores.get(joined as usize)).copied().unwrap_or(0.0);
-                // Among the ways to one piece, the longer left part first, as generate_merges has it.
+                // Of the splits of one piece the longest left part comes first, as in generate_merges.
                 let order = match by_score {
                     Some(_) => (-(left.chars().count() as i64), 0),
                     None => (i64::from(left_id), i64::from(right_id)),
