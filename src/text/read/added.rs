@@ -1,4 +1,4 @@
-//! Added tokens that a vocabulary's own file does not have: settings beside it declare them.
+//! Adds the tokens that only the settings beside a vocabulary declare.
 //!
 //! After `PreTrainedTokenizerBase._from_pretrained` and `TokenizersBackend.__init__` of transformers 5:
 //! `added_tokens_decoder` of `tokenizer_config.json` gives ids and flags; without it `added_tokens.json` gives ids;
@@ -11,39 +11,39 @@ use crate::text::Error;
 use crate::text::encode::Finder;
 use crate::text::model::{Added, Kind, Model};
 
-/// More bytes than the added tokens of any model have.
+/// Limit for the bytes of all added tokens, above those of any published model.
 pub(super) const MAX_ADDED: usize = Finder::MOST_BYTES;
-/// Ids that may stay unused between a vocabulary and its added tokens. Each takes memory.
+/// Limit for unused ids between a vocabulary and its added tokens, since each takes memory.
 const MOST_UNUSED: usize = 1 << 16;
 
 /// An added token as a settings file declares it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Declared {
-    /// `None`: the id that it has in the vocabulary, else the next one.
+    /// Its id; if `None`, its id in the vocabulary, else the next free one.
     pub(super) id: Option<u32>,
     pub(super) special: bool,
-    /// Its flags and what is looked for; the id in it is not used. `None`: those that the vocabulary's file gives it.
+    /// Its flags and the text that is searched; the id in it is not used. If `None`, those of the vocabulary's file.
     pub(super) flags: Option<Added>,
     pub(super) content: String,
 }
 
 impl Declared {
-    /// A token by its name alone.
+    /// A token of which only the name is known.
     pub(super) fn named(content: String, special: bool) -> Self {
         Self { special, content, ..Self::default() }
     }
 }
 
-/// What a vocabulary's file leaves to the settings.
+/// The kind of vocabulary file, which decides what the settings may add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Authority {
-    /// `tokenizer.json` lists the added tokens itself: what it has keeps its id there, as in transformers.
+    /// `tokenizer.json`, which lists added tokens itself; they keep its ids, as in transformers.
     Own,
-    /// A SentencePiece model knows of none: the ids that are declared are those of the embedding.
+    /// A SentencePiece model, which lists none; the declared ids are those of the embedding.
     Settings,
 }
 
-/// Adds the declared tokens to a model. `normalize` is what is done to a text, and to a token that is found in it.
+/// Adds the declared tokens to a model. `normalize` normalizes a text, and the tokens that are found in normalized text.
 ///
 /// # Errors
 /// [`Error::Vocabulary`] for an id that contradicts the vocabulary.
@@ -64,7 +64,7 @@ pub(super) fn declare(
             continue;
         }
         let known = ids.get(&content).copied();
-        // A name says nothing of how a token is found that is there already.
+        // A name does not change the flags of a token that exists already.
         let flags = flags.filter(|_| id.is_some() || known.is_none());
         let id = match (known, id) {
             (Some(known), Some(id)) if known != id && authority == Authority::Settings => {
@@ -80,7 +80,7 @@ pub(super) fn declare(
                 id
             }
         };
-        // Texts are spelled with bytes and single characters, whatever else they are used for.
+        // Texts are spelled with bytes and single characters, so these stay text.
         let is_control = special && content.chars().nth(1).is_some() && model.kind(id) != Kind::Byte;
         let kind = &mut model.kinds[id as usize];
         match (is_control, known) {
@@ -95,7 +95,7 @@ pub(super) fn declare(
             continue;
         };
         flags.id = id;
-        // Each stretch between added tokens gets a prefix of its own, so they are found in the text as it stands.
+        // Each stretch between added tokens gets a prefix, so the tokens are found before normalization.
         flags.normalized &= authority == Authority::Own;
         if flags.normalized {
             flags.content = normalize(&flags.content);
@@ -111,7 +111,7 @@ pub(super) fn declare(
     Ok(())
 }
 
-/// The ids that the vocabulary has for what is declared.
+/// Looks up the vocabulary's ids of the declared tokens.
 fn ids_of(model: &Model, declared: &[Declared]) -> HashMap<String, u32> {
     let wanted: HashSet<&str> = declared.iter().map(|token| token.content.as_str()).collect();
     if wanted.is_empty() {
@@ -137,7 +137,7 @@ fn take(model: &mut Model, id: u32, content: &str, authority: Authority) -> Resu
         model.tokens.resize(place + 1, String::new());
         model.kinds.resize(place + 1, Kind::Unused);
     }
-    // What holds a place for a token to come gives way to it.
+    // A placeholder for a later token is replaced by that token.
     let holds_a_place = authority == Authority::Settings
         && matches!(model.kind(id), Kind::Control | Kind::Unused)
         && model.unknown != Some(id);

@@ -1,4 +1,4 @@
-//! A tokenizer from the metadata of a GGUF file.
+//! Reads a tokenizer from the metadata of a GGUF file.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,7 +9,7 @@ use crate::text::alphabet::SPACE;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};
 use crate::text::{Error, Vocabulary};
 
-/// `tokenizer.ggml.token_type`.
+/// The types of `tokenizer.ggml.token_type`.
 pub(in crate::text) const NORMAL: i32 = 1;
 pub(in crate::text) const UNKNOWN: i32 = 2;
 pub(in crate::text) const CONTROL: i32 = 3;
@@ -17,11 +17,11 @@ pub(in crate::text) const USER_DEFINED: i32 = 4;
 pub(in crate::text) const UNUSED: i32 = 5;
 pub(in crate::text) const BYTE: i32 = 6;
 
-/// What llama.cpp's converter gives tokens that a SentencePiece model does not have, and so do we.
+/// The score of tokens that a SentencePiece model does not have, as llama.cpp's converter writes it.
 pub(in crate::text) const SCORE_OF_ADDED: f32 = -1000.0;
 
-/// Tokens that end a turn and are control tokens whatever type a file gives them, as in llama.cpp
-/// (`llama_vocab::impl::load`): converters have written them as text.
+/// Tokens that end a turn. They are control tokens whatever type a file gives them, as in llama.cpp
+/// (`llama_vocab::impl::load`), because some converters wrote them as text.
 const ENDS: [&str; 8] = [
     "<|eot_id|>",
     "<|eom_id|>",
@@ -58,7 +58,7 @@ pub(super) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
         }
     }
     let added = model.all().filter(|&(id, _)| matches!(model.kind(id), Kind::Added));
-    // SentencePiece finds its own in the text with its prefix. The others are found in the text as it is, and what is
+    // SentencePiece finds its own tokens in the text with its prefix. The others are found before that, and the text
     // behind one begins anew.
     let is_spaces = model.alphabet == Alphabet::Spaces;
     let is_own = |id: u32| is_spaces && vocabulary.scores.get(id as usize) != Some(&SCORE_OF_ADDED);
@@ -104,8 +104,8 @@ pub(super) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
     Ok(Source { model, names, around: Around::default(), version: None })
 }
 
-/// Refuses a file without `tokenizer.ggml.token_type` that has tokens whose use it decides. llama.cpp takes all for plain
-/// text: bytes would come out as `<0x0A>`, and a chat format's tags as letters.
+/// Refuses a file without `tokenizer.ggml.token_type` if it has tokens whose type matters. llama.cpp takes all of them as
+/// plain text: bytes would come out as `<0x0A>`, and a chat format's tags as letters.
 fn check_types(vocabulary: &Vocabulary, ids: &HashMap<&str, u32>) -> Result<(), Error> {
     if !vocabulary.token_types.is_empty() {
         return Ok(());
@@ -133,7 +133,7 @@ fn check_types(vocabulary: &Vocabulary, ids: &HashMap<&str, u32>) -> Result<(), 
     }
 }
 
-/// Ids by spelling. An empty token spells nothing, so no text leads to it; its id stays a hole.
+/// Returns ids by spelling. An empty token spells nothing, so no text leads to it and its id has no token.
 fn ids(vocabulary: &Vocabulary) -> Result<HashMap<&str, u32>, Error> {
     let count = vocabulary.tokens.len();
     if !(1..=MAX_IDS).contains(&count) {
@@ -154,14 +154,14 @@ fn ids(vocabulary: &Vocabulary) -> Result<HashMap<&str, u32>, Error> {
     Ok(ids)
 }
 
-/// A token that is text of several characters: nothing but merges leads to it.
+/// Whether a token is text of several characters, which only merges lead to.
 fn of_several_characters(vocabulary: &Vocabulary) -> Option<&str> {
     let mut tokens = vocabulary.tokens.iter().enumerate();
     let is_text = |id: usize| vocabulary.token_types.get(id).is_none_or(|kind| *kind == NORMAL);
     tokens.find(|(id, token)| is_text(*id) && token.chars().nth(1).is_some()).map(|(_, token)| token.as_str())
 }
 
-/// Byte-level BPE, and whether BOS goes in front where the file does not say.
+/// Reads byte-level BPE, and whether BOS goes in front by default.
 fn byte_level(vocabulary: &Vocabulary, ids: &HashMap<&str, u32>) -> Result<(Model, bool), Error> {
     let style = Style::named(vocabulary.pre.as_deref())?;
     let mut pairs = Vec::with_capacity(vocabulary.merges.len());

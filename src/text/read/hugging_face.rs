@@ -1,8 +1,7 @@
-//! A tokenizer from a `tokenizer.json`, as the `tokenizers` crate writes it.
+//! Reads a tokenizer from a `tokenizer.json`, as the `tokenizers` crate writes it.
 //!
-//! The parts that models of the family have are understood, each in the one way in which they have it; another part
-//! is an error that names it. What the crate passes over (fields that it does not know, offsets) or what shapes batches
-//! and no ids (`truncation`, `padding`) is passed over here as well.
+//! The reader supports the parts that models of the family use; another part is an error that names it. It ignores what
+//! the crate ignores (unknown fields, offsets) and what shapes batches but no ids (`truncation`, `padding`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,10 +21,10 @@ use crate::text::alphabet::fallback_byte;
 use crate::text::encode::Normalizer;
 use crate::text::model::{Added, Alphabet, Joins, Kind, Model};
 
-/// A part of the file that is looked at field by field; the largest published ones take a few kilobytes.
+/// Limit for a part that is read field by field. The largest published ones take a few kilobytes.
 type Part = json::Bounded<{ 6 << 20 }>;
 
-/// The file, as far as it matters.
+/// The fields of the file that are read.
 #[derive(Deserialize)]
 struct File {
     #[serde(default)]
@@ -43,7 +42,7 @@ struct File {
     model: Bpe,
 }
 
-/// One of `added_tokens`.
+/// An entry of `added_tokens`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::text) struct AddedToken {
     pub(in crate::text) id: u32,
@@ -60,7 +59,7 @@ pub(in crate::text) struct AddedToken {
     pub(in crate::text) special: bool,
 }
 
-/// The `model`.
+/// The field `model`.
 #[derive(Deserialize)]
 struct Bpe {
     #[serde(rename = "type")]
@@ -84,15 +83,15 @@ struct Bpe {
     merges: Merges,
 }
 
-/// The vocabulary, in which no token comes twice.
+/// The vocabulary; a token that occurs twice is an error.
 fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashMap<String, u32>, D::Error> {
     json::Unique::new(MAX_IDS).deserialize(deserializer)
 }
 
-/// The model in the contents of a `tokenizer.json`.
+/// Reads the model in the contents of a `tokenizer.json`.
 ///
 /// # Errors
-/// [`Error::Vocabulary`] for what contradicts itself; [`Error::UnknownPart`] for what is not understood.
+/// [`Error::Vocabulary`] for a contradiction; [`Error::UnknownPart`] for a part that is not supported.
 pub(super) fn read(text: Text) -> Result<Source, Error> {
     let file: File = text.parse().map_err(|error| malformed(&error.to_string()))?;
     let Capped(added_tokens) = file.added_tokens;
@@ -162,8 +161,8 @@ fn pairs(merges: &Merges, vocabulary: &HashMap<String, u32>) -> Result<Vec<[u32;
     merges.iter().map(pair).collect()
 }
 
-/// A token that is in the vocabulary keeps its id there; another gets the id that is written beside it. One that is
-/// found after normalization is normalized itself.
+/// Adds a token. A token of the vocabulary keeps its id there; another gets the id in its entry. A token that is found
+/// after normalization is normalized itself.
 fn read_added(
     tokens: Vec<AddedToken>,
     vocabulary: &HashMap<String, u32>,
@@ -174,7 +173,7 @@ fn read_added(
     }
     let normalizer = Normalizer::new(model);
     let mut seen = HashSet::new();
-    // The crate does not look at the ids of new tokens: it counts on from the vocabulary, if that has no holes.
+    // The crate ignores the ids of new tokens and counts on from the vocabulary, if no id there is unused.
     let mut next = (vocabulary.values().max().is_some_and(|id| *id as usize + 1 == vocabulary.len()))
         .then_some(vocabulary.len() as u32);
     for token in tokens {
@@ -201,7 +200,7 @@ fn read_added(
         match (token.special, known) {
             (true, _) => model.kinds[id as usize] = Kind::Control,
             (false, None) => model.kinds[id as usize] = Kind::Added,
-            // It is spelled in the vocabulary's alphabet, and joins may lead to it as well.
+            // It is spelled in the vocabulary's alphabet, and merges may lead to it as well.
             (false, Some(_)) => {}
         }
         model.added.push(Added {
@@ -219,7 +218,7 @@ fn read_added(
     Ok(())
 }
 
-/// The parts of a `Sequence`, or the one part there is.
+/// Returns the parts of a `Sequence`, or a single part as it is.
 pub(super) fn parts<'a>(part: &'a Value, list: &str) -> Vec<&'a Value> {
     match &part[list] {
         Value::Array(parts) if part["type"] == "Sequence" => parts.iter().collect(),

@@ -1,7 +1,7 @@
-//! The merges of a `tokenizer.json`: `"a b"`, or in files of `tokenizers` 0.20 and later `["a", "b"]`.
+//! Reads the merges of a `tokenizer.json`: `"a b"`, or in files of `tokenizers` 0.20 and later `["a", "b"]`.
 //!
-//! They are read before or after the vocabulary that they are looked up in, and kept as one text: as two strings each, a
-//! merge takes ten times the memory of its bytes in the file.
+//! Merges may come before the vocabulary that they are looked up in, so they are kept, all in one string. As two strings
+//! each they would take ten times the memory of their bytes in the file.
 
 use std::fmt;
 
@@ -14,14 +14,14 @@ use crate::text::MOST_MERGES;
 /// Merges in their order.
 #[derive(Debug, Default)]
 pub(super) struct Merges {
-    /// All of them, one behind the other.
+    /// The tokens of all merges, concatenated.
     text: String,
-    /// Where the left token of each ends in it, and where the right one does.
+    /// End of each merge's left token in the text, and of its right token.
     ends: Vec<[u32; 2]>,
 }
 
 impl Merges {
-    /// Left and right tokens.
+    /// The left and right tokens.
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         let mut start = 0;
         self.ends.iter().map(move |ends| {
@@ -63,7 +63,7 @@ impl<'de> Visitor<'de> for All {
     }
 }
 
-/// The next merge.
+/// Reads the next merge.
 struct One<'a>(&'a mut Merges);
 
 impl<'de> DeserializeSeed<'de> for One<'_> {
@@ -108,7 +108,7 @@ impl<'de> Visitor<'de> for One<'_> {
     }
 }
 
-/// A token of a merge, which goes behind the others.
+/// Reads a token of a merge and appends it to the others.
 struct Token<'a>(&'a mut String);
 
 impl<'de> DeserializeSeed<'de> for Token<'_> {

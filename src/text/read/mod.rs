@@ -1,25 +1,25 @@
-//! A tokenizer from the files of a folder, or from the metadata of a GGUF file.
+//! Reads a tokenizer from the files of a folder, or from the metadata of a GGUF file.
 //!
 //! | file | reads |
 //! |---|---|
 //! | `mod` | which of a folder's files is the vocabulary |
-//! | `settings` | what lies beside it: names of tokens, added tokens, the chat template |
+//! | `settings` | the files beside it: names of tokens, added tokens, the chat template |
 //! | `written` | lists of added tokens in the JSON of the settings |
 //! | `added` | added tokens that only the settings declare |
 //! | `hugging_face`, `merges` | `tokenizer.json` |
-//! | `steps` | what it does before the model and after |
-//! | `post_processor` | what it puts around a text |
+//! | `steps` | its steps before the model and after |
+//! | `post_processor` | the ids that it puts around a text |
 //! | `sentence_piece` | `tokenizer.model`, also `.v1` to `.v7` |
 //! | `tekken` | `tekken.json` |
 //! | `gguf` | a [`Vocabulary`] |
 //! | `style` | the expressions behind a GGUF's pre-tokenizer name |
 //!
-//! # Where a folder has several
+//! # Folders with several vocabularies
 //!
-//! Mistral publishes its own file (`tekken.json`, `tokenizer.model.v3`) beside a `tokenizer.json` that others made of
-//! it. Its own is the one that is read, first tekken, then the highest version, then `tokenizer.json`, then
-//! `tokenizer.model`. With one exception: where the chat template does not write `[INST]`, the model was trained on
-//! to another format, and the tokens of that format are in `tokenizer.json`, which then comes first.
+//! Mistral publishes its own file (`tekken.json`, `tokenizer.model.v3`) beside a `tokenizer.json` that others made from
+//! it. The order is: tekken, the highest version of `tokenizer.model.v*`, `tokenizer.json`, `tokenizer.model`. There is
+//! one exception: if the chat template does not write `[INST]`, the model was trained further on another format, whose
+//! tokens are in `tokenizer.json`, which then comes first.
 
 mod added;
 mod gguf;
@@ -49,29 +49,29 @@ use super::error::one_line;
 use super::model::{Model, Prefix};
 use super::{Error, Vocabulary};
 
-/// Tables are sized by the largest id.
+/// Limit for ids, since tables are sized by the largest.
 const MAX_IDS: usize = super::MOST_TOKENS;
-/// More control tokens than any vocabulary has (the largest have 1,000): they are looked for one by one.
+/// Limit for control tokens, which are searched one by one. The largest vocabularies have 1,000.
 pub(super) const MAX_CONTROLS: usize = 1 << 16;
 
-/// A vocabulary that contradicts itself, or no vocabulary at all.
+/// An error for a vocabulary that contradicts itself, or for a file that is none.
 fn malformed(reason: &str) -> Error {
     Error::Vocabulary(one_line(reason))
 }
 
-/// A part that is well formed, and none that we know.
+/// An error for a part that is well formed and not supported.
 fn unknown(part: &'static str, what: &str) -> Error {
     Error::UnknownPart { part, what: one_line(what) }
 }
 
-/// What a file or several hold.
+/// The contents of a tokenizer's files.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) model: Model,
     pub(super) names: Names,
     /// The ids that the vocabulary's own file puts around a text.
     pub(super) around: Around,
-    /// Of Mistral's own files: the version of the chat format.
+    /// Version of the chat format, in Mistral's own files.
     pub(super) version: Option<Version>,
 }
 
@@ -82,29 +82,29 @@ pub(super) struct Around {
     pub(super) after: Option<u32>,
 }
 
-/// Tokens by what they are for, in spellings.
+/// Spellings of tokens by their purpose.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     pub(super) bos: Option<String>,
-    /// The settings say that there is none, whatever the vocabulary's own file says.
+    /// Whether the settings remove the token, whatever the vocabulary's own file says.
     pub(super) no_bos: bool,
     pub(super) eos: Option<String>,
-    /// End of turn, and of a message that a tool answers.
+    /// End of turn, and end of a message that a tool answers.
     pub(super) eot: Option<String>,
     pub(super) eom: Option<String>,
     pub(super) unknown: Option<String>,
-    /// Tokens that are control tokens whatever the vocabulary says of them; those above always are.
+    /// More tokens that are control tokens whatever the vocabulary says. The tokens above always are.
     pub(super) special: Vec<String>,
-    /// None: what the post-processor of `tokenizer.json` does.
+    /// Whether BOS goes in front; if `None`, the post-processor of `tokenizer.json` decides.
     pub(super) adds_bos: Option<bool>,
     pub(super) adds_eos: Option<bool>,
     pub(super) chat_template: Option<String>,
-    /// The names of templates none of which is for a conversation.
+    /// Names of the templates if none of them is for a conversation.
     pub(super) no_default: Option<String>,
 }
 
 impl Names {
-    /// What these do not say, as the vocabulary's own file has it.
+    /// Fills in missing names from the vocabulary's own file.
     fn or(self, own: Names) -> Names {
         Names {
             bos: self.bos.or(own.bos.filter(|_| !self.no_bos)),
@@ -122,7 +122,7 @@ impl Names {
     }
 }
 
-/// What a file's name says it is.
+/// The kind of a file, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Format {
     SentencePiece(Option<Version>),
@@ -138,13 +138,13 @@ impl Format {
             "tokenizer.model" => return Some(Self::SentencePiece(None)),
             _ => {}
         }
-        // `tokenizer.model.v7m1`: version 7 of the text, version 1 of the images.
+        // In `tokenizer.model.v7m1` 7 is the version of the text format and 1 that of images.
         let version = name.strip_prefix("tokenizer.model.")?;
         let version = version.split_once('m').map_or(version, |(text, _)| text);
         Some(Self::SentencePiece(Some(Version::named(version)?)))
     }
 
-    /// What the name of a file says that is pointed to, which may have another one: mistral-common's files are called
+    /// The kind of a file that the user names, which may have another name: mistral-common's files are called
     /// `mistral_instruct_tokenizer_240323.model.v3` and `tekken_240718.json`.
     fn pointed_to(name: &str) -> Option<Self> {
         let usual = match name.rsplit_once(".model") {
@@ -155,7 +155,7 @@ impl Format {
         Self::named(&usual)
     }
 
-    /// Made by Mistral, for its own models.
+    /// Whether Mistral made the file for its own models.
     fn is_mistrals(self) -> bool {
         matches!(self, Self::Tekken | Self::SentencePiece(Some(_)))
     }
@@ -166,7 +166,7 @@ pub(super) fn is_vocabulary(name: &str) -> bool {
     Format::named(name).is_some()
 }
 
-/// Whether there is a tokenizer's vocabulary in a folder, or the path is one.
+/// Whether a folder has a tokenizer's vocabulary, or the path is one.
 pub(super) fn is_at(path: &Path) -> bool {
     match path.is_file() {
         true => {
@@ -176,10 +176,10 @@ pub(super) fn is_at(path: &Path) -> bool {
     }
 }
 
-/// The tokenizer of a folder, or of one file of it, and the file that it was in.
+/// Reads the tokenizer of a folder, or of one of its files, and returns it with the file that it was in.
 ///
 /// # Errors
-/// A file that is missing, too large or not what it should be.
+/// A file is missing, too large or malformed.
 pub(super) fn folder(path: &Path) -> Result<(Source, PathBuf), Error> {
     let folder = if path.is_file() { path.parent().unwrap_or(path) } else { path };
     let settings = settings::settings(folder)?;
@@ -205,12 +205,12 @@ pub(super) fn folder(path: &Path) -> Result<(Source, PathBuf), Error> {
     Ok((source.map_err(|error| error.in_file(&file))?, file))
 }
 
-/// What a vocabulary's file holds with what lies beside it. Mistral's own files have all their tokens.
+/// Adds the settings beside a vocabulary's file. Mistral's own files have all their tokens.
 fn completed(source: Source, format: Format, settings: Settings) -> Result<Source, Error> {
     let Source { mut model, names, .. } = source;
     let mut own = settings.names;
     if format == Format::HuggingFace {
-        // Its post-processor says it, as transformers 5 has it.
+        // The post-processor decides, as in transformers 5.
         own.adds_eos = None;
     }
     let authority = match format {
@@ -237,7 +237,7 @@ fn completed(source: Source, format: Format, settings: Settings) -> Result<Sourc
     Ok(Source { model, names: own.or(names), ..source })
 }
 
-/// Which file is read, by the order that is described above.
+/// Chooses the file to read, in the order described above.
 fn choose(folder: &Path, template: Option<&str>) -> Result<(Format, PathBuf), Error> {
     let entries = std::fs::read_dir(folder).map_err(|_| Error::NoTokenizer(folder.to_owned()))?;
     let names: Vec<String> =
@@ -247,7 +247,7 @@ fn choose(folder: &Path, template: Option<&str>) -> Result<(Format, PathBuf), Er
     };
     let mut found = with(Format::named);
     if found.is_empty() {
-        // Under the names of mistral-common; what else ends in `.model` may be anything.
+        // The names of mistral-common; another file that ends in `.model` may be anything.
         found = with(|name| Format::pointed_to(name).filter(|format| format.is_mistrals()));
     }
     let other_format = template.is_some_and(|template| !writes_inst(template));
@@ -262,10 +262,10 @@ fn choose(folder: &Path, template: Option<&str>) -> Result<(Format, PathBuf), Er
     found.into_iter().next().ok_or_else(|| Error::NoTokenizer(folder.to_owned()))
 }
 
-/// The tokenizer of a GGUF file.
+/// Reads the tokenizer of a GGUF file.
 ///
 /// # Errors
-/// A vocabulary that contradicts itself, or of a kind that is not supported.
+/// The vocabulary contradicts itself, or its kind is not supported.
 pub(super) fn vocabulary(vocabulary: Vocabulary) -> Result<Source, Error> {
     gguf::read(vocabulary)
 }

@@ -1,4 +1,4 @@
-//! The `post_processor` of a `tokenizer.json`: which ids it puts around a text.
+//! Reads the `post_processor` of a `tokenizer.json`: the ids that it puts around a text.
 
 use serde_json::Value;
 
@@ -8,13 +8,13 @@ use crate::quote::quoted;
 use crate::text::Error;
 use crate::text::model::Model;
 
-/// What it puts around a text: `single` of a `TemplateProcessing`, which is that for one text.
+/// Reads the ids around a text from `single` of a `TemplateProcessing`, its template for one text.
 pub(super) fn around(post_processor: &Value, model: &Model) -> Result<Around, Error> {
     let broken = || unknown("post_processor", "of this form");
     let (mut around, mut found) = (Around::default(), false);
     for part in parts(post_processor, "processors") {
         let ids = match kind(part) {
-            // Trims offsets, which nobody asks for here.
+            // It only trims offsets, which we do not return.
             "ByteLevel" => continue,
             "TemplateProcessing" => template(part, model)?,
             // `["</s>", 2]`.
@@ -32,7 +32,7 @@ pub(super) fn around(post_processor: &Value, model: &Model) -> Result<Around, Er
     Ok(around)
 }
 
-/// The ids around `$A` in the template for one text.
+/// Returns the ids around `$A` in the template for one text.
 fn template(part: &Value, model: &Model) -> Result<Around, Error> {
     let broken = |why: &str| malformed(&format!("`single` of its post_processor {why}"));
     let pieces = part["single"].as_array().ok_or_else(|| broken("is no list of pieces"))?;
@@ -65,7 +65,7 @@ fn template(part: &Value, model: &Model) -> Result<Around, Error> {
     }
 }
 
-/// An id that a token has.
+/// Reads the id of a token.
 fn token_id(value: &Value, model: &Model) -> Option<u32> {
     value.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|id| model.token(*id).is_some())
 }

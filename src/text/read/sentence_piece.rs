@@ -1,4 +1,4 @@
-//! A tokenizer from a SentencePiece model, as in `tokenizer.model`.
+//! Reads a tokenizer from a SentencePiece model, as in `tokenizer.model`.
 //!
 //! The file is a protocol buffer, `ModelProto` of
 //! <https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto>, of which this reads the few
@@ -11,18 +11,18 @@ use crate::text::Error;
 use crate::text::alphabet::SPACE;
 use crate::text::model::{Added, Alphabet, Joins, Kind, Model, Prefix};
 
-/// `SentencePiece.Type`.
+/// The types of `SentencePiece.Type`.
 const UNKNOWN: u64 = 2;
 const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
 const UNUSED: u64 = 5;
 const BYTE: u64 = 6;
 
-/// `TrainerSpec.ModelType.BPE`.
+/// The value of `TrainerSpec.ModelType.BPE`.
 const BPE: u64 = 2;
 
 /// # Errors
-/// [`Error::Vocabulary`] for what is no such file; [`Error::UnknownPart`] for what is not understood.
+/// [`Error::Vocabulary`] for a malformed file; [`Error::UnknownPart`] for a part that is not supported.
 pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
     let mut model =
         Model { alphabet: Alphabet::Spaces, fuses_unknown: true, prefix: Prefix::Always, ..Model::default() };
@@ -64,7 +64,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
     model.byte_fallback = trainer.byte_fallback;
     model.joins = Joins::Scores(scores);
     let id = |id: u64| u32::try_from(id).ok().filter(|&id| model.token(id).is_some());
-    // Where no token is of the id, as for -1, there is none.
+    // An id without a token, such as -1, means that there is none.
     let spelling = |number: u64| Some(model.token(id(number)?)?.to_owned());
     let names = Names {
         bos: spelling(trainer.bos),
@@ -80,7 +80,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
     Ok(Source { model, names, around: Around::default(), version: None })
 }
 
-/// Spelling, score and kind of one piece.
+/// Reads spelling, score and kind of a piece.
 fn read_piece(bytes: &[u8]) -> Result<(String, f32, Kind), Error> {
     let (mut token, mut score, mut kind) = (String::new(), 0.0, Kind::Normal);
     for field in Fields(bytes) {
@@ -182,7 +182,7 @@ impl Normalizer {
     }
 }
 
-/// A field's contents as they are written.
+/// The encoded contents of a field.
 enum Wire<'bytes> {
     Number(u64),
     Bytes(&'bytes [u8]),
@@ -190,7 +190,7 @@ enum Wire<'bytes> {
     Eight,
 }
 
-/// The fields of a message: number and contents.
+/// Iterates over the fields of a message, as numbers and contents.
 struct Fields<'bytes>(&'bytes [u8]);
 
 impl<'bytes> Fields<'bytes> {

@@ -1,7 +1,7 @@
-//! The files of a folder: reading one at all, and the settings beside the vocabulary.
+//! Reads the files of a folder within limits, and the settings beside the vocabulary.
 //!
-//! A field that transformers does not use for ids or text (`model_max_length`, `padding_side`, `tokenizer_class`,
-//! `sp_model_kwargs`, …) is passed over here as well.
+//! Fields that transformers does not use for ids or text (`model_max_length`, `padding_side`, `tokenizer_class`,
+//! `sp_model_kwargs`, …) are ignored.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -18,34 +18,34 @@ use crate::system::files::{self, Refused, is_lfs_pointer};
 use crate::text::Error;
 use crate::text::error::one_line;
 
-/// The largest `tokenizer.json` of a published model is about 33 MB.
+/// Limit for `tokenizer.json`. The largest published one has about 33 MB.
 pub(super) const MAX_FILE: u64 = 40 << 20;
-/// The largest SentencePiece model is about 4 MB.
+/// Limit for SentencePiece models. The largest published one has about 4 MB.
 pub(super) const MAX_MODEL: u64 = 16 << 20;
-/// The largest settings beside one have 30,000 added tokens, in 6 MB.
+/// Limit for settings files. The largest published one has 30,000 added tokens in 6 MB.
 const MAX_SETTINGS: u64 = 16 << 20;
-/// The largest chat templates have some tens of KB.
+/// Limit for chat templates. The largest published ones have some tens of KB.
 const MAX_TEMPLATE: u64 = 4 << 20;
 
-/// Names of tokens, in the order in which transformers gives ids to those that have none.
+/// Names of tokens, in the order in which transformers assigns missing ids.
 const NAMED: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// What the files beside a vocabulary say.
+/// The settings in the files beside a vocabulary.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     pub(super) names: Names,
-    /// The added tokens, in the order in which those without an id get one.
+    /// The added tokens, in the order in which missing ids are assigned.
     pub(super) declared: Vec<Declared>,
-    /// `legacy` and `add_prefix_space`, which a SentencePiece model is read by.
+    /// `legacy` and `add_prefix_space`, which change how a SentencePiece model is read.
     pub(super) legacy: Option<bool>,
     pub(super) add_prefix_space: Option<bool>,
 }
 
-/// The settings beside the vocabulary in a folder.
+/// Reads the settings beside the vocabulary in a folder.
 ///
 /// # Errors
-/// A file that cannot be read, or a field that does not have the form it must have.
+/// A file cannot be read, or a field is malformed.
 pub(super) fn settings(folder: &Path) -> Result<Settings, Error> {
     let config_path = folder.join("tokenizer_config.json");
     let File { fields: config, lists: mut of_config } = read_file(&config_path)?;
@@ -56,12 +56,12 @@ pub(super) fn settings(folder: &Path) -> Result<Settings, Error> {
     let token = |name: &str| named(&[&config, &map], name).map(|token| token.declared(true).content);
 
     let numbered_here = of_config.added_tokens_decoder.take().map(Numbered::declared);
-    // Where the config gives ids, transformers does not read the map.
+    // transformers does not read the map if the config gives ids.
     let reads_map = numbered_here.is_none();
     let files: &[&Value] = if reads_map { &[&config, &map] } else { &[&config] };
     let mut unnumbered: Vec<Declared> =
         NAMED.iter().filter_map(|name| Some(named(files, name)?.declared(true))).collect();
-    // Of the map it adds none of those that are called additional.
+    // It adds none of the map's additional tokens.
     let lists = [&of_config.additional_special_tokens, &of_config.extra_special_tokens];
     let of_map_too = reads_map.then_some(&of_map.extra_special_tokens);
     for is_named in [false, true] {
@@ -108,7 +108,7 @@ pub(super) fn settings(folder: &Path) -> Result<Settings, Error> {
     Ok(Settings { names, declared, legacy, add_prefix_space })
 }
 
-/// A field that is true or false; one that is null is not there.
+/// Reads a field that is true or false; null counts as missing.
 fn flag(config: &Value, name: &str) -> Result<Option<bool>, Error> {
     match &config[name] {
         Value::Null => Ok(None),
@@ -117,7 +117,7 @@ fn flag(config: &Value, name: &str) -> Result<Option<bool>, Error> {
     }
 }
 
-/// The tokens of `added_tokens.json`: `{"<|im_end|>": 32000}`. They are special where the settings name them.
+/// Reads the tokens of `added_tokens.json`, `{"<|im_end|>": 32000}`. They are special if the settings name them.
 fn numbered<'a>(folder: &Path, special: impl Iterator<Item = &'a Declared>) -> Result<Vec<Declared>, Error> {
     let path = folder.join("added_tokens.json");
     let entries = match read(&path, MAX_SETTINGS)? {
@@ -137,17 +137,17 @@ fn numbered<'a>(folder: &Path, special: impl Iterator<Item = &'a Declared>) -> R
     Ok(declared)
 }
 
-/// What `chat_template` holds.
+/// The contents of `chat_template`.
 #[derive(Debug, Default)]
 pub(super) struct Templates {
-    /// The one for a conversation.
+    /// The template for a conversation.
     pub(super) default: Option<String>,
-    /// The names of the others, where there is none for a conversation among them.
+    /// Names of the templates if none of them is for a conversation.
     pub(super) others: Option<String>,
 }
 
-/// One template, or several by name, as a list of `{"name": …, "template": …}` or as a map; the last of one name counts, as
-/// in transformers. Where none is called `default` transformers reads the file all the same, and refuses conversations.
+/// Reads one template, or several by name, as a list of `{"name": …, "template": …}` or as a map. The last template of a
+/// name counts, as in transformers. If none is called `default`, transformers reads the file and refuses conversations.
 pub(super) fn templates(field: &Value) -> Result<Templates, Error> {
     let of_kind = |what: String| malformed(&format!("chat_template {what}"));
     let mut named: Vec<(&str, &Value)> = Vec::new();
@@ -185,7 +185,7 @@ pub(super) fn templates(field: &Value) -> Result<Templates, Error> {
     }
 }
 
-/// A settings file. Where there is none, every field is null and every list empty.
+/// Reads a settings file. A missing file has null in every field and empty lists.
 fn read_file(path: &Path) -> Result<File, Error> {
     match read(path, MAX_SETTINGS)? {
         Some(text) => File::parse(&text).map_err(|error| not_json(path, &error)),
@@ -197,17 +197,17 @@ fn not_json(path: &Path, error: &json::Error) -> Error {
     Error::Malformed { path: path.to_owned(), reason: one_line(&json::rule(error)) }
 }
 
-/// The text of a vocabulary, read whole if it is not too large for that; `None` where there is no such file.
+/// Reads the text of a vocabulary within the limit; `None` if the file does not exist.
 pub(super) fn text(path: &Path) -> Result<Option<Text>, Error> {
     let is_large = std::fs::metadata(path).is_ok_and(|data| data.len() > json::WHOLE);
     match is_large.then(|| files::stream(path, MAX_FILE)) {
         Some(Ok(file)) => Ok(Some(Text::InPieces(Box::new(file)))),
-        // What is wrong with it is told there.
+        // That function reports the error.
         _ => Ok(read(path, MAX_FILE)?.map(Text::Whole)),
     }
 }
 
-/// At most `limit` bytes; `None` where there is no such file.
+/// Reads a file of at most `limit` bytes; `None` if it does not exist.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Error> {
     let bytes = match files::read(path, limit) {
         Ok(bytes) => bytes,

@@ -1,9 +1,7 @@
-//! The steps of a `tokenizer.json` around its model: what is done to a text before its symbols are joined, and how tokens
-//! become text again.
+//! Reads the steps of a `tokenizer.json` around its model: those before merging, and those that turn tokens into text.
 //!
-//! Each step is understood by itself, and in the combinations in which all of them together are one of these wholes. In
-//! any other combination a step would see a text in another alphabet than it does in the reference, so it is an error
-//! that names it.
+//! Only these combinations of steps are supported. In any other combination a step would see a text in another alphabet
+//! than in the reference, so it is an error that names the step.
 //!
 //! | alphabet | normalizer | pre-tokenizer | decoder |
 //! |---|---|---|---|
@@ -19,17 +17,17 @@ use crate::text::Error;
 use crate::text::alphabet::{SPACE, fallback_byte};
 use crate::text::model::{Alphabet, Cut, Kind, Model, NormalForm, Prefix};
 
-/// GPT-2's expression, which the step `ByteLevel` has built in.
+/// GPT-2's expression, which is built into the step `ByteLevel`.
 pub(in crate::text) const GPT2: &str =
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
-/// The expressions that the step `Digits` stands for: each digit by itself, and all that follow each other.
+/// The expressions of the step `Digits`: each digit by itself, and runs of digits.
 const DIGITS: [&str; 2] = [r"\p{N}", r"\p{N}+"];
 
-/// More steps than any file has; each costs memory and time of its own.
+/// Limit for steps, since each costs memory and time. Published files have fewer.
 const MAX_STEPS: usize = 16;
 
-/// What is done to a text before it is joined.
+/// Reads the steps before merging.
 pub(super) fn steps(normalizer: &Value, pre_tokenizer: &Value, model: &mut Model) -> Result<(), Error> {
     model.alphabet = Alphabet::Plain;
     for part in parts(normalizer, "normalizers") {
@@ -46,7 +44,7 @@ pub(super) fn steps(normalizer: &Value, pre_tokenizer: &Value, model: &mut Model
         )));
     }
     for (index, part) in steps.into_iter().enumerate() {
-        // What comes after it sees letters that stand for bytes.
+        // Later steps see letters that stand for bytes.
         if model.alphabet == Alphabet::Bytes {
             return Err(unknown("pre-tokenizer", "with a step behind ByteLevel"));
         }
@@ -104,7 +102,7 @@ fn split(part: &Value, model: &mut Model) -> Result<(), Error> {
         Some(("Regex", Some(expression))) => expression.to_owned(),
         _ => return Err(unknown("pre-tokenizer", "Split")),
     };
-    // It would look for spaces in a text that has none any more.
+    // It would search for spaces in a text that no longer has any.
     if model.alphabet == Alphabet::Spaces && !DIGITS.contains(&expression.as_str()) {
         return Err(unknown(
             "pre-tokenizer",
@@ -141,7 +139,7 @@ fn metaspace(part: &Value, model: &mut Model) -> Result<(), Error> {
     }
     model.alphabet = Alphabet::Spaces;
     let prefix = scheme(part)?;
-    // What the normalizer puts in front stays there, and is a space that is not missing.
+    // The space that the normalizer puts in front stays, so the text already begins with one.
     if model.prefix == Prefix::Never {
         model.prefix = prefix;
     } else if prefix == Prefix::Missing {
@@ -153,7 +151,7 @@ fn metaspace(part: &Value, model: &mut Model) -> Result<(), Error> {
     Ok(())
 }
 
-/// When a `Metaspace` puts a space in front. Old files have `add_prefix_space` for it.
+/// Reads when a `Metaspace` puts a space in front. Old files call the field `add_prefix_space`.
 fn scheme(part: &Value) -> Result<Prefix, Error> {
     let adds = match &part["add_prefix_space"] {
         Value::Null => None,
@@ -171,7 +169,7 @@ fn scheme(part: &Value) -> Result<Prefix, Error> {
     }
 }
 
-/// A field that is true or false; without a default it has to be there.
+/// Reads a field that is true or false; without a default it is required.
 fn flag(part: &Value, name: &str, default: Option<bool>) -> Result<bool, Error> {
     match part.get(name) {
         Some(Value::Bool(value)) => Ok(*value),
@@ -181,8 +179,8 @@ fn flag(part: &Value, name: &str, default: Option<bool>) -> Result<bool, Error> 
     }
 }
 
-/// How tokens become text has to be the way back of how text becomes tokens: a decoder that can be streamed is one
-/// function of one token, and one rule about the start of a text.
+/// Checks that the decoder is the inverse of the encoder, and that it can be streamed: a function of one token, and a
+/// rule about the start of a text.
 pub(super) fn decoder(decoder: &Value, model: &mut Model) -> Result<(), Error> {
     let mut alphabet = Alphabet::Plain;
     let (mut fused, mut steps) = (false, 0);
@@ -211,7 +209,7 @@ pub(super) fn decoder(decoder: &Value, model: &mut Model) -> Result<(), Error> {
             {
                 alphabet = Alphabet::Spaces;
             }
-            // Before Fuse it would strip every token; at the end of a text it cannot be streamed.
+            // Before Fuse it would strip every token, and at the end of a text it cannot be streamed.
             "Strip"
                 if fused
                     && !model.drops_first_space

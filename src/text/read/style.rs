@@ -1,7 +1,6 @@
-//! How byte-level BPE cuts a text into words before it merges: a GGUF file only names the way
-//! (`tokenizer.ggml.pre`), and the regular expressions behind the names are in llama.cpp's source
-//! (`llm_tokenizer_bpe` in src/llama-vocab.cpp). Where llama.cpp wrote an expression anew for its own engine,
-//! this is the original of the model's `tokenizer.json`.
+//! The regular expressions by which byte-level BPE cuts a text into words. A GGUF file only has a name for them
+//! (`tokenizer.ggml.pre`); the expressions are in llama.cpp's source (`llm_tokenizer_bpe` in src/llama-vocab.cpp). Where
+//! llama.cpp rewrote an expression for its own engine, this is the original of the model's `tokenizer.json`.
 
 use super::steps::GPT2;
 use crate::text::Error;
@@ -10,14 +9,14 @@ const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// What a name of `tokenizer.ggml.pre` stands for.
+/// The pre-tokenizer that a name of `tokenizer.ggml.pre` stands for.
 #[derive(Debug)]
 pub(in crate::text) struct Style {
-    /// Each cuts what the one before left.
+    /// The expressions; each cuts the pieces of the one before.
     pub(super) expressions: &'static [&'static str],
-    /// A word that is a token is that token, whatever the merges say.
+    /// Whether a word that is a token becomes that token, whatever the merges say.
     pub(super) whole_words: bool,
-    /// Whether BOS goes in front where the file does not say.
+    /// Whether BOS goes in front by default.
     pub(super) adds_bos: bool,
 }
 
@@ -44,7 +43,7 @@ impl Style {
         Ok(Self { expressions, whole_words: llama3 || tekken, adds_bos: llama3 || tekken })
     }
 
-    /// The name for these expressions: one of several that mean the same.
+    /// A name for these expressions, one of several that are equivalent.
     pub(in crate::text) fn name_of(expressions: &[&str], whole_words: bool) -> Option<&'static str> {
         let names = ["gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "tekken", "default"];
         let means = |name: &str| {

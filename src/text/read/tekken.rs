@@ -1,4 +1,4 @@
-//! A tokenizer from Mistral's `tekken.json`: tiktoken's byte-pair encoding behind a block of control tokens.
+//! Reads a tokenizer from Mistral's `tekken.json`, tiktoken's byte-pair encoding behind a block of control tokens.
 //! After `Tekkenizer` of <https://github.com/mistralai/mistral-common>.
 
 use std::collections::HashSet;
@@ -15,7 +15,7 @@ use crate::text::alphabet::spelled;
 use crate::text::chat::Version;
 use crate::text::model::{Alphabet, Cut, Joins, Kind, Model};
 
-/// The control tokens of a file that lists none.
+/// Control tokens of a file that lists none.
 const CONTROLS: [&str; 20] = [
     "<unk>",
     "<s>",
@@ -68,7 +68,7 @@ struct Special {
 }
 
 /// # Errors
-/// [`Error::Vocabulary`] for what is no such file; [`Error::UnknownPart`] for a version that is not understood.
+/// [`Error::Vocabulary`] for a malformed file; [`Error::UnknownPart`] for a version that is not supported.
 pub(super) fn read(text: json::Text) -> Result<Source, Error> {
     let file: File = text.parse().map_err(|error| malformed(&error.to_string()))?;
     let (Capped(vocabulary), special) = (file.vocab, file.special_tokens.map(|list| list.0));
@@ -104,7 +104,7 @@ pub(super) fn read(text: json::Text) -> Result<Source, Error> {
     }
     let mut kinds = vec![Kind::Control; controls];
     kinds.resize(size, Kind::Normal);
-    // A control token may be spelled like a piece of text; what spells ids are the kinds.
+    // A control token may be spelled like a piece of text; the kinds tell them apart.
     let model = Model {
         tokens,
         kinds,
@@ -126,7 +126,7 @@ pub(super) fn read(text: json::Text) -> Result<Source, Error> {
     Ok(Source { model, names, around: Around::default(), version: Some(version) })
 }
 
-/// The listed ones, then `<SPECIAL_20>` and so on until there are enough.
+/// Returns the listed control tokens, then `<SPECIAL_20>` and so on up to the number of control tokens.
 fn control_tokens(listed: Option<Vec<Special>>, count: usize) -> Result<Vec<String>, Error> {
     let listed = listed.unwrap_or_else(|| {
         let named = CONTROLS.iter().enumerate();

@@ -1,5 +1,5 @@
-//! Added tokens as the settings beside a vocabulary write them. There may be tens of thousands, so they are read into types
-//! of their own and never built as JSON values, which take ten times as much memory.
+//! Reads added tokens from the settings beside a vocabulary. There may be tens of thousands, so they are read into their
+//! own types and not built as JSON values, which take ten times as much memory.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,13 +15,13 @@ use crate::json::{self, twice};
 use crate::quote::quoted;
 use crate::text::model::Added;
 
-/// Bytes of memory for the fields that are not lists of tokens. The largest is a chat template.
+/// Memory limit in bytes for the fields that are not lists of tokens. The largest is a chat template.
 const OTHER_FIELDS: usize = 8 << 20;
 
 /// The fields that are lists of tokens, in `tokenizer_config.json` and `special_tokens_map.json`.
 const LISTS: [&str; 3] = ["added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"];
 
-/// A settings file: its fields, with the lists of tokens apart.
+/// A settings file, with its lists of tokens apart from its other fields.
 #[derive(Debug, Default)]
 pub(super) struct File {
     /// All fields but the lists.
@@ -33,31 +33,31 @@ pub(super) struct File {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Lists {
-    /// The added tokens with their ids; `None` where the file does not say.
+    /// The added tokens with their ids; `None` if the file has no such list.
     pub(super) added_tokens_decoder: Option<Numbered>,
-    /// Special tokens without a name of their own, as files before transformers 5 call them.
+    /// Special tokens without a name, under the key of files before transformers 5.
     pub(super) additional_special_tokens: Special,
-    /// The same, since then.
+    /// Special tokens without a name, under the key of transformers 5.
     pub(super) extra_special_tokens: Special,
 }
 
 impl File {
     /// # Errors
-    /// The text is no JSON object, a key is given twice, or what it holds is beyond a limit.
+    /// The text is no JSON object, a key is given twice, or its contents exceed a limit.
     pub(super) fn parse(text: &[u8]) -> Result<Self, json::Error> {
         let fields = json::object(text, OTHER_FIELDS, &LISTS)?;
         Ok(Self { fields: Value::Object(fields), lists: json::part(text)? })
     }
 }
 
-/// A token: its spelling, or an object with its spelling and its flags.
+/// A token as its spelling, or as an object with its spelling and its flags.
 #[derive(Debug)]
 pub(super) enum Written {
     Name(String),
     Object(Object),
 }
 
-/// A token with how it is found in a text.
+/// A token with the flags by which it is found in a text.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(expecting = "an added token with its flags")]
 pub(super) struct Object {
@@ -76,7 +76,7 @@ impl Written {
         }
     }
 
-    /// The token; `special` where it is so whatever its flags say.
+    /// Converts the token; `special` makes it special whatever its flags say.
     pub(super) fn declared(&self, special: bool) -> Declared {
         match self {
             Self::Name(content) => Declared::named(content.clone(), special),
@@ -124,12 +124,12 @@ impl<'de> Deserialize<'de> for Written {
     }
 }
 
-/// Tokens with their ids, as `added_tokens_decoder` has them: `{"32000": {"content": "<|im_end|>", "special": true, ...}}`.
+/// Tokens with their ids, as in `added_tokens_decoder`: `{"32000": {"content": "<|im_end|>", "special": true, ...}}`.
 #[derive(Debug)]
 pub(super) struct Numbered(Vec<(u32, Object)>);
 
 impl Numbered {
-    /// By their ids.
+    /// Tokens by id.
     pub(super) fn declared(self) -> Vec<Declared> {
         let one = |(id, token): (u32, Object)| Declared { id: Some(id), ..token.declared(false) };
         let mut declared: Vec<Declared> = self.0.into_iter().map(one).collect();
@@ -174,9 +174,9 @@ impl Serialize for Numbered {
     }
 }
 
-/// A `tokenizer_config.json` from beside a SentencePiece model, for the `tokenizer.json` that is made of both: added
-/// tokens are found in the text as it stands, whatever it says of their normalization, which would put the model's space
-/// in front of them. `None` where that changes nothing.
+/// Rewrites a `tokenizer_config.json` beside a SentencePiece model for the `tokenizer.json` that is made of both: added
+/// tokens are found before normalization, whatever their flags say, because normalization would put the model's space in
+/// front of them. `None` if that changes nothing.
 pub fn config_beside(config: &[u8]) -> Option<Vec<u8>> {
     #[derive(Serialize)]
     struct Config {
@@ -198,7 +198,7 @@ pub fn config_beside(config: &[u8]) -> Option<Vec<u8>> {
     serde_json::to_vec_pretty(&Config { fields, added_tokens_decoder }).ok()
 }
 
-/// Special tokens: a list, or a map of names that a model's own code uses.
+/// Special tokens as a list, or as a map of names that a model's own code uses.
 #[derive(Debug, Default)]
 pub(super) struct Special {
     tokens: Vec<Written>,
@@ -206,7 +206,7 @@ pub(super) struct Special {
 }
 
 impl Special {
-    /// Those of a list, or those of a map.
+    /// The tokens of a list or of a map.
     pub(super) fn declared(&self, named: bool) -> impl Iterator<Item = Declared> {
         let tokens = if self.is_named == named { self.tokens.as_slice() } else { &[] };
         tokens.iter().map(|token| token.declared(true))
@@ -249,7 +249,7 @@ impl<'de> Deserialize<'de> for Special {
     }
 }
 
-/// What is left of the limits while tokens are read.
+/// The remaining limits while tokens are read.
 struct Room {
     tokens: usize,
     bytes: usize,

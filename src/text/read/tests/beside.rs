@@ -1,4 +1,4 @@
-//! What lies beside a vocabulary: added tokens, and settings that change ids.
+//! Tests of the files beside a vocabulary: added tokens, and settings that change ids.
 
 use std::path::Path;
 
