@@ -10,9 +10,9 @@ use super::model::{Added, Alphabet, Joins, Kind, Model};
 use super::read::{self, Around, MAX_CONTROLS, Names, Source};
 use super::{Detokenizer, Error, Message, Vocabulary, write};
 
-/// Text to ids and back, and the chat format, of one model.
+/// A model's tokenizer: text to ids and back, and its chat format.
 ///
-/// Made by [`from_folder`](Self::from_folder) or [`from_vocabulary`](Self::from_vocabulary).
+/// [`from_folder`](Self::from_folder) and [`from_vocabulary`](Self::from_vocabulary) make one.
 #[derive(Debug)]
 pub struct Tokenizer {
     model: Model,
@@ -22,33 +22,32 @@ pub struct Tokenizer {
     names: Names,
     format: Option<Format>,
     bos: Option<u32>,
-    /// Whether a file names BOS, so that chat templates know it.
+    /// Whether a file names BOS, and chat templates thus have the name.
     names_bos: bool,
     end_ids: Vec<u32>,
-    /// What the tokenizer's own settings put around a text.
+    /// The ids that the tokenizer's own settings put around a text.
     around: Around,
-    /// What the chat template writes around turns; found when it is first needed.
+    /// The tokens that the chat template writes around turns, computed at first use.
     turns: OnceLock<TurnTokens>,
 }
 
 impl Tokenizer {
-    /// The tokenizer of a folder, or of one file in it: `tekken.json`, `tokenizer.model` (also `.v1` to `.v7`) or
-    /// `tokenizer.json`, and, where present, `tokenizer_config.json`, `special_tokens_map.json` and
-    /// `chat_template.jinja`. Which one is read where there are several is described in `read`. End ids that only
-    /// `generation_config.json` or `config.json` name are for the caller to add.
+    /// Reads the tokenizer of a folder, or of one file in it: `tekken.json`, `tokenizer.model` (also `.v1` to `.v7`) or
+    /// `tokenizer.json`, and if present `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja`. The
+    /// module `read` describes which file wins. The caller adds end ids that only `generation_config.json` or
+    /// `config.json` name.
     ///
     /// # Errors
-    /// A file that is missing, too large or not what it should be, and a tokenizer of a kind that is not
-    /// supported.
+    /// A file is missing, too large or malformed, or the tokenizer's kind is not supported.
     pub fn from_folder(folder: &Path) -> Result<Self, Error> {
         let (source, file) = read::folder(folder)?;
         Self::assemble(source).map_err(|error| error.in_file(&file))
     }
 
-    /// The tokenizer of a GGUF file.
+    /// Makes the tokenizer of a GGUF file.
     ///
     /// # Errors
-    /// A vocabulary that contradicts itself, and a tokenizer of a kind that is not supported.
+    /// The vocabulary contradicts itself, or the tokenizer's kind is not supported.
     pub fn from_vocabulary(vocabulary: Vocabulary) -> Result<Self, Error> {
         Self::assemble(read::vocabulary(vocabulary)?)
     }
@@ -98,8 +97,7 @@ impl Tokenizer {
         })
     }
 
-    /// The ids of `text`, with the BOS id in front if `bos`. What `text` spells stays text: no control
-    /// token comes out of it.
+    /// Encodes `text`, with the BOS id in front if `bos`. A control token that `text` spells stays text.
     ///
     /// # Errors
     /// [`Error::NoBos`], [`Error::Encode`].
@@ -112,16 +110,16 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// The ids of a conversation in the model's chat format, ready for the assistant's turn.
+    /// Encodes a conversation in the model's chat format, up to where the assistant's turn begins.
     ///
-    /// A control token which a message spells stays text. BOS is where the format puts it.
+    /// A control token that a message spells stays text. The format decides where BOS goes.
     ///
     /// # Errors
-    /// [`Error::NoTemplate`], [`Error::NoDefaultTemplate`], [`Error::Conversation`] or [`Error::Template`] (for instance for roles that the format
-    /// does not know), and those of [`encode`](Self::encode).
+    /// [`Error::NoTemplate`], [`Error::NoDefaultTemplate`], [`Error::Conversation`] or [`Error::Template`] (for instance
+    /// for roles that the format does not know), and those of [`encode`](Self::encode).
     pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>, Error> {
         match (&self.format, self.chat_template()) {
-            // Mistral encodes every stretch by itself, as if it were a text.
+            // Mistral encodes every stretch by itself, like a text.
             (Some(Format::Mistral(format)), _) => {
                 format.encode(messages, |text, ids| self.encoder.encode(text, Place::Start, ids))
             }
@@ -149,7 +147,7 @@ impl Tokenizer {
         }
     }
 
-    /// What the chat template writes around turns.
+    /// The tokens that the chat template writes around turns.
     fn turns(&self) -> Result<&TurnTokens, Error> {
         if let Some(turns) = self.turns.get() {
             return Ok(turns);
@@ -179,35 +177,35 @@ impl Tokenizer {
         self.around.before.is_some()
     }
 
-    /// The end token that the tokenizer's own settings put behind a text, if they do. A text that is to be continued
-    /// is encoded without it.
+    /// The end token that the tokenizer's own settings put behind a text, if any. A text to be continued is encoded
+    /// without it.
     pub fn added_eos(&self) -> Option<u32> {
         self.around.after
     }
 
-    /// The beginning of a sequence.
+    /// The token that begins a sequence.
     pub fn bos(&self) -> Option<u32> {
         self.bos
     }
 
-    /// The ids that end a text: end of sequence, and end of turn and of message where the files name them.
+    /// The ids that end a text: end of sequence, and end of turn and of message if the files name them.
     pub fn end_ids(&self) -> &[u32] {
         &self.end_ids
     }
 
-    /// The tokens that end a reply by what the chat template writes behind one; they may be none of
-    /// [`end_ids`](Self::end_ids). Empty where the format is Mistral's, whose end is one of those.
+    /// The tokens that the chat template writes behind a reply, and that thus end one. They need not be in
+    /// [`end_ids`](Self::end_ids). Empty for Mistral's format, whose end token is.
     pub fn turn_ends(&self) -> &[u32] {
         self.turns().map_or(&[], |turns| &turns.ends)
     }
 
-    /// The control token that a text spells, white space around it aside.
+    /// The control token that a text spells, ignoring white space around it.
     pub fn control(&self, text: &str) -> Option<u32> {
         let id = self.id(text.trim())?;
         self.is_control(id).then_some(id)
     }
 
-    /// Whether `id` is a control token: no text becomes it, and it has no text.
+    /// Whether `id` is a control token, which no text becomes and which has no text.
     pub fn is_control(&self, id: u32) -> bool {
         self.controls.spelling(id).is_some()
     }
@@ -217,9 +215,8 @@ impl Tokenizer {
         self.model.tokens.len()
     }
 
-    /// The tokens whose ids are not below `rows`, which an embedding of so many rows cannot look up: those that plain
-    /// texts lead to, then those that are only there where they are asked for by name (control tokens, and what settings
-    /// beside the vocabulary add to it).
+    /// The tokens that an embedding of `rows` rows cannot look up: first those that plain text leads to, then those that
+    /// are only used by name (control tokens, and tokens that settings beside the vocabulary add).
     pub fn beyond(&self, rows: usize) -> [Vec<u32>; 2] {
         let around = [self.around.before, self.around.after];
         let own = self.model.own_ids.unwrap_or(usize::MAX);
@@ -241,17 +238,17 @@ impl Tokenizer {
         find(&self.model, token)
     }
 
-    /// For ids that continue a text: a space in front of the first word stays.
+    /// A detokenizer for ids that continue a text: a space in front of the first word stays.
     pub fn detokenizer(&self) -> Detokenizer {
         Detokenizer::new(Arc::clone(&self.table), false)
     }
 
-    /// For ids that begin a text: SentencePiece's dummy space in front of the first word goes.
+    /// A detokenizer for ids that begin a text: SentencePiece's dummy space in front of the first word is removed.
     pub fn detokenizer_at_start(&self) -> Detokenizer {
         Detokenizer::new(Arc::clone(&self.table), true)
     }
 
-    /// The text of `ids`, which begin a text; control tokens are left out.
+    /// Decodes `ids`, which begin a text; control tokens are left out.
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut detokenizer = self.detokenizer_at_start();
         let mut text = String::new();
@@ -261,7 +258,7 @@ impl Tokenizer {
         text + detokenizer.flush()
     }
 
-    /// How the vocabulary joins symbols to tokens, by the name of its kind.
+    /// The name of the tokenizer's kind, as "byte-level BPE".
     pub fn kind(&self) -> &'static str {
         match (&self.model.joins, self.model.alphabet) {
             (Joins::Scores(_), _) => "SentencePiece BPE",
@@ -271,7 +268,7 @@ impl Tokenizer {
         }
     }
 
-    /// What the chat format is called, if there is one.
+    /// The name of the chat format, if the model has one.
     pub fn chat_format(&self) -> Option<String> {
         self.format.as_ref().map(|format| match format {
             Format::Mistral(format) => format.name(),
@@ -279,19 +276,19 @@ impl Tokenizer {
         })
     }
 
-    /// The Jinja source of the chat format, where the files have one.
+    /// The Jinja source of the chat format, if the files have one.
     pub fn chat_template(&self) -> Option<&str> {
         self.names.chat_template.as_deref()
     }
 
-    /// The files that [`from_folder`](Self::from_folder) reads this tokenizer back from: names and contents
-    /// of `tokenizer.json` and `tokenizer_config.json`.
+    /// The files that [`from_folder`](Self::from_folder) reads this tokenizer back from: names and contents of
+    /// `tokenizer.json` and `tokenizer_config.json`.
     ///
     /// # Errors
     /// [`Error::Vocabulary`] if the vocabulary cannot be written.
     pub fn files(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
         let mut names = self.names_for_others();
-        // Named, a chat template would write it.
+        // A chat template would write a BOS that has a name.
         names.bos = names.bos.filter(|_| self.names_bos);
         write::files(&self.model, &names, self.around)
     }
@@ -310,7 +307,7 @@ impl Tokenizer {
         write::vocabulary(&self.model, &self.names_for_others(), adds, |token| self.id(token))
     }
 
-    /// With a template where the format is Mistral's and no file has one: it is how others know a format.
+    /// Names with a chat template for other programs, also if the format is Mistral's and no file has a template.
     fn names_for_others(&self) -> Names {
         let mut names = self.names.clone();
         if let (Some(Format::Mistral(format)), None) = (&self.format, &names.chat_template) {
@@ -320,17 +317,17 @@ impl Tokenizer {
     }
 }
 
-/// The tokens of a chat template, and what texts are encoded with where they are not all control tokens.
+/// The tokens of a chat template, and the encoder for texts if some of these are not control tokens.
 #[derive(Debug, Default)]
 struct TurnTokens {
-    /// What ends a reply.
+    /// The tokens that end a reply.
     ends: Vec<u32>,
-    /// Where a file calls a tag that begins or ends a turn an ordinary token: it is one for a model's reply, and what
-    /// is said in a conversation still does not become it.
+    /// The encoder for messages if a file calls a tag that begins or ends a turn an ordinary token: a model's reply may
+    /// contain it, and the text of a message still does not become it.
     tagged: Option<(Encoder, Controls)>,
 }
 
-/// The control tokens of a model, and with `added` what else is found in a text as one token.
+/// The control tokens of a model, and with `added` also its added tokens.
 fn controls(model: &Model, added: bool) -> Controls {
     let flags: HashMap<u32, &Added> = model.added.iter().map(|added| (added.id, added)).collect();
     let is_one = |id: u32| model.kind(id) == Kind::Control || added && flags.contains_key(&id);
@@ -347,15 +344,15 @@ fn controls(model: &Model, added: bool) -> Controls {
     }))
 }
 
-/// The id of a spelling; a control token's where a text token is spelled the same.
+/// Finds the id of a spelling; a control token comes before a text token with the same spelling.
 fn find(model: &Model, token: &str) -> Option<u32> {
     let mut spelled = model.all().filter(|&(_, other)| other == token).map(|(id, _)| id);
     let first = spelled.next()?;
     Some(std::iter::once(first).chain(spelled).find(|&id| model.kind(id) == Kind::Control).unwrap_or(first))
 }
 
-/// The token that goes to one end of a text: the named one where the settings say that it does, else the one that the
-/// vocabulary's own file puts there.
+/// The token at one end of a text: the named token if the settings say so, by default the one that the vocabulary's own
+/// file puts there.
 fn wanted(setting: Option<bool>, named: Option<u32>, own: Option<u32>) -> Option<u32> {
     match setting {
         Some(true) => named,
@@ -364,9 +361,8 @@ fn wanted(setting: Option<bool>, named: Option<u32>, own: Option<u32>) -> Option
     }
 }
 
-/// Makes control tokens of what the settings name, of whatever kind the vocabulary says it is. A token that the
-/// vocabulary does not have is left out, and a byte or a single character stays text, whatever else it is used for:
-/// texts are spelled with it.
+/// Makes the tokens that the settings name control tokens, whatever the vocabulary calls them. A token that the vocabulary
+/// does not have is ignored. A byte or a single character stays text, since texts are spelled with it.
 fn promote(model: &mut Model, names: &Names, around: Around) {
     let named = [&names.bos, &names.eos, &names.eot, &names.eom, &names.unknown].into_iter().flatten();
     let mut wanted: HashSet<&str> = named.chain(&names.special).map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! Mistral's chat formats, id by id as `mistral-common` 1.13 encodes them
+//! Mistral's chat formats, with the ids of `mistral-common` 1.13
 //! (<https://github.com/mistralai/mistral-common>: `normalize.py`, `instruct.py`).
 //!
 //! ```text
@@ -7,9 +7,9 @@
 //! v7 …      <s> [SYSTEM_PROMPT] "system" [/SYSTEM_PROMPT] [INST] "first" [/INST] "reply" </s> …
 //! ```
 //!
-//! What stands in quotes is encoded by itself, so that SentencePiece puts its space in front of each. The system
-//! prompt is in the first message of the user (v1), in the last (v2, v3: it moves with every turn), or where it is
-//! said (v7 and later). Versions 11 and 13 differ from 7 in tool calls, tekken's from SentencePiece's in the tokenizer.
+//! Each quoted text is encoded by itself, so that SentencePiece puts its space in front of each. The system prompt is in
+//! the user's first message (v1), in the last (v2 and v3, where it moves with every turn), or at its own position (v7 and
+//! later). Versions 11 and 13 differ from 7 in tool calls, tekken's from SentencePiece's in the tokenizer.
 
 use crate::text::model::{Kind, Model};
 use crate::text::{Error, Message};
@@ -43,7 +43,7 @@ impl Version {
         Self::ALL.into_iter().find(|(_, version)| *version == self).map_or("", |(name, _)| name)
     }
 
-    /// What a vocabulary of Mistral's is, by the control tokens that came with each version.
+    /// The version of a vocabulary of Mistral's, by the control tokens that came with each version.
     pub(in crate::text) fn of(model: &Model) -> Self {
         let has = |name: &str| control(model, name).is_some();
         match () {
@@ -55,20 +55,20 @@ impl Version {
     }
 }
 
-/// The id of a control token.
+/// Finds the id of a control token.
 fn control(model: &Model, name: &str) -> Option<u32> {
     model.all().find(|&(id, token)| token == name && model.kind(id) == Kind::Control).map(|(id, _)| id)
 }
 
-/// A format, and the ids that it is written with.
+/// A version of the format, with the ids of its control tokens.
 #[derive(Clone, Debug)]
 pub(in crate::text) struct Mistral {
     version: Version,
     bos: u32,
     eos: u32,
-    /// `[INST]` and `[/INST]`, but for v1.
+    /// `[INST]` and `[/INST]`; `None` for v1.
     inst: Option<(u32, u32)>,
-    /// `[SYSTEM_PROMPT]` and `[/SYSTEM_PROMPT]`, from v7.
+    /// `[SYSTEM_PROMPT]` and `[/SYSTEM_PROMPT]`, from v7 on.
     system: Option<(u32, u32)>,
 }
 
@@ -79,16 +79,16 @@ enum Role {
     Assistant,
 }
 
-/// A message as the format knows it.
+/// A message in the roles of the format.
 struct Turn {
     role: Role,
     content: String,
-    /// What the model generated it as.
+    /// The ids that the model generated it as.
     ids: Vec<u32>,
 }
 
 impl Mistral {
-    /// `None` where the vocabulary does not have the control tokens of the version.
+    /// Makes a format; `None` if the vocabulary lacks control tokens of the version.
     pub(in crate::text) fn new(version: Version, model: &Model) -> Option<Self> {
         let id = |name: &str| control(model, name);
         Some(Self {
@@ -103,15 +103,15 @@ impl Mistral {
         })
     }
 
-    /// What it is called.
+    /// The name of the format.
     pub(in crate::text) fn name(&self) -> String {
         format!("Mistral {}", self.version.name())
     }
 
-    /// The ids of a conversation. `encode` appends those of a stretch of text.
+    /// Encodes a conversation. `encode` appends the ids of a stretch of text.
     ///
     /// # Errors
-    /// [`Error::Conversation`], and what `encode` reports.
+    /// [`Error::Conversation`], and those of `encode`.
     pub(in crate::text) fn encode(
         &self,
         messages: &[Message],
@@ -151,8 +151,8 @@ impl Mistral {
         Ok(ids)
     }
 
-    /// The format as a template, for programs that know no other way. It takes conversations in which user and
-    /// assistant alternate, and encodes them to the same ids.
+    /// The format as a Jinja template, for other programs. It accepts conversations in which user and assistant
+    /// alternate, and encodes them to the same ids.
     pub(in crate::text) fn template(&self) -> String {
         const FIND: &str = "{%- set ns = namespace(system='', user=-1) -%}{%- for m in messages -%}\
             {%- if m.role == 'system' -%}{%- set ns.system = ns.system + m.content + '\\n\\n' -%}\
@@ -163,7 +163,7 @@ impl Mistral {
                 FIND.replace("WHICH", "loop.index0 if ns.user == -1 else ns.user"),
                 "",
                 format!("'[INST] ' + {USER} + ' [/INST]'"),
-                // The tag is text, so that nothing parts it from the reply: the space in front of that is written.
+                // The tag is text and no token separates it from the reply, so the space is written here.
                 "' ' + m.content",
             ),
             Version::V2 | Version::V3 => (
@@ -199,8 +199,8 @@ impl Mistral {
         Ok(())
     }
 
-    /// The messages as the format knows them: those of one role in a row are one, and before v7 what the system says
-    /// is not in its place but returned by itself.
+    /// Converts messages to the format's roles. Consecutive messages of a role become one, and before v7 the system
+    /// prompt is returned apart from the messages.
     fn turns(&self, messages: &[Message]) -> Result<(Option<String>, Vec<Turn>), Error> {
         let roles = roles(messages)?;
         let mut system: Vec<&str> = Vec::new();
@@ -222,7 +222,7 @@ impl Mistral {
             }
             before = Some(role);
         }
-        // A conversation begins with the user, if only with nothing.
+        // A conversation begins with the user, if only with an empty message.
         if self.version < Version::V7 && turns.first().is_none_or(|turn| turn.role != Role::User) {
             turns.insert(0, Turn { role: Role::User, content: String::new(), ids: Vec::new() });
         }
@@ -230,7 +230,7 @@ impl Mistral {
     }
 }
 
-/// Texts that are not empty, with an empty line between.
+/// Concatenates the texts that are not empty, with an empty line between.
 fn join(text: &mut String, more: &str) {
     if !text.is_empty() && !more.is_empty() {
         text.push_str("\n\n");
@@ -249,7 +249,7 @@ fn role(message: &Message) -> Result<Role, Error> {
     }
 }
 
-/// The roles, in an order that the format takes.
+/// Returns the roles of messages if the format accepts their order.
 fn roles(messages: &[Message]) -> Result<Vec<Role>, Error> {
     let roles: Vec<Role> = messages.iter().map(role).collect::<Result<_, _>>()?;
     let refuse = |reason: &str| Err(Error::Conversation(reason.into()));

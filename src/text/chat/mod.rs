@@ -1,20 +1,20 @@
-//! How a model wants a conversation written down.
+//! Chat formats: how a conversation is written for a model.
 //!
 //! | file | idea |
 //! |---|---|
-//! | `mod` | [`Format`]: which way a model has |
+//! | `mod` | [`Format`]: the kind of format that a model has |
 //! | `mistral` | Mistral's own, by version |
 //! | `template` | a chat template, with limits |
-//! | `jinja/` | the language that templates are written in |
+//! | `jinja/` | the language of templates |
 //! | `render` | a template's text as ids, in which no message is a control token |
 //! | `turns` | the tokens that it writes around turns, and which of them ends a reply |
 //!
-//! # Which
+//! # Which format a model has
 //!
-//! A tokenizer of Mistral's own (`tekken.json`, `tokenizer.model.v3`, or any file whose pieces are those of Mistral's
-//! SentencePiece vocabulary) brings its format with it. The `chat_template` beside it, which others wrote after it,
-//! is used where it does not write `[INST]`: then the model was trained on to another format. Every other model has
-//! its template, or no format.
+//! Mistral's own tokenizers (`tekken.json`, `tokenizer.model.v3`, or any file whose pieces are those of Mistral's
+//! SentencePiece vocabulary) imply a format. A `chat_template` beside one, which others wrote later, is used if it does
+//! not write `[INST]`: the model was then trained further on another format. Every other model has its template, or no
+//! format.
 
 mod jinja;
 mod mistral;
@@ -28,7 +28,7 @@ pub(super) use self::template::Names as TemplateNames;
 pub(super) use self::turns::Turns;
 use super::model::{Alphabet, Joins, Kind, Model};
 
-/// The way of one model.
+/// The chat format of a model.
 #[derive(Clone, Debug)]
 pub(super) enum Format {
     Mistral(Mistral),
@@ -36,7 +36,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// What the rules above say. `version`: what the tokenizer's own file says it is.
+    /// Chooses by the rules above. `version` is that of the tokenizer's own file.
     pub(super) fn of(model: &Model, version: Option<Version>, template: Option<&str>) -> Option<Self> {
         let version = version.or_else(|| is_mistrals(model).then(|| Version::of(model)));
         let mistral = version.and_then(|version| Mistral::new(version, model));
@@ -48,13 +48,13 @@ impl Format {
     }
 }
 
-/// Whether a template writes Mistral's tags. Llama 2's are the same, with a system prompt in tags of its own.
+/// Whether a template writes Mistral's tags. Llama 2's are the same, but its system prompt has different ones.
 pub(super) fn writes_inst(template: &str) -> bool {
     template.contains("[INST]") && !template.contains("<<SYS>>")
 }
 
-/// Whether the pieces are those of Mistral's SentencePiece vocabulary. They are the same 31,741 in the same order in
-/// all versions, which differ in their control tokens; the check is over each with a newline.
+/// Whether the pieces are those of Mistral's SentencePiece vocabulary. All versions have the same 31,741 pieces in the
+/// same order and differ in their control tokens. The checksum covers each piece and a newline.
 fn is_mistrals(model: &Model) -> bool {
     const PIECES: usize = 31_741;
     const CHECK: u32 = 0x2890_50C4;

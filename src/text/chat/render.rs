@@ -1,4 +1,4 @@
-//! A conversation by a chat template, as ids.
+//! Encodes a conversation by a chat template.
 
 use std::ops::Range;
 
@@ -9,14 +9,14 @@ use crate::text::control::{Controls, Part};
 use crate::text::encode::Place;
 use crate::text::{Error, Message};
 
-/// The ids of a conversation by `template`. `encode` appends those of a stretch of text.
+/// Encodes a conversation by `template`. `encode` appends the ids of a stretch of text.
 ///
-/// The ids are those of transformers' `apply_chat_template`, but for two things. A control token that a message spells
-/// stays text: only characters that the template wrote make one, all of them. And a reply stays as the model generated
-/// it, where the template writes it as it was generated: whole, and behind what the generation began with.
+/// The ids are those of transformers' `apply_chat_template`, with two differences. A control token that a message spells
+/// stays text: only characters that the template wrote, all of them, make one. And a reply keeps the ids that the model
+/// generated if the template writes the reply as it was generated: whole, and behind the prompt that it was generated from.
 ///
 /// # Errors
-/// [`Error::Template`] and its kin, and what `encode` reports.
+/// [`Error::Template`] and the other errors of templates, and those of `encode`.
 pub(in crate::text) fn render(
     template: &str,
     messages: &[Message],
@@ -51,12 +51,11 @@ pub(in crate::text) fn render(
     Ok(ids)
 }
 
-/// The rendered text, character by character, with another one for every character that a message brought: no control
-/// token has that one, so that what the tokens are found in is what the template wrote. White space stays, as tokens
-/// may take it.
+/// Returns the rendered text with every character of a message replaced by one that no control token has, so that control
+/// tokens are found only in what the template wrote. White space stays, since tokens may include it.
 ///
 /// # Errors
-/// [`Error::TooManySpellings`] where the vocabulary leaves no character.
+/// [`Error::TooManySpellings`] if the control tokens use every character.
 fn outline(rendered: &[Ch], controls: &Controls) -> Result<String, Error> {
     const UNASSIGNED: Range<u32> = 0xF_0000..0x11_0000;
     let used: std::collections::HashSet<char> = controls.all().flat_map(str::chars).collect();
@@ -67,7 +66,7 @@ fn outline(rendered: &[Ch], controls: &Controls) -> Result<String, Error> {
     Ok(rendered.iter().map(shown).collect())
 }
 
-/// Where stretches of an outline lie, as they come.
+/// The position in an outline while its stretches are read.
 struct Stretches<'text> {
     outline: &'text str,
     byte: usize,
@@ -75,7 +74,7 @@ struct Stretches<'text> {
 }
 
 impl Stretches<'_> {
-    /// The characters of the next text.
+    /// Range of the next text's characters.
     fn characters(&mut self, part: &Part<'_>) -> Option<Range<usize>> {
         let text = part.text()?;
         let start = text.as_ptr() as usize - self.outline.as_ptr() as usize;
@@ -86,9 +85,9 @@ impl Stretches<'_> {
     }
 }
 
-/// The message that the model generated and that `text` is, whole, behind what a generation begins with and in front of
-/// nothing. A template that trims a reply, or leaves out a part of it, has to see it; and where it writes more in front
-/// of a reply than it lets a generation begin with (a space, say), the ids would follow what they did not.
+/// Finds the generated message that `text` is, whole and directly behind the prompt of a generation. Otherwise the text is
+/// encoded anew: a template may trim a reply or leave out a part, and if it writes more in front of a reply than the prompt
+/// of a generation has (such as a space), the generated ids would follow a text that they did not follow before.
 fn reply<'m>(text: &[Ch], beginning: &[Ch], messages: &'m [Message]) -> Option<&'m Message> {
     let content = text.strip_prefix(beginning)?;
     let origin = content.first().map(|c| c.origin()).filter(|origin| *origin != SOMEONE)?;

@@ -1,6 +1,6 @@
-//! Chat templates within limits, because a template is part of an untrusted file.
+//! Renders chat templates within limits, because a template is part of an untrusted file.
 //!
-//! `jinja` counts steps and levels; bytes and seconds are counted by [`budget`](crate::budget).
+//! `jinja` counts steps and levels; [`budget`](crate::budget) counts bytes and seconds.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
@@ -12,17 +12,17 @@ use crate::text::error::one_line;
 use crate::text::guard::guarded;
 use crate::text::{Error, Message};
 
-/// The longest template that is compiled. The longest published ones are about 20 KiB.
+/// Limit for the length of a template. The longest published ones have about 20 KiB.
 const MAX_TEMPLATE: usize = 64 << 10;
-/// Of one rendering. A turn of a published template takes a few hundred KiB and less than a millisecond.
+/// Limits for one rendering. A turn of a published template takes a few hundred KiB and less than a millisecond.
 const BUDGET: Budget = Budget { bytes: 256 << 20, time: Duration::from_secs(20), stack: STACK };
-/// What the levels of evaluation take that `jinja` allows, and more: the deepest templates of 20 kinds took 14 MB in a
-/// release build (x86-64, November 2026). Builds without optimisation have larger frames.
+/// Stack size for the levels of evaluation that `jinja` allows. The deepest templates of 20 kinds took 14 MB in a release
+/// build (x86-64, November 2026). Builds without optimization have larger frames.
 const STACK: usize = if cfg!(debug_assertions) { 256 << 20 } else { 64 << 20 };
 /// Roles that a chat template may build a control token from (`<|{{ role }}|>`).
 const KNOWN_ROLES: [&str; 7] = ["system", "user", "assistant", "tool", "developer", "function", "ipython"];
 
-/// The spellings that templates ask for by name.
+/// Spellings of the tokens that templates use by name.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::text) struct Names<'a> {
     pub(in crate::text) bos: Option<&'a str>,
@@ -30,17 +30,17 @@ pub(in crate::text) struct Names<'a> {
     pub(in crate::text) unknown: Option<&'a str>,
 }
 
-/// Who wrote the content of a message.
+/// The origin of a message's content.
 fn origin_of(message: usize) -> Origin {
     Origin::try_from(message + 1).unwrap_or(SOMEONE).min(SOMEONE)
 }
 
-/// The conversation as the template writes it, each character with its origin; with `prompt` ready for the assistant's
-/// turn.
+/// Renders a conversation and marks the origin of each character. With `prompt`, the text ends where the assistant's turn
+/// begins.
 ///
 /// # Errors
-/// [`Error::TemplateTooLarge`]; [`Error::Template`] with the template's own words where it refuses the
-/// conversation, or with what is wrong in it, or with the limit it ran into.
+/// [`Error::TemplateTooLarge`]; [`Error::Template`] with the template's own message if it refuses the conversation, or
+/// with its defect, or with the limit that it exceeded.
 pub(super) fn render(
     source: &str,
     messages: &[Message],
@@ -63,7 +63,7 @@ pub(super) fn render(
     rendered.map_err(|panic| Error::Template(one_line(&panic)))?.map_err(refused)
 }
 
-/// A template that exceeded its budget once is not run again: what it took is not given back.
+/// Keeps a template that exceeded its budget from running again, because the memory it took is not freed.
 fn known_to_exceed<T>(source: &str, run: impl FnOnce() -> Result<T, Exceeded>) -> Result<T, Error> {
     static KNOWN: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +71,7 @@ fn known_to_exceed<T>(source: &str, run: impl FnOnce() -> Result<T, Exceeded>) -
         return Err(Error::Template(reason.clone()));
     }
     run().map_err(|exceeded| {
-        // Which says nothing of the template.
+        // The template is not at fault.
         if matches!(exceeded, Exceeded::NoThread | Exceeded::NoStack(_)) {
             return Error::NotStarted(exceeded);
         }
@@ -80,7 +80,7 @@ fn known_to_exceed<T>(source: &str, run: impl FnOnce() -> Result<T, Exceeded>) -
     })
 }
 
-/// The variables of transformers. A name that the tokenizer does not have stays undefined: templates test for it.
+/// The variables of transformers. A name that the tokenizer does not have stays undefined, since templates test for it.
 fn context(
     messages: &[Message],
     names: &[Option<String>; 3],
@@ -105,7 +105,7 @@ fn context(
     Ok(all)
 }
 
-/// Python's `datetime.now().strftime(format)`; `None` for a bad format.
+/// Implements Python's `datetime.now().strftime(format)`; `None` for a bad format.
 fn now(format: &str) -> Option<String> {
     let mut text = String::new();
     write!(text, "{}", chrono::Local::now().format(format)).ok().map(|()| text)
@@ -199,7 +199,7 @@ mod tests {
             ["(", "-", "not ", "[", "a.", "{1:", "a[", "a(", "1 if ", "a|b(", "a is b(", "a+", "a~", "a<"]
         {
             let nesting = "{{ ".to_owned() + &deep.repeat((MAX_TEMPLATE - 10) / deep.len()) + "1 }}";
-            // Right or wrong, an answer: a stack overflow would end the whole test program here.
+            // Any result will do: a stack overflow would end the whole test program here.
             let _ = rendered(&nesting);
         }
         for deep in ["{% if 1 %}", "{% for a in b %}", "{% macro a() %}", "{% set a %}", "{% call a() %}"] {

@@ -1,4 +1,4 @@
-//! What a chat template writes around the turns of a conversation, as tokens.
+//! Finds the tokens that a chat template writes around the turns of a conversation.
 
 use std::cell::LazyCell;
 
@@ -10,38 +10,37 @@ use crate::text::control::{Controls, Part};
 /// The tokens around turns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::text) struct Turns {
-    /// The tokens directly behind a reply, where it is the last message and where another follows: a model generates
-    /// one of them where its reply ends, whatever the files call the end of a sequence.
+    /// The tokens directly behind a reply, both as the last message and in front of another. A model generates one of them
+    /// at the end of its reply, whatever the files call the end of a sequence.
     pub(in crate::text) ends: Vec<u32>,
-    /// The tokens that begin and end turns, `ends` included. What a model writes within its reply, such as `<think>`,
-    /// is none.
+    /// The tokens that begin and end turns, `ends` included. Tokens within a reply, such as `<think>`, are not.
     pub(in crate::text) tags: Vec<u32>,
 }
 
-/// Stand for what is said. No template and no vocabulary has them.
+/// Characters that stand for the messages. No template and no vocabulary has them.
 const SYSTEM: char = '\u{10FFF0}';
 const USER: char = '\u{10FFF1}';
 const REPLY: char = '\u{10FFF2}';
 const NEXT: char = '\u{10FFF3}';
 
 impl Turns {
-    /// Those that `template` writes. `tokens`: all that it may write, control tokens or not. A template that refuses
-    /// such short conversations writes none.
+    /// Finds the tokens of `template` among `tokens`, which may include tokens other than control tokens. A template that
+    /// refuses such short conversations has none.
     ///
     /// ```text
     /// <|im_start|>user\n①<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n②<|im_end|>\n
-    /// tags: <|im_start|> is before what the user says, <|im_end|> behind the reply;
+    /// tags: <|im_start|> is in front of the user's message, <|im_end|> behind the reply;
     ///       the first other token between the two would be the assistant's, but <|im_start|> comes again before it
     /// ```
     pub(in crate::text) fn of(template: &str, names: Names<'_>, tokens: &Controls) -> Self {
         let conversation = [("user", USER), ("assistant", REPLY), ("user", NEXT)];
         let probe = |turns, prompt| rendered(template, names, &conversation[..turns], prompt);
-        // A template may end a reply only where a turn follows, or refuse a conversation that a reply ends.
+        // A template may end a reply only if a turn follows, or refuse a conversation that a reply ends.
         let (answered, asked_again) = (probe(2, false), probe(3, true));
         let [answered, asked_again] =
             [&answered, &asked_again].map(|text| text.as_deref().map(|text| parts(text, tokens)));
         let asked = LazyCell::new(|| probe(1, true).unwrap_or_default());
-        // Where a prompt lacks the token that begins a reply, the model writes that token first.
+        // If a prompt lacks the token that begins a reply, the model generates that token first.
         let prompts_with = |id: u32| {
             let parts = parts(&asked, tokens);
             place_of(USER, &parts).is_some_and(|user| ids(&parts[user..]).last() == Some(&id))
@@ -62,7 +61,7 @@ impl Turns {
     }
 }
 
-/// What `template` makes of a conversation; where it refuses that, of the same behind a system message.
+/// Renders a conversation by `template`, and if it refuses, the same with a system message in front.
 fn rendered(template: &str, names: Names<'_>, conversation: &[(&str, char)], prompt: bool) -> Option<String> {
     let message = |(role, mark): &(&str, char)| Message::new(*role, *mark);
     let mut messages: Vec<Message> = conversation.iter().map(message).collect();
@@ -77,7 +76,7 @@ fn is_space(text: &str) -> bool {
     text.chars().all(char::is_whitespace)
 }
 
-/// `text` cut at its tokens, without those that spell white space.
+/// Cuts `text` at its tokens, without those that spell white space.
 fn parts<'text>(text: &'text str, tokens: &Controls) -> Vec<Part<'text>> {
     let is_space = |id: &u32| tokens.spelling(*id).is_some_and(is_space);
     let mut parts = tokens.cut(text);
@@ -85,7 +84,7 @@ fn parts<'text>(text: &'text str, tokens: &Controls) -> Vec<Part<'text>> {
     parts
 }
 
-/// The last stretch of text in which `mark` stands.
+/// Finds the last stretch of text that contains `mark`.
 fn place_of(mark: char, parts: &[Part<'_>]) -> Option<usize> {
     parts.iter().rposition(|part| part.text().is_some_and(|text| text.contains(mark)))
 }
@@ -103,7 +102,7 @@ fn begins_reply(id: u32, parts: &[Part<'_>]) -> bool {
     place_of(REPLY, parts).is_some_and(|reply| ids(&parts[..reply]).last() == Some(&id))
 }
 
-/// The token directly behind the reply, white space aside.
+/// The token directly behind the reply, ignoring white space.
 fn behind_reply(parts: &[Part<'_>]) -> Option<u32> {
     let reply = place_of(REPLY, parts)?;
     let rest = parts[reply].text()?.rsplit(REPLY).next()?;
@@ -114,7 +113,7 @@ fn behind_reply(parts: &[Part<'_>]) -> Option<u32> {
     }
 }
 
-/// The tokens in front of what the user says, and the first one between that and the reply that does not end a turn.
+/// The tokens in front of the user's message, and the first token between it and the reply that does not end a turn.
 fn tags_before_reply(parts: &[Part<'_>], ends: &[u32]) -> Vec<u32> {
     let Some(user) = place_of(USER, parts) else { return Vec::new() };
     let reply = place_of(REPLY, parts).filter(|reply| *reply >= user).unwrap_or(parts.len());
