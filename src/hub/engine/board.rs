@@ -1,5 +1,5 @@
-//! Who works on what: files are taken in their order, a few at a time, and ranges of them by as many connections
-//! as the line has use for.
+//! Distributes the work: files in their order, a few at a time, and ranges of them to as many connections as the line
+//! can use.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -12,19 +12,19 @@ use crate::hub::Error;
 use crate::hub::listing::Entry;
 use crate::system::files::Folder;
 
-/// Files that are fetched at the same time.
+/// Number of files that are fetched at the same time.
 const FILES: usize = 4;
-/// Connections at the same time, whatever the files.
+/// Limit for connections at the same time, over all files.
 pub(super) const CONNECTIONS: usize = 8;
 
-/// The work that is left, shared by all threads of a download.
+/// The remaining work, shared by all threads of a download.
 #[derive(Debug)]
 pub(super) struct Board {
     folder: Folder,
     segment: u64,
     state: Mutex<State>,
     changed: Condvar,
-    /// For those who must not wait for the lock.
+    /// For readers that must not wait for the lock.
     stopped: AtomicBool,
 }
 
@@ -32,9 +32,9 @@ pub(super) struct Board {
 struct State {
     waiting: VecDeque<Entry>,
     running: Vec<Running>,
-    /// Connections that are in use.
+    /// Number of connections in use.
     busy: usize,
-    /// Connections that may be in use before a file gets a further one; it grows while that helps.
+    /// Number of connections that may be in use before a file gets a further one. It grows while that helps.
     allowed: usize,
 }
 
@@ -43,11 +43,11 @@ struct State {
 struct Running {
     part: Arc<Part>,
     attempt: Attempt,
-    /// What is here, and what somebody works on.
+    /// The parts that are on disk or that a connection works on.
     claimed: Ranges,
     connections: usize,
-    /// One connection fetches all of it: there is no hash to tell whether pieces fit each other, or the server does
-    /// no ranges.
+    /// Whether one connection fetches all of it, because no hash shows whether pieces belong together or because the
+    /// server supports no ranges.
     whole: bool,
 }
 
@@ -57,28 +57,28 @@ impl Running {
     }
 }
 
-/// A stretch of a file for one connection. It goes back when this is dropped.
+/// A stretch of a file for one connection. Dropping it returns the stretch to the board.
 #[derive(Debug)]
 pub(super) struct Work {
     board: Arc<Board>,
     pub part: Arc<Part>,
     pub attempt: Attempt,
     pub range: Range<u64>,
-    /// It is all of the file, for this connection alone.
+    /// Whether it is the whole file, for this connection alone.
     pub whole: bool,
 }
 
-/// What a thread is told to do next.
+/// The next task of a thread.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Fetch this.
+    /// Fetch this stretch.
     Fetch(Work),
-    /// A file has been begun: see to its hash. Then ask again.
+    /// Start the hash of a file that has been begun, then ask again.
     Follow(Arc<Part>),
 }
 
 impl Board {
-    /// All of `entries`, in their order, with at most `segment` bytes asked for at once.
+    /// Makes a board for `entries` in their order, with at most `segment` bytes a request.
     pub fn new(folder: &Folder, entries: &[Entry], segment: u64) -> Self {
         let state = State { waiting: entries.to_vec().into(), running: Vec::new(), busy: 0, allowed: 1 };
         Self {
@@ -90,7 +90,7 @@ impl Board {
         }
     }
 
-    /// Waits for something to do. `None` when nothing is left or the download has been stopped.
+    /// Waits for a task. `None` when all work is done or the download has been stopped.
     ///
     /// # Errors
     /// A partial file cannot be opened.
@@ -100,7 +100,7 @@ impl Board {
             if self.is_stopped() || (state.waiting.is_empty() && state.running.is_empty()) {
                 return Ok(None);
             }
-            // A file that nobody works on; else a further file; else, if the line has room, a further range.
+            // First a file without a connection, then a further file, then a further range if the line has room.
             if let Some(work) = self.take(&mut state, 0) {
                 return Ok(Some(Next::Fetch(work)));
             }
@@ -122,7 +122,7 @@ impl Board {
         }
     }
 
-    /// The next stretch of the file with the fewest connections, if that has no more than `most`.
+    /// The next stretch of the file with the fewest connections, if it has at most `most`.
     fn take(self: &Arc<Self>, state: &mut State, most: usize) -> Option<Work> {
         let open = |r: &&mut Running| r.connections <= most && r.gap().is_some();
         let running = state.running.iter_mut().filter(open).min_by_key(|r| r.connections)?;
@@ -138,13 +138,14 @@ impl Board {
         Some(Work { board: self.clone(), part, attempt, range, whole })
     }
 
-    /// Sixteen requests a file, but neither so small that asking takes longer than getting, nor more than the limit.
+    /// Bytes of a request: a sixteenth of the file, at least so many that the request takes less time than its answer,
+    /// and at most the limit.
     fn segment_of(&self, size: u64) -> u64 {
         (size / 16).max(8 << 20).min(self.segment)
     }
 
-    /// Lets `decide` say how many connections may be in use, of so many that are. It is not asked while some that may
-    /// be in use are not: there is nothing for them to do.
+    /// Sets how many connections may be in use to what `decide` returns for the number in use. `decide` is not called
+    /// while fewer are in use than allowed, since there is no work for more.
     pub fn allow(&self, decide: impl FnOnce(usize) -> usize) {
         let mut state = self.state();
         if state.busy >= state.allowed {
@@ -153,10 +154,10 @@ impl Board {
         }
     }
 
-    /// A file has come wrong: all of it is to be fetched again.
+    /// Fetches all of a file again that came wrong.
     ///
     /// # Errors
-    /// The partial file cannot be emptied, or is not this download's any more.
+    /// The partial file cannot be emptied, or no longer belongs to this download.
     pub fn begin_anew(&self, part: &Part, attempt: Attempt) -> Result<Attempt, Refused> {
         let mut state = self.state();
         let attempt = part.begin_anew(attempt)?;
@@ -167,18 +168,18 @@ impl Board {
         Ok(attempt)
     }
 
-    /// A file is whole and has its name.
+    /// Removes a file that is whole and has its name.
     pub fn finished(&self, part: &Part) {
         self.state().running.retain(|r| !std::ptr::eq(&*r.part, part));
         self.changed.notify_all();
     }
 
-    /// Where the files land.
+    /// The folder for the files.
     pub fn folder(&self) -> &Folder {
         &self.folder
     }
 
-    /// Ends the download: when this returns nobody writes any more, and nobody will.
+    /// Ends the download. After this returns, no thread writes any more.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         let state = self.state();
@@ -197,7 +198,8 @@ impl Board {
 }
 
 impl Work {
-    /// The server does no ranges: this connection fetches all of the file. Not if another one does already.
+    /// Makes this connection fetch the whole file because the server supports no ranges; `false` if another one does so
+    /// already.
     pub fn make_whole(&mut self) -> bool {
         let mut state = self.board.state();
         let Some(running) = state.running.iter_mut().find(|r| Arc::ptr_eq(&r.part, &self.part)) else {
@@ -220,9 +222,9 @@ impl Drop for Work {
         state.busy = state.busy.saturating_sub(1);
         if let Some(running) = state.running.iter_mut().find(|r| Arc::ptr_eq(&r.part, &self.part)) {
             running.connections = running.connections.saturating_sub(1);
-            // What did not come is there to be taken again; not where another connection fetches all of it.
+            // Unfetched bytes can be taken again, unless another connection fetches the whole file.
             if running.attempt == self.attempt && (self.whole || !running.whole) {
-                // The next connection may have better luck with ranges.
+                // The next connection may try ranges again.
                 running.whole = running.part.entry.hash.is_none();
                 running.claimed.remove(self.range.clone());
                 self.part.have().iter().for_each(|r| running.claimed.insert(r));

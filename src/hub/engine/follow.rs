@@ -1,5 +1,5 @@
-//! The hash of a file while it comes: over what an earlier run left, then behind the last byte without a gap before
-//! it, and when that is the file's last byte, the file gets its name.
+//! Hashes a file while it is fetched: first the bytes of an earlier run, then each byte once all bytes before it are on
+//! disk. After the last byte the file gets its name.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use super::part::{Attempt, Part, Refused};
 use crate::hub::hash::Hasher;
 use crate::hub::{Digest, Error};
 
-/// Bytes hashed at once.
+/// Bytes that are hashed at once.
 const CHUNK: usize = 1 << 20;
 
-/// Hashes `part` until it is whole and right. A wrong one is begun anew once, and said so by `tell`. `None` when the
-/// download was stopped.
+/// Hashes `part` until it is whole and its hash is right. A wrong file is fetched again once, which `tell` reports. `None`
+/// if the download was stopped.
 ///
 /// # Errors
-/// [`Error::Hash`], or the disk.
+/// [`Error::Hash`], or an error of the disk.
 pub(super) fn follow(board: &Board, part: &Arc<Part>, tell: &dyn Fn(Event)) -> Result<Option<Digest>, Error> {
     let mut attempt: Attempt = 0;
     loop {

@@ -1,8 +1,8 @@
-//! What of a partial file is on disk, so that a later run goes on where this one stopped, however it stopped.
+//! Records which pieces of a partial file are on disk, so that a later run continues where this one stopped.
 //!
-//! A text file beside the partial file: a line that says of what content the pieces are, then a line for each
-//! piece, appended after the piece was written. A torn last line is a piece that is fetched again. After a power
-//! cut the journal can be ahead of the data; the hash of the whole file finds that out.
+//! The journal is a text file beside the partial file. Its first line identifies the content; then comes a line for each
+//! piece, appended after the piece was written. A piece whose line is torn is fetched again. After a power cut the journal
+//! can be ahead of the data, which the hash of the whole file detects.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,33 +15,34 @@ use crate::hub::folder;
 use crate::hub::listing::Entry;
 use crate::system::files::Folder;
 
-/// A line is less than 50 bytes and stands for a piece of [`super::worker::PIECE`] bytes, less at the end of a connection.
+/// Limit for a journal. A line has less than 50 bytes and stands for a piece of [`super::worker::PIECE`] bytes, or fewer
+/// at the end of a connection.
 const MAX_BYTES: u64 = 64 << 20;
-/// More bytes than a line has.
+/// Limit for the bytes of a line.
 const LONGEST_LINE: u64 = 4 << 10;
-/// Bytes of a validator.
+/// Limit for the bytes of a validator.
 const LONGEST_ETAG: usize = 1 << 10;
-/// More stretches than a file has that several connections fetched.
+/// Limit for the stretches of a file, above those that several connections leave.
 const MOST_STRETCHES: usize = 1 << 16;
 
-/// What an earlier run left of a file.
+/// The remains of a file from an earlier run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Remains {
     /// The bytes that are on disk.
     pub have: Ranges,
-    /// The validator that their server gave.
+    /// The validator that the server gave for them.
     pub etag: Option<String>,
 }
 
 impl Remains {
-    /// What is there of `entry`.
+    /// Finds the remains of `entry`.
     pub fn of(entry: &Entry, folder: &Folder) -> Self {
         let partial = folder.read(folder::partial(&entry.name)).and_then(|file| file.metadata());
         partial.map_or_else(|_| Self::default(), |partial| Self::in_partial(partial.len(), entry, folder))
     }
 
-    /// What is there of `entry` in a partial file of this length: nothing where the journal is of another content or
-    /// cannot be used, or where no hash would find a wrong piece.
+    /// Finds the remains of `entry` in a partial file of this length: none if the journal is for another content or cannot
+    /// be used, or if no hash would detect a wrong piece.
     pub fn in_partial(length: u64, entry: &Entry, folder: &Folder) -> Self {
         let read = || {
             let heading = heading(entry)?;
@@ -51,13 +52,13 @@ impl Remains {
         read().unwrap_or_default()
     }
 
-    /// What the text of a journal says of a partial file of `length` bytes.
+    /// Parses the text of a journal for a partial file of `length` bytes.
     pub fn said(entry: &Entry, text: &str, length: u64) -> Option<Self> {
         parse(text.as_bytes(), &heading(entry)?, length.min(entry.size))
     }
 }
 
-/// Whether a validator can be kept, and given to a server.
+/// Whether a validator can be stored, and sent to a server.
 pub(super) fn is_etag(text: &str) -> bool {
     text.starts_with('"')
         && text.len() <= LONGEST_ETAG
@@ -65,13 +66,13 @@ pub(super) fn is_etag(text: &str) -> bool {
         && HeaderValue::from_str(text).is_ok()
 }
 
-/// The first line. It names the content and not the commit: two commits that hold the same file share its pieces.
+/// The first line. It names the content and not the commit, so that two commits with the same file share its pieces.
 pub(super) fn heading(entry: &Entry) -> Option<String> {
     entry.hash.map(|hash| format!("mist 1 {} bytes, {hash}\n", entry.size))
 }
 
-/// The lines up to the first that is not one of ours; pieces beyond `limit` do not count. `None` for a journal of another
-/// content, or one that no download of ours wrote.
+/// Reads lines up to the first malformed one; pieces beyond `limit` do not count. `None` for a journal of another content,
+/// or a file that is no journal.
 fn parse(mut journal: impl BufRead, heading: &str, limit: u64) -> Option<Remains> {
     let mut remains = Remains::default();
     if line(&mut journal)? != heading.strip_suffix('\n')? {
@@ -92,7 +93,7 @@ fn parse(mut journal: impl BufRead, heading: &str, limit: u64) -> Option<Remains
     Some(remains)
 }
 
-/// The next whole line, without its end; `None` for one that is torn, too long or no text.
+/// Reads the next line without its end; `None` if it is torn, too long or not text.
 fn line(journal: &mut impl BufRead) -> Option<String> {
     let mut line = Vec::new();
     journal.take(LONGEST_LINE).read_until(b'\n', &mut line).ok()?;
@@ -104,12 +105,12 @@ fn line(journal: &mut impl BufRead) -> Option<String> {
 pub(super) struct Journal {
     folder: Folder,
     name: String,
-    /// `None` for a file without a hash: it is never continued.
+    /// `None` for a file without a hash, which is never continued.
     file: Option<File>,
 }
 
 impl Journal {
-    /// Begins the journal of `entry` with what remains, in place of the one that there is.
+    /// Starts the journal of `entry` with its remains and replaces an earlier journal.
     pub fn begin(folder: &Folder, entry: &Entry, remains: &Remains) -> io::Result<Self> {
         let mut journal = Self { folder: folder.clone(), name: folder::journal(&entry.name), file: None };
         let Some(mut text) = heading(entry) else {
@@ -120,7 +121,8 @@ impl Journal {
             text += &format!("etag {etag}\n");
         }
         text.extend(remains.have.iter().map(|r| format!("{} {}\n", r.start, r.end)));
-        // Whole or not at all: a torn one would lose what is on disk. Under a fixed name, as a killed run leaves it.
+        // Written whole or not at all, since a torn journal would lose pieces on disk. The name is fixed, so that a later
+        // run replaces the file that a killed run leaves.
         let new = format!("{}.new", journal.name);
         let mut file = folder.create(&new, 0o666)?;
         file.write_all(text.as_bytes())?;
@@ -129,32 +131,32 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Nothing is there any more.
+    /// Records that no piece is on disk.
     pub fn begin_anew(&mut self, entry: &Entry) -> io::Result<()> {
         self.file = None;
         *self = Self::begin(&self.folder, entry, &Remains::default())?;
         Ok(())
     }
 
-    /// `piece` is on disk.
+    /// Records that `piece` is on disk.
     pub fn add(&mut self, piece: Range<u64>) -> io::Result<()> {
         self.line(&format!("{} {}\n", piece.start, piece.end))
     }
 
-    /// The server's validator.
+    /// Records the server's validator.
     pub fn etag(&mut self, etag: &str) -> io::Result<()> {
         self.line(&format!("etag {etag}\n"))
     }
 
-    /// In one call, so that a killed process leaves whole lines and at most one torn one.
+    /// Writes in one call, so that a killed process leaves whole lines and at most one torn line.
     fn line(&mut self, line: &str) -> io::Result<()> {
         self.file.as_mut().map_or(Ok(()), |file| file.write_all(line.as_bytes()))
     }
 
-    /// The file is whole, or has to begin anew.
+    /// Deletes the journal of a file that is whole or begins anew.
     pub fn remove(&mut self) {
         self.file = None;
-        // One that stays is of no partial file and is not read.
+        // A journal that stays has no partial file and is not read.
         let _ = self.folder.remove(&self.name);
     }
 }

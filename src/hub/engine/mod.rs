@@ -1,4 +1,4 @@
-//! The engine: brings files of a commit into a folder, whole or not at all, and goes on where an earlier run stopped.
+//! The download engine: fetches files of a commit into a folder, whole or not at all, and continues an earlier run.
 //!
 //! ```text
 //! run (the caller's thread: tells the report, opens further connections, ends it all)
@@ -9,13 +9,13 @@
 //! | file | one idea |
 //! |---|---|
 //! | `ranges` | a set of byte positions |
-//! | `journal` | what of a partial file is on disk, also after `kill -9` |
-//! | `part` | a file on its way, written by several threads at once |
-//! | `board` | who works on what |
-//! | `ramp` | how many connections the line has use for |
-//! | `source` | where the files come from |
+//! | `journal` | which pieces of a partial file are on disk, also after `kill -9` |
+//! | `part` | a partial file, written by several threads at once |
+//! | `board` | distributes the work |
+//! | `ramp` | finds how many connections the line can use |
+//! | `source` | the commit that the files come from |
 //! | `worker` | one connection: a stretch of a file, with retries |
-//! | `follow` | the hash behind the last byte, and the file's name when it is right |
+//! | `follow` | hashes a file while it is fetched, and names it when the hash is right |
 
 mod board;
 mod follow;
@@ -42,28 +42,28 @@ use super::{Commit, Digest, Error, RepoId, Report};
 use crate::system::files::Folder;
 use crate::system::threads;
 
-/// How often the report is told, and looked for an end.
+/// Interval between calls of the report, and between checks for an end.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What the threads tell the caller's.
+/// Messages from the threads to the caller's.
 #[derive(Debug)]
 enum Event {
-    /// For a person.
+    /// A line for a person.
     Note(String),
     /// A file has been begun.
     Begun(Arc<Part>),
     /// A file is whole and has its name.
     Finished(Arc<Part>, Digest),
-    /// The download cannot go on.
+    /// The download cannot continue.
     Failed(Error),
 }
 
-/// How many bytes of `entry` an earlier run left in `folder`.
+/// Bytes of `entry` that an earlier run left in `folder`.
 pub(super) fn here(folder: &Path, entry: &Entry) -> u64 {
     Folder::open(folder).map_or(0, |folder| journal::Remains::of(entry, &folder).have.total())
 }
 
-/// How many bytes of `entry` a journal says are there, of a partial file of `length`.
+/// Bytes of `entry` on disk by a journal, for a partial file of `length` bytes.
 pub(super) fn said_by_journal(entry: &Entry, text: &str, length: u64) -> u64 {
     journal::Remains::said(entry, text, length).map_or(0, |remains| remains.have.total())
 }
@@ -81,15 +81,15 @@ pub(super) struct Job<'a> {
     pub commit: &'a Commit,
     pub folder: &'a Folder,
     pub entries: &'a [Entry],
-    /// Set from elsewhere, to end it.
+    /// Another thread sets it to end the download.
     pub stop: &'a AtomicBool,
 }
 
-/// Fetches the entries of `job` and calls `finished` for each, with its sha256, when it has its name.
+/// Fetches the entries of `job`, and calls `finished` with the sha256 of each once the file has its name.
 ///
 /// # Errors
-/// What the hub refuses, what came wrong twice, the disk, [`Error::Interrupted`], or what `finished` reports. What
-/// has come stays, and a later run goes on with it.
+/// The hub refuses, a file came wrong twice, the disk fails, [`Error::Interrupted`], or an error of `finished`. The fetched
+/// bytes stay, and a later run continues with them.
 pub(super) fn run(
     job: &Job<'_>,
     report: &mut dyn Report,
@@ -102,7 +102,7 @@ pub(super) fn run(
     outcome
 }
 
-/// Starts the workers, and listens to what the threads tell until all files are there.
+/// Starts the workers and receives their messages until all files are whole.
 fn watch(
     job: &Job<'_>,
     source: &Arc<Source>,
@@ -118,12 +118,12 @@ fn watch(
         });
         match worker {
             Err(error) if started == 0 => return Err(error),
-            // Where memory is short there are fewer connections.
+            // With little memory there are fewer connections.
             Err(_) => break,
             Ok(()) => {}
         }
     }
-    // The threads' own senders are left: without one of them nothing would ever come.
+    // Only the threads' own senders remain, so that receiving ends with the threads.
     drop(sender);
     let mut running: Vec<Arc<Part>> = Vec::new();
     let mut left = job.entries.len();
@@ -134,7 +134,7 @@ fn watch(
             return Err(Error::Interrupted);
         }
         match events.recv_timeout(TICK) {
-            // Several connections that fail for one reason say it once.
+            // Several connections that fail for one reason are reported once.
             Ok(Event::Note(note)) if note == last_note => {}
             Ok(Event::Note(note)) => {
                 report.note(&note);
@@ -165,26 +165,26 @@ fn watch(
     Ok(())
 }
 
-/// A thread's stack. The default is four times as large, and address space may be limited.
+/// Stack size of a thread. The default is four times as large, and address space may be limited.
 const STACK: usize = 512 << 10;
 
-/// A thread of the download. It is not waited for: it may hang in a connection, and writes nothing once the board
-/// has been stopped.
+/// Starts a thread of the download. Nobody joins it, since it may hang in a connection; it writes nothing once the board has
+/// been stopped.
 fn start(folder: &Path, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     let thread = threads::builder("download", STACK).and_then(|thread| thread.spawn(run));
     thread.map(drop).map_err(Error::io("start a thread to download to", folder))
 }
 
-/// A worker: does what the board has to do until there is nothing.
+/// Runs a worker, which takes tasks from the board until none is left.
 fn work(source: &Arc<Source>, board: &Arc<Board>, piece: &mut [u8], sender: &Sender<Event>) {
-    // Nobody listens any more when the download has ended.
+    // Sending fails once the download has ended, which does no harm.
     let tell = |event| drop(sender.send(event));
     let failed = loop {
         let outcome = match board.next() {
             Ok(Some(Next::Fetch(mut stretch))) => {
                 let outcome = worker::fetch(source, board, &mut stretch, piece, &tell);
                 if outcome.is_err() {
-                    // Before the stretch goes back, where another worker would try it as often again.
+                    // Before the stretch returns to the board, where another worker would try it as often again.
                     board.stop();
                 }
                 outcome

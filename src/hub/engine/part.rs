@@ -1,4 +1,4 @@
-//! A file on its way: pieces of it, written by several threads at once, until it is whole.
+//! A partial file: several threads write pieces of it until it is whole.
 
 use std::fs::File;
 use std::ops::Range;
@@ -13,19 +13,19 @@ use crate::hub::{Error, FileName};
 use crate::system::files::{self, Folder};
 use crate::system::memory;
 
-/// Counts how often a file was begun anew in this run. What was asked for before is not written after.
+/// Counts how often a file was begun anew in this run. Answers to requests of an earlier attempt are not written.
 pub(super) type Attempt = u32;
 
-/// Why a piece was not written.
+/// The reason why a piece was not written.
 #[derive(Debug)]
 pub(super) enum Refused {
     /// The download has been stopped, or the file has begun anew.
     Outdated,
-    /// The disk.
+    /// The disk failed.
     Disk(Error),
 }
 
-/// A partial file, its journal, and how far it is.
+/// A partial file with its journal and its progress.
 #[derive(Debug)]
 pub(super) struct Part {
     pub entry: Entry,
@@ -33,8 +33,8 @@ pub(super) struct Part {
     /// For messages.
     partial: PathBuf,
     file: File,
-    /// Held by whoever changes the file: a byte is written once in an attempt, and none after the last was hashed.
-    /// Taken before `progress`.
+    /// Held while the file changes: a byte is written once in an attempt, and no byte after the last was hashed. Locked
+    /// before `progress`.
     changing: Mutex<()>,
     progress: Mutex<Progress>,
     moved: Condvar,
@@ -55,13 +55,13 @@ impl Progress {
 }
 
 impl Part {
-    /// The partial file of `entry`, with what an earlier run left of it.
+    /// Opens the partial file of `entry` with the remains of an earlier run.
     pub fn open(entry: &Entry, folder: &Folder) -> Result<Self, Error> {
         let partial = folder.join(folder::partial(&entry.name));
         let file = folder.change(folder::partial(&entry.name)).map_err(Error::io("write", &partial))?;
         let length = file.metadata().map_err(Error::io("read", &partial))?.len();
         let remains = Remains::in_partial(length, entry, folder);
-        // What lies beyond the listing's size is of another content.
+        // Bytes beyond the listing's size belong to another content.
         let limit = if remains.have.total() == 0 { 0 } else { entry.size };
         if length > limit {
             file.set_len(limit).map_err(Error::io("write", &partial))?;
@@ -79,23 +79,23 @@ impl Part {
         })
     }
 
-    /// Its name.
+    /// The name of the file.
     pub fn name(&self) -> &FileName {
         &self.entry.name
     }
 
-    /// How many bytes are here.
+    /// Number of bytes on disk.
     pub fn here(&self) -> u64 {
         self.progress().remains.have.total()
     }
 
-    /// The first stretch of `within` that is not here. `None` too for an outdated attempt, which has nothing to fetch.
+    /// The first stretch of `within` that is not on disk. Also `None` for an outdated attempt, which has nothing to fetch.
     pub fn gap(&self, attempt: Attempt, within: Range<u64>) -> Option<Range<u64>> {
         let progress = self.progress();
         progress.is_current(attempt).then(|| progress.remains.have.gap(within))?
     }
 
-    /// What is here.
+    /// The ranges on disk.
     pub fn have(&self) -> Ranges {
         self.progress().remains.have.clone()
     }
@@ -105,7 +105,7 @@ impl Part {
         self.progress().remains.etag.clone()
     }
 
-    /// Remembers the validator of the server's content.
+    /// Records the validator of the server's content.
     pub fn set_etag(&self, etag: &str) -> Result<(), Error> {
         let mut progress = self.progress();
         if progress.remains.etag.as_deref() == Some(etag) {
@@ -115,7 +115,7 @@ impl Part {
         progress.journal.etag(etag).map_err(Error::io("write", &self.partial))
     }
 
-    /// Writes what of `bytes`, which begin at `start`, is not here yet. How many that were.
+    /// Writes those of `bytes`, which begin at `start`, that are not on disk yet, and returns their number.
     pub fn write(&self, attempt: Attempt, start: u64, bytes: &[u8]) -> Result<u64, Refused> {
         let _changing = self.enter(attempt).ok_or(Refused::Outdated)?;
         let disk = |e| Refused::Disk(Error::io("write", &self.partial)(e));
@@ -135,16 +135,16 @@ impl Part {
         Ok(written)
     }
 
-    /// Nothing is here any more, of a file without a hash: pieces of two answers may be of two contents. Nobody has
-    /// read what was.
+    /// Discards all bytes of a file without a hash, since pieces of two answers may belong to two contents. Nothing has
+    /// read them yet.
     pub fn forget(&self, attempt: Attempt) {
         if let Some(_changing) = self.enter(attempt) {
             self.progress().remains = Remains::default();
         }
     }
 
-    /// Waits until there are bytes from `from` on that will not change, and gives the end of the stretch that begins
-    /// there. Of a file without a hash those are all or none. `None` as soon as the attempt is outdated.
+    /// Waits for final bytes from `from` on, and returns the end of the stretch that begins there. A file without a hash has
+    /// final bytes only once it is whole. `None` as soon as the attempt is outdated.
     pub fn wait(&self, attempt: Attempt, from: u64) -> Option<u64> {
         let mut progress = self.progress();
         loop {
@@ -159,17 +159,17 @@ impl Part {
         }
     }
 
-    /// Memory for a stretch of it.
+    /// Memory for a stretch of the file.
     pub fn buffer(&self, bytes: usize) -> Result<Vec<u8>, Error> {
         memory::buffer(bytes).map_err(Error::io("find memory to read", &self.partial))
     }
 
-    /// Reads what has been written.
+    /// Reads bytes that have been written.
     pub fn read(&self, bytes: &mut [u8], from: u64) -> Result<usize, Error> {
         files::read_at(&self.file, bytes, from).map_err(Error::io("read", &self.partial))
     }
 
-    /// The whole file gets its name, and nobody writes to it any more.
+    /// Gives the whole file its name. No thread writes to it any more.
     pub fn finish(&self, attempt: Attempt) -> Result<(), Refused> {
         self.file.sync_all().map_err(Error::io("sync", &self.partial)).map_err(Refused::Disk)?;
         let _changing = self.enter(attempt).ok_or(Refused::Outdated)?;
@@ -182,43 +182,43 @@ impl Part {
         folder.sync().map_err(Error::io("sync", folder.path())).map_err(Refused::Disk)
     }
 
-    /// Begins anew: nothing is here. The number of the new attempt.
+    /// Begins anew without any bytes, and returns the number of the new attempt.
     pub fn begin_anew(&self, attempt: Attempt) -> Result<Attempt, Refused> {
         let _changing = self.enter(attempt).ok_or(Refused::Outdated)?;
         let mut progress = self.progress();
         progress.attempt += 1;
         progress.remains = Remains::default();
         self.moved.notify_all();
-        // The journal first: one of pieces that are gone would be believed until the hash says otherwise.
+        // The journal first: a journal of pieces that are gone would be trusted until the hash fails.
         let emptied = progress.journal.begin_anew(&self.entry).and_then(|()| self.file.set_len(0));
         emptied.map_err(Error::io("write", &self.partial)).map_err(Refused::Disk)?;
         Ok(progress.attempt)
     }
 
-    /// [`Error::Io`] for a partial file that somebody else has cut.
+    /// [`Error::Io`] for a partial file that another process has cut.
     pub fn shrank(&self) -> Error {
         Error::io("read", &self.partial)(std::io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Deletes what is here of a file that came wrong, unless it is another process's by now.
+    /// Deletes the partial file of a file that came wrong, unless it belongs to another process by now.
     pub fn discard(&self, attempt: Attempt) {
         if let Some(_changing) = self.enter(attempt) {
             let mut progress = self.progress();
             progress.closed = true;
             progress.journal.remove();
-            // Without a journal it is overwritten next time.
+            // Without a journal the next run overwrites it.
             let _ = self.folder.remove(folder::partial(&self.entry.name));
         }
     }
 
-    /// Returns when nobody writes any more, and nobody will.
+    /// Returns once no thread writes any more.
     pub fn close(&self) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.progress().closed = true;
         self.moved.notify_all();
     }
 
-    /// Lets nobody else change the file while the guard lives, if `attempt` is the current one.
+    /// Locks the file against other changes while the guard lives, if `attempt` is the current one.
     fn enter(&self, attempt: Attempt) -> Option<MutexGuard<'_, ()>> {
         let guard = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.progress().is_current(attempt).then_some(guard)

@@ -1,18 +1,18 @@
-//! How many connections the line has use for, found out by trying.
+//! Finds by trial how many connections the line can use.
 //!
-//! A further connection is opened while the line is slow and the one before brought something. A line that one
-//! connection fills has no use for two; and where this machine is the slow part, what waits in the buffers of
-//! connections would be lost when the process is killed.
+//! A further connection is opened while the line is slow and the connection before raised the rate. A line that one
+//! connection fills has no use for two. And if this machine is the bottleneck, the bytes in the buffers of more connections
+//! would be lost when the process is killed.
 
 use std::time::{Duration, Instant};
 
 use super::board::CONNECTIONS;
 
-/// How long a rate is measured before the next decision.
+/// Time for which a rate is measured before the next decision.
 const WINDOW: Duration = Duration::from_millis(500);
-/// Bytes a second from which on no connection is tried.
+/// Rate in bytes per second above which no further connection is tried.
 const FAST: f64 = 100e6;
-/// Windows to wait after a connection that brought nothing.
+/// Number of windows to wait after a connection that did not raise the rate.
 const REST: u32 = 20;
 
 /// Decides how many connections may be in use.
@@ -29,7 +29,7 @@ impl Ramp {
         Self { begun: Instant::now(), before: None, rest: 0 }
     }
 
-    /// Whether a window has passed since this was last true, and then how long it was.
+    /// The length of the window, once one has passed since the last call that returned one.
     pub fn is_due(&mut self) -> Option<Duration> {
         let passed = self.begun.elapsed();
         (passed >= WINDOW).then(|| {
@@ -38,11 +38,11 @@ impl Ramp {
         })
     }
 
-    /// How many connections may be in use, of `busy` that are and a `rate` in bytes a second.
+    /// Decides how many connections may be in use if `busy` are in use at a `rate` in bytes per second.
     ///
-    /// A line that gives 10 MB/s to each connection: at 10 MB/s a second one is tried, and at 20 a third, as the second
-    /// brought the half of its share (5 MB/s) or more; and so on. A line of 10 MB/s in all: a second one is tried, the
-    /// rate stays at 10, and it goes back to one for ten seconds.
+    /// Example of a line that gives 10 MB/s to each connection: at 10 MB/s a second one is tried, and at 20 a third, since
+    /// the second added at least half of its share (5 MB/s), and so on. Example of a line of 10 MB/s in all: a second one is
+    /// tried, the rate stays at 10, and one connection is used for ten seconds.
     pub fn decide(&mut self, busy: usize, rate: f64) -> usize {
         if let Some(before) = self.before.take() {
             let share = before / (busy.max(2) - 1) as f64;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// Disjoint ranges that do not touch, in order.
+/// A set of positions as ranges in order, which neither overlap nor touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ranges(Vec<Range<u64>>);
 
@@ -12,7 +12,7 @@ impl Ranges {
         if range.is_empty() {
             return;
         }
-        // Those from the first that ends at or after the start to the last that starts at or before the end merge.
+        // The ranges that overlap or touch the new one are merged with it.
         let first = self.0.partition_point(|r| r.end < range.start);
         let last = self.0.partition_point(|r| r.start <= range.end);
         let merged = match self.0.get(first..last) {
@@ -23,7 +23,7 @@ impl Ranges {
         self.0.splice(first..last.max(first), [merged]);
     }
 
-    /// Takes the positions of `range` out.
+    /// Removes the positions of `range`.
     pub fn remove(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
@@ -49,7 +49,7 @@ impl Ranges {
         Some(start..within.end).filter(|g| !g.is_empty())
     }
 
-    /// How many positions are in the set.
+    /// Number of positions in the set.
     pub fn total(&self) -> u64 {
         self.0.iter().map(|r| r.end - r.start).sum()
     }
@@ -59,7 +59,7 @@ impl Ranges {
         self.0.first().filter(|r| r.start == 0).map_or(0, |r| r.end)
     }
 
-    /// How many ranges there are.
+    /// Number of ranges.
     pub fn count(&self) -> usize {
         self.0.len()
     }

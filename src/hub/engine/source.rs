@@ -1,4 +1,4 @@
-//! Where the files come from: a commit of a repository.
+//! The source of a download: a commit of a repository.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use reqwest::Url;
 use crate::hub::client::{About, Client};
 use crate::hub::{Commit, FileName, RepoId, Revision};
 
-/// A commit of a repository on a hub, and how many bytes have come from it.
+/// A commit of a repository on a hub, with a count of the bytes fetched from it.
 #[derive(Debug)]
 pub(super) struct Source {
     pub client: Client,
@@ -28,17 +28,17 @@ impl Source {
         self.client.resolve(&self.repo, &self.commit, file)
     }
 
-    /// For an error about a file.
+    /// The subject of an error about a file.
     pub fn about<'a>(&'a self, file: &'a FileName) -> About<'a> {
         About { repo: &self.repo, revision: &self.revision, file: Some(file) }
     }
 
-    /// Notes that `n` bytes have come.
+    /// Counts `n` fetched bytes.
     pub fn count(&self, n: usize) {
         self.bytes.fetch_add(n as u64, Ordering::Relaxed);
     }
 
-    /// The bytes that have come since this was asked last.
+    /// Returns the bytes fetched since the last call.
     pub fn take_count(&self) -> u64 {
         self.bytes.swap(0, Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
-//! One connection: asks for a stretch of a file, checks that it gets that stretch, writes it, and tries again where
-//! trying again may help.
+//! A connection: requests a stretch of a file, checks that the answer is that stretch, writes it, and retries after errors
+//! that may pass.
 
 use std::io::Read;
 use std::ops::Range;
@@ -21,32 +21,32 @@ use crate::hub::client::{failed, innermost};
 use crate::hub::retry::Failure;
 use crate::system::memory;
 
-/// Bytes written at once, and noted in the journal.
+/// Bytes that are written at once and recorded in the journal.
 pub(super) const PIECE: usize = 256 << 10;
-/// On a slow line less is written at once, so that what was fetched is kept and seen.
+/// Time after which fewer bytes are written at once, so that a slow line still records and shows its progress.
 const LATEST: Duration = Duration::from_millis(250);
-/// An attempt that brought at least this much starts the count of failed ones anew: a long file over a bad line.
+/// Bytes after which an attempt resets the count of failed attempts, for a long file over a bad line.
 const WORTHWHILE: u64 = 64 << 10;
 
-/// Why a stretch was not brought to its end.
+/// The reason why a stretch was not completed.
 #[derive(Debug)]
 enum Stop {
     /// The attempt failed.
     Failed(Failure),
-    /// Somebody else does it, or nobody is to.
+    /// Another connection fetches the stretch, or it is no longer wanted.
     Outdated,
-    /// The server has another validator than the one that was given.
+    /// The server's validator differs from the one that was sent.
     OtherTag,
 }
 
-/// How a stretch is asked for.
+/// The kind of request for a stretch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asking {
-    /// As a range of the content whose validator is known, if one is.
+    /// A range of the content whose validator is known, if any.
     Conditional,
-    /// As a range.
+    /// A range.
     Range,
-    /// As all of the file.
+    /// The whole file.
     Whole,
 }
 
@@ -65,18 +65,18 @@ impl From<Refused> for Stop {
     }
 }
 
-/// A connection's piece of a file on its way to `folder`.
+/// Allocates a connection's buffer for pieces of files in `folder`.
 ///
 /// # Errors
-/// There is no memory for it.
+/// The memory is not available.
 pub(super) fn buffer(folder: &Path) -> Result<Vec<u8>, Error> {
     memory::buffer(PIECE).map_err(Error::io("find memory to download to", folder))
 }
 
-/// Fetches what of `work` is not here yet, by `piece`, which is [`buffer`]'s.
+/// Fetches the rest of `work` through `piece`, a buffer from [`buffer`].
 ///
 /// # Errors
-/// The last attempt's, when there is no point in another.
+/// That of the last attempt, if another would not help.
 pub(super) fn fetch(
     source: &Source,
     board: &Board,
@@ -103,7 +103,7 @@ pub(super) fn fetch(
             Err(Stop::Failed(failure)) => failure,
         };
         let silent = waiting.silent();
-        // A line that is slow brings something, here or over another connection.
+        // A slow line brings some bytes, here or over another connection.
         let is_slow = matches!(failure, Failure::Silent(_)) && waiting.kept() > 0;
         drop(waiting);
         if fresh >= WORTHWHILE || is_slow {
@@ -117,7 +117,7 @@ pub(super) fn fetch(
             continue;
         }
         let (error, pause) = retries.again(failure, silent)?;
-        // Ranges once more: one refusal says little, and without them all that is here comes again.
+        // Ranges are tried once more: one refusal proves little, and without ranges all bytes on disk come again.
         asking = Asking::Range;
         tell(Event::Note(format!("{error}; trying again in {pause:?}")));
         if !wait(board, pause) {
@@ -127,7 +127,7 @@ pub(super) fn fetch(
     Ok(())
 }
 
-/// Whether the download goes on after the pause.
+/// Pauses, and returns whether the download continues.
 fn wait(board: &Board, pause: Duration) -> bool {
     let end = Instant::now() + pause;
     while !board.is_stopped() {
@@ -140,7 +140,7 @@ fn wait(board: &Board, pause: Duration) -> bool {
     false
 }
 
-/// One request for `gap`, or for all of the file where ranges are not done. Counts the fresh bytes it brought.
+/// Sends one request for `gap`, or for the whole file without ranges, and counts the new bytes.
 fn attempt(
     source: &Source,
     work: &mut Work,
@@ -158,7 +158,7 @@ fn attempt(
     let found = strong_etag(&answer);
     let came = match answer.status() {
         StatusCode::PARTIAL_CONTENT => check_range(source, work, &answer, &gap)?,
-        // File stores call one content by several tags. The hash tells whether it is another one.
+        // File stores give one content several tags. The hash shows whether the content differs.
         _ if !whole && etag.is_some() && etag != found => return Err(Stop::OtherTag),
         _ if !whole && !work.whole && !work.make_whole() => return Err(Stop::Outdated),
         _ => all,
@@ -170,14 +170,14 @@ fn attempt(
     stream(source, work, &mut answer, came, piece, fresh)
 }
 
-/// The validator, if it stands for the very bytes.
+/// The validator, if it is a strong one.
 fn strong_etag(answer: &Response) -> Option<String> {
     let etag = answer.headers().get(ETAG)?.to_str().ok()?;
     is_etag(etag).then(|| etag.to_string())
 }
 
-/// The range that came, which must begin where the one that was asked for does, in a file of the listing's size, and
-/// may end before it.
+/// The range of the answer, which must begin where the requested range does, in a file of the listing's size, and may end
+/// earlier.
 fn check_range(
     source: &Source,
     work: &Work,
@@ -197,7 +197,7 @@ fn check_range(
     })
 }
 
-/// Bytes that are not those of the file are not written: packed ones, and of a file without a hash those of another
+/// Refuses answers whose bytes are not those of the file: compressed ones, and for a file without a hash those of another
 /// length.
 fn check_length(source: &Source, work: &Work, answer: &Response, came: &Range<u64>) -> Result<(), Failure> {
     let broken = |why: String| source.client.broken(source.about(work.part.name()), why);
@@ -215,7 +215,7 @@ fn check_length(source: &Source, work: &Work, answer: &Response, came: &Range<u6
     }
 }
 
-/// `bytes 0-9/100` or `bytes 0-9/*`.
+/// Parses `bytes 0-9/100` or `bytes 0-9/*`.
 fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
     let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
@@ -238,11 +238,11 @@ fn stream(
     let (mut start, mut filled) = (range.start, 0);
     let mut written = Instant::now();
     let exact = answer.content_length() == Some(range.end - range.start);
-    // Without a hash what is here of a file does not go on.
+    // A file without a hash is not continued.
     let keeps = work.part.entry.hash.is_some();
     let mut body = source.client.patient(answer, keeps);
     loop {
-        // What is left of the range, if it is less than the piece has room for.
+        // The rest of the range, if it is less than the piece's capacity.
         let room = usize::try_from(range.end - start).unwrap_or(PIECE).min(piece.len());
         let read = body.read(&mut piece[filled..room]);
         if let Ok(n) = &read {
@@ -250,7 +250,7 @@ fn stream(
         }
         let last = start + filled as u64 == range.end;
         if last && work.part.entry.hash.is_none() && matches!(body.read(&mut [0]), Ok(1..)) {
-            // Before the last piece: with it the file would be whole.
+            // Checked before the last piece, since the file would be whole with it.
             return Err(longer(source, work).into());
         }
         let over = last || !matches!(read, Ok(1..));
@@ -271,7 +271,7 @@ fn stream(
         }
     }
     if exact {
-        // A body that was read to its end leaves a connection that can be used again.
+        // A connection can be reused once its body was read to the end.
         let _ = body.read(&mut [0]);
     }
     Ok(())
