@@ -1,4 +1,4 @@
-//! The cache of the hub's own clients, which is read and never written to:
+//! The cache of the hub's own clients, which we read and never write:
 //!
 //! ```text
 //! models--ORG--NAME/refs/main               the commit of a branch
@@ -15,12 +15,12 @@ use super::{Error, FileName, Hash, RepoId, folder};
 use crate::environment::{self, HF_HUB_CACHE};
 use crate::system::files;
 
-/// A reference holds 40 digits and perhaps a newline.
+/// Limit for a reference, which has 40 digits and perhaps a newline.
 const LARGEST_REFERENCE: u64 = 1024;
-/// How the folder of a model's repository begins.
+/// The start of the folder name of a model's repository.
 const MODELS: &str = "models--";
 
-/// The cache, which need not exist.
+/// A cache folder, which need not exist.
 #[derive(Clone, Debug)]
 pub struct HubCache {
     root: PathBuf,
@@ -29,9 +29,9 @@ pub struct HubCache {
 /// The files of one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The folder that holds them.
+    /// The folder with the files.
     pub folder: PathBuf,
-    /// The name of that folder: a commit.
+    /// The name of that folder, a commit.
     pub revision: String,
 }
 
@@ -49,12 +49,12 @@ impl HubCache {
         Self { root }
     }
 
-    /// Its folder.
+    /// The folder of the cache.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The repositories of models that have a folder, by name.
+    /// The model repositories in the cache, by name.
     pub fn repositories(&self) -> Vec<RepoId> {
         let mut found: Vec<RepoId> =
             names(&self.root).iter().filter_map(|name| repository(name.strip_prefix(MODELS)?)).collect();
@@ -62,10 +62,10 @@ impl HubCache {
         found
     }
 
-    /// The snapshot of a repository: that of the main branch, else the only one.
+    /// The snapshot of a repository's main branch, else its only snapshot.
     ///
     /// # Errors
-    /// [`Error::SeveralSnapshots`] where there are several and none is the main branch's.
+    /// [`Error::SeveralSnapshots`] for several snapshots without the main branch's.
     pub fn snapshot(&self, repo: &RepoId) -> Result<Option<Snapshot>, Error> {
         let folder = self.folder(repo);
         let snapshots = folder.join("snapshots");
@@ -87,7 +87,7 @@ impl HubCache {
         }
     }
 
-    /// The repository and the revision of a path that leads into a snapshot, also by links.
+    /// The repository and the revision of a path into a snapshot, also through links.
     pub fn within(&self, path: &Path) -> Option<(RepoId, String)> {
         let root = fs::canonicalize(&self.root).ok()?;
         // The snapshot itself, or the folder of one of its files, which are links out of it.
@@ -102,7 +102,7 @@ impl HubCache {
         }
     }
 
-    /// The content of a file that a listing names, if it is there in its size. Its hash is not compared.
+    /// Finds the content of a listed file, if the cache has it in its size. Its hash is not compared.
     pub(super) fn content(&self, repo: &RepoId, entry: &Entry) -> Option<PathBuf> {
         let name = match entry.hash? {
             Hash::Sha256(digest) => digest.to_string(),
@@ -118,12 +118,12 @@ impl HubCache {
     }
 }
 
-/// The repository of a folder's name less what it begins with. A name may hold `--` itself; of an organisation none does.
+/// Parses a folder's name without its start as a repository. A name may contain `--`; no organisation's does.
 fn repository(folder: &str) -> Option<RepoId> {
     folder.replacen("--", "/", 1).parse().ok()
 }
 
-/// The names in a folder, sorted; none if it cannot be read.
+/// The names in a folder, sorted; empty if it cannot be read.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();

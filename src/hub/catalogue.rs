@@ -1,26 +1,26 @@
-//! The repositories that `mist download` lists. Only the listing and the hints depend on it: what a
-//! repository is gets read from its own `config.json`, and any repository of the family loads.
+//! The repositories that `mist download` lists. Only the listing and the hints use this table. A model is described by its
+//! own `config.json`, and any repository of the family loads.
 
-/// One line of the listing. `None` where nothing at hand tells: nothing is guessed.
+/// A line of the listing. Unknown values are `None`; none is guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// `ORG/NAME`.
     pub name: &'static str,
-    /// Parameters in all.
+    /// Number of parameters.
     pub parameters: Option<u64>,
-    /// Parameters that one token uses, for mixtures of experts.
+    /// Number of parameters that one token uses, for mixtures of experts.
     pub active: Option<u64>,
     /// The longest context that the published `config.json` allows, in tokens.
     pub context: Option<u32>,
-    /// The licence, as the hub tags it.
+    /// The licence by the hub's tag.
     pub licence: Option<&'static str>,
-    /// Whether terms must be accepted on the hub's page first. Owners change this: Mistral gated its open
-    /// repositories in 2024, and opened some again.
+    /// Whether terms must be accepted on the hub's page first. Owners change this: Mistral gated its open repositories in
+    /// 2024, and opened some again.
     pub gated: Option<bool>,
 }
 
 impl Entry {
-    /// Bytes that the weights take on disk. All of these are published with 16 bits a parameter.
+    /// Bytes of the weights on disk. All of these models are published with 16 bits a parameter.
     pub fn disk_bytes(&self) -> Option<u64> {
         self.parameters.map(|n| 2 * n)
     }
@@ -55,7 +55,7 @@ const B12: u64 = 12_247_782_400;
 const B22: u64 = 22_247_282_688;
 const B24: u64 = 23_572_403_200;
 const B123: u64 = 122_610_069_504;
-/// In all, and active.
+/// All parameters, and the active ones.
 const B8X7: (u64, u64) = (46_702_792_704, 12_879_925_248);
 
 const K8: u32 = 8 << 10;
@@ -70,8 +70,8 @@ const MRL: &str = "mrl";
 const MNPL: &str = "mnpl";
 const LLAMA: &str = "llama3.2";
 
-/// The five of lit-gpt's tutorial in its order, then the rest of the family, then small models of the same
-/// shape. The tests compute every number of parameters from the published configuration.
+/// The five models of lit-gpt's tutorial in its order, then the rest of the family, then small models of the same shape.
+/// The tests compute every number of parameters from the published configuration.
 pub const ENTRIES: &[Entry] = &[
     dense("mistralai/Mistral-7B-v0.1", B7).context(K32).licence(APACHE),
     dense("mistralai/Mistral-7B-Instruct-v0.1", B7).context(K32).licence(APACHE),
@@ -82,13 +82,13 @@ pub const ENTRIES: &[Entry] = &[
     dense("mistralai/Mistral-7B-v0.3", B7_V3).context(K32).licence(APACHE),
     dense("mistralai/Mistral-7B-Instruct-v0.3", B7_V3).context(K32).licence(APACHE).gated(false),
     dense("mistralai/Mathstral-7B-v0.1", B7_V3).context(K32).licence(APACHE),
-    // Two vocabularies: 32000 words here, 32768 in the other.
+    // The vocabularies differ: 32000 tokens here, 32768 in the other.
     sparse("mistralai/Mixtral-8x22B-v0.1", 140_620_634_112, 39_152_031_744).context(K64).licence(APACHE),
     sparse("mistralai/Mixtral-8x22B-Instruct-v0.1", 140_630_071_296, 39_161_468_928)
         .context(K64)
         .licence(APACHE),
     dense("mistralai/Codestral-22B-v0.1", B22).context(K32).licence(MNPL).gated(true),
-    // Its card says 128k tokens, its configuration has said 1024000.
+    // The model card says 128k tokens; the configuration once said 1024000.
     dense("mistralai/Mistral-Nemo-Base-2407", B12).licence(APACHE),
     dense("mistralai/Mistral-Nemo-Instruct-2407", B12).context(K128).licence(APACHE),
     dense("mistralai/Ministral-8B-Instruct-2410", 8_019_808_256).context(K32).licence(MRL).gated(true),
@@ -109,12 +109,11 @@ pub const ENTRIES: &[Entry] = &[
     dense("meta-llama/Llama-3.2-3B-Instruct", 3_212_749_824).context(K128).licence(LLAMA).gated(true),
 ];
 
-/// The listed name that `typed` is most likely meant to be, if one is near; of equally near ones, the earlier
-/// in the list. Case does not count. Where the part after the slash is right or stands alone, the mistake
-/// is in the organisation.
+/// Finds the listed name that is nearest to `typed`, if one is near enough; of equally near names the earlier one. Case is
+/// ignored. If the part after the slash is right or stands alone, the mistake is in the organisation.
 pub fn nearest(typed: &str) -> Option<&'static str> {
     let typed = typed.to_ascii_lowercase();
-    // A long text is no misspelling, and the comparison is quadratic.
+    // A long text is no misspelling, and the comparison takes quadratic time.
     if typed.len() > 200 {
         return None;
     }
@@ -136,8 +135,8 @@ pub fn nearest(typed: &str) -> Option<&'static str> {
     (score >= 0.75).then_some(name)
 }
 
-/// The repository that people mean by a short name such as `mistral` or `mixtral:8x7b`: of those that begin so the first
-/// that follows instructions.
+/// Finds the repository for a short name such as `mistral` or `mixtral:8x7b`: the first instruction model whose name begins
+/// with it.
 pub fn called(typed: &str) -> Option<&'static str> {
     let word: String = typed.chars().take_while(|c| c.is_ascii_alphabetic()).collect();
     let word = word.to_ascii_lowercase();

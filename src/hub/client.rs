@@ -1,7 +1,7 @@
-//! One request to the hub: time limits, redirects, and what a status means.
+//! Sends a request to the hub: time limits, redirects, and the meaning of a status.
 //!
-//! Plain HTTP and not the `hf-hub` crate (1.0.0), which sets no time limits, does not use a given HTTP client
-//! for all of its requests, and streams the body of an error answer into the file.
+//! We use plain HTTP and not the `hf-hub` crate (1.0.0), which sets no time limits, does not use a given HTTP client for
+//! all of its requests, and streams the body of an error answer into the file.
 
 use std::io::{self, Read};
 use std::mem::ManuallyDrop;
@@ -21,34 +21,34 @@ use super::silence::Silence;
 use super::{Commit, Endpoint, Error, FileName, RepoId, Report, Revision, Token};
 use crate::system::threads;
 
-/// Bytes that must come in the time that one read may take, where another connection can go on with the rest.
+/// Bytes that must come in the time of one read, if another connection can fetch the rest.
 const LEAST: usize = 1 << 10;
-/// Hub to storage takes one or two; a renamed repository one more.
+/// Limit for redirects. From the hub to its storage there are one or two; a renamed repository adds one.
 const MAX_REDIRECTS: usize = 10;
 
-/// Where the hub is, who asks, and how long to wait.
+/// Settings of a client: the hub's address, the token and time limits.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The hub's address.
     pub endpoint: Endpoint,
-    /// Sent to the endpoint's origin (scheme, host and port) and to nobody else.
+    /// The access token, sent only to the endpoint's origin (scheme, host and port).
     pub token: Option<Token>,
-    /// For a connection, name lookup included.
+    /// Time limit for a connection, name lookup included.
     pub connect_timeout: Duration,
-    /// For the head of an answer, and for each further piece of its body.
+    /// Time limit for the head of an answer, and for each further piece of its body.
     pub read_timeout: Duration,
-    /// Before the second attempt; doubled before each one after it.
+    /// Pause before the second attempt, doubled before each later one.
     pub first_pause: Duration,
-    /// The longest that a request may bring nothing, all attempts and the pauses between them included.
+    /// Limit for the time in which a request brings no byte, including all attempts and the pauses between them.
     pub patience: Duration,
-    /// The silence after which the report is told who is waited for.
+    /// Silence after which the report names the host that it waits for.
     pub notice: Duration,
-    /// The most bytes of a file that are asked for at once.
+    /// Limit for the bytes of a file in one request.
     pub segment: u64,
 }
 
 impl Settings {
-    /// No token, and time limits that suit the hub.
+    /// Settings without a token, with time limits that suit the hub.
     pub fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
@@ -59,12 +59,12 @@ impl Settings {
             first_pause: Duration::from_millis(500),
             patience: Duration::from_secs(60),
             notice: Duration::from_secs(4),
-            // The hub counts requests: a hundred gigabytes are some fifteen hundred of these.
+            // The hub limits the number of requests; a hundred gigabytes take some fifteen hundred of these.
             segment: 64 << 20,
         }
     }
 
-    /// As the environment says: `HF_ENDPOINT`; `access_token`, else the token that [`Token::from_environment`] finds.
+    /// Settings from the environment: `HF_ENDPOINT`, and `access_token` or else [`Token::from_environment`].
     ///
     /// # Errors
     /// [`Error::Endpoint`].
@@ -74,7 +74,7 @@ impl Settings {
     }
 }
 
-/// What a request is about, for the error that may come of it.
+/// The subject of a request, for its errors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct About<'a> {
     pub repo: &'a RepoId,
@@ -96,31 +96,31 @@ impl std::fmt::Display for About<'_> {
 pub struct Client {
     settings: Settings,
     authorization: Option<HeaderValue>,
-    /// Never dropped: that would wait for the system's name lookup, which has no time limit of its own
-    /// where a resolver does not answer. The process is short-lived and has one of these.
+    /// Never dropped: dropping would wait for the system's name lookup, which has no time limit if a resolver does not
+    /// answer. The process is short-lived and has one client.
     http: ManuallyDrop<blocking::Client>,
     silence: Arc<Silence>,
 }
 
 impl Client {
-    /// A client; nothing is sent yet.
+    /// Makes a client, without sending anything.
     ///
     /// # Errors
     /// [`Error::TokenFormat`]; [`Error::Unreachable`] if TLS cannot be set up.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let authorization = settings.token.as_ref().map(Token::header).transpose()?;
-        // Sizes and ranges are those of the file, so nothing may be compressed on the way.
+        // Sizes and ranges are those of the file, so answers must not be compressed.
         let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
-        // It starts a thread.
+        // Building a client starts a thread.
         threads::room(threads::STACK).map_err(|e| Error::NoThread { cause: e.to_string() })?;
         let http = blocking::Client::builder()
             .user_agent(concat!("mist/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
             .connect_timeout(settings.connect_timeout)
-            // In the blocking client this bounds each wait (for the head, for each read), not the whole.
+            // In the blocking client this limits each wait (for the head, for each read), not the whole request.
             .timeout(settings.read_timeout)
             .https_only(settings.endpoint.is_https())
-            // Followed here: reqwest sends the token again to a third address that lies with the second.
+            // We follow redirects ourselves, because reqwest sends the token again to a third address at the second's host.
             .redirect(redirect::Policy::none())
             .dns_resolver(Arc::new(Resolver))
             .build()
@@ -139,7 +139,7 @@ impl Client {
         self.endpoint().join(repo.parts().into_iter().chain(["resolve", commit.as_str(), file.as_str()]))
     }
 
-    /// Whether the hub answers at all, within `limit`, name lookup included.
+    /// Whether the hub answers within `limit`, name lookup included.
     pub(super) fn probe(&self, limit: Duration, report: &mut dyn Report) -> Result<(), Error> {
         let host = self.endpoint().host();
         let asked = self.silence.watched(report, &|| {
@@ -150,18 +150,18 @@ impl Client {
         asked.map(drop).map_err(|e| unreachable(host, e))
     }
 
-    /// How long nothing has come, over all connections of this client.
+    /// Time since the last byte, over all connections of this client.
     pub(super) fn silence(&self) -> &Silence {
         &self.silence
     }
 
-    /// The most bytes of a file that are asked for at once.
+    /// Limit for the bytes of a file in one request.
     pub(super) fn segment(&self) -> u64 {
         self.settings.segment
     }
 
-    /// One attempt to get `url`: all of it with the answer 200, or a range with the answer 206, or with 200 if the
-    /// server does no ranges or has another content than the one whose validator is given.
+    /// Makes one attempt to get `url`: the whole file with status 200, or a range with 206, or with 200 if the server
+    /// supports no ranges or its content does not match the validator.
     pub(super) fn attempt(
         &self,
         url: &Url,
@@ -186,7 +186,7 @@ impl Client {
         }
     }
 
-    /// One request. The token goes to the endpoint's origin and to nobody else, however the address was come by.
+    /// Sends one request. The token only goes to the endpoint's origin, wherever the address came from.
     fn send(&self, url: &Url, range: Option<(&Range<u64>, Option<&str>)>) -> Result<Response, Failure> {
         let mut request = self.http.get(url.clone());
         if url.origin() == self.endpoint().join([]).origin()
@@ -211,7 +211,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// Where the answer sends us, if it does. Its body is not read, whatever length it claims.
+    /// The target of a redirect, if the answer is one. Its body is not read, whatever length it claims.
     fn redirect(&self, answer: &Response) -> Result<Option<Url>, Failure> {
         if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
@@ -238,14 +238,14 @@ impl Client {
             let error = Error::Status { host, status: status.as_u16(), what: about.to_string() };
             return match status {
                 StatusCode::RANGE_NOT_SATISFIABLE => Failure::NoRange(error),
-                // A file store says no where a signed address has run out: the next attempt gets a new one.
+                // A file store refuses an expired signed address; the next attempt gets a new one.
                 _ => pause_asked(error, answer.headers()),
             };
         }
         Failure::Final(self.refusal(status, answer.headers(), about))
     }
 
-    /// The head and the whole body of a small answer, which must not be longer than `limit` bytes.
+    /// Reads the head and the whole body of a small answer of at most `limit` bytes.
     pub(super) fn get(
         &self,
         url: &Url,
@@ -286,7 +286,7 @@ impl Client {
         }
     }
 
-    /// Patience for one request.
+    /// Retries for one request.
     pub(super) fn retries(&self) -> Retries {
         let Settings { first_pause, read_timeout, patience, .. } = self.settings;
         Retries::new(first_pause, read_timeout, patience)
@@ -297,21 +297,21 @@ impl Client {
         Error::Answer { host: self.endpoint().host(), what: about.to_string(), why: why.into() }
     }
 
-    /// A body whose bytes end the silence.
+    /// Wraps a body so that its bytes end the silence.
     fn heard<R: Read>(&self, body: R) -> Heard<'_, R> {
         Heard { body, silence: &self.silence }
     }
 
-    /// The same, which fails when next to nothing comes and the rest `can_go_on` over another connection. A body that would
-    /// begin anew is waited for, however slow it is.
+    /// Wraps a body so that it fails if almost no bytes come and the rest `can_go_on` over another connection. A body that
+    /// would begin anew may be as slow as it is.
     pub(super) fn patient<'a, R: Read + 'a>(&'a self, body: R, can_go_on: bool) -> Patient<Heard<'a, R>> {
         let least = if can_go_on { LEAST } else { 0 };
         let (body, window) = (self.heard(body), self.settings.read_timeout);
         Patient { body, least, window, begun: Instant::now(), bytes: 0 }
     }
 
-    /// What a status other than success means. The hub names the reason in `X-Error-Code`; without a token it
-    /// answers 401 for a repository that does not exist, so as not to tell private ones apart.
+    /// The error for a status other than success. The hub names the reason in `X-Error-Code`. Without a token it answers
+    /// 401 for a repository that does not exist, so that private ones stay hidden.
     fn refusal(&self, status: StatusCode, headers: &HeaderMap, about: About<'_>) -> Error {
         let repo = about.repo.clone();
         let code = headers.get("x-error-code").and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -332,7 +332,7 @@ impl Client {
     }
 }
 
-/// Reads a body, and notes that something comes.
+/// A body that reports its bytes to the silence.
 #[derive(Debug)]
 pub(super) struct Heard<'a, R> {
     body: R,
@@ -349,8 +349,8 @@ impl<R: Read> Read for Heard<'_, R> {
     }
 }
 
-/// Reads a body for as long as it brings so many bytes in each window. The time limit of one read does not see a server
-/// that sends a byte now and then; another connection may do better.
+/// A body that fails if a window brings too few bytes. The time limit of one read misses a server that sends a byte now and
+/// then; another connection may do better.
 #[derive(Debug)]
 pub(super) struct Patient<R> {
     body: R,
@@ -365,7 +365,7 @@ impl<R: Read> Read for Patient<R> {
         let read = self.body.read(buffer)?;
         self.bytes += read;
         if self.begun.elapsed() >= self.window {
-            // What came last is lost with the error: no more than this.
+            // At most this many bytes are lost with the error.
             if self.bytes < self.least && read > 0 {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "next to nothing comes"));
             }
@@ -384,14 +384,14 @@ fn unreachable(host: String, error: reqwest::Error) -> Error {
     }
 }
 
-/// The error of a client whose own thread could not be started.
+/// The error if the client's thread could not be started.
 fn no_thread(error: &reqwest::Error) -> Option<Error> {
     let cause = std::error::Error::source(error)?.downcast_ref::<io::Error>()?;
     let is_thread = matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory);
     is_thread.then(|| Error::NoThread { cause: cause.to_string() })
 }
 
-/// The innermost cause: the outer ones say "error sending request" and hold the address, which may be signed.
+/// The innermost cause. The outer causes say "error sending request" and contain the address, which may be signed.
 fn cause(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_string();
@@ -399,7 +399,7 @@ fn cause(error: reqwest::Error) -> String {
     innermost(&error.without_url())
 }
 
-/// What became of a body that ended with `cause`.
+/// The failure of a body that ended with `cause`.
 pub(super) fn failed(error: Error, cause: &io::Error) -> Failure {
     let answer = cause.get_ref().and_then(|cause| cause.downcast_ref::<reqwest::Error>());
     match cause.kind() == io::ErrorKind::TimedOut || answer.is_some_and(reqwest::Error::is_timeout) {

@@ -1,4 +1,4 @@
-//! A download from the first question to the last rename.
+//! A whole download, from the first request to the last rename.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -11,20 +11,20 @@ use super::plan::{self, Plan, PlannedFile, Wanted};
 use super::{Commit, Error, FileName, HubCache, Manifest, RepoId, Report, Revision};
 use crate::system::files::{self, free_space};
 
-/// What is asked for.
+/// A request for a download.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The repository.
     pub repo: RepoId,
     /// The branch, tag or commit.
     pub revision: Revision,
-    /// Files land in `root/ORG/NAME`.
+    /// The root folder: files go to `root/ORG/NAME`.
     pub root: PathBuf,
-    /// The small files and no weights.
+    /// Whether to fetch only the small files, without weights.
     pub tokenizer_only: bool,
-    /// These weights and no others.
+    /// The only weights to fetch, if given.
     pub file: Option<FileName>,
-    /// Where contents may lie that need not be fetched.
+    /// A cache whose contents need not be fetched.
     pub cache: Option<HubCache>,
 }
 
@@ -38,22 +38,22 @@ impl Request {
     }
 }
 
-/// What became of a file of the plan.
+/// The outcome for a file of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was in the folder, whole.
+    /// The folder had the whole file.
     Kept,
-    /// It was in the hub's own cache.
+    /// The hub's own cache had the file.
     Cached,
-    /// It has been fetched.
+    /// The file was fetched.
     Fetched,
 }
 
-/// Pins the revision to a commit, lists it, chooses, and tells the report. Nothing is written; of the repository's
-/// files at most the index of the shards is read.
+/// Resolves the revision to a commit, lists it, chooses files, and reports the plan. Writes nothing, and reads at most the
+/// index of the shards.
 ///
 /// # Errors
-/// What the hub refuses, or a repository that is no checkpoint.
+/// The hub refuses, or the repository is no checkpoint.
 pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Result<Plan, Error> {
     let repo = &request.repo;
     let commit = client.commit(repo, &request.revision, report)?;
@@ -65,7 +65,7 @@ pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Resu
     };
     let choice = plan::choose(request.wanted(), &listing, &mut read)?;
     let folder = request.folder();
-    // One that cannot be read vouches for nothing and is written anew.
+    // A manifest that cannot be read is ignored and written anew.
     let manifest = Manifest::read(&folder).ok().flatten();
     let files = choice.files.into_iter().map(|entry| {
         let vouched = manifest.as_ref().is_some_and(|m| m.vouches(repo, &commit, &entry, &folder));
@@ -74,7 +74,7 @@ pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Resu
         PlannedFile { here, cached: cached.and_then(|cache| cache.content(repo, &entry)), entry }
     });
     let files = files.collect();
-    // A file system that does not say how much is free is tried.
+    // If a file system does not report its free space, the download is tried.
     let free = free_space(&folder).ok();
     let (repo, commit, left_out) = (repo.clone(), Some(commit), choice.left_out);
     let plan = Plan { repo, commit, files, free, left_out, folder };
@@ -82,7 +82,7 @@ pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Resu
     Ok(plan)
 }
 
-/// How many bytes of `entry` are in `folder`, as far as can be told without reading them.
+/// Number of bytes of `entry` in `folder`, as far as is known without reading them.
 fn here(folder: &Path, entry: &Entry, vouched: bool) -> u64 {
     let whole = folder::size_of(&folder.join(entry.name.as_str())) == Some(entry.size);
     match vouched || (whole && entry.hash.is_some()) {
@@ -91,11 +91,11 @@ fn here(folder: &Path, entry: &Entry, vouched: bool) -> u64 {
     }
 }
 
-/// Fetches what of the plan is not in its folder, until it is there or `stop` is set. The outcomes stand in the order
-/// of the plan's files. The folder's manifest says at any time which files are whole.
+/// Fetches the missing files of a plan, until all are whole or `stop` is set. The outcomes are in the order of the plan's
+/// files. The folder's manifest lists at any time which files are whole.
 ///
 /// # Errors
-/// The first file that could not be fetched; files before it are whole and stay, and so do the pieces of others.
+/// That of the first file that could not be fetched. Earlier files are whole and stay, and so do the pieces of others.
 pub fn carry_out(
     client: &Client,
     plan: &Plan,
@@ -103,7 +103,7 @@ pub fn carry_out(
     report: &mut dyn Report,
 ) -> Result<Vec<Outcome>, Error> {
     let Some(commit) = &plan.commit else {
-        // Made from what is on disk: all of it is there.
+        // The plan was made from the files on disk, so all of them exist.
         return Ok(vec![Outcome::Kept; plan.files.len()]);
     };
     let entries = plan.files.iter().map(|f| &f.entry);
@@ -111,7 +111,7 @@ pub fn carry_out(
     let vouched =
         |entry| earlier.as_ref().is_some_and(|m| m.vouches(&plan.repo, commit, entry, &plan.folder));
     if entries.clone().all(vouched) && earlier.as_ref().is_some_and(|m| m.is_at(&plan.repo, commit)) {
-        // Nothing is to be done, so nothing needs to be written to.
+        // No file is missing, so the folder need not be writable.
         return Ok(vec![Outcome::Kept; plan.files.len()]);
     }
     if let Some((here, file)) = earlier.as_ref().and_then(|m| m.left_behind(plan)) {
@@ -119,7 +119,7 @@ pub fn carry_out(
     }
     plan.check_space()?;
     let folder = Folder::claim(&plan.folder, stop, report)?;
-    // Again, as another process may have had the folder in between.
+    // Read again, since another process may have written to the folder in between.
     let earlier = Manifest::read(folder.path()).ok().flatten();
     let mut manifest = Manifest::new(&plan.repo, commit, entries.clone(), earlier.as_ref());
     let (mut outcomes, mut missing) = (Vec::with_capacity(plan.files.len()), Vec::new());
@@ -145,7 +145,7 @@ pub fn carry_out(
     if earlier.as_ref() != Some(&manifest) {
         manifest.write(folder.path())?;
     }
-    // What describes the model first: a download that is broken off can be looked at.
+    // The files that describe the model come first, so that an interrupted download can be inspected.
     missing.sort_by_key(|entry| plan::is_weights(entry.name.as_str()));
     let job = Job { client, repo: &plan.repo, commit, folder: folder.opened(), entries: &missing, stop };
     engine::run(&job, report, &mut |entry, sha256| {
@@ -155,11 +155,11 @@ pub fn carry_out(
     Ok(outcomes)
 }
 
-/// The plan that the rules give over what is on disk, without a network: it stands if the folder holds weights with
-/// all their shards and what describes them, and all that its manifest names.
+/// Makes a plan from the files on disk, without a network. The folder must have weights with all their shards, the files
+/// that describe them, and all files of its manifest.
 ///
 /// # Errors
-/// [`Error::NeverFetched`]; [`Error::Offline`], which says what is missing.
+/// [`Error::NeverFetched`]; [`Error::Offline`], which names the missing files.
 pub fn on_disk(request: &Request) -> Result<Plan, Error> {
     let path = request.folder();
     let offline =

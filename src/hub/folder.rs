@@ -1,5 +1,4 @@
-//! The folder that files are downloaded to: claimed by one process at a time, what is in it already, its free
-//! space, and making a finished file appear under its name.
+//! The target folder of a download: its claim by one process, its files, its free space, and giving a whole file its name.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -12,7 +11,7 @@ use super::{Digest, Error, FileName, Report};
 use crate::system::files::{self, Claim, Replacement, free_space};
 use crate::system::memory;
 
-/// Bytes read at once when a file is hashed.
+/// Bytes that are read at once when a file is hashed.
 const CHUNK: usize = 1 << 20;
 
 /// A target folder that this process alone writes to, for as long as this value lives.
@@ -20,7 +19,7 @@ const CHUNK: usize = 1 << 20;
 pub(super) struct Folder(Claim);
 
 impl Folder {
-    /// Makes the folder if need be and claims it, waiting for another process that has it.
+    /// Claims the folder, which is created if need be, and waits for another process that has it.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Interrupted`] while it waits.
@@ -40,35 +39,34 @@ impl Folder {
             _ => Error::io("write", &error.path)(error.source),
         })?;
         if let Some(e) = claim.unlocked() {
-            // Two downloads of one commit write the same bytes there.
+            // Two downloads of one commit write the same bytes.
             report.note(&format!("{} cannot be locked ({e}): let no other mist write to it", path.display()));
         }
-        // What a next run goes on with stays there, and the lock with it.
+        // The pieces for a later run stay, and so does the lock.
         Ok(Self(claim.keep()))
     }
 
-    /// Its path.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         self.0.folder().path()
     }
 
-    /// The folder itself, to write in.
+    /// The folder for writing.
     pub fn opened(&self) -> &files::Folder {
         self.0.folder()
     }
 
-    /// The file's sha256, if it is here in its size and, where one is known, with its hash. Reading it is told to the
-    /// report.
+    /// The file's sha256, if the folder has it in its size and with its hash, if one is known. Reading is reported.
     ///
     /// # Errors
-    /// [`Error::Io`] if it is there and cannot be read; [`Error::Interrupted`].
+    /// [`Error::Io`] if the file exists and cannot be read; [`Error::Interrupted`].
     pub fn holds(
         &self,
         entry: &Entry,
         stop: &AtomicBool,
         report: &mut dyn Report,
     ) -> Result<Option<Digest>, Error> {
-        // The same size says nothing: `4096` may have become `null`.
+        // The same size proves nothing: `4096` may have become `null`.
         if entry.hash.is_none() || size_of(&self.path().join(entry.name.as_str())) != Some(entry.size) {
             return Ok(None);
         }
@@ -96,8 +94,8 @@ impl Folder {
 }
 
 impl Folder {
-    /// Gives the content at `from`, a file of the hub's own cache, the name of `entry` here: as a second name of the same
-    /// file or, where that cannot be, as a copy. Its sha256, or `None` where its hash is not the one that is listed.
+    /// Links or copies the content at `from`, a file of the hub's own cache, to the name of `entry`. Returns its sha256, or
+    /// `None` if its hash differs from the listing's.
     ///
     /// # Errors
     /// [`Error::Io`] if the copy cannot be written; [`Error::Interrupted`].
@@ -131,7 +129,7 @@ impl Folder {
         let name = entry.name.as_str();
         let path = self.path().join(name);
         let failed = || Error::io("write", &path);
-        // The cache keeps contents under their hashes, and no links among them.
+        // The cache stores contents under their hashes, never as links.
         let is_file = from.symlink_metadata().is_ok_and(|found| found.is_file());
         let linked = format!(".{name}.linked");
         let _ = self.opened().remove(&linked);
@@ -162,7 +160,7 @@ impl Folder {
     }
 }
 
-/// The sha256 of the file in `folder`, if it is there in its size. `progress` hears of the bytes as they pass.
+/// Computes the sha256 of a file in `folder`, if it exists in its size. `progress` gets the number of bytes read.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -178,8 +176,7 @@ pub(super) fn sha256(
     Ok(hasher.and_then(|h| h.finish().ok()))
 }
 
-/// Hashes the file, if it is there in its size, for as long as `progress`, which is told the bytes as they pass, says
-/// so.
+/// Hashes the file, if it exists in its size. `progress` gets the number of bytes read and decides whether to go on.
 fn hash(
     folder: &Path,
     entry: &Entry,
@@ -192,7 +189,7 @@ fn hash(
     each_chunk(&path, entry, &mut |chunk| Ok(progress(chunk.len() as u64))).map(Some)
 }
 
-/// Hashes the file at `path` and gives its bytes to `take`, for as long as that says so.
+/// Hashes the file at `path` and passes its bytes to `take`, which decides whether to go on.
 fn each_chunk(
     path: &Path,
     entry: &Entry,
@@ -214,17 +211,17 @@ fn each_chunk(
     }
 }
 
-/// The name under which the pieces of a file are kept until it is whole.
+/// The name of a partial file, which holds the pieces until the file is whole.
 pub(super) fn partial(name: &FileName) -> String {
     format!(".{name}.partial")
 }
 
-/// The name under which it is kept which pieces there are.
+/// The name of a partial file's journal.
 pub(super) fn journal(name: &FileName) -> String {
     format!(".{name}.journal")
 }
 
-/// The size of the file at `path`, links followed; `None` if there is none.
+/// The size of the file at `path`, links followed; `None` if it does not exist.
 pub(super) fn size_of(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|m| m.len())
 }
@@ -234,7 +231,7 @@ pub(super) fn size_of(path: &Path) -> Option<u64> {
 /// # Errors
 /// [`Error::Space`].
 pub(super) fn check_space(folder: &Path, needed: u64) -> Result<(), Error> {
-    // A file system that does not say how much is free is tried.
+    // If a file system does not report its free space, the download is tried.
     let free = free_space(folder).unwrap_or(u64::MAX);
     match free < needed {
         true => Err(Error::Space { folder: folder.to_path_buf(), free, needed }),
@@ -242,7 +239,7 @@ pub(super) fn check_space(folder: &Path, needed: u64) -> Result<(), Error> {
     }
 }
 
-/// The plain files of a folder, as a listing without hashes. A folder that is not there is empty.
+/// Lists the plain files of a folder, without hashes. A folder that does not exist is empty.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -273,7 +270,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("org/name");
         assert!(check_space(&folder, 1).is_ok());
-        // The error names the folder that was asked for.
+        // The error names the requested folder.
         assert!(matches!(check_space(&folder, u64::MAX), Err(Error::Space { folder: f, .. }) if f == folder));
         assert!(check_space(Path::new("no-such-folder"), 1).is_ok());
     }

@@ -1,4 +1,4 @@
-//! What the fuzz targets reach of this room, which has no other way to it.
+//! Functions through which the fuzz targets reach private code of this room.
 
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderValue, LINK};
@@ -9,7 +9,7 @@ fn entry(size: u64) -> Option<Entry> {
     Some(Entry { name: "x".parse().ok()?, size, hash: Some(Hash::Sha256(Digest([1; 32]))) })
 }
 
-/// How many bytes a journal says are there of a file of `size` bytes, all of which are.
+/// Number of bytes on disk by a journal, for a partial file that has all `size` bytes.
 pub fn journal(text: &str, size: u64) -> u64 {
     entry(size).map_or(0, |entry| engine::said_by_journal(&entry, text, size))
 }
@@ -27,7 +27,7 @@ pub fn listing(link: &str, body: &[u8]) -> Vec<String> {
     {
         headers.insert(LINK, link);
         let next = listing::next_link(&headers).and_then(|link| listing::next_page(&first, link));
-        // Whatever the link is, the next page is the same host's.
+        // The next page is on the same host, whatever the link says.
         debug_assert!(next.is_none_or(|next| next.host_str() == first.host_str()));
     }
     let items = listing::page_items(body).unwrap_or_default();

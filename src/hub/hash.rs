@@ -1,4 +1,4 @@
-//! What a file must be: the hashes that a listing gives, and computing them as the bytes pass.
+//! The hashes of a listing, and computing them while bytes come.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Digest, Error, FileName};
 
-/// The id that git gives a file's content: the sha1 of `blob SIZE\0` and the content.
+/// Git's id of a file's content: the sha1 of `blob SIZE\0` and the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobId([u8; 20]);
 
 impl BlobId {
-    /// The id that 40 hexadecimal digits spell.
+    /// Parses 40 hexadecimal digits.
     pub(super) fn parse(text: &str) -> Option<Self> {
         super::names::hexadecimal(text).map(Self)
     }
 
-    /// The id of a file in large-file storage: git itself holds a note of three lines in its place.
+    /// The id of a file in large-file storage, for which git itself stores a pointer of three lines.
     pub(super) fn of_pointer(sha256: Digest, size: u64) -> Self {
         let note = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n");
         let mut hash = blob(note.len() as u64);
@@ -36,17 +36,17 @@ fn blob(size: u64) -> Sha1 {
     Sha1::new_with_prefix(format!("blob {size}\0"))
 }
 
-/// What the listing says about a file's content.
+/// The hash of a file's content in a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hash {
-    /// Of a file in large-file storage, which all weights are.
+    /// The sha256 of a file in large-file storage, as all weights are.
     Sha256(Digest),
-    /// Of any other.
+    /// Git's id of any other file.
     GitBlob(BlobId),
 }
 
 impl Hash {
-    /// The sha256, if it is one.
+    /// The sha256, if the hash is one.
     pub fn sha256(self) -> Option<Digest> {
         match self {
             Self::Sha256(digest) => Some(digest),
@@ -64,7 +64,7 @@ impl fmt::Display for Hash {
     }
 }
 
-/// Hashes a file's bytes in their order: always its sha256, and the hash that is expected where that is another.
+/// Hashes a file's bytes in order: always its sha256, and also the expected hash if that is of another kind.
 #[derive(Clone, Debug)]
 pub(super) struct Hasher {
     expected: Option<Hash>,
@@ -73,13 +73,13 @@ pub(super) struct Hasher {
 }
 
 impl Hasher {
-    /// For a file of `size` bytes that the listing says to have the hash `expected`.
+    /// A hasher for a file of `size` bytes with the listed hash `expected`.
     pub fn new(expected: Option<Hash>, size: u64) -> Self {
         let blob = matches!(expected, Some(Hash::GitBlob(_))).then(|| blob(size));
         Self { expected, sha256: Sha256::new(), blob }
     }
 
-    /// The next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         if let Some(blob) = &mut self.blob {
@@ -90,7 +90,7 @@ impl Hasher {
     /// The sha256 of all bytes.
     ///
     /// # Errors
-    /// The hash of another content than was expected.
+    /// The hash differs from the expected one.
     pub fn finish(self) -> Result<Digest, Mismatch> {
         let sha256 = Digest(self.sha256.finalize().into());
         let found = match self.blob {
@@ -104,7 +104,7 @@ impl Hasher {
     }
 }
 
-/// A file is not what the listing says.
+/// A file's hash differs from the listing's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mismatch {
     pub expected: Hash,
@@ -112,7 +112,7 @@ pub(super) struct Mismatch {
 }
 
 impl Mismatch {
-    /// The error of `file`, which came so.
+    /// The error for `file`.
     pub fn of(self, file: &FileName) -> Error {
         Error::Hash { file: file.clone(), expected: self.expected, found: self.found }
     }

@@ -1,10 +1,10 @@
-//! Where the hub's own clients keep a user's things.
+//! The home folder of the hub's own clients.
 
 use std::path::PathBuf;
 
 use crate::environment::{self, HF_HOME, XDG_CACHE_HOME};
 
-/// `HF_HOME`, else `huggingface` in the user's cache folder; `None` for a user without a home.
+/// The home folder: `HF_HOME`, else `huggingface` in the user's cache folder; `None` for a user without a home.
 pub(super) fn home() -> Option<PathBuf> {
     if let Some(home) = environment::path(HF_HOME) {
         return Some(home);

@@ -1,4 +1,4 @@
-//! A revision is a commit, and a commit is a list of files with sizes and, for large ones, hashes.
+//! Resolves a revision to a commit, and a commit to a list of files with sizes and hashes.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +11,22 @@ use super::hash::BlobId;
 use super::{Commit, Digest, Error, FileName, Hash, RepoId, Report, Revision};
 use crate::json::{self, Capped};
 
-/// A page of the listing has at most 1000 entries of a few hundred bytes; a model card's metadata is not much more.
+/// Limit for an answer. A page of a listing has at most 1000 entries of a few hundred bytes, and a model card's metadata is
+/// not much larger.
 const MAX_ANSWER: u64 = 8 << 20;
-/// A repository with more pages of files than this is no checkpoint.
+/// Limit for the pages of a listing, above those of any checkpoint.
 const MAX_PAGES: usize = 100;
-/// Nor is one with more files.
+/// Limit for the files of a repository, above those of any checkpoint.
 const MAX_FILES: usize = 10_000;
 
-/// A file directly in a repository.
+/// A file at the top of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name, in the repository and in the folder.
+    /// The name, in the repository and in the folder.
     pub name: FileName,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// What its content must have, where the listing tells.
+    /// The hash of its content, if the listing has one.
     pub hash: Option<Hash>,
 }
 
@@ -52,7 +53,7 @@ struct LargeFile {
 }
 
 impl Client {
-    /// The commit that a revision is now.
+    /// Resolves a revision to its current commit.
     ///
     /// # Errors
     /// What the hub refuses, or an answer that makes no sense.
@@ -71,8 +72,8 @@ impl Client {
             .ok_or_else(|| self.broken(about, "names no commit of 40 hexadecimal digits"))
     }
 
-    /// The files of a commit. Those in folders and those whose names are no plain file names are left out:
-    /// nothing of a checkpoint is among them.
+    /// Lists the files of a commit. Files in folders and files without a plain file name are left out, since no file of a
+    /// checkpoint is among them.
     ///
     /// # Errors
     /// What the hub refuses, or an answer that makes no sense.
@@ -117,14 +118,14 @@ impl Client {
     }
 }
 
-/// What a page of a listing holds.
+/// Parses a page of a listing.
 pub(super) fn page_items(body: &[u8]) -> Result<Vec<TreeItem>, String> {
     let Capped::<TreeItem, MAX_FILES>(items) =
         json::skimmed(body).map_err(|e| format!("is not a listing: {e}"))?;
     Ok(items)
 }
 
-/// A file, unless it is none or its name is no plain file name.
+/// Converts an entry, if it is a file with a plain file name.
 pub(super) fn entry(item: TreeItem) -> Result<Option<Entry>, String> {
     let Some(name) = FileName::parse(&item.path).filter(|_| item.kind == "file") else {
         return Ok(None);
@@ -139,9 +140,8 @@ pub(super) fn entry(item: TreeItem) -> Result<Option<Entry>, String> {
     }
 }
 
-/// The ids that a listing gives. Those of small files are held to only if the listing shows that it means git's: a
-/// file in large-file storage is listed with the id of the note that git holds in its place, which can be computed.
-/// Some mirrors make ids of their own.
+/// Checks which ids of a listing are git's. Some mirrors invent ids, so the ids of small files are only trusted if the
+/// listing's id of a file in large-file storage is that of git's pointer, which can be computed.
 #[derive(Debug, Default)]
 struct Ids {
     small: BTreeMap<FileName, BlobId>,
@@ -173,8 +173,8 @@ pub(super) fn next_link(headers: &HeaderMap) -> Option<&str> {
     Some(next.trim_start().trim_start_matches('<').split('>').next().unwrap_or_default())
 }
 
-/// The page that `link` names. Only its cursor is taken: the token must not follow a link to another host, and
-/// mirrors pass the hub's own links through.
+/// The address of the page that `link` names. Only its cursor is used: the token must not follow a link to another host,
+/// and mirrors pass the hub's own links through.
 pub(super) fn next_page(first: &Url, link: &str) -> Option<Url> {
     let target = first.join(link).ok()?;
     let (_, cursor) = target.query_pairs().find(|(key, _)| key == "cursor")?;

@@ -1,4 +1,4 @@
-//! What a folder holds and where it came from: the file `mist-download.json` beside what was downloaded.
+//! The files of a folder and their provenance: the file `mist-download.json` in a folder of downloaded files.
 
 use std::fs;
 use std::path::Path;
@@ -11,14 +11,14 @@ use super::{Commit, Digest, Error, FileName, Plan, RepoId, folder};
 use crate::json;
 use crate::system::files::{self, Refused, Replacement};
 
-/// Its name in the folder.
+/// The name of the manifest.
 const FILE: &str = "mist-download.json";
-/// A line of some 200 bytes for each file.
+/// Limit for the manifest, which has some 200 bytes for each file.
 const MAX_BYTES: u64 = 16 << 20;
 /// The version that this program writes and reads.
 const VERSION: u32 = 1;
 
-/// The files of a download, those that have come and those that are still to come.
+/// The files of a download, both whole and missing ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     version: u32,
@@ -27,31 +27,31 @@ pub struct Manifest {
     files: Vec<Record>,
 }
 
-/// One file.
+/// A file of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     name: String,
-    /// Bytes.
+    /// The size in bytes.
     size: u64,
-    /// `null` until it is whole.
+    /// The sha256, or `null` until the file is whole.
     sha256: Option<String>,
-    /// Its time of modification when it was hashed, in nanoseconds since 1970: a file that has this time and its
-    /// size is not hashed again by the next download.
+    /// The modification time when the file was hashed, in nanoseconds since 1970. The next download does not hash a file
+    /// with the same time and size again.
     modified: Option<u64>,
 }
 
-/// A file that is not what was downloaded.
+/// A file that differs from the download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The file.
     pub file: FileName,
-    /// What is wrong with it.
+    /// The difference.
     pub why: String,
 }
 
 impl Manifest {
-    /// For `entries` of `commit`, of which none has come yet, and what `earlier` knows of them and, if it is of the
-    /// same commit, of others.
+    /// Makes a manifest for `entries` of `commit`, with the records of `earlier` about them and, if it is of the same
+    /// commit, about other files.
     pub(super) fn new<'a>(
         repo: &RepoId,
         commit: &Commit,
@@ -70,15 +70,15 @@ impl Manifest {
         manifest
     }
 
-    /// The manifest of `folder`; `None` if there is none.
+    /// Reads the manifest of `folder`; `None` if it has none.
     ///
     /// # Errors
-    /// [`Error::Manifest`] if it cannot be read as one; [`Error::Io`].
+    /// [`Error::Manifest`] if the file is malformed; [`Error::Io`].
     pub fn read(folder: &Path) -> Result<Option<Self>, Error> {
         let path = folder.join(FILE);
         let text = match files::read(&path, MAX_BYTES) {
             Ok(text) => text,
-            // A download puts a new one in the place of a link.
+            // A download replaces a link with a new file.
             Err(e)
                 if e.kind() == std::io::ErrorKind::NotFound
                     || matches!(Refused::inside(&e), Some(Refused::LeadsNowhere(_))) =>
@@ -92,14 +92,14 @@ impl Manifest {
         if manifest.version != VERSION {
             return Err(bad(format!("it has version {} and this program reads {VERSION}", manifest.version)));
         }
-        // A manifest can come with a folder from anywhere.
+        // A folder with its manifest may come from anyone.
         match manifest.files.iter().find(|r| FileName::parse(&r.name).is_none()) {
             Some(record) => Err(bad(format!("{:?} is not the plain name of a file", record.name))),
             None => Ok(Some(manifest)),
         }
     }
 
-    /// Writes it to `folder`, whole or not at all.
+    /// Writes the manifest to `folder`, whole or not at all.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -111,7 +111,7 @@ impl Manifest {
         Replacement::new(&path).and_then(|file| file.finish_with(&text)).map_err(failed())
     }
 
-    /// Takes files out of the manifest of `folder`, if there is one: they were deleted on purpose.
+    /// Removes files that were deleted on purpose from the manifest of `folder`, if it has one.
     ///
     /// # Errors
     /// As [`read`](Self::read); [`Error::Io`].
@@ -121,46 +121,46 @@ impl Manifest {
         manifest.write(folder)
     }
 
-    /// Notes that `entry` is whole in `folder`.
+    /// Records that `entry` is whole in `folder`.
     pub(super) fn finished(&mut self, folder: &Path, entry: &Entry, sha256: Digest) {
         let modified = modified(&folder.join(entry.name.as_str()));
         let sha256 = Some(sha256.to_string());
         self.put(Record { name: entry.name.to_string(), size: entry.size, sha256, modified });
     }
 
-    /// Notes that `entry` has to be fetched.
+    /// Records that `entry` is missing.
     pub(super) fn expect(&mut self, entry: &Entry) {
         self.put(Record { name: entry.name.to_string(), size: entry.size, sha256: None, modified: None });
     }
 
-    /// Whether `entry` of this manifest's commit, or another one's if its content is the same, is in `folder` and has
-    /// not been touched since it was hashed.
+    /// Whether `folder` has the content of `entry`, by this manifest's commit or by the same hash, untouched since it was
+    /// hashed.
     pub(super) fn vouches(&self, repo: &RepoId, commit: &Commit, entry: &Entry, folder: &Path) -> bool {
         self.known(repo, commit, entry).is_some_and(|record| record.is_untouched(folder))
     }
 
-    /// The names of the files that are to be there and are not, or have been touched.
+    /// Names of the files that are missing or have been touched.
     pub(super) fn missing(&self, folder: &Path) -> Vec<FileName> {
         let missing = self.files.iter().filter(|r| !r.is_whole(folder));
         missing.filter_map(|r| FileName::parse(&r.name)).collect()
     }
 
-    /// Files that were begun and never became whole: what lies under their names is of an earlier commit.
+    /// Files that were begun and never became whole, so that an earlier commit's content is under their names.
     pub fn unfinished(&self) -> impl Iterator<Item = &str> {
         self.files.iter().filter(|record| record.sha256.is_none()).map(|record| record.name.as_str())
     }
 
-    /// The commit, if it is one.
+    /// The commit, if the field is one.
     pub fn commit(&self) -> Option<Commit> {
         Commit::parse(&self.commit)
     }
 
-    /// Whether it is of this commit.
+    /// Whether the manifest is of this commit.
     pub(super) fn is_at(&self, repo: &RepoId, commit: &Commit) -> bool {
         (self.repository.as_str(), self.commit.as_str()) == (&repo.to_string(), commit.as_str())
     }
 
-    /// The commit that is here, and a file of it that `plan`, of another commit, would leave beside its own.
+    /// The folder's commit, and a file of it that `plan`, of another commit, would leave beside its own files.
     pub(super) fn left_behind(&self, plan: &Plan) -> Option<(Commit, FileName)> {
         let commit = plan.commit.as_ref().filter(|commit| !self.is_at(&plan.repo, commit))?;
         let planned = |record: &&Record| plan.files.iter().any(|f| f.entry.name.as_str() == record.name);
@@ -174,12 +174,12 @@ impl Manifest {
         format!("{} at {}", self.repository, self.commit.get(..12).unwrap_or(&self.commit))
     }
 
-    /// The repository's name, if it is one.
+    /// The repository's name, if the field is one.
     pub fn repository(&self) -> Option<RepoId> {
         self.repository.parse().ok()
     }
 
-    /// How many files there are.
+    /// Number of files.
     pub fn files(&self) -> usize {
         self.files.len()
     }
@@ -189,11 +189,11 @@ impl Manifest {
         self.files.iter().fold(0, |sum, r| sum.saturating_add(r.size))
     }
 
-    /// Reads every file in `folder`, tells `progress` the bytes as they pass, and gives those that are not what was
-    /// downloaded.
+    /// Reads every file in `folder` and returns those that differ from the download. `progress` gets the number of bytes
+    /// read.
     ///
     /// # Errors
-    /// [`Error::Io`] for a file that is there and cannot be read.
+    /// [`Error::Io`] for a file that exists and cannot be read.
     pub fn verify(&self, folder: &Path, progress: &mut dyn FnMut(u64)) -> Result<Vec<Damage>, Error> {
         let mut damaged = Vec::new();
         for record in &self.files {
@@ -212,7 +212,7 @@ impl Manifest {
         Ok(damaged)
     }
 
-    /// What it knows of an entry of a commit, if that is the same content for sure.
+    /// The record of an entry of a commit, if the content is certainly the same.
     fn known(&self, repo: &RepoId, commit: &Commit, entry: &Entry) -> Option<&Record> {
         let record = self.files.iter().find(|r| r.name == entry.name.as_str() && r.size == entry.size)?;
         let listed = entry.hash.and_then(|h| h.sha256()).map(|d| d.to_string());
@@ -232,7 +232,7 @@ impl Manifest {
 }
 
 impl Record {
-    /// Whether the file is there in its size, having come whole.
+    /// Whether the file was whole and exists in its size.
     fn is_whole(&self, folder: &Path) -> bool {
         self.sha256.is_some() && folder::size_of(&folder.join(&self.name)) == Some(self.size)
     }

@@ -1,31 +1,31 @@
-//! The hub: which files of a repository make a checkpoint, and how they come to this machine whole.
+//! The hub: chooses the files of a repository that make a checkpoint, and downloads them whole.
 //!
 //! Knows the hub's HTTP interface, access tokens, and folders of downloaded files. Never knows a terminal
-//! (it tells a [`Report`] what happens), what a tensor is, or what a checkpoint's files mean.
+//! (progress goes to a [`Report`]), what a tensor is, or what a checkpoint's files mean.
 //!
 //! A download goes through these files from top to bottom:
 //!
 //! | file | one idea |
 //! |---|---|
-//! | `names` | what was typed or came over the wire, checked before it touches a path or an address |
-//! | `token` | the access token: where it is found, and that it is never shown |
+//! | `names` | names from users and servers, checked before they become part of a path or an address |
+//! | `token` | the access token, which is never shown |
 //! | `client` | one request: time limits, status, redirects |
-//! | `retry` | when a request that failed is tried again |
-//! | `proxy` | whose fault it is where requests go through a proxy |
-//! | `silence` | how long nothing has come, and who is told |
+//! | `retry` | when a failed request is tried again |
+//! | `proxy` | the proxy of requests, for errors that are its own |
+//! | `silence` | for how long no byte has come, and reports of it |
 //! | `resolver` | the addresses of a host |
 //! | `listing` | a revision is a commit, a commit is a list of files with sizes and hashes |
 //! | `plan` | which of these files to fetch: rules without a network |
-//! | `hash` | what a file's content must have |
-//! | `folder` | the target folder: claimed by one process, what is in it, its free space |
-//! | `manifest` | what a folder holds and where it came from |
+//! | `hash` | the hashes of a listing, and computing them |
+//! | `folder` | the target folder: claimed by one process, its files, its free space |
+//! | `manifest` | the files of a folder and their provenance |
 //! | `engine` | files in pieces over several connections, resumed, hashed, renamed |
-//! | `cache` | what the hub's own clients keep, which is only read |
-//! | `home` | where they keep it |
-//! | `download` | the above in order |
+//! | `cache` | the cache of the hub's own clients, which is only read |
+//! | `home` | the home folder of the hub's own clients |
+//! | `download` | a whole download, by the files above |
 //! | `starter` | the model that `mist chat` starts with, from the hub or from a wheel |
-//! | `fuzzing` | what the fuzz targets reach |
-//! | `catalogue` | the repositories that `mist download` lists; hints use it, nothing else does |
+//! | `fuzzing` | functions for the fuzz targets |
+//! | `catalogue` | the repositories that `mist download` lists, which only hints use otherwise |
 
 mod cache;
 pub mod catalogue;
