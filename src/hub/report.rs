@@ -1,25 +1,25 @@
-//! What a download tells whoever watches it.
+//! Reports of a download's progress.
 
 use super::FileName;
 use super::plan::Plan;
 
-/// Hears how a download goes, on the thread that asked for it: [`plan`](Self::plan) first, then for each file
-/// [`begin`](Self::begin), any number of [`progress`](Self::progress) and [`end`](Self::end). Several files are under
-/// way at a time.
+/// Receives a download's progress on the caller's thread: first [`plan`](Self::plan), then for each file
+/// [`begin`](Self::begin), any number of [`progress`](Self::progress), and [`end`](Self::end). Several files are fetched at
+/// a time.
 pub trait Report {
-    /// What will be fetched; nothing has been yet.
+    /// The plan, before any file is fetched.
     fn plan(&mut self, plan: &Plan);
-    /// A file of `size` bytes is looked at or fetched from now on; `here` bytes of it are here.
+    /// Begins a file of `size` bytes, `here` of which are on disk.
     fn begin(&mut self, file: &FileName, size: u64, here: u64);
-    /// `here` bytes of the file are here. Fewer than before when it came wrong and begins anew.
+    /// Number of the file's bytes on disk, fewer than before if it came wrong and begins anew.
     fn progress(&mut self, file: &FileName, here: u64);
-    /// The file is whole, or will be fetched after all.
+    /// Ends a file that is whole, or that has to be fetched after all.
     fn end(&mut self, file: &FileName);
-    /// Something that a person may want to know, in one line.
+    /// A line for a person.
     fn note(&mut self, line: &str);
 }
 
-/// Hears nothing.
+/// A report that ignores everything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

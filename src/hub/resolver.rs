@@ -1,5 +1,5 @@
-//! Looks hosts' names up, each in a thread of its own: the system's lookup has no time limit and cannot be ended.
-//! The client's own resolver does the same, but panics where the system gives no thread.
+//! Looks up hosts' names, each on its own thread, because the system's lookup has no time limit and cannot be ended. The
+//! client's own resolver does the same, but panics if the system gives no thread.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,7 +15,7 @@ use crate::system::threads;
 #[derive(Debug)]
 pub(super) struct Resolver;
 
-/// What is found, and who waits for it.
+/// The result of a lookup, and the task that waits for it.
 #[derive(Default)]
 struct Lookup {
     found: Option<io::Result<Vec<SocketAddr>>>,
@@ -27,7 +27,7 @@ impl Resolve for Resolver {
         let lookup = Arc::new(Mutex::new(Lookup::default()));
         let shared = Arc::clone(&lookup);
         let look = move || {
-            // The port is the client's to fill in.
+            // The client fills in the port.
             let found = (name.as_str(), 0).to_socket_addrs().map(Iterator::collect);
             finish(&shared, found);
         };

@@ -1,4 +1,4 @@
-//! When a request that failed is tried again.
+//! Decides when a failed request is tried again.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use super::Error;
 
-/// Attempts without a byte of progress, after which a request has failed.
+/// Number of attempts without progress after which a request fails.
 const ATTEMPTS: u32 = 5;
-/// The longest that is waited when a server says so; the hub counts requests in windows of five minutes.
+/// Limit for a pause that a server asks for. The hub counts requests in windows of five minutes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(310);
 
-/// Why one attempt failed, and whether another may do better.
+/// The reason why an attempt failed, and whether another may succeed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The line or the server: try again, not before the given time if there is one.
+    /// The line or the server failed: try again, after the given pause if any.
     Passing(Error, Option<Duration>),
-    /// Nothing came, or next to nothing, for as long as one attempt waits: try again.
+    /// Almost no bytes came for as long as one attempt waits: try again.
     Silent(Error),
-    /// The server does not give the range that it was asked for: all of the file may be had.
+    /// The server does not send the requested range; the whole file may work.
     NoRange(Error),
-    /// The answer is no.
+    /// The failure is final.
     Final(Error),
 }
 
@@ -32,31 +32,31 @@ impl From<Error> for Failure {
     }
 }
 
-/// Counts attempts, how long to wait between them, and for how long nothing has come.
+/// Counts attempts, the pauses between them, and the time without a byte.
 #[derive(Debug)]
 pub(super) struct Retries {
     failed: u32,
     first_pause: Duration,
-    /// How long nothing came, pauses included.
+    /// Time without a byte, pauses included.
     silent: Duration,
-    /// The longest that one attempt is silent.
+    /// Limit for the silence of one attempt.
     attempt: Duration,
-    /// The longest that all of them are.
+    /// Limit for the silence of all attempts.
     patience: Duration,
 }
 
 impl Retries {
-    /// None has failed yet. The first pause is `first_pause`; an attempt ends after a silence of `attempt`, and the request
-    /// has failed before one of `patience`.
+    /// Starts without a failed attempt. The first pause is `first_pause`; an attempt ends after a silence of `attempt`, and
+    /// the request fails before a silence of `patience`.
     pub(super) fn new(first_pause: Duration, attempt: Duration, patience: Duration) -> Self {
         Self { failed: 0, first_pause, silent: Duration::ZERO, attempt, patience }
     }
 
-    /// The error to tell and the pause before the next attempt, or the error to give up with. Nothing had come for
-    /// `silent` when the attempt failed.
+    /// Returns the error to report and the pause before the next attempt, or the error to give up with. The attempt had been
+    /// silent for `silent` when it failed.
     ///
-    /// Example, attempts of 28 s and a patience of 60 s: the first is silent for 28 s, and after half a second there is
-    /// time for another one, which ends at 56.5 s. There is no time for a third.
+    /// Example with attempts of 28 s and a patience of 60 s: the first is silent for 28 s, and after half a second there is
+    /// time for a second one, which ends at 56.5 s. There is no time for a third.
     pub(super) fn again(&mut self, failure: Failure, silent: Duration) -> Result<(Error, Duration), Error> {
         let (error, after) = match failure {
             Failure::Passing(error, after) => (error, after),
@@ -76,13 +76,13 @@ impl Retries {
         Ok((error, pause))
     }
 
-    /// The last attempt was worth it.
+    /// Resets the counts after an attempt that made progress.
     pub(super) fn progress(&mut self) {
         (self.failed, self.silent) = (0, Duration::ZERO);
     }
 }
 
-/// Statuses that say "later", not "no".
+/// Whether a status means "later", not "no".
 pub(super) fn is_passing(status: StatusCode) -> bool {
     match status.as_u16() {
         408 | 425 | 429 => true,
@@ -92,7 +92,7 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
     }
 }
 
-/// A failure that passes, after the pause that the server asks for if it asks for a bearable one.
+/// A failure that may pass, after the pause that the server asks for if that is within the limit.
 pub(super) fn pause_asked(error: Error, headers: &HeaderMap) -> Failure {
     match headers.get(RETRY_AFTER).and_then(|v| retry_after(v.to_str().ok()?, Utc::now())) {
         Some(pause) if pause > LONGEST_PAUSE => Failure::Final(error),
@@ -100,7 +100,7 @@ pub(super) fn pause_asked(error: Error, headers: &HeaderMap) -> Failure {
     }
 }
 
-/// The pause that a `Retry-After` stands for: seconds, or a date.
+/// Parses a `Retry-After`, which has seconds or a date.
 fn retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {

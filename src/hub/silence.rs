@@ -1,5 +1,5 @@
-//! How long nothing has come from the hub, over all connections: for a word to who waits, and to tell a line that is slow
-//! from one that is dead.
+//! Measures for how long no byte has come over any connection, to report it, and to distinguish a slow line from a dead
+//! one.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,32 +9,32 @@ use std::time::{Duration, Instant};
 use super::Report;
 use crate::system::threads;
 
-/// How often it is looked whether the silence has to be reported.
+/// Interval between checks whether the silence has to be reported.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What was asked for, and when something came.
+/// The requests under way, and the time of the last byte.
 #[derive(Debug)]
 pub(super) struct Silence {
-    /// The silence after which it is reported.
+    /// Silence after which it is reported.
     notice: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Requests under way.
+    /// Number of requests under way.
     requests: usize,
-    /// The host that was asked last.
+    /// The host of the last request.
     host: String,
-    /// When the silence began: with the last byte, or with the first of the requests under way.
+    /// Start of the silence: the last byte, or the start of the first request under way.
     since: Instant,
-    /// This silence has been reported.
+    /// Whether this silence has been reported.
     reported: bool,
-    /// Bytes that have come and are kept, whatever becomes of their connections.
+    /// Number of received bytes that are kept even if their connections fail.
     kept: u64,
 }
 
-/// A request under way; it ends when this is dropped.
+/// A request under way, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Waiting<'a> {
     silence: &'a Silence,
@@ -48,7 +48,7 @@ impl Silence {
         Self { notice, state: Mutex::new(State { requests, host, since, reported: false, kept: 0 }) }
     }
 
-    /// A request begins.
+    /// Begins a request.
     pub fn begin(&self) -> Waiting<'_> {
         let mut state = self.state();
         let begun = Instant::now();
@@ -59,23 +59,23 @@ impl Silence {
         Waiting { silence: self, begun, kept: state.kept }
     }
 
-    /// `host` is asked.
+    /// Records the host of a request.
     pub fn asks(&self, host: String) {
         self.state().host = host;
     }
 
-    /// Something has come.
+    /// Records that bytes have come.
     pub fn heard(&self) {
         let mut state = self.state();
         (state.since, state.reported) = (Instant::now(), false);
     }
 
-    /// Bytes have come that need not come again.
+    /// Counts received bytes that are kept.
     pub fn keep(&self, bytes: u64) {
         self.state().kept += bytes;
     }
 
-    /// What to tell who waits, once in a silence that has become long.
+    /// The line to report, once in each long silence.
     pub fn notice(&self) -> Option<String> {
         let mut state = self.state();
         let silent = state.since.elapsed();
@@ -86,13 +86,12 @@ impl Silence {
         Some(format!("waiting for {}: nothing has come for {} s", state.host, silent.as_secs().max(1)))
     }
 
-    /// Runs `request` on a thread of its own, and reports a silence meanwhile. Without a further thread nothing is
-    /// reported.
+    /// Runs `request` on its own thread and reports a silence meanwhile. If the system gives no thread, nothing is reported.
     pub fn watched<R: Send>(&self, report: &mut dyn Report, request: &(dyn Fn() -> R + Sync)) -> R {
         thread::scope(|scope| {
             let (running, ended) = channel::<()>();
             let run = move || {
-                // Dropped when the request has ended, however it did.
+                // Dropped when the request has ended, even by a panic.
                 let _running = running;
                 request()
             };
@@ -113,12 +112,12 @@ impl Silence {
 }
 
 impl Waiting<'_> {
-    /// How long nothing has come from anywhere, at most since the request began.
+    /// Time without a byte on any connection, at most since the request began.
     pub fn silent(&self) -> Duration {
         self.silence.state().since.max(self.begun).elapsed()
     }
 
-    /// Bytes that all connections have brought and kept since the request began.
+    /// Number of bytes that all connections have received and kept since the request began.
     pub fn kept(&self) -> u64 {
         self.silence.state().kept - self.kept
     }

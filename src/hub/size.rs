@@ -1,8 +1,8 @@
-//! Bytes for people.
+//! Formats numbers of bytes for people.
 
 use std::fmt;
 
-/// A number of bytes, shown in the decimal units that the hub's own pages use: `571 B`, `14.5 GB`.
+/// A number of bytes, displayed in the decimal units of the hub's own pages: `571 B`, `14.5 GB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 

