@@ -10,9 +10,9 @@ mod limits;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use mist::bench;
+use mist::cpu::{self, pool};
 use mist::kernels::attention::{CacheType, Heads, KeyValues, Queries, Span, attention};
-use mist::kernels::{cpu, pool};
-use mist::placement;
 
 const HEADS: Heads = Heads { query: 32, key_value: 8, size: 128 };
 
@@ -91,7 +91,7 @@ fn decode() {
     drop(caches);
     let bytes = LAYERS * DEPTH * CacheType::F16.position(HEADS.key_value, HEADS.size);
     let rate = bytes as f64 / time / 1e9;
-    let read = placement::read_rate().map(|read| read.median / 1e9);
+    let read = bench::read_rate().map(|read| read.median / 1e9);
     let of_layer = time / LAYERS as f64 * 1e6;
     let limit = share(rate, read, "reading");
     say(&format!("decode at depth {DEPTH}: {of_layer:.0} µs a layer, {rate:.2} GB/s{limit}"));

@@ -13,11 +13,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use half::{bf16, f16};
-use mist::kernels::dequantize::dequantize;
+use mist::bench;
+use mist::cpu::{self, pool};
 use mist::kernels::matmul::matmul;
-use mist::kernels::quantize::{self, quantize_rows};
-use mist::kernels::{Matrix, Scheme, cpu, pool};
-use mist::placement;
+use mist::quant::dequantize::dequantize;
+use mist::quant::quantize::{self, quantize_rows};
+use mist::quant::{Matrix, Scheme};
 
 /// Mean and standard deviation of the seconds of a run.
 struct Seconds {
@@ -95,7 +96,7 @@ fn main() -> Result<(), String> {
     let bytes: Vec<u8> = dense.iter().flat_map(|value| value.to_ne_bytes()).collect();
     let reading = pool::with_threads(1, || {
         time(|| {
-            black_box(placement::read(black_box(&bytes)));
+            black_box(bench::read(black_box(&bytes)));
         })
     });
     let read = dense.len() as f64 / reading.mean / 1e9;
@@ -138,7 +139,7 @@ fn decode(scheme: Scheme) {
             let start = Instant::now();
             match i.checked_sub(1) {
                 None => {
-                    black_box(placement::read(&buffer[..at]));
+                    black_box(bench::read(&buffer[..at]));
                 }
                 Some(i) => matrices
                     .iter()

@@ -14,10 +14,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use limits::{Peak, peak};
+use mist::bench;
+use mist::cpu::{self, pool};
 use mist::kernels::matmul::matmul;
 use mist::kernels::packed::{self, activation_block};
-use mist::kernels::{ActivationBits, Layout, Matrix, Scheme, cpu, pool};
-use mist::placement;
+use mist::quant::{ActivationBits, Layout, Matrix, Scheme};
 
 /// Rows and columns: attention, gate or up, down.
 const SHAPES: [(usize, usize); 3] = [(4096, 4096), (14336, 4096), (4096, 14336)];
@@ -102,7 +103,7 @@ fn decode(scheme: Scheme, buffer: &Bytes) {
     let mut times: [Vec<f64>; 4] = Default::default();
     for repetition in 0..16 {
         let read = seconds(|| {
-            black_box(placement::read(&buffer[..size(&rows)]));
+            black_box(bench::read(&buffer[..size(&rows)]));
         });
         let each = [read, all(&strips, multiply), all(&rows, multiply), all(few, matmul) * beyond];
         if repetition > 0 {

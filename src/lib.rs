@@ -5,24 +5,26 @@
 //!
 //! | floor | room | knows |
 //! |---|---|---|
-//! | 6 | [`terminal`], [`chat`] | the one printer and line editor; a conversation and its ids |
-//! | 5 | [`generate`], [`evaluate`] | loops over token ids: sampling, stopping, perplexity |
-//! | 4 | [`placement`] | devices, and which layer goes where |
-//! | 3 | [`model`] | the transformer; shapes at line ends |
-//! | 3 | [`store`] | where checkpoints and conversions lie on this machine |
-//! | 2 | [`checkpoint`], [`text`], [`hub`] | file formats; tokenizers and chat formats; downloads |
-//! | 1 | [`kernels`] | slices, schemes, instruction sets; the seam to candle |
-//! | 1 | [`json`], [`budget`] | JSON within limits; work on behalf of a file within limits |
-//! | 0 | [`system`] | what is asked of the operating system: files, signals, memory |
-//! | 0 | [`environment`], [`quote`] | the variables that are read; what a message repeats of a text |
+//! | 11 | [`terminal`] | the one printer and line editor |
+//! | 9 | [`chat`], [`evaluate`], [`bench`] | a conversation and its ids; perplexity; measuring |
+//! | 8 | [`generate`], [`placement`] | loops over token ids: sampling, stopping; devices, and which layer goes where |
+//! | 7 | [`model`], [`store`] | the transformer, shapes at line ends; where checkpoints lie on this machine |
+//! | 6 | [`checkpoint`] | layouts and formats of files, conversion |
+//! | 5 | [`text`], [`hub`] | tokenizers and chat formats; downloads |
+//! | 4 | [`arch`], [`tensor`] | the model's own words; rows and weights wherever they live |
+//! | 3 | [`kernels`] | products, attention, pointwise |
+//! | 2 | [`quant`] | schemes, matrices over bytes, blocks from f32 and back |
+//! | 1 | [`cpu`], [`json`] | instruction sets, SIMD vectors, threads; JSON within limits |
+//! | 0 | [`system`] | files, signals, memory, environment, limits |
 
 // Tests make files as users and strangers do.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
-pub mod budget;
+pub mod arch;
+pub mod bench;
 pub mod chat;
 pub mod checkpoint;
-pub mod environment;
+pub mod cpu;
 pub mod evaluate;
 pub mod generate;
 pub mod hub;
@@ -30,8 +32,9 @@ pub mod json;
 pub mod kernels;
 pub mod model;
 pub mod placement;
-pub mod quote;
+pub mod quant;
 pub mod store;
 pub mod system;
+pub mod tensor;
 pub mod terminal;
 pub mod text;

@@ -6,7 +6,7 @@ mod cli;
 
 /// Chat templates run within a limit of memory.
 #[global_allocator]
-static ALLOCATOR: mist::budget::Limited = mist::budget::Limited;
+static ALLOCATOR: mist::system::budget::Limited = mist::system::budget::Limited;
 
 fn main() -> std::process::ExitCode {
     cli::main()

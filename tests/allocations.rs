@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use candle_core::DType;
-use mist::checkpoint::Checkpoint;
+use mist::checkpoint::open::Checkpoint;
 use mist::generate::{Batch, Event, Sampler, Sampling, Session, TextStream};
-use mist::kernels::Arithmetic;
 use mist::kernels::attention::CacheType;
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName, Needs, Place, Plan};
+use mist::tensor::Arithmetic;
 use mist::text::Tokenizer;
 
 #[path = "support/mod.rs"]

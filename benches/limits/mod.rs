@@ -4,8 +4,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use mist::kernels::cpu::{self, Level};
-use mist::kernels::pool;
+use mist::cpu::{self, Level, pool};
 
 /// Billions of operations a second of all threads; a multiplication and an addition are two. `None` where there is no
 /// instruction for it here.

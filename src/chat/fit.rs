@@ -1,7 +1,7 @@
 //! The oldest turns make room for the newest.
 
 use super::conversation::{Conversation, messages};
-use crate::quote::counted;
+use crate::system::quote::counted;
 use crate::text::Message;
 
 /// A conversation cannot be made to fit.

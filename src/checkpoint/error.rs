@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::quote::about;
+use crate::arch::config::Impossible;
 use crate::system::files::{self, Refused};
+use crate::system::quote::about;
 
 /// A rule that a checkpoint breaks. Every message names the file and the field or tensor.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,11 @@ impl Error {
     /// A config that is inconsistent, incomplete or beyond a limit.
     pub fn config(path: &Path, rule: impl Into<String>) -> Self {
         Error::Config { path: path.into(), rule: rule.into() }
+    }
+
+    /// A description that no model can have, read from `path`.
+    pub fn impossible(path: &Path) -> impl FnOnce(Impossible) -> Self + '_ {
+        move |rule| Error::config(path, rule.to_string())
     }
 
     /// Something that this program does not do.

@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use memmap2::Mmap;
 
-use super::Error;
+use super::error::Error;
 use crate::system::files::{self, is_lfs_pointer};
 use crate::system::signals::{Watched, watch};
 

@@ -3,14 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::gguf::{self, Gguf};
-use super::origin::Origin;
+use super::error::Error;
+use super::formats::gguf::{self, Gguf};
+use super::formats::safetensors;
+use super::layouts::litgpt::read as litgpt;
+use super::layouts::mist::manifest;
+use super::layouts::mist::provenance::Origin;
+use super::layouts::mistral::read as mistral;
+use super::layouts::{self, huggingface};
 use super::read::read_text;
 use super::shards::{self, Storage, file_names};
+use super::suggestions::Suggestions;
 use super::tensors::Tensors;
-use super::{
-    Config, Error, Suggestions, Weights, config, gate, litgpt, manifest, mistral, names, safetensors,
-};
+use super::validate;
+use crate::arch::{Config, Weights, names};
 use crate::system::files;
 
 /// A checkpoint, opened: everything about it was checked, nothing of its weights was read.
@@ -86,7 +92,7 @@ impl Checkpoint {
     /// Whether a folder's `config.json` names an architecture that is not one of this family's.
     pub fn is_of_another_family(folder: &Path) -> bool {
         let config = files::read(&folder.join("config.json"), LARGEST_CONFIG);
-        config.is_ok_and(|config| config::hf::is_of_another(&config))
+        config.is_ok_and(|config| huggingface::config::is_of_another(&config))
     }
 
     /// The layout that `path` would be opened as, by the names of its files.
@@ -253,7 +259,7 @@ fn the_gguf(folder: &Path, names: &[String]) -> Result<Option<PathBuf>, Error> {
     match files.as_slice() {
         [] => Ok(None),
         [file] => Ok(Some(file.clone())),
-        several => match gguf::first_of_one(several) {
+        several => match gguf::split::first_of_one(several) {
             Some(first) => Ok(Some(first.clone())),
             None => {
                 let names = names.iter().filter(is_gguf).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -274,7 +280,7 @@ fn open_mist(folder: PathBuf) -> Result<Checkpoint, Error> {
     let mut files = tensors.files();
     files.push(folder.join(manifest::FILE));
     let mut config = manifest.config;
-    let gate::Assembled { weights, warnings } = gate::assemble(&mut config, tensors)?;
+    let validate::Assembled { weights, warnings } = validate::assemble(&mut config, tensors)?;
     let (own, _) = Suggestions::of_folder(&folder)?;
     let suggestions = match own.is_empty() {
         true => Suggestions::of_sources(&folder, &manifest.origin.sources),
@@ -286,11 +292,11 @@ fn open_mist(folder: PathBuf) -> Result<Checkpoint, Error> {
 
 fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
     let gguf = Gguf::open(&file)?;
-    let mut config = config::from_gguf(&gguf)?;
+    let mut config = layouts::gguf::from_gguf(&gguf)?;
     let mut tensors = Tensors::new(&file).named_by(&names::GGUF);
     gguf.read_tensors(&mut tensors)?;
     let files = gguf.parts().to_vec();
-    let gate::Assembled { weights, warnings } = gate::assemble(&mut config, tensors)?;
+    let validate::Assembled { weights, warnings } = validate::assemble(&mut config, tensors)?;
     let suggestions = Suggestions::of_gguf(&gguf);
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.to_path_buf();
@@ -331,10 +337,10 @@ const WEIGHTS: [(Storage, &str, &str); 2] = [
 
 fn read_hugging_face(folder: &Path) -> Result<Contents, Error> {
     let path = folder.join("config.json");
-    let (mut config, assumed) = config::hf::read(&read_text(&path)?, &path)?;
+    let (mut config, assumed) = huggingface::config::read(&read_text(&path)?, &path)?;
     for (storage, whole, index) in WEIGHTS {
         if let Some(files) = shards::find(folder, whole, index)? {
-            let assembled = gate::assemble(&mut config, shards::read(folder, storage, &files)?);
+            let assembled = validate::assemble(&mut config, shards::read(folder, storage, &files)?);
             let unfit = |error| match (assumed.first(), &error) {
                 (
                     Some(name),
@@ -345,7 +351,7 @@ fn read_hugging_face(folder: &Path) -> Result<Contents, Error> {
                 ),
                 _ => error,
             };
-            let gate::Assembled { weights, warnings } = assembled.map_err(unfit)?;
+            let validate::Assembled { weights, warnings } = assembled.map_err(unfit)?;
             let files = shards::with_index(files, folder.join(index));
             return Ok(Contents { config, weights, files, warnings });
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Error;
+use super::error::Error;
 use crate::system::files::{self, is_lfs_pointer};
 
 /// Largest JSON file beside the weights. The largest are indexes, of 100 bytes a tensor.

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::error::Error;
+use super::formats::{safetensors, torch};
 use super::read::{is_plain_file_name, read_text};
 use super::tensors::Tensors;
-use super::{Error, safetensors, torch};
 use crate::json;
-use crate::quote::quoted;
 use crate::system::files;
+use crate::system::quote::quoted;
 
 /// How files store tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::Error;
-use super::config::{fields, json::end_ids as ids_json};
-use super::gguf::{Entry, Gguf};
-use super::origin::Source;
+use super::error::Error;
+use super::formats::fields;
+use super::formats::gguf::read::Gguf;
+use super::layouts::gguf::write::Entry;
+use super::layouts::huggingface::json::end_ids as ids_json;
+use super::layouts::mist::provenance::Source;
 use super::read::read_text;
 use crate::json;
-use crate::quote::{quoted, short};
 use crate::system::files;
+use crate::system::quote::{quoted, short};
 
 /// The file of a folder that holds them.
 pub const FILE: &str = "generation_config.json";

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::Error;
-use super::names::Table;
-use crate::kernels::{Layout, Matrix, Scheme};
+use super::error::Error;
+use crate::arch::names::Table;
+use crate::quant::{Layout, Matrix, Scheme};
 
 /// Most tensors in a checkpoint: Mixtral 8x22B with an entry per expert has about 1,700.
 pub const MOST_TENSORS: usize = 1 << 17;

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::HumanBytes;
-use mist::checkpoint::{Checkpoint, Config, Format};
-use mist::generate::{MOST_AT_ONCE, Part, Rates, Speed, Watch, Work};
-use mist::kernels::{Scheme, cpu, pool};
-use mist::placement::{self, Made, ReadRate};
-use mist::quote::counted;
+use mist::arch::Config;
+use mist::bench::{Part, Rates, ReadRate, Speed, Work};
+use mist::checkpoint::open::{Checkpoint, Format};
+use mist::cpu::{self, pool};
+use mist::generate::{MOST_AT_ONCE, Watch};
+use mist::placement::{self, Made};
+use mist::quant::Scheme;
+use mist::system::quote::counted;
 use mist::terminal::{Interrupt, Printer};
 use serde_json::{Value, json};
 
@@ -85,7 +88,7 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
     let loading = memory.bytes();
     drop(memory);
     // Between the two: the buffer is no memory that the model needs.
-    let read = loaded.is_on_host.then(placement::read_rate).flatten();
+    let read = loaded.is_on_host.then(mist::bench::read_rate).flatten();
     let memory = PeakMemory::watch_every(LOOK);
     let interrupt = Interrupt::install()?;
     let _listening = interrupt.listen();

@@ -7,11 +7,14 @@ use std::sync::atomic::Ordering;
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum, ValueHint};
-use mist::checkpoint::output::Rounding;
-use mist::checkpoint::plan::{Companions, Content, Plan};
-use mist::checkpoint::{self, Checkpoint, convert, gguf, huggingface, litgpt, suggestions};
+use mist::checkpoint::convert::Content;
+use mist::checkpoint::convert::output::Rounding;
+use mist::checkpoint::convert::plan::{Companions, Plan};
+use mist::checkpoint::layouts::{gguf, huggingface, litgpt, mist as convert};
+use mist::checkpoint::open::Checkpoint;
+use mist::checkpoint::{self, suggestions};
 use mist::hub::{Manifest, Size};
-use mist::kernels::Scheme;
+use mist::quant::Scheme;
 use mist::system::files::{Claim, exists, folder_of};
 use mist::terminal::{Interrupt, Printer};
 use serde_json::json;

@@ -1,12 +1,11 @@
 //! `mist devices`: what there is to run on.
 
 use clap::Args;
-use mist::environment::MIST_CPU;
-use mist::kernels::cpu;
-use mist::placement;
-use mist::quote::counted;
 use mist::system::cores;
+use mist::system::environment::MIST_CPU;
+use mist::system::quote::counted;
 use mist::terminal::Printer;
+use mist::{cpu, placement};
 use serde_json::json;
 
 use super::exit::Status;

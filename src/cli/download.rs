@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
-use mist::checkpoint::Checkpoint;
+use mist::checkpoint::open::Checkpoint;
 use mist::hub::catalogue::ENTRIES;
 use mist::hub::{
     self, Client, FileName, Outcome, Plan, PlannedFile, Report, Request, Settings, Size, Token, starter,
 };
-use mist::kernels::Scheme;
-use mist::quote::counted;
+use mist::quant::Scheme;
 use mist::store::{ModelName, Store};
+use mist::system::quote::counted;
 use mist::terminal::{Interrupt, Printer};
 use serde_json::{Value, json};
 

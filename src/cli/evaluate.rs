@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
 use mist::evaluate::likelihood;
 use mist::kernels::attention::CacheType;
-use mist::quote::counted;
 use mist::system::files::{self, Limited};
+use mist::system::quote::counted;
 use mist::terminal::Printer;
 use serde_json::json;
 

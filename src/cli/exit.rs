@@ -5,13 +5,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use mist::chat;
 use mist::generate::SamplingError;
-use mist::hub;
-use mist::quote::beginning;
 use mist::store::RemovalError;
+use mist::system::quote::beginning;
 use mist::system::{files, memory};
 use mist::terminal::{InterruptError, Printer};
+use mist::{chat, hub};
 
 use super::{numbers, others};
 
@@ -90,7 +89,7 @@ fn is_wrong_call(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.is::<Usage>()
             || matches!(cause.downcast_ref(), Some(SamplingError::OutOfRange { .. }))
-            || cause.downcast_ref::<mist::checkpoint::Error>().is_some_and(|e| e.is_wrong_call())
+            || cause.downcast_ref::<mist::checkpoint::error::Error>().is_some_and(|e| e.is_wrong_call())
             || cause.downcast_ref::<mist::placement::Error>().is_some_and(|e| e.is_wrong_call())
             || cause.downcast_ref::<mist::hub::Error>().is_some_and(|e| e.is_wrong_call())
     })
@@ -213,7 +212,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         return Some(text.clone());
     }
     error.chain().find_map(|cause| {
-        let checkpoint = cause.downcast_ref::<mist::checkpoint::Error>().and_then(|e| e.hint());
+        let checkpoint = cause.downcast_ref::<mist::checkpoint::error::Error>().and_then(|e| e.hint());
         let placement = || cause.downcast_ref::<mist::placement::Error>().and_then(|e| e.hint());
         let text = || cause.downcast_ref::<mist::text::Error>().and_then(|e| e.hint());
         let hub = || cause.downcast_ref::<mist::hub::Error>().and_then(|e| e.hint());

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use mist::checkpoint::{Checkpoint, Format, manifest};
+use mist::checkpoint::layouts::mist::manifest;
+use mist::checkpoint::open::{Checkpoint, Format};
 use mist::hub::Size;
-use mist::kernels::Scheme;
+use mist::quant::Scheme;
 use mist::store::{Found, Place, Store, bytes_at};
 use mist::terminal::{Printer, escaped};
 use serde_json::json;

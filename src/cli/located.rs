@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::{Args, ValueHint};
-use mist::environment::{self, HF_HUB_OFFLINE};
 use mist::hub::catalogue;
-use mist::kernels::Scheme;
+use mist::quant::Scheme;
 use mist::store::{Found, ModelName, NONE, Place, Store, ggufs, is_gguf};
+use mist::system::environment::{self, HF_HUB_OFFLINE};
 use mist::system::files;
 use mist::terminal::Printer;
 
@@ -120,7 +120,7 @@ fn here(path: &Path) -> Found {
 
 /// Whether a folder has a file that belongs to a checkpoint, whole or not.
 fn holds_something(folder: &Path) -> bool {
-    mist::checkpoint::Checkpoint::is_at(folder)
+    mist::checkpoint::open::Checkpoint::is_at(folder)
         || !ggufs(folder).is_empty()
         || folder.join("config.json").exists()
 }
@@ -240,7 +240,8 @@ fn unknown(store: &Store, typed: &Path) -> anyhow::Error {
             "`mist list` shows what is on this machine, `mist download` what can be fetched".into()
         }
     };
-    anyhow!("there is no file, folder or checkpoint {}", mist::quote::quoted(&text)).context(Hint(hint))
+    anyhow!("there is no file, folder or checkpoint {}", mist::system::quote::quoted(&text))
+        .context(Hint(hint))
 }
 
 /// Whether nothing may be fetched.

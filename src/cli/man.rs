@@ -7,12 +7,12 @@ use anyhow::Context;
 use clap::{Arg, Args, Command, ValueHint};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
-use mist::environment::{
+use mist::system::environment::{
     HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN, LOCALAPPDATA, MIST_CPU, MIST_HOME,
     NO_COLOR, XDG_CACHE_HOME, XDG_STATE_HOME,
 };
-use mist::quote::counted;
 use mist::system::files::{Folder, Replacement};
+use mist::system::quote::counted;
 use mist::terminal::Printer;
 
 use super::exit::Status;

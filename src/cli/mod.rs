@@ -38,7 +38,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use exit::{Hint, Status};
-use mist::kernels::cpu;
+use mist::cpu;
 use mist::system::{signals, threads};
 use mist::terminal::Printer;
 

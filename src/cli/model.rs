@@ -5,12 +5,15 @@ use std::num::NonZeroUsize;
 use candle_core::DType;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
-use mist::checkpoint::{Checkpoint, Config};
+use mist::arch::Config;
+use mist::checkpoint::open::Checkpoint;
+use mist::cpu::pool;
 use mist::generate::{GenerationError, SamplingError};
 use mist::kernels::attention::CacheType;
-use mist::kernels::{ActivationBits, Arithmetic, Scheme, packed, pool};
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName, Share};
+use mist::quant::{ActivationBits, Scheme};
+use mist::tensor::Arithmetic;
 use mist::terminal::Printer;
 use mist::text::Tokenizer;
 
@@ -302,7 +305,7 @@ impl Loaded {
     /// Bits that activations are rounded to; `None` where they are not, as no weights are multiplied in integers.
     pub fn activations(&self) -> Option<u32> {
         let Arithmetic { dtype, activations } = self.arithmetic;
-        let in_integers = |scheme: &Scheme| packed::activation_block(*scheme).is_some();
+        let in_integers = |scheme: &Scheme| scheme.activation_block().is_some();
         let rounds = self.is_on_host
             && dtype != Some(DType::F32)
             && schemes(&self.opened.checkpoint).keys().any(in_integers);

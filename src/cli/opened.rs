@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use mist::checkpoint::gguf::Gguf;
-use mist::checkpoint::{self, Checkpoint};
+use mist::checkpoint;
+use mist::checkpoint::formats::gguf::Gguf;
+use mist::checkpoint::open::Checkpoint;
 use mist::hub::Manifest;
 use mist::terminal::Printer;
 use mist::text::Tokenizer;

@@ -4,10 +4,10 @@ use std::io;
 use std::ops::ControlFlow;
 
 use indicatif::HumanBytes;
-use mist::checkpoint::Checkpoint;
+use mist::checkpoint::open::Checkpoint;
 use mist::generate::{TextStream, Timings};
 use mist::placement;
-use mist::quote::counted;
+use mist::system::quote::counted;
 use mist::terminal::{EscapeFilter, Printer, TokenProgress};
 
 /// One text: from ids to stdout as they come, made safe where a person reads it.

@@ -2,9 +2,9 @@
 
 use clap::Args;
 use indicatif::HumanBytes;
-use mist::checkpoint::Checkpoint;
+use mist::checkpoint::open::Checkpoint;
+use mist::cpu;
 use mist::kernels::attention::CacheType;
-use mist::kernels::cpu;
 use mist::model::{CHUNK, slots};
 use mist::placement::{self, DeviceName, Devices, Memories, Needs, Place, Plan, Share, advised, most_slots};
 use mist::terminal::Printer;

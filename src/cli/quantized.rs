@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
-use mist::checkpoint::manifest::{self, Manifest};
-use mist::checkpoint::output::Rounding;
-use mist::checkpoint::{Checkpoint, Error, convert as mist_format};
-use mist::kernels::Scheme;
+use mist::checkpoint::convert::output::Rounding;
+use mist::checkpoint::error::Error;
+use mist::checkpoint::layouts::mist as mist_format;
+use mist::checkpoint::layouts::mist::manifest::{self, Manifest};
+use mist::checkpoint::open::Checkpoint;
+use mist::quant::Scheme;
 use mist::system::files::{self, Claim};
 use mist::terminal::Printer;
 

@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal};
 use anyhow::anyhow;
 use clap::Args;
 use mist::hub::Size;
-use mist::quote::{counted, quoted};
 use mist::store::{Found, ModelName, Place, Removal, Store};
+use mist::system::quote::{counted, quoted};
 use mist::terminal::{Printer, escaped};
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 //! `generate`, `generate-sequential` and `chat` all ask here.
 
 use clap::Args;
-use mist::checkpoint::Checkpoint;
+use mist::checkpoint::open::Checkpoint;
 use mist::generate::{Sampling, SamplingError, Suggested};
 use mist::terminal::Printer;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! What a checkpoint says about text: its tokenizer, its chat format, where a text ends, how tokens are chosen.
 
-use mist::checkpoint::Checkpoint;
+use mist::checkpoint::open::Checkpoint;
 use mist::generate::Sampling;
-use mist::quote::quoted;
+use mist::system::quote::quoted;
 use mist::terminal::Printer;
 use mist::text::Tokenizer;
 use serde_json::{Map, Value, json};

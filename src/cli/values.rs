@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, Command, Error};
-use mist::kernels::Scheme;
-use mist::kernels::quantize::WRITTEN;
+use mist::quant::Scheme;
+use mist::quant::quantize::WRITTEN;
 
 use super::exit::Usage;
 

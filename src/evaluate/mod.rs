@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use candle_core::Result;
 
 use crate::kernels::attention::CacheType;
-use crate::kernels::ops;
 use crate::model::{Segment, Transformer};
+use crate::tensor::ops;
 
 /// Tokens that are computed at once; their logits, `(T, V)`, are the largest thing in memory.
 const CHUNK: usize = 128;

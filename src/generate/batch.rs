@@ -19,10 +19,10 @@ use smallvec::SmallVec;
 use super::growth::{Finish, Generation, GenerationError, Growth, room};
 use super::sampler::{Sampler, Sampling};
 use super::watch::{Meter, Watch};
-use crate::checkpoint::Config;
+use crate::arch::Config;
 use crate::kernels::attention::CacheType;
-use crate::kernels::ops;
 use crate::model::{CHUNK, Pipeline, Segment, Transformer, grown, slots};
+use crate::tensor::ops;
 
 /// Most texts that are computed at once.
 pub const MOST_AT_ONCE: usize = 32;

@@ -7,7 +7,6 @@ mod batch;
 mod growth;
 mod sampler;
 mod session;
-mod speed;
 mod stream;
 mod watch;
 
@@ -15,6 +14,5 @@ pub use batch::{Batch, Event, MOST_AT_ONCE, batch_slots};
 pub use growth::{Finish, Generation, GenerationError, Timings, room};
 pub use sampler::{Sampler, Sampling, SamplingError, Suggested};
 pub use session::Session;
-pub use speed::{Part, Rates, Speed, Work};
 pub use stream::TextStream;
 pub use watch::Watch;

@@ -6,15 +6,16 @@ use super::growth::{Finish, Generation, GenerationError, Growth};
 use super::sampler::Sampler;
 use super::watch::{Meter, Watch};
 use crate::kernels::attention::CacheType;
-use crate::kernels::{Rows, ops};
 use crate::model::{CHUNK, Cache, Pipeline, Segment, Transformer};
+use crate::quant::Rows;
+use crate::tensor::ops;
 
 /// A sequence that can be continued: prompts that begin as the last sequence did are computed only from where
 /// they differ.
 #[derive(Debug)]
 pub struct Session<'m> {
     model: &'m Transformer,
-    pub(super) cache: Cache,
+    pub(crate) cache: Cache,
     /// Positions that there is room for.
     context: usize,
     /// The ids whose keys and values the cache holds.
@@ -85,7 +86,7 @@ impl<'m> Session<'m> {
 
     /// Goes back to at most `length` tokens, and says how many are left: fewer where a window's ring has overwritten what
     /// they saw.
-    pub(super) fn rewind(&mut self, length: usize) -> usize {
+    pub(crate) fn rewind(&mut self, length: usize) -> usize {
         let kept = self.cache.truncate(length);
         self.ids.truncate(kept);
         kept
@@ -93,7 +94,7 @@ impl<'m> Session<'m> {
 
     /// Computes the rest of a prompt, chunk by chunk, each stage of the model on another chunk; the last row of the
     /// residual stream, `(1, C)`, or `None` if it was interrupted.
-    pub(super) fn prefill(&mut self, rest: &[u32], watch: Watch) -> Result<Option<Rows>, GenerationError> {
+    pub(crate) fn prefill(&mut self, rest: &[u32], watch: Watch) -> Result<Option<Rows>, GenerationError> {
         let mut whole = self.ids.len();
         let meter = Meter::new(watch, self.model.config().layers, rest.len());
         let computed = self.compute(rest, &meter, &mut whole);

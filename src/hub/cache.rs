@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::home::home;
 use super::listing::Entry;
 use super::{Error, FileName, Hash, RepoId, folder};
-use crate::environment::{self, HF_HUB_CACHE};
+use crate::system::environment::{self, HF_HUB_CACHE};
 use crate::system::files;
 
 /// Limit for a reference, which has 40 digits and perhaps a newline.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Commit, FileName, Hash, RepoId, Revision, Size, catalogue, starter};
-use crate::environment::{self, HF_HUB_OFFLINE};
+use crate::system::environment::{self, HF_HUB_OFFLINE};
 use crate::system::files::Refused;
 use crate::system::threads::NO_THREAD;
 

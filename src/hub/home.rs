@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::environment::{self, HF_HOME, XDG_CACHE_HOME};
+use crate::system::environment::{self, HF_HOME, XDG_CACHE_HOME};
 
 /// The home folder: `HF_HOME`, else `huggingface` in the user's cache folder; `None` for a user without a home.
 pub(super) fn home() -> Option<PathBuf> {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use reqwest::Url;
 
 use super::Error;
-use crate::environment::{self, HF_ENDPOINT};
+use crate::system::environment::{self, HF_ENDPOINT};
 
 /// Limit for the length of a part of a repository's name, and of a file name.
 const MAX_NAME: usize = 200;

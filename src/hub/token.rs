@@ -8,7 +8,7 @@ use reqwest::header::HeaderValue;
 
 use super::Error;
 use super::home::home;
-use crate::environment::{self, HF_TOKEN};
+use crate::system::environment::{self, HF_TOKEN};
 use crate::system::files;
 
 /// Limit for a token file.

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
-use crate::quote::quoted;
+use crate::system::quote::quoted;
 
 /// An error for a key that an object has twice.
 pub fn twice<E: de::Error>(key: &str) -> E {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::quote::beginning;
+use crate::system::quote::beginning;
 
 /// Most bytes of a value that is shown.
 const LONGEST: usize = 200;

@@ -1,8 +1,8 @@
 //! Operations on each row of activations by itself: RMSNorm, rotary positions, the gated activation, softmax.
 
-use super::cpu::{dot, kernel};
-use super::pool::each_row;
-use super::simd::{Simd, dispatch, exp};
+use crate::cpu::pool::each_row;
+use crate::cpu::simd::{Simd, dispatch, exp};
+use crate::cpu::{dot, kernel};
 
 /// Which elements of a head are rotated together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

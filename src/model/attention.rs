@@ -3,11 +3,11 @@
 use candle_core::Result;
 
 use super::pipeline::{LayerRings, Segment};
-use crate::checkpoint::LayerWeights;
-use crate::checkpoint::config::Heads;
-use crate::kernels::ops::{self, Angles};
-use crate::kernels::weight::Target;
-use crate::kernels::{Rows, Weight};
+use crate::arch::LayerWeights;
+use crate::kernels::attention::Heads;
+use crate::quant::Rows;
+use crate::tensor::ops::{self, Angles};
+use crate::tensor::{Target, Weight};
 
 /// One layer's attention.
 #[derive(Clone, Debug)]

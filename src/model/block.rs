@@ -5,10 +5,10 @@ use candle_core::Result;
 use super::attention::Attention;
 use super::mlp::Mlp;
 use super::pipeline::{LayerRings, Segment};
-use crate::checkpoint::{Config, LayerWeights};
-use crate::kernels::ops::{self, Angles};
-use crate::kernels::weight::Target;
-use crate::kernels::{Rows, Vector};
+use crate::arch::{Config, LayerWeights};
+use crate::quant::Rows;
+use crate::tensor::ops::{self, Angles};
+use crate::tensor::{Target, Vector};
 
 /// A layer on its device.
 #[derive(Clone, Debug)]

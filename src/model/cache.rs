@@ -3,9 +3,9 @@
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::pipeline::Segment;
-use crate::checkpoint::Config;
+use crate::arch::Config;
 use crate::kernels::attention::{CacheType, Heads, KeyValues, Span};
-use crate::kernels::ops::{self, Qkv, Queries};
+use crate::tensor::ops::{self, Qkv, Queries};
 
 /// Tokens of a prompt that are computed at once.
 pub const CHUNK: usize = 256;
@@ -240,8 +240,9 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::config::{Architecture, Rope, RopeLayout, RopeScaling};
-    use crate::kernels::rows::HostRows;
+    use crate::arch::{Architecture, Rope, RopeScaling};
+    use crate::kernels::pointwise::RopeLayout;
+    use crate::quant::HostRows;
 
     fn cache(window: Option<usize>, chunk: usize) -> Cache {
         let config = Config {

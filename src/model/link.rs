@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::kernels::Rows;
+use crate::quant::Rows;
 
 /// How a tensor gets to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

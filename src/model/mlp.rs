@@ -5,10 +5,10 @@ use candle_core::Result;
 
 use smallvec::SmallVec;
 
-use crate::checkpoint::{self, Experts};
+use crate::arch::{self, Experts};
 use crate::kernels::pointwise::softmax;
-use crate::kernels::weight::Target;
-use crate::kernels::{Rows, Weight, ops};
+use crate::quant::Rows;
+use crate::tensor::{Target, Weight, ops};
 
 /// A layer's feed-forward network.
 #[derive(Clone, Debug)]
@@ -41,10 +41,10 @@ impl Mlp {
     ///
     /// # Errors
     /// What candle reports.
-    pub fn load(weights: &checkpoint::Mlp, active: usize, target: &Target) -> Result<Self> {
+    pub fn load(weights: &arch::Mlp, active: usize, target: &Target) -> Result<Self> {
         match weights {
-            checkpoint::Mlp::Dense(network) => Ok(Mlp::Dense(Network::load(network, target)?)),
-            checkpoint::Mlp::Mixture { router, experts } => {
+            arch::Mlp::Dense(network) => Ok(Mlp::Dense(Network::load(network, target)?)),
+            arch::Mlp::Mixture { router, experts } => {
                 let router = Weight::load(router, target)?;
                 let experts = experts.iter().map(|e| Network::load(e, target)).collect::<Result<_>>()?;
                 Ok(Mlp::Mixture(Mixture { router, experts, active, reads_ahead: false }))

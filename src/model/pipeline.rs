@@ -22,10 +22,10 @@ use smallvec::SmallVec;
 
 use super::cache::{Cache, Reach, Ring};
 use super::transformer::{Stage, Transformer};
-use crate::kernels::Rows;
 use crate::kernels::attention::Heads;
-use crate::kernels::ops::{Angles, Qkv, Queries};
+use crate::quant::Rows;
 use crate::system::threads;
+use crate::tensor::ops::{Angles, Qkv, Queries};
 
 /// Consecutive tokens of one sequence, among the rows of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

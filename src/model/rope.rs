@@ -1,8 +1,9 @@
 //! Rotary positions (Su et al. 2021): the angles of a step's positions, computed in f64 and rounded to f32 once.
 
-use crate::checkpoint::config::{Rope, RopeLayout};
-use crate::kernels::ops::Angles;
-use crate::kernels::rows::HostRows;
+use crate::arch::Rope;
+use crate::kernels::pointwise::RopeLayout;
+use crate::quant::HostRows;
+use crate::tensor::ops::Angles;
 
 /// The frequencies of a model's heads.
 #[derive(Clone, Debug)]

@@ -9,12 +9,11 @@ use super::cache::Cache;
 use super::link::Link;
 use super::pipeline::{OnLayer, Segment, StageRings};
 use super::rope::RopeTable;
-use crate::checkpoint::{Config, LayerWeights, Weights};
+use crate::arch::{Config, LayerWeights, Weights};
 use crate::kernels::attention::CacheType;
-use crate::kernels::ops::Angles;
-use crate::kernels::rows::HostRows;
-use crate::kernels::weight::Target;
-use crate::kernels::{Rows, Vector, Weight, ops};
+use crate::quant::{HostRows, Rows};
+use crate::tensor::ops::{self, Angles};
+use crate::tensor::{Target, Vector, Weight};
 
 /// A run of layers on one device.
 #[derive(Debug)]

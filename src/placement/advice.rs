@@ -3,8 +3,8 @@
 use indicatif::HumanBytes;
 
 use super::{DeviceName, Error, Needs, Place, Plan};
-use crate::checkpoint::Checkpoint;
-use crate::kernels::Scheme;
+use crate::checkpoint::open::Checkpoint;
+use crate::quant::Scheme;
 
 /// Schemes to try, largest first.
 const SCHEMES: [Scheme; 4] = [Scheme::Q8_0, Scheme::Q6K, Scheme::Q5K, Scheme::Q4K];

@@ -5,7 +5,7 @@ use std::ops::Range;
 use indicatif::HumanBytes;
 
 use super::DeviceName;
-use crate::quote::counted;
+use crate::system::quote::counted;
 
 /// A rule that a choice of devices breaks.
 #[derive(Debug, thiserror::Error)]

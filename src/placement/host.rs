@@ -3,8 +3,8 @@
 use candle_core::DType;
 
 use super::{DeviceName, Needs, Place, Plan};
-use crate::checkpoint::Checkpoint;
-use crate::kernels::{Matrix, Scheme};
+use crate::checkpoint::open::Checkpoint;
+use crate::quant::{Matrix, Scheme};
 
 /// What a plan makes in the host's memory, beside the weights that are mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

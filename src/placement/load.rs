@@ -4,10 +4,12 @@ use candle_core::Device;
 
 use super::memory::available_memory;
 use super::{DeviceName, Error, Needs, Plan, host_memory};
-use crate::checkpoint::{Checkpoint, LayerWeights};
-use crate::kernels::weight::Target;
-use crate::kernels::{Arithmetic, Matrix, pages};
+use crate::arch::LayerWeights;
+use crate::checkpoint::open::Checkpoint;
 use crate::model::{Stage, Transformer};
+use crate::quant::Matrix;
+use crate::system::pages;
+use crate::tensor::{Arithmetic, Target};
 
 /// Loads a model as `plan` says, which was made of `needs`, to compute in `arithmetic` (without a type each device has its
 /// own: f32 on the CPU, bf16 on an accelerator). `progress` is told of each layer.
@@ -84,7 +86,7 @@ fn on_host(checkpoint: &Checkpoint, plan: &Plan) -> u64 {
 
 /// The layer is on an accelerator: its pages are not needed any more.
 fn release(layer: &LayerWeights) {
-    layer.matrices().into_iter().for_each(|(_, matrix)| pages::release(matrix));
+    layer.matrices().into_iter().for_each(|(_, matrix)| matrix.bytes().for_each(pages::release));
 }
 
 #[cfg(test)]

@@ -118,7 +118,7 @@ pub fn available_memory() -> Option<u64> {
 
 #[cfg(target_os = "linux")]
 mod system {
-    use crate::placement::cgroup::limits;
+    use crate::system::cgroup::limits;
 
     pub fn total() -> Option<u64> {
         meminfo("MemTotal:").map(|total| limits().map_or(total, |limits| total.min(limits.total)))

@@ -4,9 +4,7 @@
 //! without any device; then [`load()`] carries it out.
 
 mod advice;
-mod bandwidth;
 #[cfg(target_os = "linux")]
-mod cgroup;
 mod device;
 mod error;
 mod host;
@@ -16,7 +14,6 @@ mod needs;
 mod plan;
 
 pub use advice::{advised, most_slots};
-pub use bandwidth::{ReadRate, read, read_rate};
 pub use device::{DeviceName, Devices, accelerators};
 pub use error::Error;
 pub use host::{Made, stay_as_stored};

@@ -5,9 +5,11 @@ use std::ops::Range;
 use candle_core::DType;
 
 use super::DeviceName;
-use crate::checkpoint::{Checkpoint, LayerWeights, Mlp, convert};
+use crate::arch::{LayerWeights, Mlp};
+use crate::checkpoint::layouts::mist as convert;
+use crate::checkpoint::open::Checkpoint;
 use crate::kernels::attention::CacheType;
-use crate::kernels::{Matrix, Scheme};
+use crate::quant::{Matrix, Scheme};
 
 /// What a model needs: on the host as its weights are stored, on an accelerator dense in the type of computation.
 #[derive(Clone, Debug, PartialEq, Eq)]

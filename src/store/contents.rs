@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::name::is_gguf;
-use crate::checkpoint::{Checkpoint, Format, manifest};
-use crate::kernels::quantize::WRITTEN;
+use crate::checkpoint::layouts::mist::manifest;
+use crate::checkpoint::open::{Checkpoint, Format};
+use crate::quant::quantize::WRITTEN;
 
 /// What can be opened under `root`, in the order of names: GGUF files, folders, and folders `ORG/NAME`.
 pub(super) fn checkpoints(root: &Path) -> Vec<PathBuf> {

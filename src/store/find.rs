@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::contents::{self, ggufs, holds_checkpoint, openable};
 use super::name::is_variant;
 use super::{ModelName, Place, Store};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::open::Checkpoint;
 use crate::hub::{self, RepoId};
 
 /// A checkpoint in the store.

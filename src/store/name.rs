@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::environment::{self, HF_ENDPOINT};
 use crate::hub::{FileName, RepoId, Revision};
+use crate::system::environment::{self, HF_ENDPOINT};
 
 /// A model as it was named.
 #[derive(Clone, Debug, PartialEq, Eq)]

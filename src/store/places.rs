@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::Found;
-use crate::environment::{self, LOCALAPPDATA, MIST_HOME};
 use crate::hub::HubCache;
+use crate::system::environment::{self, LOCALAPPDATA, MIST_HOME};
 
 /// The folder of checkpoints in the current folder.
 const CHECKPOINTS: &str = "checkpoints";

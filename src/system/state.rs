@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::environment;
+use super::environment;
 
 /// `mist` in the user's state folder, if there is one: `$XDG_STATE_HOME`, else `~/.local/state`; on Windows
 /// `%LOCALAPPDATA%`. It may not exist yet.

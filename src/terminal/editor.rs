@@ -20,7 +20,7 @@ use rustyline::{
 };
 
 use super::history;
-use crate::environment;
+use crate::system::environment;
 use crate::system::type_ahead::{self, TypeAhead};
 
 const QUOTES: &str = "\"\"\"";

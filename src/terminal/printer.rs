@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use super::progress::{self, Bars, Progress};
 use super::shared::Shared;
 use super::tokens::TokenProgress;
-use crate::environment::{self, NO_COLOR, TERM};
+use crate::system::environment::{self, NO_COLOR, TERM};
 
 /// Most bytes of a line on stderr: messages quote names from files and servers, which may be of any length.
 const LONGEST_LINE: usize = 1 << 10;

@@ -1,5 +1,5 @@
-use crate::budget::Exceeded;
-use crate::quote::{about, quoted};
+use crate::system::budget::Exceeded;
+use crate::system::quote::{about, quoted};
 use std::path::{Path, PathBuf};
 
 /// Errors of a tokenizer, a text or a conversation.

@@ -54,14 +54,14 @@ fn count(more: usize) {
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise for this function is the one that the other's wants.
-        let pointer = unsafe { mist::budget::Limited.alloc(layout) };
+        let pointer = unsafe { mist::system::budget::Limited.alloc(layout) };
         count(layout.size());
         pointer
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        let pointer = unsafe { mist::budget::Limited.alloc_zeroed(layout) };
+        let pointer = unsafe { mist::system::budget::Limited.alloc_zeroed(layout) };
         count(layout.size());
         pointer
     }
@@ -69,12 +69,12 @@ unsafe impl GlobalAlloc for Counted {
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         HELD.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: as above.
-        unsafe { mist::budget::Limited.dealloc(pointer, layout) }
+        unsafe { mist::system::budget::Limited.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as above.
-        let pointer = unsafe { mist::budget::Limited.realloc(pointer, layout, size) };
+        let pointer = unsafe { mist::system::budget::Limited.realloc(pointer, layout, size) };
         count(size);
         HELD.fetch_sub(layout.size(), Ordering::Relaxed);
         pointer

@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mist::checkpoint::Checkpoint;
-use mist::checkpoint::gguf::Gguf;
+use mist::checkpoint::formats::gguf::Gguf;
+use mist::checkpoint::open::Checkpoint;
 use mist::hub::{self, Manifest};
 use mist::terminal::{EscapeFilter, escaped};
 use mist::text::{Message, Tokenizer};

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use mist::checkpoint::Checkpoint;
+use mist::checkpoint::open::Checkpoint;
 
 use crate::run;
 use crate::support::{copy_of, model};

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use mist::checkpoint::Checkpoint;
+use mist::checkpoint::open::Checkpoint;
 use mist::text::Tokenizer;
 
 use crate::support::{copy_of, copy_of_layout, gguf};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mist::checkpoint::config;
+use mist::checkpoint::layouts::huggingface;
 use mist::hub::catalogue::ENTRIES;
 use serde_json::{Value, json};
 
@@ -116,7 +116,7 @@ fn the_catalogue_says_what_the_published_configurations_say() {
             assert_eq!((entry.parameters, entry.active, entry.context), (None, None, None), "{}", entry.name);
             continue;
         };
-        let config = config::from_json(&published.to_string(), Path::new(entry.name)).unwrap();
+        let config = huggingface::from_json(&published.to_string(), Path::new(entry.name)).unwrap();
         let (all, active) = config.parameters();
         let figures = [
             (entry.parameters, Some(all)),

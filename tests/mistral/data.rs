@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, OnceLock};
 
-use mist::checkpoint::Tokenizing;
+use mist::checkpoint::open::Tokenizing;
 use mist::text::{Message, Tokenizer, Vocabulary};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mist::checkpoint::Checkpoint;
+use mist::checkpoint::open::Checkpoint;
 use mist::generate::{Batch, Event, Finish, Generation, Sampling, batch_slots};
 use mist::kernels::attention::CacheType;
-use mist::kernels::{ActivationBits, Arithmetic, Scheme};
 use mist::model::Transformer;
+use mist::quant::{ActivationBits, Scheme};
+use mist::tensor::Arithmetic;
 
 use crate::fixture::{greedy_afresh, load_in, open, rounded};
 use crate::random::{Shape, convert_to, ids};

@@ -7,8 +7,10 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use mist::cpu;
 use mist::kernels::attention::CacheType;
-use mist::kernels::{ActivationBits, Arithmetic, cpu};
+use mist::quant::ActivationBits;
+use mist::tensor::Arithmetic;
 use sha2::{Digest, Sha256};
 
 use crate::fixture::{F32, Fixture, load_in, logits_with, open, rounded};

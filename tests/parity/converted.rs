@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use mist::checkpoint::output::Rounding;
-use mist::checkpoint::{Checkpoint, Format, convert, litgpt};
-use mist::kernels::Scheme;
+use mist::checkpoint::convert::output::Rounding;
+use mist::checkpoint::layouts::{litgpt, mist as convert};
+use mist::checkpoint::open::{Checkpoint, Format};
+use mist::quant::Scheme;
 use mist::text::{FILES, Tokenizer};
 
 use crate::fixture::{Fixture, MODELS, assert_same_bits, greedy_afresh, load, logits, open, tokenizer};

@@ -1,7 +1,7 @@
 //! Splits over devices: the tokens of one device, whatever the layers, the devices and the form of the weights.
 
-use mist::checkpoint::Checkpoint;
-use mist::kernels::{ActivationBits, Scheme};
+use mist::checkpoint::open::Checkpoint;
+use mist::quant::{ActivationBits, Scheme};
 
 use crate::fixture::{F32, greedy_afresh, load_in, open, rounded};
 use crate::random::{Shape, convert_to, ids};

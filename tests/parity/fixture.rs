@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use candle_core::DType;
-use mist::checkpoint::Checkpoint;
+use mist::checkpoint::open::Checkpoint;
 use mist::generate::{Sampler, Sampling, Session};
 use mist::kernels::attention::CacheType;
-use mist::kernels::{ActivationBits, Arithmetic};
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName, Needs, Place, Plan};
+use mist::quant::ActivationBits;
+use mist::tensor::Arithmetic;
 use mist::text::Tokenizer;
 use serde::Deserialize;
 

@@ -1,8 +1,8 @@
 //! A row's result does not depend on how many rows, threads, devices or earlier tokens it is computed with.
 
+use mist::cpu::pool;
 use mist::generate::Session;
 use mist::kernels::attention::CacheType;
-use mist::kernels::pool;
 use mist::model::Transformer;
 
 use crate::fixture::{Fixture, assert_same_bits, greedy, greedy_afresh, load, logits};

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use mist::cpu::Level;
 use mist::evaluate::likelihood;
 use mist::kernels::attention::CacheType;
-use mist::kernels::cpu::Level;
-use mist::kernels::{ActivationBits, Scheme, packed};
+use mist::kernels::packed;
+use mist::quant::{ActivationBits, Scheme};
 
 use crate::fixture::{F32, Fixture, load_in, open, rounded};
 use crate::random::{Shape, convert_to};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mist::kernels::Scheme;
-use mist::kernels::dequantize::dequantize;
-use mist::kernels::quantize::quantize_rows;
+use mist::quant::Scheme;
+use mist::quant::dequantize::dequantize;
+use mist::quant::quantize::quantize_rows;
 use serde::Deserialize;
 
 /// Four blocks and their values, in hexadecimal.

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use mist::checkpoint::output::Rounding;
-use mist::checkpoint::{Checkpoint, convert};
-use mist::kernels::Scheme;
+use mist::checkpoint::convert::output::Rounding;
+use mist::checkpoint::layouts::mist as convert;
+use mist::checkpoint::open::Checkpoint;
+use mist::quant::Scheme;
 use rand::{Rng, SeedableRng};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use mist::generate::{Batch, Event, Finish, Generation, Timings, Watch};
-use mist::quote::counted;
+use mist::system::quote::counted;
 use mist::terminal::Estimate;
 
 use super::{Job, Prompt, Text};

@@ -1,7 +1,7 @@
 //! A text as `--json` has it, with all that it depends on.
 
-use mist::checkpoint::Checkpoint;
-use mist::checkpoint::output::Rounding;
+use mist::checkpoint::convert::output::Rounding;
+use mist::checkpoint::open::Checkpoint;
 use mist::generate::Generation;
 use mist::placement;
 use serde_json::json;

@@ -18,7 +18,7 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
-use mist::checkpoint::Checkpoint;
+use mist::checkpoint::open::Checkpoint;
 use mist::generate::{MOST_AT_ONCE, Sampling, TextStream, batch_slots};
 use mist::placement::{self, Devices};
 use mist::terminal::{Interrupt, Printer};

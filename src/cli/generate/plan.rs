@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use indicatif::HumanBytes;
-use mist::kernels::Scheme;
 use mist::placement::{Load, Place, Share};
+use mist::quant::Scheme;
 use mist::terminal::Printer;
 use serde_json::json;
 

@@ -15,7 +15,7 @@ use half::{bf16, f16};
 use super::Span;
 use super::store::{BLOCK, Head, Head8, Keep, value_width};
 use super::tiles::{mix_rows, score_rows};
-use crate::kernels::simd::{Simd, dispatch, exp};
+use crate::cpu::simd::{Simd, dispatch, exp};
 
 /// Positions of a span.
 pub(super) const SPAN: usize = 128;

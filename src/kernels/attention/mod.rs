@@ -16,8 +16,8 @@ use std::ops::Range;
 use blocked::{GROUP, Kernels, SPAN, Scratch, Tile, clear, sums_width};
 use store::{AllHeads, each_type};
 
-use super::pool::{self, Shared};
-use super::rows::Buffer;
+use crate::cpu::pool::{self, Shared};
+use crate::quant::rows::Buffer;
 pub use store::{CacheType, KeyValues};
 
 /// Sizes of one attention: H query heads of size D share G key/value heads, H/G each.

@@ -8,9 +8,9 @@ use std::fmt;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::kernels::pool::{self, PIECE};
-use crate::kernels::prefetch::ahead;
-use crate::kernels::simd::Simd;
+use crate::cpu::pool::{self, PIECE};
+use crate::cpu::prefetch::ahead;
+use crate::cpu::simd::Simd;
 
 /// Positions of a block of keys.
 pub(super) const BLOCK: usize = 16;

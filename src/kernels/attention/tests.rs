@@ -1,7 +1,7 @@
 use half::{bf16, f16};
 
 use super::*;
-use crate::kernels::cpu;
+use crate::cpu;
 
 const HEADS: Heads = Heads { query: 6, key_value: 2, size: 20 };
 

@@ -5,7 +5,7 @@
 
 use super::blocked::SPAN;
 use super::store::BLOCK;
-use crate::kernels::simd::Simd;
+use crate::cpu::simd::Simd;
 
 /// The scores of some rows of queries with N vectors of positions.
 ///

@@ -8,9 +8,9 @@ use std::ops::Range;
 
 use super::Scratch;
 use super::tiles::{BF16, F16, F32, Tile, WIDENED, avx2, avx512, size_of_weight};
-use crate::kernels::Scheme;
-use crate::kernels::cpu::{LANES, Level};
-use crate::kernels::matrix::Part;
+use crate::cpu::{LANES, Level};
+use crate::quant::Scheme;
+use crate::quant::matrix::Part;
 
 /// Columns of a tile: of eight rows of activations they take half of a first-level cache of 48 KiB. A multiple of the 256
 /// that strips are widened in. 512, 1024 and 1536 were slower in decode or with 128 rows.

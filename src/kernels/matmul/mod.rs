@@ -5,16 +5,15 @@
 //! | `blocked` | a task's product, in tiles that find their operands in the caches |
 //! | `tiles` | a few rows by a few rows, in registers, with AVX2 and AVX512 |
 //!
-//! Every element of the result is the dot product of [`cpu::dot`](super::cpu), in its order, whatever tile it falls into;
+//! Every element of the result is the dot product of [`cpu::dot`](crate::cpu), in its order, whatever tile it falls into;
 //! so one row, a prompt's 500 rows, any number of threads and all sets of kernels give the same bits.
 
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::cpu::{self, Level};
-use super::layout::ROWS;
-use super::matrix::Part;
-use super::{Matrix, pool};
+use crate::cpu::{self, Level, pool};
+use crate::quant::matrix::Part;
+use crate::quant::{Matrix, ROWS};
 
 #[cfg(target_arch = "x86_64")]
 mod blocked;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernels::Scheme;
+use crate::quant::Scheme;
 use rand::{Rng, SeedableRng};
 
 fn random(count: usize, seed: u64) -> Vec<f32> {
@@ -102,9 +102,9 @@ fn the_fast_tiles_are_the_fused_portable_one_bit_for_bit() {
 
 #[test]
 fn blocks_as_rows_and_as_strips_are_their_widened_rows_bit_for_bit() {
-    use crate::kernels::Layout;
-    use crate::kernels::layout::pack;
-    use crate::kernels::random::weights;
+    use crate::quant::Layout;
+    use crate::quant::layout::pack;
+    use crate::quant::random::weights;
     // More columns than a panel of 37 rows has.
     let (n, k) = (37, 9216);
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(12);

@@ -4,8 +4,8 @@
 //! tile's are in registers while some columns are multiplied. Each load of weights serves every row of activations and the
 //! other way round.
 
-use crate::kernels::cpu::LANES;
-use crate::kernels::dequantize::half_at;
+use crate::cpu::LANES;
+use crate::quant::dequantize::half_at;
 
 /// Weights as they lie in memory.
 pub const F32: u8 = 0;
@@ -63,7 +63,7 @@ macro_rules! tiles {
         use std::arch::x86_64::*;
 
         use super::{BF16, F16, LANES, Tile, WIDENED, size_of_weight};
-        use crate::kernels::prefetch::line;
+        use crate::cpu::prefetch::line;
 
         /// The most rows of weights of a tile with m rows of activations.
         pub fn widest(m: usize) -> usize {

@@ -4,11 +4,10 @@ use std::ops::Range;
 
 use super::rounding::{self, STEPS};
 use super::scheme::Width;
-use crate::kernels::cpu::Level;
-use crate::kernels::pool;
 #[cfg(target_arch = "x86_64")]
-use crate::kernels::prefetch;
-use crate::kernels::weight::ActivationBits;
+use crate::cpu::prefetch;
+use crate::cpu::{Level, pool};
+use crate::quant::ActivationBits;
 
 /// Rows of activations that lie side by side: those of a tile of AMX.
 pub(super) const TILE: usize = 16;
@@ -374,7 +373,7 @@ pub fn last<const P: usize>(of_planes: &[f32], r: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::cpu;
+    use crate::cpu;
 
     fn quantized(x: &[f32], columns: usize, width: Width, bits: ActivationBits) -> Activations {
         let mut out = Activations::default();

@@ -6,7 +6,7 @@
 //! | `activations` | rows of f32 as blocks of 8-bit integers |
 //! | `rounding` | one block of them |
 //! | `scheme` | the schemes that have kernels |
-//! | `product` | the product with a whole [`Matrix`](super::Matrix): its parts and layouts, threads |
+//! | `product` | the product with a whole [`Matrix`](crate::quant::Matrix): its parts and layouts, threads |
 //! | `portable` | the oracle |
 //! | `span` | what 256 columns of a strip are unpacked to |
 //! | `avx2` | eight rows a register |
@@ -117,9 +117,8 @@ mod span;
 pub use product::{Product, multiply, multiply_all};
 pub use scheme::Width;
 
-use super::Scheme;
-use super::cpu::Level;
-use super::layout::ROWS;
+use crate::cpu::Level;
+use crate::quant::{ROWS, Scheme};
 use scheme::Packed;
 
 /// The blocks of activations that a scheme's kernels take. `None` where there are no kernels: such weights are multiplied in

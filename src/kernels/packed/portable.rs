@@ -3,9 +3,10 @@
 use super::activations::Activations;
 use super::rounding::STEPS;
 use super::scheme::{K, Of32, Packed};
-use crate::kernels::cpu::{FUSED, multiply_add};
-use crate::kernels::dequantize::{half_at, nibbles, nibbles_and_fifths, scale_and_minimum, word_at};
-use crate::kernels::layout::{ROWS, gather};
+use crate::cpu::{FUSED, multiply_add};
+use crate::quant::ROWS;
+use crate::quant::dequantize::{half_at, nibbles, nibbles_and_fifths, scale_and_minimum, word_at};
+use crate::quant::layout::gather;
 
 /// Adds to `sums[i][r]` the product of row i of the activations with row r of `rows` interleaved rows, whose blocks begin
 /// with the row's block `first`.

@@ -6,13 +6,11 @@ use std::ops::Range;
 use super::activations::Activations;
 use super::scheme::{Packed, Width};
 use super::{SPAN, STRIPS, multiply_strips};
-use crate::kernels::cpu::{self, Level};
-use crate::kernels::interleave::{ask_for, interleave};
-use crate::kernels::layout::ROWS;
+use crate::cpu::{self, Level, pool};
 use crate::kernels::matmul::{Columns, TASK_ROWS, some_rows};
-use crate::kernels::matrix::{Part, Sixteen};
-use crate::kernels::weight::{ActivationBits, Blocks};
-use crate::kernels::{Matrix, pool};
+use crate::quant::interleave::{ask_for, interleave};
+use crate::quant::matrix::{Part, Sixteen};
+use crate::quant::{ActivationBits, Blocks, Matrix, ROWS};
 
 /// Columns of rows that are interleaved at a time: of sixteen rows they stay in the first-level cache.
 const CHUNK: usize = 256;

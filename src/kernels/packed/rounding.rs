@@ -3,7 +3,7 @@
 //!
 //! One thread does it before every product of every token, while others wait.
 
-use crate::kernels::cpu::{FUSED, Level, multiply_add};
+use crate::cpu::{FUSED, Level, multiply_add};
 
 /// Sums over a row's block of 256 columns, as kernels multiply them, of each of its planes.
 pub struct Sums<'a> {

@@ -1,6 +1,6 @@
 //! The schemes that have kernels in integers.
 
-use crate::kernels::Scheme;
+use crate::quant::Scheme;
 
 /// Columns that activations share a scale over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,8 @@ mod tests {
     fn a_packed_scheme_is_the_scheme_it_is_made_of_and_has_blocks_of_its_width() {
         let packed: Vec<_> = Scheme::all().filter_map(|s| Some((s, Packed::new(s)?))).collect();
         assert_eq!(packed.len(), 8);
+        let blocks = Scheme::all().map(|s| Packed::new(s).map(|packed| packed.width().columns()));
+        assert!(Scheme::all().map(Scheme::activation_block).eq(blocks));
         for (scheme, packed) in packed {
             assert_eq!((packed.scheme(), packed.width().columns()), (scheme, scheme.block_len()));
         }

@@ -1,7 +1,7 @@
 //! What 256 columns of a strip are unpacked to, before they are multiplied.
 
 use super::SPAN;
-use crate::kernels::layout::ROWS;
+use crate::quant::ROWS;
 
 /// Four bytes or one number of each row of a strip, on a cache line.
 #[derive(Clone, Copy)]

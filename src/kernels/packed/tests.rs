@@ -1,9 +1,11 @@
 use super::activations::Activations;
 use super::product::multiply_with;
 use super::*;
-use crate::kernels::random::{numbers_at, weights};
-use crate::kernels::weight::{ActivationBits, Blocks};
-use crate::kernels::{Layout, Matrix, layout::pack, matmul::matmul, pool};
+use crate::cpu::pool;
+use crate::kernels::matmul::matmul;
+use crate::quant::layout::pack;
+use crate::quant::random::{numbers_at, weights};
+use crate::quant::{ActivationBits, Blocks, Layout, Matrix};
 use rand::{Rng, SeedableRng};
 
 /// The sets that this processor runs, and AMX's, whose instructions have a model where it has none.
@@ -60,7 +62,7 @@ impl Case {
     }
 
     fn activations(&self, bits: ActivationBits) -> Activations {
-        let (mut x, level) = (Activations::default(), crate::kernels::cpu::level());
+        let (mut x, level) = (Activations::default(), crate::cpu::level());
         x.fill(level, &self.x, self.k, activation_block(self.scheme).unwrap(), bits);
         x
     }

@@ -5,7 +5,7 @@ use std::fs::FileType;
 use std::io;
 use std::path::PathBuf;
 
-use crate::quote::quoted;
+use crate::system::quote::quoted;
 
 /// What there is under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! Renders chat templates within limits, because a template is part of an untrusted file.
 //!
-//! `jinja` counts steps and levels; [`budget`](crate::budget) counts bytes and seconds.
+//! `jinja` counts steps and levels; [`budget`](crate::system::budget) counts bytes and seconds.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::jinja::{self, Ch, Failure, Origin, SOMEONE, Value};
-use crate::budget::{Budget, Exceeded, within};
+use crate::system::budget::{Budget, Exceeded, within};
 use crate::text::error::one_line;
 use crate::text::guard::guarded;
 use crate::text::{Error, Message};

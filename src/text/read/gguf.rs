@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::style::Style;
 use super::{Around, MAX_IDS, Names, Source, malformed};
-use crate::quote::quoted;
+use crate::system::quote::quoted;
 use crate::text::alphabet::SPACE;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};
 use crate::text::{Error, Vocabulary};

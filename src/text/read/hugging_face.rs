@@ -15,7 +15,7 @@ use super::post_processor::around;
 use super::steps::{decoder, steps};
 use super::{MAX_CONTROLS, MAX_IDS, Names, Source, malformed, unknown};
 use crate::json::{self, Capped, Text};
-use crate::quote::quoted;
+use crate::system::quote::quoted;
 use crate::text::Error;
 use crate::text::alphabet::fallback_byte;
 use crate::text::encode::Normalizer;

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
-use crate::quote::quoted;
+use crate::system::quote::quoted;
 use crate::text::MOST_MERGES;
 
 /// Merges in their order.

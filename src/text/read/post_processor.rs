@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::hugging_face::{kind, parts};
 use super::{Around, malformed, unknown};
-use crate::quote::quoted;
+use crate::system::quote::quoted;
 use crate::text::Error;
 use crate::text::model::Model;
 

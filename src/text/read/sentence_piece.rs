@@ -6,7 +6,7 @@
 //! error.
 
 use super::{Around, MAX_IDS, Names, Source, malformed, unknown};
-use crate::quote::quoted;
+use crate::system::quote::quoted;
 use crate::text::Error;
 use crate::text::alphabet::SPACE;
 use crate::text::model::{Added, Alphabet, Joins, Kind, Model, Prefix};

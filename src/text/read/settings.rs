@@ -13,8 +13,8 @@ use super::added::Declared;
 use super::written::{File, Numbered, Written};
 use super::{Names, malformed};
 use crate::json::{self, Text};
-use crate::quote::short;
 use crate::system::files::{self, Refused, is_lfs_pointer};
+use crate::system::quote::short;
 use crate::text::Error;
 use crate::text::error::one_line;
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{Around, MAX_CONTROLS, MAX_IDS, Names, Source, malformed, unknown};
 use crate::json::{self, Capped};
-use crate::quote::quoted;
+use crate::system::quote::quoted;
 use crate::text::Error;
 use crate::text::alphabet::spelled;
 use crate::text::chat::Version;

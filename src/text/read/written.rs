@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::MAX_CONTROLS;
 use super::added::{Declared, MAX_ADDED};
 use crate::json::{self, twice};
-use crate::quote::quoted;
+use crate::system::quote::quoted;
 use crate::text::model::Added;
 
 /// Memory limit in bytes for the fields that are not lists of tokens. The largest is a chat template.

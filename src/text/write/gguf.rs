@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::pairs;
-use crate::quote::quoted;
+use crate::system::quote::quoted;
 use crate::text::error::one_line;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};
 use crate::text::read::{BYTE, CONTROL, NORMAL, Names, SCORE_OF_ADDED, Style, UNKNOWN, UNUSED, USER_DEFINED};

@@ -12,7 +12,7 @@ use super::super::scheme::Packed;
 use super::super::span::{Lanes, Span};
 use super::tiles::{self, Tiles};
 use super::{SPAN, Scratch};
-use crate::kernels::layout::ROWS;
+use crate::quant::ROWS;
 
 /// See [`multiply_strips`](super::super::multiply_strips), of activations whose rows have P planes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]

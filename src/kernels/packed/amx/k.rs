@@ -18,7 +18,7 @@ use super::super::scheme::{K, Packed};
 use super::super::span::{Lanes, Span};
 use super::tiles::{self, Tiles};
 use super::{SPAN, Scratch, WIDTH};
-use crate::kernels::layout::ROWS;
+use crate::quant::ROWS;
 
 /// See [`multiply_strips`](super::super::multiply_strips), of S strips of a scheme of so many bits and
 /// activations whose rows have P planes.

@@ -21,12 +21,11 @@ mod tiles;
 
 use std::cell::RefCell;
 
-use super::SPAN;
 use super::activations::{Activations, TILE};
-use super::avx512;
 use super::scheme::{K, Of32, Packed};
 use super::span::{Lanes, Span};
-use crate::kernels::layout::ROWS;
+use super::{SPAN, avx512};
+use crate::quant::ROWS;
 
 /// Rows of quants from which on this is faster.
 const LEAST: usize = 9;

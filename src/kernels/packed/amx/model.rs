@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::sync::OnceLock;
 
-use crate::kernels::cpu::Level;
+use crate::cpu::Level;
 
 /// Rows of a tile at most, and bytes of a row.
 const ROWS: usize = 16;

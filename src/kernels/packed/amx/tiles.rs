@@ -1,6 +1,6 @@
 //! Tile registers and their instructions.
 //!
-//! All need a processor and a system with AMX ([`Level::Amx`](crate::kernels::cpu::Level::Amx)).
+//! All need a processor and a system with AMX ([`Level::Amx`](crate::cpu::Level::Amx)).
 //!
 //! The k-schemes' sums, and the shapes of all tiles, stay in registers from one `asm!` to the next, which the rules of inline
 //! assembly do not promise: between two of them the compiler may use any register. It has no use for tiles, though. It puts

@@ -10,7 +10,7 @@ use super::super::activations::{TILE, Tile, last};
 use super::HALVES;
 use super::multiply::{add, whole};
 use super::unpack::{Fifths, Small, again, halves, moved, nibble, registers, widen};
-use crate::kernels::layout::ROWS;
+use crate::quant::ROWS;
 
 /// The first R rows of a tile, of P planes each; if R is 0, as many as there are sums.
 #[inline(never)]

@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use super::activations::{Activations, TILE, Tile};
 use super::scheme::{K, Of32, Packed};
 use super::span::{Lanes, Span};
-use crate::kernels::layout::ROWS;
+use crate::quant::ROWS;
 use multiply::k;
 
 /// Rows in a register.

@@ -6,7 +6,7 @@ use super::super::activations::{Tile, last};
 use super::super::rounding::STEPS;
 use super::super::span::{Lanes, Span};
 use super::{HALVES, LANES, load};
-use crate::kernels::layout::ROWS;
+use crate::quant::ROWS;
 
 /// Sums of R rows of activations by the halves of a strip.
 type Products<const R: usize> = [[__m256i; HALVES]; R];

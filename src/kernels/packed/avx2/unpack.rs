@@ -5,8 +5,8 @@ use std::arch::x86_64::*;
 use super::super::scheme::K;
 use super::super::span::Span;
 use super::{HALVES, store};
-use crate::kernels::layout::ROWS;
-use crate::kernels::prefetch::ahead;
+use crate::cpu::prefetch::ahead;
+use crate::quant::ROWS;
 
 impl Span {
     /// Unpacks a block of a k-scheme, unsigned. Scales of groups are in each 16 bits.

@@ -12,8 +12,8 @@ use super::unpack::{
     Small, add_fifths, again, byte, halves, nibble, registers, right_or_left, to_bit_4, widen,
 };
 use super::{add, whole};
-use crate::kernels::layout::ROWS;
-use crate::kernels::prefetch::ahead;
+use crate::cpu::prefetch::ahead;
+use crate::quant::ROWS;
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]

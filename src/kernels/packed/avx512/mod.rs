@@ -21,7 +21,7 @@ use super::SPAN;
 use super::activations::{Activations, TILE, Tile};
 use super::scheme::{K, Of32, Packed};
 use super::span::{Lanes, Span};
-use crate::kernels::layout::ROWS;
+use crate::quant::ROWS;
 pub(super) use multiply::{add, below, floats, whole};
 use multiply::{blocks, k};
 

@@ -6,7 +6,7 @@ use super::super::activations::{Tile, last};
 use super::super::rounding::STEPS;
 use super::super::span::{Lanes, Span};
 use super::{Out, load};
-use crate::kernels::layout::ROWS;
+use crate::quant::ROWS;
 
 /// Schemes with blocks of 32 weights, which are `2^SHIFT` too large, or have minima. Of R rows of quants P are planes of one
 /// row.

@@ -5,8 +5,8 @@ use std::arch::x86_64::*;
 use super::super::scheme::{K, Of32, Packed};
 use super::super::span::Span;
 use super::store;
-use crate::kernels::layout::ROWS;
-use crate::kernels::prefetch::ahead;
+use crate::cpu::prefetch::ahead;
+use crate::quant::ROWS;
 
 impl Span {
     /// Unpacks up to 256 columns; those of blocks of 32 either signed or as unsigned bytes, less an offset of 8, 16 or 128.

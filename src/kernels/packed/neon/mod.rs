@@ -12,7 +12,7 @@ use std::arch::aarch64::*;
 
 use super::activations::{Activations, TILE, Tile};
 use super::scheme::{K, Of32, Packed};
-use crate::kernels::layout::ROWS;
+use crate::quant::ROWS;
 use multiply::{blocks, q6_k, with_minima};
 
 /// Rows in a register.

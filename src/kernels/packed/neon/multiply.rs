@@ -7,7 +7,7 @@ use super::super::activations::{Tile, last};
 use super::super::rounding::STEPS;
 use super::unpack::{Columns, Small, byte, halves, of_block, of_half, of_pair};
 use super::{LANES, QUARTERS, load, pieces};
-use crate::kernels::layout::ROWS;
+use crate::quant::ROWS;
 
 /// Schemes with blocks of 32 weights of so many bits: signed if 8, else with minima or `2^(BITS - 1)` too large.
 #[inline(never)]

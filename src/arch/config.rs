@@ -1,0 +1,247 @@
+//! The description of a model: what the weights mean, whatever layout they came in.
+
+use serde::{Deserialize, Serialize};
+
+use super::naming::Naming;
+use crate::kernels::attention::Heads;
+use crate::kernels::pointwise::RopeLayout;
+use crate::quant::ActivationBits;
+
+/// A description that no model can have: the rule that is broken.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Impossible(String);
+
+/// The shape of a Llama, Mistral or Mixtral model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The family's member.
+    pub architecture: Architecture,
+    /// V, token ids in the embedding and the head.
+    pub vocabulary_size: usize,
+    /// C, width of the residual stream.
+    pub hidden_size: usize,
+    /// F, inner width of the feed-forward network, of one expert where there are several.
+    pub intermediate_size: usize,
+    /// Transformer layers.
+    pub layers: usize,
+    /// H, query heads.
+    pub query_heads: usize,
+    /// G, key/value heads; divides H.
+    pub key_value_heads: usize,
+    /// D, size of a head; H·D need not be C.
+    pub head_size: usize,
+    /// Added to the mean square in RMSNorm.
+    pub norm_epsilon: f64,
+    /// Rotary positions.
+    pub rope: Rope,
+    /// Positions that the model was made for.
+    pub context_length: usize,
+    /// W, keys that a token sees, its own included; `None` for all.
+    pub window: Option<usize>,
+    /// Experts, where the feed-forward network is a mixture.
+    pub experts: Option<ExpertCount>,
+    /// Whether the head is the embedding.
+    pub tied_head: bool,
+    /// Ids that end a reply, as far as the config says.
+    pub end_ids: Vec<u32>,
+    /// The id that ends a reply where no file names one: what transformers fills in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_end_id: Option<u32>,
+}
+
+/// The family's member; decides only what a field means, never sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    /// Llama: no window, no experts.
+    Llama,
+    /// Mistral: Llama with a sliding window, or none.
+    Mistral,
+    /// Mixtral: Mistral with experts.
+    Mixtral,
+}
+
+/// E experts, of which A take part in a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpertCount {
+    /// E, all experts of a layer.
+    pub all: usize,
+    /// A, experts that a token is sent to.
+    pub active: usize,
+}
+
+/// Rotary positions: frequency i of D/2 is theta^(-2i/D), scaled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rope {
+    /// Base of the frequencies.
+    pub theta: f64,
+    /// How the weights of queries and keys are laid out.
+    pub layout: RopeLayout,
+    /// How frequencies are changed for contexts longer than the model was first trained for.
+    pub scaling: RopeScaling,
+}
+
+/// A change to the rotary frequencies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type", deny_unknown_fields)]
+pub enum RopeScaling {
+    /// As they are.
+    None,
+    /// All divided by one factor (Chen et al. 2023).
+    Linear {
+        /// The divisor.
+        factor: f64,
+    },
+    /// Llama 3.1's: long wavelengths divided by `factor`, short ones kept, between them blended.
+    Llama3 {
+        /// The divisor of long wavelengths.
+        factor: f64,
+        /// Wavelengths above `original_context / low_frequency_factor` are long.
+        low_frequency_factor: f64,
+        /// Wavelengths below `original_context / high_frequency_factor` are short.
+        high_frequency_factor: f64,
+        /// The context of the first training.
+        original_context: f64,
+    },
+    /// Each of the D/2 frequencies divided by its own factor, as GGUF's `rope_freqs.weight` gives them.
+    Factors {
+        /// D/2 divisors.
+        factors: Vec<f32>,
+    },
+}
+
+impl Rope {
+    /// The D/2 angular frequencies per position, in f64: tables are made from them and rounded once.
+    pub fn frequencies(&self, head_size: usize) -> Vec<f64> {
+        let half = head_size / 2;
+        let base = (0..half).map(|i| libm::pow(self.theta, -2.0 * i as f64 / head_size as f64));
+        let scaled = |(i, frequency): (usize, f64)| match &self.scaling {
+            RopeScaling::None => frequency,
+            RopeScaling::Linear { factor } => frequency / factor,
+            RopeScaling::Factors { factors } => frequency / factors.get(i).copied().map_or(1.0, f64::from),
+            RopeScaling::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_context } => {
+                let turns = original_context * frequency / std::f64::consts::TAU;
+                let blend = (turns - low_frequency_factor) / (high_frequency_factor - low_frequency_factor);
+                let blend = blend.clamp(0.0, 1.0);
+                frequency * (blend + (1.0 - blend) / factor)
+            }
+        };
+        base.enumerate().map(scaled).collect()
+    }
+}
+
+/// Largest value of a size in a config: far above any model, far below overflow of a product of two.
+const LARGEST: usize = 1 << 24;
+
+impl Config {
+    /// Sizes of the attention.
+    pub fn heads(&self) -> Heads {
+        Heads { query: self.query_heads, key_value: self.key_value_heads, size: self.head_size }
+    }
+
+    /// Weights in all, and those that take part in one token.
+    pub fn parameters(&self) -> (u64, u64) {
+        let product = |sizes: &[usize]| sizes.iter().map(|s| *s as u64).product::<u64>();
+        let (c, h, g, d) = (self.hidden_size, self.query_heads, self.key_value_heads, self.head_size);
+        let attention = product(&[c, h + 2 * g, d]) + product(&[h, d, c]);
+        let network = product(&[3, c, self.intermediate_size]);
+        let (all, active, router) = match self.experts {
+            Some(experts) => (experts.all as u64, experts.active as u64, product(&[experts.all, c])),
+            None => (1, 1, 0),
+        };
+        let tables = if self.tied_head { 1 } else { 2 };
+        let rest = product(&[tables, self.vocabulary_size, c]) + c as u64;
+        let total = |experts: u64| {
+            rest + self.layers as u64 * (attention + network * experts + router + 2 * c as u64)
+        };
+        (total(all), total(active))
+    }
+
+    /// What activations are rounded to for products with blocks, where nobody asks for something else: 16 bits for a small
+    /// model, of which 8 bits would change every other text while speed is plenty. (The machine makes no difference: a text
+    /// is the same on every one.)
+    pub fn activation_bits(&self) -> ActivationBits {
+        /// Parameters of the smallest model that is not small.
+        const LARGE: u64 = 1 << 29;
+        if self.parameters().0 < LARGE { ActivationBits::Sixteen } else { ActivationBits::Eight }
+    }
+
+    /// Checks every size against its limits and the others.
+    ///
+    /// # Errors
+    /// The first rule that is broken, naming the field, which is called as in its file.
+    pub fn check(&self, naming: Naming) -> Result<(), Impossible> {
+        let fail = |rule: String| Err(Impossible(rule));
+        let sizes = [
+            ("vocab_size", self.vocabulary_size, LARGEST),
+            ("hidden_size", self.hidden_size, 1 << 20),
+            ("intermediate_size", self.intermediate_size, LARGEST),
+            ("num_hidden_layers", self.layers, 1 << 12),
+            ("num_attention_heads", self.query_heads, 1 << 14),
+            ("num_key_value_heads", self.key_value_heads, 1 << 14),
+            ("head_dim", self.head_size, 1 << 14),
+            ("max_position_embeddings", self.context_length, 1 << 28),
+            ("sliding_window", self.window.unwrap_or(1), 1 << 28),
+            ("num_local_experts", self.experts.map_or(1, |e| e.all), 1 << 12),
+            ("num_experts_per_tok", self.experts.map_or(1, |e| e.active), 1 << 12),
+        ];
+        for (name, value, most) in sizes {
+            if value == 0 || value > most {
+                let name = naming.of(name);
+                return fail(format!("{name} is {value}, it must be from 1 to {most}"));
+            }
+        }
+        if !self.query_heads.is_multiple_of(self.key_value_heads) {
+            let (h, g) = (self.query_heads, self.key_value_heads);
+            let [heads, groups] = ["num_attention_heads", "num_key_value_heads"].map(|name| naming.of(name));
+            return fail(format!("{heads} {h} is no multiple of {groups} {g}"));
+        }
+        if !self.head_size.is_multiple_of(2) {
+            let name = naming.of("head_dim");
+            return fail(format!("{name} {} is odd: rotary positions need pairs", self.head_size));
+        }
+        if let Some(experts) = self.experts.filter(|e| e.active > e.all) {
+            let [active, all] = ["num_experts_per_tok", "num_local_experts"].map(|name| naming.of(name));
+            return fail(format!("{active} {} is more than {all} {}", experts.active, experts.all));
+        }
+        if !(self.norm_epsilon.is_finite() && self.norm_epsilon >= 0.0 && self.norm_epsilon < 1.0) {
+            let name = naming.of("rms_norm_eps");
+            return fail(format!("{name} is {}, it must be from 0 to 1", self.norm_epsilon));
+        }
+        self.check_rope(naming)
+    }
+
+    fn check_rope(&self, naming: Naming) -> Result<(), Impossible> {
+        let positive = |name: &'static str, value: f64| match value.is_finite() && value > 0.0 {
+            true => Ok(()),
+            false => Err(Impossible(format!("{} is {value}, it must be above 0", naming.of(name)))),
+        };
+        positive("rope_theta", self.rope.theta)?;
+        match &self.rope.scaling {
+            RopeScaling::None => Ok(()),
+            RopeScaling::Linear { factor } => positive("factor", *factor),
+            RopeScaling::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_context } => {
+                positive("factor", *factor)?;
+                positive("low_freq_factor", *low_frequency_factor)?;
+                positive("original_max_position_embeddings", *original_context)?;
+                positive("high_freq_factor - low_freq_factor", high_frequency_factor - low_frequency_factor)
+            }
+            RopeScaling::Factors { factors } if factors.len() == self.head_size / 2 => {
+                factors.iter().try_for_each(|f| positive("rope_freqs.weight", f64::from(*f)))
+            }
+            RopeScaling::Factors { factors } => {
+                let rule = format!(
+                    "rope_freqs.weight has {} factors, {} implies {}",
+                    factors.len(),
+                    naming.of("head_dim"),
+                    self.head_size / 2
+                );
+                Err(Impossible(rule))
+            }
+        }
+    }
+}

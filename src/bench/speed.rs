@@ -1,0 +1,270 @@
+//! How fast a model runs: tokens a second of prompts, and of generating.
+//!
+//! The tokens are fixed ones, drawn once from all of the vocabulary, the first of a sequence excepted: no token is chosen
+//! by its logits, and none is read from a text. So a repetition computes what the others did, experts are used as evenly
+//! as they are for a text, and neither tokenizing nor sampling is in the time. Logits are computed for the last token of a
+//! prompt, and for every generated one.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use rand::{Rng, SeedableRng};
+
+use crate::generate::{GenerationError, Session, Watch};
+use crate::kernels::attention::CacheType;
+use crate::model::Transformer;
+
+/// Generated tokens that are computed before anything is measured.
+const WARM_UP: usize = 8;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Tokens of a prompt.
+    pub prompt_tokens: usize,
+    /// Tokens that are generated, one after another.
+    pub generate_tokens: usize,
+    /// Tokens that the cache holds before either.
+    pub depth: usize,
+    /// Sequences: their prompts are computed one after another, their generated tokens together, one of each in a step.
+    pub sequences: usize,
+}
+
+impl Work {
+    /// Positions that a sequence takes. Generating begins at the depth, as the prompt does.
+    pub fn positions(&self) -> usize {
+        self.depth.saturating_add(self.prompt_tokens.max(self.generate_tokens))
+    }
+
+    /// Positions whose keys and values a generated token sees, its own among them, on average; none where none is
+    /// generated.
+    pub fn positions_seen(&self, window: Option<usize>) -> f64 {
+        let seen = |i: usize| (self.depth + i).min(window.unwrap_or(usize::MAX)) as f64;
+        (1..=self.generate_tokens).map(seen).sum::<f64>() / self.generate_tokens.max(1) as f64
+    }
+
+    /// Sequences of one step of generating: all of them, or, where several devices are to be kept busy, the part of each.
+    fn sequences_of_step(&self, devices: usize) -> usize {
+        self.sequences.div_ceil(devices.max(1)).max(1)
+    }
+
+    /// Steps in which each sequence gets a token, over so many devices: so often the weights are read for that.
+    pub fn steps(&self, devices: usize) -> usize {
+        self.sequences.div_ceil(self.sequences_of_step(devices))
+    }
+
+    fn tokens(&self, part: Part) -> usize {
+        match part {
+            Part::Prompt => self.prompt_tokens,
+            Part::Generate => self.generate_tokens,
+        }
+    }
+}
+
+/// A part of the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Computing prompts.
+    Prompt,
+    /// Generating.
+    Generate,
+}
+
+/// Tokens a second in each repetition, those of all sequences together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rates {
+    samples: Vec<f64>,
+}
+
+impl Rates {
+    /// Of at least one repetition.
+    fn new(samples: Vec<f64>) -> Option<Self> {
+        (!samples.is_empty()).then_some(Self { samples })
+    }
+
+    /// In the order in which they were measured.
+    pub fn samples(&self) -> &[f64] {
+        &self.samples
+    }
+
+    /// The arithmetic mean.
+    pub fn mean(&self) -> f64 {
+        self.samples.iter().sum::<f64>() / self.samples.len() as f64
+    }
+
+    /// The middle one, or the mean of the two in the middle.
+    pub fn median(&self) -> f64 {
+        let mut sorted = self.samples.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted[(sorted.len() - 1) / 2].midpoint(sorted[sorted.len() / 2])
+    }
+
+    /// The standard deviation, with n - 1 of n repetitions; `None` of a single one, which says nothing about others.
+    pub fn deviation(&self) -> Option<f64> {
+        let others = self.samples.len().checked_sub(1).filter(|others| *others > 0)?;
+        let mean = self.mean();
+        let squares: f64 = self.samples.iter().map(|rate| (rate - mean) * (rate - mean)).sum();
+        Some((squares / others as f64).sqrt())
+    }
+}
+
+/// A measurement of a model.
+#[derive(Debug)]
+pub struct Speed<'m> {
+    model: &'m Transformer,
+    work: Work,
+    sessions: Vec<Session<'m>>,
+    /// The tokens of each sequence, as many as it has positions.
+    ids: Vec<Vec<u32>>,
+}
+
+impl<'m> Speed<'m> {
+    /// A measurement of `model`, with caches in `cache_dtype` and `first` as the first token of every sequence. The
+    /// work's positions fit the model's context.
+    pub fn new(model: &'m Transformer, cache_dtype: CacheType, work: Work, first: Option<u32>) -> Self {
+        let (vocabulary, positions) = (model.config().vocabulary_size as u32, work.positions());
+        let sessions = (0..work.sequences).map(|_| Session::new(model, cache_dtype, positions)).collect();
+        let ids = |sequence: usize| -> Vec<u32> {
+            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(sequence as u64);
+            let drawn = std::iter::repeat_with(|| rng.random_range(0..vocabulary.max(1)));
+            first.into_iter().chain(drawn).take(positions).collect()
+        };
+        Self { model, work, sessions, ids: (0..work.sequences).map(ids).collect() }
+    }
+
+    /// Does the work once without measuring it, so that weights are in memory and caches have their size: a prompt, and
+    /// some of the tokens to generate. `None` if it was interrupted.
+    ///
+    /// # Errors
+    /// What candle reports.
+    pub fn warm_up(&mut self, watch: Watch) -> Result<Option<()>, GenerationError> {
+        // Without a prompt as well: a token does not reach every expert.
+        let prompt = self.work.prompt_tokens.max(self.work.generate_tokens);
+        if self.rewind(watch)?.is_none() || self.prompt(prompt, watch)?.is_none() {
+            return Ok(None);
+        }
+        let generated = self.work.generate_tokens.min(WARM_UP);
+        if self.rewind(watch)?.is_none() || self.generate(generated, watch)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(()))
+    }
+
+    /// Measures a part of the work so many times; `None` if there is nothing of it. `begin` is told of each time, the first
+    /// of which is 0, before it begins, and `watch` of the tokens of a sequence that are done in it.
+    ///
+    /// # Errors
+    /// What candle reports.
+    pub fn measure(
+        &mut self,
+        part: Part,
+        repetitions: usize,
+        watch: Watch,
+        begin: &mut dyn FnMut(usize),
+    ) -> Result<Option<Rates>, GenerationError> {
+        let tokens = self.work.tokens(part);
+        let mut samples = Vec::with_capacity(repetitions);
+        while tokens > 0 && samples.len() < repetitions {
+            begin(samples.len());
+            let time = match (self.rewind(watch)?, part) {
+                (None, _) => None,
+                (Some(()), Part::Prompt) => self.prompt(tokens, watch)?,
+                (Some(()), Part::Generate) => self.generate(tokens, watch)?,
+            };
+            let Some(time) = time else { break };
+            samples.push((tokens * self.work.sequences) as f64 / time.as_secs_f64());
+        }
+        Ok(Rates::new(samples))
+    }
+
+    /// Brings every sequence to the depth.
+    fn rewind(&mut self, watch: Watch) -> Result<Option<()>, GenerationError> {
+        let depth = self.work.depth;
+        for (session, ids) in self.sessions.iter_mut().zip(&self.ids) {
+            let kept = session.rewind(depth);
+            if kept < depth && session.prefill(&ids[kept..depth], watch)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    }
+
+    /// The time of a prompt of each sequence, with the logits of its last token.
+    fn prompt(&mut self, tokens: usize, watch: Watch) -> Result<Option<Duration>, GenerationError> {
+        let depth = self.work.depth;
+        let start = Instant::now();
+        for (session, ids) in self.sessions.iter_mut().zip(&self.ids) {
+            let Some(hidden) = session.prefill(&ids[depth..depth + tokens], watch)? else {
+                return Ok(None);
+            };
+            black_box(self.model.logits(&hidden)?); // (1, V)
+        }
+        Ok(Some(start.elapsed()))
+    }
+
+    /// The time of generating: each step has a token of every sequence, or, where several devices are to be kept busy, of
+    /// its part of them.
+    fn generate(&mut self, tokens: usize, watch: Watch) -> Result<Option<Duration>, GenerationError> {
+        let (model, ids, depth) = (self.model, &self.ids, self.work.depth);
+        let sequences: Vec<usize> = (0..self.sessions.len()).collect();
+        let share = self.work.sequences_of_step(model.devices());
+        let steps = self.work.steps(model.devices());
+        let caches = self.sessions.iter_mut().map(|session| &mut session.cache);
+        model.pipelined(caches, steps, None, |pipeline| {
+            let start = Instant::now();
+            for position in depth..depth + tokens {
+                watch.report(position - depth, tokens);
+                for share in sequences.chunks(share) {
+                    if watch.is_interrupted() {
+                        return Ok(None);
+                    }
+                    if pipeline.in_flight() == steps {
+                        black_box(model.logits(&pipeline.receive()?)?); // (T, V)
+                    }
+                    let row = |sequence: &usize| (*sequence, &ids[*sequence][position..position + 1]);
+                    pipeline.send(&share.iter().map(row).collect::<Vec<_>>())?;
+                }
+            }
+            while pipeline.in_flight() > 0 {
+                black_box(model.logits(&pipeline.receive()?)?); // (T, V)
+            }
+            Ok(Some(start.elapsed()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_of_rates() {
+        let rates = |samples: &[f64]| Rates::new(samples.to_vec()).unwrap();
+        let four = rates(&[4.0, 1.0, 3.0, 8.0]);
+        assert_eq!((four.mean(), four.median()), (4.0, 3.5));
+        // Squares of 0, 3, 1 and 4 over three.
+        assert!((four.deviation().unwrap() - (26.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert_eq!((rates(&[2.5]).median(), rates(&[2.5]).deviation()), (2.5, None));
+        assert_eq!(rates(&[9.0, 1.0, 2.0]).median(), 2.0);
+        assert_eq!(Rates::new(Vec::new()), None);
+    }
+
+    #[test]
+    fn a_generated_token_sees_itself_and_what_the_window_holds() {
+        let work = Work { prompt_tokens: 9, generate_tokens: 3, depth: 10, sequences: 1 };
+        assert_eq!((work.positions(), work.positions_seen(None)), (19, 12.0));
+        assert_eq!(work.positions_seen(Some(12)), (11.0 + 12.0 + 12.0) / 3.0);
+        assert_eq!(Work { generate_tokens: 0, ..work }.positions_seen(None), 0.0);
+    }
+
+    #[test]
+    fn every_device_has_its_part_of_the_sequences() {
+        let steps = |sequences, devices| {
+            let work = Work { prompt_tokens: 1, generate_tokens: 1, depth: 0, sequences };
+            (work.sequences_of_step(devices), work.steps(devices))
+        };
+        assert_eq!([steps(1, 1), steps(1, 3), steps(4, 1)], [(1, 1), (1, 1), (4, 1)]);
+        // Two and two leave the third device out.
+        assert_eq!([steps(4, 2), steps(4, 3), steps(5, 3)], [(2, 2), (2, 2), (2, 3)]);
+    }
+}

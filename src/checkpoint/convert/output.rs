@@ -1,0 +1,214 @@
+//! A tensor to be written: what it is called, what it becomes, and its bytes, made a run at a time on all cores.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::arch::{Config, names};
+use crate::cpu::pool;
+use crate::quant::mix::Mix;
+use crate::quant::quantize::quantize_rows;
+use crate::quant::{Layout, Matrix, Scheme, layout};
+use crate::tensor::narrow;
+
+/// Weights that are converted at a time: bounds memory whatever a tensor's size. As f32 they are 16 MiB over all
+/// threads.
+const AT_A_TIME: usize = 4 << 20;
+/// Weights of one task of a thread: a few dozen blocks, so that threads end together.
+const OF_A_TASK: usize = 16 << 10;
+/// Bytes of a run that is passed on as it is.
+const RUN: usize = 4 << 20;
+
+/// What becomes of the types of weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rounding {
+    /// What is dense and stays dense is rounded to this; `None` keeps it.
+    pub dense: Option<Scheme>,
+    /// Matrices are quantized to this scheme or, where `pure` is not set, its mix.
+    pub quantize: Option<Scheme>,
+    /// One scheme throughout.
+    pub pure: bool,
+}
+
+impl Rounding {
+    /// For the matrices of one model.
+    pub(in crate::checkpoint) fn of(self, config: &Config) -> Rules {
+        let mix = self.quantize.map(|asked| Mix {
+            asked,
+            pure: self.pure,
+            layers: config.layers,
+            experts: config.experts.map_or(0, |experts| experts.all),
+            grouped_heads: config.query_heads > config.key_value_heads,
+            tied_head: config.tied_head,
+        });
+        Rules { dense: self.dense, mix }
+    }
+}
+
+/// [`Rounding`] for the matrices of one model.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::checkpoint) struct Rules {
+    dense: Option<Scheme>,
+    mix: Option<Mix>,
+}
+
+impl Rules {
+    /// Whether matrices take schemes by what they do.
+    pub fn quantizes(self) -> bool {
+        self.mix.is_some()
+    }
+
+    /// The scheme that matrices take which are one tensor under the published name `name`: by what it does in the
+    /// model, where weights are quantized; else the one they have, or f32 where they have several.
+    pub fn scheme(self, name: &str, matrices: &[Matrix]) -> Scheme {
+        let columns = matrices.first().map_or(0, Matrix::columns);
+        if let Some((mix, (role, layer))) = self.mix.zip(names::role(name)) {
+            return mix.scheme(role, layer, columns);
+        }
+        let first = matrices.first().and_then(Matrix::scheme);
+        let one = first.filter(|_| matrices.iter().all(|matrix| matrix.scheme() == first));
+        let stored = one.unwrap_or(Scheme::F32);
+        self.dense.filter(|_| stored.is_dense()).unwrap_or(stored)
+    }
+}
+
+/// One tensor to be written: matrices one below the other, in one scheme.
+#[derive(Debug)]
+pub(in crate::checkpoint) struct Output {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub scheme: Scheme,
+    /// How rows of blocks will lie, those of each matrix by themselves.
+    pub layout: Layout,
+    pub matrices: Vec<Matrix>,
+}
+
+impl Output {
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        let row = |m: &Matrix| self.scheme.row_bytes(m.columns()).unwrap_or(0) as u64;
+        self.matrices.iter().map(|m| m.rows() as u64 * row(m)).sum()
+    }
+
+    /// Type and shape as a safetensors header has them: blocks are bytes.
+    pub fn stored(&self) -> (&'static str, Vec<usize>) {
+        let dtype = match self.scheme {
+            Scheme::F32 => "F32",
+            Scheme::F16 => "F16",
+            Scheme::Bf16 => "BF16",
+            _ => "U8",
+        };
+        let mut shape = self.shape.clone();
+        if let (false, Some(last)) = (self.scheme.is_dense(), shape.last_mut()) {
+            *last = *last / self.scheme.block_len() * self.scheme.block_bytes();
+        }
+        (dtype, shape)
+    }
+
+    /// Bytes of the largest run that is given to a sink.
+    pub fn run(&self) -> u64 {
+        let of_matrix = |matrix: &Matrix| {
+            let rows = Self::rows_at_a_time(matrix).min(matrix.rows());
+            rows as u64 * self.scheme.row_bytes(matrix.columns()).unwrap_or(0) as u64
+        };
+        self.matrices.iter().map(of_matrix).max().unwrap_or(0).max(self.size().min(RUN as u64))
+    }
+
+    /// Whole strips, but for the last rows of a matrix.
+    fn rows_at_a_time(matrix: &Matrix) -> usize {
+        (AT_A_TIME / matrix.columns().max(1)).next_multiple_of(layout::ROWS).max(layout::ROWS)
+    }
+
+    /// Gives all bytes to `sink`, in their order.
+    ///
+    /// # Errors
+    /// A weight that its new type cannot hold, with the tensor's name; what `sink` returns.
+    pub fn produce(&self, sink: &mut dyn FnMut(Bytes) -> io::Result<()>) -> io::Result<()> {
+        let in_strips = self.layout == Layout::Strips && !self.scheme.is_dense();
+        for matrix in &self.matrices {
+            match matrix.scheme() == Some(self.scheme) && !in_strips {
+                true => matrix.runs(RUN).try_for_each(&mut *sink)?,
+                false => self.convert(matrix, in_strips, sink)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows as they will be stored, a few million weights at a time.
+    fn convert(
+        &self,
+        matrix: &Matrix,
+        in_strips: bool,
+        sink: &mut dyn FnMut(Bytes) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let columns = matrix.columns().max(1);
+        let rows_at_a_time = Self::rows_at_a_time(matrix);
+        for first in (0..matrix.rows()).step_by(rows_at_a_time) {
+            let rows = rows_at_a_time.min(matrix.rows() - first);
+            let bytes = self.rows(matrix, first, rows)?;
+            let bytes = match in_strips {
+                true => layout::pack(self.scheme, rows, columns, &bytes).ok_or(io::ErrorKind::InvalidData)?,
+                false => bytes,
+            };
+            sink(bytes.into())?;
+        }
+        Ok(())
+    }
+
+    /// Rows from `first` on in the tensor's scheme, one after another: copied, or widened and rounded.
+    fn rows(&self, matrix: &Matrix, first: usize, rows: usize) -> io::Result<Vec<u8>> {
+        let columns = matrix.columns().max(1);
+        let row_bytes = self.scheme.row_bytes(columns).unwrap_or(0);
+        let rows_at_once = (OF_A_TASK / columns).max(1);
+        let rows_of_a_task = rows_at_once.next_multiple_of(layout::ROWS);
+        let mut bytes = vec![0; rows * row_bytes];
+        let as_it_is = matrix.scheme() == Some(self.scheme);
+        let convert = |task: usize, bytes: &mut [u8]| -> Result<(), String> {
+            let first = first + task * rows_of_a_task;
+            if as_it_is {
+                matrix.copy_rows(first, bytes);
+                return Ok(());
+            }
+            let mut wide = vec![0.0; rows_at_once * columns];
+            let pieces =
+                (first..).step_by(rows_at_once).zip(bytes.chunks_mut((rows_at_once * row_bytes).max(1)));
+            for (first, bytes) in pieces {
+                let wide = &mut wide[..bytes.len() / row_bytes * columns];
+                matrix.rows_f32(first, wide);
+                encode(self.scheme, wide, columns, first, bytes)?;
+            }
+            Ok(())
+        };
+        // Of several failures the first: which thread ends when says nothing.
+        let failure = Mutex::new(None);
+        pool::each_piece(&mut bytes, rows_of_a_task * row_bytes, |task, bytes| {
+            if let Err(error) = convert(task, bytes) {
+                let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+                if failure.as_ref().is_none_or(|(earlier, _)| task < *earlier) {
+                    *failure = Some((task, error));
+                }
+            }
+        });
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some((_, error)) => Err(io::Error::other(format!("{}: {error}", self.name))),
+            None => Ok(bytes),
+        }
+    }
+}
+
+/// f32 rows, the first of which is row `first` of a matrix, as bytes of a scheme.
+fn encode(
+    scheme: Scheme,
+    rows: &[f32],
+    columns: usize,
+    first: usize,
+    bytes: &mut [u8],
+) -> Result<(), String> {
+    match scheme.is_dense() {
+        true => narrow(rows, scheme).map(|narrow| bytes.copy_from_slice(&narrow)).map_err(|e| e.to_string()),
+        false => quantize_rows(scheme, rows, columns, bytes).map_err(|e| e.below(first).to_string()),
+    }
+}

@@ -1,0 +1,153 @@
+//! The fields of a JSON object that describes a model, taken one by one: what is left at the end was not understood.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::checkpoint::error::Error;
+use crate::json::{self, shown};
+use crate::system::quote::short;
+
+/// The fields that have not been understood yet.
+pub struct Fields<'a> {
+    /// What has not been taken.
+    pub map: Map<String, Value>,
+    /// What errors name.
+    pub path: &'a Path,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of a JSON object.
+    ///
+    /// # Errors
+    /// The text is none, has a key twice, or takes too much memory.
+    pub fn from_json(text: &str, path: &'a Path) -> Result<Self, Error> {
+        Self::from_json_without(&[], text, path)
+    }
+
+    /// The same without the fields named `skipped`, which nothing reads and which may be large.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json).
+    pub fn from_json_without(skipped: &[&str], text: &str, path: &'a Path) -> Result<Self, Error> {
+        let map = json::object(text.as_bytes(), json::SETTINGS, skipped);
+        map.map(|map| Self { map, path }).map_err(|e| Error::config(path, json::rule(&e)))
+    }
+
+    /// Ends the reading with the rule that is broken.
+    pub fn fail<T>(&self, rule: impl Into<String>) -> Result<T, Error> {
+        Err(Error::config(self.path, rule))
+    }
+
+    /// Ends the reading with what this program does not know.
+    pub fn not_understood<T>(&self, what: impl std::fmt::Display) -> Result<T, Error> {
+        Err(Error::not_understood(self.path, format!("{what} is not understood")))
+    }
+
+    /// Takes a field; null is as if it were not there.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.map.remove(name).filter(|v| !v.is_null())
+    }
+
+    /// A whole number that must be there.
+    pub fn size(&mut self, name: &str) -> Result<usize, Error> {
+        match self.optional_size(name)? {
+            Some(size) => Ok(size),
+            None => self.fail(format!("{name} is missing")),
+        }
+    }
+
+    /// A whole number.
+    pub fn optional_size(&mut self, name: &str) -> Result<Option<usize>, Error> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        match value.as_u64().and_then(|v| usize::try_from(v).ok()) {
+            Some(size) => Ok(Some(size)),
+            None => self.fail(format!("{name} is {}, it must be a whole number", short(shown(&value)))),
+        }
+    }
+
+    /// A number that must be there.
+    pub fn number(&mut self, name: &str) -> Result<f64, Error> {
+        match self.optional_number(name)? {
+            Some(number) => Ok(number),
+            None => self.fail(format!("{name} is missing")),
+        }
+    }
+
+    /// True or false.
+    pub fn flag(&mut self, name: &str) -> Result<Option<bool>, Error> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(value) => self.fail(format!("{name} is {}, it must be true or false", short(shown(&value)))),
+        }
+    }
+
+    /// A number.
+    pub fn optional_number(&mut self, name: &str) -> Result<Option<f64>, Error> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        match value.as_f64() {
+            Some(number) => Ok(Some(number)),
+            None => self.fail(format!("{name} is {}, it must be a number", short(shown(&value)))),
+        }
+    }
+
+    /// One token id or a list of them.
+    pub fn ids(&mut self, name: &str) -> Result<Vec<u32>, Error> {
+        let Some(value) = self.take(name) else { return Ok(Vec::new()) };
+        match ids(&value) {
+            Some(ids) => Ok(ids),
+            None => self
+                .fail(format!("{name} is {}, it must be a token id or a list of them", short(shown(&value)))),
+        }
+    }
+
+    /// A field that must have one of these values if it is there.
+    pub fn expect(&mut self, name: &str, values: &[Value]) -> Result<(), Error> {
+        match self.take(name) {
+            Some(value) if !values.contains(&value) => {
+                self.not_understood(format!("{name} is {}, which", short(shown(&value))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A field that must be there and have one of these values: left out, it would mean something else.
+    pub fn require(&mut self, name: &str, values: &[Value]) -> Result<(), Error> {
+        match self.map.contains_key(name) {
+            true => self.expect(name, values),
+            false => self.fail(format!("{name} is missing")),
+        }
+    }
+
+    /// Ends the reading: what is left must be off, or `harmless` with its value.
+    pub fn nothing_left(&self, harmless: impl Fn(&str, &Value) -> bool) -> Result<(), Error> {
+        let is_off = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Array(list) => list.is_empty(),
+            Value::Object(map) => map.is_empty(),
+            _ => false,
+        };
+        let unknown = self.map.iter().find(|(name, value)| !is_off(value) && !harmless(name, value));
+        match unknown {
+            Some((name, value)) => {
+                self.not_understood(format!("the field {} ({})", short(name), short(shown(value))))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// One token id or a list of them. A negative one, as -1, stands for no token: none is ever it.
+pub fn ids(value: &Value) -> Option<Vec<u32>> {
+    let id = |value: &Value| match value.as_i64() {
+        Some(..=-1) => Some(None),
+        _ => value.as_u64().and_then(|id| u32::try_from(id).ok()).map(Some),
+    };
+    let ids: Option<Vec<Option<u32>>> = match value {
+        Value::Array(list) => list.iter().map(id).collect(),
+        Value::Null => Some(Vec::new()),
+        one => id(one).map(|id| vec![id]),
+    };
+    ids.map(|ids| ids.into_iter().flatten().collect())
+}

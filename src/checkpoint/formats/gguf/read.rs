@@ -1,0 +1,316 @@
+//! GGUF files, versions 2 and 3: metadata, tensors, and the tokenizer inside.
+//!
+//! Follows the format's specification (ggml, `docs/gguf.md`). Every count and length is checked against the
+//! bytes that are left before anything is allocated by it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::arch::names;
+use crate::checkpoint::error::Error;
+use crate::checkpoint::map::map;
+use crate::checkpoint::tensors::{MOST_TENSORS, Tensor, Tensors};
+use crate::quant::{Layout, Scheme};
+use crate::text::{MOST_MERGES, MOST_TOKENS, Vocabulary};
+
+use super::cursor::{Cursor, Value};
+use super::{keys, split};
+
+/// Most metadata entries: real files have some dozens.
+const MOST_ENTRIES: u64 = 1 << 16;
+
+/// Most bytes of the keys of all metadata entries.
+const MOST_KEYS: usize = 1 << 20;
+
+/// Most dimensions of a tensor.
+const MOST_DIMENSIONS: u32 = 4;
+
+/// An open GGUF file, or several that are one: its metadata, and where its tensors lie.
+#[derive(Debug)]
+pub struct Gguf {
+    pub(super) path: PathBuf,
+    pub(super) parts: Vec<PathBuf>,
+    pub(super) metadata: BTreeMap<String, Value>,
+    pub(super) tensors: Vec<(String, Tensor)>,
+}
+
+impl Gguf {
+    /// Opens and checks a file, and where it is one part of several all of them; tensors are mapped, not read.
+    ///
+    /// # Errors
+    /// A file breaks the format, repeats a name, or holds a tensor type that this program does not know, or a part
+    /// is missing.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        split::open_all(Self::open_one(path)?)
+    }
+
+    pub(super) fn open_one(path: &Path) -> Result<Self, Error> {
+        Self::parse(path, &map(path)?)
+    }
+
+    fn parse(path: &Path, bytes: &Bytes) -> Result<Self, Error> {
+        let mut cursor = Cursor::new(path, bytes);
+        if cursor.bytes(4, "the magic")? != b"GGUF" {
+            return Err(Error::malformed(path, "is not a GGUF file: it does not begin with GGUF"));
+        }
+        let version = cursor.u32("the version")?;
+        if version != 2 && version != 3 {
+            return Err(Error::unsupported(path, format!("GGUF version {version} (2 and 3 are)")));
+        }
+        let tensor_count = cursor.count("the number of tensors", MOST_TENSORS as u64, 24)?;
+        let entry_count = cursor.count("the number of metadata entries", MOST_ENTRIES, 12)?;
+        let metadata = read_metadata(&mut cursor, entry_count)?;
+        let descriptions = read_descriptions(&mut cursor, tensor_count)?;
+        let data = data_start(path, &metadata, cursor.position())?;
+        let tensors =
+            descriptions.into_iter().map(|d| d.place(path, bytes, data)).collect::<Result<Vec<_>, _>>()?;
+        check_spans(path, &tensors, bytes)?;
+        Ok(Self { path: path.into(), parts: vec![path.into()], metadata, tensors })
+    }
+
+    /// The file's own path; of several parts, the first one's.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The files of the checkpoint: itself, or all parts.
+    pub fn parts(&self) -> &[PathBuf] {
+        &self.parts
+    }
+
+    /// A metadata entry.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.metadata.get(key)
+    }
+
+    /// The keys of all metadata entries.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries().map(|(key, _)| key)
+    }
+
+    /// All metadata entries.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.metadata.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// A tensor by its name in the file.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor)
+    }
+
+    /// Adds the tensors to `tensors`, under our names; `rope_freqs.weight` is the config's and stays behind.
+    ///
+    /// # Errors
+    /// A name is there already.
+    pub fn read_tensors(&self, tensors: &mut Tensors) -> Result<(), Error> {
+        let weights = self.tensors.iter().filter(|(name, _)| name != "rope_freqs.weight");
+        for (name, tensor) in weights {
+            // A name that is in no table stays as it is, and the gate refuses it.
+            let ours = names::GGUF.ours(name).unwrap_or_else(|| name.clone());
+            tensors.insert(&self.path, ours, tensor.clone())?;
+        }
+        Ok(())
+    }
+
+    /// The tokenizer's metadata.
+    ///
+    /// # Errors
+    /// There is none, an entry is of the wrong type, or one is missing or misspelt.
+    pub fn vocabulary(&self) -> Result<Vocabulary, Error> {
+        let model = self.text("tokenizer.ggml.model")?;
+        let Some(model) = model else {
+            return Err(Error::vocabulary(&self.path, "holds no tokenizer: tokenizer.ggml.model is missing"));
+        };
+        keys::check(self, &model)?;
+        let tokens = self.list("tokenizer.ggml.tokens", MOST_TOKENS, owned)?;
+        // llama.cpp's defaults for SentencePiece's vocabularies, for an id that is missing or no token's.
+        let or_usual = |id: Option<u32>, usual: u32| match model.as_str() {
+            "llama" => [id, Some(usual)].into_iter().flatten().find(|id| (*id as usize) < tokens.len()),
+            _ => id,
+        };
+        Ok(Vocabulary {
+            pre: self.text("tokenizer.ggml.pre")?,
+            token_types: self
+                .list("tokenizer.ggml.token_type", MOST_TOKENS, |v| v.as_i64()?.try_into().ok())?,
+            scores: self.list("tokenizer.ggml.scores", MOST_TOKENS, |v| v.as_f64().map(|v| v as f32))?,
+            merges: self.list("tokenizer.ggml.merges", MOST_MERGES, owned)?,
+            bos: or_usual(self.id("tokenizer.ggml.bos_token_id")?, 1),
+            eos: or_usual(self.id("tokenizer.ggml.eos_token_id")?, 2),
+            eot: self.id("tokenizer.ggml.eot_token_id")?,
+            eom: self.id("tokenizer.ggml.eom_token_id")?,
+            unknown: self.id("tokenizer.ggml.unknown_token_id")?,
+            add_bos: self.typed("tokenizer.ggml.add_bos_token", "true or false", Value::as_bool)?,
+            add_eos: self.typed("tokenizer.ggml.add_eos_token", "true or false", Value::as_bool)?,
+            add_space_prefix: self.typed(
+                "tokenizer.ggml.add_space_prefix",
+                "true or false",
+                Value::as_bool,
+            )?,
+            chat_template: self.text("tokenizer.chat_template")?,
+            tokens,
+            model,
+        })
+    }
+
+    fn text(&self, key: &str) -> Result<Option<String>, Error> {
+        self.typed(key, "text", owned)
+    }
+
+    fn id(&self, key: &str) -> Result<Option<u32>, Error> {
+        self.typed(key, "a token id", |v| v.as_i64().and_then(|v| v.try_into().ok()))
+    }
+
+    /// An entry read by `read`, where it is there.
+    pub(crate) fn typed<T>(
+        &self,
+        key: &str,
+        kind: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        match read(value) {
+            Some(value) => Ok(Some(value)),
+            None => Err(self.unfit(key, format!("{key} is not {kind}"))),
+        }
+    }
+
+    /// The error for the value of a key.
+    fn unfit(&self, key: &str, rule: String) -> Error {
+        match key.starts_with("tokenizer.") {
+            true => Error::vocabulary(&self.path, rule),
+            false => Error::malformed(&self.path, rule),
+        }
+    }
+
+    /// An array's items, at most `most`; none if it is not there.
+    fn list<T>(&self, key: &str, most: usize, read: impl Fn(&Value) -> Option<T>) -> Result<Vec<T>, Error> {
+        if let Some(Value::Array(items)) = self.get(key)
+            && items.len() > most
+        {
+            let rule = format!("{key} has {} items, at most {most} are read", items.len());
+            return Err(self.unfit(key, rule));
+        }
+        let items = self.typed(key, "a list of the right type", |value| match value {
+            Value::Array(items) => items.iter().map(|item| read(&item)).collect(),
+            _ => None,
+        });
+        Ok(items?.unwrap_or_default())
+    }
+}
+
+fn owned(value: &Value) -> Option<String> {
+    value.as_text().map(|text| text.into_owned())
+}
+
+fn read_metadata(cursor: &mut Cursor, count: u64) -> Result<BTreeMap<String, Value>, Error> {
+    let (mut metadata, mut bytes) = (BTreeMap::new(), 0);
+    for _ in 0..count {
+        let key = cursor.string("a metadata key")?;
+        let kind = cursor.u32(&key)?;
+        let value = cursor.value(&key, kind)?;
+        bytes += key.len();
+        if bytes > MOST_KEYS {
+            return Err(cursor.malformed(format!("the metadata keys have more than {MOST_KEYS} bytes")));
+        }
+        if metadata.contains_key(&key) {
+            return Err(cursor.malformed(format!("there are two metadata entries named {key}")));
+        }
+        metadata.insert(key, value);
+    }
+    Ok(metadata)
+}
+
+/// A tensor as the header describes it: dimensions innermost first, offset within the data.
+struct Description {
+    name: String,
+    dimensions: Vec<u64>,
+    kind: u32,
+    offset: u64,
+}
+
+fn read_descriptions(cursor: &mut Cursor, count: u64) -> Result<Vec<Description>, Error> {
+    let mut names = BTreeSet::new();
+    let mut descriptions = Vec::new();
+    for _ in 0..count {
+        let name = cursor.string("a tensor's name")?;
+        let dimension_count = cursor.u32(&name)?;
+        if dimension_count == 0 || dimension_count > MOST_DIMENSIONS {
+            let rule =
+                format!("tensor {name} has {dimension_count} dimensions, 1 to {MOST_DIMENSIONS} are allowed");
+            return Err(cursor.malformed(rule));
+        }
+        let dimensions = (0..dimension_count).map(|_| cursor.u64(&name)).collect::<Result<_, _>>()?;
+        let (kind, offset) = (cursor.u32(&name)?, cursor.u64(&name)?);
+        if !names.insert(name.clone()) {
+            return Err(cursor.malformed(format!("there are two tensors named {name}")));
+        }
+        descriptions.push(Description { name, dimensions, kind, offset });
+    }
+    Ok(descriptions)
+}
+
+/// Where tensor data begins: the header's end, aligned.
+fn data_start(path: &Path, metadata: &BTreeMap<String, Value>, header: usize) -> Result<usize, Error> {
+    let alignment = match metadata.get("general.alignment") {
+        None => 32,
+        Some(Value::Unsigned(value)) => *value,
+        Some(_) => return Err(Error::malformed(path, "general.alignment is not a whole number")),
+    };
+    if alignment == 0 || alignment % 8 != 0 || alignment > 1 << 16 {
+        return Err(Error::malformed(
+            path,
+            format!("general.alignment is {alignment}, it must be a multiple of 8 up to 65536"),
+        ));
+    }
+    // The header lies within a mapped file and alignment is small: this cannot overflow.
+    Ok(header.next_multiple_of(alignment as usize))
+}
+
+impl Description {
+    /// The tensor over its bytes of the file.
+    fn place(self, path: &Path, bytes: &Bytes, data: usize) -> Result<(String, Tensor), Error> {
+        let Self { name, dimensions, kind, offset } = self;
+        let Some(scheme) = Scheme::from_ggml_type(kind) else {
+            return Err(Error::unsupported(path, format!("tensor {name} of ggml type {kind}")));
+        };
+        let beyond = || Error::malformed(path, format!("tensor {name} reaches beyond the end of the file"));
+        let shape: Option<Vec<usize>> = dimensions.iter().rev().map(|d| usize::try_from(*d).ok()).collect();
+        let shape = shape.ok_or_else(beyond)?;
+        let (row, outer) = shape.split_last().ok_or_else(beyond)?;
+        let rows = outer.iter().try_fold(1usize, |product, d| product.checked_mul(*d)).ok_or_else(beyond)?;
+        if !row.is_multiple_of(scheme.block_len()) {
+            let rule = format!("tensor {name} has rows of {row}, no whole number of {scheme} blocks");
+            return Err(Error::malformed(path, rule));
+        }
+        let row_bytes = scheme.row_bytes(*row).ok_or_else(beyond)?;
+        let start = usize::try_from(offset).ok().and_then(|o| o.checked_add(data));
+        let end = start.zip(row_bytes.checked_mul(rows)).and_then(|(start, size)| start.checked_add(size));
+        match (start, end) {
+            (Some(start), Some(end)) if end <= bytes.len() => {
+                Ok((name, Tensor { scheme, layout: Layout::Rows, shape, bytes: bytes.slice(start..end) }))
+            }
+            _ => Err(beyond()),
+        }
+    }
+}
+
+/// No two tensors share a byte.
+fn check_spans(path: &Path, tensors: &[(String, Tensor)], bytes: &Bytes) -> Result<(), Error> {
+    let base = bytes.as_ptr() as usize;
+    let span = |(name, tensor): &'_ (String, Tensor)| {
+        let start = tensor.bytes.as_ptr() as usize - base;
+        (start, start + tensor.bytes.len(), name.clone())
+    };
+    let mut spans: Vec<_> = tensors.iter().filter(|(_, t)| !t.bytes.is_empty()).map(span).collect();
+    spans.sort();
+    let overlap = spans.windows(2).find(|pair| pair[0].1 > pair[1].0);
+    match overlap {
+        Some(pair) => Err(Error::malformed(path, format!("tensors {} and {} overlap", pair[0].2, pair[1].2))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,7 @@
+//! safetensors files.
+
+mod header;
+mod read;
+pub(in crate::checkpoint) mod write;
+
+pub use read::*;

@@ -1,0 +1,123 @@
+//! PyTorch's files (`pytorch_model.bin`, `lit_model.pth`, `consolidated.00.pth`): a zip archive with a pickle that
+//! describes tensors, and their storages as they lie in memory. Read as data, and written.
+//!
+//! Nothing of the pickle is executed. The bytes of a tensor are mapped where they lie; torch 2 aligns them to 64,
+//! earlier versions to nothing. Several tensors may share a storage, as tied weights do. A view that is not a plain
+//! run of its storage (the transposed, the broadcast) is an error, never a copy: a few bytes could ask for any
+//! amount of memory, and no published checkpoint has one.
+
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::checkpoint::error::Error;
+use crate::checkpoint::map::map;
+use crate::checkpoint::tensors::{Tensor, Tensors};
+use crate::quant::{Layout, Scheme};
+
+use super::objects::View;
+use super::pickle;
+use super::zip::Archive;
+
+/// Adds the tensors of one file to `tensors`, mapped, under the names that the file gives them.
+///
+/// # Errors
+/// The file is not of the zip form (torch before 1.6), breaks a rule of it, asks for more than plain tensors, or
+/// holds a type that no model of ours has.
+pub fn read(path: &Path, tensors: &mut Tensors) -> Result<(), Error> {
+    parse(path, &map(path)?, tensors)
+}
+
+fn parse(path: &Path, bytes: &Bytes, tensors: &mut Tensors) -> Result<(), Error> {
+    check_form(path, bytes)?;
+    let archive = Archive::read(path, bytes)?;
+    let root = root(path, &archive)?;
+    match archive.get(&format!("{root}byteorder")).map(|order| order.trim_ascii()) {
+        None | Some(b"little") => {}
+        Some(_) => return Err(Error::unsupported(path, "a byte order other than little")),
+    }
+    let pickle = archive.get(&format!("{root}data.pkl")).map(Bytes::as_ref).unwrap_or_default();
+    for (name, view) in pickle::state_dict(path, pickle)? {
+        let storage = archive.get(&format!("{root}data/{}", view.key));
+        let tensor = place(path, name, &view, storage)?;
+        tensors.insert(path, name.into(), tensor)?;
+    }
+    Ok(())
+}
+
+/// Refuses the older forms by name.
+fn check_form(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let is_tar = bytes.get(257..262) == Some(b"ustar");
+    // The magic number that torch.save wrote before 1.6, as a pickle of its own.
+    let is_old = bytes.get(2..).is_some_and(|rest| rest.starts_with(b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."));
+    match bytes.starts_with(b"PK\x03\x04") {
+        true => Ok(()),
+        false if is_tar || is_old => {
+            Err(Error::unsupported(path, "the form that torch.save wrote before version 1.6"))
+        }
+        false => {
+            Err(Error::malformed(path, "is not a PyTorch file: it does not begin as a zip archive does"))
+        }
+    }
+}
+
+/// The archive's one folder, with its slash; torch names it after the file.
+fn root<'a>(path: &Path, archive: &'a Archive) -> Result<&'a str, Error> {
+    let is_root = |root: &&str| root.ends_with('/') && !root[..root.len() - 1].contains('/');
+    let mut roots = archive.names().filter_map(|name| name.strip_suffix("data.pkl")).filter(is_root);
+    match (roots.next(), roots.next()) {
+        (Some(root), None) => Ok(root),
+        (None, _) => Err(Error::malformed(path, "is not a PyTorch file: the archive holds no data.pkl")),
+        (Some(_), Some(_)) => Err(Error::malformed(path, "the archive holds several data.pkl")),
+    }
+}
+
+/// The tensor of a view over its bytes of the storage.
+fn place(path: &Path, name: &str, view: &View, storage: Option<&Bytes>) -> Result<Tensor, Error> {
+    let malformed = |rule: String| Error::malformed(path, format!("tensor {name} {rule}"));
+    let scheme = match view.kind {
+        "FloatStorage" => Scheme::F32,
+        "HalfStorage" => Scheme::F16,
+        "BFloat16Storage" => Scheme::Bf16,
+        other => return Err(Error::unsupported(path, format!("tensor {name} in a {other}"))),
+    };
+    let Some(storage) = storage else {
+        return Err(malformed(format!("lies in the storage {}, which is not there", view.key)));
+    };
+    if scheme.row_bytes(view.elements) != Some(storage.len()) {
+        let (bytes, elements) = (storage.len(), view.elements);
+        return Err(malformed(format!(
+            "lies in a storage of {bytes} bytes, which is not {elements} {scheme}"
+        )));
+    }
+    let beyond = || malformed("reaches beyond the end of its storage".into());
+    let count = view.shape.iter().try_fold(1usize, |count, d| count.checked_mul(*d)).ok_or_else(beyond)?;
+    if !is_plain(view) {
+        return Err(Error::unsupported(path, format!("tensor {name}, a transposed or strided view,")));
+    }
+    let end = view.offset.checked_add(count).filter(|end| *end <= view.elements).ok_or_else(beyond)?;
+    // Both are at most the storage's elements, whose bytes were counted above.
+    let size = scheme.block_bytes();
+    let bytes = storage.slice(view.offset * size..end * size);
+    Ok(Tensor { scheme, layout: Layout::Rows, shape: view.shape.clone(), bytes })
+}
+
+/// Whether a view's elements follow one another in its storage. The stride of a single index means nothing, nor
+/// does any of a tensor without elements.
+fn is_plain(view: &View) -> bool {
+    if view.shape.contains(&0) {
+        return true;
+    }
+    let mut expected = 1;
+    for (size, stride) in view.shape.iter().zip(&view.stride).rev() {
+        if *size != 1 && *stride != expected {
+            return false;
+        }
+        // At most the number of elements, which is checked before.
+        expected *= size;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests;

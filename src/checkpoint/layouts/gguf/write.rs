@@ -1,0 +1,359 @@
+//! Writing a GGUF file, version 3, that llama.cpp loads: architecture `llama`, which covers Mistral and Mixtral.
+//!
+//! Names, types of entries and the order of rotary pairs are those of llama.cpp's own converter
+//! (`conversion/llama.py`). As there, vectors and routers are f32 whatever the rest is: its kernels want it so.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::config as metadata;
+use crate::arch::{Config, names};
+use crate::checkpoint::Error;
+use crate::checkpoint::convert::output::{Output, Rounding};
+use crate::checkpoint::convert::plan::{Payload, Plan, Sink};
+use crate::checkpoint::convert::published::{self, ExpertsAs};
+use crate::checkpoint::open::Checkpoint;
+use crate::kernels::pointwise::RopeLayout;
+use crate::quant::{Layout, Matrix, Scheme};
+use crate::text::Vocabulary;
+
+/// Tensors begin at multiples of this: the format's default.
+const ALIGNMENT: u64 = 32;
+
+/// `tokenizer.ggml.token_type` of an id that stands for nothing.
+const UNUSED: i32 = 5;
+
+/// `general.file_type` by the scheme of most of the bytes (`llama_ftype` in llama.h).
+const FILE_TYPES: [(Scheme, u32); 13] = [
+    (Scheme::F32, 0),
+    (Scheme::F16, 1),
+    (Scheme::Q4_0, 2),
+    (Scheme::Q4_1, 3),
+    (Scheme::Q8_0, 7),
+    (Scheme::Q5_0, 8),
+    (Scheme::Q5_1, 9),
+    (Scheme::Q2K, 10),
+    (Scheme::Q3K, 12),
+    (Scheme::Q4K, 15),
+    (Scheme::Q5K, 17),
+    (Scheme::Q6K, 18),
+    (Scheme::Bf16, 32),
+];
+
+/// A metadata value as it is written; llama.cpp wants each entry in one type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    U32(u32),
+    I32(i32),
+    F32(f32),
+    Bool(bool),
+    Text(String),
+    Texts(Vec<String>),
+    I32s(Vec<i32>),
+    F32s(Vec<f32>),
+}
+
+/// A GGUF file to be written.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    header: Vec<u8>,
+    tensors: Vec<Output>,
+}
+
+/// Plans to write `checkpoint` and its tokenizer as the file `path`, its weights as `rounding` says.
+///
+/// # Errors
+/// The vocabulary has more tokens than the model.
+pub fn plan(
+    checkpoint: &Checkpoint,
+    vocabulary: &Vocabulary,
+    rounding: Rounding,
+    path: &Path,
+) -> Result<Plan, Error> {
+    let config = &checkpoint.config;
+    let mut tensors = published::tensors(checkpoint, rounding, RopeLayout::Interleaved, ExpertsAs::Stacked)?;
+    for tensor in &mut tensors {
+        if tensor.shape.len() == 1 || tensor.name.ends_with(".block_sparse_moe.gate.weight") {
+            tensor.scheme = Scheme::F32;
+        }
+        tensor.name = names::GGUF.theirs(&tensor.name);
+    }
+    tensors.extend(rope_factors(config));
+    let mut entries = vec![
+        ("general.architecture".into(), Entry::Text("llama".into())),
+        ("general.type".into(), Entry::Text("model".into())),
+        ("general.name".into(), Entry::Text(name(checkpoint))),
+        ("general.file_type".into(), Entry::U32(file_type(&tensors))),
+        // The block schemes are ggml's second version of them.
+        ("general.quantization_version".into(), Entry::U32(2)),
+    ];
+    entries.extend(checkpoint.suggestions.entries());
+    entries.extend(metadata::entries(config));
+    entries.extend(tokenizer(vocabulary, config.vocabulary_size, path)?);
+    let file = File { path: path.into(), header: header(&entries, &tensors), tensors };
+    Ok(Plan { payloads: vec![Box::new(file)], texts: Vec::new(), stale: Vec::new(), base: None })
+}
+
+impl Payload for File {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn size(&self) -> u64 {
+        self.header.len() as u64 + self.tensors.iter().map(padded).sum::<u64>()
+    }
+
+    fn tensors(&self) -> &[Output] {
+        &self.tensors
+    }
+
+    fn produce(&self, sink: &mut Sink<'_>) -> io::Result<()> {
+        sink(self.header.clone().into())?;
+        for tensor in &self.tensors {
+            tensor.produce(sink)?;
+            let gap = padded(tensor) - tensor.size();
+            sink(Bytes::from_static(&[0; ALIGNMENT as usize]).slice(..gap as usize))?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a tensor up to the next one.
+fn padded(tensor: &Output) -> u64 {
+    tensor.size().next_multiple_of(ALIGNMENT)
+}
+
+/// Everything before the first tensor.
+fn header(entries: &[(String, Entry)], tensors: &[Output]) -> Vec<u8> {
+    let mut header = b"GGUF\x03\0\0\0".to_vec();
+    header.extend((tensors.len() as u64).to_le_bytes());
+    header.extend((entries.len() as u64).to_le_bytes());
+    for (key, entry) in entries {
+        put_text(&mut header, key);
+        entry.put(&mut header);
+    }
+    let mut offset = 0u64;
+    for tensor in tensors {
+        put_text(&mut header, &tensor.name);
+        header.extend((tensor.shape.len() as u32).to_le_bytes());
+        header.extend(tensor.shape.iter().rev().flat_map(|d| (*d as u64).to_le_bytes()));
+        header.extend(tensor.scheme.ggml_type().to_le_bytes());
+        header.extend(offset.to_le_bytes());
+        offset += padded(tensor);
+    }
+    header.resize(header.len().next_multiple_of(ALIGNMENT as usize), 0);
+    header
+}
+
+impl Entry {
+    /// Type and value. The ids of types are those of `gguf_type` in gguf.h.
+    fn put(&self, out: &mut Vec<u8>) {
+        fn array<T>(out: &mut Vec<u8>, kind: u32, items: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
+            out.extend([9, kind].map(u32::to_le_bytes).concat());
+            out.extend((items.len() as u64).to_le_bytes());
+            items.iter().for_each(|item| put(out, item));
+        }
+        match self {
+            Entry::U32(value) => out.extend([4, *value].map(u32::to_le_bytes).concat()),
+            Entry::I32(value) => {
+                out.extend(5u32.to_le_bytes());
+                out.extend(value.to_le_bytes());
+            }
+            Entry::F32(value) => out.extend([6, value.to_bits()].map(u32::to_le_bytes).concat()),
+            Entry::Bool(value) => {
+                out.extend(7u32.to_le_bytes());
+                out.push((*value).into());
+            }
+            Entry::Text(text) => {
+                out.extend(8u32.to_le_bytes());
+                put_text(out, text);
+            }
+            Entry::Texts(texts) => array(out, 8, texts, |out, text| put_text(out, text)),
+            Entry::I32s(values) => array(out, 5, values, |out, value| out.extend(value.to_le_bytes())),
+            Entry::F32s(values) => array(out, 6, values, |out, value| out.extend(value.to_le_bytes())),
+        }
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.extend((text.len() as u64).to_le_bytes());
+    out.extend(text.as_bytes());
+}
+
+/// What the model is called: what its GGUF file says, or its folder's name.
+fn name(checkpoint: &Checkpoint) -> String {
+    let said = checkpoint.gguf.as_ref().and_then(|gguf| gguf.get("general.name")?.as_str());
+    let folder = checkpoint.folder.file_name().unwrap_or_default().to_string_lossy();
+    said.map_or_else(|| folder.into_owned(), str::to_string)
+}
+
+fn file_type(tensors: &[Output]) -> u32 {
+    let mut bytes = BTreeMap::<Scheme, u64>::new();
+    for tensor in tensors {
+        *bytes.entry(tensor.scheme).or_default() += tensor.size();
+    }
+    let most = bytes.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(scheme, _)| scheme);
+    FILE_TYPES.iter().find(|(scheme, _)| Some(*scheme) == most).map_or(0, |(_, id)| *id)
+}
+
+/// The divisors of the rotary frequencies as a tensor, where one factor for all does not say it.
+fn rope_factors(config: &Config) -> Option<Output> {
+    let factors = metadata::rope_factors(config)?;
+    let bytes: Vec<u8> = factors.iter().flat_map(|factor| factor.to_le_bytes()).collect();
+    let matrix = Matrix::new(Scheme::F32, 1, factors.len(), bytes.into())?;
+    let (name, shape) = ("rope_freqs.weight".into(), vec![factors.len()]);
+    Some(Output { name, shape, scheme: Scheme::F32, layout: Layout::Rows, matrices: vec![matrix] })
+}
+
+/// The tokenizer's entries, with an unused token for every id of the model that the vocabulary lacks.
+fn tokenizer(vocabulary: &Vocabulary, size: usize, path: &Path) -> Result<Vec<(String, Entry)>, Error> {
+    let known = vocabulary.tokens.len();
+    // A tokenizer may name tokens that the model has no rows for: nothing can be computed with them.
+    let is_text = |id: usize| !matches!(vocabulary.token_types.get(id), Some(3..=5));
+    if let Some(id) = (size..known).rfind(|id| is_text(*id)) {
+        let rule = format!("the tokenizer has {} tokens, the model {size}", id + 1);
+        return Err(Error::config(path, rule));
+    }
+    let mut tokens = vocabulary.tokens.clone();
+    tokens.truncate(size);
+    tokens.extend((known..size).map(|id| format!("[PAD{id}]")));
+    let mut types = vocabulary.token_types.clone();
+    types.resize(known.min(size), 1);
+    types.resize(size, UNUSED);
+    let mut entries = vec![
+        ("model", Entry::Text(vocabulary.model.clone())),
+        ("tokens", Entry::Texts(tokens)),
+        ("token_type", Entry::I32s(types)),
+    ];
+    if !vocabulary.scores.is_empty() {
+        let mut scores = vocabulary.scores.clone();
+        scores.resize(size, 0.0);
+        entries.push(("scores", Entry::F32s(scores)));
+    }
+    if !vocabulary.merges.is_empty() || vocabulary.model == "gpt2" {
+        entries.push(("merges", Entry::Texts(vocabulary.merges.clone())));
+    }
+    let mut optional = |key, entry: Option<Entry>| entries.extend(entry.map(|entry| (key, entry)));
+    optional("pre", vocabulary.pre.clone().map(Entry::Text));
+    let id = |id: Option<u32>| id.filter(|id| (*id as usize) < size).map(Entry::U32);
+    optional("bos_token_id", id(vocabulary.bos));
+    optional("eos_token_id", id(vocabulary.eos));
+    optional("eot_token_id", id(vocabulary.eot));
+    optional("eom_token_id", id(vocabulary.eom));
+    optional("unknown_token_id", id(vocabulary.unknown));
+    optional("add_bos_token", vocabulary.add_bos.map(Entry::Bool));
+    optional("add_eos_token", vocabulary.add_eos.map(Entry::Bool));
+    optional("add_space_prefix", vocabulary.add_space_prefix.map(Entry::Bool));
+    let mut entries: Vec<_> =
+        entries.into_iter().map(|(key, entry)| (format!("tokenizer.ggml.{key}"), entry)).collect();
+    let template = vocabulary.chat_template.clone().map(Entry::Text);
+    entries.extend(template.map(|template| ("tokenizer.chat_template".to_string(), template)));
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::layouts::mist as convert;
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    }
+
+    fn values(checkpoint: &Checkpoint) -> Vec<(String, Vec<f32>)> {
+        let all = checkpoint.weights.matrices(checkpoint.config.tied_head);
+        all.into_iter().map(|(name, matrix)| (name, matrix.to_f32())).collect()
+    }
+
+    /// Writes a checkpoint with a vocabulary and opens what was written.
+    fn written(checkpoint: &Checkpoint, vocabulary: &Vocabulary) -> (tempfile::TempDir, Checkpoint) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.gguf");
+        let plan = plan(checkpoint, vocabulary, Rounding::default(), &path).unwrap();
+        plan.write_checked();
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        (folder, checkpoint)
+    }
+
+    fn small() -> Vocabulary {
+        let [tokens, merges] = [vec!["a".into(), "b".into()], vec!["a b".into()]];
+        Vocabulary { model: "gpt2".into(), tokens, merges, ..Vocabulary::default() }
+    }
+
+    /// llama.cpp's own files in our fixtures were made from the folders of the same name.
+    #[test]
+    fn a_folder_becomes_the_weights_that_llama_cpps_layout_has() {
+        for name in ["llama-gqa", "mistral-window", "mixtral"] {
+            let source = Checkpoint::open(&fixture(&format!("models/{name}"))).unwrap();
+            let theirs = Checkpoint::open(&fixture(&format!("gguf/{name}.gguf"))).unwrap();
+            let (_folder, ours) = written(&source, &small());
+            assert_eq!(ours.config, theirs.config, "{name}");
+            let scheme = theirs.weights.embedding.parts().next().unwrap().0;
+            let rounded = |matrix: Vec<f32>| match scheme {
+                Scheme::F16 => matrix.into_iter().map(|v| half::f16::from_f32(v).to_f32()).collect(),
+                _ => matrix,
+            };
+            for ((name, ours), (_, theirs)) in values(&ours).into_iter().zip(values(&theirs)) {
+                let (ours, theirs): (Vec<f32>, Vec<f32>) = (rounded(ours), rounded(theirs));
+                assert_eq!(ours, theirs, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_of_every_scheme_go_from_file_to_file_as_they_are_also_through_strips() {
+        for name in ["llama-gqa-quants", "mixtral-quants"] {
+            let source = Checkpoint::open(&fixture(&format!("gguf/{name}.gguf"))).unwrap();
+            let vocabulary = source.gguf.as_ref().unwrap().vocabulary().unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            convert::plan(&source, folder.path(), Rounding::default(), Vec::new()).unwrap().write_checked();
+            let converted = Checkpoint::open(folder.path()).unwrap();
+            for from in [&source, &converted] {
+                let (_folder, ours) = written(from, &vocabulary);
+                assert_eq!(ours.config, source.config);
+                let [a, b] = [&ours, &source].map(|checkpoint| checkpoint.weights.matrices(false));
+                for ((name, a), (_, b)) in a.iter().zip(b) {
+                    let stored = |matrix: &Matrix| {
+                        (
+                            matrix.parts().collect::<Vec<_>>(),
+                            matrix.runs(1 << 20).collect::<Vec<_>>().concat(),
+                        )
+                    };
+                    assert_eq!(stored(a), stored(b), "{name}");
+                }
+                let again = ours.gguf.unwrap().vocabulary().unwrap();
+                assert_eq!(format!("{again:?}"), format!("{vocabulary:?}"));
+            }
+        }
+    }
+
+    #[test]
+    fn rotary_scaling_is_written_so_that_frequencies_are_the_same() {
+        for name in ["llama-rope-linear", "llama-rope-llama3"] {
+            let source = Checkpoint::open(&fixture(&format!("models/{name}"))).unwrap();
+            let (_folder, ours) = written(&source, &small());
+            let size = source.config.head_size;
+            let pairs =
+                source.config.rope.frequencies(size).into_iter().zip(ours.config.rope.frequencies(size));
+            for (a, b) in pairs {
+                assert!((a - b).abs() <= 1e-7 * a, "{name}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn ids_without_a_token_are_unused_and_tokens_without_an_id_are_an_error() {
+        let source = Checkpoint::open(&fixture("models/llama-gqa")).unwrap();
+        let (_folder, ours) = written(&source, &small());
+        let vocabulary = ours.gguf.unwrap().vocabulary().unwrap();
+        assert_eq!((vocabulary.tokens.len(), vocabulary.tokens[2].as_str()), (320, "[PAD2]"));
+        assert_eq!(vocabulary.token_types[..3], [1, 1, UNUSED]);
+        let large = Vocabulary { tokens: vec![String::new(); 321], ..small() };
+        let error = plan(&source, &large, Rounding::default(), Path::new("x.gguf")).unwrap_err().to_string();
+        assert!(error.contains("the tokenizer has 321 tokens, the model 320"), "{error}");
+    }
+}

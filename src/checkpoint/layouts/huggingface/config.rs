@@ -1,0 +1,337 @@
+//! `config.json` of Hugging Face checkpoints, in the old spelling (`rope_theta`, `rope_scaling`, `torch_dtype`)
+//! and the new (`rope_parameters`, `dtype`).
+//!
+//! transformers is the reference: what a file leaves out is what its classes fill in (`MistralConfig` and its kin,
+//! version 5.24; the end token only where no other file names one), and what they ignore is ignored, as far as
+//! [`harmless`](super::harmless) knows it. A field that is not understood is an error: it may change what the weights mean. A
+//! field that is null, false or empty is off.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::harmless::{is_harmless, is_silu};
+use crate::arch::{Architecture, Config, ExpertCount, Naming, Rope, RopeScaling};
+use crate::checkpoint::error::Error;
+use crate::checkpoint::formats::fields::Fields;
+use crate::json::shown;
+use crate::kernels::pointwise::RopeLayout;
+use crate::system::quote::short;
+
+/// Of what is harmless, what may be large, and is passed over while it is read.
+const SKIPPED: [&str; 3] = ["id2label", "label2id", "transformers.js_config"];
+
+/// What transformers' class of an architecture fills in.
+struct Defaults {
+    intermediate_size: usize,
+    /// `None` for as many as there are query heads.
+    key_value_heads: Option<usize>,
+    context_length: usize,
+    norm_epsilon: f64,
+    theta: f64,
+    window: Option<usize>,
+}
+
+impl Defaults {
+    /// The same in all three classes: V, C, layers, H.
+    const SIZES: [usize; 4] = [32_000, 4096, 32, 32];
+    /// Of `MixtralConfig`.
+    const EXPERTS: ExpertCount = ExpertCount { all: 8, active: 2 };
+    /// The same in all three classes: `eos_token_id`.
+    const END_ID: u32 = 2;
+
+    fn of(architecture: Architecture) -> Self {
+        let llama = Self {
+            intermediate_size: 11_008,
+            key_value_heads: None,
+            context_length: 2048,
+            norm_epsilon: 1e-6,
+            theta: 1e4,
+            window: None,
+        };
+        let mistral = Self {
+            intermediate_size: 14_336,
+            key_value_heads: Some(8),
+            context_length: 131_072,
+            window: Some(4096),
+            ..llama
+        };
+        match architecture {
+            Architecture::Llama => llama,
+            Architecture::Mistral => mistral,
+            Architecture::Mixtral => Self { norm_epsilon: 1e-5, theta: 1e6, window: None, ..mistral },
+        }
+    }
+}
+
+/// The config of a Hugging Face checkpoint, checked. `path` is what errors name.
+///
+/// # Errors
+/// The JSON is broken, the architecture is not of this family, or a field is of the wrong type, beyond its limits or not
+/// understood.
+pub fn from_json(text: &str, path: &Path) -> Result<Config, Error> {
+    read(text, path).map(|(config, _)| config)
+}
+
+/// The same, and the sizes that the file leaves out: where the weights have others, that is what is wrong.
+pub(in crate::checkpoint) fn read(text: &str, path: &Path) -> Result<(Config, Vec<&'static str>), Error> {
+    let mut fields = Fields::from_json_without(&SKIPPED, text, path)?;
+    let architecture = fields.architecture()?;
+    let defaults = Defaults::of(architecture);
+    let mut assumed = Vec::new();
+    let mut size = |fields: &mut Fields, name, default| match fields.optional_size(name)? {
+        Some(size) => Ok(size),
+        None => {
+            assumed.push(name);
+            Ok::<_, Error>(default)
+        }
+    };
+    let [vocabulary_size, hidden_size, layers, query_heads] = Defaults::SIZES;
+    let vocabulary_size = size(&mut fields, "vocab_size", vocabulary_size)?;
+    let hidden_size = size(&mut fields, "hidden_size", hidden_size)?;
+    let layers = size(&mut fields, "num_hidden_layers", layers)?;
+    let query_heads = size(&mut fields, "num_attention_heads", query_heads)?;
+    let intermediate_size = size(&mut fields, "intermediate_size", defaults.intermediate_size)?;
+    let context_length = fields.context_length()?.unwrap_or(defaults.context_length);
+    let window = fields.window(architecture, defaults.window)?;
+    // Null stands for none.
+    let default_end_id = (!fields.map.contains_key("eos_token_id")).then_some(Defaults::END_ID);
+    let config = Config {
+        architecture,
+        vocabulary_size,
+        hidden_size,
+        intermediate_size,
+        layers,
+        query_heads,
+        key_value_heads: fields.key_value_heads(query_heads, defaults.key_value_heads)?,
+        head_size: fields.optional_size("head_dim")?.unwrap_or(hidden_size / query_heads.max(1)),
+        norm_epsilon: fields.optional_number("rms_norm_eps")?.unwrap_or(defaults.norm_epsilon),
+        rope: fields.rope(defaults.theta, context_length)?,
+        context_length,
+        window: fields.by_layer_types(architecture, layers, window)?,
+        experts: fields.experts(architecture)?,
+        tied_head: fields.flag("tie_word_embeddings")?.unwrap_or(false),
+        end_ids: fields.ids("eos_token_id")?,
+        default_end_id,
+    };
+    if let Some(value) = fields.take("hidden_act").filter(|value| !is_silu(value)) {
+        return fields.not_understood(format!("hidden_act is {}, which", short(shown(&value))));
+    }
+    fields.expect("partial_rotary_factor", &[Value::from(1.0), Value::from(1)])?;
+    fields.unquantized()?;
+    fields.nothing_left(is_harmless)?;
+    config.check(Naming::HuggingFace).map_err(Error::impossible(path))?;
+    Ok((config, assumed))
+}
+
+/// The architecture of a name in `architectures` or `model_type`.
+fn called(name: &str) -> Option<Architecture> {
+    match name {
+        "LlamaForCausalLM" | "llama" => Some(Architecture::Llama),
+        "MistralForCausalLM" | "mistral" => Some(Architecture::Mistral),
+        "MixtralForCausalLM" | "mixtral" => Some(Architecture::Mixtral),
+        _ => None,
+    }
+}
+
+/// Whether a `config.json` names another architecture than those of the family. What is wrong with it otherwise is told by
+/// whoever opens it.
+pub fn is_of_another(config: &[u8]) -> bool {
+    let Ok(config) = serde_json::from_slice::<serde_json::Map<String, Value>>(config) else { return false };
+    let first = config.get("architectures").and_then(|v| v.get(0)).or_else(|| config.get("model_type"));
+    first.and_then(Value::as_str).is_some_and(|name| called(name).is_none())
+}
+
+impl Fields<'_> {
+    /// What `model_type` says, by which transformers chooses its class whatever `architectures` says; without it, what that
+    /// says. A name in either that is of no class of the family is not passed over.
+    fn architecture(&mut self) -> Result<Architecture, Error> {
+        let named = self.map.get("architectures").and_then(|v| v.get(0)).and_then(Value::as_str);
+        let kind = self.map.get("model_type").filter(|kind| !kind.is_null());
+        let of = |name: &str| {
+            called(name).ok_or_else(|| {
+                let what = "(this program runs Llama, Mistral and Mixtral models)";
+                Error::unsupported_model(self.path, format!("the architecture {} {what}", short(name)))
+            })
+        };
+        let named = named.map(of).transpose()?;
+        match (kind.map(|kind| kind.as_str().ok_or(kind)), named) {
+            (Some(Ok(kind)), _) => of(kind),
+            (Some(Err(kind)), _) => {
+                self.fail(format!("model_type is {}, it must be a name", short(shown(kind))))
+            }
+            (None, Some(named)) => Ok(named),
+            (None, None) => self.fail("names no architecture: neither architectures nor model_type is there"),
+        }
+    }
+
+    /// `max_position_embeddings`; the first Llamas called it `max_sequence_length`.
+    fn context_length(&mut self) -> Result<Option<usize>, Error> {
+        match self.optional_size("max_position_embeddings")? {
+            Some(length) => Ok(Some(length)),
+            None => self.optional_size("max_sequence_length"),
+        }
+    }
+
+    /// As many as query heads where the field is null, which is not the same as left out.
+    fn key_value_heads(&mut self, query_heads: usize, default: Option<usize>) -> Result<usize, Error> {
+        let is_null = self.map.get("num_key_value_heads").is_some_and(Value::is_null);
+        let heads = self.optional_size("num_key_value_heads")?;
+        Ok(heads.or(default.filter(|_| !is_null)).unwrap_or(query_heads))
+    }
+
+    /// `sliding_window`; null stands for none. `use_sliding_window` is of Qwen's classes: those of this family have the
+    /// window whatever it says.
+    fn window(&mut self, architecture: Architecture, default: Option<usize>) -> Result<Option<usize>, Error> {
+        // A Llama's attention has none: transformers 5.24 computes the same logits at any value. (Its cache, as it generates,
+        // forgets what lies before the window, whereby it contradicts itself without a cache.)
+        if architecture == Architecture::Llama {
+            self.take("sliding_window");
+            return Ok(None);
+        }
+        let is_left_out = !self.map.contains_key("sliding_window");
+        Ok(self.optional_size("sliding_window")?.or(default.filter(|_| is_left_out)))
+    }
+
+    fn experts(&mut self, architecture: Architecture) -> Result<Option<ExpertCount>, Error> {
+        if architecture != Architecture::Mixtral {
+            return Ok(None);
+        }
+        // Two names of one attribute.
+        let (local, all) = (self.optional_size("num_local_experts")?, self.optional_size("num_experts")?);
+        if let (Some(local), Some(all)) = (local, all)
+            && local != all
+        {
+            return self.fail(format!("num_local_experts is {local}, num_experts {all}"));
+        }
+        let ExpertCount { all: default, active } = Defaults::EXPERTS;
+        let active = self.optional_size("num_experts_per_tok")?.unwrap_or(active);
+        Ok(Some(ExpertCount { all: local.or(all).unwrap_or(default), active }))
+    }
+
+    /// `rope_parameters`, or `rope_theta` and `rope_scaling`. Both spellings at once must agree.
+    fn rope(&mut self, default_theta: f64, context_length: usize) -> Result<Rope, Error> {
+        let top_theta = self.optional_number("rope_theta")?;
+        let new = self.take("rope_parameters");
+        let old = self.take("rope_scaling");
+        let (mut theta, mut scaling) = (top_theta, RopeScaling::None);
+        for value in [new, old].into_iter().flatten() {
+            let Value::Object(map) = value else {
+                return self.fail("the rotary settings are no JSON object");
+            };
+            let mut fields = Fields { map, path: self.path };
+            if let Some(inner) = fields.optional_number("rope_theta")? {
+                if theta.is_some_and(|theta| theta != inner) {
+                    return self.fail(format!(
+                        "rope_theta is given twice: {} and {inner}",
+                        theta.unwrap_or_default()
+                    ));
+                }
+                theta = Some(inner);
+            }
+            let found = fields.rope_scaling(context_length)?;
+            if scaling != RopeScaling::None && found != scaling {
+                return self.fail("rope_parameters and rope_scaling differ");
+            }
+            scaling = found;
+            fields.expect("partial_rotary_factor", &[Value::from(1.0), Value::from(1)])?;
+            let is_plain = scaling == RopeScaling::None;
+            fields.nothing_left(|name, value| match name {
+                // A context that was stretched before, or a factor that stretches nothing.
+                "original_max_position_embeddings" | "finetuned" => true,
+                "factor" | "attention_factor" => is_plain && value.as_f64() == Some(1.0),
+                _ => false,
+            })?;
+        }
+        self.expect("rope_interleaved", &[Value::Bool(false)])?;
+        self.original_context(&scaling)?;
+        let theta = theta.unwrap_or(default_theta);
+        Ok(Rope { theta, layout: RopeLayout::HalfSplit, scaling })
+    }
+
+    /// The context of the first training, beside the rotary settings and not in them: only Llama 3's scaling asks for it.
+    fn original_context(&mut self, scaling: &RopeScaling) -> Result<(), Error> {
+        let Some(outer) = self.optional_number("original_max_position_embeddings")? else { return Ok(()) };
+        match scaling {
+            RopeScaling::Llama3 { original_context, .. } if *original_context != outer => self.fail(format!(
+                "original_max_position_embeddings is given twice: {original_context} and {outer}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn rope_scaling(&mut self, context_length: usize) -> Result<RopeScaling, Error> {
+        let (kind, old_kind) = (self.take("rope_type"), self.take("type"));
+        if let (Some(kind), Some(old_kind)) = (&kind, &old_kind)
+            && kind != old_kind
+        {
+            return self.fail(format!(
+                "the rope type is given twice: {} and {}",
+                short(shown(kind)),
+                short(shown(old_kind))
+            ));
+        }
+        let kind = kind.or(old_kind).unwrap_or_else(|| Value::from("default"));
+        let number = |fields: &mut Self, name: &str| match fields.optional_number(name)? {
+            Some(number) => Ok(number),
+            None => fields.fail(format!("{name} of rope type {} is missing", short(shown(&kind)))),
+        };
+        match kind.as_str() {
+            Some("default") => Ok(RopeScaling::None),
+            Some("linear") => Ok(RopeScaling::Linear { factor: number(self, "factor")? }),
+            Some("llama3") => Ok(RopeScaling::Llama3 {
+                factor: number(self, "factor")?,
+                low_frequency_factor: number(self, "low_freq_factor")?,
+                high_frequency_factor: number(self, "high_freq_factor")?,
+                original_context: self
+                    .optional_number("original_max_position_embeddings")?
+                    .unwrap_or(context_length as f64),
+            }),
+            _ => Err(Error::unsupported_model(
+                self.path,
+                format!("the rope type {} (default, linear and llama3 are)", short(shown(&kind))),
+            )),
+        }
+    }
+
+    /// The window, after what `layer_types` says of each layer, as newer configs do. transformers takes a Mistral with such a
+    /// list for a Ministral, whose layers are what the list says; a Mixtral's list it does not look at.
+    fn by_layer_types(
+        &mut self,
+        architecture: Architecture,
+        layers: usize,
+        window: Option<usize>,
+    ) -> Result<Option<usize>, Error> {
+        let Some(types) = self.take("layer_types") else { return Ok(window) };
+        // Its attention looks at neither.
+        if architecture == Architecture::Llama {
+            return Ok(None);
+        }
+        let all = |kind: &str| {
+            types.as_array().is_some_and(|types| types.len() == layers && types.iter().all(|t| t == kind))
+        };
+        match (all("full_attention"), window) {
+            (true, _) if architecture != Architecture::Mixtral => Ok(None),
+            (true, _) => Ok(window),
+            (false, Some(_)) if all("sliding_attention") => Ok(window),
+            (false, Some(_)) => self.not_understood("layer_types are not of one kind throughout, which"),
+            (false, None) => self.not_understood("layer_types are not full_attention throughout, which"),
+        }
+    }
+
+    /// Weights that other programs have quantized are stored in tensors of other names and meanings.
+    fn unquantized(&mut self) -> Result<(), Error> {
+        for field in ["quantization_config", "compression_config", "quantization"] {
+            let is_off =
+                |value: &Value| *value == false || value.as_object().is_some_and(|map| map.is_empty());
+            let Some(value) = self.take(field).filter(|value| !is_off(value)) else { continue };
+            let method =
+                value.get("quant_method").and_then(Value::as_str).unwrap_or("another program").into();
+            return Err(Error::Quantized { path: self.path.into(), field, method });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Writing a folder that litgpt loads: `lit_model.pth`, `model_config.yaml` and the tokenizer's files.
+//!
+//! Names and layout are those of litgpt since December 2024. Tensors stream from the map to the file one at a time;
+//! a tied head is a second name for the embedding's bytes.
+
+use std::path::Path;
+
+use super::config as lit_config;
+use super::read::{CONFIG, WEIGHTS};
+use crate::arch::names;
+use crate::checkpoint::convert::output::{Output, Rounding, Rules};
+use crate::checkpoint::convert::plan::{Companions, Plan};
+use crate::checkpoint::convert::published::{self, ExpertsAs};
+use crate::checkpoint::error::Error;
+use crate::checkpoint::formats::torch::write::StateDict;
+use crate::checkpoint::layouts::mist::manifest;
+use crate::checkpoint::open::{self, Checkpoint};
+use crate::kernels::pointwise::RopeLayout;
+use crate::quant::{Layout, Scheme};
+
+/// Plans to write `checkpoint` into `folder`. Dense weights are rounded to `dense` where that is given, and blocks are
+/// widened to it, or to f32. `name` is what litgpt knows the model by: its prompt style depends on it. `companions` are
+/// the files that go with the weights. The config takes its name last: a folder without it holds no checkpoint.
+///
+/// # Errors
+/// The rotary frequencies cannot be said in a `model_config.yaml`; the folder holds another layout, which would be opened
+/// before this one.
+pub fn plan(
+    checkpoint: &Checkpoint,
+    folder: &Path,
+    dense: Option<Scheme>,
+    name: &str,
+    companions: impl Into<Companions>,
+) -> Result<Plan, Error> {
+    if let Some(format) = open::opened_before_litgpt(folder) {
+        return Err(Error::OtherLayout { folder: folder.into(), format: format.name() });
+    }
+    let rounding = Rounding { dense, ..Rounding::default() };
+    let rules = rounding.of(&checkpoint.config);
+    let published = published::tensors(checkpoint, rounding, RopeLayout::HalfSplit, ExpertsAs::OneByOne)?;
+    let mut tensors = fused(published, rules);
+    for tensor in &mut tensors {
+        if !tensor.scheme.is_dense() {
+            tensor.scheme = dense.unwrap_or(Scheme::F32);
+        }
+        tensor.name = names::LITGPT.theirs(&tensor.name);
+    }
+    let embedding = tensors.iter().position(|tensor| tensor.name == "transformer.wte.weight");
+    let head = embedding.filter(|_| checkpoint.config.tied_head).map(|i| ("lm_head.weight".to_string(), i));
+    let aliases = head.into_iter().collect();
+    let weights = StateDict { path: folder.join(WEIGHTS), root: "lit_model", tensors, aliases };
+    let config = lit_config::to_lit_yaml(&checkpoint.config, name, &folder.join(CONFIG))?;
+    let (mut texts, mut stale) = companions.into().placed(folder);
+    texts.push((folder.join(CONFIG), config.into_bytes().into()));
+    stale.push(folder.join(manifest::FILE));
+    Ok(Plan { payloads: vec![Box::new(weights)], texts, stale, base: None })
+}
+
+/// Puts queries, keys and values, which follow one another, into one tensor.
+fn fused(tensors: Vec<Output>, rules: Rules) -> Vec<Output> {
+    let mut fused = Vec::with_capacity(tensors.len());
+    let mut tensors = tensors.into_iter();
+    while let Some(first) = tensors.next() {
+        let Some(layer) = first.name.strip_suffix(".q_proj.weight") else {
+            fused.push(first);
+            continue;
+        };
+        let name = format!("{layer}.qkv_proj.weight");
+        let parts: Vec<Output> = std::iter::once(first).chain(tensors.by_ref().take(2)).collect();
+        let rows = parts.iter().filter_map(|part| part.shape.first()).sum();
+        let columns = parts.iter().filter_map(|part| part.shape.last()).max();
+        let shape = vec![rows, columns.copied().unwrap_or(0)];
+        let matrices: Vec<_> = parts.into_iter().flat_map(|part| part.matrices).collect();
+        let scheme = rules.scheme(&name, &matrices);
+        fused.push(Output { name, shape, scheme, layout: Layout::Rows, matrices });
+    }
+    fused
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::{fs, io};
+
+    use super::*;
+    use crate::checkpoint::open::Format;
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    }
+
+    fn planned(source: &Path, folder: &Path) -> Plan {
+        let checkpoint = Checkpoint::open(source).unwrap();
+        plan(&checkpoint, folder, None, "tiny", vec![("x.json".into(), b"{}".to_vec())]).unwrap()
+    }
+
+    fn values(checkpoint: &Checkpoint) -> Vec<(String, Vec<f32>)> {
+        let all = checkpoint.weights.matrices(false);
+        all.into_iter().map(|(name, matrix)| (name, matrix.to_f32())).collect()
+    }
+
+    #[test]
+    fn what_is_written_reads_back_as_the_same_values() {
+        for name in [
+            "models/llama-gqa",
+            "models/llama-tied",
+            "models/llama-rope-llama3",
+            "models/llama-rope-linear",
+            "models/mistral-window",
+            "models/mistral-head-dim",
+            "models/mixtral",
+            "models/mixtral-window",
+        ] {
+            let (source, folder) = (fixture(name), tempfile::tempdir().unwrap());
+            let plan = planned(&source, folder.path());
+            plan.write_checked();
+            let [theirs, ours] = [&source, folder.path()].map(|path| Checkpoint::open(path).unwrap());
+            assert_eq!(ours.format, Format::LitGpt);
+            assert_eq!(values(&ours), values(&theirs), "{name}");
+            assert_eq!(ours.config.rope, theirs.config.rope, "{name}");
+            assert_eq!(
+                (ours.config.window, ours.config.experts),
+                (theirs.config.window, theirs.config.experts)
+            );
+        }
+    }
+
+    #[test]
+    fn a_tied_head_takes_no_bytes_of_its_own() {
+        let (tied, folder) = (fixture("models/llama-tied"), tempfile::tempdir().unwrap());
+        let plan = planned(&tied, folder.path());
+        plan.write(&mut |_| Ok(())).unwrap();
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        let bytes = |matrix: &crate::quant::Matrix| matrix.runs(64).next().unwrap().as_ptr();
+        assert_eq!(bytes(&checkpoint.weights.head), bytes(&checkpoint.weights.embedding));
+    }
+
+    #[test]
+    fn blocks_are_widened_and_rotary_pairs_put_back() {
+        let (source, folder) = (fixture("gguf/llama-gqa-quants.gguf"), tempfile::tempdir().unwrap());
+        planned(&source, folder.path()).write(&mut |_| Ok(())).unwrap();
+        let [theirs, ours] = [&source, folder.path()].map(|path| Checkpoint::open(path).unwrap());
+        assert_eq!(ours.weights.head.to_f32(), theirs.weights.head.to_f32());
+        let c = ours.config.hidden_size;
+        let [a, b] = [&ours, &theirs].map(|checkpoint| checkpoint.weights.layers[0].qkv.to_f32());
+        // Of a head of 16 rows the second pair, then values, which have no pairs.
+        assert_eq!((&a[c..2 * c], &a[9 * c..10 * c]), (&b[2 * c..3 * c], &b[3 * c..4 * c]));
+        assert_eq!(a[96 * c..], b[96 * c..]);
+    }
+
+    #[test]
+    fn a_failed_writing_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut calls = 0;
+        let full = |_| {
+            calls += 1;
+            if calls > 9 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        };
+        planned(&fixture("models/mixtral"), folder.path()).write(&mut { full }).unwrap_err();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

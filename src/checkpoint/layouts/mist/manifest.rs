@@ -1,0 +1,79 @@
+//! The `mist` format: `mist.json` beside `mist.safetensors`.
+//!
+//! The safetensors file holds the weights under Hugging Face's names with queries, keys and values fused
+//! (`self_attn.qkv_proj`), gate and up fused (`mlp.gate_up_proj`) and experts stacked (`mlp.experts.…`), each
+//! in the scheme it came in. Block schemes are tensors of type U8 whose last dimension counts bytes; the JSON
+//! names their schemes, and how their rows lie: as [`Layout::Strips`], sixteen rows of each matrix (of each expert)
+//! interleaved for the products of [`packed`](crate::kernels::packed). Matrices whose parts differ in scheme stay
+//! apart. The tokenizer's files lie beside it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::provenance::Origin;
+use crate::arch::{Config, Naming};
+use crate::checkpoint::error::Error;
+use crate::checkpoint::read::{is_plain_file_name, read_text};
+use crate::json;
+use crate::quant::{Layout, Scheme};
+use crate::system::quote::quoted;
+
+/// The description's file name.
+pub const FILE: &str = "mist.json";
+
+/// The weights' file name.
+pub const WEIGHTS: &str = "mist.safetensors";
+
+/// The version that this program writes, and the newest that it reads. In 0, the only other one, rows lay one after
+/// another.
+pub const VERSION: u32 = 1;
+
+/// `mist.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of the format.
+    pub version: u32,
+    /// How rows of blocks lie in the weights' file.
+    pub layout: Layout,
+    /// The description of the model.
+    pub config: Config,
+    /// The safetensors files.
+    pub weights: Vec<String>,
+    /// The scheme of each tensor of blocks.
+    pub schemes: BTreeMap<String, Scheme>,
+    /// What it was made of.
+    #[serde(default)]
+    pub origin: Origin,
+}
+
+impl Manifest {
+    /// Reads and checks `mist.json` of a folder.
+    ///
+    /// # Errors
+    /// It is of a newer version, is no such JSON, or describes an impossible model.
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let path = folder.join(FILE);
+        let text = read_text(&path)?;
+        let malformed = |e: json::Error| {
+            Error::config(&path, format!("is no description of a converted checkpoint: {e}"))
+        };
+        let Version { version } = json::skimmed(text.as_bytes()).map_err(malformed)?;
+        if version > VERSION {
+            let what = format!("version {version} of the mist format (this program reads up to {VERSION})");
+            return Err(Error::unsupported(&path, what));
+        }
+        let manifest: Self = json::typed(text.as_bytes(), json::SETTINGS).map_err(malformed)?;
+        if let Some(name) = manifest.weights.iter().find(|name| !is_plain_file_name(name)) {
+            return Err(Error::config(&path, format!("{} is not a plain file name", quoted(name))));
+        }
+        manifest.config.check(Naming::Mist).map_err(Error::impossible(&path))?;
+        Ok(manifest)
+    }
+}

@@ -1,0 +1,8 @@
+//! The `mist` format: `mist.json` beside `mist.safetensors`.
+
+pub mod manifest;
+pub mod provenance;
+pub mod write;
+
+pub use provenance::Origin;
+pub use write::*;

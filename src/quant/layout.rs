@@ -1,0 +1,169 @@
+//! How the rows of a matrix of blocks lie, and the way from one to the other and back.
+
+use serde::{Deserialize, Serialize};
+
+use super::interleave::interleave;
+use super::scheme::Scheme;
+use crate::cpu::{self, pool};
+use crate::system::pages;
+
+/// Rows that are interleaved: a strip.
+pub const ROWS: usize = 16;
+
+/// How rows lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// Row after row: dense weights, and blocks in every published file.
+    #[default]
+    Rows,
+    /// Sixteen rows interleaved, as [`packed`](crate::kernels::packed) describes it: blocks in a converted checkpoint.
+    Strips,
+}
+
+/// Calls `$go::<N, BEFORE, WORDS, AFTER>($argument…)` for a scheme: a block's bytes, and how they are cut into the pieces
+/// that are interleaved: first so many f16 numbers, then pieces of 4 bytes, then f16 numbers. `None` of a dense scheme.
+macro_rules! with_pieces {
+    ($scheme:expr, $go:ident($($argument:expr),*)) => {
+        match $scheme {
+            Scheme::Q4_0 => Some($go::<18, 1, 4, 0>($($argument),*)),
+            Scheme::Q4_1 => Some($go::<20, 2, 4, 0>($($argument),*)),
+            Scheme::Q5_0 => Some($go::<22, 1, 5, 0>($($argument),*)),
+            Scheme::Q5_1 => Some($go::<24, 2, 5, 0>($($argument),*)),
+            Scheme::Q8_0 => Some($go::<34, 1, 8, 0>($($argument),*)),
+            Scheme::Q2K => Some($go::<84, 0, 20, 2>($($argument),*)),
+            Scheme::Q3K => Some($go::<110, 0, 27, 1>($($argument),*)),
+            Scheme::Q4K => Some($go::<144, 2, 35, 0>($($argument),*)),
+            Scheme::Q5K => Some($go::<176, 2, 43, 0>($($argument),*)),
+            Scheme::Q6K => Some($go::<210, 0, 52, 1>($($argument),*)),
+            Scheme::F32 | Scheme::F16 | Scheme::Bf16 => None,
+        }
+    };
+}
+pub(crate) use with_pieces;
+
+/// The rows of a matrix, `(rows, columns)`, as strips, made on all threads: of every 16 rows the blocks interleaved, then
+/// the rows left over as they were. As many bytes as before.
+///
+/// `None` if the scheme has no blocks, or the bytes are not those of the shape.
+pub fn pack(scheme: Scheme, rows: usize, columns: usize, plain: &[u8]) -> Option<Vec<u8>> {
+    let row_bytes = scheme.row_bytes(columns)?;
+    if scheme.is_dense() || row_bytes.checked_mul(rows)? != plain.len() {
+        return None;
+    }
+    let mut packed = vec![0; plain.len()];
+    pages::in_large_pages(&packed);
+    let strip = (row_bytes * ROWS).max(1);
+    pool::each_piece(&mut packed, strip, |i, packed| {
+        let plain = &plain[i * strip..][..packed.len()];
+        match packed.len() == strip {
+            true => interleave(cpu::level(), scheme, plain, row_bytes, packed),
+            false => packed.copy_from_slice(plain),
+        }
+    });
+    Some(packed)
+}
+
+/// One row's standard blocks, as many as `blocks` holds, out of the interleaved blocks of `rows` rows.
+pub(crate) fn gather(scheme: Scheme, packed: &[u8], rows: usize, row: usize, blocks: &mut [u8]) {
+    match rows {
+        // A number known when compiling.
+        ROWS => with_pieces!(scheme, separate(packed, ROWS, row, blocks)),
+        _ => with_pieces!(scheme, separate(packed, rows, row, blocks)),
+    };
+}
+
+// The widths are known when compiling, so that the loops below are moves at fixed places: four times the rate of loops
+// over a list of places.
+
+#[inline(always)]
+fn separate<const N: usize, const BEFORE: usize, const WORDS: usize, const AFTER: usize>(
+    packed: &[u8],
+    rows: usize,
+    row: usize,
+    blocks: &mut [u8],
+) {
+    // Said here so that no place below needs a check.
+    assert!(row < rows);
+    for (block, packed) in blocks.as_chunks_mut::<N>().0.iter_mut().zip(packed.chunks_exact(N * rows)) {
+        for i in 0..BEFORE {
+            copy::<2>(packed, 2 * i * rows + 2 * row, block, 2 * i);
+        }
+        for i in 0..WORDS {
+            let at = 2 * BEFORE + 4 * i;
+            copy::<4>(packed, at * rows + 4 * row, block, at);
+        }
+        for i in 0..AFTER {
+            let at = 2 * BEFORE + 4 * WORDS + 2 * i;
+            copy::<2>(packed, at * rows + 2 * row, block, at);
+        }
+    }
+}
+
+/// Copies `N` bytes from place to place.
+#[inline(always)]
+pub(crate) fn copy<const N: usize>(from: &[u8], at: usize, to: &mut [u8], to_at: usize) {
+    to[to_at..to_at + N].copy_from_slice(&from[at..at + N]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schemes() -> impl Iterator<Item = Scheme> {
+        Scheme::all().filter(|s| !s.is_dense())
+    }
+
+    #[test]
+    fn the_pieces_of_a_block_are_the_whole_block() {
+        fn sizes<const N: usize, const BEFORE: usize, const WORDS: usize, const AFTER: usize>() -> [usize; 2]
+        {
+            [N, 2 * BEFORE + 4 * WORDS + 2 * AFTER]
+        }
+        for scheme in schemes() {
+            assert_eq!(with_pieces!(scheme, sizes()), Some([scheme.block_bytes(); 2]), "{scheme}");
+        }
+    }
+
+    /// The rows of strips, one after another.
+    fn unpack(scheme: Scheme, rows: usize, columns: usize, packed: &[u8]) -> Vec<u8> {
+        let row_bytes = scheme.row_bytes(columns).unwrap();
+        let (strips, left_over) = packed.split_at(rows / ROWS * ROWS * row_bytes);
+        let mut plain = vec![0; strips.len()];
+        for (i, row) in plain.chunks_exact_mut(row_bytes).enumerate() {
+            gather(scheme, &strips[i / ROWS * ROWS * row_bytes..], ROWS, i % ROWS, row);
+        }
+        [plain, left_over.to_vec()].concat()
+    }
+
+    #[test]
+    fn unpacking_undoes_packing_for_any_number_of_rows() {
+        for scheme in schemes() {
+            for rows in [0, 1, 15, 16, 17, 31, 32, 50] {
+                let columns = 512;
+                let count = scheme.row_bytes(columns).unwrap() * rows;
+                let plain: Vec<u8> = (0..count).map(|i| (i * 7919 % 251) as u8).collect();
+                let packed = pack(scheme, rows, columns, &plain).unwrap();
+                assert_eq!(packed == plain, rows < ROWS, "{scheme} {rows}");
+                assert_eq!(unpack(scheme, rows, columns, &packed), plain, "{scheme} {rows}");
+            }
+        }
+    }
+
+    #[test]
+    fn sixteen_rows_lie_side_by_side_four_bytes_each() {
+        let row_bytes = Scheme::Q8_0.block_bytes();
+        let plain: Vec<u8> = (0..ROWS * row_bytes).map(|i| (i / row_bytes) as u8).collect();
+        let packed = pack(Scheme::Q8_0, ROWS, 32, &plain).unwrap();
+        let (scales, words) = packed.split_at(2 * ROWS);
+        assert!(scales.iter().enumerate().all(|(i, row)| usize::from(*row) == i / 2));
+        assert!(words.iter().enumerate().all(|(i, row)| usize::from(*row) == i / 4 % ROWS));
+    }
+
+    #[test]
+    fn dense_rows_and_bytes_that_do_not_fit_the_shape_are_refused() {
+        assert!(pack(Scheme::F32, 16, 32, &[0; 2048]).is_none());
+        assert!(pack(Scheme::Q8_0, 16, 32, &[0; 543]).is_none());
+        assert!(pack(Scheme::Q4K, 16, 32, &[0; 288]).is_none());
+    }
+}

@@ -1,0 +1,432 @@
+//! A weight matrix over bytes that somebody else owns: usually the map of a checkpoint's file.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::dequantize::dequantize;
+use super::layout::{Layout, ROWS, gather, pack};
+use super::scheme::Scheme;
+
+/// Rows of weights, `(rows, columns)`, multiplied as `x · Wᵀ`.
+///
+/// A matrix is a stack of parts, each a run of whole rows in one scheme. So `q_proj`, `k_proj` and `v_proj` of
+/// an unconverted checkpoint are one matrix without a copy, and parts may differ in scheme, as they do in
+/// llama.cpp's Q4_K_M. Cloning shares the bytes.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    parts: Vec<Part>,
+    rows: usize,
+    columns: usize,
+}
+
+/// Columns of a strip's rows that are widened at a time.
+const COLUMNS: usize = 256;
+
+/// Rows in one scheme.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub scheme: Scheme,
+    layout: Layout,
+    /// Of `Rows` exactly the part's rows; of `Strips` those of the matrix that was packed.
+    bytes: Bytes,
+    /// The part's first row among those.
+    first: usize,
+    pub rows: usize,
+    pub row_bytes: usize,
+}
+
+/// Up to sixteen stored rows, some or all of which are a part's.
+pub(crate) struct Sixteen<'a> {
+    pub bytes: &'a [u8],
+    /// Whether they are a strip; otherwise they lie one after another.
+    pub interleaved: bool,
+    /// Which of the part's rows are among them.
+    pub rows: Range<usize>,
+    /// How many are before those: of a slice that does not begin with a strip.
+    pub before: usize,
+}
+
+impl Matrix {
+    /// A matrix of `rows` by `columns` over `bytes`, row after row.
+    ///
+    /// `None` if the bytes are not exactly that many, or rows are no whole number of blocks.
+    pub fn new(scheme: Scheme, rows: usize, columns: usize, bytes: Bytes) -> Option<Self> {
+        Self::laid(Layout::Rows, scheme, rows, columns, bytes)
+    }
+
+    /// The same of rows that lie as `layout` says; dense ones always lie one after another.
+    pub fn laid(layout: Layout, scheme: Scheme, rows: usize, columns: usize, bytes: Bytes) -> Option<Self> {
+        let row_bytes = scheme.row_bytes(columns)?;
+        if row_bytes.checked_mul(rows)? != bytes.len() {
+            return None;
+        }
+        let layout = if scheme.is_dense() { Layout::Rows } else { layout };
+        let part = Part { scheme, layout, bytes, first: 0, rows, row_bytes };
+        Some(Self { parts: vec![part], rows, columns })
+    }
+
+    /// Matrices of the same width, one below the other. `None` if there are none or widths differ.
+    pub fn stack(matrices: impl IntoIterator<Item = Matrix>) -> Option<Self> {
+        let mut matrices = matrices.into_iter();
+        let mut stacked = matrices.next()?;
+        for matrix in matrices {
+            if matrix.columns != stacked.columns {
+                return None;
+            }
+            stacked.rows = stacked.rows.checked_add(matrix.rows)?;
+            stacked.parts.extend(matrix.parts);
+        }
+        Some(stacked)
+    }
+
+    /// Cuts a matrix of equal matrices, stored one after another, into them: `(E·n, columns)` into E times
+    /// `(n, columns)`. `None` if the rows do not divide, or the matrix has several parts or is a slice.
+    pub fn split(&self, count: usize) -> Option<Vec<Matrix>> {
+        let [part] = self.parts.as_slice() else { return None };
+        if count == 0 || !self.rows.is_multiple_of(count) {
+            return None;
+        }
+        let rows = self.rows / count;
+        let size = rows * part.row_bytes;
+        if part.bytes.len() != part.size() {
+            return None;
+        }
+        // Each was packed by itself.
+        let piece = |i: usize| part.bytes.slice(i * size..(i + 1) * size);
+        (0..count).map(|i| Self::laid(part.layout, part.scheme, rows, self.columns, piece(i))).collect()
+    }
+
+    /// The rows of a range, over the same bytes. `None` if it is empty or not within the matrix.
+    pub fn slice(&self, range: Range<usize>) -> Option<Matrix> {
+        if range.is_empty() || range.end > self.rows {
+            return None;
+        }
+        let parts = self.within(range.start, range.len()).map(|(part, rows)| part.slice(rows)).collect();
+        Some(Self { parts, rows: range.len(), columns: self.columns })
+    }
+
+    /// The parts as matrices of their own; stacked, they are this one.
+    pub fn split_parts(&self) -> Vec<Matrix> {
+        let of_one = |part: &Part| Self { parts: vec![part.clone()], rows: part.rows, columns: self.columns };
+        self.parts.iter().map(of_one).collect()
+    }
+
+    /// The same rows with blocks that lie row after row copied into strips, where products have kernels for them.
+    pub fn packed(&self) -> Self {
+        let parts = self.parts.iter().map(|part| part.packed(self.columns).unwrap_or_else(|| part.clone()));
+        Self { parts: parts.collect(), ..*self }
+    }
+
+    /// Bytes that [`packed`](Self::packed) copies.
+    pub fn packed_size(&self) -> usize {
+        self.parts.iter().filter(|part| part.can_be_packed()).map(Part::size).sum()
+    }
+
+    /// Rows: the outputs of a product.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns: the inputs of a product.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Bytes over all parts.
+    pub fn size(&self) -> usize {
+        self.parts.iter().map(Part::size).sum()
+    }
+
+    /// The parts: scheme and bytes of each.
+    pub fn parts(&self) -> impl Iterator<Item = (Scheme, usize)> {
+        self.parts.iter().map(|part| (part.scheme, part.size()))
+    }
+
+    /// The bytes of each part, as they are stored.
+    pub fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().map(|part| &*part.bytes)
+    }
+
+    /// The parts themselves, for the product.
+    pub(crate) fn each_part(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The one scheme of all parts.
+    pub fn scheme(&self) -> Option<Scheme> {
+        let (first, _) = self.parts().next()?;
+        self.parts().all(|(scheme, _)| scheme == first).then_some(first)
+    }
+
+    /// All rows as they are stored, one after another, in runs of about `size` bytes: rows are not copied where they lie
+    /// so already.
+    pub fn runs(&self, size: usize) -> impl Iterator<Item = Bytes> {
+        self.parts.iter().flat_map(move |part| part.runs(size))
+    }
+
+    /// Widens `out.len() / columns` rows, from row `first` on.
+    pub fn rows_f32(&self, first: usize, out: &mut [f32]) {
+        let columns = self.columns.max(1);
+        let mut rest = out;
+        for (part, rows) in self.within(first, rest.len() / columns) {
+            let (out, below) = rest.split_at_mut(rows.len() * columns);
+            part.widen_blocks(rows, 0..self.columns, columns, out);
+            rest = below;
+        }
+    }
+
+    /// Copies the standard blocks of `out.len() / row size` rows, from row `first` on, where all are of one scheme.
+    pub fn copy_rows(&self, first: usize, out: &mut [u8]) {
+        let row_bytes = self.parts.first().map_or(1, |part| part.row_bytes.max(1));
+        let mut rest = out.chunks_exact_mut(row_bytes);
+        for (part, rows) in self.within(first, rest.len()) {
+            rows.zip(&mut rest).for_each(|(row, out)| part.copy_row(row, out));
+        }
+    }
+
+    /// The parts that `count` rows from `first` on lie in, and which of their rows those are.
+    pub(crate) fn within(&self, first: usize, count: usize) -> impl Iterator<Item = (&Part, Range<usize>)> {
+        let (mut above, end) = (0, first.saturating_add(count));
+        let within = move |part: &Part| {
+            let [start, end] = [first, end].map(|row| row.clamp(above, above + part.rows) - above);
+            above += part.rows;
+            start..end
+        };
+        self.parts
+            .iter()
+            .map(within)
+            .zip(&self.parts)
+            .map(|(rows, part)| (part, rows))
+            .filter(|(_, rows)| !rows.is_empty())
+    }
+
+    /// The whole matrix as f32, `rows · columns` values: for accelerators and tests.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut out = vec![0.0; self.rows * self.columns];
+        self.rows_f32(0, &mut out);
+        out
+    }
+}
+
+impl Part {
+    fn size(&self) -> usize {
+        self.rows * self.row_bytes
+    }
+
+    /// Whether strips make products faster, and it does not lie in them yet.
+    fn can_be_packed(&self) -> bool {
+        self.layout != Layout::Strips && self.scheme.activation_block().is_some() && self.rows >= ROWS
+    }
+
+    /// A copy in strips, where that makes products faster.
+    fn packed(&self, columns: usize) -> Option<Part> {
+        if !self.can_be_packed() {
+            return None;
+        }
+        let bytes = pack(self.scheme, self.rows, columns, &self.bytes)?.into();
+        Some(Part { layout: Layout::Strips, bytes, ..self.clone() })
+    }
+
+    fn slice(&self, range: Range<usize>) -> Part {
+        match self.layout {
+            Layout::Rows => {
+                let bytes = self.bytes.slice(range.start * self.row_bytes..range.end * self.row_bytes);
+                Part { bytes, rows: range.len(), ..self.clone() }
+            }
+            Layout::Strips => Part { first: self.first + range.start, rows: range.len(), ..self.clone() },
+        }
+    }
+
+    /// In how many times sixteen stored rows the part lies.
+    pub fn sixteens(&self) -> usize {
+        (self.first + self.rows).div_ceil(ROWS) - self.first / ROWS
+    }
+
+    /// The i-th of those.
+    pub fn sixteen(&self, i: usize) -> Sixteen<'_> {
+        let (start, end) = (self.first, self.first + self.rows);
+        let first = (start / ROWS + i) * ROWS;
+        let last = (first + ROWS).min(self.bytes.len() / self.row_bytes.max(1));
+        Sixteen {
+            bytes: &self.bytes[first * self.row_bytes..last * self.row_bytes],
+            interleaved: self.layout == Layout::Strips && last - first == ROWS,
+            rows: first.max(start) - start..last.min(end) - start,
+            before: start.saturating_sub(first),
+        }
+    }
+
+    /// Where a row is: in which strip, and as which of its rows; `None` for one that lies by itself.
+    fn strip(&self, row: usize) -> Option<(usize, usize)> {
+        if self.layout == Layout::Rows {
+            return None;
+        }
+        let (row, stored) = (self.first + row, self.bytes.len() / self.row_bytes.max(1));
+        (row < stored / ROWS * ROWS).then_some((row / ROWS, row % ROWS))
+    }
+
+    /// A row that lies by itself.
+    fn plain_row(&self, row: usize) -> &[u8] {
+        &self.bytes[(self.first + row) * self.row_bytes..][..self.row_bytes]
+    }
+
+    /// The bytes of a strip.
+    fn strip_bytes(&self, strip: usize) -> &[u8] {
+        let size = ROWS * self.row_bytes;
+        &self.bytes[strip * size..][..size]
+    }
+
+    fn copy_row(&self, row: usize, out: &mut [u8]) {
+        match self.strip(row) {
+            None => out.copy_from_slice(self.plain_row(row)),
+            Some((strip, row)) => gather(self.scheme, self.strip_bytes(strip), ROWS, row, out),
+        }
+    }
+
+    fn runs(&self, size: usize) -> impl Iterator<Item = Bytes> {
+        let rows = (size / self.row_bytes.max(1)).max(1);
+        (0..self.rows).step_by(rows).map(move |first| {
+            let part = self.slice(first..self.rows.min(first + rows));
+            if part.layout == Layout::Rows {
+                return part.bytes;
+            }
+            let mut run = vec![0; part.size()];
+            for (row, out) in run.chunks_exact_mut(part.row_bytes.max(1)).enumerate() {
+                part.copy_row(row, out);
+            }
+            run.into()
+        })
+    }
+
+    /// The bytes of rows that lie one after another: `None` of blocks.
+    #[cfg(target_arch = "x86_64")]
+    pub fn dense(&self, rows: Range<usize>) -> Option<&[u8]> {
+        let within = [rows.start, rows.end].map(|row| (self.first + row) * self.row_bytes);
+        self.scheme.is_dense().then(|| &self.bytes[within[0]..within[1]])
+    }
+
+    /// Widens some columns of some of its rows, into blocks of `block` columns, the last of them perhaps narrower: all rows
+    /// of a block, one after another, then the next. Blocks begin and end with the scheme's, or in strips with multiples of
+    /// [`COLUMNS`] or the row's end.
+    pub fn widen_blocks(&self, rows: Range<usize>, columns: Range<usize>, block: usize, out: &mut [f32]) {
+        let bytes = |column: usize| column / self.scheme.block_len() * self.scheme.block_bytes();
+        let mut row = rows.start;
+        while row < rows.end {
+            let strip = self.strip(row);
+            let count = strip.map_or(1, |(_, first)| (rows.end - row).min(ROWS - first));
+            for start in columns.clone().step_by(block.max(1)) {
+                let within = start..columns.end.min(start + block);
+                let before = rows.len() * (start - columns.start) + (row - rows.start) * within.len();
+                let out = &mut out[before..][..count * within.len()];
+                match strip {
+                    None => {
+                        let bytes = bytes(within.start)..bytes(within.end);
+                        dequantize(self.scheme, &self.plain_row(row)[bytes], out);
+                    }
+                    Some((strip, first)) => self.widen_strip(strip, first, within, out),
+                }
+            }
+            row += count;
+        }
+    }
+
+    /// Widens rows of a strip, from its row `first` on: 256 columns of all of them, then the next, so that what is
+    /// interleaved is in the first-level cache for all but the first.
+    fn widen_strip(&self, strip: usize, first: usize, columns: Range<usize>, out: &mut [f32]) {
+        let (length, size) = (self.scheme.block_len(), self.scheme.block_bytes());
+        // The largest blocks of 32 take 34 bytes, of 256 210.
+        let mut blocks = [0; COLUMNS / 32 * 34];
+        let packed = self.strip_bytes(strip);
+        for start in columns.clone().step_by(COLUMNS) {
+            let width = COLUMNS.min(columns.end - start);
+            let blocks = &mut blocks[..width / length * size];
+            for (row, out) in out.chunks_exact_mut(columns.len()).enumerate() {
+                gather(self.scheme, &packed[start / length * size * ROWS..], ROWS, first + row, blocks);
+                dequantize(self.scheme, blocks, &mut out[start - columns.start..][..width]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matrix(rows: usize, columns: usize, first: f32) -> Matrix {
+        let values = (0..rows * columns).flat_map(|i| (first + i as f32).to_le_bytes());
+        Matrix::new(Scheme::F32, rows, columns, values.collect::<Vec<u8>>().into()).unwrap()
+    }
+
+    #[test]
+    fn rows_run_across_parts() {
+        let stack = Matrix::stack([matrix(2, 3, 0.0), matrix(1, 3, 6.0), matrix(2, 3, 9.0)]).unwrap();
+        let mut out = vec![0.0; 9];
+        stack.rows_f32(1, &mut out);
+        assert_eq!(out, (3..12).map(|v| v as f32).collect::<Vec<_>>());
+        assert_eq!(stack.to_f32(), (0..15).map(|v| v as f32).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn split_undoes_stacked_experts() {
+        let experts = matrix(6, 2, 0.0).split(3).unwrap();
+        assert_eq!(experts.len(), 3);
+        assert_eq!(experts[2].to_f32(), [8.0, 9.0, 10.0, 11.0]);
+        assert!(matrix(6, 2, 0.0).split(4).is_none());
+    }
+
+    #[test]
+    fn bytes_that_do_not_fit_the_shape_are_refused() {
+        assert!(Matrix::new(Scheme::F32, 2, 3, vec![0u8; 23].into()).is_none());
+        assert!(Matrix::new(Scheme::Q4_1, 1, 33, vec![0u8; 40].into()).is_none());
+        assert!(Matrix::new(Scheme::F32, usize::MAX, 2, vec![0u8; 8].into()).is_none());
+    }
+
+    /// 50 rows of blocks that all differ, as strips, and as rows.
+    fn blocks(scheme: Scheme) -> [Matrix; 2] {
+        let (rows, columns) = (50, 512);
+        let size = scheme.row_bytes(columns).unwrap() * rows;
+        // Scales stay finite: no byte of an f16 has all exponent bits set.
+        let plain: Vec<u8> = (0..size).map(|i| (i * 7919 % 251) as u8 & 0x3f).collect();
+        let strips = pack(scheme, rows, columns, &plain).unwrap();
+        [(Layout::Strips, strips), (Layout::Rows, plain)]
+            .map(|(layout, bytes)| Matrix::laid(layout, scheme, rows, columns, bytes.into()).unwrap())
+    }
+
+    #[test]
+    fn strips_have_the_values_the_bytes_and_the_pieces_of_their_rows() {
+        for scheme in Scheme::all().filter(|scheme| !scheme.is_dense()) {
+            let [strips, rows] = blocks(scheme);
+            assert_eq!(strips.to_f32(), rows.to_f32(), "{scheme}");
+            for range in [0..50, 3..4, 15..17, 20..50, 47..49] {
+                let [strips, rows] = [&strips, &rows].map(|m| m.slice(range.clone()).unwrap());
+                assert_eq!((strips.rows(), strips.size()), (rows.rows(), rows.size()));
+                assert_eq!(strips.to_f32(), rows.to_f32(), "{scheme} {range:?}");
+                for size in [1, 3000, 1 << 20] {
+                    let [a, b] = [&strips, &rows].map(|m| m.runs(size).collect::<Vec<_>>().concat());
+                    assert_eq!(a, b, "{scheme} {range:?}");
+                }
+                let mut copied = vec![0; rows.size() / rows.rows()];
+                strips.copy_rows(strips.rows() - 1, &mut copied);
+                assert!(rows.runs(1 << 20).collect::<Vec<_>>().concat().ends_with(&copied));
+            }
+        }
+    }
+
+    #[test]
+    fn stacked_matrices_of_strips_are_split_into_strips_of_their_own() {
+        let plain: Vec<u8> = (0..3 * 20 * 18).map(|i| (i * 7919 % 251) as u8 & 0x3f).collect();
+        let each = plain.chunks(20 * 18).map(|plain| pack(Scheme::Q4_0, 20, 32, plain).unwrap());
+        let stacked: Vec<u8> = each.flatten().collect();
+        let strips = Matrix::laid(Layout::Strips, Scheme::Q4_0, 60, 32, stacked.into()).unwrap();
+        let rows = Matrix::new(Scheme::Q4_0, 60, 32, plain.into()).unwrap();
+        for (strips, rows) in strips.split(3).unwrap().iter().zip(rows.split(3).unwrap()) {
+            assert_eq!(strips.to_f32(), rows.to_f32());
+        }
+    }
+
+    #[test]
+    fn a_slice_beyond_the_matrix_or_of_nothing_is_refused() {
+        let matrix = matrix(4, 2, 0.0);
+        assert!(matrix.slice(0..5).is_none() && matrix.slice(4..5).is_none() && matrix.slice(2..2).is_none());
+    }
+}
