@@ -18,7 +18,7 @@ fn no_element(of: &Value, name: &str) -> Value {
 }
 
 impl Interpreter<'_> {
-    /// `of[index]`; what is not there is undefined.
+    /// Evaluates `of[index]`, which is undefined if it does not exist.
     ///
     /// # Errors
     /// Something undefined.
@@ -43,10 +43,10 @@ impl Interpreter<'_> {
         }
     }
 
-    /// `of.name`: what belongs to its type, else an item.
+    /// Evaluates `of.name`: an attribute of the type, else an item.
     ///
     /// # Errors
-    /// Something undefined, and what Python has but is not supported here.
+    /// `of` is undefined, or Python has the attribute and it is not supported here.
     pub(super) fn attribute(&self, of: &Value, name: &str) -> Result<Value> {
         of.defined()?;
         if let Some(value) = self.own_attribute(of, name)? {
@@ -152,7 +152,7 @@ fn loop_attribute(state: &super::value::Loop, name: &str) -> Result<Option<Value
     })
 }
 
-/// The view that a method of a dictionary gives.
+/// The view that a method of a dictionary returns.
 pub(super) fn view(of: &Value, kind: View) -> Value {
     match of {
         Value::Dict(dict) => Value::View(kind, dict.clone()),

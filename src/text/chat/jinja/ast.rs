@@ -1,11 +1,11 @@
-//! What a template is once it is parsed.
+//! The tree of a parsed template.
 
 use std::rc::Rc;
 
 use super::text::Text;
 use super::value::Value;
 
-/// A statement, and its line.
+/// A statement with its line.
 pub(super) struct Node {
     pub(super) line: u32,
     pub(super) statement: Statement,
@@ -17,7 +17,7 @@ pub(super) enum Statement {
     Data(Text),
     Print(Expr),
     For(Box<For>),
-    /// Conditions in their order, and what is done where none holds.
+    /// Conditions in order, each with its body, and the body if none holds.
     If(Vec<(Expr, Body)>, Body),
     Set(Target, Expr),
     SetBlock(Target, Vec<(Rc<str>, Arguments)>, Body),
@@ -26,9 +26,9 @@ pub(super) enum Statement {
     /// `{% call(parameters) callee(arguments) %}`: the body is a macro called `caller`.
     CallBlock(Expr, Arguments, Macro),
     FilterBlock(Vec<(Rc<str>, Arguments)>, Body),
-    /// Where `scoped`, it sees what is around it.
+    /// A block, which sees the variables around it if `scoped`.
     Block(bool, Body),
-    /// Whose variables end with it.
+    /// A scope, at whose end its variables end.
     Scope(Body),
     Break,
     Continue,
@@ -47,7 +47,7 @@ pub(super) struct Macro {
     pub(super) name: Rc<str>,
     pub(super) parameters: Vec<(Rc<str>, Option<Expr>)>,
     pub(super) body: Body,
-    /// Which of `caller`, `varargs` and `kwargs` the body looks at.
+    /// Which of `caller`, `varargs` and `kwargs` the body uses.
     pub(super) uses: [bool; 3],
 }
 
@@ -86,6 +86,6 @@ pub(super) enum Expr {
     Binary(&'static str, Box<Expr>, Box<Expr>),
     Concat(Vec<Expr>),
     Compare(Box<Expr>, Vec<(&'static str, Expr)>),
-    /// Condition, then, else.
+    /// The condition, the value if it holds, and the value otherwise.
     Choice(Box<Expr>, Box<Expr>, Option<Box<Expr>>),
 }

@@ -1,4 +1,4 @@
-//! What is called, and with what.
+//! Calls functions, macros and methods with their arguments.
 
 use std::rc::Rc;
 
@@ -8,21 +8,21 @@ use super::number;
 use super::text::{Text, plain};
 use super::value::{Joiner, Range, Value};
 
-/// Arguments, evaluated.
+/// Evaluated arguments.
 #[derive(Default)]
 pub(super) struct Given {
     pub(super) positional: Vec<Value>,
     pub(super) named: Vec<(Rc<str>, Value)>,
 }
 
-/// The largest `range`, as in Jinja's sandbox.
+/// Limit for `range`, as in Jinja's sandbox.
 const MAX_RANGE: usize = 100_000;
 
 impl Given {
-    /// In the order of `names`; the first `required` of them have to be there.
+    /// Returns the arguments in the order of `names`, the first `required` of which are required.
     ///
     /// # Errors
-    /// Too many arguments, too few, or of unknown names.
+    /// There are too many arguments, too few, or unknown names.
     pub(super) fn bind<const N: usize>(
         self,
         of: &str,
@@ -52,7 +52,7 @@ impl Given {
     }
 
     /// # Errors
-    /// Any argument.
+    /// There is an argument.
     pub(super) fn none(self, of: &str) -> Result<()> {
         self.bind::<0>(of, [], 0).map(drop)
     }
@@ -60,7 +60,7 @@ impl Given {
 
 impl Interpreter<'_> {
     /// # Errors
-    /// What cannot be called, and what the callee reports.
+    /// The value cannot be called, or an error of the callee.
     pub(super) fn call(&mut self, callee: &Value, given: Given) -> Result<Value> {
         match callee.defined()? {
             Value::Function(name) => self.call_function(name, given),
@@ -86,7 +86,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// A global function.
+    /// Calls a global function.
     pub(super) fn function(name: &str) -> Option<Value> {
         const ALL: [&str; 8] =
             ["range", "dict", "namespace", "cycler", "joiner", "lipsum", "raise_exception", "strftime_now"];
@@ -111,7 +111,7 @@ impl Interpreter<'_> {
             }
             "joiner" => {
                 let [separator] = given.bind("joiner", ["sep"], 0)?;
-                // A joiner would be a level of values that nothing counts.
+                // A joiner would be a level of values that is not counted.
                 match separator.unwrap_or_else(|| Value::str(", ")) {
                     Value::Str(separator) => {
                         Ok(Value::Joiner(Rc::new(Joiner { separator, used: false.into() })))
@@ -119,7 +119,7 @@ impl Interpreter<'_> {
                     other => fail(format!("joiner takes a string, not '{}'", other.type_name())),
                 }
             }
-            // How templates refuse a conversation, for instance roles that do not alternate.
+            // Templates refuse a conversation with it, for instance if roles do not alternate.
             "raise_exception" => {
                 let [message] = given.bind("raise_exception", ["message"], 1)?;
                 let message = self.text(&message.unwrap_or(Value::None))?;
@@ -137,7 +137,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// A dictionary, or pairs, and named arguments behind it.
+    /// Makes a dictionary from a dictionary or pairs, and from named arguments.
     pub(super) fn pairs_of(&mut self, given: Given, of: &str) -> Result<Vec<(Value, Value)>> {
         if given.positional.len() > 1 {
             return fail(format!("{of} expected at most 1 argument, got {}", given.positional.len()));

@@ -8,10 +8,10 @@ use super::number;
 use super::value::Value;
 
 impl Interpreter<'_> {
-    /// `value is test`.
+    /// Evaluates `value is test`.
     ///
     /// # Errors
-    /// What Python raises, and an unknown test.
+    /// What Python raises, or the test is unknown.
     pub(super) fn test(&mut self, name: &str, of: &Value, given: Given) -> Result<bool> {
         let sign = match name {
             "eq" | "equalto" | "==" => "==",
@@ -132,16 +132,16 @@ const TESTS: [&str; 39] = [
     "upper",
 ];
 
-/// Whether a division leaves this.
+/// Whether a division leaves this remainder.
 fn remainder(of: &Value, by: &Value, left: i128) -> Result<bool> {
     match number::operate("%", of.defined()?, by.defined()?) {
         Some(rest) => rest?.equals(&Value::Int(left)),
-        // `'…' % 2` is a format.
+        // For a string `'…' % 2` formats.
         None => fail(format!("'{}' is no number", of.type_name())),
     }
 }
 
-/// Whether two values are one: by kind and value, where nothing changes.
+/// Whether two values are identical; immutable ones are compared by kind and value.
 fn same(a: &Value, b: &Value) -> Result<bool> {
     if std::mem::discriminant(a) != std::mem::discriminant(b) {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! Values compared: `==`, `<`, `in`.
+//! Compares values: `==`, `<`, `in`.
 
 use std::cmp::Ordering;
 use std::rc::Rc;
@@ -8,10 +8,10 @@ use super::number;
 use super::text;
 use super::value::{Dict, Value, View};
 
-/// One comparison.
+/// Evaluates a comparison.
 ///
 /// # Errors
-/// Values that have no order.
+/// The values have no order.
 pub(super) fn compare(sign: &str, left: &Value, right: &Value) -> Result<bool> {
     Ok(match sign {
         "==" => left.equals(right)?,
@@ -29,7 +29,7 @@ impl Value {
     /// `==`.
     ///
     /// # Errors
-    /// Values that hold too much.
+    /// The values are too large.
     pub(super) fn equals(&self, other: &Self) -> Result<bool> {
         spend(1)?;
         let all = |a: &[Value], b: &[Value]| -> Result<bool> {
@@ -98,10 +98,10 @@ impl Value {
         Ok(false)
     }
 
-    /// `<` and its kin, for sorting too.
+    /// Orders two values, for `<` and the other order comparisons, and for sorting.
     ///
     /// # Errors
-    /// Values of kinds that have no order; `sign` is what the error says.
+    /// The kinds have no order; the error shows `sign`.
     pub(super) fn order(&self, other: &Self, sign: &str) -> Result<Option<Ordering>> {
         self.defined()?;
         other.defined()?;
@@ -129,10 +129,10 @@ impl Value {
         }
     }
 
-    /// `item in self`.
+    /// Evaluates `item in self`.
     ///
     /// # Errors
-    /// Where nothing can be in it.
+    /// The value cannot contain items.
     pub(super) fn contains(&self, item: &Value) -> Result<bool> {
         match self {
             Self::Str(whole) => match item {

@@ -1,4 +1,4 @@
-//! Expressions, evaluated.
+//! Evaluates expressions.
 
 use super::ast::{Arguments, Expr};
 use super::call::Given;
@@ -10,7 +10,7 @@ use super::value::{Range, Value};
 
 impl<'t> Interpreter<'t> {
     /// # Errors
-    /// What Python would raise, and the limits of a rendering.
+    /// What Python would raise, or a limit of the rendering.
     pub(super) fn eval(&mut self, expression: &'t Expr, scope: &Scope) -> Result<Value> {
         self.deeper(|it| it.eval_any(expression, scope))
     }
@@ -209,10 +209,10 @@ fn signed(sign: &str, value: &Value) -> Result<Value> {
     }
 }
 
-/// The places of a slice in a sequence, as Python finds them: start, stop, step.
+/// Returns start, stop and step of a slice in a sequence, as Python computes them.
 ///
 /// # Errors
-/// A step of 0.
+/// The step is 0.
 fn places([start, stop, step]: [Option<i128>; 3], length: usize) -> Result<(i128, i128, i128)> {
     let length = length as i128;
     let step = step.unwrap_or(1);

@@ -1,19 +1,19 @@
-//! What can go wrong in a template, and how much it may do.
+//! Errors of templates, and limits for what they do.
 
 use std::cell::Cell;
 
-/// Steps of a rendering; a turn of a published template takes a few thousand.
+/// Limit for the steps of a rendering. A turn of a published template takes a few thousand.
 const FUEL: u64 = 10_000_000;
 
-/// Why a template did not render, in words for one line.
+/// The reason why a template did not render, in one line.
 #[derive(Debug)]
 pub(in crate::text::chat) struct Failure {
     pub(in crate::text::chat) message: String,
-    /// In the template, from 1.
+    /// The line in the template, from 1.
     pub(in crate::text::chat) line: Option<u32>,
 }
 
-/// Boxed, as almost every function here returns one.
+/// The result of most functions here; the error is boxed to keep results small.
 pub(super) type Result<T> = std::result::Result<T, Box<Failure>>;
 
 pub(super) fn failure(message: impl Into<String>) -> Box<Failure> {
@@ -28,8 +28,8 @@ pub(super) fn too_deep() -> Box<Failure> {
     failure(format!("it nests values too deep (the limit is {MAX_DEPTH} levels)"))
 }
 
-/// Levels of values in values. Checked wherever a value is put together, so that no recursion over a value, its
-/// drop included, goes deeper. Published templates nest about five.
+/// Limit for nested values. It is checked whenever a value is made, so that no recursion over a value, including its drop,
+/// goes deeper. Published templates nest about five.
 pub(super) const MAX_DEPTH: usize = 100;
 
 thread_local! {
@@ -37,16 +37,16 @@ thread_local! {
     static LEVEL: Cell<usize> = const { Cell::new(0) };
 }
 
-/// For a new rendering on this thread.
+/// Resets the fuel for a new rendering on this thread.
 pub(super) fn refuel() {
     LEFT.set(FUEL);
     LEVEL.set(0);
 }
 
-/// Takes fuel for so many steps.
+/// Takes fuel for a number of steps.
 ///
 /// # Errors
-/// Where too little is left.
+/// Too little fuel is left.
 pub(super) fn spend(steps: usize) -> Result<()> {
     match LEFT.get().checked_sub(steps as u64) {
         Some(left) => {
@@ -60,17 +60,17 @@ pub(super) fn spend(steps: usize) -> Result<()> {
     }
 }
 
-/// Takes fuel for work on so many characters.
+/// Takes fuel for work on a number of characters.
 pub(super) fn spend_on_text(characters: usize) -> Result<()> {
     spend(characters / 8 + 1)
 }
 
-/// One level of a recursion over a value; the level ends where this is dropped.
+/// A level of a recursion over a value, which ends when this is dropped.
 pub(super) struct Level(());
 
 impl Level {
     /// # Errors
-    /// Beyond [`MAX_DEPTH`]: a namespace may hold itself, which no check at its making can see.
+    /// The level is beyond [`MAX_DEPTH`]. A namespace may contain itself, which a check when it is made cannot see.
     pub(super) fn enter() -> Result<Self> {
         spend(1)?;
         if LEVEL.get() > MAX_DEPTH + 1 {

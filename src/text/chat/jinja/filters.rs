@@ -10,7 +10,7 @@ use super::show::Json;
 use super::text::{self, Ch, Text, is_space, push};
 use super::value::Value;
 
-/// All that there are.
+/// All filters.
 pub(super) const FILTERS: [&str; 54] = [
     "abs",
     "attr",
@@ -68,7 +68,7 @@ pub(super) const FILTERS: [&str; 54] = [
     "xmlattr",
 ];
 
-/// The number that an argument is.
+/// Converts an argument to a number.
 pub(super) fn int_of(value: &Option<Value>) -> Result<i128> {
     value.as_ref().map_or(Ok(0), number::index)
 }
@@ -78,13 +78,13 @@ pub(super) fn is_set(value: &Option<Value>) -> bool {
     value.as_ref().is_some_and(Value::is_true)
 }
 
-/// The string that a filter is for.
+/// Converts the value of a filter to a string.
 fn string_of<'v>(of: &'v Value, name: &str) -> Result<&'v Text> {
     let kind = of.defined()?.type_name();
     of.as_text().map_or_else(|| fail(format!("the filter '{name}' takes a str, not {kind}")), Ok)
 }
 
-/// With HTML's escapes, as markupsafe writes them.
+/// Escapes HTML as markupsafe does.
 pub(super) fn escaped(text: &[Ch]) -> Text {
     let mut out = Vec::with_capacity(text.len());
     for &c in text {
@@ -104,7 +104,7 @@ pub(super) fn escaped(text: &[Ch]) -> Text {
     Text::from(out)
 }
 
-/// Markup stays markup.
+/// Keeps markup marked as such.
 fn like(text: &Text, change: fn(&[Ch]) -> Vec<Ch>) -> Value {
     let changed = Text::from(change(text));
     Value::Str(if text.safe { changed.marked_safe() } else { changed })
@@ -116,7 +116,7 @@ fn made(text: Vec<Ch>) -> Result<Value> {
 
 impl Interpreter<'_> {
     /// # Errors
-    /// What Python raises, an unknown filter, and one that is not supported.
+    /// What Python raises, or the filter is unknown or not supported.
     pub(super) fn filter(&mut self, name: &str, of: &Value, given: Given) -> Result<Value> {
         let text = |it: &Self| -> Result<Text> {
             let text = it.text(of)?;
@@ -305,7 +305,7 @@ impl Interpreter<'_> {
     }
 }
 
-/// `json.dumps(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
+/// Implements `json.dumps(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
 fn json(of: &Value, given: Given) -> Result<Value> {
     let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
     let [ascii, indent, separators, sort] = given.bind("tojson", names, 0)?;
@@ -333,7 +333,7 @@ fn to_int(of: &Value, base: i128) -> Result<Option<i128>> {
         if let Some(number) = base.and_then(|base| number::parse_int(text, base)) {
             return Ok(Some(number));
         }
-        // As a float, without its fraction.
+        // A float without its fraction.
         return match number::parse_float(text) {
             Some(number) if number.is_finite() => number::truncate(number).map(Some),
             _ => Ok(None),
@@ -390,7 +390,7 @@ fn truncated(text: &Text, length: i128, kill: bool, end: &[Ch], leeway: i128) ->
     made([kept, end].concat())
 }
 
-/// Percent escapes of UTF-8. `query`: of a query, where a space is `+` and `/` is escaped.
+/// Escapes UTF-8 with percent signs. In a `query` a space becomes `+`, and `/` is escaped.
 fn quoted(text: &[Ch], query: bool) -> Vec<Ch> {
     let mut out = Vec::with_capacity(text.len());
     for &c in text {
@@ -408,7 +408,7 @@ fn quoted(text: &[Ch], query: bool) -> Vec<Ch> {
     out
 }
 
-/// Without comments and tags, and with single spaces. Only the escapes that `escape` writes are put back.
+/// Removes comments and tags, and makes runs of white space single spaces. Only the escapes of `escape` are undone.
 fn striptags(text: &[Ch]) -> Result<Text> {
     let mut rest = text.to_vec();
     for (open, close) in [("<!--", "-->"), ("<", ">")] {

@@ -1,4 +1,4 @@
-//! `'{} items'.format(3)`.
+//! Python's `str.format`, as in `'{} items'.format(3)`.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use super::text::{Ch, Text, plain};
 use super::value::Value;
 
 impl Interpreter<'_> {
-    /// `format(value, spec)`.
+    /// Python's `format(value, spec)`.
     fn formatted(&mut self, value: &Value, format: &Text) -> Result<Vec<Ch>> {
         if format.is_empty() {
             return self.text(value).map(|text| text.to_vec());
@@ -22,7 +22,7 @@ impl Interpreter<'_> {
                 }
                 let length = spec.precision.unwrap_or(usize::MAX).min(text.len());
                 if spec.align == Some('=') {
-                    // A zero in front of the width is a fill for strings.
+                    // For strings a zero in front of the width is a fill.
                     return Spec { align: None, ..spec.clone() }.padded(&text[..length], '<');
                 }
                 spec.padded(&text[..length], '<')
@@ -52,7 +52,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// `text.format(…)`.
+    /// Python's `text.format(…)`.
     ///
     /// # Errors
     /// What Python raises.
@@ -98,7 +98,7 @@ impl Interpreter<'_> {
         Ok(out)
     }
 
-    /// `name!conversion:spec`.
+    /// Formats a field, `name!conversion:spec`.
     fn field(&mut self, field: &[Ch], fields: &mut Fields, level: usize) -> Result<Vec<Ch>> {
         let mut brackets = 0;
         let name_end = field.iter().position(|c| {
@@ -131,7 +131,7 @@ impl Interpreter<'_> {
         self.formatted(&value, &spec.into())
     }
 
-    /// `0`, `name`, `name.attribute`, `name[item]`.
+    /// Evaluates a field's name: `0`, `name`, `name.attribute`, `name[item]`.
     fn named_value(&mut self, name: &[Ch], fields: &mut Fields) -> Result<Value> {
         let name = plain(name);
         let end = name.find(['.', '[']).unwrap_or(name.len());
@@ -158,11 +158,11 @@ impl Interpreter<'_> {
     }
 }
 
-/// What `format` was given.
+/// The arguments of `format`.
 struct Fields {
     positional: Vec<Value>,
     named: Vec<(Rc<str>, Value)>,
-    /// None: the fields are numbered.
+    /// The number of the next field without a name; `None` once fields are numbered.
     next: Option<usize>,
 }
 
@@ -194,7 +194,7 @@ impl Fields {
     }
 }
 
-/// Where the field that begins here ends.
+/// Finds the end of the field that begins here.
 fn field_end(text: &[Ch]) -> Result<usize> {
     let mut depth = 1;
     for (at, c) in text.iter().enumerate() {

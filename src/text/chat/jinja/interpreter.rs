@@ -1,4 +1,4 @@
-//! Statements, done.
+//! Executes statements.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,14 +10,14 @@ use super::failure::{Failure, Level, Result, fail, spend, spend_on_text, too_dee
 use super::text::{Ch, Text};
 use super::value::{Loop, Value};
 
-/// Evaluations in evaluations, macros' included. Each takes less than 16 KiB of the stack.
+/// Limit for nested evaluations, including those of macros. Each takes less than 16 KiB of the stack.
 const MAX_RECURSION: usize = 4000;
-/// The longest text that is written, in characters.
+/// Limit for the rendered text, in characters.
 const MAX_OUTPUT: usize = 16 << 20;
-/// Macros in macros, and recursive loops in loops.
+/// Limit for nested macros, and for nested recursive loops.
 const MAX_CALLS: usize = 200;
 
-/// Variables, and those around them. Shared, as macros see what is set after them.
+/// A scope of variables and its outer scope. It is shared, because macros see variables that are set after them.
 #[derive(Clone)]
 pub(super) struct Scope(Rc<Variables>);
 
@@ -60,13 +60,13 @@ enum Flow {
 
 type Entries = Vec<(Value, Value)>;
 
-/// A rendering. Namespaces and macros live as long as it does.
+/// A rendering, which owns its namespaces and macros.
 pub(super) struct Interpreter<'t> {
     root: Scope,
     out: Vec<Ch>,
     namespaces: Vec<RefCell<Entries>>,
     macros: Vec<(&'t Macro, Scope)>,
-    /// Recursive loops, with where they stand.
+    /// The recursive loops, with their scopes.
     loops: Vec<(&'t For, Scope)>,
     recursion: Cell<usize>,
     calls: usize,
@@ -92,17 +92,17 @@ impl<'t> Interpreter<'t> {
     }
 
     /// # Errors
-    /// What is wrong in the template, what it refuses with, and the limit that it ran into.
+    /// A defect of the template, its own refusal, or the limit that it exceeded.
     pub(super) fn render(mut self, body: &'t Body) -> Result<Vec<Ch>> {
         let scope = self.root.clone();
         self.body(body, &scope)?;
         Ok(self.out)
     }
 
-    /// Evaluations are counted, so that none of them overflows the stack.
+    /// Counts a nested evaluation, so that the stack does not overflow.
     ///
     /// # Errors
-    /// Beyond the limit.
+    /// The limit is exceeded.
     pub(super) fn deeper<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         spend(1)?;
         let level = self.recursion.get();
@@ -217,7 +217,7 @@ impl<'t> Interpreter<'t> {
         Ok(Flow::Next)
     }
 
-    /// What a body writes.
+    /// Renders a body.
     fn captured(&mut self, body: &'t Body, scope: &Scope) -> Result<Text> {
         let outer = std::mem::take(&mut self.out);
         let flow = self.body(body, scope);
@@ -278,7 +278,7 @@ impl<'t> Interpreter<'t> {
         Ok(())
     }
 
-    /// What `loop(…)` of a recursive loop writes.
+    /// Renders `loop(…)` of a recursive loop.
     ///
     /// # Errors
     /// Those of its body.
@@ -346,7 +346,7 @@ impl<'t> Interpreter<'t> {
         Ok(())
     }
 
-    /// A value through its namespaces: one that holds itself has no end.
+    /// Checks a value through its namespaces, since a value that contains itself has no end.
     fn check_depth(&self, value: &Value) -> Result<()> {
         if !value.holds_namespace() {
             return Ok(());
@@ -384,10 +384,10 @@ impl<'t> Interpreter<'t> {
         self.macros[number].0.parameters.iter().map(|(name, _)| Value::str(name)).collect()
     }
 
-    /// What a macro writes.
+    /// Renders a macro.
     ///
     /// # Errors
-    /// Arguments that it does not take, and those of its body.
+    /// The macro does not accept the arguments, or an error of its body.
     pub(super) fn call_macro(&mut self, number: usize, given: Given) -> Result<Value> {
         let (it, around) = self.macros[number].clone();
         let scope = around.inner();

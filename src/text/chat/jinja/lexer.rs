@@ -1,4 +1,4 @@
-//! A template's source as tokens, by the rules of Jinja's own lexer with `trim_blocks` and `lstrip_blocks`.
+//! Splits a template's source into tokens, by the rules of Jinja's own lexer with `trim_blocks` and `lstrip_blocks`.
 
 use super::failure::{Failure, Result, fail};
 use super::number;
@@ -7,9 +7,9 @@ use super::value::Value;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
-    /// Between tags.
+    /// Text between tags.
     Data(String),
-    /// `{{`, `}}`, `{%`, `%}`.
+    /// A mark: `{{`, `}}`, `{%`, `%}`.
     PrintBegin,
     PrintEnd,
     BlockBegin,
@@ -33,7 +33,7 @@ const SIGNS: [&str; 26] = [
     "=", ".", ":", "|", ",", ";",
 ];
 
-/// Jinja makes `\n` of every newline, and leaves out the last.
+/// Normalizes newlines as Jinja does: every newline becomes `\n`, and the last is removed.
 pub(super) fn normalized(source: &str) -> String {
     let mut source =
         source.strip_prefix('\u{feff}').unwrap_or(source).replace("\r\n", "\n").replace('\r', "\n");
@@ -43,7 +43,7 @@ pub(super) fn normalized(source: &str) -> String {
     source
 }
 
-/// What opens next in the text.
+/// The next tag in the text.
 enum Open {
     Print,
     Block,
@@ -56,12 +56,12 @@ struct Lexer<'s> {
     at: usize,
     line: u32,
     tokens: Vec<Token>,
-    /// Where a line may begin: at the start, and behind a tag that took its newline.
+    /// Whether a line begins here: at the start, or behind a tag that took its newline.
     line_starts: bool,
 }
 
 /// # Errors
-/// What is no template.
+/// The source is no template.
 pub(super) fn tokens(source: &str) -> Result<Vec<Token>> {
     let mut lexer = Lexer { source, at: 0, line: 1, tokens: Vec::new(), line_starts: true };
     lexer.text().map_err(|error| {
@@ -123,7 +123,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// The text in front of a tag, without the white space that the tag takes with it.
+    /// The text in front of a tag, without the white space that the tag removes.
     fn without_indent<'t>(&self, data: &'t str, mark: Option<char>, print: bool) -> &'t str {
         match mark {
             Some('-') => data.trim_end_matches(is_space),
@@ -146,7 +146,7 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    /// Behind the mark: the two characters of a tag's end, and what it takes with it.
+    /// Skips the two characters of a tag's end and the white space that it removes.
     fn close(&mut self, mark: Option<char>) {
         self.advance(2);
         match mark {
@@ -192,7 +192,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// The tokens of one tag.
+    /// Reads the tokens of one tag.
     fn inside(&mut self, begin: Kind, end: Kind) -> Result<()> {
         let print = begin == Kind::PrintBegin;
         self.push(begin);
@@ -271,7 +271,7 @@ impl<'s> Lexer<'s> {
                 end = digits(end + 1 + signed);
             }
         }
-        // `1.2` behind a point is two subscripts of a value, not a number.
+        // Behind a point `1.2` is two subscripts of a value, not a number.
         let after_point = matches!(self.tokens.last(), Some(Token { kind: Kind::Sign("."), .. }));
         if end > whole && !after_point {
             let number = rest[..end].replace('_', "").parse();
@@ -313,7 +313,7 @@ impl<'s> Lexer<'s> {
     }
 }
 
-/// The next tag's place and kind.
+/// Finds the position and the kind of the next tag.
 fn next_open(text: &str) -> Option<(usize, Open)> {
     text.match_indices('{').find_map(|(at, _)| match text.as_bytes().get(at + 1) {
         Some(b'{') => Some((at, Open::Print)),
@@ -346,7 +346,7 @@ fn balance(sign: &'static str, open: &mut Vec<&'static str>) -> Result<()> {
     Ok(())
 }
 
-/// Python's escapes.
+/// Replaces Python's escapes.
 fn unescaped(text: &str) -> Result<String> {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -397,7 +397,7 @@ fn unescaped(text: &str) -> Result<String> {
 }
 
 impl Kind {
-    /// For messages.
+    /// The token as messages show it.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Data(_) => "template data / text".into(),
@@ -414,7 +414,7 @@ impl Kind {
         }
     }
 
-    /// The constant that it is.
+    /// The value of a constant.
     pub(super) fn constant(&self) -> Option<Value> {
         match self {
             Self::Int(number) => Some(Value::Int(*number)),

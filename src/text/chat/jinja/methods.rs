@@ -1,5 +1,5 @@
-//! Python's methods of strings, lists, dictionaries and the rest. None changes anything: the sandbox that transformers
-//! renders in forbids those that do.
+//! Python's methods of strings, lists, dictionaries and other types. None changes its value, because the sandbox of
+//! transformers forbids those that do.
 
 use super::call::Given;
 use super::cases;
@@ -73,10 +73,10 @@ pub(super) fn changes(of: &Value, name: &str) -> bool {
     }
 }
 
-/// The method of a value's type with this name.
+/// Finds the method of a value's type by its name.
 ///
 /// # Errors
-/// What Python has and is not supported here.
+/// Python has the method, and it is not supported here.
 pub(super) fn find(of: &Value, name: &str) -> Result<Option<&'static str>> {
     let known: &[&'static str] = match of {
         Value::Str(_) => &STR,
@@ -105,7 +105,7 @@ pub(super) fn find(of: &Value, name: &str) -> Result<Option<&'static str>> {
     Ok(known.iter().find(|known| **known == name).copied())
 }
 
-/// What a method of markup gives is markup.
+/// Marks the result of a method of markup as markup.
 fn marked_safe(value: Value) -> Result<Value> {
     let all = |items: &[Value]| items.iter().cloned().map(marked_safe).collect::<Result<Vec<_>>>();
     match value {
@@ -124,7 +124,7 @@ fn pieces(pieces: Vec<&[Ch]>) -> Result<Value> {
     Value::list(pieces.into_iter().map(|piece| Value::Str(piece.into())).collect())
 }
 
-/// A string argument.
+/// Returns a string argument.
 fn string(value: &Option<Value>, of: &str) -> Result<Text> {
     match value {
         Some(Value::Str(text)) => Ok(text.clone()),
@@ -133,7 +133,7 @@ fn string(value: &Option<Value>, of: &str) -> Result<Text> {
     }
 }
 
-/// A string argument that may be missing or none.
+/// Returns a string argument that may be missing or none.
 fn optional(value: &Option<Value>, of: &str) -> Result<Option<Text>> {
     match value {
         None | Some(Value::None) => Ok(None),
@@ -141,13 +141,13 @@ fn optional(value: &Option<Value>, of: &str) -> Result<Option<Text>> {
     }
 }
 
-/// How many; less than none is all.
+/// Returns a count; a negative one means all.
 fn count(value: &Option<Value>) -> Result<usize> {
     let number = value.as_ref().map_or(Ok(-1), number::index)?;
     Ok(if number < 0 { usize::MAX } else { usize::try_from(number).unwrap_or(usize::MAX) })
 }
 
-/// A stretch by the start and stop that a method was given.
+/// Returns the range between a method's start and stop arguments.
 pub(super) fn between(
     start: &Option<Value>,
     stop: &Option<Value>,
@@ -166,7 +166,7 @@ pub(super) fn between(
     Ok((start <= stop).then_some((start as usize, stop as usize)))
 }
 
-/// A width and what fills it.
+/// Returns the arguments for width and fill.
 fn padding(given: Given, name: &str) -> Result<(usize, Ch)> {
     let [width, fill] = given.bind(name, ["width", "fillchar"], 1)?;
     let width = usize::try_from(int_of(&width)?.max(0)).unwrap_or(usize::MAX);
@@ -177,13 +177,13 @@ fn padding(given: Given, name: &str) -> Result<(usize, Ch)> {
     }
 }
 
-/// Padded on both sides.
+/// Pads on both sides.
 pub(super) fn padded(text: &[Ch], left: usize, right: usize, fill: Ch) -> Result<Vec<Ch>> {
     spend_on_text(text.len().saturating_add(left).saturating_add(right))?;
     Ok([&vec![fill; left][..], text, &vec![fill; right]].concat())
 }
 
-/// `str.center`: the odd one goes left where the width is odd.
+/// Python's `str.center`: an odd fill goes to the left if the width is odd.
 pub(super) fn centered(text: &[Ch], width: usize, fill: Ch) -> Result<Vec<Ch>> {
     let space = width.saturating_sub(text.len());
     let left = space / 2 + (space & width & 1);
@@ -216,12 +216,12 @@ fn tabs_expanded(text: &[Ch], size: i128) -> Result<Vec<Ch>> {
 
 impl Interpreter<'_> {
     /// # Errors
-    /// Arguments that the method does not take, and what it raises.
+    /// The method does not accept the arguments, or what Python raises.
     pub(super) fn call_method(&mut self, of: &Value, name: &'static str, given: Given) -> Result<Value> {
         match of {
             Value::Str(text) => {
                 spend_on_text(text.len())?;
-                // Markup escapes what it is given.
+                // Markup escapes its arguments.
                 let escapes = |value: &Value| {
                     value.as_text().is_some_and(|text| super::filters::escaped(text) != *text)
                 };
@@ -240,7 +240,7 @@ impl Interpreter<'_> {
                 "cycle" => Ok(given.positional[state.index.get() % given.positional.len()].clone()),
                 _ => {
                     let now = Value::tuple(given.positional)?;
-                    // A loop that kept another one, and that a third, would be as deep as there are loops.
+                    // A loop that keeps another one, which keeps a third, would be as deep as the number of loops.
                     if now.holds_loop() {
                         return fail("loop.changed of a loop is not supported");
                     }
@@ -432,7 +432,7 @@ impl Interpreter<'_> {
     }
 }
 
-/// `str.replace`, with what it writes counted first.
+/// Python's `str.replace`, which counts its output before it is made.
 pub(super) fn replaced(text: &[Ch], old: &[Ch], new: &[Ch], most: usize) -> Result<Vec<Ch>> {
     let times = match old.is_empty() {
         true => text.len() + 1,

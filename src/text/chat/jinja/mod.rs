@@ -1,17 +1,17 @@
-//! Jinja, as Hugging Face's `apply_chat_template` sets it up: an immutable sandbox with `trim_blocks`,
-//! `lstrip_blocks`, loop controls, `{% generation %}`, a `tojson` that escapes no HTML, `raise_exception` and
-//! `strftime_now` (`_compile_jinja_template` in transformers/utils/chat_template_utils.py).
+//! An interpreter for Jinja as Hugging Face's `apply_chat_template` configures it: an immutable sandbox with
+//! `trim_blocks`, `lstrip_blocks`, loop controls, `{% generation %}`, a `tojson` that escapes no HTML, `raise_exception`
+//! and `strftime_now` (`_compile_jinja_template` in transformers/utils/chat_template_utils.py).
 //!
-//! Written for two promises that no engine at hand can keep. **No template ends the process**: the depth of a value is
-//! known where it is put together and limited there, the depth of evaluations is counted, and so are steps. **No
-//! message becomes a control token**: every character of a string knows who wrote it, whatever is done to the string.
-//! What Jinja and Python do and this does not is an error that names it, never another result;
-//! `tests/fixtures/jinja` holds what Jinja itself made of more than a thousand expressions.
+//! It is our own because it guarantees two things that no existing engine does. **No template ends the process**: the
+//! depth of a value is limited when the value is made, and the depth and the steps of evaluations are counted. **No message
+//! becomes a control token**: every character of a string carries its origin through all operations. Features of Jinja and
+//! Python that are not supported are errors that name them, never a different result; `tests/fixtures/jinja` has Jinja's own
+//! results for more than a thousand expressions.
 //!
 //! | file | idea |
 //! |---|---|
 //! | `lexer`, `parser`, `postfix`, `statements`, `ast` | from source to a tree |
-//! | `interpreter`, `expressions`, `access`, `call` | the tree, done |
+//! | `interpreter`, `expressions`, `access`, `call` | evaluating the tree |
 //! | `value`, `compare`, `number`, `text`, `cases` | Python's values, numbers, strings and letters |
 //! | `methods`, `containers` | Python's methods |
 //! | `percent`, `format`, `spec` | `%` and `str.format` |
@@ -51,10 +51,10 @@ pub(super) use self::failure::Failure;
 pub(super) use self::text::{Ch, Origin, SOMEONE, Text, plain};
 pub(super) use self::value::Value;
 
-/// What a template writes with these variables. `clock` writes the time by a format of `strftime`.
+/// Renders a template with these variables. `clock` formats the time by a format of `strftime`.
 ///
 /// # Errors
-/// What is wrong in the template, what it refuses with, and the limit that it ran into.
+/// A defect of the template, its own refusal, or the limit that it exceeded.
 pub(super) fn render(
     source: &str,
     context: Vec<(&str, Value)>,
@@ -66,22 +66,22 @@ pub(super) fn render(
 }
 
 impl Value {
-    /// A text of an origin.
+    /// Makes a text of an origin.
     pub(super) fn text_of(text: &str, origin: Origin) -> Self {
         Self::Str(Text::of(text, origin))
     }
 
-    /// A dictionary of names.
+    /// Makes a dictionary by names.
     ///
     /// # Errors
-    /// Never, where the values are texts.
+    /// The values are nested too deep; texts never are.
     pub(super) fn record(entries: Vec<(&str, Value)>) -> Result<Self, Box<Failure>> {
         Self::dict(
             entries.into_iter().map(|(name, value)| (Self::text_of(name, 0), value)).collect::<Vec<_>>(),
         )
     }
 
-    /// A list.
+    /// Makes a list.
     ///
     /// # Errors
     /// As [`record`](Self::record).

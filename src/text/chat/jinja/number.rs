@@ -1,4 +1,4 @@
-//! Numbers as Python has them, but for integers beyond 128 bits, which are an error.
+//! Python's numbers. Integers beyond 128 bits are an error.
 
 use std::cmp::Ordering;
 
@@ -11,7 +11,7 @@ pub(super) fn too_large<T>() -> Result<T> {
     fail("a number has more than 127 bits")
 }
 
-/// As a float; an int may lose its last digits.
+/// Converts a number to a float; an int may lose its last digits.
 pub(super) fn as_float(value: &Value) -> Option<f64> {
     match value {
         Value::Float(number) => Some(*number),
@@ -19,7 +19,7 @@ pub(super) fn as_float(value: &Value) -> Option<f64> {
     }
 }
 
-/// The order of two numbers. None for what is none, and for NaN.
+/// Orders two numbers; `None` for other values and for NaN.
 pub(super) fn compare(a: &Value, b: &Value) -> Option<Ordering> {
     match (a, b) {
         (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
@@ -29,7 +29,7 @@ pub(super) fn compare(a: &Value, b: &Value) -> Option<Ordering> {
     }
 }
 
-/// Exactly.
+/// Compares an int and a float exactly.
 fn float_and_int(a: f64, b: i128) -> Option<Ordering> {
     if a.is_nan() {
         return None;
@@ -44,7 +44,7 @@ fn float_and_int(a: f64, b: i128) -> Option<Ordering> {
     Some((whole as i128).cmp(&b).then(if a > whole { Ordering::Greater } else { Ordering::Equal }))
 }
 
-/// `+ - * / // % **` of numbers; `None` for what is no number.
+/// Evaluates `+ - * / // % **` of numbers; `None` for other values.
 pub(super) fn operate(sign: &str, a: &Value, b: &Value) -> Option<Result<Value>> {
     if let (Some(a), Some(b)) = (a.as_int(), b.as_int()) {
         return Some(integers(sign, a, b));
@@ -80,7 +80,7 @@ fn floor_div(a: i128, b: i128) -> i128 {
     if a % b != 0 && (a < 0) != (b < 0) { quotient - 1 } else { quotient }
 }
 
-/// Python's remainder has the sign of the divisor.
+/// Python's remainder, which has the sign of the divisor.
 fn remainder(a: f64, b: f64) -> f64 {
     let rest = a % b;
     if rest != 0.0 && (rest < 0.0) != (b < 0.0) {
@@ -124,14 +124,14 @@ fn floats(sign: &str, a: f64, b: f64) -> Result<Value> {
     Ok(Value::Float(result))
 }
 
-/// Digits and exponent: `1.25e3` is `("125", 3)`.
+/// Splits a number into digits and exponent: `1.25e3` is `("125", 3)`.
 fn shortest(number: f64) -> (String, i32) {
     let text = format!("{:e}", number.abs());
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     (digits.replace('.', ""), exponent.parse().unwrap_or(0))
 }
 
-/// `repr` of a float.
+/// Python's `repr` of a float.
 pub(super) fn float(number: f64) -> String {
     if number.is_nan() {
         return "nan".into();
@@ -143,7 +143,7 @@ pub(super) fn float(number: f64) -> String {
     let (digits, exponent) = shortest(number);
     if (-4..16).contains(&exponent) {
         let mut text = format!("{:.*}", (digits.len() as i32 - 1 - exponent).max(1) as usize, number.abs());
-        // Rounding never happens: these are all the digits there are.
+        // The number has no more digits than these, so nothing is rounded.
         if !text.contains('.') {
             text.push_str(".0");
         }
@@ -155,19 +155,19 @@ pub(super) fn float(number: f64) -> String {
     format!("{sign}{first}{point}{rest}e{power}{:02}", exponent.abs())
 }
 
-/// Underscores between digits are fine, elsewhere they are not.
+/// Removes underscores, which are only allowed between digits.
 fn without_underscores(text: &str) -> Option<String> {
     let bad = text.starts_with('_') || text.ends_with('_') || text.contains("__");
     (!bad).then(|| text.replace('_', ""))
 }
 
-/// Stripped, in small letters, with the digits of all scripts as ASCII's.
+/// Strips a text, makes it lower case, and converts the digits of all scripts to ASCII.
 fn numeral(text: &[Ch]) -> String {
     let digit = |c: char| -> char {
         if c.is_ascii() || !is_decimal(c) {
             return c;
         }
-        // Scripts have their digits in runs of ten, from 0 up.
+        // Each script has its digits in a run of ten, from 0 up.
         let before = |c: u32| char::from_u32(c - 1).is_some_and(is_decimal);
         let mut first = c as u32;
         while before(first) {
@@ -179,7 +179,7 @@ fn numeral(text: &[Ch]) -> String {
     plain(text).chars().map(digit).collect::<String>().to_ascii_lowercase()
 }
 
-/// `int(text, base)`.
+/// Python's `int(text, base)`.
 pub(super) fn parse_int(text: &[Ch], base: u32) -> Option<i128> {
     let text = numeral(text);
     let (negative, digits) = match text.strip_prefix('-') {
@@ -208,7 +208,7 @@ pub(super) fn parse_int(text: &[Ch], base: u32) -> Option<i128> {
     Some(if negative { -number } else { number })
 }
 
-/// `float(text)`.
+/// Python's `float(text)`.
 pub(super) fn parse_float(text: &[Ch]) -> Option<f64> {
     let text = numeral(text);
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(&text);
@@ -221,7 +221,7 @@ pub(super) fn parse_float(text: &[Ch]) -> Option<f64> {
     without_underscores(&text)?.parse().ok()
 }
 
-/// `int(number)`: without its fraction.
+/// Python's `int(number)`, which drops the fraction.
 pub(super) fn truncate(number: f64) -> Result<i128> {
     match number {
         _ if number.is_nan() => fail("cannot convert float NaN to integer"),
@@ -231,7 +231,7 @@ pub(super) fn truncate(number: f64) -> Result<i128> {
     }
 }
 
-/// `round(value, digits)`.
+/// Python's `round(value, digits)`.
 pub(super) fn round(value: &Value, digits: i128) -> Result<Value> {
     if let Some(number) = value.as_int() {
         if digits >= 0 {
@@ -269,10 +269,10 @@ pub(super) fn round(value: &Value, digits: i128) -> Result<Value> {
     Ok(Value::Float((number / unit).round_ties_even() * unit))
 }
 
-/// As a whole number for a size or a place.
+/// Converts a value to an integer for a size or a position.
 ///
 /// # Errors
-/// What is none.
+/// The value is no integer.
 pub(super) fn index(value: &Value) -> Result<i128> {
     value.defined()?;
     value.as_int().map_or_else(
@@ -281,7 +281,7 @@ pub(super) fn index(value: &Value) -> Result<i128> {
     )
 }
 
-/// The text of an int.
+/// Formats an int.
 pub(super) fn int(number: i128) -> Text {
     Text::from(number.to_string().as_str())
 }

@@ -1,4 +1,4 @@
-//! Tokens to expressions, by the grammar of Jinja's own parser (jinja2/parser.py).
+//! Parses expressions, by the grammar of Jinja's own parser (jinja2/parser.py).
 
 use std::rc::Rc;
 
@@ -8,7 +8,7 @@ use super::lexer::{Kind, Token};
 use super::text::Text;
 use super::value::Value;
 
-/// Expressions in expressions, and statements in statements. Python's own parser ends before a hundred.
+/// Limit for nested expressions, and for nested statements. Python's own parser allows fewer than a hundred.
 const MAX_NESTING: usize = 200;
 
 pub(super) struct Parser {
@@ -25,7 +25,7 @@ impl Parser {
     }
 
     pub(super) fn kind(&self) -> &Kind {
-        // The last is always the end, and stays.
+        // The last token is always the end, and stays.
         self.look(0)
     }
 
@@ -44,7 +44,7 @@ impl Parser {
     }
 
     /// # Errors
-    /// Always, with what was found.
+    /// Always an error, which names the token that was found.
     pub(super) fn unexpected<T>(&self, wanted: &str) -> Result<T> {
         let found = self.kind().describe();
         let message = match wanted {
@@ -267,7 +267,7 @@ impl Parser {
         }
     }
 
-    /// Up to a sign, with commas between.
+    /// Parses items with commas between them, up to a sign.
     fn many<T>(&mut self, end: &str, parse: impl Fn(&mut Self) -> Result<T>) -> Result<Vec<T>> {
         let mut all = Vec::new();
         while !self.is_sign(end) {
@@ -283,7 +283,7 @@ impl Parser {
         Ok(all)
     }
 
-    /// Several expressions with commas between, or one. `target`: what is assigned to, names and tuples only.
+    /// Parses an expression, or several with commas between them. `target` allows only names and tuples, for assignments.
     pub(super) fn tuple(&mut self, parentheses: bool, target: bool, assigned: bool) -> Result<Expr> {
         let mut items = Vec::new();
         let mut is_tuple = false;
@@ -313,7 +313,7 @@ impl Parser {
         Ok(Expr::Tuple(items))
     }
 
-    /// What is assigned to.
+    /// Parses the target of an assignment.
     pub(super) fn target(&mut self, attributes: bool) -> Result<Target> {
         let line = self.line();
         let expression = self.tuple(false, true, attributes)?;

@@ -1,4 +1,4 @@
-//! `'%d items' % 3`.
+//! Python's formatting with `%`, as in `'%d items' % 3`.
 
 use super::failure::{Result, fail, failure, spend_on_text};
 use super::interpreter::Interpreter;
@@ -7,7 +7,7 @@ use super::spec::{MAX_WIDTH, Spec, digits};
 use super::text::{Ch, Text, plain, push};
 use super::value::Value;
 
-/// The values of `%`, taken one by one.
+/// The arguments of `%`, which are taken one by one.
 struct Operands<'v> {
     all: &'v Value,
     taken: usize,
@@ -34,7 +34,7 @@ impl Operands<'_> {
 }
 
 impl Interpreter<'_> {
-    /// `format % values`.
+    /// Evaluates `format % values`.
     ///
     /// # Errors
     /// What Python raises.
@@ -176,7 +176,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// With the precision that `%` has for integers: so many digits at least.
+    /// Applies a precision to an integer, which for `%` is its minimum number of digits.
     fn percent_int(&mut self, spec: &Spec, number: i128) -> Result<Vec<Ch>> {
         let Some(precision) = spec.precision else { return spec.int(number) };
         let bare = Spec { width: 0, align: None, sign: '-', alternate: false, ..spec.clone() };

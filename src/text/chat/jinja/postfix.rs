@@ -1,4 +1,4 @@
-//! What stands behind an expression: attributes, subscripts, calls, filters and tests.
+//! Parses the parts behind an expression: attributes, subscripts, calls, filters and tests.
 
 use std::rc::Rc;
 
@@ -134,7 +134,7 @@ impl Parser {
         Ok(name.into())
     }
 
-    /// A filter's name and arguments.
+    /// Parses a filter's name and arguments.
     pub(super) fn filter(&mut self) -> Result<(Rc<str>, Arguments)> {
         let name = self.dotted()?;
         let arguments = if self.is_sign("(") { self.arguments()? } else { Arguments::default() };

@@ -11,7 +11,7 @@ use super::number;
 use super::text::{Text, plain};
 use super::value::{Dict, Value};
 
-/// The parts of an attribute's name: `a.0.b`.
+/// Splits an attribute's name such as `a.0.b` into its parts.
 struct Path(Vec<Value>);
 
 impl Path {
@@ -32,7 +32,7 @@ impl Path {
     }
 }
 
-/// As `ignore_case` does: texts in small letters.
+/// Makes texts lower case, as Jinja's `ignore_case` does.
 fn folded(value: Value, case_sensitive: bool) -> Value {
     match value {
         Value::Str(text) if !case_sensitive => Value::Str(cases::lower(&text).into()),
@@ -40,8 +40,8 @@ fn folded(value: Value, case_sensitive: bool) -> Value {
     }
 }
 
-/// Sorts by keys, stable. One key is compared as it is, several as the list that they are: equal ones have no order to
-/// be asked for.
+/// Sorts by keys, keeping the order of equal ones. A single key is compared by itself, several as a list, so that equal
+/// keys need no order.
 fn sort_by_keys(
     mut keyed: Vec<(Vec<Value>, Value)>,
     reverse: bool,
@@ -93,7 +93,7 @@ impl Interpreter<'_> {
             "first" => {
                 given.none(name)?;
                 let first = match of {
-                    // The rest of a stream stays.
+                    // The rest of a stream stays unread.
                     Value::Stream(stream) => stream.items.borrow_mut().pop_front(),
                     other => other.items()?.into_iter().next(),
                 };
@@ -307,7 +307,7 @@ impl Interpreter<'_> {
         }
         let mut out = Vec::new();
         for (key, items) in groups {
-            // The key as the first of the group has it.
+            // The key of the group's first item.
             let key = match items.first() {
                 Some(first) if !is_set(&case) => self.follow(&path, first, default.as_ref())?,
                 _ => key,

@@ -1,4 +1,4 @@
-//! Values as text: Python's `str`, `repr` and `json.dumps`.
+//! Formats values as text: Python's `str`, `repr` and `json.dumps`.
 
 use super::cases;
 use super::failure::{Level, Result, fail, spend_on_text};
@@ -8,10 +8,10 @@ use super::text::{Ch, Text, push};
 use super::value::{Value, View};
 
 impl Interpreter<'_> {
-    /// `str(value)`.
+    /// Python's `str(value)`.
     ///
     /// # Errors
-    /// Values that hold too much, or whose text would be an address.
+    /// The value is too large, or its text would contain an address.
     pub(super) fn text(&self, value: &Value) -> Result<Text> {
         if let Value::Str(text) = value {
             return Ok(text.clone());
@@ -124,7 +124,7 @@ impl Interpreter<'_> {
     }
 }
 
-/// `repr` of a string. `ascii` in it is the same but for escapes, which JSON has its own of.
+/// Python's `repr` of a string.
 pub(super) fn quoted(text: &[Ch], out: &mut Vec<Ch>) {
     let has = |quote: char| text.iter().any(|c| c.is(quote));
     let quote = if has('\'') && !has('"') { '"' } else { '\'' };
@@ -148,10 +148,10 @@ pub(super) fn quoted(text: &[Ch], out: &mut Vec<Ch>) {
     out.push(Ch::new(quote, 0));
 }
 
-/// How `json.dumps` is asked to write.
+/// The options of `json.dumps`.
 pub(super) struct Json {
     pub(super) ascii: bool,
-    /// One level's.
+    /// The indentation of a level.
     pub(super) indent: Option<Text>,
     pub(super) item_separator: Text,
     pub(super) key_separator: Text,
@@ -162,7 +162,7 @@ impl Json {
     /// Appends a value at a level of nesting.
     ///
     /// # Errors
-    /// Values that JSON does not have.
+    /// JSON does not have the value.
     pub(super) fn write(&self, value: &Value, level: usize, out: &mut Vec<Ch>) -> Result<()> {
         let _level = Level::enter()?;
         match value {

@@ -1,18 +1,18 @@
-//! How a value is written into a text: width, sign, digits; for `%` and `str.format` alike.
+//! Format specifications: width, sign, digits, for both `%` and `str.format`.
 
 use super::failure::{Result, fail};
 use super::methods::padded;
 use super::number;
 use super::text::{Ch, Text, plain};
 
-/// No number of a template is written wider or more exactly.
+/// Limit for width and precision.
 pub(super) const MAX_WIDTH: usize = 10_000;
 
-/// How a value is written.
+/// A format specification.
 #[derive(Clone)]
 pub(super) struct Spec {
     pub(super) fill: Ch,
-    /// `<`, `>`, `^`, `=`, or what the kind of value has.
+    /// The alignment `<`, `>`, `^` or `=`, or the default of the value's kind.
     pub(super) align: Option<char>,
     pub(super) sign: char,
     pub(super) alternate: bool,
@@ -48,7 +48,7 @@ impl Spec {
         }
     }
 
-    /// Sign, prefix and digits, with the padding between them where it is of zeros.
+    /// Concatenates sign, prefix and digits, with padding between them if it is zeros.
     pub(super) fn number(&self, negative: bool, prefix: &str, digits: &str) -> Result<Vec<Ch>> {
         let sign = match (negative, self.sign) {
             (true, _) => "-",
@@ -61,7 +61,7 @@ impl Spec {
         if self.align == Some('=') {
             let space = self.width.saturating_sub(head.len());
             if let (Some(group), true) = (self.group, self.fill.is('0')) {
-                // Zeros are digits, and grouped with them.
+                // Zeros count as digits and are grouped with them.
                 let (whole, rest) = digits.split_at(digits.find(['.', 'e', 'E']).unwrap_or(digits.len()));
                 let mut plain: String = whole.chars().filter(|c| *c != group).collect();
                 let mut grouped = groups(&plain, group, self.group_size());
@@ -112,7 +112,7 @@ impl Spec {
                 'e' => exponential(size, precision),
                 'g' => general(size, precision.max(1), self.alternate, 0),
                 'f' | '%' => format!("{size:.precision$}"),
-                // Without a kind: as `str`, or as many digits, and always one behind the point.
+                // Without a kind: as `str`, or with the given digits, and always one behind the point.
                 _ => match self.precision {
                     None => number::float(size),
                     Some(precision) => {
@@ -147,7 +147,7 @@ fn groups(digits: &str, group: char, size: usize) -> String {
     out
 }
 
-/// With at least two digits of exponent.
+/// Formats with an exponent of at least two digits.
 fn exponential(size: f64, precision: usize) -> String {
     let text = format!("{size:.precision$e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
@@ -156,7 +156,7 @@ fn exponential(size: f64, precision: usize) -> String {
     format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
-/// `%g`: whichever of the two is shorter, without zeros at the end. `more`: digits that go behind it.
+/// Formats as `%g`: the shorter of the two forms, without zeros at the end. `more` gives further digits.
 fn general(size: f64, precision: usize, zeros: bool, more: i32) -> String {
     let scientific = exponential(size, precision - 1);
     let exponent: i32 = scientific.split_once('e').and_then(|(_, e)| e.parse().ok()).unwrap_or(0);
@@ -185,7 +185,7 @@ pub(super) fn digits(text: &[Ch], at: &mut usize) -> Result<Option<usize>> {
     Ok(number)
 }
 
-/// `[[fill]align][sign][#][0][width][grouping][.precision][type]`.
+/// Parses `[[fill]align][sign][#][0][width][grouping][.precision][type]`.
 pub(super) fn parsed(format: &Text) -> Result<Spec> {
     let mut spec = Spec::default();
     let is_align = |at: usize| format.get(at).map(|c| c.char()).filter(|c| "<>^=".contains(*c));

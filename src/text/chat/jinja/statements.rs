@@ -1,4 +1,4 @@
-//! Tokens to statements.
+//! Parses statements.
 
 use super::ast::{Arguments, Body, Expr, For, Macro, Node, Statement, Target};
 use super::failure::{Failure, Result, fail};
@@ -7,10 +7,10 @@ use super::parser::Parser;
 use super::text::Text;
 use super::value::Value;
 
-/// A template from its source.
+/// Parses a template.
 ///
 /// # Errors
-/// What is no template, with its line; and statements that need other templates.
+/// The source is no template, with the line; or a statement needs other templates.
 pub(super) fn parse(source: &str) -> Result<Body> {
     let mut parser = Parser::new(lexer::tokens(source)?);
     let body = parser.body(&[])?;
@@ -21,7 +21,7 @@ pub(super) fn parse(source: &str) -> Result<Body> {
 }
 
 impl Parser {
-    /// Up to one of the `ends`, which is the next name then; without any, up to the end.
+    /// Parses statements up to one of the `ends`, which is then the next name; without `ends`, up to the end.
     fn body(&mut self, ends: &[&str]) -> Result<Body> {
         let mut body = Vec::new();
         loop {
@@ -66,7 +66,7 @@ impl Parser {
         if self.skip_kind(kind) { Ok(()) } else { self.unexpected(&kind.describe()) }
     }
 
-    /// The rest of a tag, the body behind it, and the name of the tag that ends it.
+    /// Parses the rest of a tag, the body behind it, and the name of the tag that ends it.
     fn block(&mut self, end: &str) -> Result<Body> {
         self.expect_kind(&Kind::BlockEnd)?;
         let body = self.body(&[end])?;
@@ -141,7 +141,7 @@ impl Parser {
         Ok(Statement::For(Box::new(For { target, over, filter, recursive, body, otherwise })))
     }
 
-    /// What is iterated over: an `if` behind it is the loop's.
+    /// Parses the iterable of a loop. An `if` behind it belongs to the loop.
     fn iterable(&mut self) -> Result<Expr> {
         let mut items = vec![self.or()?];
         let mut is_tuple = false;
@@ -242,7 +242,7 @@ impl Parser {
     }
 
     fn call_block(&mut self) -> Result<Statement> {
-        // The signature stands in front of the call, the body behind it: it is parsed in two steps.
+        // The signature is in front of the call and the body behind it, so it is parsed in two steps.
         let mut parameters = Vec::new();
         if self.skip_sign("(") {
             while !self.is_sign(")") {

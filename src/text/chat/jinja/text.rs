@@ -1,21 +1,21 @@
-//! Strings, whose characters know who wrote them.
+//! Strings whose characters carry their origin.
 //!
-//! A template's tests see a message as it is: `'</think>' in content` finds what is there. Still no message may spell
-//! a control token, not even in pieces, and a template may cut, join and replace at will. So every character carries
-//! its origin: the template, or the message that it came from. All that makes strings of strings keeps it.
+//! A template's tests see a message unchanged, so that `'</think>' in content` is true if the message has it. Yet no
+//! message may spell a control token, not even in pieces, and a template may cut, join and replace text. So every
+//! character carries its origin, the template or a message, and all functions on strings keep it.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::rc::Rc;
 
-/// Who wrote a character: 0 is the template, `n` message `n - 1`.
+/// The origin of a character: 0 for the template, `n` for message `n - 1`.
 pub(in crate::text::chat) type Origin = u16;
 
-/// A message's, but of none in particular: 11 bits are left beside a character.
+/// The origin of messages without their own number, since only 11 bits are left beside a character.
 pub(in crate::text::chat) const SOMEONE: Origin = 0x7ff;
 
-/// A character and its origin. Equal, less and hashed by the character alone.
+/// A character and its origin, compared and hashed by the character alone.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::text::chat) struct Ch(u32);
 
@@ -78,7 +78,7 @@ impl Hash for Ch {
 #[derive(Clone)]
 pub(in crate::text::chat) struct Text {
     chars: Rc<[Ch]>,
-    /// Markup, as Python's markupsafe calls it: escaped already.
+    /// Whether the string is markup of Python's markupsafe, which is escaped already.
     pub(super) safe: bool,
 }
 
@@ -125,12 +125,12 @@ impl PartialEq for Text {
     }
 }
 
-/// Without the origins.
+/// Converts a string to a `String` without origins.
 pub(in crate::text::chat) fn plain(text: &[Ch]) -> String {
     text.iter().map(|c| c.char()).collect()
 }
 
-/// Whether a text is this.
+/// Whether a text equals a word.
 pub(super) fn is(text: &[Ch], word: &str) -> bool {
     text.iter().map(|c| c.char()).eq(word.chars())
 }
@@ -139,25 +139,25 @@ pub(super) fn push(out: &mut Vec<Ch>, text: &str) {
     out.extend(text.chars().map(|c| Ch::new(c, 0)));
 }
 
-/// What Python's `str.isspace` says.
+/// Whether Python's `str.isspace` is true of a character.
 pub(super) fn is_space(c: Ch) -> bool {
     let c = c.char();
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }
 
-/// Where `needle` first begins in `text`.
+/// Finds the first position of `needle` in `text`.
 pub(super) fn find(text: &[Ch], needle: &[Ch]) -> Option<usize> {
     search(text.iter(), needle.len(), |at| needle[at])
 }
 
-/// Where `needle` last begins in `text`.
+/// Finds the last position of `needle` in `text`.
 pub(super) fn rfind(text: &[Ch], needle: &[Ch]) -> Option<usize> {
     let last = needle.len().wrapping_sub(1);
     let from_end = search(text.iter().rev(), needle.len(), |at| needle[last - at])?;
     Some(text.len() - from_end - needle.len())
 }
 
-/// Knuth, Morris and Pratt's search, as templates may be made to be slow.
+/// Searches with the algorithm of Knuth, Morris and Pratt, since templates may be made to be slow.
 fn search<'t>(
     text: impl Iterator<Item = &'t Ch>,
     length: usize,
@@ -166,7 +166,7 @@ fn search<'t>(
     if length == 0 {
         return Some(0);
     }
-    // For each length that matches, the longest shorter one that ends there and matches too.
+    // For each matching length the longest shorter length that ends at the same position and also matches.
     let mut shorter = vec![0; length + 1];
     let step = |shorter: &[usize], matched: usize, c: Ch| {
         let mut matched = matched;
@@ -188,7 +188,7 @@ fn search<'t>(
     None
 }
 
-/// Without the characters at the ends that `trims` says.
+/// Removes the characters at both ends for which `trims` is true.
 pub(super) fn trimmed(text: &[Ch], left: bool, right: bool, trims: impl Fn(Ch) -> bool) -> &[Ch] {
     let keep = |c: &Ch| !trims(*c);
     let start = if left { text.iter().position(keep).unwrap_or(text.len()) } else { 0 };
@@ -223,7 +223,7 @@ pub(super) fn replace(text: &[Ch], old: &[Ch], new: &[Ch], count: usize) -> Vec<
     out
 }
 
-/// Python's line ends, which are more than `\n`.
+/// Splits at Python's line ends, which are more than `\n`.
 pub(super) fn split_lines(text: &[Ch], keep: bool) -> Vec<&[Ch]> {
     const ENDS: [char; 10] =
         ['\n', '\r', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}', '\u{2029}'];
@@ -245,7 +245,7 @@ pub(super) fn split_lines(text: &[Ch], keep: bool) -> Vec<&[Ch]> {
     lines
 }
 
-/// At white space, as `split()` does: never an empty piece.
+/// Splits at white space as `split()` does, without empty pieces.
 pub(super) fn words(text: &[Ch], most: usize) -> Vec<&[Ch]> {
     let mut words = Vec::new();
     let mut rest = trimmed(text, true, false, is_space);
@@ -260,7 +260,7 @@ pub(super) fn words(text: &[Ch], most: usize) -> Vec<&[Ch]> {
     words
 }
 
-/// At white space from the right.
+/// Splits at white space from the right.
 pub(super) fn words_from_right(text: &[Ch], most: usize) -> Vec<&[Ch]> {
     let mut words = Vec::new();
     let mut rest = trimmed(text, false, true, is_space);
@@ -276,7 +276,7 @@ pub(super) fn words_from_right(text: &[Ch], most: usize) -> Vec<&[Ch]> {
     words
 }
 
-/// At a separator that is not empty.
+/// Splits at a separator that is not empty.
 pub(super) fn split<'t>(text: &'t [Ch], separator: &[Ch], most: usize) -> Vec<&'t [Ch]> {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -289,7 +289,7 @@ pub(super) fn split<'t>(text: &'t [Ch], separator: &[Ch], most: usize) -> Vec<&'
     pieces
 }
 
-/// At a separator from the right.
+/// Splits at a separator from the right.
 pub(super) fn split_from_right<'t>(text: &'t [Ch], separator: &[Ch], most: usize) -> Vec<&'t [Ch]> {
     let mut pieces = Vec::new();
     let mut rest = text;

@@ -1,5 +1,5 @@
-//! Values as Python has them. None changes once it is made, but for namespaces, loops and the like, which are known by
-//! number or are no deeper than what they were made of; so a value's depth is known where it is put together.
+//! Python's values. They are immutable, except namespaces, loops and similar ones, which are stored by number or are no
+//! deeper than their parts. So a value's depth is known when it is made.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use super::text::{self, Text, plain};
 
 #[derive(Clone)]
 pub(in crate::text::chat) enum Value {
-    /// And what an error says where it is used.
+    /// An undefined value, with the error for its use.
     Undefined(Rc<str>),
     None,
     Bool(bool),
@@ -24,7 +24,7 @@ pub(in crate::text::chat) enum Value {
     Range(Range),
     Stream(Rc<Stream>),
     Loop(Rc<Loop>),
-    /// The number of a namespace, a macro.
+    /// A namespace or macro by its number.
     Namespace(usize),
     Macro(usize),
     Function(&'static str),
@@ -41,7 +41,7 @@ pub(in crate::text::chat) struct Seq {
     pub(super) group: bool,
 }
 
-/// In the order of insertion.
+/// A dictionary in the order of insertion.
 #[derive(Default)]
 pub(in crate::text::chat) struct Dict {
     pub(super) entries: Vec<(Value, Value)>,
@@ -63,21 +63,21 @@ pub(in crate::text::chat) struct Range {
     pub(super) step: i128,
 }
 
-/// What Python calls a generator or an iterator: its items come once.
+/// A generator or iterator of Python, whose items come once.
 pub(in crate::text::chat) struct Stream {
     pub(super) items: RefCell<std::collections::VecDeque<Value>>,
     depth: Depth,
 }
 
-/// What `loop` is.
+/// The value of `loop`.
 pub(in crate::text::chat) struct Loop {
     pub(super) items: Rc<Vec<Value>>,
     pub(super) index: std::cell::Cell<usize>,
-    /// Of recursive loops, from 0.
+    /// Depth of a recursive loop, from 0.
     pub(super) level: usize,
-    /// What `changed` saw last: no loop, as this is no part of the depth.
+    /// The last value given to `changed`. It contains no loop, since it does not count for the depth.
     pub(super) seen: RefCell<Option<Value>>,
-    /// The number of the recursive loop that it is one of.
+    /// The number of its recursive loop.
     pub(super) recursive: Option<usize>,
     depth: Depth,
 }
@@ -99,7 +99,7 @@ pub(in crate::text::chat) struct Joiner {
     pub(super) used: std::cell::Cell<bool>,
 }
 
-/// What a dictionary finds a value by: equal where Python's values are.
+/// A key of a dictionary, equal to another if Python's values are.
 #[derive(PartialEq, Eq, Hash)]
 pub(super) enum Key {
     None,
@@ -119,18 +119,18 @@ impl std::hash::Hash for Text {
     }
 }
 
-/// What is known of a value's parts where it is put together.
+/// Properties of a value's parts, computed when it is made.
 #[derive(Clone, Copy, Default)]
 struct Depth {
-    /// Of values in it.
+    /// Levels of values in it.
     levels: usize,
-    /// Whether a namespace is among them: only through one may a value hold itself.
+    /// Whether they include a namespace, through which alone a value may contain itself.
     namespaces: bool,
-    /// Whether a loop is among them: what `changed` keeps in one comes after it was put together.
+    /// Whether they include a loop, to which `changed` may add a value later.
     loops: bool,
 }
 
-/// One level more than the deepest of `parts`.
+/// Returns one level more than the deepest of `parts`.
 fn depth_over<'v>(parts: impl IntoIterator<Item = &'v Value>) -> Result<Depth> {
     let mut depth = Depth { levels: 1, ..Depth::default() };
     for part in parts.into_iter().map(Value::depth_of) {
@@ -149,7 +149,7 @@ impl Seq {
 }
 
 impl Dict {
-    /// Later entries replace earlier ones, in their places.
+    /// Makes a dictionary. Later entries replace earlier ones in their positions.
     pub(super) fn new(entries: impl IntoIterator<Item = (Value, Value)>) -> Result<Self> {
         let mut all = Self::default();
         for (key, value) in entries {
@@ -223,7 +223,7 @@ impl Value {
     }
 
     /// # Errors
-    /// Where it would be too deep; so for all that follow.
+    /// The value would be too deep; also for the functions below.
     pub(super) fn list(items: Vec<Value>) -> Result<Self> {
         Ok(Self::List(Seq::new(items, false)?))
     }
@@ -267,26 +267,26 @@ impl Value {
         }
     }
 
-    /// Levels of values in it. A namespace counts for none, whatever it holds: it is a number here, and what it holds
-    /// belongs to the rendering.
+    /// Levels of values in it. A namespace counts as none, since it is stored by number and its contents belong to the
+    /// rendering.
     pub(super) fn depth(&self) -> usize {
         self.depth_of().levels
     }
 
-    /// Whether it is a namespace, or one is in it.
+    /// Whether it is or contains a namespace.
     pub(super) fn holds_namespace(&self) -> bool {
         self.depth_of().namespaces
     }
 
-    /// Whether it is a loop, or one is in it.
+    /// Whether it is or contains a loop.
     pub(super) fn holds_loop(&self) -> bool {
         self.depth_of().loops
     }
 
-    /// Calls `each` with every value that is directly in this one, those of namespaces aside.
+    /// Calls `each` with every value directly in this one, except those of namespaces.
     ///
     /// # Errors
-    /// What `each` reports.
+    /// Those of `each`.
     pub(super) fn parts(&self, mut each: impl FnMut(&Value) -> Result<()>) -> Result<()> {
         match self {
             Self::List(seq) | Self::Tuple(seq) => seq.items.iter().try_for_each(each),
@@ -302,7 +302,7 @@ impl Value {
     }
 
     /// # Errors
-    /// What Python cannot hash.
+    /// Python cannot hash the value.
     pub(super) fn key(&self) -> Result<Key> {
         Ok(match self {
             Self::None => Key::None,
@@ -337,7 +337,7 @@ impl Value {
         }
     }
 
-    /// As Python names its type.
+    /// Python's name of its type.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
             Self::Undefined(_) => "Undefined",
@@ -366,7 +366,7 @@ impl Value {
     }
 
     /// # Errors
-    /// What has no length.
+    /// The value has no length.
     pub(super) fn len(&self) -> Result<usize> {
         Ok(match self {
             Self::Undefined(_) => 0,
@@ -379,10 +379,10 @@ impl Value {
         })
     }
 
-    /// The items, which a stream gives once.
+    /// Returns the items, which a stream gives once.
     ///
     /// # Errors
-    /// What cannot be iterated over.
+    /// The value is not iterable.
     pub(super) fn items(&self) -> Result<Vec<Value>> {
         let items: Vec<Value> = match self {
             Self::Undefined(_) => Vec::new(),
@@ -407,10 +407,10 @@ impl Value {
         Ok(items)
     }
 
-    /// An undefined value where it is used as one that is defined.
+    /// Refuses an undefined value.
     ///
     /// # Errors
-    /// Its reason.
+    /// The reason why the value is undefined.
     pub(super) fn defined(&self) -> Result<&Self> {
         match self {
             Self::Undefined(reason) => fail(reason.as_ref()),
@@ -418,7 +418,7 @@ impl Value {
         }
     }
 
-    /// The number that a bool or an int is.
+    /// The number of a bool or an int.
     pub(super) fn as_int(&self) -> Option<i128> {
         match self {
             Self::Bool(b) => Some(i128::from(*b)),
@@ -438,7 +438,7 @@ impl Value {
         self.as_text().is_some_and(|it| text::is(it, word))
     }
 
-    /// For messages.
+    /// The value as messages show it.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Str(text) => plain(text),

@@ -5,18 +5,18 @@ use super::failure::{Result, fail, spend_on_text};
 use super::text::{Ch, split_lines};
 
 pub(super) struct Options {
-    /// None: not more than 0, which is an error.
+    /// The width; `None` if it is not positive, which is an error.
     pub(super) width: Option<usize>,
-    /// Words longer than a line are broken.
+    /// Whether words longer than a line are broken.
     pub(super) long: bool,
-    /// Words are broken behind hyphens.
+    /// Whether words are broken behind hyphens.
     pub(super) hyphens: bool,
 }
 
-/// Each line wrapped by itself, with `between` where it is broken.
+/// Wraps each line by itself, with `between` at the breaks.
 ///
 /// # Errors
-/// A width that is none.
+/// The width is not positive.
 pub(super) fn wrapped(text: &[Ch], options: &Options, between: &[Ch]) -> Result<Vec<Ch>> {
     let Some(width) = options.width else { return fail("invalid width (must be > 0)") };
     let mut out = Vec::new();
@@ -35,12 +35,12 @@ fn is_blank(chunk: &[Ch]) -> bool {
     chunk.iter().all(|c| is_space(c.char()))
 }
 
-/// textwrap's own white space: ASCII's.
+/// Whether a character is white space for textwrap, which only knows ASCII's.
 fn is_space(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\x0b' | '\x0c' | '\r' | ' ')
 }
 
-/// Words, the white space between them, and where hyphens break them, their parts.
+/// Cuts a text into words, the white space between them, and the parts of words that break at hyphens.
 fn chunks(line: &[Ch], hyphens: bool) -> Vec<&[Ch]> {
     let mut chunks = Vec::new();
     let mut rest = line;
@@ -57,7 +57,7 @@ fn chunks(line: &[Ch], hyphens: bool) -> Vec<&[Ch]> {
     chunks
 }
 
-/// The parts of a word: cut behind a hyphen between two letters on either side, and around dashes.
+/// Cuts a word behind hyphens with two letters on either side, and around dashes.
 fn parts(word: &[Ch]) -> Vec<&[Ch]> {
     let at = |index: usize| word.get(index).map_or(' ', |c| c.char());
     let is_letter = |c: char| is_word(c) && !c.is_numeric() && c != '_';
