@@ -2,13 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::interleave::interleave;
+use super::interleave::{ROWS, copy, interleave, with_pieces};
 use super::scheme::Scheme;
 use crate::cpu::{self, pool};
 use crate::system::pages;
-
-/// Rows that are interleaved: a strip.
-pub const ROWS: usize = 16;
 
 /// How rows lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,27 +17,6 @@ pub enum Layout {
     /// Sixteen rows interleaved, as [`packed`](crate::kernels::packed) describes it: blocks in a converted checkpoint.
     Strips,
 }
-
-/// Calls `$go::<N, BEFORE, WORDS, AFTER>($argument…)` for a scheme: a block's bytes, and how they are cut into the pieces
-/// that are interleaved: first so many f16 numbers, then pieces of 4 bytes, then f16 numbers. `None` of a dense scheme.
-macro_rules! with_pieces {
-    ($scheme:expr, $go:ident($($argument:expr),*)) => {
-        match $scheme {
-            Scheme::Q4_0 => Some($go::<18, 1, 4, 0>($($argument),*)),
-            Scheme::Q4_1 => Some($go::<20, 2, 4, 0>($($argument),*)),
-            Scheme::Q5_0 => Some($go::<22, 1, 5, 0>($($argument),*)),
-            Scheme::Q5_1 => Some($go::<24, 2, 5, 0>($($argument),*)),
-            Scheme::Q8_0 => Some($go::<34, 1, 8, 0>($($argument),*)),
-            Scheme::Q2K => Some($go::<84, 0, 20, 2>($($argument),*)),
-            Scheme::Q3K => Some($go::<110, 0, 27, 1>($($argument),*)),
-            Scheme::Q4K => Some($go::<144, 2, 35, 0>($($argument),*)),
-            Scheme::Q5K => Some($go::<176, 2, 43, 0>($($argument),*)),
-            Scheme::Q6K => Some($go::<210, 0, 52, 1>($($argument),*)),
-            Scheme::F32 | Scheme::F16 | Scheme::Bf16 => None,
-        }
-    };
-}
-pub(crate) use with_pieces;
 
 /// The rows of a matrix, `(rows, columns)`, as strips, made on all threads: of every 16 rows the blocks interleaved, then
 /// the rows left over as they were. As many bytes as before.
@@ -98,12 +74,6 @@ fn separate<const N: usize, const BEFORE: usize, const WORDS: usize, const AFTER
             copy::<2>(packed, at * rows + 2 * row, block, at);
         }
     }
-}
-
-/// Copies `N` bytes from place to place.
-#[inline(always)]
-pub(crate) fn copy<const N: usize>(from: &[u8], at: usize, to: &mut [u8], to_at: usize) {
-    to[to_at..to_at + N].copy_from_slice(&from[at..at + N]);
 }
 
 #[cfg(test)]

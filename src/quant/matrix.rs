@@ -5,7 +5,8 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::dequantize::dequantize;
-use super::layout::{Layout, ROWS, gather, pack};
+use super::interleave::ROWS;
+use super::layout::{Layout, gather, pack};
 use super::scheme::Scheme;
 
 /// Rows of weights, `(rows, columns)`, multiplied as `x · Wᵀ`.

@@ -28,7 +28,8 @@ pub mod rows;
 pub mod scheme;
 
 pub use activations::{ActivationBits, Blocks};
-pub use layout::{Layout, ROWS};
+pub use interleave::ROWS;
+pub use layout::Layout;
 pub use matrix::Matrix;
 pub use rows::{HostRows, Rows};
 pub use scheme::Scheme;

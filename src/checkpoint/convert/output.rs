@@ -10,7 +10,7 @@ use crate::arch::{Config, names};
 use crate::cpu::pool;
 use crate::quant::mix::Mix;
 use crate::quant::quantize::quantize_rows;
-use crate::quant::{Layout, Matrix, Scheme, layout};
+use crate::quant::{Layout, Matrix, ROWS, Scheme, layout};
 use crate::tensor::narrow;
 
 /// Weights that are converted at a time: bounds memory whatever a tensor's size. As f32 they are 16 MiB over all
@@ -119,7 +119,7 @@ impl Output {
 
     /// Whole strips, but for the last rows of a matrix.
     fn rows_at_a_time(matrix: &Matrix) -> usize {
-        (AT_A_TIME / matrix.columns().max(1)).next_multiple_of(layout::ROWS).max(layout::ROWS)
+        (AT_A_TIME / matrix.columns().max(1)).next_multiple_of(ROWS).max(ROWS)
     }
 
     /// Gives all bytes to `sink`, in their order.
@@ -163,7 +163,7 @@ impl Output {
         let columns = matrix.columns().max(1);
         let row_bytes = self.scheme.row_bytes(columns).unwrap_or(0);
         let rows_at_once = (OF_A_TASK / columns).max(1);
-        let rows_of_a_task = rows_at_once.next_multiple_of(layout::ROWS);
+        let rows_of_a_task = rows_at_once.next_multiple_of(ROWS);
         let mut bytes = vec![0; rows * row_bytes];
         let as_it_is = matrix.scheme() == Some(self.scheme);
         let convert = |task: usize, bytes: &mut [u8]| -> Result<(), String> {

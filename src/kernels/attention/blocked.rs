@@ -12,16 +12,10 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
-use super::Span;
+use super::positions::{GROUP, SPAN, Span};
 use super::store::{BLOCK, Head, Head8, Keep, value_width};
 use super::tiles::{mix_rows, score_rows};
 use crate::cpu::simd::{Simd, dispatch, exp};
-
-/// Positions of a span.
-pub(super) const SPAN: usize = 128;
-
-/// Positions of a group of spans.
-pub(super) const GROUP: usize = 8 * SPAN;
 
 /// The queries of one tile, whose rows are tokens' heads: token after token.
 pub(super) struct Tile<'a, K> {

@@ -2,22 +2,25 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `positions` | which positions a query sees, and how they are divided |
 //! | `store` | keys and values of a sequence as they lie in memory, in four types |
 //! | `blocked` | a tile of queries over spans of positions |
 //! | `tiles` | its innermost loops, in registers |
 
 mod blocked;
+mod positions;
 mod store;
 mod tiles;
 
 use std::cell::RefCell;
-use std::ops::Range;
 
-use blocked::{GROUP, Kernels, SPAN, Scratch, Tile, clear, sums_width};
+use blocked::{Kernels, Scratch, Tile, clear, sums_width};
+use positions::{GROUP, SPAN};
 use store::{AllHeads, each_type};
 
 use crate::cpu::pool::{self, Shared};
 use crate::quant::rows::Buffer;
+pub use positions::Span;
 pub use store::{CacheType, KeyValues};
 
 /// Sizes of one attention: H query heads of size D share G key/value heads, H/G each.
@@ -29,34 +32,6 @@ pub struct Heads {
     pub key_value: usize,
     /// D, the size of a head.
     pub size: usize,
-}
-
-/// Which positions the rows of a query see, and where the cache keeps them.
-///
-/// The cache is a ring of `slots`: position p lives in slot p mod `slots`. A query at position p sees positions
-/// `p + 1 - window ..= p` (from 0 where that is negative). Example: window 4, 6 slots, a chunk of 3 queries at
-/// positions 7, 8, 9. Position 7 sees 4..=7, position 9 sees 6..=9, so 4..=9 must be held: 4 + 3 - 1 = 6 slots.
-/// They lie in slots 4, 5, 0, 1, 2, 3; a query's run of positions is at most two runs of slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// Position of the first query row.
-    pub first: usize,
-    /// Keys that a query sees, its own included; `None` for all.
-    pub window: Option<usize>,
-    /// Slots of the ring.
-    pub slots: usize,
-}
-
-impl Span {
-    /// The positions that the query at `position` sees: from the first value up to and with `position`.
-    pub fn oldest(&self, position: usize) -> usize {
-        self.window.map_or(0, |w| (position + 1).saturating_sub(w))
-    }
-
-    /// The positions that some of the first `tokens` rows see.
-    fn seen(&self, tokens: usize) -> Range<usize> {
-        self.oldest(self.first)..self.first + tokens
-    }
 }
 
 /// Consecutive tokens of one sequence, among the rows of queries.

@@ -3,7 +3,7 @@
 //! A tile is a few rows by a few vectors. Every load of keys or values serves all its rows, every broadcast of a query or
 //! weight all its vectors; an element is summed in one order whatever tile it falls into.
 
-use super::blocked::SPAN;
+use super::positions::SPAN;
 use super::store::BLOCK;
 use crate::cpu::simd::Simd;
 

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::Scratch;
+use super::scratch::Scratch;
 use super::tiles::{BF16, F16, F32, Tile, WIDENED, avx2, avx512, size_of_weight};
 use crate::cpu::{LANES, Level};
 use crate::quant::Scheme;

@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `scratch` | the memory that a thread keeps between tasks |
 //! | `blocked` | a task's product, in tiles that find their operands in the caches |
 //! | `tiles` | a few rows by a few rows, in registers, with AVX2 and AVX512 |
 //!
@@ -11,12 +12,15 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use scratch::Scratch;
+
 use crate::cpu::{self, Level, pool};
 use crate::quant::matrix::Part;
 use crate::quant::{Matrix, ROWS};
 
 #[cfg(target_arch = "x86_64")]
 mod blocked;
+mod scratch;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
@@ -111,16 +115,6 @@ fn portable(
 thread_local! {
     /// Kept, so that a token allocates nothing here.
     static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-/// What a thread keeps between tasks.
-#[derive(Default)]
-struct Scratch {
-    /// Widened rows.
-    panel: Vec<f32>,
-    /// Partial sums.
-    #[cfg(target_arch = "x86_64")]
-    sums: Vec<f32>,
 }
 
 /// The result, shared by threads that access different columns of it.

@@ -5,7 +5,7 @@
 //! other way round.
 
 use crate::cpu::LANES;
-use crate::quant::dequantize::half_at;
+use crate::quant::dequantize::fields::half_at;
 
 /// Weights as they lie in memory.
 pub const F32: u8 = 0;

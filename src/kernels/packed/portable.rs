@@ -5,7 +5,7 @@ use super::rounding::STEPS;
 use super::scheme::{K, Of32, Packed};
 use crate::cpu::{FUSED, multiply_add};
 use crate::quant::ROWS;
-use crate::quant::dequantize::{half_at, nibbles, nibbles_and_fifths, scale_and_minimum, word_at};
+use crate::quant::dequantize::fields::{half_at, nibbles, nibbles_and_high_bits, scale_and_minimum, word_at};
 use crate::quant::layout::gather;
 
 /// Adds to `sums[i][r]` the product of row i of the activations with row r of `rows` interleaved rows, whose blocks begin
@@ -111,13 +111,13 @@ fn q4_1(block: &[u8; 20], x: &[i8; 32]) -> [i32; 2] {
 
 fn q5_0(block: &[u8; 22], x: &[i8; 32]) -> [i32; 2] {
     let [_, _, _, _, _, _, qs @ ..] = block;
-    let q = nibbles_and_fifths(qs, word_at(block, 2));
+    let q = nibbles_and_high_bits(qs, word_at(block, 2));
     [dot(&q, x) - 16 * total(x), 0]
 }
 
 fn q5_1(block: &[u8; 24], x: &[i8; 32]) -> [i32; 2] {
     let [_, _, _, _, _, _, _, _, qs @ ..] = block;
-    let q = nibbles_and_fifths(qs, word_at(block, 4));
+    let q = nibbles_and_high_bits(qs, word_at(block, 4));
     [dot(&q, x), total(x)]
 }
 

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{half_at, scale_and_minimum, word_at};
+use super::fields::{half_at, scale_and_minimum, word_at};
 
 /// Applies a block's function to each block of `bytes`.
 macro_rules! blocks {

@@ -6,9 +6,11 @@ use std::sync::atomic::{Ordering, compiler_fence};
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod avx512;
+pub(crate) mod fields;
 
 use super::scheme::Scheme;
 use crate::cpu::{self, Level};
+use fields::{half_at, nibbles, nibbles_and_high_bits, scale_and_minimum, word_at};
 
 /// Widens `bytes`, a whole number of blocks of `scheme`, into `out`.
 ///
@@ -121,28 +123,6 @@ fn brain(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// The f16 at byte `at`, as f32: its exponent and mantissa in an f32's place, the exponent's bias corrected. One that is
-/// subnormal becomes the mantissa of a number just above 2^-14, less 2^-14: multiplying by a power of two would do for both,
-/// but processors take more than a hundred cycles for a subnormal f32, and scales of k-schemes often are such. The `half`
-/// crate's conversion asks the processor's features at every call, which does not vectorise.
-#[inline(always)]
-pub(crate) fn half_at(b: &[u8], at: usize) -> f32 {
-    const SMALLEST: u32 = 113 << 23;
-    let bits = u32::from(u16::from_le_bytes([b[at], b[at + 1]]));
-    let (sign, magnitude) = ((bits & 0x8000) << 16, bits & 0x7fff);
-    let subnormal = (f32::from_bits(SMALLEST | magnitude << 13) - f32::from_bits(SMALLEST)).to_bits();
-    let normal = (magnitude << 13) + (112 << 23);
-    // Infinities and NaNs keep their largest exponent.
-    let special = 0x7f80_0000 | magnitude << 13;
-    let finite = if magnitude < 0x400 { subnormal } else { normal };
-    f32::from_bits(sign | if magnitude >= 0x7c00 { special } else { finite })
-}
-
-#[inline(always)]
-pub(crate) fn word_at(b: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
-}
-
 // Each block is unpacked into bytes first and scaled after: the two loops are what the compiler turns into vector
 // instructions, one loop for both was four times slower.
 
@@ -160,27 +140,6 @@ fn scale_signed<const N: usize>(q: &[u8; N], offset: i8, d: f32, y: &mut [f32; N
     for i in 0..N {
         y[i] = f32::from(q[i] as i8 - offset) * d;
     }
-}
-
-/// 16 bytes of two weights each: the low halves first.
-#[inline(always)]
-pub(crate) fn nibbles(b: &[u8; 16]) -> [u8; 32] {
-    let mut q = [0; 32];
-    for i in 0..16 {
-        q[i] = b[i] & 15;
-        q[16 + i] = b[i] >> 4;
-    }
-    q
-}
-
-/// The same with a fifth bit each.
-#[inline(always)]
-pub(crate) fn nibbles_and_fifths(b: &[u8; 16], fifths: u32) -> [u8; 32] {
-    let mut q = nibbles(b);
-    for (i, q) in q.iter_mut().enumerate() {
-        *q |= (((fifths >> i) & 1) << 4) as u8;
-    }
-    q
 }
 
 /// Scale, 16 bytes of two weights each, minus 8.
@@ -201,14 +160,14 @@ fn q4_1(b: &[u8; 20], y: &mut [f32; 32]) {
 #[inline(always)]
 fn q5_0(b: &[u8; 22], y: &mut [f32; 32]) {
     let [_, _, _, _, _, _, qs @ ..] = b;
-    scale_signed(&nibbles_and_fifths(qs, word_at(b, 2)), 16, half_at(b, 0), y);
+    scale_signed(&nibbles_and_high_bits(qs, word_at(b, 2)), 16, half_at(b, 0), y);
 }
 
 /// Scale, minimum, 32 fifth bits, 16 bytes of two weights each.
 #[inline(always)]
 fn q5_1(b: &[u8; 24], y: &mut [f32; 32]) {
     let [_, _, _, _, _, _, _, _, qs @ ..] = b;
-    scale(&nibbles_and_fifths(qs, word_at(b, 4)), half_at(b, 0), half_at(b, 2), y);
+    scale(&nibbles_and_high_bits(qs, word_at(b, 4)), half_at(b, 0), half_at(b, 2), y);
 }
 
 /// Scale, 32 signed bytes.
@@ -255,16 +214,6 @@ fn q3_k(b: &[u8; 110], y: &mut [f32; 256]) {
         }
         scale_signed(&q, 4, dl, y);
     }
-}
-
-/// Scale and minimum of the j-th of 8 groups, 6 bits each, packed in 12 bytes (`get_scale_min_k4`).
-#[inline(always)]
-pub(crate) fn scale_and_minimum<T: From<u8>>(packed: &[u8], j: usize) -> (T, T) {
-    let (scale, minimum) = match j < 4 {
-        true => (packed[j] & 63, packed[j + 4] & 63),
-        false => (packed[j + 4] & 15 | packed[j - 4] >> 6 << 4, packed[j + 4] >> 4 | packed[j] >> 6 << 4),
-    };
-    (T::from(scale), T::from(minimum))
 }
 
 /// Scale, minimum, 8 groups' scales and minima, 128 bytes of two weights each: each 32 bytes hold two groups.
