@@ -269,7 +269,7 @@ mod tests {
     const HEADS: Heads = Heads { query: 1, key_value: 1, size: 2 };
 
     fn qkv(positions: std::ops::Range<usize>) -> Qkv {
-        let mut rows = HostRows::uninitialized(positions.len(), 6);
+        let mut rows = HostRows::scratch(positions.len(), 6);
         for (row, position) in rows.chunks_exact_mut(6).zip(positions) {
             row.copy_from_slice(&[0.0, 0.0, position as f32, 0.0, 0.0, 0.0]);
         }

@@ -22,7 +22,7 @@ impl RopeTable {
     pub fn angles(&self, positions: &[usize]) -> Angles {
         let half = self.frequencies.len();
         let table = |of: fn(f64) -> f64| {
-            let mut table = HostRows::uninitialized(positions.len(), half); // (T, D/2)
+            let mut table = HostRows::scratch(positions.len(), half); // (T, D/2)
             for (row, position) in table.chunks_exact_mut(half.max(1)).zip(positions) {
                 let angles = self.frequencies.iter().map(|f| *position as f64 * f);
                 row.iter_mut().zip(angles).for_each(|(value, angle)| *value = of(angle) as f32);

@@ -20,7 +20,7 @@ use crate::tensor::{Arithmetic, Target};
 /// an accelerator the host holds a run of rows, and of the map that layer's pages.
 ///
 /// # Errors
-/// A device cannot be opened, or what candle reports.
+/// A device cannot be opened, or has no memory for its layers.
 pub fn load(
     checkpoint: &Checkpoint,
     plan: &Plan,

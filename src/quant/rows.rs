@@ -26,7 +26,7 @@ pub struct HostRows {
 
 impl HostRows {
     /// `rows` rows of `width` values, whatever these are: to be written before they are read.
-    pub fn uninitialized(rows: usize, width: usize) -> Self {
+    pub fn scratch(rows: usize, width: usize) -> Self {
         Self { values: Buffer::new(rows * width), width }
     }
 
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn rows_are_the_pieces_of_their_memory() {
-        let mut rows = HostRows::uninitialized(3, 5);
+        let mut rows = HostRows::scratch(3, 5);
         rows.iter_mut().enumerate().for_each(|(i, x)| *x = i as f32);
         assert_eq!((rows.len(), rows.width()), (3, 5));
         assert_eq!(rows.row(2), [10.0, 11.0, 12.0, 13.0, 14.0]);

@@ -8,17 +8,11 @@ use crate::kernels::attention::{Heads, Span};
 use crate::kernels::pointwise::RopeLayout;
 
 /// See [`super::ops::linear`].
-///
-/// # Errors
-/// What candle reports.
 pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     x.matmul(&weight.t()?) // (T, N)
 }
 
 /// See [`super::ops::rms_norm`].
-///
-/// # Errors
-/// What candle reports.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
     let wide = x.to_dtype(DType::F32)?; // (T, C)
     let mean = wide.sqr()?.mean_keepdim(D::Minus1)?; // (T, 1)
@@ -27,9 +21,6 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
 }
 
 /// See [`super::ops::rotated`].
-///
-/// # Errors
-/// What candle reports.
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Result<Tensor> {
     let (tokens, heads, size) = x.dims3()?;
     // Pairs side by side: (T, heads, 2, D/2) or (T, heads, D/2, 2).
@@ -46,9 +37,6 @@ pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Resul
 }
 
 /// See [`super::ops::swiglu`].
-///
-/// # Errors
-/// What candle reports.
 pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
     let inner = gate_up.dim(1)? / 2;
     let (gate, up) =
@@ -57,9 +45,6 @@ pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
 }
 
 /// See [`super::ops::attention()`]. Scores of all slots are made, and those that a query does not see are masked.
-///
-/// # Errors
-/// What candle reports.
 pub fn attention(q: &Tensor, keys: &Tensor, values: &Tensor, heads: Heads, span: Span) -> Result<Tensor> {
     let (tokens, dtype) = (q.dim(0)?, q.dtype());
     let used = span.slots.min(span.first + tokens);
@@ -113,7 +98,7 @@ mod tests {
     }
 
     fn host(tensor: &Tensor) -> HostRows {
-        let mut rows = HostRows::uninitialized(tensor.dims()[0], tensor.elem_count() / tensor.dims()[0]);
+        let mut rows = HostRows::scratch(tensor.dims()[0], tensor.elem_count() / tensor.dims()[0]);
         rows.copy_from_slice(&values(tensor));
         rows
     }

@@ -1,7 +1,8 @@
 //! Rows and weights wherever they live, and the operations on them: once for our kernels (CPU), once for candle (CUDA,
 //! Metal).
 //!
-//! Knows devices. Never knows models.
+//! Knows devices. Never knows models. Every operation passes on what its device reports: memory that it does not have, a
+//! kernel that it cannot run; its own `# Errors` names only what is found before.
 //!
 //! | file | what |
 //! |---|---|

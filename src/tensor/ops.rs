@@ -69,7 +69,7 @@ pub struct Queries<'a> {
 }
 
 /// Two operands of one operation live apart: the model was put together wrong.
-fn apart<T>() -> Result<T> {
+fn device_mismatch<T>() -> Result<T> {
     bail!("rows and weights are on different devices")
 }
 
@@ -84,7 +84,7 @@ pub fn embed(ids: &[u32], weight: &Weight, device: &Device) -> Result<Rows> {
     }
     match weight {
         Weight::Host(matrix, _) => {
-            let mut out = HostRows::uninitialized(ids.len(), matrix.columns()); // (T, C)
+            let mut out = HostRows::scratch(ids.len(), matrix.columns()); // (T, C)
             pool::each_row(&mut out, matrix.columns(), |i, row| matrix.rows_f32(ids[i] as usize, row));
             Ok(Rows::Host(out))
         }
@@ -103,24 +103,24 @@ fn fits(x: &HostRows, matrix: &Matrix) -> Result<()> {
 /// `x (T, K)` times the transpose of `weight (N, K)`: `(T, N)`.
 ///
 /// # Errors
-/// Widths differ, or what candle reports.
+/// Widths differ.
 pub fn linear(x: &Rows, weight: &Weight) -> Result<Rows> {
     match (x, weight) {
         (Rows::Host(x), Weight::Host(matrix, blocks)) => {
             fits(x, matrix)?;
-            let mut out = HostRows::uninitialized(x.len(), matrix.rows()); // (T, N)
+            let mut out = HostRows::scratch(x.len(), matrix.rows()); // (T, N)
             packed::multiply_all(&mut [Product::new(x, matrix, *blocks, &mut out)]);
             Ok(Rows::Host(out))
         }
         (Rows::Device(x), Weight::Device(weight)) => Ok(Rows::Device(generic::linear(x, weight)?)), // (T, N)
-        _ => apart(),
+        _ => device_mismatch(),
     }
 }
 
 /// `residual (T, N)` and on top of it `x (T, K)` times the transpose of `weight (N, K)`: `(T, N)`.
 ///
 /// # Errors
-/// Widths differ, or what candle reports.
+/// Widths differ.
 pub fn linear_add(x: &Rows, weight: &Weight, residual: Rows) -> Result<Rows> {
     match (x, weight, residual) {
         (Rows::Host(x), Weight::Host(matrix, blocks), Rows::Host(mut sum)) => {
@@ -129,7 +129,7 @@ pub fn linear_add(x: &Rows, weight: &Weight, residual: Rows) -> Result<Rows> {
                 packed::multiply_all(&mut [product]);
                 return Ok(Rows::Host(sum)); // (T, N)
             }
-            let mut out = HostRows::uninitialized(x.len(), matrix.rows()); // (T, N)
+            let mut out = HostRows::scratch(x.len(), matrix.rows()); // (T, N)
             packed::multiply_all(&mut [Product::new(x, matrix, *blocks, &mut out)]);
             add_rows(&mut sum, &out);
             Ok(Rows::Host(sum)) // (T, N)
@@ -137,7 +137,7 @@ pub fn linear_add(x: &Rows, weight: &Weight, residual: Rows) -> Result<Rows> {
         (Rows::Device(x), Weight::Device(weight), Rows::Device(residual)) => {
             Ok(Rows::Device((residual + generic::linear(x, weight)?)?)) // (T, N)
         }
-        _ => apart(),
+        _ => device_mismatch(),
     }
 }
 
@@ -145,7 +145,7 @@ pub fn linear_add(x: &Rows, weight: &Weight, residual: Rows) -> Result<Rows> {
 /// rows each weight takes.
 ///
 /// # Errors
-/// Widths differ, the runs are not all of the rows, or what candle reports.
+/// Widths differ, the runs are not all of the rows.
 pub fn grouped_linear<'w>(x: &Rows, runs: impl Iterator<Item = (usize, &'w Weight)> + Clone) -> Result<Rows> {
     if runs.clone().map(|(rows, _)| rows).sum::<usize>() != x.count()? {
         bail!("the runs are not all rows");
@@ -155,7 +155,7 @@ pub fn grouped_linear<'w>(x: &Rows, runs: impl Iterator<Item = (usize, &'w Weigh
         Rows::Device(x) => {
             let mut row = 0;
             let each = |(rows, weight): (usize, &Weight)| {
-                let Weight::Device(weight) = weight else { return apart() };
+                let Weight::Device(weight) = weight else { return device_mismatch() };
                 row += rows;
                 generic::linear(&x.narrow(0, row - rows, rows)?.contiguous()?, weight)
             };
@@ -164,11 +164,11 @@ pub fn grouped_linear<'w>(x: &Rows, runs: impl Iterator<Item = (usize, &'w Weigh
         }
     };
     let width = runs.clone().next().map_or(0, |(_, weight)| weight.rows());
-    let mut out = HostRows::uninitialized(x.len(), width); // (T, N)
+    let mut out = HostRows::scratch(x.len(), width); // (T, N)
     let (mut x_left, mut out_left) = (&**x, &mut *out);
     let mut products = SmallVec::<[Product; 8]>::new();
     for (rows, weight) in runs {
-        let Weight::Host(matrix, blocks) = weight else { return apart() };
+        let Weight::Host(matrix, blocks) = weight else { return device_mismatch() };
         fits(x, matrix)?;
         if matrix.rows() != width {
             bail!("matrices of {} and {width} rows are one product", matrix.rows());
@@ -184,34 +184,28 @@ pub fn grouped_linear<'w>(x: &Rows, runs: impl Iterator<Item = (usize, &'w Weigh
 }
 
 /// RMSNorm of the rows of `x (T, C)` with `weight (C)`.
-///
-/// # Errors
-/// What candle reports.
 pub fn rms_norm(x: &Rows, weight: &Vector, epsilon: f64) -> Result<Rows> {
     match (x, weight) {
         (Rows::Host(x), Vector::Host(weight)) => {
             if x.width() != weight.len() {
                 bail!("a row of {} does not fit a norm of {}", x.width(), weight.len());
             }
-            let mut out = HostRows::uninitialized(x.len(), x.width()); // (T, C)
+            let mut out = HostRows::scratch(x.len(), x.width()); // (T, C)
             pointwise::rms_norm(x, weight, epsilon as f32, &mut out);
             Ok(Rows::Host(out))
         }
         (Rows::Device(x), Vector::Device(weight)) => {
             Ok(Rows::Device(generic::rms_norm(x, weight, epsilon)?)) // (T, C)
         }
-        _ => apart(),
+        _ => device_mismatch(),
     }
 }
 
 /// silu(gate) · up of `gate_up (T, 2F)`: `(T, F)`.
-///
-/// # Errors
-/// What candle reports.
 pub fn swiglu(gate_up: &Rows) -> Result<Rows> {
     match gate_up {
         Rows::Host(gate_up) => {
-            let mut out = HostRows::uninitialized(gate_up.len(), gate_up.width() / 2); // (T, F)
+            let mut out = HostRows::scratch(gate_up.len(), gate_up.width() / 2); // (T, F)
             pointwise::swiglu(gate_up, gate_up.width() / 2, &mut out);
             Ok(Rows::Host(out))
         }
@@ -220,9 +214,6 @@ pub fn swiglu(gate_up: &Rows) -> Result<Rows> {
 }
 
 /// Takes `qkv (T, (H + 2G)·D)` apart, and rotates every head of the queries and keys by its token's angles.
-///
-/// # Errors
-/// What candle reports.
 pub fn rotated(qkv: Rows, heads: Heads, angles: &Angles) -> Result<Qkv> {
     let Heads { query, key_value, size } = heads;
     match (qkv, angles) {
@@ -240,7 +231,7 @@ pub fn rotated(qkv: Rows, heads: Heads, angles: &Angles) -> Result<Qkv> {
             let k = generic::rope(&part(query, key_value)?, cos, sin, *layout)?; // (T, G, D)
             Ok(Qkv::Device([q, k, part(query + key_value, key_value)?]))
         }
-        _ => apart(),
+        _ => device_mismatch(),
     }
 }
 
@@ -255,9 +246,6 @@ impl Ring {
 
     /// Puts the keys and values of `tokens` tokens from row `row` on, at positions `first..`, in their slots: there are at
     /// least as many.
-    ///
-    /// # Errors
-    /// What candle reports.
     pub fn append(&mut self, first: usize, qkv: &Qkv, heads: Heads, row: usize, tokens: usize) -> Result<()> {
         match (self, qkv) {
             (Ring::Host(kept), Qkv::Host(qkv)) => {
@@ -280,7 +268,7 @@ impl Ring {
                 }
                 Ok(())
             }
-            _ => apart(),
+            _ => device_mismatch(),
         }
     }
 }
@@ -305,8 +293,8 @@ pub fn attention<'a>(
                 _ => None,
             };
             let collected: Option<SmallVec<[_; 8]>> = (0..sequences).map(on_host).collect();
-            let Some(collected) = collected else { return apart() };
-            let mut out = HostRows::uninitialized(qkv.len(), heads.query * heads.size); // (T, H·D)
+            let Some(collected) = collected else { return device_mismatch() };
+            let mut out = HostRows::scratch(qkv.len(), heads.query * heads.size); // (T, H·D)
             attention::attention(qkv, qkv.width(), heads, &collected, &mut out);
             Ok(Rows::Host(out))
         }
@@ -314,7 +302,7 @@ pub fn attention<'a>(
             let each = |i: usize| {
                 let Some(Queries { row, tokens, span, ring: Ring::Device([keys, values]) }) = queries(i)
                 else {
-                    return apart();
+                    return device_mismatch();
                 };
                 let q = q.narrow(0, row, tokens)?.contiguous()?; // (Ts, H, D)
                 generic::attention(&q, keys, values, heads, span) // (Ts, H·D)
@@ -328,11 +316,11 @@ pub fn attention<'a>(
 /// Some rows of `x (T, W)`, in the order of `rows (R)`: `(R, W)`.
 ///
 /// # Errors
-/// One is beyond T, or what candle reports.
+/// One is beyond T.
 pub fn select(x: &Rows, rows: &[u32]) -> Result<Rows> {
     match x {
         Rows::Host(x) => {
-            let mut out = HostRows::uninitialized(rows.len(), x.width()); // (R, W)
+            let mut out = HostRows::scratch(rows.len(), x.width()); // (R, W)
             if let Some(row) = rows.iter().find(|row| **row as usize >= x.len()) {
                 bail!("there is no row {row}");
             }
@@ -345,14 +333,11 @@ pub fn select(x: &Rows, rows: &[u32]) -> Result<Rows> {
 
 /// The sum of `answers (R, W)` by tokens: row i, times `shares[i]`, is added to row `tokens[i]` of `(T, W)`, in the order
 /// of i.
-///
-/// # Errors
-/// What candle reports.
 pub fn sum_by_token(answers: &Rows, tokens: &[u32], shares: &[f32], count: usize) -> Result<Rows> {
     match answers {
         Rows::Host(answers) => {
             let width = answers.width();
-            let mut sum = HostRows::uninitialized(count, width); // (T, W)
+            let mut sum = HostRows::scratch(count, width); // (T, W)
             pool::each_row(&mut sum, width, |row, sum| {
                 sum.fill(0.0);
                 let own =
@@ -380,9 +365,6 @@ fn add_rows(sum: &mut HostRows, x: &HostRows) {
 }
 
 /// `a + b`, both `(T, W)`.
-///
-/// # Errors
-/// What candle reports.
 pub fn add(a: Rows, b: &Rows) -> Result<Rows> {
     match (a, b) {
         (Rows::Host(mut a), Rows::Host(b)) => {
@@ -393,15 +375,12 @@ pub fn add(a: Rows, b: &Rows) -> Result<Rows> {
             Ok(Rows::Host(a)) // (T, W)
         }
         (Rows::Device(a), Rows::Device(b)) => Ok(Rows::Device((a + b)?)), // (T, W)
-        _ => apart(),
+        _ => device_mismatch(),
     }
 }
 
 impl Rows {
     /// T.
-    ///
-    /// # Errors
-    /// What candle reports.
     pub fn count(&self) -> Result<usize> {
         match self {
             Rows::Host(rows) => Ok(rows.len()),
@@ -410,24 +389,18 @@ impl Rows {
     }
 
     /// The values on the host in f32.
-    ///
-    /// # Errors
-    /// What candle reports.
     pub fn to_host(self) -> Result<HostRows> {
         let tensor = match self {
             Rows::Host(rows) => return Ok(rows),
             Rows::Device(tensor) => tensor,
         };
         let (rows, width) = tensor.dims2()?;
-        let mut out = HostRows::uninitialized(rows, width);
+        let mut out = HostRows::scratch(rows, width);
         out.copy_from_slice(&tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?);
         Ok(out)
     }
 
     /// The same rows where `device` computes, in `dtype` if that is an accelerator.
-    ///
-    /// # Errors
-    /// What candle reports.
     pub fn to_device(self, device: &Device, dtype: DType) -> Result<Rows> {
         match self {
             Rows::Device(tensor) if !device.is_cpu() => {

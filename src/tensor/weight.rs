@@ -63,9 +63,6 @@ pub enum Vector {
 
 impl Vector {
     /// Puts the one row of a matrix on a device.
-    ///
-    /// # Errors
-    /// What candle reports while copying.
     pub fn load(matrix: &Matrix, Target { device, .. }: &Target) -> Result<Self> {
         let values = matrix.to_f32();
         match device.is_cpu() {
@@ -85,9 +82,6 @@ impl Weight {
     /// `dtype` is; f16 or bf16 says how dense weights are rounded, f32 that activations are not rounded for the products
     /// with blocks. On an accelerator the weights are dense in `dtype`, by default bf16, and the host holds no more of them
     /// at once than a run of rows.
-    ///
-    /// # Errors
-    /// What candle reports while copying.
     pub fn load(matrix: &Matrix, target: &Target) -> Result<Self> {
         if !target.device.is_cpu() {
             return Ok(Weight::Device(dense(matrix, target.activations(), &target.device)?)); // (rows, columns)

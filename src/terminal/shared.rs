@@ -100,8 +100,8 @@ mod tests {
         both.wrote("a");
         both.wrote("");
         assert_eq!(both.clone().line_end(), "\n");
-        let apart = shared(false);
-        apart.wrote("a");
-        assert_eq!(apart.line_end(), "");
+        let separate = shared(false);
+        separate.wrote("a");
+        assert_eq!(separate.line_end(), "");
     }
 }

@@ -79,9 +79,9 @@ mod tests {
     fn groups_are_taken_apart() {
         let grouped = matrix(0..16);
         let heads = Heads { query: 4, key_value: 2, size: 2 };
-        let apart = ungrouped(&grouped, heads).unwrap().to_f32();
+        let separate = ungrouped(&grouped, heads).unwrap().to_f32();
         let expected = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15];
-        assert_eq!(apart, expected.map(|row| row as f32));
+        assert_eq!(separate, expected.map(|row| row as f32));
         assert!(ungrouped(&matrix(0..15), heads).is_none());
     }
 

@@ -91,8 +91,8 @@ mod tests {
             prop_assert_eq!(ranges.total(), expected.len() as u64);
             prop_assert_eq!(ranges.front(), set.iter().take_while(|b| **b).count() as u64);
             // Disjoint and apart.
-            let apart: Vec<_> = ranges.iter().collect();
-            prop_assert!(apart.windows(2).all(|w| w[0].end < w[1].start));
+            let merged: Vec<_> = ranges.iter().collect();
+            prop_assert!(merged.windows(2).all(|w| w[0].end < w[1].start));
             let gap = ranges.gap(5..50);
             let first = (5..50).find(|i| !set[*i as usize]);
             prop_assert_eq!(gap.as_ref().map(|g| g.start), first);

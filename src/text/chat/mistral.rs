@@ -302,8 +302,8 @@ mod tests {
     fn messages_of_one_role_in_a_row_are_one_unless_the_system_speaks_between() {
         let row = [("user", "a"), ("user", ""), ("user", "b")];
         assert_eq!(ids(Version::V2, &row).unwrap(), "<s>[INST]a\n\nb[/INST]");
-        let apart = [("user", "a"), ("system", "S"), ("user", "b"), ("system", "T")];
-        assert_eq!(ids(Version::V2, &apart).unwrap(), "<s>[INST]a[/INST][INST]S\n\nT\n\nb[/INST]");
+        let separate = [("user", "a"), ("system", "S"), ("user", "b"), ("system", "T")];
+        assert_eq!(ids(Version::V2, &separate).unwrap(), "<s>[INST]a[/INST][INST]S\n\nT\n\nb[/INST]");
     }
 
     #[test]
