@@ -10,8 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::home::home;
-use super::listing::Entry;
-use super::{Error, FileName, Hash, RepoId, folder};
+use super::{Entry, Error, FileName, Hash, RepoId, folder};
 use crate::system::environment::{self, HF_HUB_CACHE};
 use crate::system::files;
 

@@ -8,12 +8,13 @@ use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::blocking::{self, Response};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE};
 use reqwest::{StatusCode, Url, redirect};
 
+use super::body::{Heard, Patient, failed, innermost};
 use super::proxy::Proxy;
 use super::resolver::Resolver;
 use super::retry::{Failure, Retries, is_passing, pause_asked};
@@ -21,8 +22,6 @@ use super::silence::Silence;
 use super::{Commit, Endpoint, Error, FileName, RepoId, Report, Revision, Token};
 use crate::system::threads;
 
-/// Bytes that must come in the time of one read, if another connection can fetch the rest.
-const LEAST: usize = 1 << 10;
 /// Limit for redirects. From the hub to its storage there are one or two; a renamed repository adds one.
 const MAX_REDIRECTS: usize = 10;
 
@@ -305,9 +304,7 @@ impl Client {
     /// Wraps a body so that it fails if almost no bytes come and the rest `can_go_on` over another connection. A body that
     /// would begin anew may be as slow as it is.
     pub(super) fn patient<'a, R: Read + 'a>(&'a self, body: R, can_go_on: bool) -> Patient<Heard<'a, R>> {
-        let least = if can_go_on { LEAST } else { 0 };
-        let (body, window) = (self.heard(body), self.settings.read_timeout);
-        Patient { body, least, window, begun: Instant::now(), bytes: 0 }
+        Patient::new(self.heard(body), self.settings.read_timeout, can_go_on)
     }
 
     /// The error for a status other than success. The hub names the reason in `X-Error-Code`. Without a token it answers
@@ -329,49 +326,6 @@ impl Client {
             },
             (status, _) => Error::Status { host: self.endpoint().host(), status, what: about.to_string() },
         }
-    }
-}
-
-/// A body that reports its bytes to the silence.
-#[derive(Debug)]
-pub(super) struct Heard<'a, R> {
-    body: R,
-    silence: &'a Silence,
-}
-
-impl<R: Read> Read for Heard<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.body.read(buffer)?;
-        if read > 0 {
-            self.silence.heard();
-        }
-        Ok(read)
-    }
-}
-
-/// A body that fails if a window brings too few bytes. The time limit of one read misses a server that sends a byte now and
-/// then; another connection may do better.
-#[derive(Debug)]
-pub(super) struct Patient<R> {
-    body: R,
-    least: usize,
-    window: Duration,
-    begun: Instant,
-    bytes: usize,
-}
-
-impl<R: Read> Read for Patient<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.body.read(buffer)?;
-        self.bytes += read;
-        if self.begun.elapsed() >= self.window {
-            // At most this many bytes are lost with the error.
-            if self.bytes < self.least && read > 0 {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "next to nothing comes"));
-            }
-            (self.begun, self.bytes) = (Instant::now(), 0);
-        }
-        Ok(read)
     }
 }
 
@@ -397,21 +351,4 @@ fn cause(error: reqwest::Error) -> String {
         return "no answer in time".to_string();
     }
     innermost(&error.without_url())
-}
-
-/// The failure of a body that ended with `cause`.
-pub(super) fn failed(error: Error, cause: &io::Error) -> Failure {
-    let answer = cause.get_ref().and_then(|cause| cause.downcast_ref::<reqwest::Error>());
-    match cause.kind() == io::ErrorKind::TimedOut || answer.is_some_and(reqwest::Error::is_timeout) {
-        true => Failure::Silent(error),
-        false => Failure::Passing(error, None),
-    }
-}
-
-/// The last of a chain of causes.
-pub(super) fn innermost(mut error: &(dyn std::error::Error + 'static)) -> String {
-    while let Some(next) = error.source() {
-        error = next;
-    }
-    error.to_string()
 }

@@ -6,9 +6,8 @@ use std::sync::atomic::AtomicBool;
 use super::client::{About, Client};
 use super::engine::{self, Job};
 use super::folder::{self, Folder};
-use super::listing::Entry;
 use super::plan::{self, Plan, PlannedFile, Wanted};
-use super::{Commit, Error, FileName, HubCache, Manifest, RepoId, Report, Revision};
+use super::{Commit, Entry, Error, FileName, HubCache, Manifest, RepoId, Report, Revision};
 use crate::system::files::{self, free_space};
 
 /// A request for a download.

@@ -6,8 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::hash::{Hasher, Mismatch};
-use super::listing::Entry;
-use super::{Digest, Error, FileName, Report};
+use super::{Digest, Entry, Error, FileName, Report};
 use crate::system::files::{self, Claim, Replacement, free_space};
 use crate::system::memory;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use super::{Digest, Error, FileName};
+use super::names::{Digest, hexadecimal};
 
 /// Git's id of a file's content: the sha1 of `blob SIZE\0` and the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct BlobId([u8; 20]);
 impl BlobId {
     /// Parses 40 hexadecimal digits.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        super::names::hexadecimal(text).map(Self)
+        hexadecimal(text).map(Self)
     }
 
     /// The id of a file in large-file storage, for which git itself stores a pointer of three lines.
@@ -109,13 +109,6 @@ impl Hasher {
 pub(super) struct Mismatch {
     pub expected: Hash,
     pub found: Hash,
-}
-
-impl Mismatch {
-    /// The error for `file`.
-    pub fn of(self, file: &FileName) -> Error {
-        Error::Hash { file: file.clone(), expected: self.expected, found: self.found }
-    }
 }
 
 #[cfg(test)]

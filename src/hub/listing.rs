@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::client::{About, Client};
 use super::hash::BlobId;
-use super::{Commit, Digest, Error, FileName, Hash, RepoId, Report, Revision};
+use super::{Commit, Digest, Entry, Error, FileName, Hash, RepoId, Report, Revision};
 use crate::json::{self, Capped};
 
 /// Limit for an answer. A page of a listing has at most 1000 entries of a few hundred bytes, and a model card's metadata is
@@ -18,17 +18,6 @@ const MAX_ANSWER: u64 = 8 << 20;
 const MAX_PAGES: usize = 100;
 /// Limit for the files of a repository, above those of any checkpoint.
 const MAX_FILES: usize = 10_000;
-
-/// A file at the top of a repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The name, in the repository and in the folder.
-    pub name: FileName,
-    /// The size in bytes.
-    pub size: u64,
-    /// The hash of its content, if the listing has one.
-    pub hash: Option<Hash>,
-}
 
 #[derive(Deserialize)]
 struct RevisionAnswer {

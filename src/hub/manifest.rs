@@ -6,8 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use super::listing::Entry;
-use super::{Commit, Digest, Error, FileName, Plan, RepoId, folder};
+use super::{Commit, Digest, Entry, Error, FileName, Plan, RepoId, folder};
 use crate::json;
 use crate::system::files::{self, Refused, Replacement};
 

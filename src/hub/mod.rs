@@ -8,13 +8,17 @@
 //! | file | one idea |
 //! |---|---|
 //! | `names` | names from users and servers, checked before they become part of a path or an address |
+//! | `typed` | names as a person types them, with errors |
+//! | `endpoint` | the address of a hub |
 //! | `token` | the access token, which is never shown |
 //! | `client` | one request: time limits, status, redirects |
+//! | `body` | the body of an answer while it comes |
 //! | `retry` | when a failed request is tried again |
 //! | `proxy` | the proxy of requests, for errors that are its own |
 //! | `silence` | for how long no byte has come, and reports of it |
 //! | `resolver` | the addresses of a host |
 //! | `listing` | a revision is a commit, a commit is a list of files with sizes and hashes |
+//! | `entry` | a file of a listing |
 //! | `plan` | which of these files to fetch: rules without a network |
 //! | `hash` | the hashes of a listing, and computing them |
 //! | `folder` | the target folder: claimed by one process, its files, its free space |
@@ -24,19 +28,26 @@
 //! | `home` | the home folder of the hub's own clients |
 //! | `download` | a whole download, by the files above |
 //! | `starter` | the model that `mist chat` starts with, from the hub or from a wheel |
+//! | `report` | who receives a download's progress |
+//! | `size` | bytes as a person reads them |
+//! | `error`, `hint` | what goes wrong, and what to do about it |
 //! | `fuzzing` | functions for the fuzz targets |
 //! | `catalogue` | the repositories that `mist download` lists, which only hints use otherwise |
 
+mod body;
 mod cache;
 pub mod catalogue;
 mod client;
 mod download;
+mod endpoint;
 mod engine;
+mod entry;
 mod error;
 mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;
+mod hint;
 mod home;
 mod listing;
 mod manifest;
@@ -50,16 +61,18 @@ mod silence;
 mod size;
 pub mod starter;
 mod token;
+mod typed;
 mod wheel;
 
 pub use cache::{HubCache, Snapshot};
 pub use client::{Client, Settings};
 pub use download::{Outcome, Request, carry_out, on_disk, plan};
+pub use endpoint::Endpoint;
+pub use entry::Entry;
 pub use error::Error;
 pub use hash::{BlobId, Hash};
-pub use listing::Entry;
 pub use manifest::Manifest;
-pub use names::{Commit, Digest, Endpoint, FileName, RepoId, Revision};
+pub use names::{Commit, Digest, FileName, RepoId, Revision};
 pub use plan::{Plan, PlannedFile};
 pub use report::{Report, Silent};
 pub use size::Size;

@@ -3,12 +3,6 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-
-use reqwest::Url;
-
-use super::Error;
-use crate::system::environment::{self, HF_ENDPOINT};
 
 /// Limit for the length of a part of a repository's name, and of a file name.
 const MAX_NAME: usize = 200;
@@ -26,26 +20,19 @@ impl RepoId {
         [&self.org, &self.name]
     }
 
-    /// The repository's folder, `root/ORG/NAME`.
-    pub fn folder(&self, root: &Path) -> PathBuf {
-        root.join(&self.org).join(&self.name)
-    }
-}
-
-impl FromStr for RepoId {
-    type Err = Error;
-
-    fn from_str(typed: &str) -> Result<Self, Error> {
+    /// Checks a name; `None` if `text` is not `ORG/NAME`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let is_part = |part: &str| {
             let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
             part.bytes().all(known) && is_plain(part) && !part.contains("..") && !part.starts_with('-')
         };
-        match typed.split_once('/') {
-            Some((org, name)) if is_part(org) && is_part(name) => {
-                Ok(Self { org: org.to_string(), name: name.to_string() })
-            }
-            _ => Err(Error::RepoName { typed: typed.to_string() }),
-        }
+        let (org, name) = text.split_once('/')?;
+        (is_part(org) && is_part(name)).then(|| Self { org: org.to_string(), name: name.to_string() })
+    }
+
+    /// The repository's folder, `root/ORG/NAME`.
+    pub fn folder(&self, root: &Path) -> PathBuf {
+        root.join(&self.org).join(&self.name)
     }
 }
 
@@ -60,6 +47,14 @@ impl fmt::Display for RepoId {
 pub struct Revision(String);
 
 impl Revision {
+    /// Checks a revision; `None` if git does not allow `text` as a reference, or if it has another meaning in an address.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let known = |b: u8| b.is_ascii_alphanumeric() || b"._-+/@".contains(&b);
+        let parts_are_names = text.split('/').all(|p| !p.is_empty() && !p.starts_with('.'));
+        let good = text.len() <= MAX_NAME && text.bytes().all(known) && parts_are_names;
+        (good && !text.contains("..")).then(|| Self(text.to_string()))
+    }
+
     /// The text, for an address.
     pub(super) fn as_str(&self) -> &str {
         &self.0
@@ -69,21 +64,6 @@ impl Revision {
 impl Default for Revision {
     fn default() -> Self {
         Self("main".to_string())
-    }
-}
-
-impl FromStr for Revision {
-    type Err = Error;
-
-    /// Whether git allows the text as a reference and it has no other meaning in an address.
-    fn from_str(typed: &str) -> Result<Self, Error> {
-        let known = |b: u8| b.is_ascii_alphanumeric() || b"._-+/@".contains(&b);
-        let parts_are_names = typed.split('/').all(|p| !p.is_empty() && !p.starts_with('.'));
-        let good = typed.len() <= MAX_NAME && typed.bytes().all(known) && parts_are_names;
-        match good && !typed.contains("..") {
-            true => Ok(Self(typed.to_string())),
-            false => Err(Error::RevisionName { typed: typed.to_string() }),
-        }
     }
 }
 
@@ -112,6 +92,11 @@ impl Commit {
     /// The first twelve digits, for messages.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
+    }
+
+    /// The revision that names this commit and nothing else.
+    pub(super) fn as_revision(&self) -> Revision {
+        Revision(self.0.clone())
     }
 
     /// Parses a commit; `None` if `text` is none.
@@ -171,14 +156,6 @@ impl FileName {
     }
 }
 
-impl FromStr for FileName {
-    type Err = Error;
-
-    fn from_str(typed: &str) -> Result<Self, Error> {
-        Self::parse(typed).ok_or_else(|| Error::FileName { typed: typed.to_string() })
-    }
-}
-
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
@@ -198,64 +175,6 @@ fn is_plain(name: &str) -> bool {
         && !name.starts_with(['.', ' '])
         && !name.ends_with(['.', ' '])
         && !device
-}
-
-/// The base address of a hub.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint(Url);
-
-impl Endpoint {
-    /// `HF_ENDPOINT`, else `https://huggingface.co`.
-    ///
-    /// # Errors
-    /// [`Error::Endpoint`] if the variable holds no usable address.
-    pub fn from_environment() -> Result<Self, Error> {
-        environment::value(HF_ENDPOINT).as_deref().unwrap_or("https://huggingface.co").parse()
-    }
-
-    /// The endpoint of an address.
-    pub(super) fn of(url: &Url) -> Self {
-        Self(url.clone())
-    }
-
-    /// Whether requests and redirects must stay on TLS.
-    pub(super) fn is_https(&self) -> bool {
-        self.0.scheme() == "https"
-    }
-
-    /// The host, for messages.
-    pub(super) fn host(&self) -> String {
-        let host = self.0.host_str().unwrap_or_default();
-        match self.0.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_string(),
-        }
-    }
-
-    /// The address with `segments` below the endpoint. Each segment is escaped, slashes included.
-    pub(super) fn join<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
-        let mut url = self.0.clone();
-        // An http address always has a path.
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(segments);
-        }
-        url
-    }
-}
-
-impl FromStr for Endpoint {
-    type Err = Error;
-
-    fn from_str(typed: &str) -> Result<Self, Error> {
-        let good = |url: &Url| {
-            matches!(url.scheme(), "http" | "https")
-                && url.username().is_empty()
-                && url.password().is_none()
-                && url.query().is_none()
-        };
-        // The value is not quoted, since it may contain a password.
-        Url::parse(typed).ok().filter(good).map(Self).ok_or(Error::Endpoint)
-    }
 }
 
 #[cfg(test)]
@@ -335,17 +254,10 @@ mod tests {
         for typed in ["", ".", "..", "a/../b", "a?b", "a#b", "a b", "/a", "a\nb"] {
             assert!(typed.parse::<Revision>().is_err(), "{typed:?}");
         }
-        let endpoint: Endpoint = "http://hub.test/mirror/".parse().unwrap();
+        let endpoint: crate::hub::Endpoint = "http://hub.test/mirror/".parse().unwrap();
         let revision: Revision = "refs/pr/1".parse().unwrap();
         let url = endpoint.join(["a", "b", "resolve", revision.as_str(), "x y.json"]);
         assert_eq!(url.as_str(), "http://hub.test/mirror/a/b/resolve/refs%2Fpr%2F1/x%20y.json");
-    }
-
-    #[test]
-    fn an_endpoint_with_a_password_is_refused_and_not_quoted() {
-        let error = "https://me:secret@hub.test".parse::<Endpoint>().unwrap_err();
-        assert!(!error.to_string().contains("secret"));
-        assert!("ftp://hub.test".parse::<Endpoint>().is_err());
     }
 
     #[test]

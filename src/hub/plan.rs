@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::listing::Entry;
-use super::{Commit, Error, FileName, RepoId};
+use super::{Commit, Entry, Error, FileName, RepoId};
 use crate::json;
 use crate::system::files::on_one_disk;
 

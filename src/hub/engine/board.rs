@@ -8,8 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::part::{Attempt, Part, Refused};
 use super::ranges::Ranges;
-use crate::hub::Error;
-use crate::hub::listing::Entry;
+use crate::hub::{Entry, Error};
 use crate::system::files::Folder;
 
 /// Number of files that are fetched at the same time.

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::Event;
 use super::board::Board;
+use super::event::Event;
 use super::part::{Attempt, Part, Refused};
 use crate::hub::hash::Hasher;
 use crate::hub::{Digest, Error};
@@ -25,7 +25,7 @@ pub(super) fn follow(board: &Board, part: &Arc<Part>, tell: &dyn Fn(Event)) -> R
             Ok(sha256) => return finish(board, part, attempt, sha256),
             Err(mismatch) => mismatch,
         };
-        let error = mismatch.of(part.name());
+        let error = Error::damaged(part.name(), mismatch);
         if attempt > 0 {
             part.discard(attempt);
             return Err(error);

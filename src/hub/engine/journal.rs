@@ -7,12 +7,13 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::ops::Range;
+use std::path::Path;
 
 use reqwest::header::HeaderValue;
 
 use super::ranges::Ranges;
+use crate::hub::Entry;
 use crate::hub::folder;
-use crate::hub::listing::Entry;
 use crate::system::files::Folder;
 
 /// Limit for a journal. A line has less than 50 bytes and stands for a piece of [`super::worker::PIECE`] bytes, or fewer
@@ -51,11 +52,17 @@ impl Remains {
         };
         read().unwrap_or_default()
     }
+}
 
-    /// Parses the text of a journal for a partial file of `length` bytes.
-    pub fn said(entry: &Entry, text: &str, length: u64) -> Option<Self> {
-        parse(text.as_bytes(), &heading(entry)?, length.min(entry.size))
-    }
+/// Bytes of `entry` that an earlier run left in `folder`.
+pub(in crate::hub) fn here(folder: &Path, entry: &Entry) -> u64 {
+    Folder::open(folder).map_or(0, |folder| Remains::of(entry, &folder).have.total())
+}
+
+/// Bytes of `entry` on disk by the text of a journal, for a partial file of `length` bytes.
+pub(in crate::hub) fn said(entry: &Entry, text: &str, length: u64) -> u64 {
+    let remains = heading(entry).and_then(|heading| parse(text.as_bytes(), &heading, length.min(entry.size)));
+    remains.map_or(0, |remains| remains.have.total())
 }
 
 /// Whether a validator can be stored, and sent to a server.
@@ -67,7 +74,7 @@ pub(super) fn is_etag(text: &str) -> bool {
 }
 
 /// The first line. It names the content and not the commit, so that two commits with the same file share its pieces.
-pub(super) fn heading(entry: &Entry) -> Option<String> {
+pub(in crate::hub) fn heading(entry: &Entry) -> Option<String> {
     entry.hash.map(|hash| format!("mist 1 {} bytes, {hash}\n", entry.size))
 }
 

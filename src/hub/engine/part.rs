@@ -8,8 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::journal::{Journal, Remains};
 use super::ranges::Ranges;
 use crate::hub::folder;
-use crate::hub::listing::Entry;
-use crate::hub::{Error, FileName};
+use crate::hub::{Entry, Error, FileName};
 use crate::system::files::{self, Folder};
 use crate::system::memory;
 

@@ -11,13 +11,13 @@ use reqwest::StatusCode;
 use reqwest::blocking::Response;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG};
 
-use super::Event;
 use super::board::{Board, Work};
+use super::event::Event;
 use super::journal::is_etag;
 use super::part::Refused;
 use super::source::Source;
 use crate::hub::Error;
-use crate::hub::client::{failed, innermost};
+use crate::hub::body::{failed, innermost};
 use crate::hub::retry::Failure;
 use crate::system::memory;
 

@@ -1,0 +1,79 @@
+//! The body of an answer while it comes: its silence, its pace, and its end.
+
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use super::Error;
+use super::retry::Failure;
+use super::silence::Silence;
+
+/// Bytes that must come in the time of one read, if another connection can fetch the rest.
+const LEAST: usize = 1 << 10;
+
+/// A body that reports its bytes to the silence.
+#[derive(Debug)]
+pub(super) struct Heard<'a, R> {
+    pub(super) body: R,
+    pub(super) silence: &'a Silence,
+}
+
+impl<R: Read> Read for Heard<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.body.read(buffer)?;
+        if read > 0 {
+            self.silence.heard();
+        }
+        Ok(read)
+    }
+}
+
+/// A body that fails if a window brings too few bytes. The time limit of one read misses a server that sends a byte now and
+/// then; another connection may do better.
+#[derive(Debug)]
+pub(super) struct Patient<R> {
+    body: R,
+    least: usize,
+    window: Duration,
+    begun: Instant,
+    bytes: usize,
+}
+
+impl<R> Patient<R> {
+    /// A patient `body`. If the rest cannot go on over another connection, it may bring nothing.
+    pub(super) fn new(body: R, window: Duration, can_go_on: bool) -> Self {
+        let least = if can_go_on { LEAST } else { 0 };
+        Self { body, least, window, begun: Instant::now(), bytes: 0 }
+    }
+}
+
+impl<R: Read> Read for Patient<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.body.read(buffer)?;
+        self.bytes += read;
+        if self.begun.elapsed() >= self.window {
+            // At most this many bytes are lost with the error.
+            if self.bytes < self.least && read > 0 {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "next to nothing comes"));
+            }
+            (self.begun, self.bytes) = (Instant::now(), 0);
+        }
+        Ok(read)
+    }
+}
+
+/// The failure of a body that ended with `cause`.
+pub(super) fn failed(error: Error, cause: &io::Error) -> Failure {
+    let answer = cause.get_ref().and_then(|cause| cause.downcast_ref::<reqwest::Error>());
+    match cause.kind() == io::ErrorKind::TimedOut || answer.is_some_and(reqwest::Error::is_timeout) {
+        true => Failure::Silent(error),
+        false => Failure::Passing(error, None),
+    }
+}
+
+/// The last of a chain of causes.
+pub(super) fn innermost(mut error: &(dyn std::error::Error + 'static)) -> String {
+    while let Some(next) = error.source() {
+        error = next;
+    }
+    error.to_string()
+}

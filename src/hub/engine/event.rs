@@ -1,0 +1,19 @@
+//! Messages of the download's threads.
+
+use std::sync::Arc;
+
+use super::part::Part;
+use crate::hub::{Digest, Error};
+
+/// Messages from the threads to the caller's.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A line for a person.
+    Note(String),
+    /// A file has been begun.
+    Begun(Arc<Part>),
+    /// A file is whole and has its name.
+    Finished(Arc<Part>, Digest),
+    /// The download cannot continue.
+    Failed(Error),
+}
