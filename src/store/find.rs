@@ -118,19 +118,6 @@ impl Store {
         }
         all
     }
-
-    /// The conversions of a checkpoint, wherever they are kept.
-    pub fn conversions_made(&self, found: &Found) -> Vec<PathBuf> {
-        let mut made = match found.place {
-            // What it was published with is not ours.
-            Place::HubCache => Vec::new(),
-            Place::Checkpoints | Place::Home => contents::conversions(&found.path),
-        };
-        if let Some(elsewhere) = self.conversions(found) {
-            made.extend(contents::conversions(&elsewhere));
-        }
-        made
-    }
 }
 
 /// What lies at `path` under the folder of a place.

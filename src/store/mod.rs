@@ -17,12 +17,14 @@
 //! | file | one idea |
 //! |---|---|
 //! | `name` | what a person names a model by: a path, `ORG/NAME`, `ORG/NAME:VARIANT`, an address of the hub |
-//! | `places` | the three places, and where conversions lie |
+//! | `places` | the three places |
 //! | `contents` | the checkpoints in a folder of checkpoints |
 //! | `find` | a name looked up |
+//! | `conversions` | where a checkpoint's conversions lie, and which there are |
 //! | `removal` | what goes with a checkpoint, and its deletion |
 
 mod contents;
+mod conversions;
 mod find;
 mod name;
 mod places;

@@ -1,10 +1,7 @@
-//! The places in which checkpoints lie, and where conversions lie of what cannot be written to.
+//! The places in which checkpoints lie.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use sha2::{Digest, Sha256};
-
-use super::Found;
 use crate::hub::HubCache;
 use crate::system::environment::{self, LOCALAPPDATA, MIST_HOME};
 
@@ -67,45 +64,10 @@ impl Store {
         }
     }
 
-    /// Where conversions lie of a checkpoint that cannot be written to: `MIST_HOME/conversions/ORG/NAME/REVISION`, with a
-    /// digest of its path where it has no revision.
-    pub fn conversions(&self, found: &Found) -> Option<PathBuf> {
-        let revision = match &found.revision {
-            Some(revision) => revision.clone(),
-            None => digest(&found.path),
-        };
-        Some(self.conversions_of(found)?.join(revision))
-    }
-
     /// `MIST_HOME/conversions`.
     pub(super) fn conversions_root(&self) -> Option<PathBuf> {
         Some(self.home.as_ref()?.join("conversions"))
     }
-
-    /// The conversions of all revisions.
-    pub(super) fn conversions_of(&self, found: &Found) -> Option<PathBuf> {
-        let conversions = self.conversions_root()?;
-        Some(match &found.repo {
-            Some(repo) => repo.folder(&conversions),
-            // A folder of no repository is called as it and the folder that it lies in.
-            None => {
-                let path = std::fs::canonicalize(&found.path).unwrap_or_else(|_| found.path.clone());
-                let name =
-                    |path: Option<&Path>| path.and_then(Path::file_name).unwrap_or("_".as_ref()).to_owned();
-                conversions.join(name(path.parent())).join(name(Some(&path)))
-            }
-        })
-    }
-}
-
-/// Hexadecimal digits of a digest that stands for a revision.
-pub(super) const DIGEST: usize = 16;
-
-/// What stands for a path in a folder's name.
-fn digest(path: &Path) -> String {
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
-    hash.iter().take(DIGEST / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// `MIST_HOME`, else `mist` in the platform's folder for a user's data: `~/.local/share` (or `XDG_DATA_HOME`),

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::contents;
-use super::places::DIGEST;
+use super::conversions::DIGEST;
 use super::{Found, Place, Store};
 use crate::system::files::{Claim, folder_of};
 

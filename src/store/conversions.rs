@@ -1,0 +1,57 @@
+//! Where a checkpoint's conversions lie, and which there are.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::{Found, Place, Store, contents};
+
+impl Store {
+    /// Where conversions lie of a checkpoint that cannot be written to: `MIST_HOME/conversions/ORG/NAME/REVISION`, with a
+    /// digest of its path where it has no revision.
+    pub fn conversions(&self, found: &Found) -> Option<PathBuf> {
+        let revision = match &found.revision {
+            Some(revision) => revision.clone(),
+            None => digest(&found.path),
+        };
+        Some(self.conversions_of(found)?.join(revision))
+    }
+
+    /// The conversions of all revisions.
+    pub(super) fn conversions_of(&self, found: &Found) -> Option<PathBuf> {
+        let conversions = self.conversions_root()?;
+        Some(match &found.repo {
+            Some(repo) => repo.folder(&conversions),
+            // A folder of no repository is called as it and the folder that it lies in.
+            None => {
+                let path = std::fs::canonicalize(&found.path).unwrap_or_else(|_| found.path.clone());
+                let name =
+                    |path: Option<&Path>| path.and_then(Path::file_name).unwrap_or("_".as_ref()).to_owned();
+                conversions.join(name(path.parent())).join(name(Some(&path)))
+            }
+        })
+    }
+
+    /// The conversions of a checkpoint, wherever they are kept.
+    pub fn conversions_made(&self, found: &Found) -> Vec<PathBuf> {
+        let mut made = match found.place {
+            // What it was published with is not ours.
+            Place::HubCache => Vec::new(),
+            Place::Checkpoints | Place::Home => contents::conversions(&found.path),
+        };
+        if let Some(elsewhere) = self.conversions(found) {
+            made.extend(contents::conversions(&elsewhere));
+        }
+        made
+    }
+}
+
+/// Hexadecimal digits of a digest that stands for a revision.
+pub(super) const DIGEST: usize = 16;
+
+/// What stands for a path in a folder's name.
+fn digest(path: &Path) -> String {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    hash.iter().take(DIGEST / 2).map(|byte| format!("{byte:02x}")).collect()
+}
