@@ -1,6 +1,10 @@
+//! Errors of tokenizers, texts and conversations.
+
+use std::path::{Path, PathBuf};
+
+use super::vocabulary::NEW_GGUF;
 use crate::system::budget::Exceeded;
 use crate::system::quote::{about, quoted};
-use std::path::{Path, PathBuf};
 
 /// Errors of a tokenizer, a text or a conversation.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +110,7 @@ impl Error {
         match self {
             Self::NoTokenizer(_) => Some("mist download --tokenizer-only --repo-id ORG/NAME".into()),
             Self::LfsPointer(_) => Some("fetch it with `git lfs pull`, or all with `mist download`".into()),
-            Self::Metadata(_) => Some(super::NEW_GGUF.into()),
+            Self::Metadata(_) => Some(NEW_GGUF.into()),
             Self::NoBos => Some("--no-bos encodes without it".into()),
             Self::NotStarted(exceeded) => exceeded.hint().map(str::to_owned),
             Self::NoTemplate | Self::NoDefaultTemplate(_) => {
@@ -115,6 +119,16 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// An error for a vocabulary that contradicts itself, or for a file that is none.
+pub(super) fn malformed(reason: &str) -> Error {
+    Error::Vocabulary(one_line(reason))
+}
+
+/// An error for a part that is well formed and not supported.
+pub(super) fn unknown(part: &'static str, what: &str) -> Error {
+    Error::UnknownPart { part, what: one_line(what) }
 }
 
 /// Describes a defect of a file: "x.json is not valid JSON", "x.json cannot be used: two tokens have the id 3".

@@ -94,7 +94,7 @@ fn context(
     };
     let turns = messages.iter().enumerate().map(turn).collect::<Result<_, _>>()?;
     let mut all = vec![
-        ("messages", Value::list_of(turns)?),
+        ("messages", Value::list(turns)?),
         ("add_generation_prompt", Value::Bool(prompt)),
         ("tools", Value::None),
         ("documents", Value::None),

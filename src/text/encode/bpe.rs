@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::Map;
+use super::map::Map;
 use crate::text::alphabet::{SPACE, bytes_of, fallback_byte};
 use crate::text::model::{Alphabet, Joins, Kind, Model};
 

@@ -6,9 +6,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{MAX_IDS, malformed};
+use super::source::MAX_IDS;
 use crate::text::Error;
 use crate::text::encode::Finder;
+use crate::text::error::malformed;
 use crate::text::model::{Added, Kind, Model};
 
 /// Limit for the bytes of all added tokens, above those of any published model.

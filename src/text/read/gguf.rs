@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::source::{Around, MAX_IDS, Names, Source};
 use super::style::Style;
-use super::{Around, MAX_IDS, Names, Source, malformed};
 use crate::system::quote::quoted;
 use crate::text::alphabet::SPACE;
+use crate::text::error::malformed;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};
 use crate::text::{Error, Vocabulary};
 
@@ -33,9 +34,12 @@ const ENDS: [&str; 8] = [
     "</s>",
 ];
 
+/// Reads the tokenizer of a GGUF file.
+///
 /// # Errors
-/// [`Error::Vocabulary`], [`Error::UnknownModel`], [`Error::UnknownPreTokenizer`].
-pub(super) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
+/// The vocabulary contradicts itself, or its kind is not supported: [`Error::Vocabulary`], [`Error::UnknownModel`],
+/// [`Error::UnknownPreTokenizer`].
+pub(in crate::text) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
     let ids = ids(&vocabulary)?;
     check_types(&vocabulary, &ids)?;
     let (mut model, adds_bos) = match vocabulary.model.as_str() {

@@ -7,18 +7,18 @@ use std::collections::{HashMap, HashSet};
 
 use serde::de::{DeserializeSeed as _, Deserializer};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::added::MAX_ADDED;
 use super::merges::Merges;
 use super::post_processor::around;
+use super::source::{MAX_CONTROLS, MAX_IDS, Names, Source};
 use super::steps::{decoder, steps};
-use super::{MAX_CONTROLS, MAX_IDS, Names, Source, malformed, unknown};
 use crate::json::{self, Capped, Text};
 use crate::system::quote::quoted;
 use crate::text::Error;
 use crate::text::alphabet::fallback_byte;
 use crate::text::encode::Normalizer;
+use crate::text::error::{malformed, unknown};
 use crate::text::model::{Added, Alphabet, Joins, Kind, Model};
 
 /// Limit for a part that is read field by field. The largest published ones take a few kilobytes.
@@ -216,17 +216,4 @@ fn read_added(
         });
     }
     Ok(())
-}
-
-/// Returns the parts of a `Sequence`, or a single part as it is.
-pub(super) fn parts<'a>(part: &'a Value, list: &str) -> Vec<&'a Value> {
-    match &part[list] {
-        Value::Array(parts) if part["type"] == "Sequence" => parts.iter().collect(),
-        _ if part.is_null() => Vec::new(),
-        _ => vec![part],
-    }
-}
-
-pub(super) fn kind(part: &Value) -> &str {
-    part["type"].as_str().unwrap_or("without a type")
 }

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::hugging_face::{kind, parts};
-use super::{Around, malformed, unknown};
+use super::parts::{kind, parts};
+use super::source::Around;
 use crate::system::quote::quoted;
 use crate::text::Error;
+use crate::text::error::{malformed, unknown};
 use crate::text::model::Model;
 
 /// Reads the ids around a text from `single` of a `TemplateProcessing`, its template for one text.

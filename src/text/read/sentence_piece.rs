@@ -5,10 +5,11 @@
 //! fields that matter. A model of another kind than byte-pair encoding, or with a normalization of its own, is an
 //! error.
 
-use super::{Around, MAX_IDS, Names, Source, malformed, unknown};
+use super::source::{Around, MAX_IDS, Names, Source};
 use crate::system::quote::quoted;
 use crate::text::Error;
 use crate::text::alphabet::SPACE;
+use crate::text::error::{malformed, unknown};
 use crate::text::model::{Added, Alphabet, Joins, Kind, Model, Prefix};
 
 /// The types of `SentencePiece.Type`.

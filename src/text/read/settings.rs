@@ -10,13 +10,13 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use super::added::Declared;
+use super::source::Names;
 use super::written::{File, Numbered, Written};
-use super::{Names, malformed};
 use crate::json::{self, Text};
 use crate::system::files::{self, Refused, is_lfs_pointer};
 use crate::system::quote::short;
 use crate::text::Error;
-use crate::text::error::one_line;
+use crate::text::error::{malformed, one_line};
 
 /// Limit for `tokenizer.json`. The largest published one has about 33 MB.
 pub(super) const MAX_FILE: u64 = 40 << 20;

@@ -11,10 +11,10 @@
 
 use serde_json::Value;
 
-use super::hugging_face::{kind, parts};
-use super::{malformed, unknown};
+use super::parts::{kind, parts};
 use crate::text::Error;
 use crate::text::alphabet::{SPACE, fallback_byte};
+use crate::text::error::{malformed, unknown};
 use crate::text::model::{Alphabet, Cut, Kind, Model, NormalForm, Prefix};
 
 /// GPT-2's expression, which is built into the step `ByteLevel`.

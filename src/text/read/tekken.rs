@@ -7,12 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{Around, MAX_CONTROLS, MAX_IDS, Names, Source, malformed, unknown};
+use super::source::{Around, MAX_CONTROLS, MAX_IDS, Names, Source};
 use crate::json::{self, Capped};
 use crate::system::quote::quoted;
 use crate::text::Error;
 use crate::text::alphabet::spelled;
 use crate::text::chat::Version;
+use crate::text::error::{malformed, unknown};
 use crate::text::model::{Alphabet, Cut, Joins, Kind, Model};
 
 /// Control tokens of a file that lists none.

@@ -9,8 +9,8 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::MAX_CONTROLS;
 use super::added::{Declared, MAX_ADDED};
+use super::source::MAX_CONTROLS;
 use crate::json::{self, twice};
 use crate::system::quote::quoted;
 use crate::text::model::Added;

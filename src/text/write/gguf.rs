@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::pairs;
+use super::pairs::pairs;
 use crate::system::quote::quoted;
 use crate::text::error::one_line;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, Prefix};

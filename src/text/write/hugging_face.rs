@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::pairs;
+use super::pairs::pairs;
 use crate::text::Error;
 use crate::text::alphabet::SPACE;
 use crate::text::error::one_line;

@@ -2,8 +2,9 @@
 
 use super::failure::Result;
 use super::interpreter::Interpreter;
+use super::method_names;
 use super::text::{self, Text};
-use super::value::{Value, View};
+use super::value::Value;
 
 fn described(of: &Value) -> String {
     match of {
@@ -61,12 +62,12 @@ impl Interpreter<'_> {
 
     fn own_attribute(&self, of: &Value, name: &str) -> Result<Option<Value>> {
         let is_private = name.starts_with("__") && name.ends_with("__");
-        if is_private || super::methods::changes(of, name) {
+        if is_private || method_names::changes(of, name) {
             let kind = of.type_name();
             let reason = format!("access to attribute '{name}' of '{kind}' object is unsafe.");
             return Ok(Some(Value::undefined(reason)));
         }
-        if let Some(name) = super::methods::find(of, name)? {
+        if let Some(name) = method_names::find(of, name)? {
             return Value::method(of, name).map(Some);
         }
         Ok(match of {
@@ -150,12 +151,4 @@ fn loop_attribute(state: &super::value::Loop, name: &str) -> Result<Option<Value
         }),
         _ => None,
     })
-}
-
-/// The view that a method of a dictionary returns.
-pub(super) fn view(of: &Value, kind: View) -> Value {
-    match of {
-        Value::Dict(dict) => Value::View(kind, dict.clone()),
-        other => other.clone(),
-    }
 }

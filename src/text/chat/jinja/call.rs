@@ -1,62 +1,17 @@
-//! Calls functions, macros and methods with their arguments.
+//! Calls functions, macros and methods.
 
 use std::rc::Rc;
 
+use super::arguments::Given;
 use super::failure::{Result, fail, failure, spend};
 use super::interpreter::Interpreter;
 use super::number;
+use super::range::Range;
 use super::text::{Text, plain};
-use super::value::{Joiner, Range, Value};
-
-/// Evaluated arguments.
-#[derive(Default)]
-pub(super) struct Given {
-    pub(super) positional: Vec<Value>,
-    pub(super) named: Vec<(Rc<str>, Value)>,
-}
+use super::value::{Joiner, Value};
 
 /// Limit for `range`, as in Jinja's sandbox.
 const MAX_RANGE: usize = 100_000;
-
-impl Given {
-    /// Returns the arguments in the order of `names`, the first `required` of which are required.
-    ///
-    /// # Errors
-    /// There are too many arguments, too few, or unknown names.
-    pub(super) fn bind<const N: usize>(
-        self,
-        of: &str,
-        names: [&str; N],
-        required: usize,
-    ) -> Result<[Option<Value>; N]> {
-        if self.positional.len() > N {
-            let count = self.positional.len();
-            return fail(format!("{of} takes at most {N} arguments ({count} given)"));
-        }
-        let mut bound = [const { None }; N];
-        for (slot, value) in bound.iter_mut().zip(self.positional) {
-            *slot = Some(value);
-        }
-        for (name, value) in self.named {
-            let Some(place) = names.iter().position(|known| **known == *name) else {
-                return fail(format!("{of} got an unexpected keyword argument '{name}'"));
-            };
-            if bound[place].replace(value).is_some() {
-                return fail(format!("{of} got multiple values for argument '{name}'"));
-            }
-        }
-        match bound[..required].iter().position(Option::is_none) {
-            Some(missing) => fail(format!("{of} is missing its argument '{}'", names[missing])),
-            None => Ok(bound),
-        }
-    }
-
-    /// # Errors
-    /// There is an argument.
-    pub(super) fn none(self, of: &str) -> Result<()> {
-        self.bind::<0>(of, [], 0).map(drop)
-    }
-}
 
 impl Interpreter<'_> {
     /// # Errors

@@ -1,6 +1,6 @@
 //! Jinja's tests: `value is name`.
 
-use super::call::Given;
+use super::arguments::Given;
 use super::cases;
 use super::failure::{Result, fail, failure};
 use super::interpreter::Interpreter;

@@ -1,10 +1,8 @@
 //! Python's methods of lists, tuples, dictionaries and numbers.
 
-use super::access::view;
-use super::call::Given;
+use super::arguments::{Given, between};
 use super::failure::{Result, fail, failure};
 use super::interpreter::Interpreter;
-use super::methods::between;
 use super::value::{Value, View};
 
 impl Interpreter<'_> {
@@ -73,5 +71,13 @@ pub(super) fn number_method(of: &Value, name: &'static str, given: Given) -> Res
         }
         ("conjugate", ..) => Ok(of.clone()),
         _ => Err(failure(format!("the method '{name}' of {} is not supported", of.type_name()))),
+    }
+}
+
+/// The view that a method of a dictionary returns.
+fn view(of: &Value, kind: View) -> Value {
+    match of {
+        Value::Dict(dict) => Value::View(kind, dict.clone()),
+        other => other.clone(),
     }
 }

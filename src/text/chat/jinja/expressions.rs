@@ -1,12 +1,14 @@
 //! Evaluates expressions.
 
+use super::arguments::Given;
 use super::ast::{Arguments, Expr};
-use super::call::Given;
 use super::failure::{Result, fail, failure, spend, spend_on_text};
-use super::interpreter::{Interpreter, Scope};
+use super::interpreter::Interpreter;
 use super::number;
+use super::range::Range;
+use super::scope::Scope;
 use super::text::{self, Ch, Text};
-use super::value::{Range, Value};
+use super::value::Value;
 
 impl<'t> Interpreter<'t> {
     /// # Errors
@@ -153,7 +155,7 @@ impl<'t> Interpreter<'t> {
             ("+", Value::Str(a), Value::Str(b)) => {
                 let safe = a.safe || b.safe;
                 let escaped = |text: &Text| {
-                    if safe && !text.safe { super::filters::escaped(text) } else { text.clone() }
+                    if safe && !text.safe { super::markup::escaped(text) } else { text.clone() }
                 };
                 let (a, b) = (escaped(a), escaped(b));
                 spend_on_text(a.len() + b.len())?;

@@ -1,10 +1,11 @@
 //! Jinja's filters of texts and numbers, and transformers' `tojson`. Those of sequences are in `sequences`.
 
-use super::call::Given;
+use super::arguments::{Given, int_of, is_set};
 use super::cases;
 use super::failure::{Result, fail, spend_on_text};
 use super::interpreter::Interpreter;
-use super::methods::{centered, replaced};
+use super::lengthen::{centered, replaced, spaces};
+use super::markup::{escaped, striptags};
 use super::number;
 use super::show::Json;
 use super::text::{self, Ch, Text, is_space, push};
@@ -68,40 +69,10 @@ pub(super) const FILTERS: [&str; 54] = [
     "xmlattr",
 ];
 
-/// Converts an argument to a number.
-pub(super) fn int_of(value: &Option<Value>) -> Result<i128> {
-    value.as_ref().map_or(Ok(0), number::index)
-}
-
-/// Whether an argument is true.
-pub(super) fn is_set(value: &Option<Value>) -> bool {
-    value.as_ref().is_some_and(Value::is_true)
-}
-
 /// Converts the value of a filter to a string.
 fn string_of<'v>(of: &'v Value, name: &str) -> Result<&'v Text> {
     let kind = of.defined()?.type_name();
     of.as_text().map_or_else(|| fail(format!("the filter '{name}' takes a str, not {kind}")), Ok)
-}
-
-/// Escapes HTML as markupsafe does.
-pub(super) fn escaped(text: &[Ch]) -> Text {
-    let mut out = Vec::with_capacity(text.len());
-    for &c in text {
-        let escape = match c.char() {
-            '&' => "&amp;",
-            '<' => "&lt;",
-            '>' => "&gt;",
-            '\'' => "&#39;",
-            '"' => "&#34;",
-            _ => {
-                out.push(c);
-                continue;
-            }
-        };
-        out.extend(escape.chars().map(|escape| c.with(escape)));
-    }
-    Text::from(out)
 }
 
 /// Keeps markup marked as such.
@@ -137,7 +108,7 @@ impl Interpreter<'_> {
                 let attribute = attribute.map_or_else(String::new, |name| name.name());
                 match of {
                     // Items are not attributes.
-                    Value::Dict(_) if super::methods::find(of, &attribute)?.is_none() => {
+                    Value::Dict(_) if super::method_names::find(of, &attribute)?.is_none() => {
                         Ok(Value::undefined(format!("'dict object' has no attribute '{attribute}'")))
                     }
                     _ => self.attribute(of, &attribute),
@@ -347,13 +318,6 @@ fn to_int(of: &Value, base: i128) -> Result<Option<i128>> {
     }
 }
 
-/// So many.
-pub(super) fn spaces(width: i128) -> Result<Text> {
-    let width = usize::try_from(width.max(0)).unwrap_or(usize::MAX);
-    spend_on_text(width)?;
-    Ok(Text::from(vec![Ch::new(' ', 0); width]))
-}
-
 fn indented(text: &[Ch], indent: &[Ch], first: bool, blank: bool) -> Result<Vec<Ch>> {
     let mut with_end = text.to_vec();
     push(&mut with_end, "\n");
@@ -406,35 +370,4 @@ fn quoted(text: &[Ch], query: bool) -> Vec<Ch> {
         }
     }
     out
-}
-
-/// Removes comments and tags, and makes runs of white space single spaces. Only the escapes of `escape` are undone.
-fn striptags(text: &[Ch]) -> Result<Text> {
-    let mut rest = text.to_vec();
-    for (open, close) in [("<!--", "-->"), ("<", ">")] {
-        let (open, close) = (Text::from(open), Text::from(close));
-        let mut kept = Vec::new();
-        let mut left = &rest[..];
-        while let Some(at) = text::find(left, &open) {
-            let Some(end) = text::find(&left[at..], &close) else { break };
-            kept.extend_from_slice(&left[..at]);
-            left = &left[at + end + close.len()..];
-        }
-        kept.extend_from_slice(left);
-        rest = kept;
-    }
-    let space = Ch::new(' ', 0);
-    let mut joined = text::words(&rest, usize::MAX).join(&space);
-    for (escape, plain) in
-        [("&lt;", "<"), ("&gt;", ">"), ("&#39;", "'"), ("&#34;", "\""), ("&quot;", "\""), ("&amp;", "&")]
-    {
-        let escape = Text::from(escape);
-        let left = text::replace(&joined, &escape, &[], usize::MAX);
-        let other = |pair: &[Ch]| pair[0].is('&') && (pair[1].is('#') || cases::is_alpha(pair[1].char()));
-        if plain == "&" && left.windows(2).any(other) {
-            return fail("striptags of a text with other character references is not supported");
-        }
-        joined = replaced(&joined, &escape, &Text::from(plain), usize::MAX)?;
-    }
-    Ok(joined.into())
 }

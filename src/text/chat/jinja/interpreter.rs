@@ -1,12 +1,12 @@
 //! Executes statements.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::arguments::Given;
 use super::ast::{Body, For, Macro, Node, Statement, Target};
-use super::call::Given;
 use super::failure::{Failure, Level, Result, fail, spend, spend_on_text, too_deep};
+use super::scope::Scope;
 use super::text::{Ch, Text};
 use super::value::{Loop, Value};
 
@@ -16,39 +16,6 @@ const MAX_RECURSION: usize = 4000;
 const MAX_OUTPUT: usize = 16 << 20;
 /// Limit for nested macros, and for nested recursive loops.
 const MAX_CALLS: usize = 200;
-
-/// A scope of variables and its outer scope. It is shared, because macros see variables that are set after them.
-#[derive(Clone)]
-pub(super) struct Scope(Rc<Variables>);
-
-struct Variables {
-    own: RefCell<HashMap<Rc<str>, Value>>,
-    around: Option<Scope>,
-}
-
-impl Scope {
-    pub(super) fn root() -> Self {
-        Self(Rc::new(Variables { own: RefCell::default(), around: None }))
-    }
-
-    pub(super) fn inner(&self) -> Self {
-        Self(Rc::new(Variables { own: RefCell::default(), around: Some(self.clone()) }))
-    }
-
-    pub(super) fn set(&self, name: &Rc<str>, value: Value) {
-        self.0.own.borrow_mut().insert(name.clone(), value);
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<Value> {
-        let mut scope = self;
-        loop {
-            if let Some(value) = scope.0.own.borrow().get(name) {
-                return Some(value.clone());
-            }
-            scope = scope.0.around.as_ref()?;
-        }
-    }
-}
 
 /// How a body ended.
 #[derive(PartialEq, Eq)]

@@ -1,120 +1,13 @@
 //! Python's methods of strings, lists, dictionaries and other types. None changes its value, because the sandbox of
 //! transformers forbids those that do.
 
-use super::call::Given;
-use super::cases;
+use super::arguments::{Given, between, count, int_of, optional, string};
 use super::failure::{Result, fail, spend_on_text};
-use super::filters::int_of;
 use super::interpreter::Interpreter;
-use super::number;
+use super::lengthen::{centered, padded, replaced, tabs_expanded, zero_filled};
 use super::text::{self, Ch, Text, is_space, words};
 use super::value::Value;
-
-const STR: [&str; 46] = [
-    "capitalize",
-    "casefold",
-    "center",
-    "count",
-    "endswith",
-    "expandtabs",
-    "find",
-    "format",
-    "format_map",
-    "index",
-    "isalnum",
-    "isalpha",
-    "isascii",
-    "isdecimal",
-    "isdigit",
-    "isidentifier",
-    "islower",
-    "isnumeric",
-    "isprintable",
-    "isspace",
-    "istitle",
-    "isupper",
-    "join",
-    "ljust",
-    "lower",
-    "lstrip",
-    "partition",
-    "removeprefix",
-    "removesuffix",
-    "replace",
-    "rfind",
-    "rindex",
-    "rjust",
-    "rpartition",
-    "rsplit",
-    "rstrip",
-    "split",
-    "splitlines",
-    "startswith",
-    "strip",
-    "swapcase",
-    "title",
-    "translate",
-    "upper",
-    "zfill",
-    "encode",
-];
-const LIST: [&str; 3] = ["copy", "count", "index"];
-const TUPLE: [&str; 2] = ["count", "index"];
-const DICT: [&str; 6] = ["copy", "fromkeys", "get", "items", "keys", "values"];
-
-/// Whether Python has a method of this name that changes a value.
-pub(super) fn changes(of: &Value, name: &str) -> bool {
-    match of {
-        Value::List(_) => {
-            matches!(name, "append" | "clear" | "extend" | "insert" | "pop" | "remove" | "reverse" | "sort")
-        }
-        Value::Dict(_) => matches!(name, "clear" | "pop" | "popitem" | "setdefault" | "update"),
-        _ => false,
-    }
-}
-
-/// Finds the method of a value's type by its name.
-///
-/// # Errors
-/// Python has the method, and it is not supported here.
-pub(super) fn find(of: &Value, name: &str) -> Result<Option<&'static str>> {
-    let known: &[&'static str] = match of {
-        Value::Str(_) => &STR,
-        Value::List(_) => &LIST,
-        Value::Tuple(_) | Value::Range(_) => &TUPLE,
-        Value::Dict(_) => &DICT,
-        Value::Int(_) | Value::Bool(_) => &["bit_length", "bit_count", "conjugate"],
-        Value::Float(_) => &["is_integer", "conjugate"],
-        Value::Loop(_) => &["cycle", "changed"],
-        Value::Cycler(_) => &["next", "reset"],
-        _ => &[],
-    };
-    let unsupported: &[&str] = match of {
-        Value::Str(text) if text.safe => &["striptags", "unescape", "escape", "maketrans"],
-        Value::Str(_) => &["maketrans"],
-        Value::Int(_) | Value::Bool(_) => &["as_integer_ratio", "from_bytes", "to_bytes"],
-        Value::Float(_) => &["as_integer_ratio", "fromhex", "hex"],
-        Value::View(..) => &["isdisjoint", "mapping"],
-        Value::Macro(_) => &["catch_kwargs", "catch_varargs", "caller", "explicit_caller"],
-        Value::Stream(_) => &["close", "gi_code", "gi_frame", "gi_running", "gi_yieldfrom", "send", "throw"],
-        _ => &[],
-    };
-    if unsupported.contains(&name) {
-        return fail(format!("the attribute '{name}' of {} is not supported", of.type_name()));
-    }
-    Ok(known.iter().find(|known| **known == name).copied())
-}
-
-/// Marks the result of a method of markup as markup.
-fn marked_safe(value: Value) -> Result<Value> {
-    let all = |items: &[Value]| items.iter().cloned().map(marked_safe).collect::<Result<Vec<_>>>();
-    match value {
-        Value::Str(text) => Ok(Value::Str(text.marked_safe())),
-        Value::List(seq) => Value::list(all(&seq.items)?),
-        Value::Tuple(seq) => Value::tuple(all(&seq.items)?),
-        other => Ok(other),
-    }
-}
+use super::{cases, containers, markup, number};
 
 fn made(text: Vec<Ch>) -> Result<Value> {
     Ok(Value::Str(text.into()))
@@ -122,48 +15,6 @@ fn made(text: Vec<Ch>) -> Result<Value> {
 
 fn pieces(pieces: Vec<&[Ch]>) -> Result<Value> {
     Value::list(pieces.into_iter().map(|piece| Value::Str(piece.into())).collect())
-}
-
-/// Returns a string argument.
-fn string(value: &Option<Value>, of: &str) -> Result<Text> {
-    match value {
-        Some(Value::Str(text)) => Ok(text.clone()),
-        Some(other) => fail(format!("{of} takes a str, not {}", other.defined()?.type_name())),
-        None => fail(format!("{of} takes a str")),
-    }
-}
-
-/// Returns a string argument that may be missing or none.
-fn optional(value: &Option<Value>, of: &str) -> Result<Option<Text>> {
-    match value {
-        None | Some(Value::None) => Ok(None),
-        some => string(some, of).map(Some),
-    }
-}
-
-/// Returns a count; a negative one means all.
-fn count(value: &Option<Value>) -> Result<usize> {
-    let number = value.as_ref().map_or(Ok(-1), number::index)?;
-    Ok(if number < 0 { usize::MAX } else { usize::try_from(number).unwrap_or(usize::MAX) })
-}
-
-/// Returns the range between a method's start and stop arguments.
-pub(super) fn between(
-    start: &Option<Value>,
-    stop: &Option<Value>,
-    length: usize,
-) -> Result<Option<(usize, usize)>> {
-    let place = |value: &Option<Value>, default: usize| -> Result<i128> {
-        match value {
-            None | Some(Value::None) => Ok(default as i128),
-            Some(value) => {
-                let at = number::index(value)?;
-                Ok(if at < 0 { (at + length as i128).max(0) } else { at })
-            }
-        }
-    };
-    let (start, stop) = (place(start, 0)?, place(stop, length)?.min(length as i128));
-    Ok((start <= stop).then_some((start as usize, stop as usize)))
 }
 
 /// Returns the arguments for width and fill.
@@ -177,43 +28,6 @@ fn padding(given: Given, name: &str) -> Result<(usize, Ch)> {
     }
 }
 
-/// Pads on both sides.
-pub(super) fn padded(text: &[Ch], left: usize, right: usize, fill: Ch) -> Result<Vec<Ch>> {
-    spend_on_text(text.len().saturating_add(left).saturating_add(right))?;
-    Ok([&vec![fill; left][..], text, &vec![fill; right]].concat())
-}
-
-/// Python's `str.center`: an odd fill goes to the left if the width is odd.
-pub(super) fn centered(text: &[Ch], width: usize, fill: Ch) -> Result<Vec<Ch>> {
-    let space = width.saturating_sub(text.len());
-    let left = space / 2 + (space & width & 1);
-    padded(text, left, space - left, fill)
-}
-
-fn zero_filled(text: &[Ch], width: usize) -> Result<Vec<Ch>> {
-    let sign = usize::from(text.first().is_some_and(|c| c.is('+') || c.is('-')));
-    let zeros = padded(&text[sign..], width.saturating_sub(text.len()), 0, Ch::new('0', 0))?;
-    Ok([&text[..sign], &zeros].concat())
-}
-
-fn tabs_expanded(text: &[Ch], size: i128) -> Result<Vec<Ch>> {
-    let size = usize::try_from(size.max(0)).unwrap_or(0).min(1 << 16);
-    let mut out = Vec::new();
-    let mut column = 0;
-    for &c in text {
-        if c.is('\t') {
-            let spaces = if size == 0 { 0 } else { size - column % size };
-            spend_on_text(spaces)?;
-            out.extend(std::iter::repeat_n(c.with(' '), spaces));
-            column += spaces;
-        } else {
-            out.push(c);
-            column = if c.is('\n') || c.is('\r') { 0 } else { column + 1 };
-        }
-    }
-    Ok(out)
-}
-
 impl Interpreter<'_> {
     /// # Errors
     /// The method does not accept the arguments, or what Python raises.
@@ -222,17 +36,16 @@ impl Interpreter<'_> {
             Value::Str(text) => {
                 spend_on_text(text.len())?;
                 // Markup escapes its arguments.
-                let escapes = |value: &Value| {
-                    value.as_text().is_some_and(|text| super::filters::escaped(text) != *text)
-                };
+                let escapes =
+                    |value: &Value| value.as_text().is_some_and(|text| markup::escaped(text) != *text);
                 if text.safe && (given.positional.iter().any(escapes) || !given.named.is_empty()) {
                     return fail(format!("'{name}' of a text that is marked as safe is not supported here"));
                 }
                 let made = self.str_method(text, name, given)?;
-                if text.safe { marked_safe(made) } else { Ok(made) }
+                if text.safe { markup::marked_safe(made) } else { Ok(made) }
             }
             Value::List(_) | Value::Tuple(_) | Value::Range(_) => {
-                super::containers::sequence_method(of, name, given)
+                containers::sequence_method(of, name, given)
             }
             Value::Dict(_) => self.dict_method(of, name, given),
             Value::Loop(state) => match name {
@@ -262,7 +75,7 @@ impl Interpreter<'_> {
                 cycler.at.set((at + 1) % cycler.items.len());
                 Ok(cycler.items[at].clone())
             }
-            number => super::containers::number_method(number, name, given),
+            number => containers::number_method(number, name, given),
         }
     }
 
@@ -430,14 +243,4 @@ impl Interpreter<'_> {
             other => fail(format!("the method '{other}' of str is not supported")),
         }
     }
-}
-
-/// Python's `str.replace`, which counts its output before it is made.
-pub(super) fn replaced(text: &[Ch], old: &[Ch], new: &[Ch], most: usize) -> Result<Vec<Ch>> {
-    let times = match old.is_empty() {
-        true => text.len() + 1,
-        false => text::split(text, old, most).len() - 1,
-    };
-    spend_on_text(text.len().saturating_add(times.min(most).saturating_mul(new.len())))?;
-    Ok(text::replace(text, old, new, most))
 }

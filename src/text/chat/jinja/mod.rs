@@ -10,16 +10,19 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | `template` | a template, from its source to its output |
 //! | `lexer`, `parser`, `postfix`, `statements`, `ast` | from source to a tree |
-//! | `interpreter`, `expressions`, `access`, `call` | evaluating the tree |
-//! | `value`, `compare`, `number`, `text`, `cases` | Python's values, numbers, strings and letters |
-//! | `methods`, `containers` | Python's methods |
+//! | `interpreter`, `scope`, `expressions`, `access`, `call`, `arguments` | evaluating the tree |
+//! | `value`, `range`, `protocols`, `compare`, `number`, `text`, `cases` | Python's values, numbers, strings and letters |
+//! | `method_names`, `methods`, `containers` | Python's methods |
+//! | `lengthen`, `markup` | padding and replacing, and HTML's escapes, for methods and filters |
 //! | `percent`, `format`, `spec` | `%` and `str.format` |
 //! | `filters`, `sequences`, `wrap`, `checks` | Jinja's filters and tests |
 //! | `show` | `str`, `repr` and JSON |
 //! | `failure` | errors and limits |
 
 mod access;
+mod arguments;
 mod ast;
 mod call;
 mod cases;
@@ -31,16 +34,23 @@ mod failure;
 mod filters;
 mod format;
 mod interpreter;
+mod lengthen;
 mod lexer;
+mod markup;
+mod method_names;
 mod methods;
 mod number;
 mod parser;
 mod percent;
 mod postfix;
+mod protocols;
+mod range;
+mod scope;
 mod sequences;
 mod show;
 mod spec;
 mod statements;
+mod template;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -48,44 +58,6 @@ mod value;
 mod wrap;
 
 pub(super) use self::failure::Failure;
-pub(super) use self::text::{Ch, Origin, SOMEONE, Text, plain};
+pub(super) use self::template::render;
+pub(super) use self::text::{Ch, Origin, SOMEONE, plain};
 pub(super) use self::value::Value;
-
-/// Renders a template with these variables. `clock` formats the time by a format of `strftime`.
-///
-/// # Errors
-/// A defect of the template, its own refusal, or the limit that it exceeded.
-pub(super) fn render(
-    source: &str,
-    context: Vec<(&str, Value)>,
-    clock: &dyn Fn(&str) -> Option<String>,
-) -> Result<Vec<Ch>, Box<Failure>> {
-    failure::refuel();
-    let body = statements::parse(&lexer::normalized(source))?;
-    interpreter::Interpreter::new(context, clock).render(&body)
-}
-
-impl Value {
-    /// Makes a text of an origin.
-    pub(super) fn text_of(text: &str, origin: Origin) -> Self {
-        Self::Str(Text::of(text, origin))
-    }
-
-    /// Makes a dictionary by names.
-    ///
-    /// # Errors
-    /// The values are nested too deep; texts never are.
-    pub(super) fn record(entries: Vec<(&str, Value)>) -> Result<Self, Box<Failure>> {
-        Self::dict(
-            entries.into_iter().map(|(name, value)| (Self::text_of(name, 0), value)).collect::<Vec<_>>(),
-        )
-    }
-
-    /// Makes a list.
-    ///
-    /// # Errors
-    /// As [`record`](Self::record).
-    pub(super) fn list_of(items: Vec<Value>) -> Result<Self, Box<Failure>> {
-        Self::list(items)
-    }
-}

@@ -2,10 +2,9 @@
 
 use std::cmp::Ordering;
 
-use super::call::Given;
+use super::arguments::{Given, is_set};
 use super::cases;
 use super::failure::{Result, fail, spend, spend_on_text};
-use super::filters::is_set;
 use super::interpreter::Interpreter;
 use super::number;
 use super::text::{Text, plain};

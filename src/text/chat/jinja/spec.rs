@@ -1,7 +1,7 @@
 //! Format specifications: width, sign, digits, for both `%` and `str.format`.
 
 use super::failure::{Result, fail};
-use super::methods::padded;
+use super::lengthen::padded;
 use super::number;
 use super::text::{Ch, Text, plain};
 

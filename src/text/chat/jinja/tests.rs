@@ -25,7 +25,7 @@ fn rendered(source: &str) -> Result<String, String> {
         });
         let messages = messages.into_iter().collect::<Result<_, _>>().unwrap();
         let context = vec![
-            ("messages", Value::list_of(messages).unwrap()),
+            ("messages", Value::list(messages).unwrap()),
             ("add_generation_prompt", Value::Bool(true)),
             ("tools", Value::None),
             ("documents", Value::None),

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::failure::{Level, MAX_DEPTH, Result, fail, spend, too_deep};
-use super::text::{self, Text, plain};
+use super::range::Range;
+use super::text::{self, Origin, Text, plain};
 
 #[derive(Clone)]
 pub(in crate::text::chat) enum Value {
@@ -54,13 +55,6 @@ pub(in crate::text::chat) enum View {
     Keys,
     Values,
     Items,
-}
-
-#[derive(Clone, Copy)]
-pub(in crate::text::chat) struct Range {
-    pub(super) start: i128,
-    pub(super) stop: i128,
-    pub(super) step: i128,
 }
 
 /// A generator or iterator of Python, whose items come once.
@@ -183,28 +177,6 @@ impl Dict {
     }
 }
 
-impl Range {
-    pub(super) fn len(self) -> usize {
-        let (low, high, step) = match self.step > 0 {
-            true => (self.start, self.stop, self.step),
-            false => (self.stop, self.start, -self.step),
-        };
-        if low >= high { 0 } else { usize::try_from((high - low - 1) / step + 1).unwrap_or(usize::MAX) }
-    }
-
-    pub(super) fn at(self, index: usize) -> i128 {
-        self.start + index as i128 * self.step
-    }
-
-    pub(super) fn contains(self, number: i128) -> bool {
-        let inside = match self.step > 0 {
-            true => self.start <= number && number < self.stop,
-            false => self.stop < number && number <= self.start,
-        };
-        inside && (number - self.start) % self.step == 0
-    }
-}
-
 impl Loop {
     pub(super) fn new(items: Vec<Value>, level: usize, recursive: Option<usize>) -> Result<Rc<Self>> {
         let depth = Depth { loops: true, ..depth_over(&items)? };
@@ -214,6 +186,21 @@ impl Loop {
 }
 
 impl Value {
+    /// Makes a text of an origin.
+    pub(in crate::text::chat) fn text_of(text: &str, origin: Origin) -> Self {
+        Self::Str(Text::of(text, origin))
+    }
+
+    /// Makes a dictionary by names.
+    ///
+    /// # Errors
+    /// The values are nested too deep; texts never are.
+    pub(in crate::text::chat) fn record(entries: Vec<(&str, Value)>) -> Result<Self> {
+        Self::dict(
+            entries.into_iter().map(|(name, value)| (Self::text_of(name, 0), value)).collect::<Vec<_>>(),
+        )
+    }
+
     pub(super) fn str(text: &str) -> Self {
         Self::Str(text.into())
     }
@@ -224,7 +211,7 @@ impl Value {
 
     /// # Errors
     /// The value would be too deep; also for the functions below.
-    pub(super) fn list(items: Vec<Value>) -> Result<Self> {
+    pub(in crate::text::chat) fn list(items: Vec<Value>) -> Result<Self> {
         Ok(Self::List(Seq::new(items, false)?))
     }
 
@@ -323,20 +310,6 @@ impl Value {
         })
     }
 
-    pub(super) fn is_true(&self) -> bool {
-        match self {
-            Self::Undefined(_) | Self::None => false,
-            Self::Bool(b) => *b,
-            Self::Int(number) => *number != 0,
-            Self::Float(number) => *number != 0.0,
-            Self::Str(text) => !text.is_empty(),
-            Self::List(seq) | Self::Tuple(seq) => !seq.items.is_empty(),
-            Self::Dict(dict) | Self::View(_, dict) => !dict.entries.is_empty(),
-            Self::Range(range) => range.len() > 0,
-            _ => true,
-        }
-    }
-
     /// Python's name of its type.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
@@ -363,48 +336,6 @@ impl Value {
             Self::Cycler(_) => "Cycler",
             Self::Joiner(_) => "Joiner",
         }
-    }
-
-    /// # Errors
-    /// The value has no length.
-    pub(super) fn len(&self) -> Result<usize> {
-        Ok(match self {
-            Self::Undefined(_) => 0,
-            Self::Str(text) => text.len(),
-            Self::List(seq) | Self::Tuple(seq) => seq.items.len(),
-            Self::Dict(dict) | Self::View(_, dict) => dict.entries.len(),
-            Self::Range(range) => range.len(),
-            Self::Loop(it) => it.items.len(),
-            other => return fail(format!("object of type '{}' has no len()", other.type_name())),
-        })
-    }
-
-    /// Returns the items, which a stream gives once.
-    ///
-    /// # Errors
-    /// The value is not iterable.
-    pub(super) fn items(&self) -> Result<Vec<Value>> {
-        let items: Vec<Value> = match self {
-            Self::Undefined(_) => Vec::new(),
-            Self::Str(text) => text.iter().map(|&c| Self::Str([c][..].into())).collect(),
-            Self::List(seq) | Self::Tuple(seq) => seq.items.clone(),
-            Self::Dict(dict) | Self::View(View::Keys, dict) => {
-                dict.entries.iter().map(|(key, _)| key.clone()).collect()
-            }
-            Self::View(View::Values, dict) => dict.entries.iter().map(|(_, value)| value.clone()).collect(),
-            Self::View(View::Items, dict) => {
-                let pair = |(key, value): &(Value, Value)| Self::tuple(vec![key.clone(), value.clone()]);
-                dict.entries.iter().map(pair).collect::<Result<_>>()?
-            }
-            Self::Range(range) => {
-                spend(range.len())?;
-                (0..range.len()).map(|index| Self::Int(range.at(index))).collect()
-            }
-            Self::Stream(stream) => stream.items.take().into(),
-            other => return fail(format!("'{}' object is not iterable", other.type_name())),
-        };
-        spend(items.len())?;
-        Ok(items)
     }
 
     /// Refuses an undefined value.

@@ -1,0 +1,6 @@
+//! The map of the encoder's tables.
+
+use std::collections::HashMap;
+
+/// A map with a fast hash that is seeded anew in each process, since vocabularies may be hostile.
+pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
