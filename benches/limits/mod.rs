@@ -102,7 +102,7 @@ mod instructions {
     pub fn floats(level: Level) -> Option<Instruction> {
         match level {
             Level::Portable => None,
-            Level::Avx2 => Some((16, floats_256)),
+            Level::Avx2 | Level::AvxVnni => Some((16, floats_256)),
             Level::Avx512 | Level::Amx => Some((32, floats_512)),
         }
     }
@@ -111,6 +111,7 @@ mod instructions {
         match level {
             Level::Portable => None,
             Level::Avx2 => Some((64, integers_256)),
+            Level::AvxVnni => Some((64, vnni_256)),
             Level::Avx512 => Some((128, integers_512)),
             Level::Amx => Some((32 << 10, tiles)),
         }
@@ -126,6 +127,10 @@ mod instructions {
     );
     loop_of!(
         integers_256, "sysv64", "rcx", "rax", "vzeroall", "vpmaddubsw ymm", ", ymm12, ymm13",
+        ["0" "1" "2" "3" "4" "5" "6" "7" "8" "9" "10" "11"], "dec rcx", "jnz 2b\nvzeroupper"
+    );
+    loop_of!(
+        vnni_256, "sysv64", "rcx", "rax", "vzeroall", "{{vex}} vpdpbusd ymm", ", ymm12, ymm13",
         ["0" "1" "2" "3" "4" "5" "6" "7" "8" "9" "10" "11"], "dec rcx", "jnz 2b\nvzeroupper"
     );
     loop_of!(

@@ -152,7 +152,10 @@ const ENVIRONMENT: [(&str, &str); 11] = [
     (HF_ENDPOINT, "A mirror of the hub; https://huggingface.co by default."),
     (HF_HUB_OFFLINE, "When 1, true, yes or on, nothing is fetched."),
     (NO_COLOR, "When set, no colour."),
-    (MIST_CPU, "The CPU kernels to use: portable, neon, avx2, avx512 or amx; the best of them by default."),
+    (
+        MIST_CPU,
+        "The CPU kernels to use: portable, neon, avx2, avxvnni, avx512 or amx; the best of them by default.",
+    ),
     (
         XDG_STATE_HOME,
         "Where the chat's history and conversations are kept, in mist; ~/.local/state by default.",

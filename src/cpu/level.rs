@@ -16,7 +16,9 @@ pub enum Level {
     Neon,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
-    /// That, with AVX512-VNNI for products in integers.
+    /// That, with AVX-VNNI for products in integers.
+    AvxVnni,
+    /// AVX2, FMA and F16C, with AVX512-VNNI for products in integers.
     Avx512,
     /// That, with AMX for products in integers of many rows of activations.
     Amx,
@@ -30,6 +32,7 @@ impl Level {
             #[cfg(target_arch = "aarch64")]
             Level::Neon => "neon",
             Level::Avx2 => "avx2",
+            Level::AvxVnni => "avxvnni",
             Level::Avx512 => "avx512",
             Level::Amx => "amx",
         }
@@ -37,7 +40,7 @@ impl Level {
 
     /// All sets of the architecture, each better than those before it.
     #[cfg(not(target_arch = "aarch64"))]
-    const ALL: [Self; 4] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Amx];
+    const ALL: [Self; 5] = [Level::Portable, Level::Avx2, Level::AvxVnni, Level::Avx512, Level::Amx];
     #[cfg(target_arch = "aarch64")]
     const ALL: [Self; 2] = [Level::Portable, Level::Neon];
 
@@ -62,6 +65,8 @@ impl Level {
                     && is_x86_feature_detected!("f16c")
             }
             #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => Level::Avx2.runs() && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
             Level::Avx512 => {
                 Level::Avx2.runs()
                     && is_x86_feature_detected!("avx512f")
@@ -74,7 +79,7 @@ impl Level {
             #[cfg(target_arch = "aarch64")]
             Level::Neon => std::arch::is_aarch64_feature_detected!("dotprod"),
             #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 | Level::Avx512 | Level::Amx => false,
+            Level::Avx2 | Level::AvxVnni | Level::Avx512 | Level::Amx => false,
         }
     }
 }

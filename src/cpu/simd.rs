@@ -95,7 +95,7 @@ macro_rules! dispatch {
             unsafe {
                 match level() {
                     Level::Portable => $kernel::<$crate::cpu::simd::Portable $(, $generic)?>($($argument),*),
-                    Level::Avx2 => avx2($($argument),*),
+                    Level::Avx2 | Level::AvxVnni => avx2($($argument),*),
                     _ => avx512($($argument),*),
                 }
             }

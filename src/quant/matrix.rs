@@ -37,8 +37,8 @@ pub(crate) struct Part {
     pub row_bytes: usize,
 }
 
-/// Up to sixteen stored rows, some or all of which are a part's.
-pub(crate) struct Sixteen<'a> {
+/// The stored rows of a panel, at most [`ROWS`], some or all of which are a part's.
+pub(crate) struct PanelRows<'a> {
     pub bytes: &'a [u8],
     /// Whether they are a strip; otherwise they lie one after another.
     pub interleaved: bool,
@@ -239,17 +239,17 @@ impl Part {
         }
     }
 
-    /// In how many times sixteen stored rows the part lies.
-    pub fn sixteens(&self) -> usize {
+    /// Number of panels that this part covers.
+    pub fn panels(&self) -> usize {
         (self.first + self.rows).div_ceil(ROWS) - self.first / ROWS
     }
 
     /// The i-th of those.
-    pub fn sixteen(&self, i: usize) -> Sixteen<'_> {
+    pub fn panel(&self, i: usize) -> PanelRows<'_> {
         let (start, end) = (self.first, self.first + self.rows);
         let first = (start / ROWS + i) * ROWS;
         let last = (first + ROWS).min(self.bytes.len() / self.row_bytes.max(1));
-        Sixteen {
+        PanelRows {
             bytes: &self.bytes[first * self.row_bytes..last * self.row_bytes],
             interleaved: self.layout == Layout::Strips && last - first == ROWS,
             rows: first.max(start) - start..last.min(end) - start,

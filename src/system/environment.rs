@@ -30,7 +30,7 @@ pub const TERM: &str = "TERM";
 pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 /// The same on Windows.
 pub const LOCALAPPDATA: &str = "LOCALAPPDATA";
-/// Forces one CPU kernel set: `portable`, `neon`, `avx2`, `avx512` or `amx`.
+/// Forces one CPU kernel set: `portable`, `neon`, `avx2`, `avxvnni`, `avx512` or `amx`.
 pub const MIST_CPU: &str = "MIST_CPU";
 
 /// The value of a variable, if it is set to something that is not empty.

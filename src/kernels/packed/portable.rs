@@ -2,7 +2,7 @@
 
 use super::activations::Activations;
 use super::rounding::STEPS;
-use super::scheme::{K, Of32, Packed};
+use super::scheme::{Block32, KQuant, Packed};
 use crate::cpu::{FUSED, multiply_add};
 use crate::quant::ROWS;
 use crate::quant::dequantize::fields::{half_at, nibbles, nibbles_and_high_bits, scale_and_minimum, word_at};
@@ -11,24 +11,24 @@ use crate::quant::layout::gather;
 /// Adds to `sums[i][r]` the product of row i of the activations with row r of `rows` interleaved rows, whose blocks begin
 /// with the row's block `first`.
 ///
-/// One row is a strip of one: its interleaved blocks are the plain ones.
-pub fn strip(
+/// One row is a panel of one: its interleaved blocks are the plain ones.
+pub fn panel(
     scheme: Packed,
-    strip: &[u8],
+    panel: &[u8],
     rows: usize,
     x: &Activations,
     first: usize,
     sums: &mut [[f32; ROWS]],
 ) {
     match scheme {
-        Packed::Of32(Of32::Q4_0) => each(scheme, strip, rows, (x, first), sums, Numbers::new(0), q4_0),
-        Packed::Of32(Of32::Q4_1) => each(scheme, strip, rows, (x, first), sums, Numbers::both(), q4_1),
-        Packed::Of32(Of32::Q5_0) => each(scheme, strip, rows, (x, first), sums, Numbers::new(0), q5_0),
-        Packed::Of32(Of32::Q5_1) => each(scheme, strip, rows, (x, first), sums, Numbers::both(), q5_1),
-        Packed::Of32(Of32::Q8_0) => each(scheme, strip, rows, (x, first), sums, Numbers::new(0), q8_0),
-        Packed::K(K::Q4) => each(scheme, strip, rows, (x, first), sums, Numbers::both(), q4_k),
-        Packed::K(K::Q5) => each(scheme, strip, rows, (x, first), sums, Numbers::both(), q5_k),
-        Packed::K(K::Q6) => each(scheme, strip, rows, (x, first), sums, Numbers::new(208), q6_k),
+        Packed::Block32(Block32::Q4_0) => each(scheme, panel, rows, (x, first), sums, Numbers::new(0), q4_0),
+        Packed::Block32(Block32::Q4_1) => each(scheme, panel, rows, (x, first), sums, Numbers::both(), q4_1),
+        Packed::Block32(Block32::Q5_0) => each(scheme, panel, rows, (x, first), sums, Numbers::new(0), q5_0),
+        Packed::Block32(Block32::Q5_1) => each(scheme, panel, rows, (x, first), sums, Numbers::both(), q5_1),
+        Packed::Block32(Block32::Q8_0) => each(scheme, panel, rows, (x, first), sums, Numbers::new(0), q8_0),
+        Packed::KQuant(KQuant::Q4) => each(scheme, panel, rows, (x, first), sums, Numbers::both(), q4_k),
+        Packed::KQuant(KQuant::Q5) => each(scheme, panel, rows, (x, first), sums, Numbers::both(), q5_k),
+        Packed::KQuant(KQuant::Q6) => each(scheme, panel, rows, (x, first), sums, Numbers::new(208), q6_k),
     }
 }
 
@@ -55,7 +55,7 @@ type Integers<const N: usize, const B: usize> = fn(&[u8; N], &[i8; B]) -> [i32; 
 
 fn each<const N: usize, const B: usize>(
     scheme: Packed,
-    strip: &[u8],
+    panel: &[u8],
     rows: usize,
     (x, first): (&Activations, usize),
     sums: &mut [[f32; ROWS]],
@@ -63,14 +63,14 @@ fn each<const N: usize, const B: usize>(
     integers: Integers<N, B>,
 ) {
     let mut block = [0; N];
-    for (b, interleaved) in strip.chunks_exact(N * rows).enumerate() {
+    for (b, interleaved) in panel.chunks_exact(N * rows).enumerate() {
         for row in 0..rows {
             gather(scheme.scheme(), interleaved, rows, row, &mut block);
             for (above, tile) in x.tiles(first + b) {
                 for (i, sums) in sums[above..][..tile.rows / x.planes()].iter_mut().enumerate() {
                     let mut whole = [0.0; 2];
                     for plane in i * x.planes()..(i + 1) * x.planes() {
-                        let integers = integers(&block, &tile.block::<B, 1>(0, plane).quants[0]);
+                        let integers = integers(&block, tile.row::<B>(0, plane).1);
                         whole = std::array::from_fn(|i| fused(STEPS as f32, whole[i], integers[i] as f32));
                     }
                     let [products, minima] = whole;
@@ -78,8 +78,8 @@ fn each<const N: usize, const B: usize>(
                     if let Some(at) = numbers.minimum {
                         term = fused(minima, half_at(&block, at), term);
                     }
-                    let [scale] = tile.scales::<1>(0, (i + 1) * x.planes() - 1);
-                    sums[row] = fused(term, *scale, sums[row]);
+                    let (scale, _) = tile.row::<B>(0, (i + 1) * x.planes() - 1);
+                    sums[row] = fused(term, scale, sums[row]);
                 }
             }
         }
@@ -128,8 +128,8 @@ fn q4_k(block: &[u8; 144], x: &[i8; 256]) -> [i32; 2] {
 
 fn q5_k(block: &[u8; 176], x: &[i8; 256]) -> [i32; 2] {
     let weight = |j: usize, i: usize| {
-        let fifth = block[16 + i] >> j & 1;
-        block[48 + j / 2 * 32 + i] >> (j % 2 * 4) & 15 | fifth << 4
+        let qh = block[16 + i] >> j & 1;
+        block[48 + j / 2 * 32 + i] >> (j % 2 * 4) & 15 | qh << 4
     };
     groups(weight, block, x)
 }

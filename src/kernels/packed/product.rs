@@ -4,19 +4,19 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use super::activations::Activations;
-use super::scheme::{Packed, Width};
-use super::{SPAN, STRIPS, multiply_strips};
+use super::dispatch::multiply_panels;
+use super::scheme::{PANELS, Packed, SUPER_BLOCK, Width};
 use crate::cpu::{self, Level, pool};
 use crate::kernels::matmul::{Columns, TASK_ROWS, some_rows};
 use crate::quant::interleave::{ask_for, interleave};
-use crate::quant::matrix::{Part, Sixteen};
+use crate::quant::matrix::{PanelRows, Part};
 use crate::quant::{ActivationBits, Blocks, Matrix, ROWS};
 
-/// Columns of rows that are interleaved at a time: of sixteen rows they stay in the first-level cache.
+/// Columns of rows that are interleaved at a time: of a panel's rows they stay in the first-level cache.
 const CHUNK: usize = 256;
 
 // Each chunk is whole blocks.
-const _: () = assert!(CHUNK.is_multiple_of(SPAN));
+const _: () = assert!(CHUNK.is_multiple_of(SUPER_BLOCK));
 
 /// How far ahead of its chunk each row is asked for, in bytes: 16 times that over all rows.
 const AHEAD: usize = 320;
@@ -71,14 +71,14 @@ impl<'a> Product<'a> {
         }
     }
 
-    /// The strips of each task of a part; of a part that is multiplied in f32, some rows each.
+    /// The panels of each task of a part; of a part that is multiplied in f32, some rows each.
     fn runs(&self, part: &Part, threads: usize) -> impl Iterator<Item = Range<usize>> {
         let (all, size) = match self.packed(part) {
             Some(_) => {
                 let rows = self.m() * self.bits().planes();
                 let most = RUN_BYTES / (ROWS * part.row_bytes * rows).max(1);
-                let all = part.sixteens();
-                (all, all.div_ceil(4 * threads).min(most).next_multiple_of(STRIPS).max(STRIPS))
+                let all = part.panels();
+                (all, all.div_ceil(4 * threads).min(most).next_multiple_of(PANELS).max(PANELS))
             }
             None => (part.rows, TASK_ROWS),
         };
@@ -161,18 +161,18 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// What a thread keeps between strips.
+/// What a thread keeps between panels.
 #[derive(Default)]
 struct Scratch {
-    /// Of every row of activations the sums of a strip's rows.
+    /// Of every row of activations the sums of a panel's rows.
     sums: Vec<[f32; ROWS]>,
     /// Chunks of rows, interleaved.
     chunks: Vec<u8>,
-    /// Rows that are fewer than sixteen.
+    /// Rows that are fewer than panel.
     beside_zeros: Vec<u8>,
 }
 
-/// Some strips or rows of a part. Tasks share no column of a result.
+/// Some panels or rows of a part. Tasks share no column of a result.
 struct Task {
     /// Which of the products.
     product: usize,
@@ -206,19 +206,18 @@ impl Job<'_> {
         };
         let activations = &activations[scheme.width() as usize];
         SCRATCH.with_borrow_mut(|scratch| {
-            for i in run.clone().step_by(STRIPS) {
-                let sixteens: [Option<Sixteen>; STRIPS] =
-                    std::array::from_fn(|j| (i + j < run.end).then(|| part.sixteen(i + j)));
-                self.multiply_sixteens(scheme, part.row_bytes, &sixteens, activations, scratch);
-                for (sixteen, sums) in sixteens.iter().flatten().zip(scratch.sums.chunks(activations.rows()))
-                {
+            for i in run.clone().step_by(PANELS) {
+                let stored: [Option<PanelRows>; PANELS] =
+                    std::array::from_fn(|j| (i + j < run.end).then(|| part.panel(i + j)));
+                self.multiply_panel_rows(scheme, part.row_bytes, &stored, activations, scratch);
+                for (panel, sums) in stored.iter().flatten().zip(scratch.sums.chunks(activations.rows())) {
                     for (row, sums) in sums.iter().enumerate() {
-                        let sums = &sums[sixteen.before..][..sixteen.rows.len()];
+                        let sums = &sums[panel.before..][..panel.rows.len()];
                         // SAFETY: the result has a row for each of the activations, and columns up to above + rows.end
-                        // <= n, as the part has those rows; sixteens share no row of a part, so nobody else writes here.
+                        // <= n, as the part has those rows; panels share no row of a part, so nobody else writes here.
                         #[allow(unsafe_code)]
                         unsafe {
-                            columns.write_run(row, above + sixteen.rows.start, sums, product.adds);
+                            columns.write_run(row, above + panel.rows.start, sums, product.adds);
                         }
                     }
                 }
@@ -226,37 +225,37 @@ impl Job<'_> {
         });
     }
 
-    /// Sets the scratch's sums to the products of some times sixteen rows, those of the first first.
-    fn multiply_sixteens(
+    /// Sets the scratch's sums to the products of some panels' rows, one panel after the other.
+    fn multiply_panel_rows(
         &self,
         scheme: Packed,
         row_bytes: usize,
-        sixteens: &[Option<Sixteen>; STRIPS],
+        stored: &[Option<PanelRows>; PANELS],
         activations: &Activations,
         scratch: &mut Scratch,
     ) {
         let Scratch { sums, chunks, beside_zeros } = scratch;
         sums.clear();
-        sums.resize(STRIPS * activations.rows(), [0.0; ROWS]);
+        sums.resize(PANELS * activations.rows(), [0.0; ROWS]);
         let level = self.level;
-        if let [Some(a), Some(b)] = sixteens
+        if let [Some(a), Some(b)] = stored
             && a.interleaved
             && b.interleaved
         {
-            return multiply_strips(level, scheme, &[a.bytes, b.bytes], activations, 0, sums);
+            return multiply_panels(level, scheme, &[a.bytes, b.bytes], activations, 0, sums);
         }
-        for (sixteen, sums) in sixteens.iter().flatten().zip(sums.chunks_mut(activations.rows())) {
-            if sixteen.interleaved {
-                multiply_strips(level, scheme, &[sixteen.bytes], activations, 0, sums);
+        for (panel, sums) in stored.iter().flatten().zip(sums.chunks_mut(activations.rows())) {
+            if panel.interleaved {
+                multiply_panels(level, scheme, &[panel.bytes], activations, 0, sums);
             } else {
-                let rows = padded(sixteen.bytes, row_bytes, beside_zeros);
+                let rows = padded(panel.bytes, row_bytes, beside_zeros);
                 Plain { level, scheme, activations, sums }.multiply(rows, row_bytes, chunks);
             }
         }
     }
 }
 
-/// Sixteen rows that lie one after another, whose products are added to `sums`.
+/// A panel's rows that lie one after another, whose products are added to `sums`.
 struct Plain<'a> {
     level: Level,
     scheme: Packed,
@@ -285,7 +284,7 @@ impl Plain<'_> {
             if start + chunk < row_bytes {
                 fill(start + chunk, &mut next[..size(start + chunk)]);
             }
-            multiply_strips(
+            multiply_panels(
                 level,
                 scheme,
                 &[&now[..size(start)]],
@@ -307,7 +306,7 @@ fn two_of(size: usize, buffer: &mut Vec<u8>) -> [&mut [u8]; 2] {
     [first, second]
 }
 
-/// Sixteen rows: fewer are copied beside zeros.
+/// A panel's rows: fewer are copied beside zeros.
 fn padded<'a>(rows: &'a [u8], row_bytes: usize, buffer: &'a mut Vec<u8>) -> &'a [u8] {
     if rows.len() == ROWS * row_bytes {
         return rows;

@@ -8,11 +8,11 @@ use crate::cpu::{FUSED, Level, multiply_add};
 /// Sums over a row's block of 256 columns, as kernels multiply them, of each of its planes.
 pub struct Sums<'a> {
     /// Of 32 columns each, two side by side in 16 bits.
-    pub thirty_twos: &'a mut [[i32; 4]],
+    pub bsums32: &'a mut [[i32; 4]],
     /// Of 16 columns each, the same.
-    pub sixteens: &'a mut [[i32; 8]],
+    pub bsums16: &'a mut [[i32; 8]],
     /// Of 8 columns each, times -32: what makes weights of 6 bits signed.
-    pub eights: &'a mut [[i32; 32]],
+    pub bsums8: &'a mut [[i32; 32]],
 }
 
 /// Below this the inverse of a scale could be infinite; so small a block is taken for zeros.
@@ -52,47 +52,47 @@ impl Step {
 
 /// A block's planes, one or two. The quants of the first are the nearest multiples of a part in 127 of the largest magnitude,
 /// ties to even; those of the second the same of what the first left, `x - q · scale`, rounded once, in steps that are
-/// [`STEPS`] times finer. Of each plane the scale, and in `below` the sum of its quants, times -1.
+/// [`STEPS`] times finer. Of each plane the scale, and in `bsums` the sum of its quants, times -1.
 #[inline]
-pub fn of_32(level: Level, x: &[f32; 32], q: &mut [[i8; 32]], scales: &mut [f32], below: &mut [i32]) {
+pub fn block32(level: Level, x: &[f32; 32], q: &mut [[i8; 32]], scales: &mut [f32], bsums: &mut [i32]) {
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx2 {
         // SAFETY: the level is only where the processor was found to have the features.
         #[allow(unsafe_code)]
-        return unsafe { avx2::of_32(x, q, scales, below) };
+        return unsafe { avx2::block32(x, q, scales, bsums) };
     }
     let _ = level;
     planes(x, q, scales);
-    for (below, q) in below.iter_mut().zip(q) {
-        *below = -q.iter().map(|q| i32::from(*q)).sum::<i32>();
+    for (bsums, q) in bsums.iter_mut().zip(q) {
+        *bsums = -q.iter().map(|q| i32::from(*q)).sum::<i32>();
     }
 }
 
 /// The same of 256 values, with their sums.
 #[inline]
-pub fn of_256(level: Level, x: &[f32; 256], q: &mut [[i8; 256]], scales: &mut [f32], sums: Sums) {
+pub fn block256(level: Level, x: &[f32; 256], q: &mut [[i8; 256]], scales: &mut [f32], sums: Sums) {
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx2 {
         // SAFETY: as above.
         #[allow(unsafe_code)]
-        return unsafe { avx2::of_256(x, q, scales, sums) };
+        return unsafe { avx2::block256(x, q, scales, sums) };
     }
     let _ = level;
     planes(x, q, scales);
     let pair = |low: &[i32], high: &[i32]| {
-        let [low, high] = [low, high].map(|eights| eights.iter().sum::<i32>() / -32);
+        let [low, high] = [low, high].map(|bsums8| bsums8.iter().sum::<i32>() / -32);
         low & 0xffff | high << 16
     };
-    let Sums { thirty_twos, sixteens, eights } = sums;
-    for (((q, thirty_twos), sixteens), eights) in q.iter().zip(thirty_twos).zip(sixteens).zip(eights) {
-        for (sum, q) in eights.iter_mut().zip(q.as_chunks::<8>().0) {
+    let Sums { bsums32, bsums16, bsums8 } = sums;
+    for (((q, bsums32), bsums16), bsums8) in q.iter().zip(bsums32).zip(bsums16).zip(bsums8) {
+        for (sum, q) in bsums8.iter_mut().zip(q.as_chunks::<8>().0) {
             *sum = -32 * i32::from(q.iter().map(|q| i16::from(*q)).sum::<i16>());
         }
-        for (sums, eights) in sixteens.iter_mut().zip(eights.as_chunks::<4>().0) {
-            *sums = pair(&eights[..2], &eights[2..]);
+        for (sums, bsums8) in bsums16.iter_mut().zip(bsums8.as_chunks::<4>().0) {
+            *sums = pair(&bsums8[..2], &bsums8[2..]);
         }
-        for (sums, eights) in thirty_twos.iter_mut().zip(eights.as_chunks::<8>().0) {
-            *sums = pair(&eights[..4], &eights[4..]);
+        for (sums, bsums8) in bsums32.iter_mut().zip(bsums8.as_chunks::<8>().0) {
+            *sums = pair(&bsums8[..4], &bsums8[4..]);
         }
     }
 }
@@ -130,7 +130,7 @@ mod avx2 {
     use super::{Step, Sums};
 
     #[target_feature(enable = "avx2,fma")]
-    pub fn of_32(x: &[f32; 32], q: &mut [[i8; 32]], scales: &mut [f32], below: &mut [i32]) {
+    pub fn block32(x: &[f32; 32], q: &mut [[i8; 32]], scales: &mut [f32], bsums: &mut [i32]) {
         let (mut left, mut step) = (values(x), Step::of(largest(x)));
         for (plane, scale) in scales.iter_mut().enumerate() {
             if let Some(before) = plane.checked_sub(1) {
@@ -141,23 +141,23 @@ mod avx2 {
                 Some(inverse) => rounded(left, _mm256_set1_ps(inverse)),
                 None => _mm256_setzero_si256(),
             };
-            put_32(quants, &mut q[plane], &mut below[plane]);
+            put_32(quants, &mut q[plane], &mut bsums[plane]);
             *scale = step.scale;
         }
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn put_32(quants: __m256i, q: &mut [i8; 32], below: &mut i32) {
+    fn put_32(quants: __m256i, q: &mut [i8; 32], bsums: &mut i32) {
         store(q, quants);
         let sums = sums_of_8(quants);
         let sums = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
         let sum = _mm_add_epi64(sums, _mm_unpackhi_epi64(sums, sums));
-        *below = 32 * 128 - _mm_cvtsi128_si32(sum);
+        *bsums = 32 * 128 - _mm_cvtsi128_si32(sum);
     }
 
     #[target_feature(enable = "avx2,fma")]
-    pub fn of_256(x: &[f32; 256], q: &mut [[i8; 256]], scales: &mut [f32], sums: Sums) {
+    pub fn block256(x: &[f32; 256], q: &mut [[i8; 256]], scales: &mut [f32], sums: Sums) {
         let mut step = Step::of(largest(x));
         for (plane, scale) in scales.iter_mut().enumerate() {
             let (before, now) = q.split_at_mut(plane);
@@ -175,8 +175,8 @@ mod avx2 {
                     *quants = rounded(left, _mm256_set1_ps(inverse));
                 }
             }
-            let (thirty_twos, sixteens) = (&mut sums.thirty_twos[plane], &mut sums.sixteens[plane]);
-            put_256(quants, &mut now[0], thirty_twos, sixteens, &mut sums.eights[plane]);
+            let (bsums32, bsums16) = (&mut sums.bsums32[plane], &mut sums.bsums16[plane]);
+            put_256(quants, &mut now[0], bsums32, bsums16, &mut sums.bsums8[plane]);
             *scale = step.scale;
         }
     }
@@ -186,35 +186,35 @@ mod avx2 {
     fn put_256(
         quants: [__m256i; 8],
         q: &mut [i8; 256],
-        thirty_twos: &mut [i32; 4],
-        sums_of_16: &mut [i32; 8],
-        sums_of_8s: &mut [i32; 32],
+        bsums32: &mut [i32; 4],
+        bsums16: &mut [i32; 8],
+        bsums8: &mut [i32; 32],
     ) {
         // Of 8 columns each, eight a register.
-        let mut eights = [_mm256_setzero_si256(); 4];
+        let mut sums8 = [_mm256_setzero_si256(); 4];
         for (q, quants) in q.as_chunks_mut().0.iter_mut().zip(quants) {
             store(q, quants);
         }
-        for (eights, quants) in eights.iter_mut().zip(quants.as_chunks::<2>().0) {
+        for (sums8, quants) in sums8.iter_mut().zip(quants.as_chunks::<2>().0) {
             // The low halves of eight times 64 bits.
             let [a, b] = quants.map(|quants| _mm256_castsi256_ps(sums_of_8(quants)));
             let low = _mm256_castps_si256(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
-            *eights = _mm256_sub_epi32(in_order(low), _mm256_set1_epi32(8 * 128));
+            *sums8 = _mm256_sub_epi32(in_order(low), _mm256_set1_epi32(8 * 128));
         }
-        for (out, eights) in sums_of_8s.as_chunks_mut().0.iter_mut().zip(eights) {
-            let negative = _mm256_sub_epi32(_mm256_setzero_si256(), eights);
+        for (out, sums8) in bsums8.as_chunks_mut().0.iter_mut().zip(sums8) {
+            let negative = _mm256_sub_epi32(_mm256_setzero_si256(), sums8);
             store_words(out, _mm256_slli_epi32::<5>(negative));
         }
-        let [a, b, c, d] = eights;
+        let [a, b, c, d] = sums8;
         let (first, last) = (_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-        let sixteens = in_order(_mm256_packs_epi32(in_order(first), in_order(last)));
-        store_words(sums_of_16, sixteens);
-        let sums_of_32 = _mm256_madd_epi16(sixteens, _mm256_set1_epi16(1));
-        let (first, last) = (_mm256_castsi256_si128(sums_of_32), _mm256_extracti128_si256::<1>(sums_of_32));
+        let sums16 = in_order(_mm256_packs_epi32(in_order(first), in_order(last)));
+        store_words(bsums16, sums16);
+        let sums32 = _mm256_madd_epi16(sums16, _mm256_set1_epi16(1));
+        let (first, last) = (_mm256_castsi256_si128(sums32), _mm256_extracti128_si256::<1>(sums32));
         // SAFETY: the array is 16 bytes; the store asks for no alignment.
         #[allow(unsafe_code)]
         unsafe {
-            _mm_storeu_si128(thirty_twos.as_mut_ptr().cast(), _mm_packs_epi32(first, last));
+            _mm_storeu_si128(bsums32.as_mut_ptr().cast(), _mm_packs_epi32(first, last));
         }
     }
 
@@ -329,18 +329,17 @@ mod tests {
         for x in [ordinary, ties].iter().chain(&same).chain(&bad) {
             let run = |level| {
                 let (mut q, mut scales) = ([[1; 256]; 2], [1.0f32; 2]);
-                let (mut thirty_twos, mut sixteens, mut eights) = ([[1; 4]; 2], [[1; 8]; 2], [[1; 32]; 2]);
-                let sums =
-                    Sums { thirty_twos: &mut thirty_twos, sixteens: &mut sixteens, eights: &mut eights };
-                of_256(level, x, &mut q, &mut scales, sums);
-                (q, scales.map(f32::to_bits), thirty_twos, sixteens, eights)
+                let (mut bsums32, mut bsums16, mut bsums8) = ([[1; 4]; 2], [[1; 8]; 2], [[1; 32]; 2]);
+                let sums = Sums { bsums32: &mut bsums32, bsums16: &mut bsums16, bsums8: &mut bsums8 };
+                block256(level, x, &mut q, &mut scales, sums);
+                (q, scales.map(f32::to_bits), bsums32, bsums16, bsums8)
             };
             assert!(Level::available().all(|level| run(level) == run(Level::Portable)));
             for x in x.as_chunks().0 {
                 let run = |level| {
-                    let (mut q, mut scales, mut below) = ([[1; 32]; 2], [1.0f32; 2], [1; 2]);
-                    of_32(level, x, &mut q, &mut scales, &mut below);
-                    (q, scales.map(f32::to_bits), below)
+                    let (mut q, mut scales, mut bsums) = ([[1; 32]; 2], [1.0f32; 2], [1; 2]);
+                    block32(level, x, &mut q, &mut scales, &mut bsums);
+                    (q, scales.map(f32::to_bits), bsums)
                 };
                 assert!(Level::available().all(|level| run(level) == run(Level::Portable)));
             }

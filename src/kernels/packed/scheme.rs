@@ -6,34 +6,45 @@ use crate::quant::Scheme;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
     /// 32.
-    Of32,
+    Block32,
     /// 256.
-    Of256,
+    Block256,
 }
 
 impl Width {
     /// Both, in order.
-    pub(super) const ALL: [Self; 2] = [Width::Of32, Width::Of256];
+    pub(super) const ALL: [Self; 2] = [Width::Block32, Width::Block256];
 
     /// How many.
     pub const fn columns(self) -> usize {
         match self {
-            Width::Of32 => 32,
-            Width::Of256 => 256,
+            Width::Block32 => 32,
+            Width::Block256 => 256,
         }
     }
 }
 
+/// Columns that a kernel takes at a time: whole blocks of any width.
+pub(super) const SUPER_BLOCK: usize = 256;
+
+const _: () = {
+    let [first, second] = [Width::Block32.columns(), Width::Block256.columns()];
+    assert!(SUPER_BLOCK.is_multiple_of(first) && SUPER_BLOCK.is_multiple_of(second));
+};
+
+/// Panels that are best multiplied together: they share the loads of activations.
+pub(super) const PANELS: usize = 2;
+
 /// A scheme that has kernels in integers, by the width of its blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packed {
-    Of32(Of32),
-    K(K),
+    Block32(Block32),
+    KQuant(KQuant),
 }
 
-/// Those with blocks of 32.
+/// The schemes with blocks of 32 weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Of32 {
+pub(super) enum Block32 {
     Q4_0,
     Q4_1,
     Q5_0,
@@ -41,48 +52,75 @@ pub(super) enum Of32 {
     Q8_0,
 }
 
-/// The k-schemes, with blocks of 256.
+/// The schemes with blocks of 256 weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum K {
+pub(super) enum KQuant {
     Q4,
     Q5,
     Q6,
 }
 
+/// Calls `$go::<…, BITS, MINIMUM>($argument…)` for a scheme with blocks of 32 weights: how many bits a weight has, and whether
+/// a block has a minimum. All else that kernels know of the formats follows from these.
+macro_rules! with_block32 {
+    ($scheme:expr, $go:ident[$($generic:tt),*]($($argument:expr),*)) => {
+        match $scheme {
+            $crate::kernels::packed::scheme::Block32::Q4_0 => $go::<$($generic,)* 4, false>($($argument),*),
+            $crate::kernels::packed::scheme::Block32::Q4_1 => $go::<$($generic,)* 4, true>($($argument),*),
+            $crate::kernels::packed::scheme::Block32::Q5_0 => $go::<$($generic,)* 5, false>($($argument),*),
+            $crate::kernels::packed::scheme::Block32::Q5_1 => $go::<$($generic,)* 5, true>($($argument),*),
+            $crate::kernels::packed::scheme::Block32::Q8_0 => $go::<$($generic,)* 8, false>($($argument),*),
+        }
+    };
+}
+pub(super) use with_block32;
+
+/// Calls `$go::<…, BITS>($argument…)` for a k-quant of so many bits a weight.
+macro_rules! with_k_quant {
+    ($scheme:expr, $go:ident[$($generic:tt),*]($($argument:expr),*)) => {
+        match $scheme {
+            $crate::kernels::packed::scheme::KQuant::Q4 => $go::<$($generic,)* 4>($($argument),*),
+            $crate::kernels::packed::scheme::KQuant::Q5 => $go::<$($generic,)* 5>($($argument),*),
+            $crate::kernels::packed::scheme::KQuant::Q6 => $go::<$($generic,)* 6>($($argument),*),
+        }
+    };
+}
+pub(super) use with_k_quant;
+
 impl Packed {
     /// `None` where there are no kernels.
     pub fn new(scheme: Scheme) -> Option<Self> {
-        match scheme {
-            Scheme::Q4_0 => Some(Packed::Of32(Of32::Q4_0)),
-            Scheme::Q4_1 => Some(Packed::Of32(Of32::Q4_1)),
-            Scheme::Q5_0 => Some(Packed::Of32(Of32::Q5_0)),
-            Scheme::Q5_1 => Some(Packed::Of32(Of32::Q5_1)),
-            Scheme::Q8_0 => Some(Packed::Of32(Of32::Q8_0)),
-            Scheme::Q4K => Some(Packed::K(K::Q4)),
-            Scheme::Q5K => Some(Packed::K(K::Q5)),
-            Scheme::Q6K => Some(Packed::K(K::Q6)),
-            Scheme::F32 | Scheme::F16 | Scheme::Bf16 | Scheme::Q2K | Scheme::Q3K => None,
-        }
+        Some(match scheme {
+            Scheme::Q4_0 => Packed::Block32(Block32::Q4_0),
+            Scheme::Q4_1 => Packed::Block32(Block32::Q4_1),
+            Scheme::Q5_0 => Packed::Block32(Block32::Q5_0),
+            Scheme::Q5_1 => Packed::Block32(Block32::Q5_1),
+            Scheme::Q8_0 => Packed::Block32(Block32::Q8_0),
+            Scheme::Q4K => Packed::KQuant(KQuant::Q4),
+            Scheme::Q5K => Packed::KQuant(KQuant::Q5),
+            Scheme::Q6K => Packed::KQuant(KQuant::Q6),
+            Scheme::F32 | Scheme::F16 | Scheme::Bf16 | Scheme::Q2K | Scheme::Q3K => return None,
+        })
     }
 
     pub fn scheme(self) -> Scheme {
         match self {
-            Packed::Of32(Of32::Q4_0) => Scheme::Q4_0,
-            Packed::Of32(Of32::Q4_1) => Scheme::Q4_1,
-            Packed::Of32(Of32::Q5_0) => Scheme::Q5_0,
-            Packed::Of32(Of32::Q5_1) => Scheme::Q5_1,
-            Packed::Of32(Of32::Q8_0) => Scheme::Q8_0,
-            Packed::K(K::Q4) => Scheme::Q4K,
-            Packed::K(K::Q5) => Scheme::Q5K,
-            Packed::K(K::Q6) => Scheme::Q6K,
+            Packed::Block32(Block32::Q4_0) => Scheme::Q4_0,
+            Packed::Block32(Block32::Q4_1) => Scheme::Q4_1,
+            Packed::Block32(Block32::Q5_0) => Scheme::Q5_0,
+            Packed::Block32(Block32::Q5_1) => Scheme::Q5_1,
+            Packed::Block32(Block32::Q8_0) => Scheme::Q8_0,
+            Packed::KQuant(KQuant::Q4) => Scheme::Q4K,
+            Packed::KQuant(KQuant::Q5) => Scheme::Q5K,
+            Packed::KQuant(KQuant::Q6) => Scheme::Q6K,
         }
     }
 
-    /// The width of its blocks, and of those of activations that it is multiplied with.
+    /// The width of its blocks, and of the activations' blocks that it is multiplied by.
     pub fn width(self) -> Width {
         match self {
-            Packed::Of32(_) => Width::Of32,
-            Packed::K(_) => Width::Of256,
+            Packed::Block32(_) => Width::Block32,
+            Packed::KQuant(_) => Width::Block256,
         }
     }
 

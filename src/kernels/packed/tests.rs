@@ -1,21 +1,26 @@
 use super::activations::Activations;
+use super::dispatch::multiply_panels;
 use super::product::multiply_with;
 use super::*;
-use crate::cpu::pool;
+use crate::cpu::{Level, pool};
 use crate::kernels::matmul::matmul;
+use crate::quant::ROWS;
 use crate::quant::layout::pack;
 use crate::quant::random::{numbers_at, weights};
 use crate::quant::{ActivationBits, Blocks, Layout, Matrix};
 use rand::{Rng, SeedableRng};
 
-/// The sets that this processor runs, and AMX's, whose instructions have a model where it has none.
+/// The sets that this processor runs, AMX's, whose instructions have a model where it has none, and AVX-VNNI's, whose
+/// instructions AVX512 has in another encoding.
 fn levels() -> impl Iterator<Item = Level> {
     #[cfg(target_arch = "x86_64")]
-    let modelled = Level::available().last() == Some(Level::Avx512);
-    #[cfg(target_arch = "x86_64")]
-    return Level::available().chain(modelled.then_some(Level::Amx));
+    let others = {
+        let has = |level| Level::available().any(|available| available == level);
+        [Level::AvxVnni, Level::Amx].into_iter().filter(move |level| has(Level::Avx512) && !has(*level))
+    };
     #[cfg(not(target_arch = "x86_64"))]
-    Level::available()
+    let others = [].into_iter();
+    Level::available().chain(others)
 }
 
 const BITS: [ActivationBits; 2] = [ActivationBits::Eight, ActivationBits::Sixteen];
@@ -26,7 +31,7 @@ fn schemes() -> impl Iterator<Item = Scheme> {
     Scheme::all().filter(|scheme| activation_block(*scheme).is_some())
 }
 
-/// Rows of activations, rows and columns of weights: below, at and beyond a strip and a tile; columns of the schemes
+/// Rows of activations, rows and columns of weights: below, at and beyond a panel and a tile; columns of the schemes
 /// with blocks of 256, and half as many plus 32 of the others.
 const SIZES: [(usize, usize, usize); 6] =
     [(1, 1, 256), (1, 16, 512), (2, 15, 256), (3, 33, 1024), (31, 50, 256), (70, 47, 768)];
@@ -108,7 +113,7 @@ fn is_the_portable_product_of_the_plain_rows_bit_for_bit() {
         let out = case.product_in(Blocks::Integer(bits));
         for (column, plain) in case.plain.chunks_exact(row_bytes).enumerate() {
             let mut sums = vec![[0.0; ROWS]; case.m];
-            portable::strip(Packed::new(case.scheme).unwrap(), plain, 1, &x, 0, &mut sums);
+            portable::panel(Packed::new(case.scheme).unwrap(), plain, 1, &x, 0, &mut sums);
             for (row, sums) in sums.iter().enumerate() {
                 let y = out[row * case.n + column];
                 assert_eq!(sums[0].to_bits(), y.to_bits(), "{}", case.scheme);
@@ -176,7 +181,7 @@ fn in_16_bits_the_product_is_the_f32_product() {
     }
 }
 
-/// Every number of rows has its own kernel, or its own last tile; so has an even and an odd number of strips, and what begins
+/// Every number of rows has its own kernel, or its own last tile; so has an even and an odd number of panels, and what begins
 /// anywhere in the rows.
 #[test]
 fn every_number_of_rows_and_strips_has_the_portable_sums_bit_for_bit() {
@@ -189,17 +194,17 @@ fn every_number_of_rows_and_strips_has_the_portable_sums_bit_for_bit() {
             let blocks = k / scheme.block_len();
             let packed = pack(scheme, case.n, k, &case.plain).unwrap();
             let skipped = first * scheme.block_bytes() * ROWS;
-            let strips: Vec<&[u8]> = packed.chunks(packed.len() / 3).map(|strip| &strip[skipped..]).collect();
-            assert_eq!(strips[0].len() / (ROWS * scheme.block_bytes()), blocks - first);
+            let panels: Vec<&[u8]> = packed.chunks(packed.len() / 3).map(|panel| &panel[skipped..]).collect();
+            assert_eq!(panels[0].len() / (ROWS * scheme.block_bytes()), blocks - first);
             for (count, bits_of_x) in (1..=3).flat_map(|count| BITS.map(|bits| (count, bits))) {
                 let x = case.activations(bits_of_x);
                 let sums = |level| {
                     // They are added to what is there.
                     let mut sums = vec![[0.25; ROWS]; count * m];
-                    multiply_strips(
+                    multiply_panels(
                         level,
                         Packed::new(scheme).unwrap(),
-                        &strips[..count],
+                        &panels[..count],
                         &x,
                         first,
                         &mut sums,
@@ -322,7 +327,7 @@ fn extreme_weights_do_not_overflow() {
     }
 }
 
-/// Products that do not wait for each other: of different activations, one of them without any, of strips, a slice that begins
+/// Products that do not wait for each other: of different activations, one of them without any, of panels, a slice that begins
 /// inside one, plain rows, and weights that are multiplied in f32.
 #[test]
 fn the_products_of_a_job_are_those_of_each_alone_bit_for_bit_and_are_added_to_what_is_there() {
@@ -421,7 +426,7 @@ fn scales_that_are_not_finite_show_in_their_row_of_weights_alone() {
     each_kernel(|case, level, layout| {
         let expected = with(level, EIGHT, &case.x, &case.matrix(layout));
         let row_bytes = case.plain.len() / case.n;
-        // One of a strip, and the one left over.
+        // One of a panel, and the one left over.
         for row in [7, 32] {
             for (at, bad) in numbers_at(case.scheme).iter().flat_map(|at| [(at, 0x7c00u16), (at, 0xfe00)]) {
                 let mut plain = case.plain.clone();

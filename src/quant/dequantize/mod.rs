@@ -33,7 +33,7 @@ fn dequantize_with(level: Level, scheme: Scheme, bytes: &[u8], out: &mut [f32]) 
             match (scheme, level) {
                 (_, Level::Portable) => {}
                 (Scheme::F16, _) => return half_converted(bytes, out),
-                (_, Level::Avx2) => return avx2(scheme, bytes, out),
+                (_, Level::Avx2 | Level::AvxVnni) => return avx2(scheme, bytes, out),
                 (Scheme::Q4_0, _) => return avx512::q4_0(bytes, out),
                 (Scheme::Q4_1, _) => return avx512::q4_1(bytes, out),
                 (Scheme::Q5_0, _) => return avx512::q5_0(bytes, out),

@@ -4,52 +4,52 @@
 //! operations a row follow. Those are the limit: 48 operations for 16384 products and sums. A row's sums stay in registers
 //! for eight blocks, and those of a tile of rows are added while the next is multiplied.
 
-use std::arch::x86_64::*;
-
-use super::super::activations::{Activations, TILE, Tile, last};
-use super::super::avx512::{floats, load, whole};
-use super::super::scheme::Packed;
-use super::super::span::{Lanes, Span};
+use super::super::activations::{Activations, TILE};
+use super::super::scheme::{Block32, Packed, SUPER_BLOCK, with_block32};
+use super::super::tile::{Tile, last};
+use super::super::unpacked::{Piece, Unpacked};
+use super::super::x86::{Avx512, Lanes, UnpackBlock32, whole};
+use super::scratch::Scratch;
 use super::tiles::{self, Tiles};
-use super::{SPAN, Scratch};
+
 use crate::quant::ROWS;
 
-/// See [`multiply_strips`](super::super::multiply_strips), of activations whose rows have P planes.
+/// See [`multiply_panels`](super::super::dispatch::multiply_panels), of activations whose rows have P planes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn strips<const P: usize, const MINIMUM: bool>(
-    scheme: Packed,
-    strips: &[&[u8]],
+pub fn panels<const P: usize, const MINIMUM: bool>(
+    scheme: Block32,
+    panels: &[&[u8]],
     x: &Activations,
     first: usize,
     scratch: &mut Scratch,
     sums: &mut [[f32; ROWS]],
 ) {
-    let Scratch { spans, sums: stored, .. } = scratch;
-    let blocks = SPAN / scheme.width().columns();
-    let size = blocks * scheme.block_bytes() * ROWS;
+    let Scratch { unpacked, sums: stored, .. } = scratch;
+    let blocks = SUPER_BLOCK / 32;
+    let size = blocks * Packed::Block32(scheme).block_bytes() * ROWS;
     // SAFETY: this level is only where AMX may be used.
     #[allow(unsafe_code)]
     let _tiles = unsafe { Tiles::halves() };
     let tiles = x.quant_rows().div_ceil(TILE);
-    let count = tiles * strips.len();
-    for i in 0..strips[0].len().div_ceil(size) {
-        for (span, strip) in spans.iter_mut().zip(strips) {
-            span.unpack::<true>(scheme, &strip[i * size..strip.len().min((i + 1) * size)]);
+    let count = tiles * panels.len();
+    for i in 0..panels[0].len().div_ceil(size) {
+        for (out, panel) in unpacked.iter_mut().zip(panels) {
+            with_block32!(scheme, unpack[](out, &panel[i * size..panel.len().min((i + 1) * size)]));
         }
         let [now, before] = &mut *stored;
         let (mut now, mut before) = (now, before);
-        // Each tile of activations by a strip, and then by the other.
+        // Each tile of activations by a panel, and then by the other.
         for unit in 0..=count {
             let of = |unit: usize| {
-                let (t, s) = (unit / strips.len(), unit % strips.len());
-                (x.tile(t * TILE, first + i * blocks), &spans[s], s * tiles + t)
+                let (t, s) = (unit / panels.len(), unit % panels.len());
+                (x.tile(t * TILE, first + i * blocks), &unpacked[s], s * tiles + t)
             };
             let next = (unit < count).then(|| of(unit));
             let previous = (unit > 0).then(|| of(unit - 1));
             if let Some((tile, ..)) = next
-                && unit % strips.len() == 0
+                && unit % panels.len() == 0
             {
-                tile.prefetch_below();
+                tile.prefetch_next();
             }
             let at = previous.map_or(0, |(_, _, at)| at);
             let sums = &mut sums[at * (TILE / P)..][..TILE / P];
@@ -59,62 +59,66 @@ pub fn strips<const P: usize, const MINIMUM: bool>(
     }
 }
 
-/// A tile of activations, a strip's span, and where their sums are.
-type Unit<'a> = (Tile<'a>, &'a Span, usize);
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn unpack<const BITS: u32, const MINIMUM: bool>(out: &mut Unpacked, blocks: &[u8]) {
+    // SAFETY: this function has the features.
+    #[allow(unsafe_code)]
+    unsafe {
+        Avx512::run(UnpackBlock32::<BITS, MINIMUM> { blocks }, out);
+    }
+}
 
-/// Multiplies a tile by the blocks of a span, and adds the products of the one before to its sums.
+/// A tile of activations, an unpacked panel, and where their sums are.
+type Unit<'a> = (Tile<'a>, &'a Unpacked, usize);
+
+/// Multiplies a tile by the blocks of an unpacked panel, and adds the products of the one before to its sums.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn multiply_and_add<const P: usize, const MINIMUM: bool>(
     next: Option<Unit>,
-    now: &mut [[Lanes; ROWS]; SPAN / 32],
+    now: &mut [[Piece; ROWS]; SUPER_BLOCK / 32],
     previous: Option<Unit>,
-    before: &[[Lanes; ROWS]; SPAN / 32],
+    before: &[[Piece; ROWS]; SUPER_BLOCK / 32],
     out: &mut [[f32; ROWS]],
 ) {
-    let mut sums = [_mm512_setzero_ps(); TILE];
+    let mut sums = [Avx512::splat_f32(0.0); TILE];
     for (sum, out) in sums.iter_mut().zip(&*out) {
-        // SAFETY: the array is sixteen f32; the load asks for no alignment.
-        #[allow(unsafe_code)]
-        unsafe {
-            *sum = _mm512_loadu_ps(out.as_ptr());
-        }
+        *sum = Avx512::load_f32(out, 0);
     }
-    for b in 0..SPAN / 32 {
-        if let Some((x, span, _)) = next
-            && b < span.blocks
+    for b in 0..SUPER_BLOCK / 32 {
+        if let Some((x, w, _)) = next
+            && b < w.blocks
         {
-            let words: &[Lanes; 8] = &span.words.as_chunks().0[b];
+            let words: &[Piece; 8] = &w.words.as_chunks().0[b];
             // SAFETY: tiles are set up; there are 16 rows of 32 activations, eight lines of weights, and 16 lines for sums.
             #[allow(unsafe_code)]
             unsafe {
-                let (x, words, now) = (x.quants(b).as_ptr(), words.as_ptr(), now[b].as_mut_ptr());
+                let (x, words, now) =
+                    (x.columns32::<TILE>(b, 0).quants.as_ptr(), words.as_ptr(), now[b].as_mut_ptr());
                 match b.is_multiple_of(2) {
                     true => tiles::product!("tmm0", "tmm4": x, 32, "tmm6": words, now),
                     false => tiles::product!("tmm1", "tmm5": x, 32, "tmm7": words, now),
                 }
             }
         }
-        if let Some((x, span, _)) = previous
-            && b < span.blocks
+        if let Some((x, w, _)) = previous
+            && b < w.blocks
         {
-            let (scales, minima) = (floats(&span.scales[b]), floats(&span.minima[b]));
-            let (of_rows, below) = (x.scales::<TILE>(b, 0), x.below_f32::<TILE>(b, 0));
+            let scales = Avx512::as_floats(Avx512::load(&w.scales[b].0, 0));
+            let minima = Avx512::as_floats(Avx512::load(&w.minima[b].0, 0));
+            let x = x.columns32::<TILE>(b, 0);
             for (row, sum) in sums.iter_mut().enumerate().take(TILE / P) {
-                let planes: [__m512i; P] = std::array::from_fn(|plane| load(&before[b][P * row + plane]));
-                let mut term = _mm512_mul_ps(whole(&planes), scales);
+                let planes = std::array::from_fn(|plane| Avx512::load(&before[b][P * row + plane].0, 0));
+                let mut term = Avx512::mul_f32(whole::<Avx512, P>(&planes), scales);
                 if MINIMUM {
-                    term = _mm512_fnmadd_ps(_mm512_set1_ps(last::<P>(below, row)), minima, term);
+                    term = Avx512::fnma(Avx512::splat_f32(last::<P>(x.bsums_f32, row)), minima, term);
                 }
-                *sum = _mm512_fmadd_ps(term, _mm512_set1_ps(last::<P>(of_rows, row)), *sum);
+                *sum = Avx512::fma(term, Avx512::splat_f32(last::<P>(x.scales, row)), *sum);
             }
         }
     }
     for (sum, out) in sums.into_iter().zip(out) {
-        // SAFETY: the array is sixteen f32; the store asks for no alignment.
-        #[allow(unsafe_code)]
-        unsafe {
-            _mm512_storeu_ps(out.as_mut_ptr(), sum);
-        }
+        Avx512::store_f32(out, 0, sum);
     }
 }

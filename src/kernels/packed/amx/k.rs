@@ -1,4 +1,4 @@
-//! The k-schemes: sums over whole blocks of 256 columns.
+//! K-quants: sums over whole blocks of 256 columns.
 //!
 //! A group's scale times a weight is exactly a sum of two bytes' products:
 //!
@@ -6,69 +6,73 @@
 //!   multiplied at once: nothing is carried from one to the other.
 //! - 6 bits: |scale · (weight - 32)| <= 128 · 32 fits 16 bits; their upper byte is signed, their lower is not.
 //!
-//! So a tile of sixteen rows by a strip takes two times four instructions a block, and then two stores and a dozen
+//! So a tile of sixteen rows by a panel takes two times four instructions a block, and then two stores and a dozen
 //! operations a row, those of AVX512. While the tiles of some rows are multiplied, those operations are done for the
 //! rows before: written one after the other they took turns.
 
 use std::arch::x86_64::*;
 
-use super::super::activations::{Activations, TILE, Tile, last};
-use super::super::avx512::{self, below, floats, load, store, whole};
-use super::super::scheme::{K, Packed};
-use super::super::span::{Lanes, Span};
+use super::super::activations::{Activations, TILE};
+use super::super::scheme::{PANELS, SUPER_BLOCK};
+use super::super::tile::Tile;
+use super::super::unpacked::{Piece, Unpacked};
+use super::super::x86::{self, Avx512, KFields, Lanes, UnpackKQuant, by_sums, whole};
+use super::scratch::Scratch;
 use super::tiles::{self, Tiles};
-use super::{SPAN, Scratch, WIDTH};
+
 use crate::quant::ROWS;
 
-/// See [`multiply_strips`](super::super::multiply_strips), of S strips of a scheme of so many bits and
+/// See [`multiply_panels`](super::super::dispatch::multiply_panels), of S panels of a scheme of so many bits and
 /// activations whose rows have P planes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub fn strips<const P: usize, const S: usize, const BITS: u32>(
-    scheme: K,
-    strips: [&[u8]; S],
+pub fn panels<const P: usize, const S: usize, const BITS: u32>(
+    panels: [&[u8]; S],
     x: &Activations,
     first: usize,
     scratch: &mut Scratch,
     sums: &mut [[f32; ROWS]],
 ) {
-    let Scratch { spans, high, sums: stored } = scratch;
-    let scheme = Packed::K(scheme);
-    let size = scheme.block_bytes() * ROWS;
+    let Scratch { unpacked, high, sums: stored } = scratch;
+    let size = const { KFields::new(BITS).bytes * ROWS };
     // SAFETY: this level is only where AMX may be used.
     #[allow(unsafe_code)]
     let _tiles = unsafe { Tiles::whole() };
     let count = x.quant_rows().div_ceil(TILE);
-    for i in 0..strips[0].len() / size {
-        for (s, strip) in strips.iter().enumerate() {
-            spans[s].unpack::<false>(scheme, &strip[i * size..][..size]);
-            planes::<BITS>(&mut spans[s], &mut high[s]);
+    for i in 0..panels[0].len() / size {
+        for (s, panel) in panels.iter().enumerate() {
+            // SAFETY: this function has the features.
+            #[allow(unsafe_code)]
+            unsafe {
+                Avx512::run(UnpackKQuant::<BITS> { block: &panel[i * size..][..size] }, &mut unpacked[s]);
+            }
+            planes::<BITS>(&mut unpacked[s], &mut high[s]);
         }
         let [now, before] = &mut *stored;
         let (mut now, mut before) = (now, before);
         for t in 0..=count {
             let tile = (t < count).then(|| x.tile(t * TILE, first + i));
             let last = (t > 0).then(|| x.tile((t - 1) * TILE, first + i));
-            let (words, high) = (spans.each_ref().map(|span| &span.words), &*high);
+            let (words, high) = (unpacked.each_ref().map(|w| &w.words), &*high);
             if let Some(tile) = tile {
                 // SAFETY: tiles are set up.
                 #[allow(unsafe_code)]
                 unsafe {
                     zero::<S>();
                 }
-                tile.prefetch_below();
+                tile.prefetch_next();
             }
             for step in 0..4 {
                 if let Some(tile) = tile {
-                    let at = |planes: &[Lanes; SPAN / 4]| planes[16 * step..][..16].as_ptr();
+                    let at = |planes: &[Piece; SUPER_BLOCK / 4]| planes[16 * step..][..16].as_ptr();
                     // SAFETY: tiles are set up; there are 16 lines at each pointer, and 16 rows of 256 activations.
                     #[allow(unsafe_code)]
                     unsafe {
-                        let x = tile.quants(0)[64 * step..].as_ptr();
+                        let x = tile.columns256::<TILE>(0, 0).quants.as_flattened()[64 * step..].as_ptr();
                         multiply::<S, BITS>(x, words.map(at), high.each_ref().map(at));
                     }
                 }
                 if let Some(last) = last {
-                    add::<P, S, BITS>(before, spans, last, step, sums, count, t - 1);
+                    add::<P, S, BITS>(before, unpacked, last, step, sums, count, t - 1);
                 }
             }
             if tile.is_some() {
@@ -86,11 +90,11 @@ pub fn strips<const P: usize, const S: usize, const BITS: u32>(
 /// Multiplies scales into the weights: the low bytes take their place.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn planes<const BITS: u32>(span: &mut Span, high: &mut [Lanes; SPAN / 4]) {
-    let low = &mut span.words;
+fn planes<const BITS: u32>(unpacked: &mut Unpacked, high: &mut [Piece; SUPER_BLOCK / 4]) {
+    let low = &mut unpacked.words;
     if BITS < 6 {
         let groups = low.as_chunks_mut::<8>().0.iter_mut().zip(high.as_chunks_mut::<8>().0);
-        for ((low, high), scale) in groups.zip(&span.groups) {
+        for ((low, high), scale) in groups.zip(&unpacked.groups) {
             let scale = twice(load(scale));
             let scales = [_mm512_and_si512(scale, _mm512_set1_epi16(7)), _mm512_srli_epi16::<3>(scale)];
             for (low, high) in low.iter_mut().zip(high) {
@@ -102,14 +106,14 @@ fn planes<const BITS: u32>(span: &mut Span, high: &mut [Lanes; SPAN / 4]) {
         return;
     }
     let groups = low.as_chunks_mut::<4>().0.iter_mut().zip(high.as_chunks_mut::<4>().0);
-    for ((low, high), scale) in groups.zip(&span.groups) {
+    for ((low, high), scale) in groups.zip(&unpacked.groups) {
         let scale = twice(load(scale));
-        let below = _mm512_slli_epi16::<5>(scale);
+        let offset = _mm512_slli_epi16::<5>(scale);
         for (low, high) in low.iter_mut().zip(high) {
             let w = load(low);
             let even = _mm512_and_si512(w, _mm512_set1_epi16(0xff));
-            let even = _mm512_sub_epi16(_mm512_mullo_epi16(even, scale), below);
-            let odd = _mm512_sub_epi16(_mm512_mullo_epi16(_mm512_srli_epi16::<8>(w), scale), below);
+            let even = _mm512_sub_epi16(_mm512_mullo_epi16(even, scale), offset);
+            let odd = _mm512_sub_epi16(_mm512_mullo_epi16(_mm512_srli_epi16::<8>(w), scale), offset);
             const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
             store(low, _mm512_mask_blend_epi8(ODD, even, _mm512_slli_epi16::<8>(odd)));
             store(high, _mm512_mask_blend_epi8(ODD, _mm512_srli_epi16::<8>(even), odd));
@@ -135,7 +139,7 @@ unsafe fn zero<const S: usize>() {
     unsafe {
         tiles::zero!("tmm0");
         tiles::zero!("tmm1");
-        if S == WIDTH {
+        if S == PANELS {
             tiles::zero!("tmm2");
             tiles::zero!("tmm3");
         }
@@ -150,8 +154,8 @@ unsafe fn zero<const S: usize>() {
 #[allow(unsafe_code)]
 unsafe fn multiply<const S: usize, const BITS: u32>(
     x: *const i8,
-    low: [*const Lanes; WIDTH],
-    high: [*const Lanes; WIDTH],
+    low: [*const Piece; PANELS],
+    high: [*const Piece; PANELS],
 ) {
     // SAFETY: by the caller's promise.
     unsafe {
@@ -163,7 +167,7 @@ unsafe fn multiply<const S: usize, const BITS: u32>(
             6 => tiles::dot!("tdpbssd", "tmm1", "tmm4", "tmm6"),
             _ => tiles::dot!("tdpbsud", "tmm1", "tmm4", "tmm6"),
         }
-        if S == WIDTH {
+        if S == PANELS {
             tiles::load!("tmm7", low[S - 1], 64);
             tiles::dot!("tdpbsud", "tmm2", "tmm4", "tmm7");
             tiles::load!("tmm5", high[S - 1], 64);
@@ -175,18 +179,18 @@ unsafe fn multiply<const S: usize, const BITS: u32>(
     }
 }
 
-/// Stores the sums: of each strip those of the low, then of the high bytes.
+/// Stores the sums: of each panel those of the low, then of the high bytes.
 ///
 /// # Safety
 /// Tiles are set up.
 #[inline(always)]
 #[allow(unsafe_code)]
-unsafe fn put<const S: usize>(stored: &mut [[Lanes; ROWS]; SPAN / 32]) {
+unsafe fn put<const S: usize>(stored: &mut [[Piece; ROWS]; SUPER_BLOCK / 32]) {
     // SAFETY: by the caller's promise; sixteen lines are a tile.
     unsafe {
         tiles::store!("tmm0", stored[0].as_mut_ptr());
         tiles::store!("tmm1", stored[1].as_mut_ptr());
-        if S == WIDTH {
+        if S == PANELS {
             tiles::store!("tmm2", stored[2].as_mut_ptr());
             tiles::store!("tmm3", stored[3].as_mut_ptr());
         }
@@ -197,15 +201,15 @@ unsafe fn put<const S: usize>(stored: &mut [[Lanes; ROWS]; SPAN / 32]) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn add<const P: usize, const S: usize, const BITS: u32>(
-    stored: &[[Lanes; ROWS]; SPAN / 32],
-    spans: &[Span; WIDTH],
+    stored: &[[Piece; ROWS]; SUPER_BLOCK / 32],
+    unpacked: &[Unpacked; PANELS],
     x: Tile,
     step: usize,
     sums: &mut [[f32; ROWS]],
     count: usize,
     t: usize,
 ) {
-    let (scales, thirty_twos) = (x.scales::<4>(0, 4 * step), x.thirty_twos::<4>(0, 4 * step));
+    let x = x.columns256::<4>(0, 4 * step);
     for r in 0..4 / P {
         for s in 0..S {
             let totals: [__m512i; P] = std::array::from_fn(|plane| {
@@ -215,14 +219,30 @@ fn add<const P: usize, const S: usize, const BITS: u32>(
                     if BITS == 6 { _mm512_slli_epi32::<8>(high) } else { _mm512_slli_epi32::<3>(high) };
                 _mm512_add_epi32(high, low)
             });
-            let mut term = _mm512_mul_ps(whole(&totals), floats(&spans[s].scales[0]));
-            if BITS < 6 {
-                let below: [__m512i; P] =
-                    std::array::from_fn(|plane| below(&spans[s], &thirty_twos[P * r + plane]));
-                term = _mm512_fnmadd_ps(whole(&below), floats(&spans[s].minima[0]), term);
-            }
+            let minima = if BITS < 6 {
+                let pairs = std::array::from_fn(|p| load(&unpacked[s].pairs[p]));
+                let of_minima =
+                    std::array::from_fn(|plane| by_sums::<Avx512, 4>(&pairs, &x.bsums32[P * r + plane]));
+                Some([whole::<Avx512, P>(&of_minima), Avx512::as_floats(load(&unpacked[s].minima[0]))])
+            } else {
+                None
+            };
+            let (totals, numbers) =
+                (whole::<Avx512, P>(&totals), Avx512::as_floats(load(&unpacked[s].scales[0])));
             let row = (s * count + t) * (TILE / P) + 4 / P * step + r;
-            avx512::add(&mut sums[row], term, last::<P>(scales, r));
+            x86::add::<Avx512, P>(&mut sums[row], 0, totals, numbers, minima, (x.scales, r));
         }
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(piece: &Piece) -> __m512i {
+    Avx512::load(&piece.0, 0)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store(piece: &mut Piece, x: __m512i) {
+    Avx512::store(piece, 0, x);
 }

@@ -3,10 +3,11 @@
 
 use std::arch::aarch64::*;
 
-use super::super::activations::{Tile, last};
 use super::super::rounding::STEPS;
+use super::super::tile::{Tile, last};
+use super::piece::{LANES, QUARTERS, load, pieces};
 use super::unpack::{Columns, Small, byte, halves, of_block, of_half, of_pair};
-use super::{LANES, QUARTERS, load, pieces};
+
 use crate::quant::ROWS;
 
 /// Schemes with blocks of 32 weights of so many bits: signed if 8, else with minima or `2^(BITS - 1)` too large.
@@ -18,23 +19,23 @@ pub fn blocks<const MOST: usize, const P: usize, const BITS: u32, const MINIMUM:
     sums: &mut [[f32; ROWS]],
 ) {
     let (numbers, rest) = block.split_at(if MINIMUM { 4 * ROWS } else { 2 * ROWS });
-    let (fifths, words) = pieces(rest).split_at(if BITS == 5 { 1 } else { 0 });
-    let (x, below) = (x.block::<32, MOST>(0, 0), x.below::<MOST>(0, 0));
+    let (qh, words) = pieces(rest).split_at(if BITS == 5 { 1 } else { 0 });
+    let x = x.columns32::<MOST>(0, 0);
     for quarter in 0..QUARTERS {
-        let w = of_block::<BITS>(fifths, words, quarter);
+        let w = of_block::<BITS>(qh, words, quarter);
         let scales = halves(numbers, quarter);
         let minima = if MINIMUM { halves(&numbers[2 * ROWS..], quarter) } else { scales };
         for (r, sums) in sums.iter_mut().enumerate().take(MOST / P) {
             let mut products = [vdupq_n_s32(0); P];
             for (plane, products) in products.iter_mut().enumerate() {
                 let r = P * r + plane;
-                let offset = if MINIMUM || BITS == 8 { 0 } else { below[r] << (BITS - 1) };
+                let offset = if MINIMUM || BITS == 8 { 0 } else { x.bsums[r] << (BITS - 1) };
                 *products = dot(vdupq_n_s32(offset), w.as_chunks().0, &x.quants[r]);
             }
             let mut term = vmulq_f32(whole(&products), scales);
             if MINIMUM {
-                let below = below.as_chunks::<P>().0[r].map(|below| vdupq_n_s32(below));
-                term = vfmsq_f32(term, whole(&below), minima);
+                let bsums = x.bsums.as_chunks::<P>().0[r].map(|bsum| vdupq_n_s32(bsum));
+                term = vfmsq_f32(term, whole(&bsums), minima);
             }
             add(sums, quarter, term, last::<P>(x.scales, r));
         }
@@ -51,14 +52,14 @@ pub fn with_minima<const MOST: usize, const P: usize, const BITS: u32>(
 ) {
     let (numbers, rest) = block.split_at(4 * ROWS);
     let (small, rest) = pieces(rest).split_at(3);
-    let (fifths, words) = rest.split_at(if BITS == 5 { 8 } else { 0 });
+    let (qh, words) = rest.split_at(if BITS == 5 { 8 } else { 0 });
     let (small, words) = (&small.as_chunks().0[0], words.as_chunks().0);
-    let (x, totals) = (x.block::<256, MOST>(0, 0), x.thirty_twos::<MOST>(0, 0));
+    let x = x.columns256::<MOST>(0, 0);
     for quarter in 0..QUARTERS {
         let small = Small::new(small, quarter);
         let mut products = [vdupq_n_s32(0); MOST];
         for (pair, words) in words.iter().enumerate().take(4) {
-            let w = of_pair::<BITS>(fifths, words, pair, quarter);
+            let w = of_pair::<BITS>(qh, words, pair, quarter);
             let mut scales = [vdupq_n_s32(0); 2];
             for (which, scale) in scales.iter_mut().enumerate() {
                 *scale = byte(small.scales[pair / 2], pair % 2 * 2 + which);
@@ -77,15 +78,15 @@ pub fn with_minima<const MOST: usize, const P: usize, const BITS: u32>(
         }
         let (scales, minima) = (halves(numbers, quarter), halves(&numbers[2 * ROWS..], quarter));
         for (r, sums) in sums.iter_mut().enumerate().take(MOST / P) {
-            let mut below = [vdupq_n_s32(0); P];
-            for (below, totals) in below.iter_mut().zip(&totals.as_chunks::<P>().0[r]) {
+            let mut of_minima = [vdupq_n_s32(0); P];
+            for (of_minima, bsums32) in of_minima.iter_mut().zip(&x.bsums32.as_chunks::<P>().0[r]) {
                 for (j, minima) in groups.iter().enumerate() {
-                    let total = (totals[j / 2] >> (16 * (j % 2))) as i16;
-                    *below = vmlal_n_s16(*below, *minima, total);
+                    let bsum = (bsums32[j / 2] >> (16 * (j % 2))) as i16;
+                    *of_minima = vmlal_n_s16(*of_minima, *minima, bsum);
                 }
             }
             let term = vmulq_f32(whole(&products.as_chunks::<P>().0[r]), scales);
-            let term = vfmsq_f32(term, whole(&below), minima);
+            let term = vfmsq_f32(term, whole(&of_minima), minima);
             add(sums, quarter, term, last::<P>(x.scales, r));
         }
     }
@@ -99,7 +100,7 @@ pub fn q6_k<const MOST: usize, const P: usize>(block: &[u8], x: Tile, sums: &mut
     let (low, rest) = pieces(bytes).split_at(32);
     let (high, small) = rest.split_at(16);
     let (low, high) = (low.as_chunks().0, high.as_chunks().0);
-    let x = x.block::<256, MOST>(0, 0);
+    let x = x.columns256::<MOST>(0, 0);
     for quarter in 0..QUARTERS {
         let mut products = [vdupq_n_s32(0); MOST];
         for (half, p) in [(0, 0), (0, 1), (1, 0), (1, 1)] {

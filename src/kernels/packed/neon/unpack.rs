@@ -1,17 +1,17 @@
-//! From a strip's bytes to registers. Weights of up to 6 bits are below 64: signed bytes hold them as they are.
+//! From a panel's bytes to registers. Weights of up to 6 bits are below 64: signed bytes hold them as they are.
 
 use std::arch::aarch64::*;
 
-use super::{LANES, Piece, load};
+use super::piece::{LANES, Piece, load};
 
 /// 32 columns of four rows.
 pub type Columns = [int8x16_t; 8];
 
-/// The columns of a block of 32: eight pieces as they are, or four of two columns a byte, to which a fifth bit belongs where
+/// The columns of a block of 32: eight pieces as they are, or four of two columns a byte, to which a high bit belongs where
 /// there is a piece of those.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn of_block<const BITS: u32>(fifths: &[Piece], words: &[Piece], quarter: usize) -> Columns {
+pub fn of_block<const BITS: u32>(qh: &[Piece], words: &[Piece], quarter: usize) -> Columns {
     let mut w = [vdupq_n_s8(0); 8];
     if BITS == 8 {
         for (w, word) in w.iter_mut().zip(words) {
@@ -21,9 +21,9 @@ pub fn of_block<const BITS: u32>(fifths: &[Piece], words: &[Piece], quarter: usi
     }
     for (s, word) in words.iter().enumerate().take(4) {
         let mut two = nibbles(load(word, quarter));
-        for fifths in fifths {
-            let fifths = load(fifths, quarter);
-            two = [vorrq_u8(two[0], fifth(fifths, s)), vorrq_u8(two[1], fifth(fifths, 4 + s))];
+        for qh in qh {
+            let qh = load(qh, quarter);
+            two = [vorrq_u8(two[0], high_bit(qh, s)), vorrq_u8(two[1], high_bit(qh, 4 + s))];
         }
         [w[s], w[4 + s]] = [vreinterpretq_s8_u8(two[0]), vreinterpretq_s8_u8(two[1])];
     }
@@ -33,22 +33,22 @@ pub fn of_block<const BITS: u32>(fifths: &[Piece], words: &[Piece], quarter: usi
 /// 16 in the bytes of columns 4s to 4s + 3 whose bit of the lane is set.
 #[inline]
 #[target_feature(enable = "neon")]
-fn fifth(fifths: uint8x16_t, s: usize) -> uint8x16_t {
+fn high_bit(qh: uint8x16_t, s: usize) -> uint8x16_t {
     // Four columns' bits are half of a byte.
     let lanes = vreinterpretq_u8_u64(vcombine_u64(
         vcreate_u64(0x0404_0404_0000_0000),
         vcreate_u64(0x0c0c_0c0c_0808_0808),
     ));
-    let spread = vqtbl1q_u8(fifths, vorrq_u8(lanes, vdupq_n_u8(s as u8 / 2)));
+    let spread = vqtbl1q_u8(qh, vorrq_u8(lanes, vdupq_n_u8(s as u8 / 2)));
     let bits = if s.is_multiple_of(2) { 0x0804_0201 } else { 0x8040_2010 };
     vandq_u8(vtstq_u8(spread, vreinterpretq_u8_u32(vdupq_n_u32(bits))), vdupq_n_u8(16))
 }
 
-/// Groups 2 · `pair` and the next of q4_k and q5_k, which share their bytes. Bit j of the fifths is group j's.
+/// Groups 2 · `pair` and the next of q4_k and q5_k, which share their bytes. Bit j of `qh` is group j's.
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn of_pair<const BITS: u32>(
-    fifths: &[Piece],
+    qh: &[Piece],
     words: &[Piece; 8],
     pair: usize,
     quarter: usize,
@@ -57,10 +57,10 @@ pub fn of_pair<const BITS: u32>(
     for (s, (first, second)) in first.iter_mut().zip(&mut second).enumerate() {
         let mut two = nibbles(load(&words[s], quarter));
         if BITS == 5 {
-            let fifths = load(&fifths[s], quarter);
+            let qh = load(&qh[s], quarter);
             for (which, w) in two.iter_mut().enumerate() {
-                let fifth = left(fifths, 4 - (2 * pair + which) as i8);
-                *w = vorrq_u8(*w, vandq_u8(fifth, vdupq_n_u8(16)));
+                let qh = left(qh, 4 - (2 * pair + which) as i8);
+                *w = vorrq_u8(*w, vandq_u8(qh, vdupq_n_u8(16)));
             }
         }
         [*first, *second] = [vreinterpretq_s8_u8(two[0]), vreinterpretq_s8_u8(two[1])];

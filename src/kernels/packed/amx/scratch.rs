@@ -1,0 +1,22 @@
+//! Memory of a thread between unpacking and adding.
+
+use super::super::scheme::{PANELS, SUPER_BLOCK};
+use super::super::unpacked::{Piece, Unpacked};
+use crate::quant::ROWS;
+
+/// What a thread keeps.
+pub struct Scratch {
+    pub unpacked: [Unpacked; PANELS],
+    /// The second bytes of k-quants' weights.
+    pub high: [[Piece; SUPER_BLOCK / 4]; PANELS],
+    /// Sums, as tiles are stored: those of a tile of rows, and of the one before.
+    pub sums: [[[Piece; ROWS]; SUPER_BLOCK / 32]; 2],
+}
+
+impl Scratch {
+    pub const ZERO: Self = Self {
+        unpacked: [Unpacked::ZERO; PANELS],
+        high: [[Piece::ZERO; SUPER_BLOCK / 4]; PANELS],
+        sums: [[[Piece::ZERO; ROWS]; SUPER_BLOCK / 32]; 2],
+    };
+}

@@ -1,0 +1,29 @@
+//! A panel's pieces in registers.
+
+use std::arch::aarch64::*;
+
+use crate::quant::ROWS;
+
+/// Rows in a register.
+pub const LANES: usize = 4;
+
+/// Registers that hold one piece of each row of the panel.
+pub const QUARTERS: usize = ROWS / LANES;
+
+/// A piece of 4 bytes of each row, quarter by quarter.
+pub type Piece = [[u8; 4 * LANES]; QUARTERS];
+
+pub fn pieces(bytes: &[u8]) -> &[Piece] {
+    bytes.as_chunks().0.as_chunks().0
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn load(piece: &Piece, quarter: usize) -> uint8x16_t {
+    let rows = &piece[quarter];
+    // SAFETY: the array is 16 bytes; the load asks for no alignment.
+    #[allow(unsafe_code)]
+    unsafe {
+        vld1q_u8(rows.as_ptr())
+    }
+}

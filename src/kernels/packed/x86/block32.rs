@@ -1,0 +1,96 @@
+//! Panels of blocks of 32 weights by the rows of a tile: a block's weights stay in registers while row after row passes.
+
+use super::super::activations::TILE;
+use super::super::tile::{Columns32, Tile, last};
+use super::block::{add, block_of, block32_bytes, blocks, four, numbers, weights32, whole};
+use super::lanes::{Kernel, Lanes, each_part};
+use crate::quant::ROWS;
+
+/// N panels by the rows of a tile, of P planes each, or by the one row that it has.
+pub struct Block32<'a, const N: usize, const P: usize, const ONE: bool, const BITS: u32, const MINIMUM: bool>
+{
+    pub panels: [&'a [u8]; N],
+    pub x: Tile<'a>,
+    /// From a panel's sums to the next one's.
+    pub stride: usize,
+}
+
+impl<const N: usize, const P: usize, const ONE: bool, const BITS: u32, const MINIMUM: bool> Kernel
+    for Block32<'_, N, P, ONE, BITS, MINIMUM>
+{
+    type Out = [[f32; ROWS]];
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, sums: &mut [[f32; ROWS]]) {
+        let size = const { block32_bytes(BITS, MINIMUM) };
+        let rows = if ONE { 1 } else { (self.x.rows / P).min(TILE / P) };
+        // Two panels, a block of each in turn: read in two places at once, memory gives more.
+        for b in 0..blocks(&self.panels, size) {
+            let x = self.x.columns32::<TILE>(b, 0);
+            for (p, panel) in self.panels.iter().enumerate() {
+                let sums = &mut sums[p * self.stride..][..rows];
+                block_by_rows::<S, P, BITS, MINIMUM>(block_of(panel, b, size), &x, sums);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn block_by_rows<S: Lanes, const P: usize, const BITS: u32, const MINIMUM: bool>(
+    block: &[u8],
+    x: &Columns32<TILE>,
+    sums: &mut [[f32; ROWS]],
+) {
+    each_part!(S, part => {
+        let scales = numbers::<S>(block, 0, part);
+        let minima = if MINIMUM { numbers::<S>(block, 2, part) } else { scales };
+        let w = match BITS == 4 && S::VNNI {
+            true => weights32::<S, BITS, MINIMUM, true>(block, part),
+            false => weights32::<S, BITS, MINIMUM, false>(block, part),
+        };
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let mut products = [S::zero(); P];
+            for (plane, products) in products.iter_mut().enumerate() {
+                let row = P * r + plane;
+                let offset = if MINIMUM { S::zero() } else { offset::<S, BITS>(x.bsums[row]) };
+                *products = dot::<S, BITS>(&w, &x.quants[row], offset);
+            }
+            let minima = if MINIMUM { Some([S::splat_f32(last::<P>(x.bsums_f32, r)), minima]) } else { None };
+            add::<S, P>(sums, part, whole::<S, P>(&products), scales, minima, (x.scales, r));
+        }
+    });
+}
+
+/// What makes weights signed that are `2^(BITS - 1)` too large, by the negative sum of activations. Those of 8 bits are so only
+/// with VNNI.
+#[inline(always)]
+fn offset<S: Lanes, const BITS: u32>(bsum: i32) -> S::Ints {
+    match BITS {
+        4 => S::left::<3>(S::splat(bsum)),
+        5 => S::left::<4>(S::splat(bsum)),
+        _ if S::VNNI => S::left::<7>(S::splat(bsum)),
+        _ => S::zero(),
+    }
+}
+
+/// The products of 32 columns, and an offset. Two sums each: a product waits for the one before it.
+#[inline(always)]
+fn dot<S: Lanes, const BITS: u32>(w: &[S::Ints; 8], x: &[i8; 32], offset: S::Ints) -> S::Ints {
+    let mut sums = [if S::VNNI { offset } else { S::zero() }, S::zero()];
+    for (half, (sum, w)) in sums.iter_mut().zip(w.as_chunks::<4>().0).enumerate() {
+        for (s, w) in w.iter().enumerate() {
+            let x = four::<S, 32>(x, 4 * half + s);
+            *sum = if BITS == 8 { S::dot_signed(*sum, *w, x) } else { S::dot(*sum, *w, x) };
+        }
+    }
+    let [first, second] = sums;
+    let ones = S::splat(0x0001_0001);
+    match BITS {
+        // The high bits were multiplied where they are.
+        4 if S::VNNI => S::add(first, S::right::<4>(second)),
+        // 32 columns' pairs reach 8 · 2 · 15 · 127, 16 columns' of 5 bits 4 · 2 · 31 · 127: either fits 16 bits.
+        4 => S::dot_pairs(offset, S::add_pairs(first, second), ones),
+        5 if !S::VNNI => S::dot_pairs(S::dot_pairs(offset, first, ones), second, ones),
+        _ => S::add(first, second),
+    }
+}

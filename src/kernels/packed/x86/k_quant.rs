@@ -1,0 +1,152 @@
+//! Panels of k-quants by a few rows: each piece of weights meets them as soon as it is unpacked, in registers.
+//!
+//! So memory is asked at an even pace. Unpacked to the cache first, 256 columns at a time, one row of q4_k took a fifth
+//! longer: then requests come in bursts, for which there is no room, and none in between.
+
+use super::super::tile::{Columns256, Tile};
+use super::block::{
+    Groups, KFields, add, add_group, block_of, blocks, by_sums, four, group, numbers, piece, pieces_of_sum,
+    weights_of_pair, whole,
+};
+use super::lanes::{Kernel, Lanes, each_part};
+use crate::cpu::prefetch::ahead;
+use crate::quant::ROWS;
+
+/// N panels by R rows of quants, which are all there are. P of them are planes of one row.
+pub struct FewRows<'a, const N: usize, const R: usize, const P: usize, const BITS: u32> {
+    pub panels: [&'a [u8]; N],
+    pub x: Tile<'a>,
+}
+
+impl<const N: usize, const R: usize, const P: usize, const BITS: u32> Kernel for FewRows<'_, N, R, P, BITS> {
+    /// The sums of one panel after the other, R / P rows each.
+    type Out = [[f32; ROWS]];
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, sums: &mut [[f32; ROWS]]) {
+        let size = const { KFields::new(BITS).bytes };
+        for b in 0..blocks(&self.panels, size) {
+            // All that is checked comes before anything is computed. A check in between parts the loads of weights, which
+            // the compiler moves before it, from what is computed with them, which it moves behind it: what was loaded went
+            // through memory, which took four times as long.
+            let x = self.x.columns256::<R>(b, 0);
+            for (p, panel) in self.panels.iter().enumerate() {
+                let sums = &mut sums[p * (R / P)..][..R / P];
+                block_by_rows::<S, R, P, BITS>(block_of(panel, b, size), &x, sums);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn block_by_rows<S: Lanes, const R: usize, const P: usize, const BITS: u32>(
+    block: &[u8],
+    x: &Columns256<R>,
+    sums: &mut [[f32; ROWS]],
+) {
+    let fields = const { KFields::new(BITS) };
+    if BITS < 6 {
+        // A line of its own, which is loaded last and which no other load asks for.
+        ahead(piece(block, fields.scale));
+    }
+    let mut groups = S::parts(Groups::<S>::new::<BITS>(block, 0));
+    if S::PARTS > 1 {
+        groups[1] = Groups::new::<BITS>(block, 1);
+    }
+    let mut totals = S::parts([S::zero(); R]);
+    add_pair::<S, 0, R, BITS>(block, &groups, x, &mut totals);
+    add_pair::<S, 1, R, BITS>(block, &groups, x, &mut totals);
+    add_pair::<S, 2, R, BITS>(block, &groups, x, &mut totals);
+    add_pair::<S, 3, R, BITS>(block, &groups, x, &mut totals);
+    each_part!(S, part => {
+        let mut pairs = [S::zero(); 8];
+        for (p, pair) in pairs.iter_mut().enumerate().take(if BITS == 6 { 8 } else { 4 }) {
+            *pair = groups[part].pair::<BITS>(p);
+        }
+        let scales = numbers::<S>(block, fields.scale, part);
+        let minima = if BITS < 6 { numbers::<S>(block, fields.scale + 2, part) } else { scales };
+        finish::<S, R, P, BITS>(sums, part, totals[part], &pairs, [scales, minima], x);
+    });
+}
+
+/// Adds the sums of the two groups that share the `PAIR`-th 32 bytes, times the groups' scales. PAIR is known when compiling, so
+/// that nothing is shifted by a variable.
+#[inline(always)]
+fn add_pair<S: Lanes, const PAIR: usize, const R: usize, const BITS: u32>(
+    block: &[u8],
+    groups: &S::Parts<Groups<S>>,
+    x: &Columns256<R>,
+    totals: &mut S::Parts<[S::Ints; R]>,
+) {
+    let in_place = BITS == 4 && S::VNNI;
+    let pieces = pieces_of_sum(BITS, S::VNNI);
+    each_part!(S, part => {
+        for first in (0..8).step_by(pieces) {
+            let mut sums = [[S::zero(); R]; 2];
+            for (which, sums) in sums.iter_mut().enumerate() {
+                for (sum, bsums8) in sums.iter_mut().zip(x.bsums8) {
+                    *sum = begin::<S, BITS>(bsums8, 8 * group::<BITS, PAIR>(which) + first);
+                }
+            }
+            for s in first..first + pieces {
+                let w = match in_place {
+                    true => weights_of_pair::<S, BITS, PAIR, true>(block, s, part),
+                    false => weights_of_pair::<S, BITS, PAIR, false>(block, s, part),
+                };
+                for (which, sums) in sums.iter_mut().enumerate() {
+                    let at = 8 * group::<BITS, PAIR>(which) + s;
+                    for (sum, x) in sums.iter_mut().zip(x.quants) {
+                        *sum = S::dot(*sum, w[which], four::<S, 256>(x, at));
+                    }
+                }
+            }
+            for (which, sums) in sums.into_iter().enumerate() {
+                let j = group::<BITS, PAIR>(which);
+                let scale = groups[part].scale(if BITS == 6 { 2 * j + first / 4 } else { j });
+                for (total, sum) in totals[part].iter_mut().zip(sums) {
+                    // 16 times too large until here.
+                    let sum = if in_place && which == 1 { S::right::<4>(sum) } else { sum };
+                    *total = add_group::<S, BITS>(*total, sum, scale);
+                }
+            }
+        }
+        // Put off to the block's end, these would be twice as many registers of sums that wait for it.
+        for total in &mut totals[part] {
+            *total = S::computed(*total);
+        }
+    });
+}
+
+/// What the sum of some pieces from the `at`-th on begins with: what makes weights of 6 bits signed, so that the sum fits 16
+/// bits. Without VNNI it is taken away at the end.
+#[inline(always)]
+pub fn begin<S: Lanes, const BITS: u32>(bsums8: &[i32; 32], at: usize) -> S::Ints {
+    if BITS == 6 && S::VNNI { S::splat(bsums8[at / 2]) } else { S::zero() }
+}
+
+/// Adds a block's products with R rows to their sums.
+#[inline(always)]
+pub fn finish<S: Lanes, const R: usize, const P: usize, const BITS: u32>(
+    sums: &mut [[f32; ROWS]],
+    part: usize,
+    mut totals: [S::Ints; R],
+    pairs: &[S::Ints; 8],
+    [scales, minima]: [S::Floats; 2],
+    x: &Columns256<R>,
+) {
+    let mut of_minima = [S::zero(); R];
+    for r in 0..R {
+        if BITS < 6 {
+            let pairs: &[S::Ints; 4] = &pairs.as_chunks().0[0];
+            of_minima[r] = by_sums::<S, 4>(pairs, &x.bsums32[r]);
+        } else if !S::VNNI {
+            let offset = by_sums::<S, 8>(pairs, &x.bsums16[r]);
+            totals[r] = S::sub(totals[r], S::left::<5>(offset));
+        }
+    }
+    let rows = totals.as_chunks::<P>().0.iter().zip(of_minima.as_chunks::<P>().0);
+    for (r, (totals, of_minima)) in rows.enumerate() {
+        let minima = if BITS < 6 { Some([whole::<S, P>(of_minima), minima]) } else { None };
+        add::<S, P>(&mut sums[r], part, whole::<S, P>(totals), scales, minima, (x.scales, r));
+    }
+}
