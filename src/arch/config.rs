@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::naming::Naming;
+use super::naming::FieldNames;
 use crate::kernels::attention::Heads;
 use crate::kernels::pointwise::RopeLayout;
 use crate::quant::ActivationBits;
@@ -174,60 +174,59 @@ impl Config {
     ///
     /// # Errors
     /// The first rule that is broken, naming the field, which is called as in its file.
-    pub fn check(&self, naming: Naming) -> Result<(), Impossible> {
+    pub fn check(&self, names: &FieldNames) -> Result<(), Impossible> {
         let fail = |rule: String| Err(Impossible(rule));
         let sizes = [
-            ("vocab_size", self.vocabulary_size, LARGEST),
-            ("hidden_size", self.hidden_size, 1 << 20),
-            ("intermediate_size", self.intermediate_size, LARGEST),
-            ("num_hidden_layers", self.layers, 1 << 12),
-            ("num_attention_heads", self.query_heads, 1 << 14),
-            ("num_key_value_heads", self.key_value_heads, 1 << 14),
-            ("head_dim", self.head_size, 1 << 14),
-            ("max_position_embeddings", self.context_length, 1 << 28),
-            ("sliding_window", self.window.unwrap_or(1), 1 << 28),
-            ("num_local_experts", self.experts.map_or(1, |e| e.all), 1 << 12),
-            ("num_experts_per_tok", self.experts.map_or(1, |e| e.active), 1 << 12),
+            (names.vocabulary_size, self.vocabulary_size, LARGEST),
+            (names.hidden_size, self.hidden_size, 1 << 20),
+            (names.intermediate_size, self.intermediate_size, LARGEST),
+            (names.layers, self.layers, 1 << 12),
+            (names.query_heads, self.query_heads, 1 << 14),
+            (names.key_value_heads, self.key_value_heads, 1 << 14),
+            (names.head_size, self.head_size, 1 << 14),
+            (names.context_length, self.context_length, 1 << 28),
+            (names.window, self.window.unwrap_or(1), 1 << 28),
+            (names.experts, self.experts.map_or(1, |e| e.all), 1 << 12),
+            (names.active_experts, self.experts.map_or(1, |e| e.active), 1 << 12),
         ];
         for (name, value, most) in sizes {
             if value == 0 || value > most {
-                let name = naming.of(name);
                 return fail(format!("{name} is {value}, it must be from 1 to {most}"));
             }
         }
         if !self.query_heads.is_multiple_of(self.key_value_heads) {
             let (h, g) = (self.query_heads, self.key_value_heads);
-            let [heads, groups] = ["num_attention_heads", "num_key_value_heads"].map(|name| naming.of(name));
-            return fail(format!("{heads} {h} is no multiple of {groups} {g}"));
+            let rule = format!("{} {h} is no multiple of {} {g}", names.query_heads, names.key_value_heads);
+            return fail(rule);
         }
         if !self.head_size.is_multiple_of(2) {
-            let name = naming.of("head_dim");
-            return fail(format!("{name} {} is odd: rotary positions need pairs", self.head_size));
+            let (name, size) = (names.head_size, self.head_size);
+            return fail(format!("{name} {size} is odd: rotary positions need pairs"));
         }
         if let Some(experts) = self.experts.filter(|e| e.active > e.all) {
-            let [active, all] = ["num_experts_per_tok", "num_local_experts"].map(|name| naming.of(name));
+            let (active, all) = (names.active_experts, names.experts);
             return fail(format!("{active} {} is more than {all} {}", experts.active, experts.all));
         }
         if !(self.norm_epsilon.is_finite() && self.norm_epsilon >= 0.0 && self.norm_epsilon < 1.0) {
-            let name = naming.of("rms_norm_eps");
-            return fail(format!("{name} is {}, it must be from 0 to 1", self.norm_epsilon));
+            let (name, epsilon) = (names.norm_epsilon, self.norm_epsilon);
+            return fail(format!("{name} is {epsilon}, it must be from 0 to 1"));
         }
-        self.check_rope(naming)
+        self.check_rope(names)
     }
 
-    fn check_rope(&self, naming: Naming) -> Result<(), Impossible> {
+    fn check_rope(&self, names: &FieldNames) -> Result<(), Impossible> {
         let positive = |name: &'static str, value: f64| match value.is_finite() && value > 0.0 {
             true => Ok(()),
-            false => Err(Impossible(format!("{} is {value}, it must be above 0", naming.of(name)))),
+            false => Err(Impossible(format!("{name} is {value}, it must be above 0"))),
         };
-        positive("rope_theta", self.rope.theta)?;
+        positive(names.theta, self.rope.theta)?;
         match &self.rope.scaling {
             RopeScaling::None => Ok(()),
-            RopeScaling::Linear { factor } => positive("factor", *factor),
+            RopeScaling::Linear { factor } => positive(names.factor, *factor),
             RopeScaling::Llama3 { factor, low_frequency_factor, high_frequency_factor, original_context } => {
-                positive("factor", *factor)?;
-                positive("low_freq_factor", *low_frequency_factor)?;
-                positive("original_max_position_embeddings", *original_context)?;
+                positive(names.factor, *factor)?;
+                positive(names.low_frequency_factor, *low_frequency_factor)?;
+                positive(names.original_context, *original_context)?;
                 positive("high_freq_factor - low_freq_factor", high_frequency_factor - low_frequency_factor)
             }
             RopeScaling::Factors { factors } if factors.len() == self.head_size / 2 => {
@@ -237,7 +236,7 @@ impl Config {
                 let rule = format!(
                     "rope_freqs.weight has {} factors, {} implies {}",
                     factors.len(),
-                    naming.of("head_dim"),
+                    names.head_size,
                     self.head_size / 2
                 );
                 Err(Impossible(rule))

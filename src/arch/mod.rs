@@ -5,8 +5,8 @@
 //! | file | what |
 //! |---|---|
 //! | [`config`] | the description of a model |
-//! | `naming` | what each layout calls a field of it |
-//! | [`names`] | what each layout calls a tensor |
+//! | `naming` | what a layout calls the fields of it |
+//! | [`names`] | what matrices do, by their published names |
 //! | [`weights`] | all weights of a model, layer by layer |
 
 pub mod config;
@@ -15,5 +15,5 @@ mod naming;
 pub mod weights;
 
 pub use config::{Architecture, Config, ExpertCount, Rope, RopeScaling};
-pub use naming::Naming;
+pub use naming::FieldNames;
 pub use weights::{Experts, LayerWeights, Mlp, Weights};

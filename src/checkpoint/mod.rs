@@ -12,7 +12,8 @@
 //! | [`validate`] | tensors against the config: what is used is what is there |
 //! | [`convert`] | a conversion before it happens, its writing, and its proof |
 //! | `tensors`, `shards` | names, shapes and bytes as files give them; the files that together hold the weights |
-//! | `map`, `read` | memory maps; small files beside the weights |
+//! | `names` | renaming between layouts, as data |
+//! | `read` | files as every layout reads them |
 //! | [`suggestions`] | how the publishers say that tokens should be chosen |
 //! | [`error`] | what can be wrong |
 
@@ -20,7 +21,7 @@ pub mod convert;
 pub mod error;
 pub mod formats;
 pub mod layouts;
-pub(crate) mod map;
+mod names;
 pub mod open;
 pub(crate) mod read;
 mod shards;

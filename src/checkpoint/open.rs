@@ -11,12 +11,11 @@ use super::layouts::mist::manifest;
 use super::layouts::mist::provenance::Origin;
 use super::layouts::mistral::read as mistral;
 use super::layouts::{self, huggingface};
-use super::read::read_text;
-use super::shards::{self, Storage, file_names};
+use super::shards::file_names;
 use super::suggestions::Suggestions;
 use super::tensors::Tensors;
-use super::validate;
-use crate::arch::{Config, Weights, names};
+use super::validate::{self, Contents};
+use crate::arch::{Config, Weights};
 use crate::system::files;
 
 /// A checkpoint, opened: everything about it was checked, nothing of its weights was read.
@@ -159,7 +158,7 @@ fn find(path: &Path) -> Result<Found, Error> {
 fn open((format, path): Found) -> Result<Checkpoint, Error> {
     match format {
         Format::Mist => open_mist(path),
-        Format::HuggingFace => open_folder(format, path, read_hugging_face),
+        Format::HuggingFace => open_folder(format, path, huggingface::read::read),
         Format::Mistral => open_folder(format, path, mistral::read),
         Format::LitGpt => open_folder(format, path, litgpt::read),
         Format::Gguf => open_gguf(path),
@@ -190,7 +189,7 @@ const PUBLISHED: [Published; 3] = [
     Published {
         format: Format::HuggingFace,
         configs: &["config.json"],
-        holds_weights: |name| WEIGHTS.iter().any(|(_, whole, index)| name == *whole || name == *index),
+        holds_weights: huggingface::read::holds_weights,
     },
     Published { format: Format::Mistral, configs: &[mistral::CONFIG], holds_weights: mistral::holds_weights },
     Published {
@@ -293,8 +292,7 @@ fn open_mist(folder: PathBuf) -> Result<Checkpoint, Error> {
 fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
     let gguf = Gguf::open(&file)?;
     let mut config = layouts::gguf::from_gguf(&gguf)?;
-    let mut tensors = Tensors::new(&file).named_by(&names::GGUF);
-    gguf.read_tensors(&mut tensors)?;
+    let tensors = layouts::gguf::read::tensors(&gguf, &file)?;
     let files = gguf.parts().to_vec();
     let validate::Assembled { weights, warnings } = validate::assemble(&mut config, tensors)?;
     let suggestions = Suggestions::of_gguf(&gguf);
@@ -302,16 +300,6 @@ fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
     let folder = folder.to_path_buf();
     let (format, gguf, origin) = (Format::Gguf, Some(gguf), None);
     Ok(Checkpoint { config, weights, format, folder, files, gguf, origin, suggestions, warnings })
-}
-
-/// What a folder holds.
-pub(super) struct Contents {
-    pub config: Config,
-    pub weights: Weights,
-    /// The files that hold the weights, and the index that names them.
-    pub files: Vec<PathBuf>,
-    /// As [`Checkpoint`] has them.
-    pub warnings: Vec<String>,
 }
 
 /// Opens a folder whose config and weights `read` reads. Which ids end a reply its `generation_config.json` also says.
@@ -327,36 +315,6 @@ fn open_folder(
     config.end_ids.dedup();
     let (gguf, origin) = (None, None);
     Ok(Checkpoint { config, weights, format, folder, files, gguf, origin, suggestions, warnings })
-}
-
-/// The files that hold a Hugging Face folder's weights, best first: stored how, whole, the index of shards.
-const WEIGHTS: [(Storage, &str, &str); 2] = [
-    (Storage::SafeTensors, "model.safetensors", "model.safetensors.index.json"),
-    (Storage::Torch, "pytorch_model.bin", "pytorch_model.bin.index.json"),
-];
-
-fn read_hugging_face(folder: &Path) -> Result<Contents, Error> {
-    let path = folder.join("config.json");
-    let (mut config, assumed) = huggingface::config::read(&read_text(&path)?, &path)?;
-    for (storage, whole, index) in WEIGHTS {
-        if let Some(files) = shards::find(folder, whole, index)? {
-            let assembled = validate::assemble(&mut config, shards::read(folder, storage, &files)?);
-            let unfit = |error| match (assumed.first(), &error) {
-                (
-                    Some(name),
-                    Error::WrongShape { .. } | Error::MissingTensor { .. } | Error::ExtraTensors { .. },
-                ) => Error::config(
-                    &path,
-                    format!("{name} is missing, and its default does not fit the weights"),
-                ),
-                _ => error,
-            };
-            let validate::Assembled { weights, warnings } = assembled.map_err(unfit)?;
-            let files = shards::with_index(files, folder.join(index));
-            return Ok(Contents { config, weights, files, warnings });
-        }
-    }
-    Err(Error::malformed(folder, "there is a config.json, but no model.safetensors beside it"))
 }
 
 #[cfg(test)]

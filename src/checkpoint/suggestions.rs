@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::error::Error;
 use super::formats::fields;
 use super::formats::gguf::read::Gguf;
-use super::layouts::gguf::write::Entry;
+use super::formats::gguf::write::Entry;
 use super::layouts::huggingface::json::end_ids as ids_json;
 use super::layouts::mist::provenance::Source;
 use super::read::read_text;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::error::Error;
-use crate::arch::names::Table;
+use super::names::Table;
 use crate::quant::{Layout, Matrix, Scheme};
 
 /// Most tensors in a checkpoint: Mixtral 8x22B with an entry per expert has about 1,700.

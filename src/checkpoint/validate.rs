@@ -1,6 +1,8 @@
 //! Tensors against the config: every matrix that the config implies is there in the right shape, and nothing
 //! that is there is left over, but for what is known to do no harm.
 
+use std::path::PathBuf;
+
 use super::error::Error;
 use super::tensors::{Tensor, Tensors};
 use crate::arch::{Config, Experts, LayerWeights, Mlp, Weights};
@@ -11,6 +13,19 @@ use crate::quant::Matrix;
 pub struct Assembled {
     /// The weights.
     pub weights: Weights,
+    /// What was decided where the two contradict each other, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// What a folder holds, validated.
+#[derive(Debug)]
+pub struct Contents {
+    /// The description.
+    pub config: Config,
+    /// The weights.
+    pub weights: Weights,
+    /// The files that hold the weights, and the index that names them.
+    pub files: Vec<PathBuf>,
     /// What was decided where the two contradict each other, a sentence each.
     pub warnings: Vec<String>,
 }

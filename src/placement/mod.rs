@@ -4,20 +4,21 @@
 //! without any device; then [`load()`] carries it out.
 
 mod advice;
-#[cfg(target_os = "linux")]
 mod device;
 mod error;
 mod host;
 mod load;
 mod memory;
+mod name;
 mod needs;
 mod plan;
 
 pub use advice::{advised, most_slots};
-pub use device::{DeviceName, Devices, accelerators};
+pub use device::{Devices, accelerators};
 pub use error::Error;
 pub use host::{Made, stay_as_stored};
 pub use load::{is_larger_than_memory, load};
 pub use memory::{Memories, available_memory, host_memory};
+pub use name::DeviceName;
 pub use needs::{Load, Needs, Sizes, bytes_per_token};
 pub use plan::{Place, Plan, Share};

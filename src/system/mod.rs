@@ -6,6 +6,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`files`] | files, opened for reading and for writing in one way |
+//! | [`map`] | memory maps of files |
 //! | [`pages`] | hints to the system about memory |
 //! | [`cores`] | how many cores compute, and of which kind |
 //! | [`memory`], `cgroup` | what becomes of a process without memory; the limits that a container sets |
@@ -20,6 +21,7 @@ pub mod cgroup;
 pub mod cores;
 pub mod environment;
 pub mod files;
+pub mod map;
 pub mod memory;
 pub mod pages;
 pub mod quote;

@@ -230,7 +230,7 @@ mod tests {
     use std::process::{Command, Output};
 
     use super::*;
-    use crate::checkpoint::map::map;
+    use crate::system::map::map;
 
     /// Set for the process that is to end.
     const CASE: &str = "MIST_TEST_OF_SIGNALS";

@@ -4,6 +4,8 @@ mod cursor;
 mod keys;
 pub(in crate::checkpoint) mod read;
 pub(in crate::checkpoint) mod split;
+mod vocabulary;
+pub(in crate::checkpoint) mod write;
 
 pub use cursor::Value;
 pub use read::*;

@@ -1,4 +1,4 @@
-//! GGUF files, versions 2 and 3: metadata, tensors, and the tokenizer inside.
+//! One GGUF file, of version 2 or 3: metadata and tensors.
 //!
 //! Follows the format's specification (ggml, `docs/gguf.md`). Every count and length is checked against the
 //! bytes that are left before anything is allocated by it.
@@ -8,15 +8,12 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::arch::names;
 use crate::checkpoint::error::Error;
-use crate::checkpoint::map::map;
-use crate::checkpoint::tensors::{MOST_TENSORS, Tensor, Tensors};
+use crate::checkpoint::read::map_weights;
+use crate::checkpoint::tensors::{MOST_TENSORS, Tensor};
 use crate::quant::{Layout, Scheme};
-use crate::text::{MOST_MERGES, MOST_TOKENS, Vocabulary};
 
 use super::cursor::{Cursor, Value};
-use super::{keys, split};
 
 /// Most metadata entries: real files have some dozens.
 const MOST_ENTRIES: u64 = 1 << 16;
@@ -37,17 +34,9 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Opens and checks a file, and where it is one part of several all of them; tensors are mapped, not read.
-    ///
-    /// # Errors
-    /// A file breaks the format, repeats a name, or holds a tensor type that this program does not know, or a part
-    /// is missing.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        split::open_all(Self::open_one(path)?)
-    }
-
+    /// Opens and checks one file; tensors are mapped, not read.
     pub(super) fn open_one(path: &Path) -> Result<Self, Error> {
-        Self::parse(path, &map(path)?)
+        Self::parse(path, &map_weights(path)?)
     }
 
     fn parse(path: &Path, bytes: &Bytes) -> Result<Self, Error> {
@@ -95,71 +84,14 @@ impl Gguf {
         self.metadata.iter().map(|(key, value)| (key.as_str(), value))
     }
 
+    /// The tensors by their names in the file.
+    pub fn tensors(&self) -> &[(String, Tensor)] {
+        &self.tensors
+    }
+
     /// A tensor by its name in the file.
     pub fn tensor(&self, name: &str) -> Option<&Tensor> {
         self.tensors.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor)
-    }
-
-    /// Adds the tensors to `tensors`, under our names; `rope_freqs.weight` is the config's and stays behind.
-    ///
-    /// # Errors
-    /// A name is there already.
-    pub fn read_tensors(&self, tensors: &mut Tensors) -> Result<(), Error> {
-        let weights = self.tensors.iter().filter(|(name, _)| name != "rope_freqs.weight");
-        for (name, tensor) in weights {
-            // A name that is in no table stays as it is, and the gate refuses it.
-            let ours = names::GGUF.ours(name).unwrap_or_else(|| name.clone());
-            tensors.insert(&self.path, ours, tensor.clone())?;
-        }
-        Ok(())
-    }
-
-    /// The tokenizer's metadata.
-    ///
-    /// # Errors
-    /// There is none, an entry is of the wrong type, or one is missing or misspelt.
-    pub fn vocabulary(&self) -> Result<Vocabulary, Error> {
-        let model = self.text("tokenizer.ggml.model")?;
-        let Some(model) = model else {
-            return Err(Error::vocabulary(&self.path, "holds no tokenizer: tokenizer.ggml.model is missing"));
-        };
-        keys::check(self, &model)?;
-        let tokens = self.list("tokenizer.ggml.tokens", MOST_TOKENS, owned)?;
-        // llama.cpp's defaults for SentencePiece's vocabularies, for an id that is missing or no token's.
-        let or_usual = |id: Option<u32>, usual: u32| match model.as_str() {
-            "llama" => [id, Some(usual)].into_iter().flatten().find(|id| (*id as usize) < tokens.len()),
-            _ => id,
-        };
-        Ok(Vocabulary {
-            pre: self.text("tokenizer.ggml.pre")?,
-            token_types: self
-                .list("tokenizer.ggml.token_type", MOST_TOKENS, |v| v.as_i64()?.try_into().ok())?,
-            scores: self.list("tokenizer.ggml.scores", MOST_TOKENS, |v| v.as_f64().map(|v| v as f32))?,
-            merges: self.list("tokenizer.ggml.merges", MOST_MERGES, owned)?,
-            bos: or_usual(self.id("tokenizer.ggml.bos_token_id")?, 1),
-            eos: or_usual(self.id("tokenizer.ggml.eos_token_id")?, 2),
-            eot: self.id("tokenizer.ggml.eot_token_id")?,
-            eom: self.id("tokenizer.ggml.eom_token_id")?,
-            unknown: self.id("tokenizer.ggml.unknown_token_id")?,
-            add_bos: self.typed("tokenizer.ggml.add_bos_token", "true or false", Value::as_bool)?,
-            add_eos: self.typed("tokenizer.ggml.add_eos_token", "true or false", Value::as_bool)?,
-            add_space_prefix: self.typed(
-                "tokenizer.ggml.add_space_prefix",
-                "true or false",
-                Value::as_bool,
-            )?,
-            chat_template: self.text("tokenizer.chat_template")?,
-            tokens,
-            model,
-        })
-    }
-
-    fn text(&self, key: &str) -> Result<Option<String>, Error> {
-        self.typed(key, "text", owned)
-    }
-
-    fn id(&self, key: &str) -> Result<Option<u32>, Error> {
-        self.typed(key, "a token id", |v| v.as_i64().and_then(|v| v.try_into().ok()))
     }
 
     /// An entry read by `read`, where it is there.
@@ -177,31 +109,12 @@ impl Gguf {
     }
 
     /// The error for the value of a key.
-    fn unfit(&self, key: &str, rule: String) -> Error {
+    pub(super) fn unfit(&self, key: &str, rule: String) -> Error {
         match key.starts_with("tokenizer.") {
             true => Error::vocabulary(&self.path, rule),
             false => Error::malformed(&self.path, rule),
         }
     }
-
-    /// An array's items, at most `most`; none if it is not there.
-    fn list<T>(&self, key: &str, most: usize, read: impl Fn(&Value) -> Option<T>) -> Result<Vec<T>, Error> {
-        if let Some(Value::Array(items)) = self.get(key)
-            && items.len() > most
-        {
-            let rule = format!("{key} has {} items, at most {most} are read", items.len());
-            return Err(self.unfit(key, rule));
-        }
-        let items = self.typed(key, "a list of the right type", |value| match value {
-            Value::Array(items) => items.iter().map(|item| read(&item)).collect(),
-            _ => None,
-        });
-        Ok(items?.unwrap_or_default())
-    }
-}
-
-fn owned(value: &Value) -> Option<String> {
-    value.as_text().map(|text| text.into_owned())
 }
 
 fn read_metadata(cursor: &mut Cursor, count: u64) -> Result<BTreeMap<String, Value>, Error> {

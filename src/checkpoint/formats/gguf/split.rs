@@ -48,8 +48,19 @@ pub fn first_of_one<'a>(files: &'a [PathBuf]) -> Option<&'a PathBuf> {
     files.iter().all(|file| set(file) == Some(one)).then_some(first)
 }
 
+impl Gguf {
+    /// Opens and checks a file, and where it is one part of several all of them; tensors are mapped, not read.
+    ///
+    /// # Errors
+    /// A file breaks the format, repeats a name, or holds a tensor type that this program does not know, or a part
+    /// is missing.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        open_all(Self::open_one(path)?)
+    }
+}
+
 /// The whole checkpoint that `part`, one of its files, belongs to; `part` itself if it is not one of several.
-pub fn open_all(part: Gguf) -> Result<Gguf, Error> {
+fn open_all(part: Gguf) -> Result<Gguf, Error> {
     let count = number(&part, "split.count")?.unwrap_or(1);
     if count <= 1 {
         return Ok(part);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::header::{self, Entry};
 use crate::checkpoint::error::Error;
-use crate::checkpoint::map::map;
+use crate::checkpoint::read::map_weights;
 use crate::checkpoint::tensors::{Tensor, Tensors};
 use crate::quant::{Layout, Scheme};
 use crate::system::quote::short;
@@ -23,7 +23,7 @@ pub fn read(
     tensors: &mut Tensors,
     blocks_of: impl Fn(&str) -> Option<(Scheme, Layout)>,
 ) -> Result<(), Error> {
-    let bytes = map(path)?;
+    let bytes = map_weights(path)?;
     for Entry { name, dtype, shape, span } in header::read(path, &bytes)? {
         let stored = stored(path, &name, dtype, blocks_of(&name))?;
         tensors.insert(path, name, tensor(stored, shape, bytes.slice(span)))?;

@@ -1,5 +1,6 @@
 //! PyTorch's files: a zip archive with a pickle, of which data is read and nothing is executed.
 
+mod machine;
 mod objects;
 mod pickle;
 mod read;

@@ -2,39 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::pickle::{Id, Machine, Value};
+use super::machine::{Function, Id, Machine, Value, View};
 use crate::checkpoint::Error;
 
 /// Most dimensions of a tensor.
 const MOST_DIMENSIONS: usize = 8;
-
-/// A tensor as the pickle describes it: a view of a storage.
-#[derive(Clone, Debug, PartialEq)]
-pub struct View<'a> {
-    /// The storage's name in the archive.
-    pub key: Cow<'a, str>,
-    /// The storage's type: `FloatStorage`, …
-    pub kind: &'a str,
-    /// Elements of the storage.
-    pub elements: usize,
-    /// The view's first element.
-    pub offset: usize,
-    /// Dimensions, outermost first.
-    pub shape: Vec<usize>,
-    /// Elements from one index to the next, for each dimension.
-    pub stride: Vec<usize>,
-}
-
-/// What may be called.
-#[derive(Clone, Copy, Debug)]
-pub enum Function {
-    /// `collections.OrderedDict()`
-    OrderedDict,
-    /// `torch._utils._rebuild_tensor_v2(storage, offset, shape, stride, …)`
-    Tensor,
-    /// `torch._utils._rebuild_parameter(tensor, …)`
-    Parameter,
-}
 
 impl<'a> Machine<'a, '_> {
     pub(in crate::checkpoint) fn global(&mut self, module: &'a str, name: &'a str) -> Result<(), Error> {

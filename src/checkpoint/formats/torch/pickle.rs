@@ -4,31 +4,16 @@
 //! and of the functions it may name those that `torch.save` names for a state dict; each gives a description, and
 //! nothing is imported or called. The first other instruction or name ends the reading.
 //!
-//! Values lie in one list and refer to each other by number. So a value that holds itself, or thousands of
-//! references to one, costs what its bytes in the file cost, and nothing here calls itself.
-//!
 //! Follows CPython's `Lib/pickletools.py` and torch's `_weights_only_unpickler.py`.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::path::Path;
 
 use crate::checkpoint::Error;
 
-use super::objects::{Function, View};
+use super::machine::{Id, Machine, Value, View};
 
 /// Largest pickle: 0.2 kB a tensor, so this is far above any model.
 const LARGEST: usize = 16 << 20;
-
-/// Most values, and as many references to them on the stack, in lists and dicts, and to come back to: a tensor takes
-/// about twenty, and the largest published file has some hundred tensors.
-const MOST_VALUES: usize = 1 << 18;
-
-/// Most tensors, of which each takes as much memory as ten other values.
-const MOST_TENSORS: usize = 1 << 16;
-
-/// Most marks at once: a state dict has four.
-const MOST_MARKS: usize = 1 << 10;
 
 /// Longest line of a name.
 const LONGEST_NAME: usize = 256;
@@ -43,67 +28,12 @@ pub fn state_dict<'a>(path: &Path, pickle: &'a [u8]) -> Result<Vec<(&'a str, Vie
         let rule = format!("its pickle is {} bytes long, at most {LARGEST} are read", pickle.len());
         return Err(Error::malformed(path, rule));
     }
-    let mut machine = Machine {
-        path,
-        pickle,
-        position: 0,
-        values: Vec::new(),
-        stack: Vec::new(),
-        marks: Vec::new(),
-        memo: HashMap::new(),
-        items: 0,
-        tensors: 0,
-    };
+    let mut machine = Machine::new(path, pickle);
     let top = machine.run()?;
     machine.tensors(top)
 }
 
-/// A value's number in the list of values.
-pub(super) type Id = usize;
-
-#[derive(Clone, Debug)]
-pub(super) enum Value<'a> {
-    /// None, a truth value or a float: nothing here depends on it.
-    Plain,
-    Integer(i64),
-    Text(&'a str),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    Function(Function),
-    StorageType(&'a str),
-    Storage {
-        key: Cow<'a, str>,
-        kind: &'a str,
-        elements: usize,
-    },
-    Tensor(Box<View<'a>>),
-}
-
-pub(super) struct Machine<'a, 'p> {
-    pub(super) path: &'p Path,
-    pickle: &'a [u8],
-    position: usize,
-    pub(super) values: Vec<Value<'a>>,
-    stack: Vec<Id>,
-    /// Heights of the stack at its marks.
-    marks: Vec<usize>,
-    memo: HashMap<u32, Id>,
-    /// How many there are in all lists and dicts.
-    items: usize,
-    tensors: usize,
-}
-
 impl<'a> Machine<'a, '_> {
-    pub(super) fn broken(&self, rule: &str) -> Error {
-        let at = self.position;
-        Error::malformed(self.path, format!("its pickle is broken before byte {at}: {rule}"))
-    }
-
-    pub(super) fn foreign(&self, what: impl Into<String>) -> Error {
-        Error::ForeignPickle { path: self.path.into(), what: what.into() }
-    }
-
     /// Runs to the end and gives the one value that is left.
     fn run(&mut self) -> Result<Id, Error> {
         loop {
@@ -243,41 +173,6 @@ impl<'a> Machine<'a, '_> {
         Ok(line)
     }
 
-    pub(super) fn push(&mut self, value: Value<'a>) -> Result<(), Error> {
-        match &value {
-            Value::Tensor(_) => self.tensors += 1,
-            Value::Tuple(items) => self.count(items.len())?,
-            _ => {}
-        }
-        if self.values.len() >= MOST_VALUES || self.tensors > MOST_TENSORS {
-            return Err(self.too_many());
-        }
-        self.values.push(value);
-        self.refer(self.values.len() - 1)
-    }
-
-    /// Puts a value on the stack.
-    pub(super) fn refer(&mut self, value: Id) -> Result<(), Error> {
-        if self.stack.len() >= MOST_VALUES {
-            return Err(self.too_many());
-        }
-        self.stack.push(value);
-        Ok(())
-    }
-
-    fn too_many(&self) -> Error {
-        self.broken("more values than a model has")
-    }
-
-    /// Counts what a list or dict grows by.
-    fn count(&mut self, items: usize) -> Result<(), Error> {
-        self.items += items;
-        match self.items > MOST_VALUES {
-            true => Err(self.too_many()),
-            false => Ok(()),
-        }
-    }
-
     fn text(&mut self, length: u64) -> Result<(), Error> {
         let bytes = self.bytes(usize::try_from(length).unwrap_or(usize::MAX))?;
         let text = str::from_utf8(bytes).map_err(|_| self.broken("a text is not UTF-8"))?;
@@ -295,84 +190,5 @@ impl<'a> Machine<'a, '_> {
         let mut wide = [if negative { 0xff } else { 0 }; 8];
         wide[..bytes.len()].copy_from_slice(bytes);
         self.push(Value::Integer(i64::from_le_bytes(wide)))
-    }
-
-    /// Takes the last `count` values, none of them from below a mark.
-    pub(super) fn last(&mut self, count: usize) -> Result<Vec<Id>, Error> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        match self.stack.len().checked_sub(count).filter(|start| *start >= floor) {
-            Some(start) => Ok(self.taken_from(start)),
-            None => Err(self.broken("the stack is empty")),
-        }
-    }
-
-    /// Not by `split_off`, whose result may keep all of the stack's room.
-    fn taken_from(&mut self, start: usize) -> Vec<Id> {
-        self.stack.drain(start..).collect()
-    }
-
-    fn mark(&mut self) -> Result<(), Error> {
-        if self.marks.len() >= MOST_MARKS {
-            return Err(self.broken("it is nested too deeply"));
-        }
-        self.marks.push(self.stack.len());
-        Ok(())
-    }
-
-    fn since_mark(&mut self) -> Result<Vec<Id>, Error> {
-        match self.marks.pop() {
-            Some(mark) => Ok(self.taken_from(mark)),
-            None => Err(self.broken("there is no mark")),
-        }
-    }
-
-    /// The value on top, which stays there.
-    pub(super) fn top(&self) -> Result<Id, Error> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        let top = self.stack.get(floor..).and_then(<[Id]>::last);
-        top.copied().ok_or_else(|| self.broken("the stack is empty"))
-    }
-
-    fn remember(&mut self, index: u32) -> Result<(), Error> {
-        let top = self.top()?;
-        self.memo.insert(index, top);
-        match self.memo.len() > MOST_VALUES {
-            true => Err(self.too_many()),
-            false => Ok(()),
-        }
-    }
-
-    fn recall(&mut self, index: u32) -> Result<(), Error> {
-        match self.memo.get(&index) {
-            Some(value) => self.refer(*value),
-            None => Err(self.broken("a value is used that was never kept")),
-        }
-    }
-
-    fn append(&mut self, items: Vec<Id>) -> Result<(), Error> {
-        let list = self.top()?;
-        self.count(items.len())?;
-        match &mut self.values[list] {
-            Value::List(list) => {
-                list.extend(items);
-                Ok(())
-            }
-            _ => Err(self.foreign("an append to what is no list")),
-        }
-    }
-
-    fn set(&mut self, items: &[Id]) -> Result<(), Error> {
-        let dict = self.top()?;
-        self.count(items.len())?;
-        if !items.len().is_multiple_of(2) {
-            return Err(self.broken("a key without a value"));
-        }
-        match &mut self.values[dict] {
-            Value::Dict(dict) => {
-                dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
-                Ok(())
-            }
-            _ => Err(self.foreign("an assignment to what is no dict")),
-        }
     }
 }

@@ -11,11 +11,11 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::checkpoint::error::Error;
-use crate::checkpoint::map::map;
+use crate::checkpoint::read::map_weights;
 use crate::checkpoint::tensors::{Tensor, Tensors};
 use crate::quant::{Layout, Scheme};
 
-use super::objects::View;
+use super::machine::View;
 use super::pickle;
 use super::zip::Archive;
 
@@ -25,7 +25,7 @@ use super::zip::Archive;
 /// The file is not of the zip form (torch before 1.6), breaks a rule of it, asks for more than plain tensors, or
 /// holds a type that no model of ours has.
 pub fn read(path: &Path, tensors: &mut Tensors) -> Result<(), Error> {
-    parse(path, &map(path)?, tensors)
+    parse(path, &map_weights(path)?, tensors)
 }
 
 fn parse(path: &Path, bytes: &Bytes, tensors: &mut Tensors) -> Result<(), Error> {

@@ -1,9 +1,10 @@
 //! The model's description in a GGUF file's metadata: the llama architecture, which is also what Mistral's and
 //! Mixtral's files are.
 
-use super::write::Entry;
-use crate::arch::{Architecture, Config, ExpertCount, Naming, Rope, RopeScaling};
+use super::names;
+use crate::arch::{Architecture, Config, ExpertCount, Rope, RopeScaling};
 use crate::checkpoint::error::Error;
+use crate::checkpoint::formats::gguf::write::Entry;
 use crate::checkpoint::formats::gguf::{Gguf, Value};
 use crate::kernels::pointwise::RopeLayout;
 use crate::system::quote::{quoted, short};
@@ -114,7 +115,7 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
         end_ids: Vec::new(),
         default_end_id: None,
     };
-    config.check(Naming::Gguf).map_err(Error::impossible(gguf.path()))?;
+    config.check(&names::FIELDS).map_err(Error::impossible(gguf.path()))?;
     Ok(config)
 }
 

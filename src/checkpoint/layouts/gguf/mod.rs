@@ -2,6 +2,8 @@
 
 pub(in crate::checkpoint) mod config;
 mod entries;
+pub(in crate::checkpoint) mod names;
+pub(in crate::checkpoint) mod read;
 pub(in crate::checkpoint) mod write;
 
 pub use config::from_gguf;

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::harmless::{is_harmless, is_silu};
-use crate::arch::{Architecture, Config, ExpertCount, Naming, Rope, RopeScaling};
+use crate::arch::{Architecture, Config, ExpertCount, FieldNames, Rope, RopeScaling};
 use crate::checkpoint::error::Error;
 use crate::checkpoint::formats::fields::Fields;
 use crate::json::shown;
@@ -20,6 +20,26 @@ use crate::system::quote::short;
 
 /// Of what is harmless, what may be large, and is passed over while it is read.
 const SKIPPED: [&str; 3] = ["id2label", "label2id", "transformers.js_config"];
+
+/// The names of a config's fields in `config.json`.
+const FIELDS: FieldNames = FieldNames {
+    vocabulary_size: "vocab_size",
+    hidden_size: "hidden_size",
+    intermediate_size: "intermediate_size",
+    layers: "num_hidden_layers",
+    query_heads: "num_attention_heads",
+    key_value_heads: "num_key_value_heads",
+    head_size: "head_dim",
+    context_length: "max_position_embeddings",
+    window: "sliding_window",
+    experts: "num_local_experts",
+    active_experts: "num_experts_per_tok",
+    norm_epsilon: "rms_norm_eps",
+    theta: "rope_theta",
+    factor: "factor",
+    low_frequency_factor: "low_freq_factor",
+    original_context: "original_max_position_embeddings",
+};
 
 /// What transformers' class of an architecture fills in.
 struct Defaults {
@@ -120,7 +140,7 @@ pub(in crate::checkpoint) fn read(text: &str, path: &Path) -> Result<(Config, Ve
     fields.expect("partial_rotary_factor", &[Value::from(1.0), Value::from(1)])?;
     fields.unquantized()?;
     fields.nothing_left(is_harmless)?;
-    config.check(Naming::HuggingFace).map_err(Error::impossible(path))?;
+    config.check(&FIELDS).map_err(Error::impossible(path))?;
     Ok((config, assumed))
 }
 

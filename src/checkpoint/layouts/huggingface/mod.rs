@@ -3,6 +3,7 @@
 pub(in crate::checkpoint) mod config;
 mod harmless;
 pub(in crate::checkpoint) mod json;
+pub(in crate::checkpoint) mod read;
 pub(in crate::checkpoint) mod write;
 
 pub use config::from_json;

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::arch::{Architecture, Config, ExpertCount, Naming, Rope, RopeScaling};
+use super::names;
+use crate::arch::{Architecture, Config, ExpertCount, Rope, RopeScaling};
 use crate::checkpoint::error::Error;
 use crate::checkpoint::formats::fields::Fields;
 use crate::checkpoint::formats::yaml;
@@ -92,7 +93,7 @@ impl Fields<'_> {
             default_end_id: None,
         };
         self.nothing_left(|name, _| HARMLESS.contains(&name))?;
-        config.check(Naming::LitGpt).map_err(Error::impossible(self.path))?;
+        config.check(&names::FIELDS).map_err(Error::impossible(self.path))?;
         Ok(config)
     }
 

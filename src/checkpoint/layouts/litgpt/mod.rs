@@ -1,6 +1,7 @@
 //! litgpt's folders: `lit_model.pth` beside `model_config.yaml`, until March 2024 `lit_config.json`.
 
 pub(in crate::checkpoint) mod config;
+pub(in crate::checkpoint) mod names;
 pub(in crate::checkpoint) mod read;
 pub(in crate::checkpoint) mod write;
 

@@ -5,15 +5,13 @@
 
 use std::path::Path;
 
-use super::config;
-use crate::arch::names;
+use super::{config, names};
 use crate::checkpoint::convert::rows::ungrouped;
 use crate::checkpoint::error::Error;
 use crate::checkpoint::formats::torch;
-use crate::checkpoint::open::Contents;
 use crate::checkpoint::read::read_text;
 use crate::checkpoint::tensors::Tensors;
-use crate::checkpoint::validate;
+use crate::checkpoint::validate::{self, Contents};
 use crate::system::files;
 
 pub(super) const CONFIG: &str = "model_config.yaml";
@@ -47,11 +45,11 @@ pub(in crate::checkpoint) fn read(folder: &Path) -> Result<Contents, Error> {
         .map(|layer| tensors.contains(&format!("transformer.h.{layer}{GROUPED}")))
         .collect();
     let ours = |name: &str| match name.strip_suffix(GROUPED) {
-        Some(prefix) => names::LITGPT.ours(&format!("{prefix}{FUSED}")),
-        None => names::LITGPT.ours(name),
+        Some(prefix) => names::TENSORS.ours(&format!("{prefix}{FUSED}")),
+        None => names::TENSORS.ours(name),
     };
     let validate::Assembled { mut weights, warnings } =
-        validate::assemble(&mut config, tensors.renamed(ours)?.named_by(&names::LITGPT))?;
+        validate::assemble(&mut config, tensors.renamed(ours)?.named_by(&names::TENSORS))?;
     for (layer, _) in weights.layers.iter_mut().zip(grouped).filter(|(_, grouped)| *grouped) {
         let broken = || Error::malformed(&file, "its matrices are not those of its config");
         layer.qkv = ungrouped(&layer.qkv, config.heads()).ok_or_else(broken)?;

@@ -5,9 +5,8 @@
 
 use std::path::Path;
 
-use super::config as lit_config;
 use super::read::{CONFIG, WEIGHTS};
-use crate::arch::names;
+use super::{config as lit_config, names};
 use crate::checkpoint::convert::output::{Output, Rounding, Rules};
 use crate::checkpoint::convert::plan::{Companions, Plan};
 use crate::checkpoint::convert::published::{self, ExpertsAs};
@@ -43,7 +42,7 @@ pub fn plan(
         if !tensor.scheme.is_dense() {
             tensor.scheme = dense.unwrap_or(Scheme::F32);
         }
-        tensor.name = names::LITGPT.theirs(&tensor.name);
+        tensor.name = names::TENSORS.theirs(&tensor.name);
     }
     let embedding = tensors.iter().position(|tensor| tensor.name == "transformer.wte.weight");
     let head = embedding.filter(|_| checkpoint.config.tied_head).map(|i| ("lm_head.weight".to_string(), i));

@@ -13,12 +13,32 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::provenance::Origin;
-use crate::arch::{Config, Naming};
+use crate::arch::{Config, FieldNames};
 use crate::checkpoint::error::Error;
 use crate::checkpoint::read::{is_plain_file_name, read_text};
 use crate::json;
 use crate::quant::{Layout, Scheme};
 use crate::system::quote::quoted;
+
+/// The names of a config's fields in `mist.json`.
+const FIELDS: FieldNames = FieldNames {
+    vocabulary_size: "vocabulary_size",
+    hidden_size: "hidden_size",
+    intermediate_size: "intermediate_size",
+    layers: "layers",
+    query_heads: "query_heads",
+    key_value_heads: "key_value_heads",
+    head_size: "head_size",
+    context_length: "context_length",
+    window: "window",
+    experts: "experts.all",
+    active_experts: "experts.active",
+    norm_epsilon: "norm_epsilon",
+    theta: "rope.theta",
+    factor: "rope.scaling.factor",
+    low_frequency_factor: "low_frequency_factor",
+    original_context: "original_context",
+};
 
 /// The description's file name.
 pub const FILE: &str = "mist.json";
@@ -73,7 +93,7 @@ impl Manifest {
         if let Some(name) = manifest.weights.iter().find(|name| !is_plain_file_name(name)) {
             return Err(Error::config(&path, format!("{} is not a plain file name", quoted(name))));
         }
-        manifest.config.check(Naming::Mist).map_err(Error::impossible(&path))?;
+        manifest.config.check(&FIELDS).map_err(Error::impossible(&path))?;
         Ok(manifest)
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod manifest;
 pub mod provenance;
+mod sources;
 pub mod write;
 
 pub use provenance::Origin;

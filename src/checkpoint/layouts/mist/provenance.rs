@@ -1,14 +1,12 @@
 //! What a conversion was made of: enough of each file to see later that another one lies in its place.
 
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::convert::output::Rounding;
-use crate::checkpoint::error::Error;
-use crate::checkpoint::open::Checkpoint;
 use crate::checkpoint::read::is_plain_file_name;
 use crate::system::files;
 
@@ -41,37 +39,6 @@ pub struct Source {
 }
 
 impl Origin {
-    /// Of a conversion of `checkpoint`; of a conversion, what that was made of.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub fn of(checkpoint: &Checkpoint, rounding: Rounding) -> Result<Self, Error> {
-        let of_file = |file: &PathBuf| Source::of(file).map_err(Error::read(file));
-        let sources = match known(checkpoint) {
-            Some(origin) => origin.sources.clone(),
-            None => checkpoint.files.iter().map(of_file).collect::<Result<_, _>>()?,
-        };
-        Ok(Self { roundings: roundings(checkpoint, rounding), sources })
-    }
-
-    /// Whether a conversion of `checkpoint` with this rounding would have it.
-    pub fn is_of(&self, checkpoint: &Checkpoint, rounding: Rounding) -> bool {
-        let is_source = |file: &PathBuf| {
-            let name = file.file_name().unwrap_or_default();
-            self.sources.iter().any(|source| name == source.file.as_str() && source.is(file))
-        };
-        let are_sources = || match known(checkpoint) {
-            Some(origin) => self.sources == origin.sources,
-            None => self.sources.len() == checkpoint.files.len() && checkpoint.files.iter().all(is_source),
-        };
-        self.is_rounded_as(checkpoint, rounding) && are_sources()
-    }
-
-    /// Whether weights became in it what they would in a conversion of `checkpoint` with this rounding.
-    pub fn is_rounded_as(&self, checkpoint: &Checkpoint, rounding: Rounding) -> bool {
-        self.roundings == roundings(checkpoint, rounding)
-    }
-
     /// The sources in whose place other files lie in `folder`. Those that are not there were deleted,
     /// perhaps; those that cannot be read are not others as far as can be told.
     pub fn changed(&self, folder: &Path) -> Vec<&str> {
@@ -81,18 +48,6 @@ impl Origin {
         };
         self.sources.iter().filter(other).map(|source| source.file.as_str()).collect()
     }
-}
-
-/// What a checkpoint was made of, where it was converted and says so.
-fn known(checkpoint: &Checkpoint) -> Option<&Origin> {
-    checkpoint.origin.as_ref().filter(|origin| !origin.sources.is_empty())
-}
-
-/// What became of the types of weights once `rounding` was done as well.
-fn roundings(checkpoint: &Checkpoint, rounding: Rounding) -> Vec<Rounding> {
-    let before = known(checkpoint).map_or(&[][..], |origin| &origin.roundings);
-    let all = before.iter().copied().chain([rounding]);
-    all.filter(|rounding| *rounding != Rounding::default()).collect()
 }
 
 impl Source {
@@ -115,7 +70,7 @@ impl Source {
     }
 
     /// Whether `file` is this one, as far as can be told: one that cannot be read may be.
-    fn is(&self, file: &Path) -> bool {
+    pub(super) fn is(&self, file: &Path) -> bool {
         match Self::of(file) {
             Ok(found) => found.bytes == self.bytes && found.samples == self.samples,
             Err(_) => true,

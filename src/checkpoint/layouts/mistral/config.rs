@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::arch::{Architecture, Config, ExpertCount, Naming, Rope, RopeScaling};
+use super::names;
+use crate::arch::{Architecture, Config, ExpertCount, Rope, RopeScaling};
 use crate::checkpoint::error::Error;
 use crate::checkpoint::formats::fields::Fields;
 use crate::json::shown;
@@ -60,7 +61,7 @@ pub fn from_params(text: &str, path: &Path) -> Result<Config, Error> {
     fields.expect("activation", &["silu", "swish", "swiglu"].map(Value::from))?;
     fields.expect("causal", &[Value::Bool(true)])?;
     fields.nothing_left(|name, _| HARMLESS.contains(&name))?;
-    config.check(Naming::Mistral).map_err(Error::impossible(path))?;
+    config.check(&names::FIELDS).map_err(Error::impossible(path))?;
     Ok(config)
 }
 

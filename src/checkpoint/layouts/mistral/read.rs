@@ -7,12 +7,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::arch::names;
+use super::names;
 use crate::checkpoint::error::Error;
-use crate::checkpoint::open::Contents;
 use crate::checkpoint::read::read_text;
 use crate::checkpoint::shards::{self, Storage, file_names};
-use crate::checkpoint::validate;
+use crate::checkpoint::validate::{self, Contents};
 
 /// The file that describes the model.
 pub const CONFIG: &str = "params.json";
@@ -58,7 +57,7 @@ pub fn read(folder: &Path) -> Result<Contents, Error> {
         let what = format!("{name}, the experts stacked as in the first files of Mixtral,");
         return Err(Error::unsupported(folder, what));
     }
-    let tensors = tensors.renamed(|name| names::MISTRAL.ours(name))?.named_by(&names::MISTRAL);
+    let tensors = tensors.renamed(|name| names::TENSORS.ours(name))?.named_by(&names::TENSORS);
     let validate::Assembled { weights, warnings } = validate::assemble(&mut config, tensors)?;
     Ok(Contents { config, weights, files: shards::with_index(files, folder.join(INDEX)), warnings })
 }
