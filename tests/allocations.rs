@@ -4,11 +4,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::DType;
 use mist::checkpoint::open::Checkpoint;
-use mist::generate::{Batch, Event, Sampler, Sampling, Session, TextStream};
+use mist::generate::{Engine, Event, Limits, NextToken, Request, Sampler, Sampling, TextStream};
 use mist::kernels::attention::CacheType;
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName, Needs, Place, Plan};
@@ -54,7 +55,7 @@ const TOKENS: usize = 120;
 /// Tokens whose memory is what those after them use again.
 const FIRST: usize = 8;
 
-fn load(path: &Path, dtype: Option<DType>, devices: usize) -> (Transformer, Tokenizer) {
+fn load(path: &Path, dtype: Option<DType>, devices: usize) -> (Arc<Transformer>, Tokenizer) {
     let checkpoint = Checkpoint::open(path).unwrap();
     let devices = devices.min(checkpoint.config.layers);
     let places = Place::all(&vec![DeviceName::Cpu; devices], None).unwrap();
@@ -65,7 +66,8 @@ fn load(path: &Path, dtype: Option<DType>, devices: usize) -> (Transformer, Toke
         Some(gguf) => Tokenizer::from_vocabulary(gguf.vocabulary().unwrap()).unwrap(),
         None => Tokenizer::from_folder(&checkpoint.folder).unwrap(),
     };
-    (placement::load(&checkpoint, &plan, &needs, arithmetic, &mut |_, _| ()).unwrap(), tokenizer)
+    let model = placement::load(&checkpoint, &plan, &needs, arithmetic, &mut |_, _| ()).unwrap();
+    (Arc::new(model), tokenizer)
 }
 
 fn prompt(seed: u32) -> Vec<u32> {
@@ -77,45 +79,48 @@ fn sampling() -> Sampling {
     Sampling { temperature: 0.9, top_k: 40, top_p: 0.95, min_p: 0.01, repeat_penalty: 1.1 }
 }
 
-/// How often a token of a session asked for memory, from the ninth on.
-fn of_a_session(model: &Transformer, tokenizer: &Tokenizer, cache: CacheType) -> Vec<usize> {
-    let mut session = Session::new(model, cache, usize::MAX);
-    let mut sampler = Sampler::new(sampling(), 1).unwrap();
-    let mut stream = TextStream::new(tokenizer.detokenizer(), &["a text that does not come".into()]);
+fn engine(model: &Arc<Transformer>, cache: CacheType) -> Engine {
+    let slots = 5 * (PROMPT + TOKENS);
+    Engine::new(model.clone(), Limits { batches: 1, ..Limits::new(model, cache, slots) })
+}
+
+fn request(tokenizer: &Tokenizer, seed: u32) -> Request {
+    Request {
+        prompt: prompt(seed),
+        next: NextToken::Sampled(Box::new(Sampler::new(sampling(), 1 + u64::from(seed)).unwrap())),
+        most: Some(TOKENS),
+        end_ids: Vec::new(),
+        text: Some(TextStream::new(tokenizer.detokenizer(), &["a text that does not come".into()])),
+        scores: false,
+        reuse: usize::MAX,
+    }
+}
+
+/// How often a token of a sequence alone asked for memory, from the ninth on, and before the last, with which it ends.
+fn of_one(model: &Arc<Transformer>, tokenizer: &Tokenizer, cache: CacheType) -> Vec<usize> {
+    let mut engine = engine(model, cache);
     let mut counts = Vec::with_capacity(TOKENS + 1);
-    let never = AtomicBool::new(false);
-    let on_token = &mut |id| {
-        stream.push(id);
+    let id = engine.add(request(tokenizer, 0)).unwrap();
+    let on_token = &mut |_, _: &str| {
         counts.push(COUNT.load(Ordering::Relaxed));
         ControlFlow::Continue(())
     };
-    session.generate(&prompt(0), &mut sampler, &[], Some(TOKENS), &never, on_token).unwrap();
-    counts[FIRST..].windows(2).map(|two| two[1] - two[0]).collect()
+    engine.finish(id, on_token).unwrap();
+    counts[FIRST..TOKENS - 1].windows(2).map(|two| two[1] - two[0]).collect()
 }
 
-/// How often a step of 5 texts generated together asked for memory, from the ninth on, and before texts end.
-fn of_a_batch(model: &Transformer) -> Vec<usize> {
-    let prompts: Vec<_> = (0..5).map(prompt).collect();
-    let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-    let batch = Batch {
-        model,
-        cache_dtype: CacheType::F16,
-        slots: usize::MAX,
-        steps: 1,
-        end_ids: &[],
-        most: TOKENS,
-        samples: 1,
-        sampling: sampling(),
-        seed: 1,
-    };
-    let mut counts = Vec::with_capacity(TOKENS + 1);
-    let on_event = &mut |text, event| {
-        if let (4, Event::Token(_)) = (text, event) {
-            counts.push(COUNT.load(Ordering::Relaxed));
-        }
-        ControlFlow::Continue(())
-    };
-    batch.run(&prompts, &AtomicBool::new(false), on_event).unwrap();
+/// How often a step of 5 sequences together asked for memory, from the ninth on, and before they end.
+fn of_several(model: &Arc<Transformer>, tokenizer: &Tokenizer) -> Vec<usize> {
+    let mut engine = engine(model, CacheType::F16);
+    for seed in 0..5 {
+        engine.add(request(tokenizer, seed)).unwrap();
+    }
+    let mut counts = Vec::with_capacity(TOKENS + 9);
+    while !engine.is_idle() {
+        let tokens = engine.step().unwrap().filter(|(_, event)| matches!(event, Event::Token { .. })).count();
+        assert!(tokens == 5 || !(FIRST..TOKENS - 4).contains(&counts.len()));
+        counts.push(COUNT.load(Ordering::Relaxed));
+    }
     counts[FIRST..TOKENS - 4].windows(2).map(|two| two[1] - two[0]).collect()
 }
 
@@ -150,10 +155,12 @@ fn a_token_takes_no_memory_that_those_before_it_have_not_taken() {
                 let what = format!("{}, {dtype:?}, {devices} devices", path.display());
                 let (model, tokenizer) = load(&path, dtype, devices);
                 for cache in kept {
-                    let run = || of_a_session(&model, &tokenizer, cache);
+                    let run = || of_one(&model, &tokenizer, cache);
                     assert_none_at_last(&format!("{what}, cache in {cache}"), run);
                 }
-                assert_none_at_last(&format!("{what}, texts together"), || of_a_batch(&model));
+                assert_none_at_last(&format!("{what}, sequences together"), || {
+                    of_several(&model, &tokenizer)
+                });
             }
         }
     }

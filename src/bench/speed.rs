@@ -5,12 +5,12 @@
 //! as they are for a text, and neither tokenizing nor sampling is in the time. Logits are computed for the last token of a
 //! prompt, and for every generated one.
 
-use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng};
 
-use crate::generate::{GenerationError, Session, Watch};
+use crate::generate::{Engine, Event, GenerationError, Limits, NextToken, Request, Watch, sequence_slots};
 use crate::kernels::attention::CacheType;
 use crate::model::Transformer;
 
@@ -26,7 +26,7 @@ pub struct Work {
     pub generate_tokens: usize,
     /// Tokens that the cache holds before either.
     pub depth: usize,
-    /// Sequences: their prompts are computed one after another, their generated tokens together, one of each in a step.
+    /// Sequences: their prompts are computed one after another, their generated tokens together, one of each in a batch.
     pub sequences: usize,
 }
 
@@ -109,67 +109,73 @@ impl Rates {
 }
 
 /// A measurement of a model.
-#[derive(Debug)]
-pub struct Speed<'m> {
-    model: &'m Transformer,
+pub struct Speed {
+    engine: Engine,
     work: Work,
-    sessions: Vec<Session<'m>>,
     /// The tokens of each sequence, as many as it has positions.
     ids: Vec<Vec<u32>>,
+    watch: Watch,
 }
 
-impl<'m> Speed<'m> {
+impl Speed {
     /// A measurement of `model`, with caches in `cache_dtype` and `first` as the first token of every sequence. The
-    /// work's positions fit the model's context.
-    pub fn new(model: &'m Transformer, cache_dtype: CacheType, work: Work, first: Option<u32>) -> Self {
+    /// work's positions fit the model's context. `watch` is told of the tokens that are done in each repetition.
+    pub fn new(
+        model: Arc<Transformer>,
+        cache_dtype: CacheType,
+        work: Work,
+        first: Option<u32>,
+        watch: Watch,
+    ) -> Self {
         let (vocabulary, positions) = (model.config().vocabulary_size as u32, work.positions());
-        let sessions = (0..work.sequences).map(|_| Session::new(model, cache_dtype, positions)).collect();
         let ids = |sequence: usize| -> Vec<u32> {
             let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(sequence as u64);
             let drawn = std::iter::repeat_with(|| rng.random_range(0..vocabulary.max(1)));
             first.into_iter().chain(drawn).take(positions).collect()
         };
-        Self { model, work, sessions, ids: (0..work.sequences).map(ids).collect() }
+        let ids = (0..work.sequences).map(ids).collect();
+        let slots = sequence_slots(model.config(), positions).saturating_mul(work.sequences);
+        let limits = Limits::new(&model, cache_dtype, slots);
+        Self { engine: Engine::new(model, limits), work, ids, watch }
     }
 
     /// Does the work once without measuring it, so that weights are in memory and caches have their size: a prompt, and
     /// some of the tokens to generate. `None` if it was interrupted.
     ///
     /// # Errors
-    /// What candle reports.
-    pub fn warm_up(&mut self, watch: Watch) -> Result<Option<()>, GenerationError> {
+    /// Errors of a device.
+    pub fn warm_up(&mut self) -> Result<Option<()>, GenerationError> {
         // Without a prompt as well: a token does not reach every expert.
         let prompt = self.work.prompt_tokens.max(self.work.generate_tokens);
-        if self.rewind(watch)?.is_none() || self.prompt(prompt, watch)?.is_none() {
+        if self.rewind()?.is_none() || self.prompt(prompt)?.is_none() {
             return Ok(None);
         }
         let generated = self.work.generate_tokens.min(WARM_UP);
-        if self.rewind(watch)?.is_none() || self.generate(generated, watch)?.is_none() {
+        if generated > 0 && (self.rewind()?.is_none() || self.generate(generated)?.is_none()) {
             return Ok(None);
         }
         Ok(Some(()))
     }
 
     /// Measures a part of the work so many times; `None` if there is nothing of it. `begin` is told of each time, the first
-    /// of which is 0, before it begins, and `watch` of the tokens of a sequence that are done in it.
+    /// of which is 0, before it begins.
     ///
     /// # Errors
-    /// What candle reports.
+    /// Errors of a device.
     pub fn measure(
         &mut self,
         part: Part,
         repetitions: usize,
-        watch: Watch,
         begin: &mut dyn FnMut(usize),
     ) -> Result<Option<Rates>, GenerationError> {
         let tokens = self.work.tokens(part);
         let mut samples = Vec::with_capacity(repetitions);
         while tokens > 0 && samples.len() < repetitions {
             begin(samples.len());
-            let time = match (self.rewind(watch)?, part) {
+            let time = match (self.rewind()?, part) {
                 (None, _) => None,
-                (Some(()), Part::Prompt) => self.prompt(tokens, watch)?,
-                (Some(()), Part::Generate) => self.generate(tokens, watch)?,
+                (Some(()), Part::Prompt) => self.prompt(tokens)?,
+                (Some(()), Part::Generate) => self.generate(tokens)?,
             };
             let Some(time) = time else { break };
             samples.push((tokens * self.work.sequences) as f64 / time.as_secs_f64());
@@ -177,59 +183,77 @@ impl<'m> Speed<'m> {
         Ok(Rates::new(samples))
     }
 
-    /// Brings every sequence to the depth.
-    fn rewind(&mut self, watch: Watch) -> Result<Option<()>, GenerationError> {
+    /// Has the engine hold a cache of each sequence up to the depth.
+    fn rewind(&mut self) -> Result<Option<()>, GenerationError> {
         let depth = self.work.depth;
-        for (session, ids) in self.sessions.iter_mut().zip(&self.ids) {
-            let kept = session.rewind(depth);
-            if kept < depth && session.prefill(&ids[kept..depth], watch)?.is_none() {
+        for sequence in 0..if depth > 0 { self.work.sequences } else { 0 } {
+            let most = Some(0);
+            self.engine.add(Request { most, ..self.request(sequence, depth, depth, usize::MAX) })?;
+            if self.run(&self.watch.clone())?.is_none() {
                 return Ok(None);
             }
         }
         Ok(Some(()))
     }
 
-    /// The time of a prompt of each sequence, with the logits of its last token.
-    fn prompt(&mut self, tokens: usize, watch: Watch) -> Result<Option<Duration>, GenerationError> {
+    /// The time of a prompt of each sequence, one after another, with the logits of its last token.
+    fn prompt(&mut self, tokens: usize) -> Result<Option<Duration>, GenerationError> {
         let depth = self.work.depth;
+        let requests =
+            (0..self.work.sequences).map(|i| self.request(i, depth + tokens, depth + tokens, depth));
+        let (requests, watch) = (requests.collect::<Vec<_>>(), self.watch.clone());
         let start = Instant::now();
-        for (session, ids) in self.sessions.iter_mut().zip(&self.ids) {
-            let Some(hidden) = session.prefill(&ids[depth..depth + tokens], watch)? else {
+        for request in requests {
+            self.engine.add(request)?;
+            if self.run(&watch)?.is_none() {
                 return Ok(None);
-            };
-            black_box(self.model.logits(&hidden)?); // (1, V)
+            }
         }
         Ok(Some(start.elapsed()))
     }
 
     /// The time of generating: each step has a token of every sequence, or, where several devices are to be kept busy, of
     /// its part of them.
-    fn generate(&mut self, tokens: usize, watch: Watch) -> Result<Option<Duration>, GenerationError> {
-        let (model, ids, depth) = (self.model, &self.ids, self.work.depth);
-        let sequences: Vec<usize> = (0..self.sessions.len()).collect();
-        let share = self.work.sequences_of_step(model.devices());
-        let steps = self.work.steps(model.devices());
-        let caches = self.sessions.iter_mut().map(|session| &mut session.cache);
-        model.pipelined(caches, steps, None, |pipeline| {
-            let start = Instant::now();
-            for position in depth..depth + tokens {
-                watch.report(position - depth, tokens);
-                for share in sequences.chunks(share) {
-                    if watch.is_interrupted() {
-                        return Ok(None);
-                    }
-                    if pipeline.in_flight() == steps {
-                        black_box(model.logits(&pipeline.receive()?)?); // (T, V)
-                    }
-                    let row = |sequence: &usize| (*sequence, &ids[*sequence][position..position + 1]);
-                    pipeline.send(&share.iter().map(row).collect::<Vec<_>>())?;
-                }
+    fn generate(&mut self, tokens: usize) -> Result<Option<Duration>, GenerationError> {
+        let depth = self.work.depth;
+        let requests = (0..self.work.sequences).map(|i| self.request(i, depth + 1, depth + tokens, depth));
+        let requests = requests.collect::<Vec<_>>();
+        let silent = self.watch.silent();
+        let start = Instant::now();
+        self.engine.watch(silent);
+        for request in requests {
+            self.engine.add(request)?;
+        }
+        let mut done = 0;
+        while !self.engine.is_idle() {
+            self.watch.report(done / self.work.sequences, tokens);
+            done += self.engine.step()?.filter(|(_, event)| matches!(event, Event::Token { .. })).count();
+            if self.watch.is_interrupted() {
+                return Ok(None);
             }
-            while pipeline.in_flight() > 0 {
-                black_box(model.logits(&pipeline.receive()?)?); // (T, V)
+        }
+        Ok(Some(start.elapsed()))
+    }
+
+    /// A request of the first `prompt` of a sequence's tokens as its prompt, of which up to `reuse` are taken from a cache
+    /// that is held, and after it those up to `all`.
+    fn request(&self, sequence: usize, prompt: usize, all: usize, reuse: usize) -> Request {
+        let ids = &self.ids[sequence];
+        let next = NextToken::Given(ids[prompt..all].iter().copied().collect());
+        let (most, end_ids, text) = (None, Vec::new(), None);
+        Request { prompt: ids[..prompt].to_vec(), next, most, end_ids, text, scores: false, reuse }
+    }
+
+    /// Computes what was added; `None` if it was interrupted.
+    fn run(&mut self, watch: &Watch) -> Result<Option<()>, GenerationError> {
+        self.engine.watch(watch.clone());
+        while !self.engine.is_idle() {
+            self.engine.step()?.for_each(drop);
+            if watch.is_interrupted() {
+                return Ok(None);
             }
-            Ok(Some(start.elapsed()))
-        })
+        }
+        Ok(Some(()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `mist bench`: how fast a model runs, beside what the machine's memory gives.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,7 +9,7 @@ use mist::arch::Config;
 use mist::bench::{Part, Rates, ReadRate, Speed, Work};
 use mist::checkpoint::open::{Checkpoint, Format};
 use mist::cpu::{self, pool};
-use mist::generate::{MOST_AT_ONCE, Watch};
+use mist::generate::MOST_AT_ONCE;
 use mist::placement::{self, Made};
 use mist::quant::Scheme;
 use mist::system::quote::counted;
@@ -20,6 +21,7 @@ use super::inspect::{schemes, shares};
 use super::memory::{PeakMemory, in_large_pages};
 use super::model::{Loaded, ModelArgs};
 use super::numbers::{at_least, whole};
+use super::output::watch;
 use super::placing::{DevicesArgs, Placed, Room};
 use super::table::Table;
 
@@ -92,15 +94,14 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
     let memory = PeakMemory::watch_every(LOOK);
     let interrupt = Interrupt::install()?;
     let _listening = interrupt.listen();
-    let mut speed = Speed::new(&loaded.model, loaded.cache_dtype, work, loaded.opened.tokenizer.bos());
-    let progress = printer.tokens("Warming up");
-    let report = |done, all| progress.report(done, all);
-    let watch = Watch::new(interrupt.flag(), &report);
-    speed.warm_up(watch)?;
+    let progress = Arc::new(printer.tokens("Warming up"));
+    let (bos, watch) = (loaded.opened.tokenizer.bos(), watch(&interrupt, &progress));
+    let mut speed = Speed::new(loaded.model.clone(), loaded.cache_dtype, work, bos, watch);
+    speed.warm_up()?;
     let mut measure = |part, name: &str| {
         let repetitions = usize::from(args.repetitions);
         let begin = &mut |i| progress.relabel(&format!("{name} {} of {repetitions}:", i + 1));
-        speed.measure(part, repetitions, watch, begin)
+        speed.measure(part, repetitions, begin)
     };
     let prompt = measure(Part::Prompt, "Prompt, repetition")?;
     let generate = measure(Part::Generate, "Generating, repetition")?;

@@ -1,6 +1,7 @@
 //! `mist evaluate`: the perplexity of a text.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
@@ -73,10 +74,11 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     let room = Room::of_one(&opened.checkpoint, window.min(ids.len()));
     let loaded = args.model.load(opened, &args.devices, room, printer)?;
-    let progress = printer.tokens("Scoring");
-    let report = |done| progress.report(done, ids.len());
+    let progress = Arc::new(printer.tokens("Scoring"));
+    let (shown, all) = (progress.clone(), ids.len());
+    let report = move |done| shown.report(done, all);
     let start = std::time::Instant::now();
-    let likelihood = likelihood(&loaded.model, &ids, window, loaded.cache_dtype, &report)?;
+    let likelihood = likelihood(&loaded.model, &ids, window, loaded.cache_dtype, report)?;
     let rate = ids.len() as f64 / start.elapsed().as_secs_f64();
     progress.clear();
     if !likelihood.total.is_finite() {

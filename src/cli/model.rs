@@ -1,6 +1,7 @@
 //! What every command that runs a model shares: its flags, and the opening of checkpoint, tokenizer and model.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use candle_core::DType;
 use clap::builder::TypedValueParser;
@@ -175,11 +176,11 @@ impl Precision {
 /// A model that is ready, with what belongs to it.
 pub struct Loaded {
     pub opened: Opened,
-    pub model: Transformer,
+    pub model: Arc<Transformer>,
     /// How it computes.
     pub arithmetic: Arithmetic,
     pub cache_dtype: CacheType,
-    /// Slots of a layer's rings that memory was planned for.
+    /// Slots of each layer's KV caches that memory was planned for.
     pub slots: usize,
     /// The devices in one line.
     pub devices: String,
@@ -243,7 +244,7 @@ impl ModelArgs {
         let (devices, is_on_host, shares) = (placed.names(), placed.is_on_host(), placed.plan.shares);
         Ok(Loaded {
             opened,
-            model,
+            model: Arc::new(model),
             arithmetic,
             cache_dtype,
             slots,

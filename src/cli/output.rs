@@ -2,17 +2,18 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use indicatif::HumanBytes;
 use mist::checkpoint::open::Checkpoint;
-use mist::generate::{TextStream, Timings};
+use mist::generate::{Timings, Watch};
 use mist::placement;
 use mist::system::quote::counted;
-use mist::terminal::{EscapeFilter, Printer, TokenProgress};
+use mist::terminal::{EscapeFilter, Interrupt, Printer, TokenProgress};
 
-/// One text: from ids to stdout as they come, made safe where a person reads it.
+/// One text: from pieces to stdout as they come, made safe where a person reads it.
 pub struct Output<'a> {
-    stream: TextStream,
     shown: Shown<'a>,
     /// What happens before anything is shown.
     before: Before<'a>,
@@ -39,10 +40,10 @@ struct Shown<'a> {
 
 impl<'a> Output<'a> {
     /// A text that is shown as it comes, or (`collects`) not at all.
-    pub fn new(stream: TextStream, collects: bool, printer: &'a Printer) -> Self {
+    pub fn new(collects: bool, printer: &'a Printer) -> Self {
         let filter = printer.stdout_is_terminal().then(EscapeFilter::default);
         let shown = Shown { printer, filter, collects, text: String::new(), failed: None };
-        Self { stream, shown, before: Before::default() }
+        Self { shown, before: Before::default() }
     }
 
     /// Takes `progress` away before anything is shown.
@@ -57,7 +58,7 @@ impl<'a> Output<'a> {
         self
     }
 
-    /// Begins with `echo`, which did not come from ids, such as the prompt.
+    /// Begins with `echo`, which the model did not write, such as the prompt.
     pub fn echoing(mut self, echo: &'a str) -> Self {
         self.before.echo = echo;
         self
@@ -77,19 +78,14 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Takes the next id; breaks when a stop text was found or stdout cannot be written to.
-    pub fn push(&mut self, id: u32) -> ControlFlow<()> {
+    /// Takes the next piece, which may be empty; breaks when stdout cannot be written to.
+    pub fn push(&mut self, piece: &str) -> ControlFlow<()> {
         self.begin();
-        self.shown.write(self.stream.push(id));
-        match self.stream.stopped() || self.shown.failed.is_some() {
+        self.shown.write(piece);
+        match self.shown.failed.is_some() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
-    }
-
-    /// Whether a stop text was found.
-    pub fn stopped(&self) -> bool {
-        self.stream.stopped()
     }
 
     /// Shows a collected text at once, and `end` behind it.
@@ -98,21 +94,19 @@ impl<'a> Output<'a> {
     /// stdout cannot be written to.
     pub fn show(mut self, end: &str) -> io::Result<()> {
         self.begin();
-        let Self { mut stream, mut shown, .. } = self;
-        shown.write(stream.finish());
+        let mut shown = self.shown;
         let filter = shown.filter.as_mut();
         let filtered = filter.map(|filter| filter.filter(&shown.text).into_owned() + filter.finish());
         shown.printer.data(&format!("{}{end}", filtered.as_ref().unwrap_or(&shown.text)))
     }
 
-    /// Shows what was held back, and `end` behind it; the whole text, as the model wrote it.
+    /// Shows `end` behind what was shown; the whole text, as the model wrote it.
     ///
     /// # Errors
     /// stdout could not be written to, now or before.
     pub fn finish(mut self, end: &str) -> io::Result<String> {
         self.begin();
-        let Self { mut stream, mut shown, .. } = self;
-        shown.write(stream.finish());
+        let mut shown = self.shown;
         if let Some(error) = shown.failed {
             return Err(error);
         }
@@ -133,6 +127,12 @@ impl Shown<'_> {
         let shown = self.filter.as_mut().map_or(piece.into(), |filter| filter.filter(piece));
         self.failed = self.printer.data(&shown).err();
     }
+}
+
+/// Shows how far prompts are on `progress`, and ends computing at Ctrl-C.
+pub fn watch(interrupt: &Interrupt, progress: &Arc<TokenProgress>) -> Watch {
+    let (flag, progress) = (interrupt.flag(), progress.clone());
+    Watch::new(move || flag.load(Ordering::Relaxed), move |done, all| progress.report(done, all))
 }
 
 /// The line about what decoding reads, where a token does not read all weights, or reads some of them from the disk.

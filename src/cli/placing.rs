@@ -4,8 +4,8 @@ use clap::Args;
 use indicatif::HumanBytes;
 use mist::checkpoint::open::Checkpoint;
 use mist::cpu;
+use mist::generate::sequence_slots;
 use mist::kernels::attention::CacheType;
-use mist::model::{CHUNK, slots};
 use mist::placement::{self, DeviceName, Devices, Memories, Needs, Place, Plan, Share, advised, most_slots};
 use mist::terminal::Printer;
 
@@ -28,7 +28,7 @@ pub struct DevicesArgs {
     pub memory: Option<Memories>,
 }
 
-/// Slots of a layer's rings.
+/// Slots of each layer's KV caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
     /// As many as there must be.
@@ -42,8 +42,7 @@ pub struct Room {
 impl Room {
     /// For one sequence of up to `positions`.
     pub fn of_one(checkpoint: &Checkpoint, positions: usize) -> Self {
-        let config = &checkpoint.config;
-        let slots = slots(positions.min(config.context_length), config.window, CHUNK);
+        let slots = sequence_slots(&checkpoint.config, positions);
         Self { least: slots, wanted: slots, fewest: 2 }
     }
 }

@@ -2,17 +2,12 @@
 //!
 //! Knows token ids and logits. Never knows text or files.
 
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
-use candle_core::Result;
-
+use crate::generate::{Engine, Event, GenerationError, Limits, NextToken, Request, Watch, sequence_slots};
 use crate::kernels::attention::CacheType;
-use crate::model::{Segment, Transformer};
-use crate::tensor::ops;
-
-/// Tokens that are computed at once; their logits, `(T, V)`, are the largest thing in memory.
-const CHUNK: usize = 128;
+use crate::model::Transformer;
 
 /// The likelihood of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -39,44 +34,41 @@ impl Likelihood {
 /// told how many tokens are computed, after each layer.
 ///
 /// # Errors
-/// A window is longer than the context, or what candle reports.
+/// A window is longer than the context, a token is beyond the vocabulary, or errors of a device.
 pub fn likelihood(
-    model: &Transformer,
+    model: &Arc<Transformer>,
     ids: &[u32],
     window: usize,
     cache_dtype: CacheType,
-    progress: &(dyn Fn(usize) + Sync),
-) -> Result<Likelihood> {
-    let layers = model.config().layers.max(1);
-    // Tokens times layers.
-    let computed = AtomicUsize::new(0);
-    let on_layer = |segments: &[Segment]| {
-        let tokens: usize = segments.iter().map(|s| s.tokens).sum();
-        progress((computed.fetch_add(tokens, Ordering::Relaxed) + tokens) / layers);
-        ControlFlow::Continue(())
-    };
+    progress: impl Fn(usize) + Send + Sync + 'static,
+) -> Result<Likelihood, GenerationError> {
+    let window = window.clamp(1, ids.len().max(1));
+    let limits = Limits::new(model, cache_dtype, sequence_slots(model.config(), window));
+    let mut engine = Engine::new(model.clone(), limits);
+    engine.watch(Watch::new(|| false, move |done, _| progress(done)));
     let mut sum = Likelihood::default();
-    for window in ids.chunks(window.max(1)) {
-        let mut cache = model.cache(cache_dtype, CHUNK, window.len());
-        for (i, chunk) in window.chunks(CHUNK).enumerate() {
-            let hidden = model.hidden_watched(chunk, &mut cache, Some(&on_layer))?; // (T, C)
-            let next = &window[i * CHUNK + 1..(i * CHUNK + 1 + chunk.len()).min(window.len())];
-            if !next.is_empty() {
-                let scored: Vec<u32> = (0..next.len() as u32).collect();
-                let logits = model.logits(&ops::select(&hidden, &scored)?)?; // (T, V)
-                let rows = logits.chunks_exact(logits.width());
-                sum.total +=
-                    rows.zip(next).map(|(row, id)| negative_log_likelihood(row, *id as usize)).sum::<f64>();
-                sum.scored += next.len();
+    for window in ids.chunks(window) {
+        engine.add(Request {
+            prompt: window.to_vec(),
+            next: NextToken::Given(VecDeque::new()),
+            most: Some(0),
+            end_ids: Vec::new(),
+            text: None,
+            scores: true,
+            reuse: 0,
+        })?;
+        while !engine.is_idle() {
+            for (_, event) in engine.step()? {
+                match event {
+                    Event::Scores(scores) => {
+                        sum.total -= scores.iter().sum::<f64>();
+                        sum.scored += scores.len();
+                    }
+                    Event::End(ended) => drop(ended?),
+                    Event::Token { .. } => {}
+                }
             }
         }
     }
     Ok(sum)
-}
-
-/// `-log softmax(logits)[id]`, summed in f64 with the largest logit subtracted first.
-fn negative_log_likelihood(logits: &[f32], id: usize) -> f64 {
-    let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 = logits.iter().map(|logit| libm::exp(f64::from(*logit) - largest)).sum();
-    libm::log(sum) + largest - logits.get(id).map_or(f64::NEG_INFINITY, |logit| f64::from(*logit))
 }

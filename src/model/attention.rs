@@ -2,7 +2,7 @@
 
 use candle_core::Result;
 
-use super::pipeline::{LayerRings, Segment};
+use super::stage_cache::StageCache;
 use crate::arch::LayerWeights;
 use crate::kernels::attention::Heads;
 use crate::quant::Rows;
@@ -21,31 +21,31 @@ impl Attention {
     /// The attention of a layer, on its device.
     ///
     /// # Errors
-    /// What candle reports.
+    /// Errors of the device.
     pub fn load(weights: &LayerWeights, heads: Heads, target: &Target) -> Result<Self> {
         let qkv = Weight::load(&weights.qkv, target)?;
         let output = Weight::load(&weights.output, target)?;
         Ok(Self { qkv, output, heads })
     }
 
-    /// Adds to `residual (T, C)` what the tokens of `x (T, C)`, segment after segment, take from the positions of their
-    /// sequences: `(T, C)`.
+    /// Adds to `residual (T, C)` what the tokens of `x (T, C)`, the slices of a batch, take from the positions of their
+    /// sequences, which layer `layer` of `caches` holds: `(T, C)`.
     ///
     /// # Errors
-    /// A sequence has no ring, its positions are beyond it, or what candle reports.
+    /// A cache is another model's, or its positions are fewer.
     pub fn forward(
         &self,
         x: &Rows,
         residual: Rows,
-        segments: &[Segment],
         angles: &Angles,
-        rings: &mut LayerRings,
+        caches: &mut StageCache,
+        layer: usize,
     ) -> Result<Rows> {
         let qkv = ops::linear(x, &self.qkv)?; // (T, (H + 2G)·D)
         let qkv = ops::rotated(qkv, self.heads, angles)?;
-        rings.append(segments, &qkv, self.heads)?;
-        let queries = |i: usize| rings.queries(segments, i);
-        let mixed = ops::attention(&qkv, self.heads, segments.len(), queries)?; // (T, H·D)
+        caches.append(layer, &qkv, self.heads)?;
+        let queries = |i: usize| caches.queries(layer, i);
+        let mixed = ops::attention(&qkv, self.heads, caches.slices().len(), queries)?; // (T, H·D)
         ops::linear_add(&mixed, &self.output, residual) // (T, C)
     }
 }

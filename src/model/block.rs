@@ -4,7 +4,7 @@ use candle_core::Result;
 
 use super::attention::Attention;
 use super::mlp::Mlp;
-use super::pipeline::{LayerRings, Segment};
+use super::stage_cache::StageCache;
 use crate::arch::{Config, LayerWeights};
 use crate::quant::Rows;
 use crate::tensor::ops::{self, Angles};
@@ -24,7 +24,7 @@ impl Block {
     /// Puts a layer's weights where they are computed with.
     ///
     /// # Errors
-    /// What candle reports.
+    /// Errors of the device.
     pub fn load(config: &Config, weights: &LayerWeights, target: &Target) -> Result<Self> {
         let active = config.experts.map_or(1, |experts| experts.active);
         Ok(Self {
@@ -41,19 +41,13 @@ impl Block {
         self.mlp.read_ahead();
     }
 
-    /// Passes `x (T, C)`, the tokens of `segments`, through the layer: `(T, C)`.
+    /// Passes `x (T, C)`, the slices of a batch, through the layer, which is number `layer` of `caches`: `(T, C)`.
     ///
     /// # Errors
     /// As [`Attention::forward`].
-    pub fn forward(
-        &self,
-        x: Rows,
-        segments: &[Segment],
-        angles: &Angles,
-        rings: &mut LayerRings,
-    ) -> Result<Rows> {
+    pub fn forward(&self, x: Rows, angles: &Angles, caches: &mut StageCache, layer: usize) -> Result<Rows> {
         let normed = ops::rms_norm(&x, &self.attention_norm, self.norm_epsilon)?; // (T, C)
-        let x = self.attention.forward(&normed, x, segments, angles, rings)?; // (T, C)
+        let x = self.attention.forward(&normed, x, angles, caches, layer)?; // (T, C)
         let normed = ops::rms_norm(&x, &self.mlp_norm, self.norm_epsilon)?; // (T, C)
         self.mlp.forward(&normed, x) // (T, C)
     }

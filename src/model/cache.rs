@@ -1,58 +1,67 @@
 //! Keys and values of the positions that later tokens still see.
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::pipeline::Segment;
+use candle_core::{Device, Result, bail};
+
+use super::layer_cache::LayerCache;
 use crate::arch::Config;
-use crate::kernels::attention::{CacheType, Heads, KeyValues, Span};
-use crate::tensor::ops::{self, Qkv, Queries};
+use crate::kernels::attention::CacheType;
 
 /// Tokens of a prompt that are computed at once.
 pub const CHUNK: usize = 256;
 
-/// Slots that a cache begins with.
-const FIRST_SLOTS: usize = 256;
-
-/// The cache of a sequence: a ring per layer, on that layer's device, and the position they have reached.
-///
-/// A model without a window keeps every position; its rings grow by doubling up to the positions asked for. With a
-/// window of W and chunks of up to N tokens a ring holds W + N - 1 positions (the example is at [`Span`]), on the host
-/// rounded up to blocks of sixteen.
-#[derive(Debug)]
-pub struct Cache {
-    rings: Vec<Ring>,
-    reach: Reach,
+/// Consecutive tokens of one sequence, among the rows of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SequenceSlice {
+    /// Position of the first token.
+    pub first: usize,
+    /// How many tokens.
+    pub tokens: usize,
 }
 
-/// How far a sequence has come: what is known of its cache without its rings, which may be at work elsewhere.
+/// A sequence's layers, stage by stage: each stage locks its own while it computes a batch.
+pub(super) type SharedCache = Arc<[Mutex<Vec<LayerCache>>]>;
+
+/// The KV cache of a sequence: one of each layer, on that layer's device, and the position that they have reached.
+///
+/// A model without a window keeps every position; its layers' caches grow by doubling up to the positions asked for. With
+/// a window of W and chunks of up to N tokens each is a ring buffer of W + N - 1 positions (the example is at
+/// [`Span`](crate::kernels::attention::Span)), on the host rounded up to blocks of sixteen.
+///
+/// Its memory is given back when it is dropped and no batch on its way needs it.
 #[derive(Debug)]
-pub(super) struct Reach {
+pub struct Cache {
+    stages: SharedCache,
+    position: SequencePosition,
+    window: Option<usize>,
+}
+
+/// How far a sequence has come: what is known of its cache without its layers, which may be at work elsewhere.
+#[derive(Debug)]
+struct SequencePosition {
     /// Positions that have been seen: the next token's position.
     length: usize,
     /// The largest length since the cache was empty: what a ring has overwritten stays overwritten.
     farthest: usize,
     /// Positions that there is room for.
     most: usize,
-    /// Most tokens of one call.
+    /// Most tokens of one batch.
     chunk: usize,
 }
 
-/// Slots of a ring that is to hold `positions`, of which a token sees `window`, with up to `chunk` tokens a call.
+/// Slots of a layer's cache that is to hold `positions`, of which a token sees `window`, with up to `chunk` tokens of the
+/// sequence in a batch.
 pub fn slots(positions: usize, window: Option<usize>, chunk: usize) -> usize {
     window.map_or(positions, |window| positions.min(window.saturating_add(chunk.max(1) - 1)))
 }
 
-/// Slots that a ring has grown to once it holds `positions`, of `most` that it may have.
-pub fn grown(positions: usize, most: usize) -> usize {
-    positions.max(FIRST_SLOTS).checked_next_power_of_two().map_or(most, |slots| slots.min(most))
-}
-
 impl Cache {
-    /// An empty cache for up to `positions`, at most the model's context: `devices` names each layer's. No call may
-    /// bring more than `chunk` tokens.
+    /// An empty cache for up to `positions`, at most the model's context. `stages` says of each stage how many layers it
+    /// has, on which device. No batch may bring more than `chunk` tokens.
     pub fn new(
         config: &Config,
-        devices: impl Iterator<Item = Device>,
+        stages: impl Iterator<Item = (usize, Device)>,
         dtype: CacheType,
         chunk: usize,
         positions: usize,
@@ -60,180 +69,101 @@ impl Cache {
         let (chunk, positions) = (chunk.max(1), positions.min(config.context_length));
         let most = slots(positions, config.window, chunk);
         let (shape, window) = ((config.key_value_heads, config.head_size), config.window);
-        let ring = |device| Ring { ring: None, most, window, shape, dtype, device };
-        let reach = Reach { length: 0, farthest: 0, most: positions, chunk };
-        Self { rings: devices.map(ring).collect(), reach }
+        let layer = |device: &Device| LayerCache::new(most, window, shape, dtype, device.clone());
+        let stage = |(layers, device)| Mutex::new((0..layers).map(|_| layer(&device)).collect());
+        let position = SequencePosition { length: 0, farthest: 0, most: positions, chunk };
+        Self { stages: stages.map(stage).collect(), position, window }
     }
 
     /// Positions that have been seen: the next token's position.
     pub fn len(&self) -> usize {
-        self.reach.length
+        self.position.length
     }
 
     /// Whether no position has been seen.
     pub fn is_empty(&self) -> bool {
-        self.reach.length == 0
+        self.position.length == 0
     }
 
-    /// Most tokens of one call.
-    pub fn chunk(&self) -> usize {
-        self.reach.chunk
+    /// Slots that each layer's cache has memory for.
+    pub fn slots(&self) -> usize {
+        self.layers(0, |slots, layer| slots.max(layer.slots()))
     }
 
-    /// The layers' rings, and how far they have come.
-    pub(super) fn parts(&mut self) -> (&mut [Ring], &mut Reach) {
-        (&mut self.rings, &mut self.reach)
+    /// A copy of the first `length` positions, with room for `positions`. `None` where they are not all held or may have
+    /// been overwritten, as with a window, and where there is no memory for it.
+    pub fn first(&self, length: usize, positions: usize) -> Option<Self> {
+        if self.window.is_some() || length > self.position.length {
+            return None;
+        }
+        let first = |stage: &Mutex<Vec<LayerCache>>| {
+            let layers = stage.lock().ok()?;
+            let layers = layers.iter().map(|layer| layer.first(length, positions).ok());
+            Some(Mutex::new(layers.collect::<Option<_>>()?))
+        };
+        let stages = self.stages.iter().map(first).collect::<Option<_>>()?;
+        let chunk = self.position.chunk;
+        let position = SequencePosition { length, farthest: length, most: positions, chunk };
+        Some(Self { stages, position, window: None })
     }
 
-    /// Up to `tokens` more positions may have been written to some of the layers' rings by a step that was ended. None of
-    /// them counts; [`truncate`](Self::truncate) sees what they have overwritten.
-    pub fn disturb(&mut self, tokens: usize) {
-        let reach = &mut self.reach;
-        reach.farthest = reach.farthest.max(reach.most.min(reach.length + tokens));
+    /// Changes the positions that there is room for to `positions`, at least those that have been seen.
+    pub fn limit(&mut self, positions: usize) {
+        self.position.most = positions.max(self.position.length);
+        let most = slots(self.position.most, self.window, self.position.chunk);
+        self.layers((), |(), layer| layer.limit(most));
     }
 
-    /// Forgets all positions from `length` on, and gives the length that is left.
+    /// Forgets all positions from `length` on, also those of a batch that has failed, and gives the length that is left. No
+    /// batch of the sequence is on its way.
     ///
     /// That is 0 where a windowed ring has overwritten what a token at `length` would see. Example: window 4, 6
     /// slots (as on an accelerator), 10 positions seen, so 4..=9 are held. A token at 8 sees 5..=8, back to 8 is possible; a token at
     /// 6 would see 3, so back to 6 is not.
     pub fn truncate(&mut self, length: usize) -> usize {
-        let reach = &mut self.reach;
-        let length = length.min(reach.length);
-        if length == reach.length && reach.length == reach.farthest {
+        let length = length.min(self.position.length);
+        if length == self.position.length && length == self.position.farthest {
             return length;
         }
-        let window = self.rings.iter().find_map(|ring| ring.window);
-        let oldest_held = self.rings.iter().map(|ring| ring.oldest_held(reach.farthest)).max().unwrap_or(0);
-        let oldest_seen = window.map_or(0, |w| (length + 1).saturating_sub(w));
-        match oldest_seen < oldest_held {
-            true => reach.restart(),
-            false => reach.length = length,
+        let farthest = self.position.farthest;
+        let oldest_held = self.layers(0, |oldest, layer| oldest.max(layer.oldest_held(farthest)));
+        let oldest_seen = self.window.map_or(0, |w| (length + 1).saturating_sub(w));
+        match length == 0 || oldest_seen < oldest_held {
+            true => (self.position.length, self.position.farthest) = (0, 0),
+            false => self.position.length = length,
         }
-        if reach.length == 0 {
-            reach.restart();
-        }
-        reach.length
+        self.position.length
     }
-}
 
-impl Reach {
-    /// The position of the next token, if `tokens` more may come now.
+    /// Goes through the layers, stage by stage.
+    fn layers<T>(&self, begin: T, mut each: impl FnMut(T, &mut LayerCache) -> T) -> T {
+        self.stages.iter().fold(begin, |so_far, stage| {
+            // After a panic elsewhere the contents may be wrong: computing with them fails, measuring them does not.
+            let mut layers = stage.lock().unwrap_or_else(PoisonError::into_inner);
+            layers.iter_mut().fold(so_far, &mut each)
+        })
+    }
+
+    /// The next `tokens` tokens, if they may come now.
     ///
     /// # Errors
-    /// There are none, more than a call may bring, or more than there is room for.
-    pub(super) fn next(&self, tokens: usize) -> Result<usize> {
-        if tokens == 0 || tokens > self.chunk {
-            bail!("a call brings 1 to {} tokens, this one {tokens}", self.chunk);
+    /// There are none, more than a batch may bring, or more than there is room for.
+    pub(super) fn next(&self, tokens: usize) -> Result<SequenceSlice> {
+        let SequencePosition { length: first, most, chunk, .. } = self.position;
+        if tokens == 0 || tokens > chunk {
+            bail!("a call brings 1 to {chunk} tokens, this one {tokens}");
         }
-        let (first, end) = (self.length, self.length + tokens);
-        match end > self.most {
-            true => bail!("position {} is beyond the context of {}", end - 1, self.most),
-            false => Ok(first),
+        match first + tokens > most {
+            true => bail!("position {} is beyond the context of {most}", first + tokens - 1),
+            false => Ok(SequenceSlice { first, tokens }),
         }
     }
 
-    /// `tokens` more positions have been seen.
-    pub(super) fn advance(&mut self, tokens: usize) {
-        self.length += tokens;
-        self.farthest = self.farthest.max(self.length);
-    }
-
-    /// No position has been seen.
-    pub(super) fn restart(&mut self) {
-        (self.length, self.farthest) = (0, 0);
-    }
-}
-
-/// One layer's keys and values of one sequence.
-#[derive(Debug)]
-pub struct Ring {
-    /// None until the first token.
-    ring: Option<ops::Ring>,
-    /// Slots that the ring may grow to.
-    most: usize,
-    /// Keys that a token sees, its own included; `None` for all.
-    window: Option<usize>,
-    shape: (usize, usize),
-    dtype: CacheType,
-    device: Device,
-}
-
-impl Ring {
-    /// Gives its memory back.
-    pub(super) fn release(&mut self) {
-        self.ring = None;
-    }
-
-    /// The oldest position that is held once `length` have been written. A ring that is smaller than its limit has never
-    /// wrapped.
-    fn oldest_held(&self, length: usize) -> usize {
-        let slots = self.slots();
-        if slots < self.most { 0 } else { length.saturating_sub(slots) }
-    }
-
-    fn slots(&self) -> usize {
-        self.ring.as_ref().map_or(0, ops::Ring::slots)
-    }
-
-    /// Puts the keys and values of a segment, whose first token is row `row` of `qkv`, in their slots.
-    ///
-    /// # Errors
-    /// The positions are more than it may hold, or what candle reports.
-    pub(super) fn append(&mut self, segment: &Segment, qkv: &Qkv, heads: Heads, row: usize) -> Result<()> {
-        let Segment { first, tokens, .. } = *segment;
-        self.grow(first, tokens)?;
-        let slots = self.slots();
-        if tokens > slots || (self.window.is_none() && first + tokens > self.most) {
-            bail!("position {} is beyond the cache's {}", first + tokens - 1, self.most);
-        }
-        let Some(ring) = &mut self.ring else { bail!("the cache has no slots") };
-        ring.append(first, qkv, heads, row, tokens)
-    }
-
-    /// What the queries of a segment see, whose keys and values were put in their slots.
-    pub(super) fn queries(&self, segment: &Segment, row: usize) -> Option<Queries<'_>> {
-        let ring = self.ring.as_ref()?;
-        let span = Span { first: segment.first, window: self.window, slots: ring.slots() };
-        Some(Queries { row, tokens: segment.tokens, span, ring })
-    }
-
-    /// Makes room for `tokens` more positions, as far as the ring may grow. A ring that is smaller than its limit has
-    /// never wrapped, so growing keeps every slot where it is.
-    fn grow(&mut self, first: usize, tokens: usize) -> Result<()> {
-        let (old, needed) = (self.slots(), (first + tokens).min(self.most));
-        if needed <= old {
-            return Ok(());
-        }
-        let slots = grown(needed, self.most);
-        let (heads, size) = self.shape;
-        if self.device.is_cpu() {
-            let empty = || ops::Ring::Host(KeyValues::new(self.dtype, heads, size));
-            if let ops::Ring::Host(kept) = self.ring.get_or_insert_with(empty) {
-                kept.grow(slots);
-            }
-            return Ok(());
-        }
-        let dtype = match self.dtype {
-            CacheType::F32 => DType::F32,
-            CacheType::F16 => DType::F16,
-            CacheType::Bf16 => DType::BF16,
-            CacheType::Q8_0 => bail!("a cache of q8_0 is there on the CPU only"),
-        };
-        let larger = |old: Option<&Tensor>| {
-            let grown = Tensor::zeros((slots, heads, size), dtype, &self.device)?; // (S, G, D)
-            if let Some(old) = old {
-                grown.slice_set(old, 0, 0)?;
-            }
-            Ok::<_, candle_core::Error>(grown)
-        };
-        let (keys, values) = match &self.ring {
-            Some(ops::Ring::Device([keys, values])) => (Some(keys), Some(values)),
-            _ => (None, None),
-        };
-        // Both or none: a failure between them must not leave rings of two sizes.
-        self.ring = Some(ops::Ring::Device([larger(keys)?, larger(values)?]));
-        Ok(())
+    /// `tokens` more positions are on their way to the layers, which are given for that.
+    pub(super) fn advance(&mut self, tokens: usize) -> SharedCache {
+        self.position.length += tokens;
+        self.position.farthest = self.position.farthest.max(self.position.length);
+        self.stages.clone()
     }
 }
 
@@ -241,8 +171,11 @@ impl Ring {
 mod tests {
     use super::*;
     use crate::arch::{Architecture, Rope, RopeScaling};
+    use crate::kernels::attention::Heads;
     use crate::kernels::pointwise::RopeLayout;
+    use crate::model::stage_cache::StageCache;
     use crate::quant::HostRows;
+    use crate::tensor::ops::{self, Qkv, Queries};
 
     fn cache(window: Option<usize>, chunk: usize) -> Cache {
         let config = Config {
@@ -263,7 +196,7 @@ mod tests {
             end_ids: vec![],
             default_end_id: None,
         };
-        Cache::new(&config, std::iter::once(Device::Cpu), CacheType::F32, chunk, usize::MAX)
+        Cache::new(&config, std::iter::once((1, Device::Cpu)), CacheType::F32, chunk, usize::MAX)
     }
 
     const HEADS: Heads = Heads { query: 1, key_value: 1, size: 2 };
@@ -279,12 +212,13 @@ mod tests {
     /// Appends rows whose first value is their position, and checks that every position that the last one sees
     /// lies where the span says.
     fn append(cache: &mut Cache, tokens: usize) {
-        let (rings, reach) = cache.parts();
-        let first = reach.next(tokens).unwrap();
-        let segment = Segment { sequence: 0, first, tokens };
-        rings[0].append(&segment, &qkv(first..first + tokens), HEADS, 0).unwrap();
-        let Queries { span, ring: ops::Ring::Host(kept), .. } = rings[0].queries(&segment, 0).unwrap() else {
-            panic!("a ring of the CPU is on the host");
+        let slices = [cache.next(tokens).unwrap()];
+        let caches = [cache.advance(tokens)];
+        let mut stage = StageCache::lock(&slices, &caches, 0).unwrap();
+        let first = slices[0].first;
+        stage.append(0, &qkv(first..first + tokens), HEADS).unwrap();
+        let Queries { span, ring: ops::Ring::Host(kept), .. } = stage.queries(0, 0).unwrap() else {
+            panic!("a cache of the CPU is on the host");
         };
         for position in first..first + tokens {
             for seen in span.oldest(position)..=position {
@@ -292,7 +226,6 @@ mod tests {
                 assert_eq!(held, Some(seen as f32), "position {position} of {span:?}");
             }
         }
-        reach.advance(tokens);
     }
 
     #[test]
@@ -305,7 +238,7 @@ mod tests {
             }
             if let Some(window) = window {
                 // Whole blocks of sixteen.
-                assert_eq!(cache.rings[0].slots(), (window + chunk - 1).next_multiple_of(16));
+                assert_eq!(cache.slots(), (window + chunk - 1).next_multiple_of(16));
             }
         }
     }
@@ -323,30 +256,62 @@ mod tests {
     }
 
     #[test]
-    fn what_an_ended_step_has_overwritten_is_forgotten_and_no_more() {
-        // 16 slots: a token at 18 sees 5 to 18, of which a step to 20 overwrites nothing, and one to 22 overwrites 5.
-        for (disturbed, left) in [(0, 18), (2, 18), (3, 18), (4, 0)] {
+    fn what_a_failed_batch_has_overwritten_is_forgotten_and_no_more() {
+        // 16 slots: a token at 18 sees 5 to 18, of which a batch to 20 overwrites nothing, and one to 22 overwrites 5.
+        for (failed, left) in [(0, 18), (2, 18), (3, 18), (4, 0)] {
             let mut cache = cache(Some(14), 3);
             (0..18).for_each(|_| append(&mut cache, 1));
-            cache.disturb(disturbed);
-            assert_eq!(cache.truncate(18), left, "{disturbed}");
+            cache.advance(failed);
+            assert_eq!(cache.truncate(18), left, "{failed}");
         }
         let mut cache = cache(None, 300);
         (0..3).for_each(|_| append(&mut cache, 300));
-        cache.disturb(300);
-        assert_eq!((cache.truncate(1000), cache.truncate(600)), (900, 600));
+        cache.advance(100);
+        assert_eq!((cache.truncate(900), cache.truncate(600)), (900, 600));
         append(&mut cache, 300);
+    }
+
+    /// A cache goes from one sequence to another that needs more positions, or fewer.
+    #[test]
+    fn another_limit_keeps_every_position() {
+        for window in [None, Some(40)] {
+            let mut cache = cache(window, 20);
+            cache.limit(30);
+            (0..6).for_each(|_| append(&mut cache, 5));
+            assert!(cache.next(1).is_err());
+            let slots = cache.slots();
+            cache.limit(500);
+            (0..23).for_each(|_| append(&mut cache, 20));
+            cache.limit(510);
+            assert!(cache.slots() > slots);
+            append(&mut cache, 20);
+            assert!(cache.next(1).is_err());
+        }
+    }
+
+    #[test]
+    fn a_copy_of_the_first_positions_goes_on_by_itself() {
+        let mut whole = cache(None, 20);
+        (0..30).for_each(|_| append(&mut whole, 20));
+        for length in [1, 16, 300, 600] {
+            let mut copy = whole.first(length, 700).unwrap();
+            assert!(copy.len() == length && copy.slots() <= length.next_multiple_of(16));
+            (0..5).for_each(|_| append(&mut copy, 20));
+        }
+        assert!(whole.first(601, 700).is_none());
+        append(&mut whole, 20);
     }
 
     #[test]
     fn beyond_the_context_is_an_error() {
         let mut cache = cache(None, 600);
         append(&mut cache, 600);
-        let (rings, reach) = cache.parts();
-        let segment = Segment { sequence: 0, first: 600, tokens: 600 };
-        let error = rings[0].append(&segment, &qkv(600..1200), HEADS, 0).unwrap_err().to_string();
-        assert!(error.contains("position 1199 is beyond the cache's 1000"), "{error}");
-        let error = reach.next(600).unwrap_err().to_string();
+        let slices = [SequenceSlice { first: 600, tokens: 600 }];
+        let error = cache.next(600).unwrap_err().to_string();
         assert!(error.contains("position 1199 is beyond the context of 1000"), "{error}");
+        let caches = [cache.advance(0)];
+        let mut stage = StageCache::lock(&slices, &caches, 0).unwrap();
+        let error = stage.append(0, &qkv(600..1200), HEADS).unwrap_err().to_string();
+        assert!(error.contains("position 1199 is beyond the cache's 1000"), "{error}");
     }
 }

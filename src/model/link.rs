@@ -31,7 +31,7 @@ impl Link {
     /// `x` on the device `to`, in `dtype` where that is an accelerator.
     ///
     /// # Errors
-    /// What candle reports.
+    /// Errors of the device.
     pub fn carry(self, x: Rows, to: &Device, dtype: DType) -> Result<Rows> {
         match self {
             Link::Direct => x.to_device(to, dtype),

@@ -40,7 +40,7 @@ impl Mlp {
     /// A layer's network on its device; `active` is A.
     ///
     /// # Errors
-    /// What candle reports.
+    /// Errors of the device.
     pub fn load(weights: &arch::Mlp, active: usize, target: &Target) -> Result<Self> {
         match weights {
             arch::Mlp::Dense(network) => Ok(Mlp::Dense(Network::load(network, target)?)),
@@ -62,7 +62,7 @@ impl Mlp {
     /// Adds the network's answer to `x (T, C)` to `residual (T, C)`: `(T, C)`.
     ///
     /// # Errors
-    /// What candle reports.
+    /// Errors of the device.
     pub fn forward(&self, x: &Rows, residual: Rows) -> Result<Rows> {
         match self {
             Mlp::Dense(network) => network.forward(x, residual),

@@ -1,19 +1,20 @@
 //! The transformer: Llama, Mistral and Mixtral in one implementation.
 //!
 //! Knows how weights become logits. Never knows files, names of tensors, schemes of quantization, or which
-//! device is which. The rows of a step are the tokens of one sequence or of several, each in its own positions.
+//! device is which. The rows of a batch are the tokens of one sequence or of several, each in its own positions. Errors
+//! of a device are passed through.
 //!
 //! The legend of the shapes at line ends:
 //!
 //! | letter | size |
 //! |---|---|
-//! | T | tokens of a step |
+//! | T | tokens of a batch |
 //! | V | vocabulary |
 //! | C | hidden size, the residual stream |
 //! | H, G, D | query heads, key/value heads, size of a head |
 //! | F | inner size of the feed-forward network |
 //! | E, A | experts, and those active for a token |
-//! | S | slots of the cache |
+//! | S | slots of the KV cache |
 //!
 //! A token's way: [`Pipeline::send`] looks its embedding up, each [`Stage`] passes it through its blocks, each block
 //! adds an attention and a feed-forward network, and [`Transformer::logits`] ends it.
@@ -21,13 +22,15 @@
 mod attention;
 mod block;
 mod cache;
+mod layer_cache;
 mod link;
 mod mlp;
 mod pipeline;
 mod rope;
+mod stage_cache;
 mod transformer;
 
-pub use cache::{CHUNK, Cache, grown, slots};
-pub use pipeline::{OnLayer, Pipeline, Segment};
+pub use cache::{CHUNK, Cache, SequenceSlice, slots};
+pub use pipeline::{NextTokens, OnLayer, Pipeline};
 pub use rope::RopeTable;
 pub use transformer::{Stage, Transformer};

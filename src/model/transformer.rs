@@ -1,14 +1,15 @@
 //! The whole model, in stages: each stage is a run of layers on one device.
 
-use candle_core::{Result, bail};
+use std::ops::ControlFlow;
 
+use candle_core::{Result, bail};
 use smallvec::SmallVec;
 
 use super::block::Block;
-use super::cache::Cache;
+use super::cache::{Cache, SequenceSlice};
 use super::link::Link;
-use super::pipeline::{OnLayer, Segment, StageRings};
 use super::rope::RopeTable;
+use super::stage_cache::StageCache;
 use crate::arch::{Config, LayerWeights, Weights};
 use crate::kernels::attention::CacheType;
 use crate::quant::{HostRows, Rows};
@@ -40,7 +41,7 @@ impl Stage {
     /// Puts the next layer's weights on the device.
     ///
     /// # Errors
-    /// What candle reports.
+    /// Errors of the device.
     pub fn push(&mut self, config: &Config, weights: &LayerWeights) -> Result<()> {
         let mut block = Block::load(config, weights, &self.target)?;
         if self.reads_ahead {
@@ -55,25 +56,24 @@ impl Stage {
         self.blocks.len()
     }
 
-    /// Passes `x (T, C)`, the tokens of `segments` one after another with their `angles` on the host, through the stage's
-    /// layers: `(T, C)`.
+    /// Passes `x (T, C)`, the slices of a batch with their `angles` on the host, through the stage's layers: `(T, C)`.
+    /// `on_layer` is asked after each, and breaks to end the batch there.
     ///
     /// # Errors
-    /// A sequence has no ring, its positions are beyond it, `on_layer` breaks, or what candle reports.
+    /// A cache is another model's, its positions are fewer, or `on_layer` breaks.
     pub(super) fn forward(
         &self,
         x: Rows,
-        segments: &[Segment],
         angles: &Angles,
-        rings: &mut StageRings,
-        on_layer: Option<&OnLayer>,
+        caches: &mut StageCache,
+        on_layer: impl Fn() -> ControlFlow<()>,
     ) -> Result<Rows> {
         let mut x = self.link.carry(x, &self.target.device, self.target.activations())?; // (T, C)
         let copied = angles.copied_to(&self.target.device)?; // (T, D/2)
         let angles = copied.as_ref().unwrap_or(angles);
         for (layer, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, segments, angles, &mut rings.layer(layer))?; // (T, C)
-            if on_layer.is_some_and(|on_layer| on_layer(segments).is_break()) {
+            x = block.forward(x, angles, caches, layer)?; // (T, C)
+            if on_layer().is_break() {
                 bail!("the computation was ended after a layer");
             }
         }
@@ -97,7 +97,7 @@ impl Transformer {
     /// the next.
     ///
     /// # Errors
-    /// There is no stage, or what candle reports.
+    /// There is no stage, or errors of the device.
     pub fn new(config: Config, weights: &Weights, mut stages: Vec<Stage>) -> Result<Self> {
         for i in 1..stages.len() {
             stages[i].link = Link::between(&stages[i - 1].target.device, &stages[i].target.device);
@@ -139,52 +139,32 @@ impl Transformer {
         (0..self.stages.len()).filter(is_first).count()
     }
 
-    /// An empty cache for up to `positions`, at most the context, in calls of up to `chunk` tokens; each layer's ring is
-    /// on its device, in `dtype`.
+    /// An empty cache for up to `positions`, at most the context, in batches of up to `chunk` tokens; each layer's is on its
+    /// device, in `dtype`.
     pub fn cache(&self, dtype: CacheType, chunk: usize, positions: usize) -> Cache {
-        let devices = self.stages.iter().flat_map(|s| s.blocks.iter().map(|_| s.target.device.clone()));
-        Cache::new(&self.config, devices, dtype, chunk, positions)
+        let stages = self.stages.iter().map(|s| (s.layers(), s.target.device.clone()));
+        Cache::new(&self.config, stages, dtype, chunk, positions)
     }
 
     /// Rows of the embedding: `(T, C)`.
     ///
     /// # Errors
-    /// An id is beyond the vocabulary, or what candle reports.
+    /// An id is beyond the vocabulary, or errors of the device.
     pub(super) fn embed(&self, ids: &[u32]) -> Result<Rows> {
         ops::embed(ids, &self.embedding, &self.stages[0].target.device) // (T, C)
     }
 
-    /// The angles of the tokens of `segments`, one after another: `(T, D/2)`, on the host.
-    pub(super) fn angles(&self, segments: &[Segment]) -> Angles {
+    /// The angles of the tokens of `slices`, one after another: `(T, D/2)`, on the host.
+    pub(super) fn angles(&self, slices: &[SequenceSlice]) -> Angles {
         let positions: SmallVec<[usize; 32]> =
-            segments.iter().flat_map(|s| s.first..s.first + s.tokens).collect();
+            slices.iter().flat_map(|s| s.first..s.first + s.tokens).collect();
         self.rope.angles(&positions)
-    }
-
-    /// The residual stream after the last layer for the tokens `ids`, which follow those in the cache: `(T, C)`.
-    ///
-    /// # Errors
-    /// There are no tokens, more than the cache's chunk, or beyond the context; an id is beyond the vocabulary;
-    /// or what candle reports.
-    pub fn hidden(&self, ids: &[u32], cache: &mut Cache) -> Result<Rows> {
-        self.hidden_watched(ids, cache, None)
-    }
-
-    /// The same, with `on_layer` looking on.
-    ///
-    /// # Errors
-    /// As above, and if `on_layer` breaks.
-    pub fn hidden_watched(&self, ids: &[u32], cache: &mut Cache, on_layer: Option<&OnLayer>) -> Result<Rows> {
-        self.pipelined([cache], 1, on_layer, |pipeline| {
-            pipeline.send(&[(0, ids)])?;
-            pipeline.receive() // (T, C)
-        })
     }
 
     /// The logits that follow each row of `hidden (T, C)`: `(T, V)`, on the host.
     ///
     /// # Errors
-    /// What candle reports.
+    /// Errors of the device.
     pub fn logits(&self, hidden: &Rows) -> Result<HostRows> {
         let normed = ops::rms_norm(hidden, &self.norm, self.config.norm_epsilon)?; // (T, C)
         ops::linear(&normed, &self.head)?.to_host() // (T, V)

@@ -244,6 +244,20 @@ impl Ring {
         }
     }
 
+    /// A copy of at least the first `slots` slots, or of all where there are fewer.
+    ///
+    /// # Errors
+    /// The device has no memory for it.
+    pub fn first(&self, slots: usize) -> Result<Self> {
+        Ok(match self {
+            Ring::Host(kept) => Ring::Host(kept.first(slots)),
+            Ring::Device([keys, values]) => {
+                let first = |ring: &Tensor| ring.narrow(0, 0, slots.min(ring.dim(0)?))?.copy(); // (S, G, D)
+                Ring::Device([first(keys)?, first(values)?])
+            }
+        })
+    }
+
     /// Puts the keys and values of `tokens` tokens from row `row` on, at positions `first..`, in their slots: there are at
     /// least as many.
     pub fn append(&mut self, first: usize, qkv: &Qkv, heads: Heads, row: usize, tokens: usize) -> Result<()> {

@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 use candle_core::DType;
 use mist::checkpoint::open::Checkpoint;
-use mist::generate::{Sampler, Sampling, Session};
+use mist::generate::{Engine, Limits, Request, Sampler, Sampling, sequence_slots};
 use mist::kernels::attention::CacheType;
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName, Needs, Place, Plan};
@@ -102,7 +102,7 @@ impl Fixture {
         models.chain(GGUFS.iter().map(|name| Self::gguf(name))).chain(layouts)
     }
 
-    pub fn load(&self) -> Transformer {
+    pub fn load(&self) -> Arc<Transformer> {
         load(&self.path, 1)
     }
 }
@@ -124,7 +124,7 @@ pub fn tokenizer(checkpoint: &Checkpoint) -> Tokenizer {
 }
 
 /// The model at `path` over so many logical CPU devices.
-pub fn load(path: &Path, devices: usize) -> Transformer {
+pub fn load(path: &Path, devices: usize) -> Arc<Transformer> {
     let checkpoint = open(path);
     load_in(&checkpoint, devices, F32)
 }
@@ -138,12 +138,12 @@ pub const fn rounded(activations: ActivationBits) -> Arithmetic {
 }
 
 /// The same, computed in `arithmetic`.
-pub fn load_in(checkpoint: &Checkpoint, devices: usize, arithmetic: Arithmetic) -> Transformer {
+pub fn load_in(checkpoint: &Checkpoint, devices: usize, arithmetic: Arithmetic) -> Arc<Transformer> {
     let dtype = arithmetic.dtype;
     let places = Place::all(&vec![DeviceName::Cpu; devices], None).unwrap();
     let needs = Needs::new(checkpoint, dtype, CacheType::F32, 0);
     let plan = Plan::fit(&needs, &places).unwrap();
-    placement::load(checkpoint, &plan, &needs, arithmetic, &mut |_, _| ()).unwrap()
+    Arc::new(placement::load(checkpoint, &plan, &needs, arithmetic, &mut |_, _| ()).unwrap())
 }
 
 /// The logits after every one of `ids`, computed `chunk` tokens at a time: row after row.
@@ -162,17 +162,27 @@ pub fn logits_with(model: &Transformer, ids: &[u32], chunk: usize, cache: CacheT
     rows
 }
 
-/// The most likely tokens that follow `prompt` in `session`.
-pub fn greedy(session: &mut Session, prompt: &[u32], most: usize) -> Vec<u32> {
-    let mut sampler = Sampler::new(Sampling { temperature: 0.0, ..Sampling::default() }, 0).unwrap();
-    let never = AtomicBool::new(false);
-    let on_token = &mut |_| ControlFlow::Continue(());
-    session.generate(prompt, &mut sampler, &[], Some(most), &never, on_token).unwrap().ids
+/// An engine with memory for so many sequences that fill the context, and so many batches in flight.
+pub fn engine(model: &Arc<Transformer>, sequences: usize, batches: usize) -> Engine {
+    let slots = sequences * sequence_slots(model.config(), usize::MAX);
+    Engine::new(model.clone(), Limits { batches, ..Limits::new(model, CacheType::F32, slots) })
 }
 
-/// The most likely tokens that follow `prompt` in a session of their own.
-pub fn greedy_afresh(model: &Transformer, prompt: &[u32], most: usize) -> Vec<u32> {
-    greedy(&mut Session::new(model, CacheType::F32, usize::MAX), prompt, most)
+/// A request of the most likely tokens that follow `prompt`.
+pub fn most_likely(prompt: &[u32], most: usize) -> Request {
+    let sampler = Sampler::new(Sampling { temperature: 0.0, ..Sampling::default() }, 0).unwrap();
+    Request { most: Some(most), ..Request::new(prompt.to_vec(), sampler) }
+}
+
+/// The most likely tokens that follow `prompt`, with what `engine` holds.
+pub fn greedy(engine: &mut Engine, prompt: &[u32], most: usize) -> Vec<u32> {
+    let id = engine.add(most_likely(prompt, most)).unwrap();
+    engine.finish(id, &mut |_, _| ControlFlow::Continue(())).unwrap().generation.ids
+}
+
+/// The most likely tokens that follow `prompt` in an engine of their own.
+pub fn greedy_afresh(model: &Arc<Transformer>, prompt: &[u32], most: usize) -> Vec<u32> {
+    greedy(&mut engine(model, 1, model.devices()), prompt, most)
 }
 
 /// Fails, naming the first difference, if two lists of numbers differ in any bit.

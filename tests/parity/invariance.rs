@@ -1,11 +1,10 @@
 //! A row's result does not depend on how many rows, threads, devices or earlier tokens it is computed with.
 
 use mist::cpu::pool;
-use mist::generate::Session;
 use mist::kernels::attention::CacheType;
 use mist::model::Transformer;
 
-use crate::fixture::{Fixture, assert_same_bits, greedy, greedy_afresh, load, logits};
+use crate::fixture::{Fixture, assert_same_bits, engine, greedy, greedy_afresh, load, logits};
 
 #[test]
 fn chunks_of_any_size_give_the_same_bits() {
@@ -53,7 +52,7 @@ fn any_number_of_devices_gives_the_same_bits_and_tokens() {
 
 /// Prompts that share a beginning with the one before, as turns of a conversation, an undo and a retry do.
 #[test]
-fn a_session_that_goes_back_gives_the_tokens_of_a_fresh_one() {
+fn an_engine_that_goes_back_gives_the_tokens_of_a_fresh_one() {
     for fixture in Fixture::all() {
         let (model, ids) = (fixture.load(), &fixture.reference.ids);
         let mut other = ids[..150].to_vec();
@@ -69,10 +68,10 @@ fn a_session_that_goes_back_gives_the_tokens_of_a_fresh_one() {
             &ids[100..120],
             &ids[..90],
         ];
-        let mut session = Session::new(&model, CacheType::F32, usize::MAX);
+        let mut engine = engine(&model, 1, 1);
         for prompt in prompts {
             let what = format!("{}: {} tokens", fixture.name, prompt.len());
-            assert_eq!(greedy(&mut session, prompt, 20), greedy_afresh(&model, prompt, 20), "{what}");
+            assert_eq!(greedy(&mut engine, prompt, 20), greedy_afresh(&model, prompt, 20), "{what}");
         }
     }
 }

@@ -16,11 +16,11 @@
 // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
-mod batch;
 mod bits;
 mod candle;
 mod converted;
 mod devices;
+mod engine;
 mod fixture;
 mod invariance;
 mod precision;

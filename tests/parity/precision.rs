@@ -23,7 +23,7 @@ const CACHE_OF_A_MIXTURE: f64 = 7e-2;
 fn a_cache_in_half_precision_costs_little() {
     for fixture in Fixture::all() {
         let (model, ids) = (fixture.load(), &fixture.reference.ids);
-        let nll = |cache| likelihood(&model, ids, ids.len(), cache, &|_| ()).unwrap().mean();
+        let nll = |cache| likelihood(&model, ids, ids.len(), cache, |_| ()).unwrap().mean();
         let wide = nll(CacheType::F32);
         for cache in [CacheType::F16, CacheType::Bf16, CacheType::Q8_0] {
             let difference = (nll(cache) - wide).abs();
@@ -61,7 +61,7 @@ fn activations_of_16_bits_cost_next_to_nothing() {
         let ids = &fixture.reference.ids;
         let nll = |arithmetic| {
             let model = load_in(&open(&fixture.path), 1, arithmetic);
-            likelihood(&model, ids, ids.len(), CacheType::F32, &|_| ()).unwrap().mean()
+            likelihood(&model, ids, ids.len(), CacheType::F32, |_| ()).unwrap().mean()
         };
         let exact = nll(F32);
         let [eight, sixteen] =

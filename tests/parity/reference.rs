@@ -45,7 +45,7 @@ fn logits_are_the_same_at_every_listed_position() {
 fn likelihoods_are_the_same() {
     for fixture in Fixture::all() {
         let ids = &fixture.reference.ids;
-        let found = likelihood(&fixture.load(), ids, ids.len(), CacheType::F32, &|_| ()).unwrap();
+        let found = likelihood(&fixture.load(), ids, ids.len(), CacheType::F32, |_| ()).unwrap();
         let difference = (found.mean() - fixture.reference.nll_mean).abs();
         println!("{}: nll differs by {difference:e}", fixture.name);
         assert_eq!(found.scored, ids.len() - 1);

@@ -1,24 +1,29 @@
 //! A turn: from the message to the reply on the screen.
 
+use std::sync::Arc;
+
 use mist::chat::{Conversation, ConversationError, Exchange};
-use mist::generate::{Finish, Generation, GenerationError, Sampler, Session, TextStream, Watch};
+use mist::generate::{
+    Ended, Engine, Finish, Generation, GenerationError, Limits, NextToken, Request, TextStream,
+};
 use mist::terminal::{Interrupt, Printer};
 use mist::text::Message;
 
 use super::settings::Settings;
 use crate::cli::model::Loaded;
 use crate::cli::opened::Opened;
-use crate::cli::output::{Output, note_timings};
+use crate::cli::output::{Output, note_timings, watch};
 
 /// Tokens that are kept free for a reply whose length nobody limits; a quarter of a small context.
 const ROOM: usize = 256;
 
-/// What is said to a model, and the session whose cache holds most of it.
+/// What is said to a model, and the engine that holds most of it in a cache.
 pub struct Talk<'a> {
     loaded: &'a Loaded,
     opened: &'a Opened,
-    session: Session<'a>,
-    sampler: Sampler,
+    engine: Engine,
+    /// Chooses the tokens of the next reply.
+    next: NextToken,
     settings: Settings,
     /// Texts that a reply ends before, and ids that it ends at.
     stops: &'a [String],
@@ -44,8 +49,11 @@ impl<'a> Talk<'a> {
         let talk = Self {
             loaded,
             opened: &loaded.opened,
-            session: Session::new(&loaded.model, loaded.cache_dtype, usize::MAX),
-            sampler: Sampler::new(settings.sampling.clone(), settings.seed)?,
+            engine: Engine::new(
+                loaded.model.clone(),
+                Limits::new(&loaded.model, loaded.cache_dtype, loaded.slots),
+            ),
+            next: settings.sampler()?,
             settings,
             stops,
             ends: loaded.opened.ends(stops, true, false),
@@ -105,37 +113,42 @@ impl<'a> Talk<'a> {
         let detokenizer =
             if self.is_plain() { tokenizer.detokenizer() } else { tokenizer.detokenizer_at_start() };
         let _listening = self.interrupt.listen();
-        let progress = self.printer.tokens("Prompt");
-        let report = |done, all| progress.report(done, all);
-        let watch = Watch::new(self.interrupt.flag(), &report);
-        let output = Output::new(TextStream::new(detokenizer, self.stops), false, self.printer);
+        let progress = Arc::new(self.printer.tokens("Prompt"));
+        let output = Output::new(false, self.printer);
         let mut output = output.after(&progress).labelled(self.label);
-        let generation = self.session.generate(
-            &prompt,
-            &mut self.sampler,
-            &self.ends,
-            self.settings.max_new_tokens.map(usize::from),
-            watch,
-            &mut |id| output.push(id),
-        );
+        self.engine.watch(watch(self.interrupt, &progress));
+        let ended = self.engine.add(Request {
+            prompt,
+            next: std::mem::replace(&mut self.next, self.settings.sampler()?),
+            most: self.settings.max_new_tokens.map(usize::from),
+            end_ids: self.ends.clone(),
+            text: Some(TextStream::new(detokenizer, self.stops)),
+            scores: false,
+            reuse: usize::MAX,
+        });
+        let ended = ended.and_then(|id| self.engine.finish(id, &mut |_, piece| output.push(piece)));
+        if let Ok(Ended { rest, .. }) = &ended {
+            // Where stdout cannot be written to, finishing says so.
+            let _ = output.push(rest);
+        }
         // The line is ended before an error is shown, too.
-        let cut = output.stopped();
         let text = output.finish("\n")?;
-        let generation = generation.map_err(|error| self.loaded.explained(error.into()))?;
+        let Ended { generation, next, .. } = ended.map_err(|error| self.loaded.explained(error.into()))?;
+        self.next = next;
         if generation.finish == Finish::Stop && text.is_empty() {
             self.printer.note("The reply is empty: the model ended it at once");
         }
         self.note_end(&generation);
         // A control token in the middle of a reply is not said again: it is no text, and may end a turn. Nor is the stop
         // text that a reply was cut at.
-        let is_text = !cut && !generation.ids.iter().any(|&id| tokenizer.is_control(id));
+        let is_text = !generation.stop_text && !generation.ids.iter().any(|&id| tokenizer.is_control(id));
         Ok((generation.finish, text, if is_text { generation.ids } else { Vec::new() }))
     }
 
     /// The ids that the reply continues. Where the context is full, the oldest turns go.
     fn prompt(&mut self) -> anyhow::Result<Vec<u32>> {
         let tokenizer = &self.opened.tokenizer;
-        let context = self.session.context_length();
+        let context = self.context_length();
         if self.is_plain() {
             let ids =
                 tokenizer.encode(self.conversation.unanswered().unwrap_or_default(), tokenizer.adds_bos())?;
@@ -171,7 +184,7 @@ impl<'a> Talk<'a> {
         if generation.timings.generated_tokens > 0 {
             note_timings(&generation.timings, self.printer);
         }
-        let context = self.session.context_length();
+        let context = self.context_length();
         match (generation.finish, self.settings.max_new_tokens) {
             (Finish::Context, _) => {
                 self.printer
@@ -187,17 +200,16 @@ impl<'a> Talk<'a> {
     /// Sets a value of [`Settings`]. Random numbers go on where they were, but for a new seed.
     pub fn set(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
         self.settings.set(name, value)?;
-        let Settings { sampling, seed, .. } = &self.settings;
-        match name {
-            "seed" => self.sampler = Sampler::new(sampling.clone(), *seed)?,
-            _ => self.sampler.set(sampling.clone())?,
+        match &mut self.next {
+            NextToken::Sampled(sampler) if name != "seed" => sampler.set(self.settings.sampling.clone())?,
+            next => *next = self.settings.sampler()?,
         }
         Ok(())
     }
 
     /// The settings, and how much of the context is taken.
     pub fn values(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
-        let context = self.session.context_length();
+        let context = self.context_length();
         let turns = self.conversation.exchanges().len();
         let used = self.used()?;
         let system = self.conversation.system().map_or("none".into(), |text| format!("{text:?}"));
@@ -231,6 +243,11 @@ impl<'a> Talk<'a> {
             _ => 0,
         };
         Ok(tokenizer.encode_chat(&asked.messages())?.len() + reply)
+    }
+
+    /// Tokens that the model has room for.
+    fn context_length(&self) -> usize {
+        self.loaded.model.config().context_length
     }
 
     /// Whether the model only continues text.

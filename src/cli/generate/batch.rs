@@ -1,13 +1,13 @@
 //! Texts of many prompts at once, shown in their order.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use mist::generate::{Batch, Event, Finish, Generation, Timings, Watch};
+use mist::generate::{Ended, Engine, Event, Finish, Generation, Id, MOST_AT_ONCE, Request, Timings, Watch};
 use mist::system::quote::counted;
-use mist::terminal::Estimate;
+use mist::terminal::{Estimate, Progress};
 
 use super::{Job, Prompt, Text};
 use crate::cli::exit::Status;
@@ -15,22 +15,11 @@ use crate::cli::output::{Output, per_second};
 
 /// Generates `num_samples` texts of each prompt; those of a blank line are empty.
 pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
-    let model = &job.loaded.model;
-    let batch = Batch {
-        model,
-        cache_dtype: job.loaded.cache_dtype,
-        slots: job.loaded.slots,
-        steps: model.devices(),
-        end_ids: &job.ends,
-        most: job.args.max_new_tokens,
-        samples: job.args.num_samples as usize,
-        sampling: job.sampling.clone(),
-        seed,
-    };
-    let texts = prompts.len().saturating_mul(batch.samples);
+    let samples = job.args.num_samples as usize;
+    let texts = prompts.len().saturating_mul(samples);
     let full: Vec<usize> = (0..prompts.len()).filter(|i| !prompts[*i].ids.is_empty()).collect();
     let start = Instant::now();
-    let bar = job.printer.steps_bar("Generating", texts as u64);
+    let bar = Arc::new(job.printer.steps_bar("Generating", texts as u64));
     let mut shown = Shown {
         job,
         prompts,
@@ -38,40 +27,25 @@ pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
         seed,
         begun: BTreeMap::new(),
         next: 0,
-        ended: blank(prompts, batch.samples),
+        ended: blank(prompts, samples),
         tokens: [0; 2],
         cut: 0,
         interrupted: false,
-        failed: None,
     };
     bar.add(shown.ended.len() as u64);
     shown.show()?;
-    let ids: Vec<&[u32]> = full.iter().map(|i| prompts[*i].ids.as_slice()).collect();
-    let estimate = Mutex::new(Estimate::default());
-    let report = |done: usize, all: usize| {
-        let mut estimate = estimate.lock().unwrap_or_else(PoisonError::into_inner);
-        let words = estimate.at(Instant::now(), done as u64, all as u64);
-        match words {
-            _ if done == all => bar.message(""),
-            Some(words) => bar.message(&format!(" texts, prompts {done}/{all}{words}")),
-            None => {}
+    let tokens = full.iter().map(|i| prompts[*i].ids.len()).sum::<usize>().saturating_mul(samples);
+    let mut queue = Queue::new(job.engine(), full.len().saturating_mul(samples));
+    queue.engine.watch(watch(job, &bar, tokens, queue.tokens.clone()));
+    while queue.fill(|computed| shown.request(computed))? {
+        queue.step(&bar, &mut shown)?;
+        if queue.engine.is_interrupted() {
+            queue.cancel(&bar, &mut shown)?;
+            break;
         }
-    };
-    batch.run(&ids, Watch::new(job.interrupt.flag(), &report), &mut |number, event| {
-        let ended = matches!(event, Event::End(_));
-        let mut flow = ControlFlow::Continue(());
-        match ended {
-            // Its text may be shown.
-            true => bar.above(|| flow = shown.take(number, event)),
-            false => flow = shown.take(number, event),
-        }
-        bar.add(u64::from(ended));
-        flow
-    })?;
-    drop(bar);
-    if let Some(error) = shown.failed {
-        return Err(error);
     }
+    drop(queue);
+    drop(bar);
     let (seconds, [prompt, generated]) = (start.elapsed().as_secs_f64(), shown.tokens);
     let count = ended(shown.next, texts);
     let rate = match generated {
@@ -88,7 +62,10 @@ pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
 /// The texts of blank lines, by their numbers.
 fn blank(prompts: &[Prompt], samples: usize) -> BTreeMap<usize, Generation> {
     let is_blank = |number: &usize| prompts[number / samples].ids.is_empty();
-    let empty = || Generation { ids: Vec::new(), finish: Finish::Stop, timings: Timings::default() };
+    let empty = || {
+        let timings = Timings::default();
+        Generation { ids: Vec::new(), finish: Finish::Stop, stop_text: false, timings }
+    };
     (0..prompts.len() * samples).filter(is_blank).map(|number| (number, empty())).collect()
 }
 
@@ -96,6 +73,72 @@ fn blank(prompts: &[Prompt], samples: usize) -> BTreeMap<usize, Generation> {
 fn ended(ended: usize, texts: usize) -> String {
     let all = counted(texts, "text");
     if ended < texts { format!("{ended} of {all}") } else { all }
+}
+
+/// How far prompts are, behind the bar: `all` tokens of all texts, of which `added` are with the engine.
+fn watch(job: &Job, bar: &Arc<Progress>, all: usize, added: Arc<AtomicUsize>) -> Watch {
+    let (flag, bar, estimate) = (job.interrupt.flag(), bar.clone(), Mutex::new(Estimate::default()));
+    let report = move |done: usize, expected: usize| {
+        // Tokens that a cache held are not computed.
+        let all = all - added.load(Ordering::Relaxed).saturating_sub(expected).min(all);
+        let mut estimate = estimate.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = estimate.at(Instant::now(), done as u64, all as u64);
+        match words {
+            _ if done == all => bar.message(""),
+            Some(words) => bar.message(&format!(" texts, prompts {done}/{all}{words}")),
+            None => {}
+        }
+    };
+    Watch::new(move || flag.load(Ordering::Relaxed), report)
+}
+
+/// The texts on their way through the engine, which is given some more than it computes at once.
+struct Queue {
+    engine: Engine,
+    /// The texts that were added, by their numbers.
+    ids: Vec<Id>,
+    /// Texts that are computed.
+    texts: usize,
+    /// Tokens of the prompts that were added.
+    tokens: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    fn new(engine: Engine, texts: usize) -> Self {
+        Self { engine, ids: Vec::new(), texts, tokens: Arc::default() }
+    }
+
+    /// Adds texts; whether some have not ended.
+    fn fill(&mut self, request: impl Fn(usize) -> anyhow::Result<Request>) -> anyhow::Result<bool> {
+        while self.ids.len() < self.texts && self.engine.counts().0 < MOST_AT_ONCE {
+            let request = request(self.ids.len())?;
+            self.tokens.fetch_add(request.prompt.len(), Ordering::Relaxed);
+            self.ids.push(self.engine.add(request)?);
+        }
+        Ok(!self.engine.is_idle())
+    }
+
+    /// A step, of which `shown` is told.
+    fn step(&mut self, bar: &Progress, shown: &mut Shown) -> anyhow::Result<()> {
+        for (id, event) in self.engine.step()? {
+            // Ids are in the order in which they were given.
+            let Ok(number) = self.ids.binary_search(&id) else { continue };
+            match event {
+                Event::Token { text, .. } => shown.push(number, text),
+                Event::Scores(_) => {}
+                Event::End(ended) => shown.end_above(bar, number, *ended?)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the texts at work as they are. Those that have not begun are not told of.
+    fn cancel(&mut self, bar: &Progress, shown: &mut Shown) -> anyhow::Result<()> {
+        let (_, running) = self.engine.counts();
+        let ids = self.ids.iter().enumerate();
+        let ended = ids.filter_map(|(number, id)| Some((number, self.engine.cancel(*id)?)));
+        ended.take(running).try_for_each(|(number, ended)| shown.end_above(bar, number, ended))
+    }
 }
 
 /// What was shown of the texts so far.
@@ -117,7 +160,6 @@ struct Shown<'a> {
     /// Texts that ended because the context is full.
     cut: usize,
     interrupted: bool,
-    failed: Option<anyhow::Error>,
 }
 
 impl<'a> Shown<'a> {
@@ -140,23 +182,37 @@ impl<'a> Shown<'a> {
         Text { sample: (number % samples) as u32, seed: self.seed.wrapping_add(computed as u64) }
     }
 
-    fn take(&mut self, computed: usize, event: Event) -> ControlFlow<()> {
+    /// What the engine is asked for.
+    fn request(&self, computed: usize) -> anyhow::Result<Request> {
         let number = self.number(computed);
-        match event {
-            Event::Token(id) => {
-                let (job, prompt) = (self.job, self.prompt(number));
-                self.begun.entry(number).or_insert_with(|| job.output(prompt, true)).push(id)
-            }
-            Event::End(generation) => {
-                self.tokens[0] += generation.timings.prompt_tokens;
-                self.tokens[1] += generation.timings.generated_tokens;
-                self.cut += usize::from(generation.finish == Finish::Context);
-                self.interrupted |= generation.finish == Finish::Interrupted;
-                self.ended.insert(number, generation);
-                self.failed = self.show().err();
-                if self.failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            }
-        }
+        self.job.request(self.prompt(number), self.text_at(number).seed)
+    }
+
+    /// A text has a piece more.
+    fn push(&mut self, computed: usize, piece: &str) {
+        let number = self.number(computed);
+        let (job, prompt) = (self.job, self.prompt(number));
+        // What is collected goes nowhere yet, and cannot fail.
+        let _ = self.begun.entry(number).or_insert_with(|| job.output(prompt, true)).push(piece);
+    }
+
+    /// A text has ended.
+    fn end(&mut self, computed: usize, Ended { generation, rest, .. }: Ended) -> anyhow::Result<()> {
+        self.push(computed, &rest);
+        self.tokens[0] += generation.timings.prompt_tokens;
+        self.tokens[1] += generation.timings.generated_tokens;
+        self.cut += usize::from(generation.finish == Finish::Context);
+        self.interrupted |= generation.finish == Finish::Interrupted;
+        self.ended.insert(self.number(computed), generation);
+        self.show()
+    }
+
+    /// The same above the bar: its text may be shown.
+    fn end_above(&mut self, bar: &Progress, computed: usize, ended: Ended) -> anyhow::Result<()> {
+        let mut done = Ok(());
+        bar.above(|| done = self.end(computed, ended));
+        bar.add(1);
+        done
     }
 
     /// Shows the texts that have ended, as far as all before them have.

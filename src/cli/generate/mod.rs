@@ -19,7 +19,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use mist::checkpoint::open::Checkpoint;
-use mist::generate::{MOST_AT_ONCE, Sampling, TextStream, batch_slots};
+use mist::generate::{
+    Engine, Limits, MOST_AT_ONCE, NextToken, Request, Sampler, Sampling, TextStream, sequence_slots,
+};
 use mist::placement::{self, Devices};
 use mist::terminal::{Interrupt, Printer};
 
@@ -144,7 +146,7 @@ fn room(args: &GenerateArgs, checkpoint: &Checkpoint, prompts: &[Prompt]) -> Roo
     if args.prompts_file.is_none() {
         return one;
     }
-    let slots = |prompt| batch_slots(&checkpoint.config, positions(prompt), longest);
+    let slots = |prompt| sequence_slots(&checkpoint.config, positions(prompt));
     let mut slots: Vec<usize> = prompts.iter().map(slots).collect();
     slots.sort_unstable_by(|a, b| b.cmp(a));
     let texts = slots.iter().flat_map(|slots| std::iter::repeat_n(*slots, args.num_samples as usize));
@@ -173,14 +175,32 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// A text on its way out, which is shown as it comes or (`collects`) not at all.
-    fn output<'o>(&'o self, prompt: &'o Prompt, collects: bool) -> Output<'o> {
+    /// An engine with the memory that was planned.
+    fn engine(&self) -> Engine {
+        let Loaded { model, cache_dtype, slots, .. } = self.loaded;
+        Engine::new(model.clone(), Limits::new(model, *cache_dtype, *slots))
+    }
+
+    /// What the engine is asked for: a text that continues `prompt`, with chance that begins at `seed`.
+    fn request(&self, prompt: &Prompt, seed: u64) -> anyhow::Result<Request> {
         let tokenizer = &self.loaded.opened.tokenizer;
         let detokenizer =
             if self.args.chat { tokenizer.detokenizer_at_start() } else { tokenizer.detokenizer() };
-        let stream = TextStream::new(detokenizer, &self.args.stop);
+        Ok(Request {
+            prompt: prompt.ids.clone(),
+            next: NextToken::Sampled(Box::new(Sampler::new(self.sampling.clone(), seed)?)),
+            most: Some(self.args.max_new_tokens),
+            end_ids: self.ends.clone(),
+            text: Some(TextStream::new(detokenizer, &self.args.stop)),
+            scores: false,
+            reuse: usize::MAX,
+        })
+    }
+
+    /// A text on its way out, which is shown as it comes or (`collects`) not at all.
+    fn output<'o>(&'o self, prompt: &'o Prompt, collects: bool) -> Output<'o> {
         let echo = if self.args.echo && !self.args.json { prompt.text.as_str() } else { "" };
-        Output::new(stream, collects, self.printer).echoing(echo)
+        Output::new(collects, self.printer).echoing(echo)
     }
 
     /// What stands behind each text.

@@ -140,6 +140,21 @@ impl KeyValues {
         self.slots = slots;
     }
 
+    /// A copy of the first `slots` slots, in whole blocks, or of all where there are fewer.
+    pub fn first(&self, slots: usize) -> Self {
+        fn first<K: Keep>(heads: &[K], slots: usize, size: usize) -> Vec<K> {
+            heads.iter().map(|head| head.first(slots, size)).collect()
+        }
+        let (size, slots) = (self.size, slots.next_multiple_of(BLOCK).min(self.slots));
+        let heads = match &self.heads {
+            AllHeads::F32(heads) => AllHeads::F32(first(heads, slots, size)),
+            AllHeads::F16(heads) => AllHeads::F16(first(heads, slots, size)),
+            AllHeads::Bf16(heads) => AllHeads::Bf16(first(heads, slots, size)),
+            AllHeads::Q8_0(heads) => AllHeads::Q8_0(first(heads, slots, size)),
+        };
+        Self { heads, size, slots }
+    }
+
     /// Puts keys and values of consecutive positions from `first` on in their slots: of each row of `rows`, `width` wide,
     /// those that begin at `keys` and at `values`, head after head.
     pub fn append(&mut self, first: usize, rows: &[f32], width: usize, keys: usize, values: usize) {
@@ -175,6 +190,9 @@ trait Put {
 pub(super) trait Keep: Default + Send + Sync {
     /// Room for so many slots, a multiple of [`BLOCK`], of heads of `size`.
     fn grow(&mut self, slots: usize, size: usize);
+
+    /// A copy of the first `slots` slots, a multiple of [`BLOCK`], of those there are.
+    fn first(&self, slots: usize, size: usize) -> Self;
 
     /// The keys of a block of slots as f32, `(D, 16)`: where they lie, or widened into `scratch`.
     ///
@@ -256,6 +274,11 @@ macro_rules! keep {
             fn grow(&mut self, slots: usize, size: usize) {
                 self.keys.resize(slots * size, Default::default());
                 self.values.resize(slots * value_width(size), Default::default());
+            }
+
+            fn first(&self, slots: usize, size: usize) -> Self {
+                let (keys, values) = (slots * size, slots * value_width(size));
+                Self { keys: self.keys[..keys].to_vec(), values: self.values[..values].to_vec() }
             }
 
             #[inline(always)]
@@ -344,6 +367,16 @@ impl Keep for Head8 {
         self.key_scales.resize(slots * groups, f16::ZERO);
         self.values.resize(slots * value_width(size), 0);
         self.value_scales.resize(slots * groups, f16::ZERO);
+    }
+
+    fn first(&self, slots: usize, size: usize) -> Self {
+        let groups = slots * size.div_ceil(GROUP);
+        Self {
+            keys: self.keys[..slots * size].to_vec(),
+            key_scales: self.key_scales[..groups].to_vec(),
+            values: self.values[..slots * value_width(size)].to_vec(),
+            value_scales: self.value_scales[..groups].to_vec(),
+        }
     }
 
     #[inline(always)]
