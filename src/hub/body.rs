@@ -39,7 +39,7 @@ pub(super) struct Patient<R> {
 }
 
 impl<R> Patient<R> {
-    /// A patient `body`. If the rest cannot go on over another connection, it may bring nothing.
+    /// Wraps `body`. Without another connection that could go on with the rest, it may be as slow as it is.
     pub(super) fn new(body: R, window: Duration, can_go_on: bool) -> Self {
         let least = if can_go_on { LEAST } else { 0 };
         Self { body, least, window, begun: Instant::now(), bytes: 0 }

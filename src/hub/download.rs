@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use super::choice::{self, Wanted};
 use super::client::{About, Client};
 use super::engine::{self, Job};
 use super::folder::{self, Folder};
-use super::plan::{self, Plan, PlannedFile, Wanted};
+use super::plan::{Plan, PlannedFile};
 use super::{Commit, Entry, Error, FileName, HubCache, Manifest, RepoId, Report, Revision};
 use crate::system::files::{self, free_space};
 
@@ -60,9 +61,9 @@ pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Resu
     let mut read = |index: &Entry| {
         let url = client.resolve(repo, &commit, &index.name);
         let about = About { repo, revision: &request.revision, file: Some(&index.name) };
-        client.get(&url, about, plan::MAX_INDEX, report).map(|(_, body)| body)
+        client.get(&url, about, choice::MAX_INDEX, report).map(|(_, body)| body)
     };
-    let choice = plan::choose(request.wanted(), &listing, &mut read)?;
+    let choice = choice::choose(request.wanted(), &listing, &mut read)?;
     let folder = request.folder();
     // A manifest that cannot be read is ignored and written anew.
     let manifest = Manifest::read(&folder).ok().flatten();
@@ -145,7 +146,7 @@ pub fn carry_out(
         manifest.write(folder.path())?;
     }
     // The files that describe the model come first, so that an interrupted download can be inspected.
-    missing.sort_by_key(|entry| plan::is_weights(entry.name.as_str()));
+    missing.sort_by_key(|entry| choice::is_weights(entry.name.as_str()));
     let job = Job { client, repo: &plan.repo, commit, folder: folder.opened(), entries: &missing, stop };
     engine::run(&job, report, &mut |entry, sha256| {
         manifest.finished(folder.path(), entry, sha256);
@@ -168,11 +169,11 @@ pub fn on_disk(request: &Request) -> Result<Plan, Error> {
     }
     let listing = folder::list(&path)?;
     let mut read = |index: &Entry| read_capped(&path.join(index.name.as_str()));
-    let choice = plan::choose(request.wanted(), &listing, &mut read).map_err(|e| offline(e.to_string()))?;
+    let choice = choice::choose(request.wanted(), &listing, &mut read).map_err(|e| offline(e.to_string()))?;
     let manifest = Manifest::read(&path)?;
     let missing = manifest.as_ref().map(|m| m.missing(&path)).unwrap_or_default();
     let wanted = |name: &&FileName| {
-        let weights = plan::is_weights(name.as_str());
+        let weights = choice::is_weights(name.as_str());
         !weights || !request.tokenizer_only && request.file.as_ref().is_none_or(|f| f == *name)
     };
     if let Some(name) = missing.iter().find(wanted) {
@@ -191,7 +192,7 @@ pub fn on_disk(request: &Request) -> Result<Plan, Error> {
 }
 
 fn read_capped(path: &Path) -> Result<Vec<u8>, Error> {
-    files::read(path, plan::MAX_INDEX).map_err(Error::io("read", path))
+    files::read(path, choice::MAX_INDEX).map_err(Error::io("read", path))
 }
 
 #[cfg(test)]

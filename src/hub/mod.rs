@@ -19,7 +19,8 @@
 //! | `resolver` | the addresses of a host |
 //! | `listing` | a revision is a commit, a commit is a list of files with sizes and hashes |
 //! | `entry` | a file of a listing |
-//! | `plan` | which of these files to fetch: rules without a network |
+//! | `choice` | which of these files to fetch: rules without a network |
+//! | `plan` | the files to fetch, and how much of them is missing |
 //! | `hash` | the hashes of a listing, and computing them |
 //! | `folder` | the target folder: claimed by one process, its files, its free space |
 //! | `manifest` | the files of a folder and their provenance |
@@ -37,6 +38,7 @@
 mod body;
 mod cache;
 pub mod catalogue;
+mod choice;
 mod client;
 mod download;
 mod endpoint;

@@ -1,4 +1,4 @@
-//! JSON from strangers, read within limits.
+//! JSON from strangers, read within limits. Knows JSON and the memory that it takes; never knows files, or what a field means.
 //!
 //! A value takes up to 70 times the memory of its text (`[{"":0},…]`), so no file is built as it comes:
 //!

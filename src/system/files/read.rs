@@ -208,6 +208,11 @@ fn waiting(error: io::Error) -> io::Error {
     }
 }
 
+/// Whether these are the bytes of the note that a clone without `git lfs` holds in place of a large file.
+pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"version https://git-lfs.github.com/spec/")
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::system::quote::quoted;
+use crate::system::threads::{NO_THREAD, NoThread};
 
 /// What there is under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,5 +122,17 @@ impl From<Refused> for io::Error {
             }
         };
         io::Error::new(kind, refused)
+    }
+}
+
+/// What the user can do about an error of reading or writing a file.
+pub fn hint(error: &io::Error) -> Option<String> {
+    match error.kind() {
+        // Of a process (`ulimit -f`), or of a file system, as FAT's of 4 GiB.
+        io::ErrorKind::FileTooLarge => {
+            Some("`ulimit -f unlimited` takes away the limit; else choose another disk".into())
+        }
+        _ if error.get_ref().is_some_and(|inner| inner.is::<NoThread>()) => Some(NO_THREAD.into()),
+        _ => Refused::inside(error)?.hint(),
     }
 }

@@ -1,5 +1,7 @@
 //! Chat formats: how a conversation is written for a model.
 //!
+//! Knows messages, control tokens and templates. Never knows the file that a tokenizer came from, or a terminal.
+//!
 //! | file | idea |
 //! |---|---|
 //! | `format` | [`Format`]: the kind of format that a model has |

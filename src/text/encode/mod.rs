@@ -1,6 +1,8 @@
 //! Encodes text to ids: takes out added tokens, normalizes the text between them, cuts it into words and merges the
 //! symbols of each word.
 //!
+//! Knows a tokenizer's model. Never knows the file that it came from, or a conversation.
+//!
 //! | file | idea |
 //! |---|---|
 //! | `encoder` | [`Encoder`]: the steps for a stretch of text |

@@ -1,5 +1,7 @@
 //! Reads a tokenizer from the files of a folder, or from the metadata of a GGUF file.
 //!
+//! Knows the formats of these files. Never encodes a text, and never opens weights.
+//!
 //! | file | reads |
 //! |---|---|
 //! | `source` | (what every reader gives) |

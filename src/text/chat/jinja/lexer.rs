@@ -3,30 +3,7 @@
 use super::failure::{Failure, Result, fail};
 use super::number;
 use super::text::Text;
-use super::value::Value;
-
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Kind {
-    /// Text between tags.
-    Data(String),
-    /// A mark: `{{`, `}}`, `{%`, `%}`.
-    PrintBegin,
-    PrintEnd,
-    BlockBegin,
-    BlockEnd,
-    Name(String),
-    Str(String),
-    Int(i128),
-    Float(f64),
-    Sign(&'static str),
-    End,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Token {
-    pub(super) kind: Kind,
-    pub(super) line: u32,
-}
+use super::token::{Kind, Token};
 
 const SIGNS: [&str; 26] = [
     "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<",
@@ -394,32 +371,4 @@ fn unescaped(text: &str) -> Result<String> {
         }
     }
     Ok(out)
-}
-
-impl Kind {
-    /// The token as messages show it.
-    pub(super) fn describe(&self) -> String {
-        match self {
-            Self::Data(_) => "template data / text".into(),
-            Self::PrintBegin => "begin of print statement".into(),
-            Self::PrintEnd => "end of print statement".into(),
-            Self::BlockBegin => "begin of statement block".into(),
-            Self::BlockEnd => "end of statement block".into(),
-            Self::Name(name) => name.clone(),
-            Self::Str(_) => "string".into(),
-            Self::Int(_) => "integer".into(),
-            Self::Float(_) => "float".into(),
-            Self::Sign(sign) => (*sign).into(),
-            Self::End => "end of template".into(),
-        }
-    }
-
-    /// The value of a constant.
-    pub(super) fn constant(&self) -> Option<Value> {
-        match self {
-            Self::Int(number) => Some(Value::Int(*number)),
-            Self::Float(number) => Some(Value::Float(*number)),
-            _ => None,
-        }
-    }
 }

@@ -8,10 +8,12 @@
 //! Python that are not supported are errors that name them, never a different result; `tests/fixtures/jinja` has Jinja's own
 //! results for more than a thousand expressions.
 //!
+//! Knows texts, their origins and Python's values. Never knows a tokenizer, a file or the clock, which it is given.
+//!
 //! | file | idea |
 //! |---|---|
 //! | `template` | a template, from its source to its output |
-//! | `lexer`, `parser`, `postfix`, `statements`, `ast` | from source to a tree |
+//! | `lexer`, `token`, `parser`, `postfix`, `statements`, `ast` | from source to a tree |
 //! | `interpreter`, `scope`, `expressions`, `access`, `call`, `arguments` | evaluating the tree |
 //! | `value`, `range`, `protocols`, `compare`, `number`, `text`, `cases` | Python's values, numbers, strings and letters |
 //! | `method_names`, `methods`, `containers` | Python's methods |
@@ -54,6 +56,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod text;
+mod token;
 mod value;
 mod wrap;
 

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::ast::{Expr, Target};
 use super::failure::{Failure, Result, failure};
-use super::lexer::{Kind, Token};
 use super::text::Text;
+use super::token::{Kind, Token};
 use super::value::Value;
 
 /// Limit for nested expressions, and for nested statements. Python's own parser allows fewer than a hundred.

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::ast::{Arguments, Expr};
 use super::failure::{Result, fail};
-use super::lexer::Kind;
 use super::parser::Parser;
+use super::token::Kind;
 use super::value::Value;
 
 impl Parser {

@@ -2,9 +2,10 @@
 
 use super::ast::{Arguments, Body, Expr, For, Macro, Node, Statement, Target};
 use super::failure::{Failure, Result, fail};
-use super::lexer::{self, Kind};
+use super::lexer;
 use super::parser::Parser;
 use super::text::Text;
+use super::token::Kind;
 use super::value::Value;
 
 /// Parses a template.
