@@ -30,13 +30,13 @@ blocks! { q4_1(b: 20, y: 32) {
 
 blocks! { q5_0(b: 22, y: 32) {
     let [_, _, _, _, _, _, qs @ ..] = b;
-    let q = _mm256_or_si256(nibbles(qs), fifths(word_at(b, 2)));
+    let q = _mm256_or_si256(nibbles(qs), high_bits(word_at(b, 2)));
     signed(_mm256_sub_epi8(q, _mm256_set1_epi8(16)), [half_at(b, 0); 2], y);
 } }
 
 blocks! { q5_1(b: 24, y: 32) {
     let [_, _, _, _, _, _, _, _, qs @ ..] = b;
-    unsigned(_mm256_or_si256(nibbles(qs), fifths(word_at(b, 4))), half_at(b, 0), half_at(b, 2), y);
+    unsigned(_mm256_or_si256(nibbles(qs), high_bits(word_at(b, 4))), half_at(b, 0), half_at(b, 2), y);
 } }
 
 blocks! { q8_0(b: 34, y: 32) {
@@ -55,12 +55,12 @@ blocks! { q4_k(b: 144, y: 256) {
 
 blocks! { q5_k(b: 176, y: 256) {
     let (d, m) = (half_at(b, 0), half_at(b, 2));
-    let fifths = load(&b[16..].as_chunks().0[0]);
+    let qh = load(&b[16..].as_chunks().0[0]);
     for (group, y) in y.as_chunks_mut().0.iter_mut().enumerate() {
         let (scale, minimum) = scale_and_minimum::<f32>(&b[4..16], group);
         let q = nibbles_of(&b[48..].as_chunks().0[group / 2], group % 2);
         let bit = _mm256_set1_epi8((1u8 << group) as i8);
-        let set = _mm256_cmpeq_epi8(_mm256_and_si256(fifths, bit), bit);
+        let set = _mm256_cmpeq_epi8(_mm256_and_si256(qh, bit), bit);
         unsigned(_mm256_or_si256(q, _mm256_and_si256(set, _mm256_set1_epi8(16))), d * scale, -(m * minimum), y);
     }
 } }
@@ -109,9 +109,9 @@ fn nibbles_of(b: &[u8; 32], which: usize) -> __m256i {
 /// 16 where a weight's bit is set.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn fifths(bits: u32) -> __m256i {
+fn high_bits(qh: u32) -> __m256i {
     let bytes = _mm256_shuffle_epi8(
-        _mm256_set1_epi32(bits as i32),
+        _mm256_set1_epi32(qh as i32),
         _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303),
     );
     let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);

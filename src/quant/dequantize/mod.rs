@@ -238,9 +238,9 @@ fn q5_k(b: &[u8; 176], y: &mut [f32; 256]) {
         let (scale_of, minimum) = scale_and_minimum::<f32>(&b[4..16], group);
         let qs: &[u8; 32] = &b[48..].as_chunks().0[group / 2];
         let mut q = if group % 2 == 0 { qs.map(|q| q & 15) } else { qs.map(|q| q >> 4) };
-        let fifths: &[u8; 32] = &b[16..].as_chunks().0[0];
+        let qh: &[u8; 32] = &b[16..].as_chunks().0[0];
         for i in 0..32 {
-            q[i] |= ((fifths[i] >> group) & 1) << 4;
+            q[i] |= ((qh[i] >> group) & 1) << 4;
         }
         scale(&q, d * scale_of, -(m * minimum), y);
     }

@@ -202,11 +202,11 @@ pub fn q4_k(x: &[f32; 256], b: &mut [u8; 144]) -> bool {
 #[inline(always)]
 pub fn q5_k(x: &[f32; 256], b: &mut [u8; 176]) -> bool {
     let (head, qs) = b.split_at_mut(16);
-    let (fifths, qs) = qs.split_at_mut(32);
+    let (qh, qs) = qs.split_at_mut(32);
     let mut levels = [0; 256];
     let fits = quantize::<31>(x, &Ranges { first: -0.5, steps: 15 }, head, &mut levels);
-    for (i, fifths) in fifths.iter_mut().enumerate() {
-        *fifths = (0..8).fold(0, |bits, g| bits | levels[g * 32 + i] >> 4 << g);
+    for (i, qh) in qh.iter_mut().enumerate() {
+        *qh = (0..8).fold(0, |bits, g| bits | levels[g * 32 + i] >> 4 << g);
     }
     nibbles(&levels, qs);
     fits

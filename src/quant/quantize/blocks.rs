@@ -30,7 +30,7 @@ fn nibbles(levels: &[u8; 32], b: &mut [u8]) {
 
 /// The fifth bits of 32 levels in 4 bytes, the first in the lowest.
 #[inline(always)]
-fn fifths(levels: &[u8; 32], b: &mut [u8]) {
+fn put_qh(levels: &[u8; 32], b: &mut [u8]) {
     let bits = levels.iter().enumerate().fold(0u32, |bits, (i, level)| bits | u32::from(level >> 4) << i);
     b.copy_from_slice(&bits.to_le_bytes());
 }
@@ -85,7 +85,7 @@ pub fn q4_1(x: &[f32; 32], b: &mut [u8; 20]) -> bool {
 #[inline(always)]
 pub fn q5_0(x: &[f32; 32], b: &mut [u8; 22]) -> bool {
     let (scale, levels) = about_zero(x, 16);
-    fifths(&levels, &mut b[2..6]);
+    put_qh(&levels, &mut b[2..6]);
     nibbles(&levels, &mut b[6..]);
     half(scale, &mut b[..2])
 }
@@ -94,7 +94,7 @@ pub fn q5_0(x: &[f32; 32], b: &mut [u8; 22]) -> bool {
 #[inline(always)]
 pub fn q5_1(x: &[f32; 32], b: &mut [u8; 24]) -> bool {
     let (scale, low, levels) = from_lowest(x, 31);
-    fifths(&levels, &mut b[4..8]);
+    put_qh(&levels, &mut b[4..8]);
     nibbles(&levels, &mut b[8..]);
     half(scale, &mut b[..2]) & half(low, &mut b[2..4])
 }
