@@ -1,6 +1,6 @@
 //! The packed products beside what they compete with: `cargo bench --bench packed [-- SCHEME…]`.
 //!
-//! Decode reads more than 1 GiB of weights as matrices of a 7B's shapes, as strips and as plain rows. It is compared, in
+//! Decode reads more than 1 GiB of weights as matrices of a 7B's shapes, as panels and as plain rows. It is compared, in
 //! the same repetition, with the rate at which all threads read the same buffer, and with the f32 product. Products with
 //! several rows are compared with the f32 one, and with the peaks of the instructions that multiply. For busy machines: medians of rates and of the ratios within a
 //! repetition, the best of each, and rates over a thread's own running time.
@@ -89,7 +89,7 @@ fn multiply(x: &[f32], w: &Matrix, out: &mut [f32]) {
 }
 
 fn decode(scheme: Scheme, buffer: &Bytes) {
-    let strips = matrices(scheme, Layout::Strips, buffer);
+    let panels = matrices(scheme, Layout::Panels, buffer);
     let rows = matrices(scheme, Layout::Rows, buffer);
     let size = |matrices: &[Matrix]| matrices.iter().map(Matrix::size).sum::<usize>();
     let x: Vec<f32> = (0..14336).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
@@ -105,13 +105,13 @@ fn decode(scheme: Scheme, buffer: &Bytes) {
         let read = seconds(|| {
             black_box(bench::read(&buffer[..size(&rows)]));
         });
-        let each = [read, all(&strips, multiply), all(&rows, multiply), all(few, matmul) * beyond];
+        let each = [read, all(&panels, multiply), all(&rows, multiply), all(few, matmul) * beyond];
         if repetition > 0 {
             times.iter_mut().zip(each).for_each(|(times, t)| times.push(t));
         }
     }
     let gigabytes = size(&rows) as f64 / 1e9;
-    for (name, i) in [("read", 0), ("strips", 1), ("rows", 2), ("f32", 3)] {
+    for (name, i) in [("read", 0), ("panels", 1), ("rows", 2), ("f32", 3)] {
         let share = times[i].iter().zip(&times[0]).map(|(t, read)| 100.0 * read / t).collect();
         let best = |i: usize| times[i].iter().copied().fold(f64::INFINITY, f64::min);
         say(&format!(
@@ -128,15 +128,15 @@ fn prompt(scheme: Scheme, buffer: &Bytes, peak: Peak) {
     let (rows, columns) = (4096, 4096);
     let bytes = buffer.slice(..scheme.row_bytes(columns).unwrap_or(0) * rows);
     let laid = |layout| Matrix::laid(layout, scheme, rows, columns, bytes.clone());
-    let (Some(strips), Some(plain)) = (laid(Layout::Strips), laid(Layout::Rows)) else { return };
+    let (Some(panels), Some(plain)) = (laid(Layout::Panels), laid(Layout::Rows)) else { return };
     for m in [1, 2, 4, 8, 16, 32, 128, 512] {
         let x: Vec<f32> = (0..m * columns).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
         let mut out = vec![0.0; m * rows];
         let (runs, products) = ((256 / m).max(1), m * rows * columns);
-        let of_strips = rate(runs, products, peak.integers, || multiply(&x, &strips, &mut out));
+        let of_panels = rate(runs, products, peak.integers, || multiply(&x, &panels, &mut out));
         let of_rows = rate(runs, products, peak.integers, || multiply(&x, &plain, &mut out));
         let slow = rate(runs.div_ceil(8), products, peak.floats, || matmul(&x, &plain, &mut out));
-        say(&format!("m {m:4} {scheme:5} strips {of_strips}, rows {of_rows}, f32 {slow}"));
+        say(&format!("m {m:4} {scheme:5} panels {of_panels}, rows {of_rows}, f32 {slow}"));
     }
 }
 

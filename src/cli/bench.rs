@@ -10,7 +10,7 @@ use mist::bench::{Part, Rates, ReadRate, Speed, Work};
 use mist::checkpoint::open::{Checkpoint, Format};
 use mist::cpu::{self, pool};
 use mist::generate::MOST_AT_ONCE;
-use mist::placement::{self, Made};
+use mist::placement::{self, HostMemory};
 use mist::quant::Scheme;
 use mist::system::quote::counted;
 use mist::terminal::{Interrupt, Printer};
@@ -82,7 +82,7 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
     let placed = args.devices.place(&args.model, &opened.checkpoint, room)?;
     let Placed { plan, needs, places, .. } = &placed;
     let dtype = args.model.dtype.dtype();
-    let made = Made::on_host(&opened.checkpoint, plan, needs, places, dtype);
+    let made = HostMemory::on_host(&opened.checkpoint, plan, needs, places, dtype);
     check_memory(&work, made, placement::available_memory())?;
     let as_stored = placement::stay_as_stored(&opened.checkpoint, plan, dtype);
     let memory = PeakMemory::watch();
@@ -154,7 +154,7 @@ fn check_context(work: &Work, config: &Config) -> anyhow::Result<()> {
 }
 
 /// What is made in the host's memory has room in what it can give, where that is known.
-fn check_memory(work: &Work, made: Made, available: Option<u64>) -> anyhow::Result<()> {
+fn check_memory(work: &Work, made: HostMemory, available: Option<u64>) -> anyhow::Result<()> {
     let Some(available) = available.filter(|available| made.total() > *available) else { return Ok(()) };
     let copies = match made.copies {
         0 => String::new(),
@@ -334,7 +334,7 @@ mod tests {
     fn caches_and_copies_have_room_in_memory() {
         let check = |sequences, depth, cache, copies, available| {
             let work = Work { prompt_tokens: 1, generate_tokens: 1, depth, sequences };
-            let error = check_memory(&work, Made { cache, copies }, available).err()?;
+            let error = check_memory(&work, HostMemory { cache, copies }, available).err()?;
             Some((error.root_cause().to_string(), error.downcast_ref::<Hint>()?.0.clone()))
         };
         let (free, cache) = (Some(1 << 20), 32 << 20);

@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use clap::{Args, ValueEnum, ValueHint};
 use mist::checkpoint::convert::Content;
 use mist::checkpoint::convert::output::Rounding;
-use mist::checkpoint::convert::plan::{Companions, Plan};
+use mist::checkpoint::convert::plan::{Plan, SidecarFiles};
 use mist::checkpoint::layouts::{gguf, huggingface, litgpt, mist as convert};
 use mist::checkpoint::open::Checkpoint;
 use mist::checkpoint::{self, suggestions};
@@ -203,7 +203,7 @@ pub fn quantize(
     refuse_half_a_download(checkpoint)?;
     warn(checkpoint, printer);
     let rounding = Rounding { quantize: Some(scheme), ..Rounding::default() };
-    let plan = convert::plan(checkpoint, folder, rounding, companions(checkpoint, folder)?)?;
+    let plan = convert::plan(checkpoint, folder, rounding, sidecar_files(checkpoint, folder)?)?;
     let plan = plan.without_links_in(&checkpoint.folder);
     if plan.is_there() {
         printer.note(&format!("already converted to {scheme}"));
@@ -246,7 +246,7 @@ fn plan(args: &ConvertArgs, checkpoint: &Checkpoint, folder: &Path) -> anyhow::R
     let dense = dense_scheme(args.dtype);
     let rounding = Rounding { dense, quantize: args.quantize, pure: args.pure };
     Ok(match args.to {
-        Target::Mist => convert::plan(checkpoint, folder, rounding, companions(checkpoint, folder)?)?,
+        Target::Mist => convert::plan(checkpoint, folder, rounding, sidecar_files(checkpoint, folder)?)?,
         Target::Gguf => {
             let vocabulary = match &checkpoint.gguf {
                 Some(gguf) => gguf.vocabulary()?,
@@ -265,12 +265,12 @@ fn plan(args: &ConvertArgs, checkpoint: &Checkpoint, folder: &Path) -> anyhow::R
             let tokenizer = tokenizer(checkpoint)?;
             let end_ids = Opened::end_ids(checkpoint, &tokenizer);
             let ids = (tokenizer.bos(), end_ids.as_slice());
-            let companions = companions(checkpoint, folder)?;
-            huggingface::plan(checkpoint, folder, dense, huggingface::SHARD_SIZE, ids, companions)?
+            let sidecars = sidecar_files(checkpoint, folder)?;
+            huggingface::plan(checkpoint, folder, dense, huggingface::SHARD_SIZE, ids, sidecars)?
         }
         Target::Litgpt => {
-            let companions = companions(checkpoint, folder)?;
-            litgpt::plan(checkpoint, folder, dense, &name(checkpoint), companions)?
+            let sidecars = sidecar_files(checkpoint, folder)?;
+            litgpt::plan(checkpoint, folder, dense, &name(checkpoint), sidecars)?
         }
     })
 }
@@ -368,10 +368,10 @@ fn delete_originals(checkpoint: &Checkpoint, plan: &Plan, printer: &Printer) -> 
 }
 
 /// The files beside the weights that the converted folder needs and does not share: copied, or made from a GGUF file.
-pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Companions> {
+pub fn sidecar_files(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<SidecarFiles> {
     let own_folder = same_folder(&checkpoint.folder, folder);
     if checkpoint.gguf.is_none() && own_folder {
-        return Ok(Companions::default());
+        return Ok(SidecarFiles::default());
     }
     let names = names(&[&checkpoint.folder, folder]);
     let mut files = Vec::new();
@@ -407,7 +407,7 @@ pub fn companions(checkpoint: &Checkpoint, folder: &Path) -> anyhow::Result<Comp
     }
     let is_absent = |name: &String| !own_folder && files.iter().all(|(file, _)| file != name);
     let absent = names.iter().filter(|name| is_absent(name)).cloned().collect();
-    Ok(Companions { files, absent })
+    Ok(SidecarFiles { files, absent })
 }
 
 /// The files of these folders that say how to run a model beside its weights, and those that there may be.

@@ -15,7 +15,7 @@ use mist::quant::Scheme;
 use mist::system::files::{self, Claim};
 use mist::terminal::Printer;
 
-use super::convert::{self, companions};
+use super::convert::{self, sidecar_files};
 use super::exit::Hint;
 use super::located::Located;
 
@@ -98,8 +98,8 @@ pub fn existing(located: &Located, scheme: Scheme) -> anyhow::Result<Option<Path
             {
                 return Err(error.into());
             }
-            let companions = companions(&checkpoint, &folder)?;
-            if mist_format::is_there(&checkpoint, &folder, rounding, companions) {
+            let sidecars = sidecar_files(&checkpoint, &folder)?;
+            if mist_format::is_there(&checkpoint, &folder, rounding, sidecars) {
                 return Ok(Some(folder));
             }
         }

@@ -8,7 +8,7 @@ use crate::quant::{Matrix, Scheme};
 
 /// What a plan makes in the host's memory, beside the weights that are mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Made {
+pub struct HostMemory {
     /// Keys and values.
     pub cache: u64,
     /// Dense weights that the type of computation rounds. (Blocks are copied into the kernels' order only where there is
@@ -16,7 +16,7 @@ pub struct Made {
     pub copies: u64,
 }
 
-impl Made {
+impl HostMemory {
     /// Of a plan that was made of `needs`, with `dtype` as the type of computation; nothing of devices whose memory was
     /// given, which the plan is within already.
     pub fn on_host(
@@ -102,13 +102,13 @@ mod tests {
             let needs = Needs::new(&checkpoint, dtype, CacheType::F16, 100);
             let plan = Plan::fit(&needs, places).unwrap();
             let load = needs.load(DeviceName::Cpu, 0..needs.layers());
-            (Made::on_host(&checkpoint, &plan, &needs, places, dtype), load.cache)
+            (HostMemory::on_host(&checkpoint, &plan, &needs, places, dtype), load.cache)
         };
         let cpu = [place(DeviceName::Cpu); 2];
         let (as_stored, cache) = made(&cpu, None);
-        assert_eq!(as_stored, Made { cache, copies: 0 });
+        assert_eq!(as_stored, HostMemory { cache, copies: 0 });
         let layers: u64 = checkpoint.weights.layers.iter().map(|layer| layer.size()).sum();
-        assert_eq!(made(&cpu, Some(DType::BF16)).0, Made { cache, copies: layers / 2 });
+        assert_eq!(made(&cpu, Some(DType::BF16)).0, HostMemory { cache, copies: layers / 2 });
         let given = [Place { memory: Some(1 << 30), ..cpu[0] }];
         assert_eq!(made(&given, Some(DType::BF16)).0.total(), 0);
     }

@@ -16,7 +16,7 @@ mod plan;
 pub use advice::{advised, most_slots};
 pub use device::{Devices, accelerators};
 pub use error::Error;
-pub use host::{Made, stay_as_stored};
+pub use host::{HostMemory, stay_as_stored};
 pub use load::{is_larger_than_memory, load};
 pub use memory::{Memories, available_memory, host_memory};
 pub use name::DeviceName;

@@ -1,4 +1,4 @@
-//! Blocks of sixteen rows made a strip, as fast as memory gives them: rows of a published file are multiplied so.
+//! Blocks of sixteen rows made a panel, as fast as memory gives them: rows of a published file are multiplied so.
 //!
 //! The vector way turns four words of eight rows at once: loads of 16 bytes put rows r and r + 4 side by side in a
 //! register, and a 4 by 4 transpose within its halves is then all of it, two unpacks a register and no permutation
@@ -8,7 +8,7 @@
 use super::scheme::Scheme;
 use crate::cpu::{Level, prefetch};
 
-/// Rows that are interleaved: a strip.
+/// Rows that are interleaved: a panel.
 pub const ROWS: usize = 16;
 
 /// Calls `$go::<N, BEFORE, WORDS, AFTER>($argument…)` for a scheme: a block's bytes, and how they are cut into the pieces

@@ -15,10 +15,11 @@ pub enum Layout {
     #[default]
     Rows,
     /// Sixteen rows interleaved, as [`packed`](crate::kernels::packed) describes it: blocks in a converted checkpoint.
-    Strips,
+    #[serde(rename = "strips")]
+    Panels,
 }
 
-/// The rows of a matrix, `(rows, columns)`, as strips, made on all threads: of every 16 rows the blocks interleaved, then
+/// The rows of a matrix, `(rows, columns)`, as panels, made on all threads: of every 16 rows the blocks interleaved, then
 /// the rows left over as they were. As many bytes as before.
 ///
 /// `None` if the scheme has no blocks, or the bytes are not those of the shape.
@@ -29,10 +30,10 @@ pub fn pack(scheme: Scheme, rows: usize, columns: usize, plain: &[u8]) -> Option
     }
     let mut packed = vec![0; plain.len()];
     pages::in_large_pages(&packed);
-    let strip = (row_bytes * ROWS).max(1);
-    pool::each_piece(&mut packed, strip, |i, packed| {
-        let plain = &plain[i * strip..][..packed.len()];
-        match packed.len() == strip {
+    let panel = (row_bytes * ROWS).max(1);
+    pool::each_piece(&mut packed, panel, |i, packed| {
+        let plain = &plain[i * panel..][..packed.len()];
+        match packed.len() == panel {
             true => interleave(cpu::level(), scheme, plain, row_bytes, packed),
             false => packed.copy_from_slice(plain),
         }
@@ -95,13 +96,13 @@ mod tests {
         }
     }
 
-    /// The rows of strips, one after another.
+    /// The rows of panels, one after another.
     fn unpack(scheme: Scheme, rows: usize, columns: usize, packed: &[u8]) -> Vec<u8> {
         let row_bytes = scheme.row_bytes(columns).unwrap();
-        let (strips, left_over) = packed.split_at(rows / ROWS * ROWS * row_bytes);
-        let mut plain = vec![0; strips.len()];
+        let (panels, left_over) = packed.split_at(rows / ROWS * ROWS * row_bytes);
+        let mut plain = vec![0; panels.len()];
         for (i, row) in plain.chunks_exact_mut(row_bytes).enumerate() {
-            gather(scheme, &strips[i / ROWS * ROWS * row_bytes..], ROWS, i % ROWS, row);
+            gather(scheme, &panels[i / ROWS * ROWS * row_bytes..], ROWS, i % ROWS, row);
         }
         [plain, left_over.to_vec()].concat()
     }

@@ -21,7 +21,7 @@ pub struct Matrix {
     columns: usize,
 }
 
-/// Columns of a strip's rows that are widened at a time.
+/// Columns of a panel's rows that are widened at a time.
 const COLUMNS: usize = 256;
 
 /// Rows in one scheme.
@@ -29,7 +29,7 @@ const COLUMNS: usize = 256;
 pub(crate) struct Part {
     pub scheme: Scheme,
     layout: Layout,
-    /// Of `Rows` exactly the part's rows; of `Strips` those of the matrix that was packed.
+    /// Of `Rows` exactly the part's rows; of `Panels` those of the matrix that was packed.
     bytes: Bytes,
     /// The part's first row among those.
     first: usize,
@@ -40,11 +40,11 @@ pub(crate) struct Part {
 /// The stored rows of a panel, at most [`ROWS`], some or all of which are a part's.
 pub(crate) struct PanelRows<'a> {
     pub bytes: &'a [u8],
-    /// Whether they are a strip; otherwise they lie one after another.
+    /// Whether they are a panel; otherwise they lie one after another.
     pub interleaved: bool,
     /// Which of the part's rows are among them.
     pub rows: Range<usize>,
-    /// How many are before those: of a slice that does not begin with a strip.
+    /// How many are before those: of a slice that does not begin with a panel.
     pub before: usize,
 }
 
@@ -113,7 +113,7 @@ impl Matrix {
         self.parts.iter().map(of_one).collect()
     }
 
-    /// The same rows with blocks that lie row after row copied into strips, where products have kernels for them.
+    /// The same rows with blocks that lie row after row copied into panels, where products have kernels for them.
     pub fn packed(&self) -> Self {
         let parts = self.parts.iter().map(|part| part.packed(self.columns).unwrap_or_else(|| part.clone()));
         Self { parts: parts.collect(), ..*self }
@@ -215,18 +215,18 @@ impl Part {
         self.rows * self.row_bytes
     }
 
-    /// Whether strips make products faster, and it does not lie in them yet.
+    /// Whether panels make products faster, and it does not lie in them yet.
     fn can_be_packed(&self) -> bool {
-        self.layout != Layout::Strips && self.scheme.activation_block().is_some() && self.rows >= ROWS
+        self.layout != Layout::Panels && self.scheme.activation_block().is_some() && self.rows >= ROWS
     }
 
-    /// A copy in strips, where that makes products faster.
+    /// A copy in panels, where that makes products faster.
     fn packed(&self, columns: usize) -> Option<Part> {
         if !self.can_be_packed() {
             return None;
         }
         let bytes = pack(self.scheme, self.rows, columns, &self.bytes)?.into();
-        Some(Part { layout: Layout::Strips, bytes, ..self.clone() })
+        Some(Part { layout: Layout::Panels, bytes, ..self.clone() })
     }
 
     fn slice(&self, range: Range<usize>) -> Part {
@@ -235,7 +235,7 @@ impl Part {
                 let bytes = self.bytes.slice(range.start * self.row_bytes..range.end * self.row_bytes);
                 Part { bytes, rows: range.len(), ..self.clone() }
             }
-            Layout::Strips => Part { first: self.first + range.start, rows: range.len(), ..self.clone() },
+            Layout::Panels => Part { first: self.first + range.start, rows: range.len(), ..self.clone() },
         }
     }
 
@@ -251,14 +251,14 @@ impl Part {
         let last = (first + ROWS).min(self.bytes.len() / self.row_bytes.max(1));
         PanelRows {
             bytes: &self.bytes[first * self.row_bytes..last * self.row_bytes],
-            interleaved: self.layout == Layout::Strips && last - first == ROWS,
+            interleaved: self.layout == Layout::Panels && last - first == ROWS,
             rows: first.max(start) - start..last.min(end) - start,
             before: start.saturating_sub(first),
         }
     }
 
-    /// Where a row is: in which strip, and as which of its rows; `None` for one that lies by itself.
-    fn strip(&self, row: usize) -> Option<(usize, usize)> {
+    /// Where a row is: in which panel, and as which of its rows; `None` for one that lies by itself.
+    fn panel_of(&self, row: usize) -> Option<(usize, usize)> {
         if self.layout == Layout::Rows {
             return None;
         }
@@ -271,16 +271,16 @@ impl Part {
         &self.bytes[(self.first + row) * self.row_bytes..][..self.row_bytes]
     }
 
-    /// The bytes of a strip.
-    fn strip_bytes(&self, strip: usize) -> &[u8] {
+    /// The bytes of a panel.
+    fn panel_bytes(&self, panel: usize) -> &[u8] {
         let size = ROWS * self.row_bytes;
-        &self.bytes[strip * size..][..size]
+        &self.bytes[panel * size..][..size]
     }
 
     fn copy_row(&self, row: usize, out: &mut [u8]) {
-        match self.strip(row) {
+        match self.panel_of(row) {
             None => out.copy_from_slice(self.plain_row(row)),
-            Some((strip, row)) => gather(self.scheme, self.strip_bytes(strip), ROWS, row, out),
+            Some((panel, row)) => gather(self.scheme, self.panel_bytes(panel), ROWS, row, out),
         }
     }
 
@@ -307,37 +307,37 @@ impl Part {
     }
 
     /// Widens some columns of some of its rows, into blocks of `block` columns, the last of them perhaps narrower: all rows
-    /// of a block, one after another, then the next. Blocks begin and end with the scheme's, or in strips with multiples of
+    /// of a block, one after another, then the next. Blocks begin and end with the scheme's, or in panels with multiples of
     /// [`COLUMNS`] or the row's end.
     pub fn widen_blocks(&self, rows: Range<usize>, columns: Range<usize>, block: usize, out: &mut [f32]) {
         let bytes = |column: usize| column / self.scheme.block_len() * self.scheme.block_bytes();
         let mut row = rows.start;
         while row < rows.end {
-            let strip = self.strip(row);
-            let count = strip.map_or(1, |(_, first)| (rows.end - row).min(ROWS - first));
+            let panel = self.panel_of(row);
+            let count = panel.map_or(1, |(_, first)| (rows.end - row).min(ROWS - first));
             for start in columns.clone().step_by(block.max(1)) {
                 let within = start..columns.end.min(start + block);
                 let before = rows.len() * (start - columns.start) + (row - rows.start) * within.len();
                 let out = &mut out[before..][..count * within.len()];
-                match strip {
+                match panel {
                     None => {
                         let bytes = bytes(within.start)..bytes(within.end);
                         dequantize(self.scheme, &self.plain_row(row)[bytes], out);
                     }
-                    Some((strip, first)) => self.widen_strip(strip, first, within, out),
+                    Some((panel, first)) => self.widen_panel(panel, first, within, out),
                 }
             }
             row += count;
         }
     }
 
-    /// Widens rows of a strip, from its row `first` on: 256 columns of all of them, then the next, so that what is
+    /// Widens rows of a panel, from its row `first` on: 256 columns of all of them, then the next, so that what is
     /// interleaved is in the first-level cache for all but the first.
-    fn widen_strip(&self, strip: usize, first: usize, columns: Range<usize>, out: &mut [f32]) {
+    fn widen_panel(&self, panel: usize, first: usize, columns: Range<usize>, out: &mut [f32]) {
         let (length, size) = (self.scheme.block_len(), self.scheme.block_bytes());
         // The largest blocks of 32 take 34 bytes, of 256 210.
         let mut blocks = [0; COLUMNS / 32 * 34];
-        let packed = self.strip_bytes(strip);
+        let packed = self.panel_bytes(panel);
         for start in columns.clone().step_by(COLUMNS) {
             let width = COLUMNS.min(columns.end - start);
             let blocks = &mut blocks[..width / length * size];
@@ -382,46 +382,46 @@ mod tests {
         assert!(Matrix::new(Scheme::F32, usize::MAX, 2, vec![0u8; 8].into()).is_none());
     }
 
-    /// 50 rows of blocks that all differ, as strips, and as rows.
+    /// 50 rows of blocks that all differ, as panels, and as rows.
     fn blocks(scheme: Scheme) -> [Matrix; 2] {
         let (rows, columns) = (50, 512);
         let size = scheme.row_bytes(columns).unwrap() * rows;
         // Scales stay finite: no byte of an f16 has all exponent bits set.
         let plain: Vec<u8> = (0..size).map(|i| (i * 7919 % 251) as u8 & 0x3f).collect();
-        let strips = pack(scheme, rows, columns, &plain).unwrap();
-        [(Layout::Strips, strips), (Layout::Rows, plain)]
+        let panels = pack(scheme, rows, columns, &plain).unwrap();
+        [(Layout::Panels, panels), (Layout::Rows, plain)]
             .map(|(layout, bytes)| Matrix::laid(layout, scheme, rows, columns, bytes.into()).unwrap())
     }
 
     #[test]
-    fn strips_have_the_values_the_bytes_and_the_pieces_of_their_rows() {
+    fn panels_have_the_values_the_bytes_and_the_pieces_of_their_rows() {
         for scheme in Scheme::all().filter(|scheme| !scheme.is_dense()) {
-            let [strips, rows] = blocks(scheme);
-            assert_eq!(strips.to_f32(), rows.to_f32(), "{scheme}");
+            let [panels, rows] = blocks(scheme);
+            assert_eq!(panels.to_f32(), rows.to_f32(), "{scheme}");
             for range in [0..50, 3..4, 15..17, 20..50, 47..49] {
-                let [strips, rows] = [&strips, &rows].map(|m| m.slice(range.clone()).unwrap());
-                assert_eq!((strips.rows(), strips.size()), (rows.rows(), rows.size()));
-                assert_eq!(strips.to_f32(), rows.to_f32(), "{scheme} {range:?}");
+                let [panels, rows] = [&panels, &rows].map(|m| m.slice(range.clone()).unwrap());
+                assert_eq!((panels.rows(), panels.size()), (rows.rows(), rows.size()));
+                assert_eq!(panels.to_f32(), rows.to_f32(), "{scheme} {range:?}");
                 for size in [1, 3000, 1 << 20] {
-                    let [a, b] = [&strips, &rows].map(|m| m.runs(size).collect::<Vec<_>>().concat());
+                    let [a, b] = [&panels, &rows].map(|m| m.runs(size).collect::<Vec<_>>().concat());
                     assert_eq!(a, b, "{scheme} {range:?}");
                 }
                 let mut copied = vec![0; rows.size() / rows.rows()];
-                strips.copy_rows(strips.rows() - 1, &mut copied);
+                panels.copy_rows(panels.rows() - 1, &mut copied);
                 assert!(rows.runs(1 << 20).collect::<Vec<_>>().concat().ends_with(&copied));
             }
         }
     }
 
     #[test]
-    fn stacked_matrices_of_strips_are_split_into_strips_of_their_own() {
+    fn stacked_matrices_of_panels_are_split_into_panels_of_their_own() {
         let plain: Vec<u8> = (0..3 * 20 * 18).map(|i| (i * 7919 % 251) as u8 & 0x3f).collect();
         let each = plain.chunks(20 * 18).map(|plain| pack(Scheme::Q4_0, 20, 32, plain).unwrap());
         let stacked: Vec<u8> = each.flatten().collect();
-        let strips = Matrix::laid(Layout::Strips, Scheme::Q4_0, 60, 32, stacked.into()).unwrap();
+        let panels = Matrix::laid(Layout::Panels, Scheme::Q4_0, 60, 32, stacked.into()).unwrap();
         let rows = Matrix::new(Scheme::Q4_0, 60, 32, plain.into()).unwrap();
-        for (strips, rows) in strips.split(3).unwrap().iter().zip(rows.split(3).unwrap()) {
-            assert_eq!(strips.to_f32(), rows.to_f32());
+        for (panels, rows) in panels.split(3).unwrap().iter().zip(rows.split(3).unwrap()) {
+            assert_eq!(panels.to_f32(), rows.to_f32());
         }
     }
 

@@ -12,7 +12,7 @@ use crate::fixture::{Fixture, MODELS, assert_same_bits, greedy_afresh, load, log
 
 /// Converts a checkpoint as `mist convert` does.
 fn converted(checkpoint: &Checkpoint, folder: &Path, dense: Option<Scheme>) {
-    let companions = match checkpoint.format {
+    let sidecars = match checkpoint.format {
         Format::Gguf => tokenizer(checkpoint).files().unwrap(),
         _ => {
             let read =
@@ -21,7 +21,7 @@ fn converted(checkpoint: &Checkpoint, folder: &Path, dense: Option<Scheme>) {
         }
     };
     let rounding = Rounding { dense, ..Rounding::default() };
-    let plan = convert::plan(checkpoint, folder, rounding, companions).unwrap();
+    let plan = convert::plan(checkpoint, folder, rounding, sidecars).unwrap();
     plan.check(false).unwrap();
     let mut told = 0;
     plan.write(&mut |bytes| {

@@ -117,7 +117,7 @@ impl Output {
         self.matrices.iter().map(of_matrix).max().unwrap_or(0).max(self.size().min(RUN as u64))
     }
 
-    /// Whole strips, but for the last rows of a matrix.
+    /// Whole panels, but for the last rows of a matrix.
     fn rows_at_a_time(matrix: &Matrix) -> usize {
         (AT_A_TIME / matrix.columns().max(1)).next_multiple_of(ROWS).max(ROWS)
     }
@@ -127,11 +127,11 @@ impl Output {
     /// # Errors
     /// A weight that its new type cannot hold, with the tensor's name; what `sink` returns.
     pub fn produce(&self, sink: &mut dyn FnMut(Bytes) -> io::Result<()>) -> io::Result<()> {
-        let in_strips = self.layout == Layout::Strips && !self.scheme.is_dense();
+        let in_panels = self.layout == Layout::Panels && !self.scheme.is_dense();
         for matrix in &self.matrices {
-            match matrix.scheme() == Some(self.scheme) && !in_strips {
+            match matrix.scheme() == Some(self.scheme) && !in_panels {
                 true => matrix.runs(RUN).try_for_each(&mut *sink)?,
-                false => self.convert(matrix, in_strips, sink)?,
+                false => self.convert(matrix, in_panels, sink)?,
             }
         }
         Ok(())
@@ -141,7 +141,7 @@ impl Output {
     fn convert(
         &self,
         matrix: &Matrix,
-        in_strips: bool,
+        in_panels: bool,
         sink: &mut dyn FnMut(Bytes) -> io::Result<()>,
     ) -> io::Result<()> {
         let columns = matrix.columns().max(1);
@@ -149,7 +149,7 @@ impl Output {
         for first in (0..matrix.rows()).step_by(rows_at_a_time) {
             let rows = rows_at_a_time.min(matrix.rows() - first);
             let bytes = self.rows(matrix, first, rows)?;
-            let bytes = match in_strips {
+            let bytes = match in_panels {
                 true => layout::pack(self.scheme, rows, columns, &bytes).ok_or(io::ErrorKind::InvalidData)?,
                 false => bytes,
             };

@@ -44,21 +44,21 @@ pub(in crate::checkpoint) trait Payload: Debug {
 
 /// The small files that go with a converted checkpoint: the tokenizer's.
 #[derive(Debug, Default)]
-pub struct Companions {
+pub struct SidecarFiles {
     /// Those that are written, by name.
     pub files: Vec<(String, Content)>,
     /// Names of those that must not be there: they would be taken for this checkpoint's.
     pub absent: Vec<String>,
 }
 
-impl From<Vec<(String, Vec<u8>)>> for Companions {
+impl From<Vec<(String, Vec<u8>)>> for SidecarFiles {
     fn from(files: Vec<(String, Vec<u8>)>) -> Self {
         let files = files.into_iter().map(|(name, bytes)| (name, bytes.into()));
         Self { files: files.collect(), absent: Vec::new() }
     }
 }
 
-impl Companions {
+impl SidecarFiles {
     /// What of them a plan for `folder` writes, and what is stale there.
     pub(in crate::checkpoint) fn placed(self, folder: &Path) -> (Vec<(PathBuf, Content)>, Vec<PathBuf>) {
         let files = self.files.into_iter().map(|(name, content)| (folder.join(name), content));
@@ -107,7 +107,7 @@ impl Plan {
     }
 
     /// The most bytes that writing keeps in memory, the maps of the originals not counted: runs that wait, the one
-    /// that is written, the one that is made, in rows and in strips, and the program's own.
+    /// that is written, the one that is made, in rows and in panels, and the program's own.
     pub fn memory(&self) -> u64 {
         // A vocabulary alone takes 30 MB on its way to a GGUF file.
         const OWN: u64 = 64 << 20;

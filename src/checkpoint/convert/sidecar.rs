@@ -15,14 +15,14 @@ const PIECE: usize = 64 << 10;
 #[derive(Debug)]
 pub enum Content {
     /// These bytes.
-    Made(Vec<u8>),
+    Bytes(Vec<u8>),
     /// The bytes of this file, which are so many.
     CopyOf(PathBuf, u64),
 }
 
 impl From<Vec<u8>> for Content {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::Made(bytes)
+        Self::Bytes(bytes)
     }
 }
 
@@ -39,7 +39,7 @@ impl Content {
     /// Bytes.
     pub fn size(&self) -> u64 {
         match self {
-            Self::Made(bytes) => bytes.len() as u64,
+            Self::Bytes(bytes) => bytes.len() as u64,
             Self::CopyOf(_, length) => *length,
         }
     }
@@ -50,7 +50,7 @@ impl Content {
     /// The file that is copied is larger, or cannot be read.
     pub fn read(&self, limit: u64) -> Result<Vec<u8>, Error> {
         match self {
-            Self::Made(bytes) => Ok(bytes.clone()),
+            Self::Bytes(bytes) => Ok(bytes.clone()),
             Self::CopyOf(from, _) => files::read(from, limit).map_err(Error::read(from)),
         }
     }
@@ -65,7 +65,7 @@ impl Content {
             return Ok(false);
         }
         match self {
-            Self::Made(bytes) => same(&mut &bytes[..], &mut there),
+            Self::Bytes(bytes) => same(&mut &bytes[..], &mut there),
             Self::CopyOf(from, _) => same(&mut files::open(from)?, &mut there),
         }
     }
@@ -76,7 +76,7 @@ impl Content {
     /// What writing reports; the file that is copied cannot be read, or has changed its size.
     pub(in crate::checkpoint) fn write(&self, to: &mut impl Write) -> io::Result<()> {
         let Self::CopyOf(from, length) = self else {
-            let Self::Made(bytes) = self else { return Ok(()) };
+            let Self::Bytes(bytes) = self else { return Ok(()) };
             return to.write_all(bytes);
         };
         let mut file: File = files::open(from)?;

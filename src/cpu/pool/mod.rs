@@ -142,7 +142,7 @@ fn with_current<R>(work: impl FnOnce(&Pool) -> R) -> R {
 
 /// Some threads that wait for jobs.
 struct Pool {
-    post: Arc<Post>,
+    slot: Arc<JobSlot>,
     workers: Vec<JoinHandle<()>>,
     /// Each thread's part of a job in parts.
     parts: Parts,
@@ -152,15 +152,15 @@ struct Pool {
 
 /// Where jobs are posted.
 #[derive(Default)]
-struct Post {
+struct JobSlot {
     /// Tasks of the current job that nobody has claimed.
     unclaimed: AtomicUsize,
     /// The current job. Alive while one of its tasks is unclaimed or claimed and not counted as done.
     job: AtomicPtr<Job<'static>>,
     /// Where workers sleep, and how many do.
-    idle: Bed,
+    idle: Sleepers,
     /// Where an owner sleeps that waits for others' tasks.
-    waiting: Bed,
+    waiting: Sleepers,
     ended: AtomicBool,
 }
 
@@ -175,13 +175,13 @@ struct Job<'a> {
 
 impl Pool {
     fn new(threads: usize) -> Self {
-        let post = Arc::new(Post::default());
+        let slot = Arc::new(JobSlot::default());
         let worker = |i: usize| {
-            let post = Arc::clone(&post);
+            let slot = Arc::clone(&slot);
             // A system without room for another thread computes with fewer.
             let work = move || {
                 THREAD.set(i);
-                post.work();
+                slot.work();
             };
             threads::builder(&format!("compute {i}"), threads::STACK)
                 .and_then(|thread| thread.spawn(work))
@@ -189,7 +189,7 @@ impl Pool {
         };
         let workers: Vec<_> = (1..threads.max(1)).filter_map(worker).collect();
         let parts = Parts::new(workers.len() + 1);
-        Self { post, workers, parts, owner: Mutex::new(()) }
+        Self { slot, workers, parts, owner: Mutex::new(()) }
     }
 
     /// The right to the workers; `None` where there are none or another thread has it.
@@ -222,11 +222,11 @@ impl Pool {
 
     fn run_owned(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
         let job = Job { tasks, run, done: AtomicUsize::new(0), panic: Mutex::new(None) };
-        self.post.job.store((&raw const job).cast_mut().cast(), Ordering::Relaxed);
-        self.post.unclaimed.store(tasks, Ordering::SeqCst);
-        self.post.idle.wake();
-        self.post.claim_all();
-        self.post.waiting.sleep_until(|| job.done.load(Ordering::SeqCst) == tasks);
+        self.slot.job.store((&raw const job).cast_mut().cast(), Ordering::Relaxed);
+        self.slot.unclaimed.store(tasks, Ordering::SeqCst);
+        self.slot.idle.wake();
+        self.slot.claim_all();
+        self.slot.waiting.sleep_until(|| job.done.load(Ordering::SeqCst) == tasks);
         // Nothing refers to the job any more: all tasks were claimed and counted.
         if let Some(panic) = lock(&job.panic).take() {
             resume_unwind(panic);
@@ -236,8 +236,8 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.post.ended.store(true, Ordering::SeqCst);
-        self.post.idle.wake();
+        self.slot.ended.store(true, Ordering::SeqCst);
+        self.slot.idle.wake();
         for worker in self.workers.drain(..) {
             // A worker does not panic: tasks' panics go to the owner.
             let _ = worker.join();
@@ -245,7 +245,7 @@ impl Drop for Pool {
     }
 }
 
-impl Post {
+impl JobSlot {
     /// A worker's life.
     fn work(&self) {
         loop {
@@ -294,13 +294,13 @@ impl Post {
 
 /// Where threads sleep until something has happened.
 #[derive(Default)]
-struct Bed {
+struct Sleepers {
     sleepers: AtomicUsize,
     lock: Mutex<()>,
     woken: Condvar,
 }
 
-impl Bed {
+impl Sleepers {
     /// Returns once `happened` is true: looks for a while, then sleeps between wakes.
     fn sleep_until(&self, happened: impl Fn() -> bool) {
         if happened() {

@@ -2,12 +2,14 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `heads` | sizes of heads |
 //! | `positions` | which positions a query sees, and how they are divided |
 //! | `store` | keys and values of a sequence as they lie in memory, in four types |
 //! | `blocked` | a tile of queries over spans of positions |
 //! | `tiles` | its innermost loops, in registers |
 
 mod blocked;
+mod heads;
 mod positions;
 mod store;
 mod tiles;
@@ -20,19 +22,9 @@ use store::{AllHeads, each_type};
 
 use crate::cpu::pool::{self, Shared};
 use crate::quant::rows::Buffer;
+pub use heads::Heads;
 pub use positions::Span;
 pub use store::{CacheType, KeyValues};
-
-/// Sizes of one attention: H query heads of size D share G key/value heads, H/G each.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Heads {
-    /// H, query heads.
-    pub query: usize,
-    /// G, key/value heads; divides H.
-    pub key_value: usize,
-    /// D, the size of a head.
-    pub size: usize,
-}
 
 /// Consecutive tokens of one sequence, among the rows of queries.
 #[derive(Clone, Copy, Debug)]

@@ -120,7 +120,7 @@ impl KeyValues {
     }
 
     /// Whether it holds keys and values of such heads.
-    pub(super) fn fits(&self, heads: super::Heads) -> bool {
+    pub(super) fn fits(&self, heads: super::heads::Heads) -> bool {
         let count = each_type!(&self.heads, heads => heads.len());
         count == heads.key_value && self.size == heads.size
     }

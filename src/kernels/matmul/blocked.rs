@@ -13,7 +13,7 @@ use crate::quant::Scheme;
 use crate::quant::matrix::Part;
 
 /// Columns of a tile: of eight rows of activations they take half of a first-level cache of 48 KiB. A multiple of the 256
-/// that strips are widened in. 512, 1024 and 1536 were slower in decode or with 128 rows.
+/// that panels are widened in. 512, 1024 and 1536 were slower in decode or with 128 rows.
 const COLUMNS: usize = 768;
 
 /// Rows of activations up to which dense weights are multiplied as they lie.

@@ -24,7 +24,7 @@ mod scratch;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
-/// Weight rows of a task, two strips: a matrix of 576 rows still gives two threads nine tasks each.
+/// Weight rows of a task, two panels: a matrix of 576 rows still gives two threads nine tasks each.
 pub(super) const TASK_ROWS: usize = 32;
 
 /// `out (m, n) = x (m, k) · wᵀ (k, n)`, where `w` has n rows and k columns.
@@ -150,7 +150,7 @@ impl Columns {
         // SAFETY: in bounds and unshared by the caller's promise.
         let out =
             unsafe { std::slice::from_raw_parts_mut(self.out.add(row * self.n + column), values.len()) };
-        // Nearly all are a whole strip's: a length that is known makes a few instructions of it, and no call.
+        // Nearly all are a whole panel's: a length that is known makes a few instructions of it, and no call.
         match values.len() {
             ROWS => put(&mut out[..ROWS], &values[..ROWS], add),
             _ => put(out, values, add),

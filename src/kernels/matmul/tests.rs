@@ -101,7 +101,7 @@ fn the_fast_tiles_are_the_fused_portable_one_bit_for_bit() {
 }
 
 #[test]
-fn blocks_as_rows_and_as_strips_are_their_widened_rows_bit_for_bit() {
+fn blocks_as_rows_and_as_panels_are_their_widened_rows_bit_for_bit() {
     use crate::quant::Layout;
     use crate::quant::layout::pack;
     use crate::quant::random::weights;
@@ -110,8 +110,8 @@ fn blocks_as_rows_and_as_strips_are_their_widened_rows_bit_for_bit() {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(12);
     for scheme in Scheme::all().filter(|scheme| !scheme.is_dense()) {
         let plain = weights(scheme, n * k / scheme.block_len(), &mut rng);
-        let strips = pack(scheme, n, k, &plain).unwrap();
-        for (layout, bytes) in [(Layout::Rows, plain), (Layout::Strips, strips)] {
+        let panels = pack(scheme, n, k, &plain).unwrap();
+        for (layout, bytes) in [(Layout::Rows, plain), (Layout::Panels, panels)] {
             let w = Matrix::laid(layout, scheme, n, k, bytes.into()).unwrap();
             let w = w.slice(3..n).unwrap();
             for m in [1, 7] {

@@ -75,7 +75,7 @@ impl Case {
     fn matrix(&self, layout: Layout) -> Matrix {
         let bytes = match layout {
             Layout::Rows => self.plain.clone(),
-            Layout::Strips => pack(self.scheme, self.n, self.k, &self.plain).unwrap(),
+            Layout::Panels => pack(self.scheme, self.n, self.k, &self.plain).unwrap(),
         };
         Matrix::laid(layout, self.scheme, self.n, self.k, bytes.into()).unwrap()
     }
@@ -86,7 +86,7 @@ impl Case {
     }
 
     fn product_in(&self, blocks: Blocks) -> Vec<f32> {
-        same_everywhere(&self.x, blocks, &[Layout::Rows, Layout::Strips].map(|layout| self.matrix(layout)))
+        same_everywhere(&self.x, blocks, &[Layout::Rows, Layout::Panels].map(|layout| self.matrix(layout)))
     }
 }
 
@@ -184,7 +184,7 @@ fn in_16_bits_the_product_is_the_f32_product() {
 /// Every number of rows has its own kernel, or its own last tile; so has an even and an odd number of panels, and what begins
 /// anywhere in the rows.
 #[test]
-fn every_number_of_rows_and_strips_has_the_portable_sums_bit_for_bit() {
+fn every_number_of_rows_and_panels_has_the_portable_sums_bit_for_bit() {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(10);
     for scheme in schemes() {
         for m in (1..=40).chain([47, 64, 65, 130]) {
@@ -249,7 +249,7 @@ fn a_slice_is_the_same_bit_for_bit_as_those_rows_of_the_whole() {
     for case in cases().filter(|case| case.n == 50) {
         let whole = case.product();
         for range in [0..50, 3..4, 15..17, 16..48, 20..50, 47..49] {
-            let slices = [Layout::Rows, Layout::Strips].map(|l| case.matrix(l).slice(range.clone()).unwrap());
+            let slices = [Layout::Rows, Layout::Panels].map(|l| case.matrix(l).slice(range.clone()).unwrap());
             let slice = same_everywhere(&case.x, EIGHT, &slices);
             for (slice, whole) in slice.chunks(range.len()).zip(whole.chunks(case.n)) {
                 assert_eq!(bits(slice), bits(&whole[range.clone()]), "{} {range:?}", case.scheme);
@@ -266,7 +266,7 @@ fn a_stack_is_the_same_bit_for_bit_as_its_parts() {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(11);
     let part = |(scheme, rows): (Scheme, usize)| {
         let bytes = weights(scheme, rows * k / scheme.block_len(), &mut rng);
-        let layout = if scheme == Scheme::Q8_0 { Layout::Strips } else { Layout::Rows };
+        let layout = if scheme == Scheme::Q8_0 { Layout::Panels } else { Layout::Rows };
         Matrix::laid(layout, scheme, rows, k, bytes.into()).unwrap()
     };
     let parts = [
@@ -337,12 +337,12 @@ fn the_products_of_a_job_are_those_of_each_alone_bit_for_bit_and_are_added_to_wh
         (case.matrix(layout).slice(range).unwrap(), blocks, case.x)
     };
     let jobs = [
-        job(Scheme::Q4K, 3, 50, Layout::Strips, EIGHT, 0..50),
+        job(Scheme::Q4K, 3, 50, Layout::Panels, EIGHT, 0..50),
         job(Scheme::Q5_1, 0, 20, Layout::Rows, EIGHT, 0..20),
-        job(Scheme::Q6K, 17, 70, Layout::Strips, EIGHT, 5..69),
-        job(Scheme::Q4_0, 2, 33, Layout::Strips, Blocks::F32, 0..33),
+        job(Scheme::Q6K, 17, 70, Layout::Panels, EIGHT, 5..69),
+        job(Scheme::Q4_0, 2, 33, Layout::Panels, Blocks::F32, 0..33),
         job(Scheme::Q8_0, 9, 40, Layout::Rows, EIGHT, 7..40),
-        job(Scheme::Q4_1, 1, 49, Layout::Strips, EIGHT, 17..47),
+        job(Scheme::Q4_1, 1, 49, Layout::Panels, EIGHT, 17..47),
     ];
     for level in levels() {
         for adds in [false, true] {
@@ -397,7 +397,7 @@ fn each_kernel(check: impl Fn(&Case, Level, Layout)) {
         for m in [1, 5, 16, 17] {
             let case = Case::random(scheme, m, 33, 512, &mut rng);
             for level in levels() {
-                [Layout::Rows, Layout::Strips].into_iter().for_each(|layout| check(&case, level, layout));
+                [Layout::Rows, Layout::Panels].into_iter().for_each(|layout| check(&case, level, layout));
             }
         }
     }

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_of_every_scheme_go_from_file_to_file_as_they_are_also_through_strips() {
+    fn blocks_of_every_scheme_go_from_file_to_file_as_they_are_also_through_panels() {
         for name in ["llama-gqa-quants", "mixtral-quants"] {
             let source = Checkpoint::open(&fixture(&format!("gguf/{name}.gguf"))).unwrap();
             let vocabulary = source.gguf.as_ref().unwrap().vocabulary().unwrap();

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::json as config_json;
 use crate::arch::Config;
 use crate::checkpoint::convert::output::{Output, Rounding};
-use crate::checkpoint::convert::plan::{Companions, Payload, Plan};
+use crate::checkpoint::convert::plan::{Payload, Plan, SidecarFiles};
 use crate::checkpoint::convert::published::{self, ExpertsAs};
 use crate::checkpoint::error::Error;
 use crate::checkpoint::formats::safetensors::write::File;
@@ -33,7 +33,7 @@ pub const SHARD_SIZE: u64 = 5_000_000_000;
 
 /// Plans to write `checkpoint` into `folder` in shards of at most `shard_size` bytes, or one tensor where that alone is
 /// larger. Dense weights are rounded to `dense` where that is given, and blocks are widened to it, or to f32. `ids` are
-/// the tokenizer's BOS and end ids, `companions` the files that go with the weights; a `generation_config.json` among
+/// the tokenizer's BOS and end ids, `sidecars` the files that go with the weights; a `generation_config.json` among
 /// them is taken as it is. The config takes its name last: a folder without it holds no checkpoint.
 ///
 /// # Errors
@@ -44,7 +44,7 @@ pub fn plan(
     dense: Option<Scheme>,
     shard_size: u64,
     ids: (Option<u32>, &[u32]),
-    companions: impl Into<Companions>,
+    sidecars: impl Into<SidecarFiles>,
 ) -> Result<Plan, Error> {
     let rounding = Rounding { dense, ..Rounding::default() };
     let mut tensors = published::tensors(checkpoint, rounding, RopeLayout::HalfSplit, ExpertsAs::OneByOne)?;
@@ -55,7 +55,7 @@ pub fn plan(
     let config = Config { end_ids: end_ids.into(), ..checkpoint.config.clone() };
     let dtype = tensors.first().map_or(Scheme::F32, |embedding| embedding.scheme);
     let shards = shards(tensors, shard_size);
-    let (mut texts, mut stale) = companions.into().placed(folder);
+    let (mut texts, mut stale) = sidecars.into().placed(folder);
     let generation_config = folder.join(suggestions::FILE);
     if !texts.iter().any(|(path, _)| *path == generation_config) {
         texts.push((generation_config, text(&checkpoint.suggestions.to_json(bos, end_ids)).into()));

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::read::{CONFIG, WEIGHTS};
 use super::{config as lit_config, names};
 use crate::checkpoint::convert::output::{Output, Rounding, Rules};
-use crate::checkpoint::convert::plan::{Companions, Plan};
+use crate::checkpoint::convert::plan::{Plan, SidecarFiles};
 use crate::checkpoint::convert::published::{self, ExpertsAs};
 use crate::checkpoint::error::Error;
 use crate::checkpoint::formats::torch::write::StateDict;
@@ -18,7 +18,7 @@ use crate::kernels::pointwise::RopeLayout;
 use crate::quant::{Layout, Scheme};
 
 /// Plans to write `checkpoint` into `folder`. Dense weights are rounded to `dense` where that is given, and blocks are
-/// widened to it, or to f32. `name` is what litgpt knows the model by: its prompt style depends on it. `companions` are
+/// widened to it, or to f32. `name` is what litgpt knows the model by: its prompt style depends on it. `sidecars` are
 /// the files that go with the weights. The config takes its name last: a folder without it holds no checkpoint.
 ///
 /// # Errors
@@ -29,7 +29,7 @@ pub fn plan(
     folder: &Path,
     dense: Option<Scheme>,
     name: &str,
-    companions: impl Into<Companions>,
+    sidecars: impl Into<SidecarFiles>,
 ) -> Result<Plan, Error> {
     if let Some(format) = open::opened_before_litgpt(folder) {
         return Err(Error::OtherLayout { folder: folder.into(), format: format.name() });
@@ -49,7 +49,7 @@ pub fn plan(
     let aliases = head.into_iter().collect();
     let weights = StateDict { path: folder.join(WEIGHTS), root: "lit_model", tensors, aliases };
     let config = lit_config::to_lit_yaml(&checkpoint.config, name, &folder.join(CONFIG))?;
-    let (mut texts, mut stale) = companions.into().placed(folder);
+    let (mut texts, mut stale) = sidecars.into().placed(folder);
     texts.push((folder.join(CONFIG), config.into_bytes().into()));
     stale.push(folder.join(manifest::FILE));
     Ok(Plan { payloads: vec![Box::new(weights)], texts, stale, base: None })

@@ -3,7 +3,7 @@
 //! The safetensors file holds the weights under Hugging Face's names with queries, keys and values fused
 //! (`self_attn.qkv_proj`), gate and up fused (`mlp.gate_up_proj`) and experts stacked (`mlp.experts.…`), each
 //! in the scheme it came in. Block schemes are tensors of type U8 whose last dimension counts bytes; the JSON
-//! names their schemes, and how their rows lie: as [`Layout::Strips`], sixteen rows of each matrix (of each expert)
+//! names their schemes, and how their rows lie: as [`Layout::Panels`], sixteen rows of each matrix (of each expert)
 //! interleaved for the products of [`packed`](crate::kernels::packed). Matrices whose parts differ in scheme stay
 //! apart. The tokenizer's files lie beside it.
 

@@ -6,7 +6,7 @@ use super::manifest::{self, Manifest};
 use super::provenance::Origin;
 use crate::arch::{Config, Experts, Mlp};
 use crate::checkpoint::convert::output::{Output, Rounding, Rules};
-use crate::checkpoint::convert::plan::{Companions, Payload, Plan};
+use crate::checkpoint::convert::plan::{Payload, Plan, SidecarFiles};
 use crate::checkpoint::convert::rows::cut;
 use crate::checkpoint::error::Error;
 use crate::checkpoint::formats::safetensors::write::File;
@@ -16,7 +16,7 @@ use crate::quant::{Layout, Matrix, Scheme};
 /// What the header says that the file is.
 const FORMAT: &str = "mist";
 
-/// Plans to write `checkpoint` into `folder`, its weights as `rounding` says. `companions` are the files that go with
+/// Plans to write `checkpoint` into `folder`, its weights as `rounding` says. `sidecars` are the files that go with
 /// it: the tokenizer's. The description takes its name last: a folder without it holds no finished conversion.
 ///
 /// # Errors
@@ -25,9 +25,9 @@ pub fn plan(
     checkpoint: &Checkpoint,
     folder: &Path,
     rounding: Rounding,
-    companions: impl Into<Companions>,
+    sidecars: impl Into<SidecarFiles>,
 ) -> Result<Plan, Error> {
-    plan_of(checkpoint, folder, rounding, companions.into(), Origin::of(checkpoint, rounding)?)
+    plan_of(checkpoint, folder, rounding, sidecars.into(), Origin::of(checkpoint, rounding)?)
 }
 
 /// Whether what [`plan`] would write is there already: a conversion of the same weights and the same description, with
@@ -36,11 +36,11 @@ pub fn is_there(
     checkpoint: &Checkpoint,
     folder: &Path,
     rounding: Rounding,
-    companions: impl Into<Companions>,
+    sidecars: impl Into<SidecarFiles>,
 ) -> bool {
     let there = Manifest::read(folder).ok();
     let of_these = there.filter(|there| there.origin.is_of(checkpoint, rounding));
-    let plan = of_these.map(|there| plan_of(checkpoint, folder, rounding, companions.into(), there.origin));
+    let plan = of_these.map(|there| plan_of(checkpoint, folder, rounding, sidecars.into(), there.origin));
     plan.is_some_and(|plan| plan.is_ok_and(|plan| plan.is_there()))
 }
 
@@ -57,14 +57,14 @@ fn plan_of(
     checkpoint: &Checkpoint,
     folder: &Path,
     rounding: Rounding,
-    companions: Companions,
+    sidecars: SidecarFiles,
     origin: Origin,
 ) -> Result<Plan, Error> {
     let tensors = outputs(checkpoint, rounding)?;
     let blocks = tensors.iter().filter(|t| !t.scheme.is_dense());
     let manifest = Manifest {
         version: manifest::VERSION,
-        layout: Layout::Strips,
+        layout: Layout::Panels,
         config: checkpoint.config.clone(),
         weights: vec![manifest::WEIGHTS.into()],
         schemes: blocks.map(|t| (t.name.clone(), t.scheme)).collect(),
@@ -75,7 +75,7 @@ fn plan_of(
     let json = json.map_err(Error::write(&description))?;
     let weights = File::new(folder.join(manifest::WEIGHTS), tensors, FORMAT);
     let payloads: Vec<Box<dyn Payload>> = vec![Box::new(weights)];
-    let (mut texts, stale) = companions.placed(folder);
+    let (mut texts, stale) = sidecars.placed(folder);
     texts.push((description, json.into()));
     Ok(Plan { payloads, texts, stale, base: None })
 }
@@ -129,7 +129,7 @@ struct List<'a> {
 impl List<'_> {
     fn push(&mut self, name: &str, shape: Vec<usize>, matrices: Vec<Matrix>) {
         let scheme = self.rules.scheme(name, &matrices);
-        self.outputs.push(Output { name: name.into(), shape, scheme, layout: Layout::Strips, matrices });
+        self.outputs.push(Output { name: name.into(), shape, scheme, layout: Layout::Panels, matrices });
     }
 
     fn whole(&mut self, name: &str, matrix: &Matrix) {
@@ -150,7 +150,7 @@ impl List<'_> {
         match schemes.windows(2).all(|pair| pair[0] == pair[1]) {
             true => {
                 let shape = vec![whole.rows(), whole.columns()];
-                let (name, layout, matrices) = (name.into(), Layout::Strips, vec![whole.clone()]);
+                let (name, layout, matrices) = (name.into(), Layout::Panels, vec![whole.clone()]);
                 self.outputs.push(Output { name, shape, scheme: schemes[0], layout, matrices });
             }
             false => names.iter().zip(&parts).for_each(|(name, part)| self.whole(name, part)),
