@@ -1,24 +1,17 @@
 //! Rules of the source text that no lint knows.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::source::House;
 
 /// Every file of the program's source, without its unit tests.
 fn sources() -> Vec<(PathBuf, String)> {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    let mut sources = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                let tests = text.find("mod tests {").unwrap_or(text.len());
-                sources.push((path, text[..tests].to_string()));
-            }
-        }
-    }
+    let house = House::read();
+    let files = house.files().iter().map(|(file, text)| (Path::new("src").join(file), text));
+    let sources: Vec<_> = files
+        .filter(|(path, _)| !path.ends_with("tests.rs"))
+        .map(|(path, text)| (path, text[..text.find("mod tests {").unwrap_or(text.len())].to_string()))
+        .collect();
     assert!(sources.len() > 100);
     sources
 }
