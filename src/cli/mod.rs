@@ -94,6 +94,7 @@ const STACK: usize = 8 << 20;
 /// Runs the command that was typed, on a thread of its own.
 pub fn main() -> ExitCode {
     signals::ignore_file_size_limit();
+    mist::system::memory::share_arena_in_little_address_space();
     match threads::builder("main", STACK).and_then(|thread| thread.spawn(run_typed)) {
         // A panic has been reported.
         Ok(thread) => thread.join().unwrap_or(Status::Failure.into()),

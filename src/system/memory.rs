@@ -20,6 +20,21 @@ pub fn may_fail<T>(ask: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Makes all threads allocate from one arena where the address space is limited (`ulimit -v`). Otherwise glibc makes an
+/// arena for each thread that allocates: 64 MiB of address space, and 128 MiB while it is made, so that what was left
+/// for a thread's stack or a map depended on the number of threads and on which of them came first. Does nothing with
+/// another C library. To be called before the first thread is started.
+pub fn share_arena_in_little_address_space() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    if rustix::process::getrlimit(rustix::process::Resource::As).current.is_some() {
+        // SAFETY: sets a number that malloc reads under its own lock.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+        }
+    }
+}
+
 /// So many zeros, for what comes from elsewhere.
 ///
 /// # Errors

@@ -115,7 +115,8 @@ fn a_small_stack_of_the_first_thread_is_enough() {
     }
 }
 
-/// A template's thread took 256 MiB of address space, and its failure was told as one of threads.
+/// A template's thread took 256 MiB of address space, and its failure was told as one of threads. Arenas of glibc, one for
+/// each thread that allocates, took what was left, or not, by chance: at 350 MB every second run failed.
 #[test]
 fn a_template_runs_in_little_address_space_or_asks_for_memory() {
     let folder = folder();
@@ -129,7 +130,10 @@ fn a_template_runs_in_little_address_space_or_asks_for_memory() {
         assert!(ended.code == Some(0) || ended.code == Some(1) && asks, "{kib}: {ended:?}");
         assert!(ended.code == Some(0) || ended.stderr.contains("\nhint: "), "{kib}: {ended:?}");
     }
-    assert_eq!(run(350_000).code, Some(0));
+    for _ in 0..10 {
+        let ended = run(350_000);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
 }
 
 #[test]
