@@ -1,10 +1,10 @@
-//! Work on behalf of an untrusted file, within a limit of memory and of time.
+//! Runs work on behalf of an untrusted file within limits of memory and time.
 //!
-//! A chat template is a program, and its engine counts instructions, not bytes: a hundred of them ask for 2^64. No
-//! hook of the engine reaches that, so the limit is where bytes are asked for: in the allocator. There an error cannot
-//! be returned (a failed allocation aborts the process) and nothing may unwind. But it can wait: the thread that asks
-//! for too much gets no answer, ever, and whoever waits for its result is told. What it holds, at most its limit,
-//! stays taken until the process ends.
+//! A chat template is a program. Its engine counts instructions, not bytes, and a hundred instructions can ask for 2^64
+//! bytes. No hook of the engine sees that, so the allocator enforces the limit. The allocator cannot return an error (a
+//! failed allocation aborts the process), and it must not unwind. But it can block: a thread that exceeds its limit is
+//! parked for ever, and the thread that waits for its result gets an error. The memory that the parked thread holds, at
+//! most its limit, stays allocated until the process ends.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -16,30 +16,30 @@ use std::time::{Duration, Instant};
 use crate::system::memory::{given, may_fail};
 use crate::system::threads::{self, NO_THREAD};
 
-/// What work may take.
+/// The limits for one piece of work.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// Of memory, beyond the stack.
+    /// Heap memory, in bytes; the stack is not included.
     pub bytes: usize,
-    /// From start to end.
+    /// Wall-clock time from start to end.
     pub time: Duration,
-    /// Of stack.
+    /// Stack size, in bytes.
     pub stack: usize,
 }
 
-/// Why there is no result.
+/// Why the work has no result.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {
-    /// It asked for more memory than it may have.
+    /// The work asked for more memory than its limit.
     #[error("it needs more than {0} bytes of memory")]
     Memory(usize),
-    /// It was not done in time.
+    /// The work exceeded its time limit.
     #[error("it takes longer than {} seconds", .0.as_secs())]
     Time(Duration),
-    /// The system gives no thread to run it in.
+    /// The system refuses another thread.
     #[error("no thread could be started to run it")]
     NoThread,
-    /// The system has no room for the stack of a thread to run it in.
+    /// The system has no memory for the thread's stack.
     #[error("not enough memory: the system has no room for a thread with a stack of {0} bytes")]
     NoStack(usize),
     /// The work panicked.
@@ -48,7 +48,7 @@ pub enum Exceeded {
 }
 
 impl Exceeded {
-    /// What the user can do about it.
+    /// Returns what the user can do about the error.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoThread => Some(NO_THREAD),
@@ -58,13 +58,14 @@ impl Exceeded {
     }
 }
 
-/// How often is looked for a thread that asked for too much.
-const LOOK: Duration = Duration::from_millis(5);
+/// Polling interval for detecting a thread that exceeded its limit.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Does `work` in a thread of its own, within `budget`.
+/// Runs `work` in a new thread, within `budget`.
 ///
 /// # Errors
-/// [`Exceeded`]. The thread then waits for ever, or, if it asks for no memory, runs on until it is done.
+/// [`Exceeded`]. A thread that exceeded its memory limit stays parked for ever. One that exceeded its time limit is
+/// parked at its next allocation, or runs until it is done if it does not allocate.
 pub fn within<T: Send + 'static>(
     budget: Budget,
     work: impl FnOnce() -> T + Send + 'static,
@@ -75,13 +76,13 @@ pub fn within<T: Send + 'static>(
         LIMIT.set(Some(Limit { bytes: budget.bytes, end }));
         let result = work();
         LIMIT.set(None);
-        // Nobody waits any more where the time was up.
+        // Sending fails if the caller stopped waiting when the time was up.
         let _ = sender.send(result);
     };
     let thread = threads::builder("limited", budget.stack).and_then(|thread| thread.spawn(limited));
     let id = thread.map_err(|_| not_started(budget.stack))?.thread().id();
     loop {
-        match receiver.recv_timeout(LOOK) {
+        match receiver.recv_timeout(POLL_INTERVAL) {
             Ok(result) => return Ok(result),
             Err(RecvTimeoutError::Disconnected) => return Err(Exceeded::NotRun),
             Err(RecvTimeoutError::Timeout) if Instant::now() > end => {
@@ -93,7 +94,7 @@ pub fn within<T: Send + 'static>(
     }
 }
 
-/// Why a thread with such a stack could not be started: the system gives one error for both reasons.
+/// Finds out why a thread with this stack size could not be started: the system reports both reasons by one error.
 fn not_started(stack: usize) -> Exceeded {
     let mut room = Vec::<u8>::new();
     match may_fail(|| room.try_reserve_exact(stack)) {
@@ -102,7 +103,7 @@ fn not_started(stack: usize) -> Exceeded {
     }
 }
 
-/// What a thread may still take.
+/// What the current thread may still use.
 #[derive(Clone, Copy)]
 struct Limit {
     bytes: usize,
@@ -113,16 +114,18 @@ thread_local! {
     static LIMIT: Cell<Option<Limit>> = const { Cell::new(None) };
 }
 
-/// Threads that asked for too much.
+/// Threads that exceeded their limit.
 static STOPPED: Mutex<Vec<ThreadId>> = Mutex::new(Vec::new());
 
 fn stopped(id: ThreadId) -> bool {
     STOPPED.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
 }
 
-/// The system's allocator, but for threads with a limit, and with an end for the process where the system gives nothing
-/// more. A program that makes it its own (`#[global_allocator] static ALLOCATOR: Limited = Limited;`, as `mist` does) has
-/// limits of memory; another has limits of time only.
+/// The system's allocator, with limits for threads that run in a [`Budget`]. It ends the process when the system has no
+/// more memory.
+///
+/// Memory limits hold only in a program that installs it (`#[global_allocator] static ALLOCATOR: Limited = Limited;`,
+/// as `mist` does). Time limits hold in every program.
 #[derive(Debug)]
 pub struct Limited;
 
@@ -130,12 +133,13 @@ pub struct Limited;
 #[global_allocator]
 static ALLOCATOR: Limited = Limited;
 
-/// Takes `more` bytes from this thread's limit and gives `less` back, also for what another thread had asked for: no more
-/// than was handed to the work. Does not return where it is exceeded.
+/// Charges `more` bytes to this thread's limit and credits `less`. Does not return if the limit is exceeded.
+///
+/// Memory that another thread allocated is credited too; that is at most what was handed to the work.
 fn account(more: usize, less: usize) {
-    // A thread that ends has no limit any more.
+    // A thread that ends has lost its thread-locals, and so its limit.
     let Ok(Some(limit)) = LIMIT.try_with(Cell::get) else { return };
-    // A thread that tells of its panic holds locks that others need.
+    // A thread that reports its panic holds locks that others need.
     if thread::panicking() {
         return;
     }
@@ -147,7 +151,7 @@ fn account(more: usize, less: usize) {
 
 #[cold]
 fn stop() -> ! {
-    // Without a limit, as this allocates.
+    // The lines below allocate, so the limit must go first.
     LIMIT.set(None);
     STOPPED.lock().unwrap_or_else(PoisonError::into_inner).push(thread::current().id());
     loop {
@@ -155,13 +159,13 @@ fn stop() -> ! {
     }
 }
 
-// SAFETY: every call is passed on to the system's allocator as it is, and nothing unwinds before it: `account` only
-// computes, returns, or waits for ever, and `given` returns or ends the process.
+// SAFETY: every call is passed on to the system's allocator unchanged, and nothing before it unwinds: `account`
+// computes and returns or waits for ever, and `given` returns or ends the process.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Limited {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         account(layout.size(), 0);
-        // SAFETY: the caller's promise for this function is the one that the system's wants.
+        // SAFETY: the caller promises for this function what the system's function requires.
         given(unsafe { System.alloc(layout) }, layout.size())
     }
 
@@ -205,7 +209,7 @@ mod tests {
             within(BUDGET, || std::hint::black_box(vec![0u8; 1 << 21]).len()),
             Err(Exceeded::Memory(1 << 20))
         );
-        // Others go on.
+        // Other threads still allocate.
         assert_eq!(vec![1u8; 1 << 22].len(), 1 << 22);
         assert_eq!(within(BUDGET, growing(4)), Ok(15));
     }

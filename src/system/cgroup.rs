@@ -1,28 +1,29 @@
-//! What the control groups that a process is in let it have of memory (Linux).
+//! The memory limits of the control groups that the process is in (Linux).
 //!
-//! Version 2 has one hierarchy, version 1 one for memory; a container may see its own group as the root of either. The
-//! limit of a group holds for all groups below it.
+//! Version 2 has one hierarchy; version 1 has a separate hierarchy for memory. A container may see its own group as the
+//! root of either. A group's limit also holds for all groups below it.
 
 use std::path::Path;
 
 use crate::system::files;
 
-/// Bytes of memory.
+/// Memory limits of a process, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// What the tightest group may have.
+    /// The limit of the tightest group.
     pub total: u64,
-    /// What can still be taken: copies of files count as free, since they are given up when memory is short.
+    /// What can still be allocated. The page cache counts as free, since the kernel gives it up when memory is short.
     pub free: u64,
 }
 
-/// Those of this process; `None` where no group has a limit.
+/// Returns the limits of this process; `None` if no group has a limit.
 pub fn limits() -> Option<Limits> {
     let groups = files::of_system(Path::new("/proc/self/cgroup")).ok()?;
     limits_below(Path::new("/sys/fs/cgroup"), &groups)
 }
 
-/// By the hierarchies mounted at `root`, for a process in `groups`, as `/proc/self/cgroup` has them.
+/// Returns the limits of a process in `groups` (the text of `/proc/self/cgroup`), with the hierarchies mounted at
+/// `root`.
 fn limits_below(root: &Path, groups: &str) -> Option<Limits> {
     let hierarchy = |line: &str| {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -39,7 +40,8 @@ fn limits_below(root: &Path, groups: &str) -> Option<Limits> {
     groups.lines().filter_map(hierarchy).reduce(tighter)
 }
 
-/// Of the group at `path` and all groups around it, which may not be seen from here.
+/// Returns the tightest limits of the group at `path` and its ancestors. Some of them may not be visible from a
+/// container.
 fn limits_along(root: &Path, path: &str, files: [&str; 2]) -> Option<Limits> {
     let own = root.join(path.trim_start_matches('/'));
     let around = own.ancestors().take_while(|group| group.starts_with(root));
@@ -49,14 +51,14 @@ fn limits_along(root: &Path, path: &str, files: [&str; 2]) -> Option<Limits> {
 fn of_group(group: &Path, [limit, used]: [&str; 2]) -> Option<Limits> {
     let read = |name| files::of_system(&group.join(name)).ok();
     let number = |name| read(name)?.trim().parse::<u64>().ok();
-    // Without a limit the file says "max", which is no number.
+    // Without a limit the file holds "max", which is not a number.
     let total = number(limit)?;
     let statistics = read("memory.stat").unwrap_or_default();
     let of_files = |name: &str| {
         let value = |line: &str| line.strip_prefix(name)?.trim().parse::<u64>().ok();
         statistics.lines().find_map(value).unwrap_or(0)
     };
-    // Those of the groups below are in version 1 sums of their own.
+    // Version 1 reports the totals of the groups below under names of their own.
     let totals: u64 = ["total_inactive_file ", "total_active_file "].map(of_files).iter().sum();
     let own: u64 = ["inactive_file ", "active_file "].map(of_files).iter().sum();
     let taken = number(used)?.saturating_sub(totals.max(own));
@@ -88,7 +90,7 @@ mod tests {
         let below = |groups| limits_below(root.path(), groups);
         let expected = Some(Limits { total: 1000, free: 400 });
         assert_eq!(below("0::/a/b\n"), expected);
-        // One that is not seen from here, as in a container.
+        // A group that is not visible, as in a container.
         assert_eq!(below("0::/a/elsewhere\n"), expected);
         assert_eq!(below("0::/elsewhere\n"), None);
         assert_eq!(below(""), None);

@@ -44,7 +44,7 @@ mod linux {
 
     use crate::system::files;
 
-    /// Limit for CPU numbers in the kernel's lists.
+    /// Upper limit for CPU numbers in the kernel's lists.
     const MOST_CPUS: usize = 1 << 16;
 
     /// Number of cores that this thread may compute on; `None` where the kernel does not list its CPUs.
@@ -77,7 +77,7 @@ mod linux {
             let fast: Vec<usize> = allowed.iter().copied().filter(|cpu| named.contains(cpu)).collect();
             return if fast.is_empty() { allowed.to_vec() } else { fast };
         }
-        // Arm systems report a capacity per CPU. Frequencies alone say less, so they come last.
+        // Arm systems report a capacity per CPU. Frequencies are a weaker hint, so they come last.
         for file in ["cpu_capacity", "cpufreq/cpuinfo_max_freq"] {
             let speed = |cpu: &usize| {
                 let file = root.join(format!("system/cpu/cpu{cpu}/{file}"));
@@ -113,7 +113,7 @@ mod linux {
 
         use super::*;
 
-        /// Files of a made-up machine, by their paths below its root.
+        /// Makes the files of a made-up machine; keys are paths below its root.
         fn machine(files: &[(String, String)]) -> tempfile::TempDir {
             let root = tempfile::tempdir().unwrap();
             for (path, text) in files {
@@ -124,7 +124,7 @@ mod linux {
             root
         }
 
-        /// A file of each CPU.
+        /// Makes one file per CPU.
         fn each(file: &str, values: &[&str]) -> Vec<(String, String)> {
             let path = |cpu: usize| format!("system/cpu/cpu{cpu}/{file}");
             values.iter().enumerate().map(|(cpu, value)| (path(cpu), value.to_string())).collect()
@@ -150,7 +150,7 @@ mod linux {
             check(&neighbours, &[("0-3", 2), ("1,2", 2)]);
         }
 
-        /// It may be two cores under another name.
+        /// One reported core may be two physical cores in a virtual machine.
         #[test]
         fn a_machine_of_one_core_computes_on_two_of_its_threads() {
             check(&siblings(&["0-1", "0-1"]), &[("0-1", 2), ("1", 1)]);
@@ -185,7 +185,7 @@ mod linux {
             let frequencies = each("cpufreq/cpuinfo_max_freq", &["5000000", "5000000", "3000000", "3000000"]);
             files.extend(frequencies);
             check(&files, &[("0-3", 2), ("2-3", 2)]);
-            // Cores of one kind that boost a little differently.
+            // Cores of one kind whose boost frequencies differ a little.
             let frequencies = each("cpufreq/cpuinfo_max_freq", &["5700000", "5450000", "5300000"]);
             check(&frequencies, &[("0-2", 3)]);
         }

@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use super::files;
 use super::signals::{Watched, watch};
 
-/// A map that is watched as long as it is one: the fields are dropped in this order.
+/// A map that is watched while it exists: the fields are dropped in this order.
 struct WatchedMap {
     _watched: Watched,
     map: Mmap,
@@ -21,22 +21,23 @@ impl AsRef<[u8]> for WatchedMap {
     }
 }
 
-/// Maps a whole file for reading. The bytes stay mapped as long as any slice of them lives. An empty file has none.
+/// Maps a whole file for reading. The bytes stay mapped while any slice of them lives. An empty file gives an empty
+/// slice.
 ///
 /// # Errors
-/// The file is no regular one, or cannot be opened or mapped.
+/// The file is not a regular file, or cannot be opened or mapped.
 pub fn map(path: &Path) -> io::Result<Bytes> {
     let file = files::open(path)?;
     if file.metadata()?.len() == 0 {
         return Ok(Bytes::new());
     }
-    // SAFETY: the map is read-only. A file that another process truncates or rewrites meanwhile would break
-    // the promise that the bytes do not change; our own writers never do that: they write to a temporary name
-    // and rename, which leaves the mapped file as it was. Everything read from it is checked as untrusted, and pages
-    // that are cut off end the process (see `signals`).
+    // SAFETY: the map is read-only. If another process truncated or rewrote the file, the bytes would change, against
+    // the promise. Our own writers never do that: they write under a temporary name and rename, which leaves the mapped
+    // file as it was. All data from the map is validated as untrusted, and an access to truncated pages ends the
+    // process (see `signals`).
     #[allow(unsafe_code)]
     let map = unsafe { Mmap::map(&file) }?;
-    // Large pages where the file system has them; what it says otherwise does not matter.
+    // Uses large pages if the file system has them; the result does not matter.
     #[cfg(target_os = "linux")]
     let _ = map.advise(memmap2::Advice::HugePage);
     Ok(Bytes::from_owner(WatchedMap { _watched: watch(path, &map), map }))

@@ -1,5 +1,5 @@
-//! What becomes of the process where the system has no more memory: an error where the work can do without it, else the
-//! end, with one line that says so.
+//! Handles a lack of memory: returns an error if the work can do without the memory, and otherwise ends the process
+//! with a one-line message.
 
 use std::cell::Cell;
 use std::io::{self, Write as _};
@@ -8,11 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 thread_local! {
-    /// Whether this thread asks for memory that it can do without.
+    /// Whether this thread can do without the memory that it asks for.
     static MAY_FAIL: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Lets `ask` ask for memory, by a `try_reserve`, that the system may not have.
+/// Runs `ask`, which allocates by `try_reserve` memory that the system may not have.
 pub fn may_fail<T>(ask: impl FnOnce() -> T) -> T {
     let before = MAY_FAIL.replace(true);
     let result = ask();
@@ -20,14 +20,16 @@ pub fn may_fail<T>(ask: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Makes all threads allocate from one arena where the address space is limited (`ulimit -v`). Otherwise glibc makes an
-/// arena for each thread that allocates: 64 MiB of address space, and 128 MiB while it is made, so that what was left
-/// for a thread's stack or a map depended on the number of threads and on which of them came first. Does nothing with
-/// another C library. To be called before the first thread is started.
+/// Makes all threads allocate from one arena if the address space is limited (`ulimit -v`). Does nothing with a C
+/// library other than glibc. Call it before the first thread starts.
+///
+/// By default glibc makes an arena for each thread that allocates. An arena takes 64 MiB of address space, and 128 MiB
+/// while it is made, so the space left for a thread's stack or a map depended on the number of threads and on their
+/// order.
 pub fn share_arena_in_little_address_space() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     if rustix::process::getrlimit(rustix::process::Resource::As).current.is_some() {
-        // SAFETY: sets a number that malloc reads under its own lock.
+        // SAFETY: the call sets a number that malloc reads under its own lock.
         #[allow(unsafe_code)]
         unsafe {
             libc::mallopt(libc::M_ARENA_MAX, 1);
@@ -35,10 +37,10 @@ pub fn share_arena_in_little_address_space() {
     }
 }
 
-/// So many zeros, for what comes from elsewhere.
+/// Returns a buffer of `bytes` zeros, whose size may come from an untrusted source.
 ///
 /// # Errors
-/// [`io::ErrorKind::OutOfMemory`] where the system has no room for them.
+/// [`io::ErrorKind::OutOfMemory`] if the system has no room for it.
 pub fn buffer(bytes: usize) -> io::Result<Vec<u8>> {
     let mut buffer = Vec::new();
     may_fail(|| buffer.try_reserve_exact(bytes)).map_err(|_| io::ErrorKind::OutOfMemory)?;
@@ -46,8 +48,8 @@ pub fn buffer(bytes: usize) -> io::Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// Memory that was asked for, unless there is none: Rust would end the process by a signal, and this ends it with the
-/// ordinary error. For an allocator.
+/// Passes on the allocator's result; ends the process with an ordinary error if it is null and the thread needs the
+/// memory. Rust would abort by a signal.
 pub(crate) fn given(pointer: *mut u8, bytes: usize) -> *mut u8 {
     if pointer.is_null() && !MAY_FAIL.try_with(Cell::get).unwrap_or(false) {
         refused(bytes);
@@ -55,51 +57,51 @@ pub(crate) fn given(pointer: *mut u8, bytes: usize) -> *mut u8 {
     pointer
 }
 
-/// The thread that reports why the process ends: the address of something of its own, or 0.
+/// The thread that reports why the process ends, identified by the address of one of its thread-locals; 0 if none.
 static ENDING: AtomicUsize = AtomicUsize::new(0);
-/// Whether it has done so.
+/// Whether that thread has reported it.
 static REPORTED: AtomicBool = AtomicBool::new(false);
 
-/// Makes this thread the one that reports why the process ends, which it must do at once. Returns to no second one:
-/// memory is refused to several threads at once, and the user wants one error.
+/// Makes this thread the one that reports why the process ends, which it must do at once. Never returns to a second
+/// thread: several threads may run out of memory at once, and the user wants one error.
 pub fn end_alone() {
     end_alone_or(0);
 }
 
-/// Says that the thread that was to report why the process ends has done so.
+/// Records that the reporting thread has reported why the process ends.
 pub fn end_reported() {
     REPORTED.store(true, Ordering::Relaxed);
 }
 
-/// [`end_alone`] for a thread to which so many bytes were refused.
+/// Does what [`end_alone`] does, for a thread whose request for `bytes` failed.
 fn end_alone_or(bytes: usize) {
     thread_local! {
         static OWN: u8 = const { 0 };
     }
-    // A thread that is past its thread-locals is none of those that report anything.
+    // A thread whose thread-locals are gone reports nothing.
     let own = OWN.try_with(|own| std::ptr::from_ref(own).addr()).unwrap_or(usize::MAX);
     if let Err(other) = ENDING.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed)
         && other != own
     {
-        // Takes no memory.
+        // Sleeping needs no memory.
         thread::sleep(LONGEST_END);
-        // This thread may hold what the other one waits for, as the lock of stderr.
+        // This thread may hold a lock that the other one waits for, such as that of stderr.
         end(bytes, !REPORTED.load(Ordering::Relaxed));
     }
 }
 
-/// How long a thread may take to end the process before another one does it.
+/// How long the reporting thread may take to end the process before another thread ends it.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
-/// Ends the process where so many bytes were refused.
+/// Ends the process after a failed request for `bytes`.
 #[cold]
 fn refused(bytes: usize) {
     end_alone_or(bytes);
     end(bytes, true);
 }
 
-/// Ends the process, with a line that says that so many bytes were refused where `report` asks for it. Takes no memory
-/// and no lock. On other systems than Unix it returns, and Rust aborts.
+/// Ends the process, with a message about a failed request for `bytes` if `report`. Uses no memory and no lock. On
+/// systems other than Unix it returns, and Rust aborts.
 fn end(bytes: usize, report: bool) {
     let mut line = [0; 256];
     let mut rest = &mut line[..];
@@ -113,7 +115,7 @@ fn end(bytes: usize, report: bool) {
     super::type_ahead::restore();
     #[cfg(unix)]
     #[allow(unsafe_code)]
-    // SAFETY: the pointer and the length are those of a slice; both functions may be called anywhere.
+    // SAFETY: the pointer and the length are those of a slice; both functions are async-signal-safe.
     unsafe {
         if report && written.is_ok() {
             libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len());
@@ -136,11 +138,12 @@ mod tests {
         assert_eq!(buffer(3).unwrap(), [0; 3]);
     }
 
-    /// Set for the process that is to end.
+    /// The environment variable that selects the case in the process that is to end.
     #[cfg(unix)]
     const CASE: &str = "MIST_TEST_OF_MEMORY";
 
-    /// The thread that was refused memory waited for ever for the one that reports, and that one for the lock.
+    /// Regression: the thread that ran out of memory waited for ever for the reporting thread, which waited for its
+    /// lock.
     #[cfg(unix)]
     #[test]
     #[allow(clippy::print_stderr)]

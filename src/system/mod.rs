@@ -1,20 +1,20 @@
-//! What the program asks of the operating system, and what everything above may use: files, memory, signals, threads,
-//! environment variables, and the limits that work on behalf of a stranger's file has to keep.
+//! The operating system's services for the rest of the program: files, memory, signals, threads, environment variables,
+//! and limits for work on behalf of an untrusted file.
 //!
 //! Never knows a file's format, a model, or what is printed.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`files`] | files, opened for reading and for writing in one way |
+//! | [`files`] | opening files for reading and for writing |
 //! | [`map`] | memory maps of files |
 //! | [`pages`] | hints to the system about memory |
-//! | [`cores`] | how many cores compute, and of which kind |
-//! | [`memory`], `cgroup` | what becomes of a process without memory; the limits that a container sets |
+//! | [`cores`] | the default number of threads that compute |
+//! | [`memory`], `cgroup` | handling of a lack of memory; the limits that a container sets |
 //! | [`budget`] | work within limits of memory and time |
-//! | [`environment`] | the variables that are read |
-//! | [`quote`] | what a message repeats of a text |
+//! | [`environment`] | the environment variables that are read |
+//! | [`quote`] | quoting text in messages |
 //! | [`signals`], [`threads`], [`type_ahead`] | signals, threads, and keys pressed before a prompt |
-//! | [`state`] | where state between runs is kept |
+//! | [`state`] | the folder for state between runs |
 
 pub mod budget;
 pub mod cgroup;

@@ -1,30 +1,30 @@
-//! What the system is told about the pages of mapped weights: hints, without which everything is the same but slower or
-//! larger. Off Unix they are not given.
+//! Hints to the system about pages of memory. They change speed and memory use, not results. Systems other than Unix
+//! get none.
 
-/// Says that mapped bytes are about to be read: what of them is not in memory begins to come from the disk, in large pieces
-/// and while something else is computed.
+/// Hints that mapped bytes are about to be read. The system then reads pages that are not in memory from the disk, in
+/// large pieces and while the program computes.
 pub fn will_need(bytes: &[u8]) {
     bytes.chunks(PIECE).for_each(|piece| advise(piece, Hint::WillNeed));
 }
 
-/// Says that mapped bytes will not be read again soon, as after their copy to an accelerator: their pages stop counting as
-/// this process's memory. They come back if they are read all the same.
+/// Hints that mapped bytes will not be read soon, for example after their copy to an accelerator. Their pages stop
+/// counting as this process's memory, and come back if they are read.
 pub fn release(bytes: &[u8]) {
     advise(bytes, Hint::Release);
 }
 
-/// Asks for memory that is about to be written for the first time to be in large pages: fewer of them have to be found, when
-/// it is written and whenever it is read.
+/// Asks for large pages for memory that is about to be written for the first time. Fewer pages then cause fewer faults
+/// and address translations.
 pub fn in_large_pages<T>(memory: &[T]) {
     if size_of_val(memory) >= LARGE {
         advise(memory, Hint::Large);
     }
 }
 
-/// Where large pages begin to be worth their whole memory, in bytes.
+/// Minimum size in bytes of memory that is put in large pages.
 const LARGE: usize = 4 << 20;
 
-/// Bytes of one hint: Linux cuts a longer one short, at the read-ahead of the disk.
+/// Bytes per hint: Linux truncates a longer one to the disk's read-ahead.
 const PIECE: usize = 512 << 10;
 
 #[derive(Clone, Copy)]
@@ -46,17 +46,17 @@ fn advise<T>(memory: &[T], hint: Hint) {
         #[cfg(not(target_os = "linux"))]
         Hint::Release | Hint::Large => return,
     };
-    // The system takes whole pages. A page at the edge that also holds other bytes is not harmed by any hint.
+    // The system takes whole pages. No hint harms other bytes on the first and the last page.
     let page = rustix::param::page_size();
     let address = memory.as_ptr().addr();
     let before = address % page;
     let start = memory.as_ptr().cast::<u8>().wrapping_sub(before).cast_mut();
-    // SAFETY: the pages of `memory` are mapped while it lives. No hint changes what is read from them: pages that are
-    // paged out come back from their file or from swap, unlike those of `MADV_DONTNEED`.
+    // SAFETY: the pages of `memory` are mapped while it lives. No hint changes what is read from them: pages that were
+    // paged out come back from their file or from swap, unlike after `MADV_DONTNEED`.
     #[allow(unsafe_code)]
-    let told = unsafe { madvise(start.cast(), before + size_of_val(memory), advice) };
-    // A system that does not know the hint, or has no memory for it now, does without.
-    let _ = told;
+    let result = unsafe { madvise(start.cast(), before + size_of_val(memory), advice) };
+    // An error means that the system does not know the hint, or has no memory for it now.
+    let _ = result;
 }
 
 #[cfg(not(unix))]
@@ -66,7 +66,7 @@ fn advise<T>(_: &[T], _: Hint) {}
 mod tests {
     use super::*;
 
-    /// On memory that is no map of a file the hints must do no harm either.
+    /// The memory here is not a map of a file.
     #[test]
     fn hints_leave_every_byte_as_it_was() {
         let bytes: Vec<u8> = (0..100_003u32 * 4).map(|i| i as u8).collect();

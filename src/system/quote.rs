@@ -1,12 +1,12 @@
-//! What a message repeats of a file, a server or a line that was typed: its beginning, however long it is.
+//! Quotes text of a file, a server or a user in messages, truncated to a maximum length.
 
 use std::fmt::{self, Display, Formatter, Write};
 use std::path::Path;
 
-/// Most characters of a text in quotation marks, and bytes of what is shown without.
+/// Maximum characters of quoted text, and bytes of unquoted text.
 const MOST: usize = 100;
 
-/// A text in quotation marks, what cannot be printed escaped.
+/// Quotes a text, with unprintable characters escaped.
 pub fn quoted(text: &str) -> impl Display {
     struct Quoted<'a>(&'a str);
     impl Display for Quoted<'_> {
@@ -20,20 +20,20 @@ pub fn quoted(text: &str) -> impl Display {
     Quoted(text)
 }
 
-/// What is wrong with a file as one sentence: "x.json is not a JSON object", "x.json: vocab_size is missing".
+/// Says what is wrong with a file in one sentence: "x.json is not a JSON object", "x.json: vocab_size is missing".
 pub fn about(path: &Path, rule: &str) -> impl Display {
-    /// What a rule begins with whose subject is the file.
+    /// The verbs of rules whose subject is the file.
     const VERBS: [&str; 6] = ["is ", "has ", "holds ", "names ", "takes ", "asks "];
     let colon = if VERBS.iter().any(|verb| rule.starts_with(verb)) { "" } else { ":" };
     format!("{}{colon} {rule}", path.display())
 }
 
-/// Anything as it shows itself.
+/// Truncates the display of a value to a fixed maximum.
 pub fn short(value: impl Display) -> impl Display {
     beginning(value, MOST)
 }
 
-/// The first `most` bytes of what `value` shows of itself, no more of which is made.
+/// Truncates the display of `value` to `most` bytes; the rest is never formatted.
 pub fn beginning(value: impl Display, most: usize) -> impl Display {
     struct Beginning<T>(T, usize);
     impl<T: Display> Display for Beginning<T> {
@@ -46,7 +46,7 @@ pub fn beginning(value: impl Display, most: usize) -> impl Display {
     Beginning(value, most)
 }
 
-/// Passes on what there is room for, and then fails, so that the rest is not made.
+/// A writer that passes on what fits and then fails, so that the rest is not formatted.
 struct First<'a, 'b> {
     f: &'a mut Formatter<'b>,
     left: usize,
@@ -65,7 +65,7 @@ impl Write for First<'_, '_> {
     }
 }
 
-/// So many of something, in words: `1 token`, `2 tokens`.
+/// Formats a count with its noun: `1 token`, `2 tokens`.
 pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -1,41 +1,41 @@
-//! Signals that would end the process without a word.
+//! Handlers of signals that would otherwise end the process without a message.
 //!
-//! **SIGBUS.** A mapped file that another program cuts short, or whose disk fails, has pages that cannot be read. The
-//! system reports that by a signal, at the very instruction that reads such a page, so no error can be returned. A
+//! **SIGBUS.** If another program truncates a mapped file, or its disk fails, some mapped pages cannot be read. The
+//! system reports that by a signal at the very instruction that reads such a page, so no error can be returned. A
 //! program that calls [`report_unreadable_maps`] ends with one line on stderr that names the file, and with status 1.
-//! Every other fault goes on to the handler that was there before: Rust's own, which reports an overflow of the stack.
+//! All other faults go to the previous handler: Rust's own, which reports a stack overflow.
 //!
-//! A library installs no handler that its user did not ask for: until the call nothing is registered, and nothing is
-//! caught. Other systems than Unix have no such signal: there the functions do nothing.
+//! A library must not install a handler that its user did not ask for: before that call nothing is registered or
+//! caught. Systems other than Unix have no such signal, and there the functions do nothing.
 //!
-//! **SIGXFSZ.** A file that reaches the user's limit of file sizes: [`ignore_file_size_limit`] makes an error of it.
+//! **SIGXFSZ.** The system sends it when a file reaches the user's limit of file sizes: [`ignore_file_size_limit`]
+//! turns it into an error.
 
 use std::path::Path;
 
-/// Ignores the signal for a file that reaches the limit of file sizes (`ulimit -f`): the write then fails with an
-/// error that can be reported, and what was written so far can be deleted.
+/// Ignores SIGXFSZ, the signal for a file that reaches the limit of file sizes (`ulimit -f`). The write then fails with
+/// an error that can be reported, and the incomplete file can be deleted.
 pub fn ignore_file_size_limit() {
     #[cfg(unix)]
-    // SAFETY: no handler is installed, so no code of ours runs in a signal's context.
+    // SAFETY: no handler is installed, so none of our code runs in a signal's context.
     #[allow(unsafe_code)]
     unsafe {
         libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
     }
 }
 
-/// From now on an access to a page of a [`watch`]ed map that cannot be read ends the process with status 1, after
-/// `message(path)` was written to stderr as it is. The message is made when a file is mapped, not in the handler.
-/// The first call counts.
+/// Makes an access to an unreadable page of a [`watch`]ed map print `message(path)` to stderr and end the process with
+/// status 1. The message is made when a file is mapped, not in the handler. Only the first call has an effect.
 pub fn report_unreadable_maps(message: impl Fn(&Path) -> String + Send + Sync + 'static) {
     faults::install(Box::new(message));
 }
 
-/// Registers a map of the file at `path`. Unregistered by dropping, which must come before the unmapping.
+/// Registers a map of the file at `path`. Dropping the result unregisters it, which must come before unmapping.
 pub fn watch(path: &Path, map: &[u8]) -> Watched {
     Watched(faults::register(path, map))
 }
 
-/// A map that is registered.
+/// A registered map.
 #[derive(Debug)]
 pub struct Watched(Option<usize>);
 
@@ -75,16 +75,16 @@ mod faults {
     type Message = Box<dyn Fn(&Path) -> String + Send + Sync>;
 
     static MESSAGE: OnceLock<Message> = OnceLock::new();
-    /// What handled the signal before.
+    /// The previous handler of the signal.
     static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
     static TABLE: [Entry; ENTRIES] = [const { Entry::free() }; ENTRIES];
 
-    /// Files that can be mapped at once; those beyond are not watched. The largest published models have 200 files.
+    /// Maximum number of watched maps; further maps are not watched. The largest published models have 200 files.
     const ENTRIES: usize = 1024;
 
-    /// A map. Everything is atomic, as a handler may take no lock.
+    /// A table entry for a map. All fields are atomic, since a signal handler must not take a lock.
     struct Entry {
-        /// Address of the first byte; 0 of an entry that is free, 1 of one that is being filled in.
+        /// Address of the first byte; 0 if the entry is free, 1 while it is being filled in.
         start: AtomicUsize,
         length: AtomicUsize,
         /// Never freed.
@@ -103,14 +103,14 @@ mod faults {
             }
         }
 
-        /// The message of the map that `address` lies in.
+        /// Returns the entry's message if `address` lies in its map.
         fn message_at(&self, address: usize) -> Option<&'static String> {
             let start = self.start.load(Ordering::Acquire);
             let length = self.length.load(Ordering::Relaxed);
             if start <= TAKEN || address < start || address - start >= length {
                 return None;
             }
-            // SAFETY: the pointer is null or that of a string that is never freed or changed.
+            // SAFETY: the pointer is null or points to a string that is never freed or changed.
             unsafe { self.message.load(Ordering::Relaxed).as_ref() }
         }
     }
@@ -119,15 +119,15 @@ mod faults {
         if MESSAGE.set(message).is_err() {
             return;
         }
-        // SAFETY: both calls get valid pointers, or none where none is wanted. The handler does only what a handler may:
-        // it loads atomics, writes, and ends the process or calls the handler that was there before as the system would
-        // have. It runs on the stack that the previous one was given, so that an overflow of the stack is still found.
+        // SAFETY: both calls get valid pointers, or null where that is allowed. The handler only does what is
+        // async-signal-safe: it loads atomics, writes, and ends the process or calls the previous handler as the system
+        // would have. It runs on the previous handler's alternate stack, so a stack overflow is still detected.
         unsafe {
             let mut previous = MaybeUninit::<libc::sigaction>::uninit();
             if libc::sigaction(libc::SIGBUS, ptr::null(), previous.as_mut_ptr()) != 0 {
                 return;
             }
-            // Known before the handler can be called.
+            // Set before the handler can be called.
             if PREVIOUS.set(previous.assume_init()).is_err() {
                 return;
             }
@@ -135,7 +135,7 @@ mod faults {
             own.sa_sigaction = on_fault as extern "C" fn(c_int, *mut siginfo_t, *mut c_void) as usize;
             own.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
             libc::sigemptyset(&raw mut own.sa_mask);
-            // A system that refuses leaves everything as it was.
+            // If the system refuses, nothing has changed.
             libc::sigaction(libc::SIGBUS, &raw const own, ptr::null_mut());
         }
     }
@@ -157,12 +157,12 @@ mod faults {
         TABLE[index].start.store(FREE, Ordering::Release);
     }
 
-    /// The message of the map that `address` lies in.
+    /// Returns the message of the map that `address` lies in.
     pub fn message_at(address: usize) -> Option<&'static String> {
         TABLE.iter().find_map(|entry| entry.message_at(address))
     }
 
-    /// The message for a path, made once: it is never freed, as a handler may be about to read it.
+    /// Makes the message for a path, once. It is never freed, since a handler may be about to read it.
     fn message_for(path: &Path, make: &Message) -> &'static String {
         static MADE: Mutex<Option<HashMap<PathBuf, &'static String>>> = Mutex::new(None);
         let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,7 +171,8 @@ mod faults {
     }
 
     extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-        // SAFETY: the system hands a handler with SA_SIGINFO a valid description, and of this signal it has an address.
+        // SAFETY: the system passes valid information to a handler with SA_SIGINFO, and for SIGBUS it includes an
+        // address.
         let address = unsafe { (*info).si_addr() }.addr();
         if let Some(message) = message_at(address) {
             end_with(message);
@@ -180,28 +181,29 @@ mod faults {
     }
 
     fn end_with(message: &'static str) -> ! {
-        /// Several threads may read the same file.
+        /// Set by the first of several threads that read the same file.
         static ENDING: AtomicBool = AtomicBool::new(false);
         if ENDING.swap(true, Ordering::Relaxed) {
             loop {
-                // SAFETY: waits for a signal, until the other thread has ended the process.
+                // SAFETY: waits for a signal until the other thread has ended the process.
                 unsafe { libc::pause() };
             }
         }
         crate::system::type_ahead::restore();
-        // SAFETY: the bytes are a string's; both calls are among those that a handler may make. Nothing is left to do
-        // where stderr cannot be written to.
+        // SAFETY: the bytes are those of a string; both calls are async-signal-safe. If stderr cannot be written to,
+        // there is nothing left to do.
         unsafe {
             libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len());
             libc::_exit(1)
         }
     }
 
-    /// Lets the previous handler have the signal.
+    /// Passes the signal on to the previous handler.
     fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
         let previous = PREVIOUS.get().filter(|p| ![libc::SIG_DFL, libc::SIG_IGN].contains(&p.sa_sigaction));
-        // SAFETY: what is neither of the two constants is a handler, which takes what its flags say, and gets what this
-        // one got from the system. Without one the signal is what it is by default, and comes again when this returns.
+        // SAFETY: a value other than the two constants is a handler of the type that its flags give, and it gets the
+        // arguments that the system passed. Without a handler, the signal's default action applies when the instruction
+        // runs again.
         unsafe {
             match previous {
                 Some(previous) if previous.sa_flags & libc::SA_SIGINFO != 0 => {
@@ -232,10 +234,10 @@ mod tests {
     use super::*;
     use crate::system::map::map;
 
-    /// Set for the process that is to end.
+    /// The environment variable that selects the case in the process that is to end.
     const CASE: &str = "MIST_TEST_OF_SIGNALS";
 
-    /// Runs the test `name` of this program once more, as a process of its own that is told its `case`.
+    /// Runs the test `name` of this program in a new process, with `case` in its environment.
     fn run(name: &str, case: &Path) -> Output {
         let mut test = Command::new(std::env::current_exe().unwrap());
         let name = format!("system::signals::tests::{name}");
@@ -243,7 +245,7 @@ mod tests {
         test.output().unwrap()
     }
 
-    /// Reads a byte of every page.
+    /// Reads one byte of every page.
     fn touch(bytes: &[u8]) {
         for byte in bytes.iter().step_by(4096) {
             std::hint::black_box(*byte);
@@ -264,7 +266,7 @@ mod tests {
             report();
             let map = map(&path).unwrap();
             File::options().write(true).open(&path).unwrap().set_len(1).unwrap();
-            // Of a thread of the program's own, which has another stack.
+            // In another thread, which has another stack.
             std::thread::spawn(move || touch(&map)).join().unwrap();
             unreachable!("the file can still be read");
         }
@@ -283,7 +285,7 @@ mod tests {
             let (first, second) = (map(&path).unwrap(), map(&path).unwrap());
             let address = first.as_ptr();
             drop(first);
-            // Whether the table still has it is seen by what it says of the address.
+            // The table's answer for the address shows whether the entry still exists.
             assert!(!format!("{:?}", faults::message_at(address.addr())).contains("is gone"));
             assert!(format!("{:?}", faults::message_at(second.as_ptr().addr())).contains("is gone"));
             return;
@@ -295,7 +297,7 @@ mod tests {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
     }
 
-    /// Rust's own handler still finds it: the process ends by SIGABRT and a message.
+    /// Rust's own handler must still detect it: the process ends by SIGABRT with a message.
     #[test]
     fn an_overflow_of_the_stack_is_still_found() {
         if own_case().is_some() {

@@ -1,11 +1,11 @@
-//! The folder for what the program keeps between runs.
+//! The folder for state that the program keeps between runs.
 
 use std::path::PathBuf;
 
 use super::environment;
 
-/// `mist` in the user's state folder, if there is one: `$XDG_STATE_HOME`, else `~/.local/state`; on Windows
-/// `%LOCALAPPDATA%`. It may not exist yet.
+/// Returns `mist` in the user's state folder, if there is one: `$XDG_STATE_HOME`, else `~/.local/state`; on Windows
+/// `%LOCALAPPDATA%`. The folder may not exist yet.
 pub fn folder() -> Option<PathBuf> {
     let folder = match cfg!(windows) {
         true => environment::value(environment::LOCALAPPDATA).map(PathBuf::from)?,
@@ -14,7 +14,7 @@ pub fn folder() -> Option<PathBuf> {
     Some(folder.join("mist"))
 }
 
-/// The XDG base directory specification has relative values ignored.
+/// Returns the XDG state folder. The XDG base directory specification requires that relative values are ignored.
 fn state_folder(xdg: Option<String>, home: Option<PathBuf>) -> Option<PathBuf> {
     xdg.map(PathBuf::from)
         .filter(|folder| folder.is_absolute())

@@ -1,36 +1,36 @@
-//! Threads, and what becomes of one that the system does not give.
+//! Starts threads, and reports an error if the system refuses.
 
 use std::io;
 use std::thread::Builder;
 
 use memmap2::MmapMut;
 
-/// What the user can do where the system gives no more threads.
+/// What the user can do if the system allows no more threads.
 pub const NO_THREAD: &str =
     "`ulimit -u` shows how many processes and threads a user may have: end some, or raise the limit";
 
-/// The stack of a thread that needs no large one, in bytes.
+/// Stack size in bytes of a thread that needs no large stack.
 pub const STACK: usize = 2 << 20;
 
-/// Address space that there must be beside a new thread's stack, in bytes. glibc aborts the process where a thread that
-/// begins is refused the few bytes that its thread-locals take.
+/// Address space that must be free beside a new thread's stack, in bytes. glibc aborts the process if a starting thread
+/// gets no memory for its thread-locals.
 const SPARE: usize = 4 << 20;
 
-/// A thread of that name with a stack of so many bytes, which is still to be spawned.
+/// Returns a builder of a thread with this name and stack size in bytes, which is not spawned yet.
 ///
 /// # Errors
-/// [`io::ErrorKind::OutOfMemory`] where the system has no room for the stack and what a thread begins with.
+/// [`io::ErrorKind::OutOfMemory`] if the system has no room for the stack and the thread-locals.
 pub fn builder(name: &str, stack: usize) -> io::Result<Builder> {
     room(stack)?;
     Ok(Builder::new().name(name.into()).stack_size(stack))
 }
 
-/// Whether there is room for a thread that a library starts, with a stack of so many bytes.
+/// Checks that there is room for a thread that a library starts, with this stack size in bytes.
 ///
 /// # Errors
-/// [`io::ErrorKind::OutOfMemory`] where there is none.
+/// [`io::ErrorKind::OutOfMemory`] if there is none.
 pub fn room(stack: usize) -> io::Result<()> {
-    // Nothing is written to it, so that it takes address space alone, and it is given back at once.
+    // Takes address space only, since nothing is written to it, and is unmapped at once.
     match MmapMut::map_anon(stack.saturating_add(SPARE)) {
         Ok(_) => Ok(()),
         Err(_) => Err(io::ErrorKind::OutOfMemory.into()),

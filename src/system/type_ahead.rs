@@ -1,18 +1,19 @@
-//! Type-ahead: what is typed while the program computes waits for its next read, and is not echoed into its output.
+//! Type-ahead: keeps keys that the user types while the program computes for its next read, without an echo in the
+//! output.
 //!
-//! As it is for other programs, a terminal echoes what is typed wherever the cursor stands, and Ctrl-C throws away what
-//! nobody has read. While a [`TypeAhead`] lives, the terminal does neither (no `ECHO`; `NOFLSH`), and gives bytes on as
-//! they come (no `ICANON`), so that the next read finds an unfinished line, too. Ctrl-C stays a signal. Pastes are
-//! bracketed, so that one of several lines is known as one.
+//! By default a terminal echoes typed keys wherever the cursor stands, and Ctrl-C discards unread input. While a
+//! [`TypeAhead`] lives, the terminal does neither (no `ECHO`; `NOFLSH`), and it passes bytes on as they come (no
+//! `ICANON`), so that the next read also finds an unfinished line. Ctrl-C stays a signal. Pastes are bracketed, so that
+//! a paste of several lines is recognised as one.
 //!
-//! The modes are put back on every way out that the system lets a program see: by dropping, by [`restore`] before the
-//! process exits, and by handlers of SIGTERM, SIGHUP and SIGQUIT. Ctrl-Z puts them back, and `fg` sets them again. What
-//! nobody has read by then was not meant for the shell, which would run it: it is thrown away, as without a [`TypeAhead`].
+//! The modes are restored on every way out that the system lets a program see: by dropping, by [`restore`] before the
+//! process exits, and by handlers of SIGTERM, SIGHUP and SIGQUIT. Ctrl-Z restores them, and `fg` sets them again.
+//! Unread input is then discarded, as without a [`TypeAhead`]: it was not meant for the shell, which would run it.
 //!
-//! A terminal keeps about 4 KB in this way (Linux; 1 KB on macOS). What is more waits where it comes from, and a Ctrl-C
-//! behind it is not seen before it is read.
+//! A terminal buffers about 4 KB in this way (Linux; 1 KB on macOS). Further input stays with the sender, and a Ctrl-C
+//! behind it has no effect before the buffer is read.
 //!
-//! Windows echoes only what a program reads, and keeps the rest: there the functions do nothing.
+//! Windows echoes only what a program reads, and buffers the rest: there the functions do nothing.
 
 pub use platform::{TypeAhead, restore, stop};
 
@@ -65,9 +66,9 @@ mod platform {
     /// Signals that end the process.
     const ENDS: [c_int; 3] = [libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
-    /// The terminal as it was found; the first [`TypeAhead`] opens it.
+    /// The terminal and its original modes; the first [`TypeAhead`] opens it.
     static TERMINAL: OnceLock<Terminal> = OnceLock::new();
-    /// Whether its modes are others now.
+    /// Whether the terminal's modes are changed now.
     static IS_CHANGED: AtomicBool = AtomicBool::new(false);
 
     #[derive(Debug)]
@@ -78,7 +79,7 @@ mod platform {
     }
 
     impl Terminal {
-        /// The terminal that controls the process, else the one on stdin.
+        /// Opens the terminal that controls the process, or else the one on stdin.
         fn open(bracket_pastes: bool) -> io::Result<Self> {
             let own = rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
             let handle = own.or_else(|_| io::stdin().as_fd().try_clone_to_owned())?;
@@ -86,27 +87,27 @@ mod platform {
             Ok(Self { handle, original, bracket_pastes })
         }
 
-        /// Sets the modes. A process in the background would be stopped for that.
+        /// Sets the modes, unless the process is in the background, where the call would stop it.
         fn set(&self, modes: &Termios, paste: &[u8]) {
             let own = rustix::process::getpgrp();
             if termios::tcgetpgrp(&self.handle).is_ok_and(|group| group != own) {
                 return;
             }
-            // Where the terminal is gone there is nothing to set.
+            // A failure means that the terminal is gone.
             let _ = termios::tcsetattr(&self.handle, OptionalActions::Now, modes);
             if self.bracket_pastes {
                 let _ = rustix::io::write(&self.handle, paste);
             }
         }
 
-        /// Puts the modes back, if they are others.
+        /// Restores the modes, if they are changed.
         fn put_back(&self) {
             if IS_CHANGED.swap(false, Ordering::SeqCst) {
                 self.set(&self.original, PASTE_PLAINLY);
             }
         }
 
-        /// Keeps what is typed from now on.
+        /// Sets the modes that keep typed keys for the next read.
         fn keep(&self) {
             let mut modes = self.original.clone();
             modes.local_modes -=
@@ -117,19 +118,19 @@ mod platform {
         }
     }
 
-    /// While it lives, what is typed waits for the next read. One at a time.
+    /// Keeps typed keys for the next read while it lives. Only one may live at a time.
     #[derive(Debug)]
     pub struct TypeAhead {
         terminal: &'static Terminal,
-        /// What handled the signals before.
+        /// The previous handlers of the signals.
         handlers: Vec<Handler>,
     }
 
     impl TypeAhead {
-        /// Begins to keep what is typed; `bracket_pastes` where the terminal understands that.
+        /// Begins to keep typed keys, and brackets pastes if `bracket_pastes` says that the terminal supports it.
         ///
         /// # Errors
-        /// What the system reports; there is no terminal.
+        /// There is no terminal; the system's I/O error.
         pub fn keep(bracket_pastes: bool) -> io::Result<Self> {
             let terminal = match TERMINAL.get() {
                 Some(terminal) => terminal,
@@ -145,12 +146,12 @@ mod platform {
             Ok(Self { terminal, handlers })
         }
 
-        /// The terminal is as it was, as for a read that wants it so.
+        /// Restores the terminal's modes, for a read that needs the original ones.
         pub fn pause(&self) {
             self.terminal.put_back();
         }
 
-        /// The end of [`pause`](Self::pause), or of a read that may have left other modes.
+        /// Ends a [`pause`](Self::pause), or a read that may have changed the modes.
         pub fn resume(&self) {
             self.terminal.keep();
         }
@@ -163,8 +164,8 @@ mod platform {
         }
     }
 
-    /// Before the process ends: puts the terminal's modes back, if they are others, and throws away what nobody has read.
-    /// By any thread, and in a handler of signals.
+    /// Restores the terminal's modes if they are changed, and discards unread input, before the process ends. May be
+    /// called by any thread and in a signal handler.
     pub fn restore() {
         if let Some(terminal) = TERMINAL.get()
             && IS_CHANGED.load(Ordering::SeqCst)
@@ -174,13 +175,13 @@ mod platform {
         }
     }
 
-    /// Ctrl-Z, where it was read as a key: stops the process group. Returns when this process goes on, or at once where
-    /// such signals are ignored. By the thread that uses the terminal, which does nothing in between.
+    /// Stops the process group, after Ctrl-Z was read as a key. Returns when this process continues, or at once if
+    /// SIGTSTP is ignored. Must be called by the thread that uses the terminal.
     pub fn stop() {
         let signal = libc::SIGTSTP;
         let Some(handler) = Handler::install(signal, on_stop) else { return };
-        // SAFETY: any signal may be sent, and ignored. This process ignores the one that is for the others: it could be
-        // delivered at any time to any thread.
+        // SAFETY: any signal may be sent and ignored. This process ignores the signal that it sends to the group, which
+        // could be delivered at any time to any thread, and then stops itself.
         unsafe {
             libc::signal(signal, libc::SIG_IGN);
             libc::kill(0, signal);
@@ -190,15 +191,15 @@ mod platform {
         handler.uninstall();
     }
 
-    /// Stops the process, whose handler of `signal` is the system's, and leaves the terminal as it was; when it goes on,
-    /// the modes are those of before.
+    /// Stops the process with the terminal's original modes, and sets the current modes again when the process
+    /// continues. The handler of `signal` must be the system's default.
     fn stop_alone(signal: c_int) {
         let terminal = TERMINAL.get().map(|terminal| (terminal, termios::tcgetattr(&terminal.handle)));
         if let Some((terminal, _)) = &terminal {
             let _ = termios::tcflush(&terminal.handle, QueueSelector::IFlush);
             terminal.set(&terminal.original, PASTE_PLAINLY);
         }
-        // SAFETY: any signal may be raised. One that is raised is this thread's, and has its effect before the call ends.
+        // SAFETY: any signal may be raised. A raised signal goes to this thread, and takes effect before the call ends.
         unsafe { libc::raise(signal) };
         if let Some((terminal, Ok(before))) = terminal {
             let is_changed = IS_CHANGED.load(Ordering::SeqCst);
@@ -206,7 +207,7 @@ mod platform {
         }
     }
 
-    /// What handled a signal before.
+    /// The previous handler of a signal.
     struct Handler {
         signal: c_int,
         before: libc::sigaction,
@@ -219,10 +220,10 @@ mod platform {
     }
 
     impl Handler {
-        /// `None` where the signal is ignored, as under `nohup`, and stays so.
+        /// Installs a handler; returns `None` if the signal is ignored, as under `nohup`, and leaves it so.
         fn install(signal: c_int, handler: extern "C" fn(c_int)) -> Option<Self> {
-            // SAFETY: the pointers are valid, or null where the call allows it. The handlers do only what handlers may:
-            // they load and store atomics, make system calls, and call functions that POSIX lists for them.
+            // SAFETY: the pointers are valid, or null where the call allows it. The handlers are async-signal-safe:
+            // they load and store atomics, make system calls, and call functions that POSIX lists as such.
             unsafe {
                 let mut before = MaybeUninit::<libc::sigaction>::uninit();
                 if libc::sigaction(signal, ptr::null(), before.as_mut_ptr()) != 0 {
@@ -234,7 +235,7 @@ mod platform {
                 }
                 let mut own: libc::sigaction = MaybeUninit::zeroed().assume_init();
                 own.sa_sigaction = handler as usize;
-                // A handler may raise its signal again, which then has its usual effect.
+                // With these flags a handler that raises its signal again gets the default action.
                 own.sa_flags = libc::SA_RESTART | libc::SA_RESETHAND | libc::SA_NODEFER;
                 libc::sigemptyset(&raw mut own.sa_mask);
                 (libc::sigaction(signal, &raw const own, ptr::null_mut()) == 0)
@@ -243,19 +244,19 @@ mod platform {
         }
 
         fn uninstall(self) {
-            // SAFETY: the action is one that the system gave out.
+            // SAFETY: the action was returned by the system.
             unsafe { libc::sigaction(self.signal, &raw const self.before, ptr::null_mut()) };
         }
     }
 
-    /// The process ends by the signal, and leaves the terminal as it was.
+    /// Restores the terminal, and ends the process by the signal.
     extern "C" fn on_end(signal: c_int) {
         restore();
         // SAFETY: any signal may be raised.
         unsafe { libc::raise(signal) };
     }
 
-    /// The process stops.
+    /// Stops the process, and installs itself again when the process continues.
     extern "C" fn on_stop(signal: c_int) {
         stop_alone(signal);
         let _ = Handler::install(signal, on_stop);

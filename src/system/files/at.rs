@@ -1,12 +1,12 @@
-//! Reading and writing at a position, whatever the file's cursor is.
+//! Reads and writes at a position, independent of the file's cursor.
 
 use std::fs::File;
 use std::io;
 
-/// Writes all of `bytes` at `offset`, whatever the file's cursor is; several threads may at once.
+/// Writes all of `bytes` at `offset`, independent of the file's cursor. Several threads may write at once.
 ///
 /// # Errors
-/// What the system reports.
+/// The system's I/O error.
 pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     #[cfg(unix)]
     return std::os::unix::fs::FileExt::write_all_at(file, bytes, offset);
@@ -25,10 +25,10 @@ pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     }
 }
 
-/// Reads from `offset` on into `bytes`, at most as many; 0 is the end of the file.
+/// Reads at most `bytes.len()` bytes at `offset`, and returns how many it read; 0 is the end of the file.
 ///
 /// # Errors
-/// What the system reports.
+/// The system's I/O error.
 pub fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     loop {
         #[cfg(unix)]

@@ -1,4 +1,5 @@
-//! A folder that one process at a time writes to: a lock in it, which the system releases however the process ends.
+//! Gives one process at a time the right to write to a folder. A lock file in the folder enforces it, and the system
+//! releases the lock however the process ends.
 
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
@@ -10,41 +11,42 @@ use std::time::Duration;
 use super::folder::{Folder, folder_of};
 use super::platform;
 
-/// The file that is locked.
+/// Name of the lock file.
 const LOCK: &str = ".mist.lock";
-/// How often another process's lock is tried again.
+/// Polling interval while another process holds the lock.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often a lock or a folder may have been deleted between looking it up and locking it.
+/// How many times a lock file or a folder may disappear between opening it and locking it.
 const TRIES: usize = 100;
 
-/// A folder that this process alone writes to, for as long as this value lives. The lock and the folders that were made
-/// for it disappear with it; a folder stays if there is something in it.
+/// A folder that only this process writes to, for as long as this value lives. Dropping it deletes the lock file, and
+/// the folders that were made for it if they are empty.
 #[derive(Debug)]
 pub struct Claim {
     folder: Folder,
     lock: Option<File>,
-    /// Whether the lock was made here.
+    /// Whether this process made the lock file.
     is_new: bool,
-    /// The folders that were made, outermost first.
+    /// The folders that this process made, outermost first.
     made: Vec<(Folder, OsString)>,
     unlocked: Option<io::Error>,
 }
 
-/// A folder that could not be claimed.
+/// The error of a folder that could not be claimed.
 #[derive(Debug)]
 pub struct Unclaimed {
-    /// The folder, or the lock in it.
+    /// The folder, or the lock file in it.
     pub path: PathBuf,
-    /// Why; [`io::ErrorKind::Interrupted`] where the caller did not want to wait.
+    /// The cause; [`io::ErrorKind::Interrupted`] if the caller did not want to wait.
     pub source: io::Error,
 }
 
 impl Claim {
-    /// Claims the folder at `path`, made if it does not exist. What of its way lies in the folder `base` is not followed.
-    /// While another process has it, `wait` is asked whether to go on waiting.
+    /// Claims the folder at `path`, and makes it if it does not exist. Does not follow links in the part of the path
+    /// below `base`. While another process holds the lock, `wait` decides whether to go on waiting.
     ///
     /// # Errors
-    /// The folder cannot be made or opened; the lock cannot, as where it is a link; `wait` said no.
+    /// The folder cannot be made or opened; the lock file cannot be opened, for example because it is a link; `wait`
+    /// returned `false`.
     pub fn new(base: Option<&Path>, path: &Path, wait: &mut dyn FnMut() -> bool) -> Result<Self, Unclaimed> {
         let failed = |path: PathBuf| move |source| Unclaimed { path, source };
         let (mut made, mut made_lock) = (Vec::new(), false);
@@ -52,11 +54,11 @@ impl Claim {
         loop {
             let folder = make(base, path, &mut made).map_err(failed(path.into()))?;
             let (lock, is_new) = match open_lock(&folder) {
-                // Whoever made the folder took it away again.
+                // Another process made the folder and has just deleted it.
                 Err(e) if e.kind() == io::ErrorKind::NotFound && tries.next().is_some() => continue,
                 opened => opened.map_err(failed(path.join(LOCK)))?,
             };
-            // From here on whatever was made is taken away again.
+            // From here on, dropping `claim` deletes what was made.
             made_lock |= is_new;
             let mut claim = Self { folder, lock: None, is_new: false, made, unlocked: None };
             match lock.try_lock() {
@@ -83,17 +85,17 @@ impl Claim {
         }
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn folder(&self) -> &Folder {
         &self.folder
     }
 
-    /// Why the folder could not be locked, where its file system has no locks.
+    /// Returns why the folder could not be locked, if its file system has no locks.
     pub fn unlocked(&self) -> Option<&io::Error> {
         self.unlocked.as_ref()
     }
 
-    /// The lock and the folders stay when this value goes.
+    /// Makes dropping leave the lock file and the folders in place.
     pub fn keep(mut self) -> Self {
         self.is_new = false;
         self.made.clear();
@@ -103,7 +105,8 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // While it is held: who waits for it sees that it has no name any more. What cannot be deleted does no harm.
+        // Deleted while the lock is held: a process that waits for the lock then sees that the file has no name. A
+        // failure does no harm.
         if self.is_new && platform::DELETES_OPEN_FILES {
             let _ = self.folder.remove(LOCK);
         }
@@ -113,7 +116,7 @@ impl Drop for Claim {
     }
 }
 
-/// The lock, and whether it was made here.
+/// Opens the lock file, and returns whether it was made now.
 fn open_lock(folder: &Folder) -> io::Result<(File, bool)> {
     match folder.create_new(LOCK, 0o666) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok((folder.lock_file(LOCK)?, false)),
@@ -121,7 +124,7 @@ fn open_lock(folder: &Folder) -> io::Result<(File, bool)> {
     }
 }
 
-/// The folder at `path`, made if it does not exist; `made` gets what was.
+/// Opens the folder at `path`, and makes it if it does not exist. Appends to `made` the folders that it makes.
 fn make(base: Option<&Path>, path: &Path, made: &mut Vec<(Folder, OsString)>) -> io::Result<Folder> {
     if let Some(names) = base.and_then(|base| super::folder::beneath(base, path)) {
         let mut folder = Folder::open(base.unwrap_or(path))?;
@@ -134,7 +137,7 @@ fn make(base: Option<&Path>, path: &Path, made: &mut Vec<(Folder, OsString)>) ->
     }
     let missing: Vec<&Path> = path.ancestors().take_while(|path| is_missing(path)).collect();
     for path in missing.into_iter().rev() {
-        // What ends in `..` is made with the next one, or is there.
+        // A path that ends in `..` exists, or is made with the next path.
         let Ok((parent, name)) = folder_of(path) else { continue };
         let (_, is_new) = parent.make_or_enter(name)?;
         made.extend(is_new.then(|| (parent, name.to_owned())));
@@ -196,7 +199,7 @@ mod tests {
                 });
             }
         });
-        // Who made the folder may have been followed by one who did not.
+        // A process that did not make the folder may have been the last, and leaves the empty folder.
         assert!(!path.exists() || names(&path) == 0);
     }
 }

@@ -1,20 +1,21 @@
-//! The disk that a folder is on.
+//! Queries about the disk that a folder is on.
 
 use std::io;
 use std::path::Path;
 
 use super::platform;
 
-/// Bytes that a file in `folder` may still take; the nearest folder that exists is asked.
+/// Returns the bytes that are free for a file in `folder`. If `folder` does not exist, asks its nearest ancestor.
 ///
 /// # Errors
-/// What the system reports.
+/// The system's I/O error.
 pub fn free_space(folder: &Path) -> io::Result<u64> {
     let existing = folder.ancestors().find(|f| f.exists() && !f.as_os_str().is_empty());
     fs4::available_space(existing.unwrap_or(Path::new(".")))
 }
 
-/// Whether the file at `path` can get a second name in `folder`, which need not exist yet, as far as can be told.
+/// Returns whether a hard link to the file at `path` can be made in `folder`, which need not exist yet. `false` if
+/// unknown.
 pub fn on_one_disk(path: &Path, folder: &Path) -> bool {
     let existing = folder.ancestors().find(|f| f.exists() && !f.as_os_str().is_empty());
     platform::on_one_disk(path, existing.unwrap_or(Path::new(".")))

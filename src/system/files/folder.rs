@@ -1,8 +1,8 @@
-//! Folders in which files are made, changed and deleted.
+//! Makes, changes and deletes files in folders without following links.
 //!
-//! A checkpoint's folder may come from a stranger, with links in it that lead to files of the user's. The way *to* the
-//! folder is the user's own and is followed: `checkpoints/`, `ORG/` and `NAME/` are often links to another disk. A name
-//! *in* it is looked up in the folder that was opened, and is never followed.
+//! A checkpoint's folder may come from a stranger, with links in it that lead to the user's files. The path *to* the
+//! folder is the user's own, and its links are followed: `checkpoints/`, `ORG/` and `NAME/` are often links to another
+//! disk. A name *in* the folder is looked up by the opened descriptor, and a link there is never followed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -14,10 +14,10 @@ use super::platform::{self, How};
 use super::read::{readable, regular};
 use super::refused::{Kind, Refused};
 
-/// Folders in a folder that is deleted with all that is in it.
-const DEEPEST: u32 = 64;
+/// Maximum depth of folders that [`Folder::remove_all`] deletes.
+const MAX_DEPTH: u32 = 64;
 
-/// A folder that was opened: what is done in it is done there, whatever lies at its path by then.
+/// An open folder. Operations act on the folder that was opened, even if its path leads elsewhere by then.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -25,37 +25,37 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The folder that `path` leads to, links followed.
+    /// Opens the folder at `path`; links are followed.
     ///
     /// # Errors
-    /// There is none, or it cannot be opened.
+    /// The folder does not exist or cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let handle = platform::open_folder(path)?;
         Ok(Self { path: path.into(), handle: Arc::new(handle) })
     }
 
-    /// The same; made if it does not exist, with those that it lies in.
+    /// Opens the folder at `path`, and makes it and its parents if they do not exist.
     ///
     /// # Errors
-    /// It cannot be made or opened.
+    /// The folder cannot be made or opened.
     #[allow(clippy::disallowed_methods)]
     pub fn make(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         Self::open(path)
     }
 
-    /// The folder at `path`, made if it does not exist. What of its way lies in the folder `base`, a checkpoint's, is
-    /// not followed; the rest is the user's own.
+    /// Opens the folder at `path`, and makes it if it does not exist. Does not follow links in the part of the path
+    /// below `base`, a checkpoint's folder; the rest is the user's own.
     ///
     /// # Errors
-    /// It cannot be made or opened; [`Refused::Link`] where a link is on its way.
+    /// The folder cannot be made or opened; [`Refused::Link`] if there is a link below `base`.
     pub fn make_in(base: &Path, path: &Path) -> io::Result<Self> {
         let Some(names) = beneath(base, path) else { return Self::make(path) };
         names.iter().try_fold(Self::make(base)?, |folder, name| folder.make_below(name))
     }
 
-    /// The folder `name` in this one, and whether it was made now.
+    /// Opens or makes the folder `name` in this one, and returns whether it was made now.
     pub(super) fn make_or_enter(&self, name: &OsStr) -> io::Result<(Self, bool)> {
         match platform::make_folder_in(&self.handle, plain(name)?) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok((self.below(name)?, false)),
@@ -63,25 +63,25 @@ impl Folder {
         }
     }
 
-    /// The opened folder itself.
+    /// Returns the descriptor of the folder.
     pub(super) fn handle(&self) -> &platform::Handle {
         &self.handle
     }
 
-    /// Its path, for messages.
+    /// Returns the folder's path, for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of a file in it, for messages.
+    /// Returns the path of a file in the folder, for messages.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The folder `name` in this one.
+    /// Opens the folder `name` in this one.
     ///
     /// # Errors
-    /// There is none; [`Refused::Link`] or [`Refused::NotAFolder`].
+    /// The folder does not exist; [`Refused::Link`]; [`Refused::NotAFolder`].
     pub fn below(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         let name = plain(name.as_ref())?;
         let opened = platform::open_folder_in(&self.handle, name);
@@ -93,35 +93,35 @@ impl Folder {
         Ok(Self { path: self.path.join(name), handle: Arc::new(handle) })
     }
 
-    /// The same; made if it does not exist.
+    /// Opens the folder `name` in this one, and makes it if it does not exist.
     ///
     /// # Errors
-    /// It cannot be made; as [`below`](Self::below).
+    /// The folder cannot be made; the errors of [`below`](Self::below).
     pub fn make_below(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         self.make_or_enter(name.as_ref()).map(|(folder, _)| folder)
     }
 
-    /// Opens a file that processes lock; made if it does not exist. What is in it stays.
+    /// Opens a file that processes lock, and makes it if it does not exist. Its content stays.
     ///
     /// # Errors
-    /// It cannot be opened; [`Refused`] where it is no regular file.
+    /// The file cannot be opened; [`Refused`] if it is not a regular file.
     pub fn lock_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         self.open_with(name.as_ref(), How::Change)
     }
 
-    /// Opens a file for reading, if it is a regular one and no link.
+    /// Opens a regular file for reading.
     ///
     /// # Errors
-    /// It cannot be opened; [`Refused`].
+    /// The file cannot be opened; [`Refused`] if it is a link or not a regular file.
     pub fn read(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         self.open_with(name.as_ref(), How::Read)
     }
 
-    /// Opens a file to go on with what an earlier run wrote; made if it does not exist. A link, a pipe or a device of
-    /// that name gives way, and so does a file that has another name too, as that may be anywhere.
+    /// Opens a file to append to what an earlier run wrote, and makes it if it does not exist. A link, a pipe or a
+    /// device of that name is replaced. So is a file with a second hard link, which may lie anywhere.
     ///
     /// # Errors
-    /// It cannot be opened or made; a folder has the name.
+    /// The file cannot be opened or made; a folder has the name.
     pub fn change(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let name = name.as_ref();
         match self.open_with(name, How::Change) {
@@ -134,10 +134,11 @@ impl Folder {
         self.create(name, 0o666)
     }
 
-    /// Makes a file, with these permissions, in place of what had the name; what that was a link to stays as it is.
+    /// Makes a file with the permissions `mode`, and replaces what had the name. The target of a replaced link stays as
+    /// it is.
     ///
     /// # Errors
-    /// It cannot be made; a folder has the name.
+    /// The file cannot be made; a folder has the name.
     pub fn create(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<File> {
         match self.remove(&name) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -145,10 +146,10 @@ impl Folder {
         }
     }
 
-    /// Makes a file, with these permissions (on Unix), under a name that nothing has.
+    /// Makes a file with the permissions `mode` (on Unix) under an unused name.
     ///
     /// # Errors
-    /// It cannot be made; [`io::ErrorKind::AlreadyExists`].
+    /// The file cannot be made; [`io::ErrorKind::AlreadyExists`].
     pub fn create_new(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<File> {
         platform::open_in(&self.handle, plain(name.as_ref())?, How::New(mode)).and_then(regular)
     }
@@ -164,16 +165,16 @@ impl Folder {
         })
     }
 
-    /// Whether something has the name, a link to nowhere included.
+    /// Returns whether the name exists; a dangling link counts.
     pub fn has(&self, name: impl AsRef<OsStr>) -> bool {
         let name = plain(name.as_ref());
         name.and_then(|name| platform::kind_in(&self.handle, name)).is_ok_and(|kind| kind.is_some())
     }
 
-    /// Deletes a file; of a link the link itself.
+    /// Deletes a file, or a link but not its target.
     ///
     /// # Errors
-    /// What the system reports, as for a folder.
+    /// The system's I/O error; a folder has the name.
     pub fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         platform::remove_in(&self.handle, plain(name.as_ref())?)
     }
@@ -181,17 +182,17 @@ impl Folder {
     /// Deletes an empty folder.
     ///
     /// # Errors
-    /// What the system reports, as of one with something in it.
+    /// The system's I/O error; the folder is not empty.
     pub fn remove_empty(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         platform::remove_folder_in(&self.handle, plain(name.as_ref())?)
     }
 
-    /// Deletes whatever has the name, a folder with all that is in it.
+    /// Deletes a file, a link, or a folder with its content.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's I/O error.
     pub fn remove_all(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
-        self.remove_deep(name.as_ref(), DEEPEST)
+        self.remove_deep(name.as_ref(), MAX_DEPTH)
     }
 
     fn remove_deep(&self, name: &OsStr, depth: u32) -> io::Result<()> {
@@ -206,43 +207,44 @@ impl Folder {
         }
     }
 
-    /// Gives the file at `from`, which is no link, a second name in this folder.
+    /// Makes a hard link in this folder to the file at `from`, which is not a symbolic link.
     ///
     /// # Errors
-    /// What the system reports, as where the file lies on another disk or something has the name.
+    /// The system's I/O error, for example if the file lies on another disk or the name exists.
     pub fn link(&self, from: &Path, name: impl AsRef<OsStr>) -> io::Result<()> {
         platform::link_in(from, &self.handle, plain(name.as_ref())?)
     }
 
-    /// Gives `from` the name `to`, in place of what had it.
+    /// Renames `from` to `to`, and replaces what had that name.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's I/O error.
     pub fn rename(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> io::Result<()> {
         platform::rename_in(&self.handle, plain(from.as_ref())?, plain(to.as_ref())?)
     }
 
-    /// The names in it.
+    /// Returns the names in the folder.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's I/O error.
     pub fn names(&self) -> io::Result<Vec<OsString>> {
         platform::names_in(&self.handle)
     }
 
-    /// Brings its names to the disk, as after a rename; Windows and some network file systems do not let one do that.
+    /// Syncs the folder's names to the disk, as after a rename. Does nothing on Windows, and on network file systems
+    /// that do not support it.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's I/O error.
     pub fn sync(&self) -> io::Result<()> {
         platform::sync(&self.handle)
     }
 }
 
-/// Makes the folder at `path` with those that it lies in, for this user alone.
+/// Makes the folder at `path` and its parents, accessible to this user only.
 ///
 /// # Errors
-/// What the system reports.
+/// The system's I/O error.
 #[allow(clippy::disallowed_methods)]
 pub fn make_private(path: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
@@ -252,26 +254,26 @@ pub fn make_private(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// The folder that `file` lies in, links on the way followed, and its name.
+/// Opens the folder that `file` lies in, following links, and returns it with the file's name.
 ///
 /// # Errors
-/// There is no such folder, or the path has no name at its end.
+/// The folder does not exist; the path does not end in a name.
 pub fn folder_of(file: &Path) -> io::Result<(Folder, &OsStr)> {
     let name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     Ok((Folder::open(file.parent().unwrap_or(Path::new(".")))?, name))
 }
 
-/// `name`, if it is one and no way to elsewhere.
+/// Returns `name` if it is a single name, not a path.
 fn plain(name: &OsStr) -> io::Result<&OsStr> {
     let mut parts = Path::new(name).components();
     match (parts.next(), parts.next()) {
-        // A name with a slash at its end would be followed.
+        // A link whose name ends in a slash would be followed.
         (Some(Component::Normal(only)), None) if only == name => Ok(name),
         _ => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
 
-/// The names that lead from `base` to `path`, if it lies in there by its spelling.
+/// Returns the names that lead from `base` to `path`, if `path` is below `base` by its spelling.
 pub(super) fn beneath<'a>(base: &Path, path: &'a Path) -> Option<Vec<&'a OsStr>> {
     fn parts(path: &Path) -> impl Iterator<Item = Component<'_>> {
         path.components().filter(|part| *part != Component::CurDir)
@@ -323,7 +325,7 @@ mod tests {
 
         use super::super::*;
 
-        /// A folder with a file elsewhere, links to both in every place, and what else can have a name.
+        /// A folder with links to a file and a folder elsewhere, a hard link and a pipe.
         fn hostile() -> (tempfile::TempDir, Folder, PathBuf) {
             let root = tempfile::tempdir().unwrap();
             let precious = root.path().join("precious");

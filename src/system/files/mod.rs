@@ -1,18 +1,17 @@
-//! Files: the one room in which they are opened, for reading and for writing. (Clippy's disallowed methods forbid it
-//! elsewhere.)
+//! Files: opening them for reading and for writing. Clippy's disallowed methods forbid that elsewhere.
 //!
 //! Knows the system's calls. Never knows what a file is for.
 //!
 //! | file | one idea |
 //! |---|---|
-//! | `read` | regular files are read, up to a limit, and nothing else is |
-//! | `folder` | names in a folder are written, locked and deleted without following a link |
-//! | `claim` | one process at a time writes in a folder |
-//! | `replacement` | nothing that looks finished is ever incomplete |
-//! | `refused` | why a file that exists is neither read nor written |
-//! | `disk` | the disk that a folder is on |
-//! | `pages` | writing in pieces that the system keeps in large pages |
-//! | `at` | reading and writing at a position |
+//! | `read` | reads regular files, up to a limit, and refuses everything else |
+//! | `folder` | writes, locks and deletes files in a folder without following links |
+//! | `claim` | lets one process at a time write to a folder |
+//! | `replacement` | replaces a file only when the new one is complete |
+//! | `refused` | why a file that exists is not read or written |
+//! | `disk` | queries about the disk that a folder is on |
+//! | `pages` | writes in pieces that the system keeps in large pages |
+//! | `at` | reads and writes at a position |
 //! | `unix`, `other` | the system's calls |
 
 mod at;

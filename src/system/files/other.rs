@@ -1,5 +1,7 @@
-//! What `unix.rs` does, where there are no descriptors of folders: a name is asked about before it is used, and a link is refused.
-//! Whoever can write to the folder can still put a link there in between.
+//! Does what `unix.rs` does on systems without descriptors of folders: checks what a name is before using it, and
+//! refuses links.
+//!
+//! A process that can write to the folder can still put a link there between the check and the use.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -8,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::refused::{Kind, Refused};
 
-/// A folder, by its path.
+/// A folder, represented by its path.
 pub type Handle = PathBuf;
 
 pub fn open(path: &Path) -> io::Result<File> {

@@ -1,13 +1,15 @@
-//! Writing so that the system can keep a file in large pages.
+//! Writes files in pieces that the system can keep in large pages.
 
 use std::io::{self, Write};
 
-/// Bytes of a large page, and of a piece of a file that such a page can hold.
+/// Size of a large page in bytes, and of the pieces that are written at once.
 const LARGE_PAGE: usize = 2 << 20;
 
-/// Writes in whole pieces of 2 MiB, whatever runs it is given. Linux keeps what was written at once in one piece of
-/// memory, where the file system can, and maps that as a large page: weights are then read from a map a quarter to a
-/// half faster, and without a page fault for every 4 KiB. The last piece is written by [`finish`](Self::finish).
+/// A writer that buffers its input and writes pieces of 2 MiB.
+///
+/// Where the file system supports it, Linux keeps what was written at once in one piece of memory, and maps that as a
+/// large page. Weights are then read from a map a quarter to a half faster, and without a page fault per 4 KiB.
+/// [`finish`](Self::finish) writes the last piece.
 #[derive(Debug)]
 pub struct InLargePages<W> {
     to: W,
@@ -15,15 +17,15 @@ pub struct InLargePages<W> {
 }
 
 impl<W: Write> InLargePages<W> {
-    /// Writes to the beginning of `to`.
+    /// Makes a writer; `to` is at its beginning.
     pub fn new(to: W) -> Self {
         Self { to, piece: Vec::with_capacity(LARGE_PAGE) }
     }
 
-    /// Writes a run of bytes.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// What writing reports.
+    /// The errors of writing to `to`.
     pub fn write_all(&mut self, mut run: &[u8]) -> io::Result<()> {
         while !run.is_empty() {
             let (now, later) = run.split_at(run.len().min(LARGE_PAGE - self.piece.len()));
@@ -37,10 +39,10 @@ impl<W: Write> InLargePages<W> {
         Ok(())
     }
 
-    /// Writes what is left, and gives back what was written to.
+    /// Writes the remaining bytes, and returns the inner writer.
     ///
     /// # Errors
-    /// What writing reports.
+    /// The errors of writing to `to`.
     pub fn finish(mut self) -> io::Result<W> {
         self.to.write_all(&self.piece)?;
         Ok(self.to)

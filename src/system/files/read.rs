@@ -1,5 +1,7 @@
-//! Reading files. Links are followed (the hub's cache is made of them), and what was opened is judged by its
-//! descriptor, so nothing can be put in its place between the question and the answer.
+//! Reads files, up to a limit.
+//!
+//! Links are followed, since the hub's cache is made of them. The kind of a file is checked on its open descriptor, so
+//! that nobody can replace the file between the check and the use.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,33 +10,33 @@ use std::path::Path;
 use super::platform;
 use super::refused::{Kind, Refused};
 
-/// Bytes that a file may have beyond those that it is said to have: one that grows, or one of `/proc`, which is said to
-/// have none. Some of those never end.
-const BEYOND: u64 = 1 << 20;
+/// How many bytes a file may have beyond its reported size. A file may grow, and files of `/proc` report a size of 0;
+/// some of those never end.
+const SLACK: u64 = 1 << 20;
 
-/// Bytes that are asked for behind the end, to see whether it is one: some files of `/proc` give only whole records.
+/// Bytes that are requested to detect the end of a file: some files of `/proc` return only whole records.
 const PROBE: usize = 64;
-/// The largest file of the system's own that is read: the list of a process's maps has a kilobyte for each.
+/// The largest system file that is read, in bytes: the list of a process's maps takes a kilobyte per map.
 const LARGEST_OF_SYSTEM: u64 = 64 << 20;
 
-/// Opens a regular file for reading, at once whatever is in its place: a pipe is not waited for.
+/// Opens a regular file for reading. Never blocks, even if there is a pipe at `path`.
 ///
 /// # Errors
-/// It cannot be opened; [`Refused::NotAFile`] for a folder, a pipe, a device or a socket.
+/// The file cannot be opened; [`Refused::NotAFile`] for a folder, a pipe, a device or a socket.
 pub fn open(path: &Path) -> io::Result<File> {
     let opened = platform::open(path).and_then(readable);
-    // A socket, and on some systems a folder, cannot even be opened; the system's own words say less.
+    // A socket, and on some systems a folder, cannot be opened at all, and the system's message is less clear.
     opened.map_err(|error| match Refused::inside(&error) {
         Some(_) => error,
         None => kind(path).map_or_else(|| explained(path, error), |kind| Refused::NotAFile(kind).into()),
     })
 }
 
-/// Whether there is something at `path`, links followed. A name that is there and leads nowhere is an error, not a file
-/// that is absent: without it a folder may mean something else.
+/// Returns whether `path` exists; links are followed. A dangling link is an error, not an absent file: without the file
+/// a folder may mean something else.
 ///
 /// # Errors
-/// [`Refused::LeadsNowhere`]; what else the system reports.
+/// [`Refused::LeadsNowhere`]; the system's I/O error.
 pub fn exists(path: &Path) -> io::Result<bool> {
     match path.metadata().map_err(|error| explained(path, error)) {
         Ok(_) => Ok(true),
@@ -43,12 +45,12 @@ pub fn exists(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether nothing has the name that failed with this error.
+/// Returns whether the error says that the name does not exist.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// The error of looking `path` up; where it is that of a link to nowhere, [`Refused::LeadsNowhere`].
+/// Turns the error of looking up `path` into [`Refused::LeadsNowhere`] if `path` is a dangling link.
 pub fn explained(path: &Path, error: io::Error) -> io::Error {
     match path.read_link() {
         Ok(target) if error.kind() == io::ErrorKind::NotFound => Refused::LeadsNowhere(target).into(),
@@ -56,13 +58,13 @@ pub fn explained(path: &Path, error: io::Error) -> io::Error {
     }
 }
 
-/// What is not a regular file at `path`, links followed.
+/// Returns the kind of what is at `path`, links followed, unless it is a regular file.
 fn kind(path: &Path) -> Option<Kind> {
     let kind = Kind::of(path.metadata().ok()?.file_type());
     (kind != Kind::File).then_some(kind)
 }
 
-/// `file`, if it is a regular one.
+/// Returns `file` if it is a regular file.
 pub(super) fn regular(file: File) -> io::Result<File> {
     match Kind::of(file.metadata()?.file_type()) {
         Kind::File => platform::blocking(file),
@@ -70,7 +72,8 @@ pub(super) fn regular(file: File) -> io::Result<File> {
     }
 }
 
-/// `file`, if it is a regular one, to be read. What is said to have no bytes may be one of `/proc` that waits for some.
+/// Returns `file` if it is a regular file, for reading. Leaves an empty file non-blocking: it may be a file of `/proc`
+/// whose reads wait for data.
 pub(super) fn readable(file: File) -> io::Result<File> {
     let data = file.metadata()?;
     match Kind::of(data.file_type()) {
@@ -79,50 +82,50 @@ pub(super) fn readable(file: File) -> io::Result<File> {
     }
 }
 
-/// A regular file as a stream that fails with [`Refused::TooLarge`] as soon as there are more than `limit` bytes.
+/// Opens a regular file as a stream that fails with [`Refused::TooLarge`] after `limit` bytes.
 ///
 /// # Errors
-/// As [`open`]; [`Refused::TooLarge`] by its length already.
+/// The errors of [`open`]; [`Refused::TooLarge`] if the reported size exceeds the limit.
 pub fn stream(path: &Path, limit: u64) -> io::Result<Limited<File>> {
     within(open(path)?, limit)
 }
 
-/// An open regular file as such a stream.
+/// Makes such a stream from an open regular file.
 pub(super) fn within(file: File, limit: u64) -> io::Result<Limited<File>> {
     let length = file.metadata()?.len();
     if length > limit {
         return Err(Refused::TooLarge(limit).into());
     }
-    let most = limit.min(length.saturating_add(BEYOND));
+    let most = limit.min(length.saturating_add(SLACK));
     let refused = if most == limit { Refused::TooLarge(limit) } else { Refused::Endless(length) };
     Ok(Limited { inner: file, left: most, refused })
 }
 
-/// All bytes of a regular file.
+/// Reads a whole regular file.
 ///
 /// # Errors
-/// As [`stream`]; no memory.
+/// The errors of [`stream`]; not enough memory.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     collect(stream(path, limit)?)
 }
 
-/// All bytes of a stream of a file, in memory that is asked for at once.
+/// Reads the rest of a file's stream into a buffer that is allocated once.
 fn collect(mut stream: Limited<File>) -> io::Result<Vec<u8>> {
     let length = stream.inner.metadata()?.len().min(stream.left);
     let mut bytes = Vec::new();
-    // Some more, to find the end without growing.
+    // The extra bytes let `read_to_end` find the end without growing the buffer.
     bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX).saturating_add(PROBE))?;
     stream.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// What the user named as a source of text: a file, or a pipe or a terminal (`--file <(…)`, `/dev/stdin`), which is
-/// waited for. It fails with [`Refused::TooLarge`] as soon as there are more than `limit` bytes.
+/// Opens a source of text that the user named: a file, or a pipe or a terminal (`--file <(…)`, `/dev/stdin`), for which
+/// reads wait. The stream fails with [`Refused::TooLarge`] after `limit` bytes.
 ///
 /// # Errors
-/// It cannot be opened; [`Refused::NotAFile`] for a folder, a disk or a socket.
+/// The source cannot be opened; [`Refused::NotAFile`] for a folder, a disk or a socket.
 pub fn input(path: &Path, limit: u64) -> io::Result<Limited<File>> {
-    // Opening a disk may start it, and opening a socket fails in the system's words.
+    // Opening a disk may start it, and the system's message for a socket is less clear.
     if let Some(other @ (Kind::Folder | Kind::BlockDevice | Kind::Socket)) = kind(path) {
         return Err(Refused::NotAFile(other).into());
     }
@@ -134,18 +137,18 @@ pub fn input(path: &Path, limit: u64) -> io::Result<Limited<File>> {
     }
 }
 
-/// A file of the system's own, as those of `/proc`, as text.
+/// Reads a system file, such as one of `/proc`, as text.
 ///
 /// # Errors
-/// What the system reports.
+/// The system's I/O error.
 pub fn of_system(path: &Path) -> io::Result<String> {
     input(path, LARGEST_OF_SYSTEM)?.text()
 }
 
-/// Bytes as the text that they are.
+/// Converts bytes to text.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidData`] where they are not UTF-8.
+/// [`io::ErrorKind::InvalidData`] if the bytes are not UTF-8.
 pub fn utf8(bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to() + 1;
@@ -153,7 +156,7 @@ pub fn utf8(bytes: Vec<u8>) -> io::Result<String> {
     })
 }
 
-/// A stream that may have so many bytes and no more.
+/// A stream that fails after a number of bytes.
 #[derive(Debug)]
 pub struct Limited<R> {
     inner: R,
@@ -162,15 +165,15 @@ pub struct Limited<R> {
 }
 
 impl<R: Read> Limited<R> {
-    /// At most `limit` bytes of `inner`.
+    /// Limits `inner` to `limit` bytes.
     pub fn new(inner: R, limit: u64) -> Self {
         Self { inner, left: limit, refused: Refused::TooLarge(limit) }
     }
 
-    /// All of its bytes as text, less the byte order mark that programs on Windows put before it.
+    /// Reads the rest as text, without the byte order mark that programs on Windows write.
     ///
     /// # Errors
-    /// What reading reports; [`io::ErrorKind::InvalidData`] where it is not UTF-8.
+    /// The errors of reading; [`io::ErrorKind::InvalidData`] if the bytes are not UTF-8.
     pub fn text(mut self) -> io::Result<String> {
         let mut bytes = Vec::new();
         self.read_to_end(&mut bytes)?;
@@ -200,7 +203,7 @@ impl<R: Read> Read for Limited<R> {
     }
 }
 
-/// The error of a read that does not wait.
+/// Replaces the error of a non-blocking read that has no data.
 fn waiting(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => Refused::Waiting.into(),
@@ -208,7 +211,7 @@ fn waiting(error: io::Error) -> io::Error {
     }
 }
 
-/// Whether these are the bytes of the note that a clone without `git lfs` holds in place of a large file.
+/// Returns whether `bytes` is an LFS pointer, which `git clone` without `git lfs` leaves in place of a large file.
 pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
     bytes.starts_with(b"version https://git-lfs.github.com/spec/")
 }
@@ -259,7 +262,7 @@ mod tests {
             }
             fs::remove_file(at("link")).unwrap();
         }
-        // Its length is 0 for the system, and it has more bytes than any memory.
+        // The system reports a length of 0, and the file has more bytes than fit in memory.
         #[cfg(target_os = "linux")]
         {
             let error = read(Path::new("/proc/self/pagemap"), 64 << 20).unwrap_err();

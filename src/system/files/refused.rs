@@ -1,4 +1,4 @@
-//! Why a file that exists is neither read nor written.
+//! The reasons for which a file that exists is not read or written.
 
 use std::fmt;
 use std::fs::FileType;
@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use crate::system::quote::quoted;
 use crate::system::threads::{NO_THREAD, NoThread};
 
-/// What there is under a name.
+/// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
     File,
     /// A folder.
     Folder,
-    /// A symbolic link, where it was not followed.
+    /// A symbolic link that was not followed.
     Link,
     /// A named pipe.
     Pipe,
@@ -30,7 +30,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What the system says of it.
+    /// Converts the system's file type.
     pub fn of(kind: FileType) -> Self {
         #[cfg(unix)]
         {
@@ -67,45 +67,45 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Why a file that exists is neither read nor written. It travels inside an [`io::Error`], whose text is this one's;
-/// the caller's error names the file.
+/// Why a file that exists is not read or written. It travels inside an [`io::Error`] and provides its text; the
+/// caller's error names the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Something else than a file, where a file is read or written.
+    /// Not a file, where a file is read or written.
     #[error("it is {0}, not a regular file")]
     NotAFile(Kind),
-    /// Something else than a folder, where names are looked up in it.
+    /// Not a folder, where names are looked up in it.
     #[error("it is {0}, not a folder")]
     NotAFolder(Kind),
     /// A link in a checkpoint's folder, where something is written, made or locked.
     #[error("it is a symbolic link, and nothing is written through a link in a checkpoint's folder")]
     Link,
-    /// More bytes than are read of a file of this purpose.
+    /// The file is larger than the limit for files of this purpose.
     #[error("it is larger than the limit of {0} bytes")]
     TooLarge(u64),
-    /// More bytes than the system says it has, as files of `/proc` do.
-    #[error("it is not a regular file: it goes on behind the {0} bytes that it is said to have")]
+    /// The file has more bytes than its reported size, like files of `/proc`.
+    #[error("it is not a regular file: it has more than its reported size of {0} bytes")]
     Endless(u64),
-    /// A file that has nothing to read now and may have later, as `/proc/kmsg` has: reading it would not end.
-    #[error("it is not a regular file: reading it would wait for what is not there yet")]
+    /// The file has no data now and may have some later, like `/proc/kmsg`: reading it would not end.
+    #[error("it is not a regular file: reading it would wait for data")]
     Waiting,
-    /// A link that leads to no file, as it does where a folder was copied without what its links lead to.
+    /// A dangling link, for example in a folder that was copied without the targets of its links.
     #[error("it is a symbolic link to {}, which does not exist", quoted(&.0.to_string_lossy()))]
     LeadsNowhere(PathBuf),
 }
 
 impl Refused {
-    /// The one inside `error`.
+    /// Returns the `Refused` inside `error`.
     pub fn inside(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().cloned()
     }
 
-    /// What the user can do about it.
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Link => Some("delete the link, or put what it points to in its place".into()),
             Self::LeadsNowhere(_) => Some(
-                "what the link leads to is missing: copy the folder with `cp -rL`, or fetch it again with `mist download`"
+                "the link's target is missing: copy the folder with `cp -rL`, or fetch it again with `mist download`"
                     .into(),
             ),
             _ => None,
@@ -125,10 +125,10 @@ impl From<Refused> for io::Error {
     }
 }
 
-/// What the user can do about an error of reading or writing a file.
+/// Returns what the user can do about an error of reading or writing a file.
 pub fn hint(error: &io::Error) -> Option<String> {
     match error.kind() {
-        // Of a process (`ulimit -f`), or of a file system, as FAT's of 4 GiB.
+        // The limit is the process's (`ulimit -f`) or the file system's, such as FAT's 4 GiB.
         io::ErrorKind::FileTooLarge => {
             Some("`ulimit -f unlimited` takes away the limit; else choose another disk".into())
         }

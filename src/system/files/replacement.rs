@@ -1,4 +1,4 @@
-//! Writing files so that nothing that looks finished is ever incomplete.
+//! Writes files so that a file under its final name is always complete.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -11,29 +11,29 @@ use rand::distr::Alphanumeric;
 
 use super::folder::{Folder, folder_of};
 
-/// How the temporary name of a file ends that is on its way.
+/// Suffix of the temporary name of a file that is being written.
 const PARTIAL: &str = ".partial";
-/// Letters and digits that are drawn for a temporary name.
+/// Number of random letters and digits in a temporary name.
 const DRAWN: usize = 6;
-/// Names that are drawn before it is given up that nothing has one.
+/// How many random names are tried before giving up.
 const TRIES: usize = 64;
-/// How long a temporary file must not have been written to before it may be taken for abandoned: it is made before it is
-/// locked, and locks of one host do not hold on every file system of another.
+/// How long a temporary file must have been unmodified before it counts as abandoned. The file exists for a moment
+/// before it is locked, and on some file systems the locks of one host do not hold on another.
 const UNTOUCHED: Duration = Duration::from_secs(10);
 
-/// A file on its way to its name: written under a temporary name in the same folder, which disappears if it is dropped,
-/// and takes its own name when it is complete. What had that name before, a link too, is replaced.
+/// A file that is being written under a temporary name in its folder. It gets its final name when it is complete, and
+/// replaces what had that name, even a link. Dropping it deletes the temporary file.
 #[derive(Debug)]
 pub struct Replacement {
     folder: Folder,
     file: File,
-    /// The temporary name; `None` once it has its own.
+    /// The temporary name; `None` once the file has its final name.
     temporary: Option<OsString>,
     name: OsString,
 }
 
 impl Replacement {
-    /// Begins to write what will be the file at `target`, a path of the user's own whose links are followed.
+    /// Begins to write the file at `target`, a path of the user's own whose links are followed.
     ///
     /// # Errors
     /// The folder does not exist or cannot be written to.
@@ -42,21 +42,21 @@ impl Replacement {
         Self::in_folder(&folder, name)
     }
 
-    /// The same, readable by this user alone.
+    /// Begins to write a file like [`new`](Self::new), accessible to this user only.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn private(target: &Path) -> io::Result<Self> {
         let (folder, name) = folder_of(target)?;
         Self::with_mode(&folder, name, 0o600)
     }
 
-    /// Begins to write what will be the file `name` in `folder`.
+    /// Begins to write the file `name` in `folder`.
     ///
     /// # Errors
     /// The folder cannot be written to.
     pub fn in_folder(folder: &Folder, name: impl AsRef<OsStr>) -> io::Result<Self> {
-        // As a file that is created plainly: readable as the user's umask says.
+        // The umask applies, as for an ordinary new file.
         Self::with_mode(folder, name.as_ref(), 0o666)
     }
 
@@ -69,41 +69,41 @@ impl Replacement {
             !made.as_ref().is_err_and(|e: &io::Error| e.kind() == io::ErrorKind::AlreadyExists)
         };
         let (file, temporary) = drawn.find(is_new).unwrap_or(Err(io::ErrorKind::AlreadyExists.into()))?;
-        // For as long as it is written: what is not locked was abandoned. Not every file system has locks.
+        // The lock shows that the file is still being written. Some file systems have no locks.
         let _ = file.try_lock();
         Ok(Self { folder: folder.clone(), file, temporary: Some(temporary), name: name.into() })
     }
 
-    /// Writes `bytes` and finishes: for what is at hand as a whole.
+    /// Writes `bytes` and finishes, for content that is complete in memory.
     ///
     /// # Errors
-    /// As [`finish`](Self::finish), and where there is no room.
+    /// The errors of [`finish`](Self::finish); the disk is full.
     pub fn finish_with(mut self, bytes: &[u8]) -> io::Result<()> {
         self.write_all(bytes)?;
         self.finish()
     }
 
-    /// Syncs what was written and gives it its name.
+    /// Syncs the file and gives it its final name.
     ///
     /// # Errors
-    /// The bytes cannot be brought to the disk, or the name cannot be given.
+    /// The file cannot be synced or renamed.
     pub fn finish(self) -> io::Result<()> {
         self.sync()?;
         self.rename()
     }
 
-    /// Brings what was written to the disk.
+    /// Syncs the file to the disk.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's I/O error.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
     }
 
-    /// Gives what was written its name.
+    /// Gives the file its final name.
     ///
     /// # Errors
-    /// What the system reports.
+    /// The system's I/O error.
     pub fn rename(mut self) -> io::Result<()> {
         if let Some(temporary) = &self.temporary {
             self.folder.rename(temporary, &self.name)?;
@@ -116,7 +116,7 @@ impl Replacement {
 impl Drop for Replacement {
     fn drop(&mut self) {
         if let Some(temporary) = &self.temporary {
-            // What cannot be deleted is taken for abandoned later.
+            // A file that cannot be deleted counts as abandoned later.
             let _ = self.folder.remove(temporary);
         }
     }
@@ -132,7 +132,7 @@ impl Write for Replacement {
     }
 }
 
-/// `.NAME.Ab3dEf.partial`.
+/// Makes a temporary name: `.NAME.Ab3dEf.partial`.
 fn temporary(name: &OsStr) -> OsString {
     let drawn = rand::rng().sample_iter(Alphanumeric).take(DRAWN).map(char::from).collect::<String>();
     let mut temporary = OsString::from(".");
@@ -141,7 +141,7 @@ fn temporary(name: &OsStr) -> OsString {
     temporary
 }
 
-/// Whether `candidate` is a temporary name of the file `name`; what a download leaves is not ours.
+/// Returns whether `candidate` is a temporary name of the file `name`. Partial downloads are named differently.
 fn is_temporary(candidate: &OsStr, name: &OsStr) -> bool {
     let (candidate, name) = (candidate.as_encoded_bytes(), name.as_encoded_bytes());
     let drawn = candidate.strip_prefix(b".").and_then(|rest| rest.strip_prefix(name));
@@ -149,11 +149,11 @@ fn is_temporary(candidate: &OsStr, name: &OsStr) -> bool {
     drawn.is_some_and(|drawn| drawn.len() == DRAWN && drawn.iter().all(u8::is_ascii_alphanumeric))
 }
 
-/// What programs that were killed have left of a file on its way to the name `name` in `folder`, and how large each is.
+/// Finds the temporary files of `name` that killed programs left in `folder`; returns their names and sizes.
 pub fn abandoned(folder: &Folder, name: &OsStr) -> Vec<(OsString, u64)> {
     let names = folder.names().unwrap_or_default();
     let found = names.into_iter().filter(|candidate| is_temporary(candidate, name)).filter_map(|name| {
-        // Neither a link nor a pipe is ours.
+        // Links and pipes are not ours.
         let file = folder.read(&name).ok()?;
         let data = file.metadata().ok()?;
         let untouched = data.modified().ok()?.elapsed().is_ok_and(|age| age > UNTOUCHED);
@@ -162,10 +162,10 @@ pub fn abandoned(folder: &Folder, name: &OsStr) -> Vec<(OsString, u64)> {
     found.collect()
 }
 
-/// Deletes what is [`abandoned`] of files on their way to the name `name` in `folder`.
+/// Deletes the [`abandoned`] temporary files of `name` in `folder`.
 pub fn delete_abandoned(folder: &Folder, name: &OsStr) {
     for (left, _) in abandoned(folder, name) {
-        // What cannot be deleted takes disk, no more.
+        // A file that cannot be deleted only takes disk space.
         let _ = folder.remove(left);
     }
 }

@@ -1,4 +1,4 @@
-//! Files by descriptors, on Unix: names are looked up in a folder that was opened, and a link is never followed there.
+//! File operations by descriptors, on Unix: names are looked up in an open folder, and a link there is never followed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -11,26 +11,27 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::refused::Kind;
 
-/// A folder, opened.
+/// An open folder.
 pub type Handle = File;
 
-/// Neither a pipe is waited for nor does a terminal become ours; children do not inherit it.
-const CAREFULLY: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+/// Flags of every open: does not wait for a pipe, does not make a terminal the controlling one, and is not inherited by
+/// child processes.
+const OPEN_FLAGS: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// Opens whatever `path` leads to for reading.
+/// Opens a path of any kind for reading; links are followed.
 pub fn open(path: &Path) -> io::Result<File> {
-    let opened = retry_on_intr(|| fs::open(path, OFlags::RDONLY | CAREFULLY, Mode::empty()));
+    let opened = retry_on_intr(|| fs::open(path, OFlags::RDONLY | OPEN_FLAGS, Mode::empty()));
     Ok(File::from(opened?))
 }
 
-/// Takes the flag off that kept opening from waiting: on some network file systems reading would heed it.
+/// Clears the non-blocking flag: on some network file systems it would affect reads of a regular file.
 pub fn blocking(file: File) -> io::Result<File> {
     let flags = fs::fcntl_getfl(&file)?;
     fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
     Ok(file)
 }
 
-/// Opens the folder that `path` leads to.
+/// Opens the folder at `path`; links are followed.
 pub fn open_folder(path: &Path) -> io::Result<Handle> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(File::from(retry_on_intr(|| fs::open(path, flags, Mode::empty()))?))
@@ -52,9 +53,9 @@ pub fn make_folder_in(folder: &Handle, name: &OsStr) -> io::Result<()> {
 pub enum How {
     /// For reading.
     Read,
-    /// For reading and writing; made if it does not exist. What is in it stays.
+    /// For reading and writing. The file is made if it does not exist; its content stays.
     Change,
-    /// For writing; made with these permissions. Nothing may have the name.
+    /// For writing. The file is made with these permissions; the name must be unused.
     New(u32),
 }
 
@@ -65,14 +66,14 @@ pub fn open_in(folder: &Handle, name: &OsStr, how: How) -> io::Result<File> {
         How::Change => (OFlags::RDWR | OFlags::CREATE, 0o666),
         How::New(mode) => (OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, mode),
     };
-    // The type of the bits differs between systems.
+    // The type of the mode bits differs between systems.
     #[allow(clippy::useless_conversion)]
     let mode = Mode::from_bits_truncate(mode.try_into().unwrap_or_default());
-    let flags = flags | OFlags::NOFOLLOW | CAREFULLY;
+    let flags = flags | OFlags::NOFOLLOW | OPEN_FLAGS;
     Ok(File::from(retry_on_intr(|| fs::openat(folder, name, flags, mode))?))
 }
 
-/// What `name` is in `folder`; `None` if there is nothing.
+/// Returns the kind of `name` in `folder`; `None` if the name does not exist.
 pub fn kind_in(folder: &Handle, name: &OsStr) -> io::Result<Option<Kind>> {
     let found = match fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => fs::FileType::from_raw_mode(found.st_mode),
@@ -91,46 +92,46 @@ pub fn kind_in(folder: &Handle, name: &OsStr) -> io::Result<Option<Kind>> {
     }))
 }
 
-/// Whether `file` has no other name than the one that it was opened by.
+/// Returns whether `file` has no other hard link.
 pub fn has_one_name(file: &File) -> io::Result<bool> {
     Ok(std::os::unix::fs::MetadataExt::nlink(&file.metadata()?) <= 1)
 }
 
-/// Whether a file that is open, and locked, can be deleted.
+/// Whether an open, locked file can be deleted.
 pub const DELETES_OPEN_FILES: bool = true;
 
-/// Whether `file` still has a name: nobody has deleted it.
+/// Returns whether `file` still has a name, so nobody has deleted it.
 pub fn has_a_name(file: &File) -> bool {
     file.metadata().is_ok_and(|data| std::os::unix::fs::MetadataExt::nlink(&data) > 0)
 }
 
-/// Takes the name of a file, or of a link, out of `folder`.
+/// Deletes a file or a link in `folder`.
 pub fn remove_in(folder: &Handle, name: &OsStr) -> io::Result<()> {
     Ok(fs::unlinkat(folder, name, AtFlags::empty())?)
 }
 
-/// Takes an empty folder out of `folder`.
+/// Deletes an empty folder in `folder`.
 pub fn remove_folder_in(folder: &Handle, name: &OsStr) -> io::Result<()> {
     Ok(fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?)
 }
 
-/// Gives `from` the name `to`, which is then nothing else's.
+/// Renames `from` to `to`, and replaces what had that name.
 pub fn rename_in(folder: &Handle, from: &OsStr, to: &OsStr) -> io::Result<()> {
     Ok(fs::renameat(folder, from, folder, to)?)
 }
 
-/// Whether two things lie on one disk.
+/// Returns whether two paths lie on the same disk.
 pub fn on_one_disk(a: &Path, b: &Path) -> bool {
     let disk = |path: &Path| fs::stat(path).ok().map(|found| found.st_dev);
     disk(a).is_some() && disk(a) == disk(b)
 }
 
-/// Gives the file at `from`, which is no link, a second name in `folder`.
+/// Makes a hard link in `folder` to the file at `from`, which is not a symbolic link.
 pub fn link_in(from: &Path, folder: &Handle, name: &OsStr) -> io::Result<()> {
     Ok(fs::linkat(fs::CWD, from, folder, name, AtFlags::empty())?)
 }
 
-/// The names in `folder`.
+/// Returns the names in `folder`.
 pub fn names_in(folder: &Handle) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in fs::Dir::read_from(folder)? {
@@ -142,7 +143,7 @@ pub fn names_in(folder: &Handle) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Brings the names in `folder` to the disk; some network file systems do not let one do that.
+/// Syncs the names in `folder` to the disk, except on network file systems that do not support it.
 pub fn sync(folder: &Handle) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match folder.sync_all() {
