@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::system::hinted::Hinted;
+
 /// A line of the chat, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -68,9 +70,8 @@ pub enum CommandError {
     },
 }
 
-impl CommandError {
-    /// What to type.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for CommandError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Unknown { near, .. } if near.is_empty() => {
                 "`/help` lists the commands; `//` at the start sends a line that begins with one slash"

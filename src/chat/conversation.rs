@@ -1,5 +1,6 @@
 //! Messages that alternate by construction.
 
+use crate::system::hinted::Hinted;
 use crate::text::Message;
 
 /// What the user said and, once there is one, the reply.
@@ -33,9 +34,8 @@ pub enum ConversationError {
     NothingToAnswer,
 }
 
-impl ConversationError {
-    /// What to type.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for ConversationError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Unanswered => {
                 Some("`/retry` asks for the reply, `/undo` takes the message back".to_string())

@@ -11,6 +11,7 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use super::conversation::{Conversation, Exchange, messages};
 use crate::json;
 use crate::system::files::{self, Refused, Replacement};
+use crate::system::hinted::Hinted;
 
 /// The largest file that is read, in bytes: several million tokens.
 pub const LARGEST_FILE: u64 = 16 << 20;
@@ -66,9 +67,8 @@ pub enum FileError {
     },
 }
 
-impl FileError {
-    /// What to type.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for FileError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Exists { path } => {
                 let other = path.with_extension("chat.json");

@@ -1,6 +1,9 @@
 //! The oldest turns make room for the newest.
 
+use std::error::Error;
+
 use super::conversation::{Conversation, messages};
+use crate::system::hinted::Hinted;
 use crate::system::quote::counted;
 use crate::text::Message;
 
@@ -20,9 +23,8 @@ pub enum FitError<E> {
     Count(E),
 }
 
-impl<E> FitError<E> {
-    /// What to type.
-    pub fn hint(&self) -> Option<String> {
+impl<E: Error> Hinted for FitError<E> {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::TooLong { .. } => {
                 Some("a shorter message, or a shorter system prompt, may fit".to_string())

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::arch::config::Impossible;
 use crate::system::files::{self, Refused};
+use crate::system::hinted::Hinted;
 use crate::system::quote::about;
 
 /// A rule that a checkpoint breaks. Every message names the file and the field or tensor.
@@ -112,14 +113,15 @@ impl Error {
             _ => None,
         }
     }
+}
 
+impl Hinted for Error {
     /// Whether what was typed names too little or too much, whatever lies on the disk.
-    pub fn is_wrong_call(&self) -> bool {
+    fn is_wrong_call(&self) -> bool {
         matches!(self, Error::SeveralGguf { .. })
     }
 
-    /// What the user can type.
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         match self {
             Error::NoSuchPath(_) | Error::NoCheckpoint(_) => Some(
                 "fetch one with `mist download ORG/NAME`, or give a folder with config.json and *.safetensors, or a .gguf file"

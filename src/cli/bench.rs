@@ -12,18 +12,16 @@ use mist::cpu::{self, pool};
 use mist::generate::MOST_AT_ONCE;
 use mist::placement::{self, HostMemory};
 use mist::quant::Scheme;
+use mist::system::numbers::{at_least, whole};
+use mist::system::process::{PeakMemory, in_large_pages};
 use mist::system::quote::counted;
-use mist::terminal::{Interrupt, Printer};
+use mist::terminal::{Interrupt, Printer, Table, watch};
 use serde_json::{Value, json};
 
 use super::exit::{Hint, Status, Usage};
 use super::inspect::{schemes, shares};
-use super::memory::{PeakMemory, in_large_pages};
 use super::model::{Loaded, ModelArgs};
-use super::numbers::{at_least, whole};
-use super::output::watch;
 use super::placing::{DevicesArgs, Placed, Room};
-use super::table::Table;
 
 /// Looks at memory while nothing but the model should run.
 const LOOK: Duration = Duration::from_millis(50);

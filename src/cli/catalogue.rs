@@ -1,25 +1,17 @@
 //! `mist download` without a repository: the catalogue, for a script, a program or a person.
 
-use mist::hub::Size;
 use mist::hub::catalogue::{ENTRIES, Entry};
-use mist::terminal::Printer;
-use serde_json::{Value, json};
+use mist::hub::{self, Size};
+use mist::terminal::{Printer, Table};
 
-use super::Status;
-use super::table::Table;
+use super::exit::Status;
 
 /// Exactly the names, one a line, where a script reads; a table where a person does.
 pub fn list(as_json: bool, printer: &Printer) -> anyhow::Result<Status> {
     if as_json {
-        let repositories: Vec<Value> = ENTRIES.iter().map(entry_as_json).collect();
-        printer.data(&format!("{}\n", json!({ "repositories": repositories })))?;
+        printer.result(hub::catalogue_as_json())?;
     } else if printer.stdout_is_terminal() {
-        let table = table(ENTRIES);
-        let columns = printer.stdout_columns().unwrap_or(usize::MAX);
-        printer.data(&table.within(columns).to_string())?;
-        if table.width() > columns {
-            printer.note("columns that do not fit are left out; --json has them all");
-        }
+        printer.table(&table(ENTRIES))?;
         printer.note("mist download ORG/NAME fetches one; others of the family work as well");
     } else {
         printer.data(&ENTRIES.iter().map(|e| format!("{}\n", e.name)).collect::<String>())?;
@@ -53,18 +45,6 @@ fn count(n: u64) -> String {
 fn terms(entry: &Entry) -> String {
     let gated = entry.gated.unwrap_or(false).then_some("gated");
     entry.licence.into_iter().chain(gated).collect::<Vec<_>>().join(", ")
-}
-
-fn entry_as_json(entry: &Entry) -> Value {
-    json!({
-        "name": entry.name,
-        "parameters": entry.parameters,
-        "active_parameters": entry.active,
-        "context": entry.context,
-        "bytes": entry.disk_bytes(),
-        "licence": entry.licence,
-        "gated": entry.gated,
-    })
 }
 
 #[cfg(test)]

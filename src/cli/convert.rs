@@ -16,12 +16,12 @@ use mist::checkpoint::{self, suggestions};
 use mist::hub::{Manifest, Size};
 use mist::quant::Scheme;
 use mist::system::files::{Claim, exists, folder_of};
+use mist::system::process::PeakMemory;
 use mist::terminal::{Interrupt, Printer};
 use serde_json::json;
 
 use super::exit::{Interrupted, Status, Usage};
 use super::located::{CheckpointArgs, Located, Wanted};
-use super::memory::PeakMemory;
 use super::model::{Precision, dense_scheme};
 use super::opened::{Opened, refuse_half_a_download, tokenizer, warn};
 use super::quantized;

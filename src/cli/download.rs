@@ -1,24 +1,24 @@
 //! `mist download`: the catalogue, a repository, or the starter model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use mist::checkpoint::open::Checkpoint;
 use mist::hub::catalogue::ENTRIES;
-use mist::hub::{
-    self, Client, FileName, Outcome, Plan, PlannedFile, Report, Request, Settings, Size, Token, starter,
-};
+use mist::hub::{self, Client, FileName, Outcome, Plan, Report, Request, Settings, Size, Token, starter};
 use mist::quant::Scheme;
+use mist::quant::quantize::names;
 use mist::store::{ModelName, Store};
-use mist::system::quote::counted;
-use mist::terminal::{Interrupt, Printer};
-use serde_json::{Value, json};
+use mist::system::quote::shell_word;
+use mist::terminal::command::Offering;
+use mist::terminal::{Interrupt, Printer, TerminalReport};
+use serde_json::json;
 
+use super::exit::Status;
 use super::located::is_offline;
-use super::report::TerminalReport;
-use super::values::{Offering, own_scheme, scheme};
-use super::{Status, catalogue, convert, missing, quantized};
+use super::values::scheme;
+use super::{catalogue, convert, missing, quantized};
 
 /// Fetch a repository from the hub; without one, list those that are known to work.
 #[derive(Debug, Args)]
@@ -89,7 +89,7 @@ impl DownloadArgs {
     /// The command that goes on with this download. It holds no token: the shell's history would keep it.
     fn command(&self) -> String {
         let mut command = vec!["mist".to_string(), "download".to_string()];
-        let mut add = |words: &[&str]| command.extend(words.iter().map(|word| quoted(word)));
+        let mut add = |words: &[&str]| command.extend(words.iter().map(|word| shell_word(word)));
         match self.typed() {
             Some(repository) => add(&[repository]),
             None => add(&["--starter"]),
@@ -110,15 +110,6 @@ impl DownloadArgs {
             add(&["--checkpoints-dir", &folder.to_string_lossy()]);
         }
         command.join(" ")
-    }
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./=:@+".contains(&b);
-    match !word.is_empty() && word.bytes().all(plain) {
-        true => word.to_string(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 
@@ -153,7 +144,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
     };
     // A scheme is what to convert to; anything else is the quantization in a file's name.
     let variant = name.variant.as_deref();
-    let scheme = args.quantize.or_else(|| variant.and_then(own_scheme));
+    let scheme = args.quantize.or_else(|| variant.and_then(names::own));
     let mut report = TerminalReport::new(printer);
     if offline {
         let plan = missing::check_variant(hub::on_disk(&request)?, variant)?;
@@ -172,7 +163,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
         plan.check_space()?;
         return print(args, &plan, None, printer);
     }
-    let outcomes = carry_out(&client, &plan, &mut report, printer, &args.command())?;
+    let outcomes = report.carry_out(&client, &plan, &Interrupt::install()?, &args.command())?;
     let is_changed = outcomes.iter().any(|outcome| *outcome != Outcome::Kept);
     if scheme.is_none() && is_changed && plan.folder.join("mist.json").exists() {
         let folder = plan.folder.display();
@@ -194,46 +185,6 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
     Ok(Status::Success)
 }
 
-/// Fetches what a plan says, until it is there or Ctrl-C comes; `command` is what goes on with it then.
-pub fn carry_out(
-    client: &Client,
-    plan: &Plan,
-    report: &mut TerminalReport,
-    printer: &Printer,
-    command: &str,
-) -> anyhow::Result<Vec<Outcome>> {
-    let interrupt = Interrupt::install()?;
-    let listening = interrupt.listen();
-    let outcomes = hub::carry_out(client, plan, interrupt.flag(), report);
-    drop(listening);
-    report.done();
-    let outcomes = or_how_to_go_on(outcomes, command, printer)?;
-    let count = |outcome| outcomes.iter().filter(|o| **o == outcome).count();
-    let (kept, fetched, cached) = (count(Outcome::Kept), count(Outcome::Fetched), count(Outcome::Cached));
-    let parts = [
-        (fetched > 0).then(|| format!("fetched {}", counted(fetched, "file"))),
-        (cached > 0).then(|| format!("took {} from the hub's cache", counted(cached, "file"))),
-        (kept > 0).then(|| format!("{kept} already here")),
-    ];
-    printer.note(&match kept == outcomes.len() {
-        true => "already here".to_string(),
-        false => parts.into_iter().flatten().collect::<Vec<_>>().join(", "),
-    });
-    Ok(outcomes)
-}
-
-/// An outcome as it is; of one that was interrupted it is said how to go on.
-fn or_how_to_go_on<T>(
-    outcome: Result<T, hub::Error>,
-    command: &str,
-    printer: &Printer,
-) -> Result<T, hub::Error> {
-    if let Err(hub::Error::Interrupted) = outcome {
-        printer.note(&format!("Stopped: `{command}` goes on from here"));
-    }
-    outcome
-}
-
 /// The result: one JSON object, or the folder once all is there.
 fn print(
     args: &DownloadArgs,
@@ -242,8 +193,8 @@ fn print(
     printer: &Printer,
 ) -> anyhow::Result<Status> {
     match (args.json, outcomes) {
-        (true, _) => printer.data(&format!("{}\n", as_json(plan, outcomes)))?,
-        (false, Some(_)) => printer.data(&format!("{}\n", plan.folder.display()))?,
+        (true, _) => printer.result(hub::plan_as_json(plan, outcomes))?,
+        (false, Some(_)) => printer.result(plan.folder.display())?,
         (false, None) => {}
     }
     Ok(Status::Success)
@@ -264,58 +215,19 @@ fn fetch_starter(args: &DownloadArgs, offline: bool, printer: &Printer) -> anyho
                 Size(starter::SIZE)
             ));
             if args.json {
-                let path = root.join(starter::REPO).join(starter::FILE);
-                printer.data(&format!(
-                    "{}\n",
-                    json!({ "path": path.to_string_lossy(), "size": starter::SIZE })
-                ))?;
+                printer.result(starter_as_json(&root.join(starter::REPO).join(starter::FILE)))?;
             }
             return Ok(Status::Success);
         }
-        None => {
-            let interrupt = Interrupt::install()?;
-            let _listening = interrupt.listen();
-            let mut report = TerminalReport::new(printer);
-            let fetched = starter::ensure(root, interrupt.flag(), &mut report);
-            report.done();
-            or_how_to_go_on(fetched, &args.command(), printer)?
-        }
+        None => TerminalReport::new(printer).starter(root, &Interrupt::install()?, &args.command())?,
     };
     match args.json {
-        true => printer
-            .data(&format!("{}\n", json!({ "path": path.to_string_lossy(), "size": starter::SIZE })))?,
-        false => printer.data(&format!("{}\n", path.display()))?,
+        true => printer.result(starter_as_json(&path))?,
+        false => printer.result(path.display())?,
     }
     Ok(Status::Success)
 }
 
-/// The plan, and what became of each file; without outcomes, what would.
-fn as_json(plan: &Plan, outcomes: Option<&[Outcome]>) -> Value {
-    let status = |i: usize, file: &PlannedFile| match outcomes.and_then(|o| o.get(i)) {
-        Some(Outcome::Kept) => "kept",
-        Some(Outcome::Cached) => "cached",
-        Some(Outcome::Fetched) => "fetched",
-        None if file.here == file.entry.size => "here",
-        None if file.cached.is_some() => "cached",
-        None if file.here > 0 => "partial",
-        None => "missing",
-    };
-    let files = plan.files.iter().enumerate().map(|(i, file)| {
-        json!({
-            "name": file.entry.name.as_str(),
-            "size": file.entry.size,
-            "sha256": file.entry.hash.and_then(|h| h.sha256()).map(|d| d.to_string()),
-            "status": status(i, file),
-        })
-    });
-    json!({
-        "repository": plan.repo.to_string(),
-        "commit": plan.commit.as_ref().map(|c| c.as_str()),
-        "folder": plan.folder.to_string_lossy(),
-        "files": files.collect::<Vec<_>>(),
-        "total_bytes": plan.total(),
-        "missing_bytes": plan.missing(),
-        "free_bytes": plan.free,
-        "left_out": plan.left_out.iter().map(FileName::as_str).collect::<Vec<_>>(),
-    })
+fn starter_as_json(path: &Path) -> serde_json::Value {
+    json!({ "path": path.to_string_lossy(), "size": starter::SIZE })
 }

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
 use mist::evaluate::likelihood;
+use mist::generate::per_second;
 use mist::kernels::attention::CacheType;
 use mist::system::files::{self, Limited};
+use mist::system::numbers::at_least;
 use mist::system::quote::counted;
 use mist::terminal::Printer;
 use serde_json::json;
 
 use super::exit::{Status, Usage};
 use super::model::{BeginningArgs, ModelArgs, not_numbers};
-use super::numbers::at_least;
-use super::output::per_second;
 use super::placing::{DevicesArgs, Room};
 
 /// Measure a model's perplexity on a text.
@@ -69,7 +69,7 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
         let hint = format!("--context-length {context}");
         return Err(match args.context_length {
             Some(_) => Usage::with_hint(error, hint),
-            None => anyhow::anyhow!(error).context(super::Hint(hint)),
+            None => anyhow::anyhow!(error).context(super::exit::Hint(hint)),
         });
     }
     let room = Room::of_one(&opened.checkpoint, window.min(ids.len()));
@@ -84,7 +84,7 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
     if !likelihood.total.is_finite() {
         let narrow = matches!(loaded.cache_dtype, CacheType::F16 | CacheType::Q8_0);
         let error = anyhow::anyhow!("the model gave likelihoods that are not numbers");
-        return Err(error.context(super::Hint(not_numbers(narrow))));
+        return Err(error.context(super::exit::Hint(not_numbers(narrow))));
     }
     let (nll, perplexity) = (likelihood.mean(), likelihood.perplexity());
     if args.json {

@@ -7,12 +7,11 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use mist::generate::SamplingError;
 use mist::store::RemovalError;
+use mist::system::hinted::Hinted;
+use mist::system::memory;
 use mist::system::quote::beginning;
-use mist::system::{files, memory};
-use mist::terminal::{InterruptError, Printer};
-use mist::{chat, hub};
-
-use super::{numbers, others};
+use mist::terminal::{InterruptError, Printer, command};
+use mist::{chat, checkpoint, hub, placement, text};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +25,14 @@ pub enum Status {
     /// Ended by Ctrl-C.
     Interrupted,
 }
+
+/// The exit codes, as the manual has them.
+pub const MANUAL: [(&str, &str); 4] = [
+    ("0", "Done; also where whoever read the output has closed it."),
+    ("1", "It failed, and stderr says why."),
+    ("2", "The call is wrong."),
+    ("130", "Ended by Ctrl-C."),
+];
 
 impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
@@ -86,13 +93,40 @@ pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
 
 /// Whether what was typed is at fault: each kind of error says so itself.
 fn is_wrong_call(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.is::<Usage>()
-            || matches!(cause.downcast_ref(), Some(SamplingError::OutOfRange { .. }))
-            || cause.downcast_ref::<mist::checkpoint::error::Error>().is_some_and(|e| e.is_wrong_call())
-            || cause.downcast_ref::<mist::placement::Error>().is_some_and(|e| e.is_wrong_call())
-            || cause.downcast_ref::<mist::hub::Error>().is_some_and(|e| e.is_wrong_call())
-    })
+    error.chain().any(|cause| cause.is::<Usage>()) || hinted(error).any(Hinted::is_wrong_call)
+}
+
+/// The hint that was attached to an error, or that an error of one of the library's rooms carries.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    let attached = error.downcast_ref::<Hint>().map(|hint| hint.0.clone());
+    attached.or_else(|| hinted(error).find_map(Hinted::hint))
+}
+
+/// Those of an error's causes that know what to do about them.
+fn hinted(error: &anyhow::Error) -> impl Iterator<Item = &dyn Hinted> {
+    error.chain().filter_map(|cause| HINTED.iter().find_map(|known| known(cause)))
+}
+
+/// What is found to be one of the library's errors.
+type Known = for<'e> fn(&'e (dyn Error + 'static)) -> Option<&'e dyn Hinted>;
+
+const HINTED: [Known; 12] = [
+    known::<checkpoint::Error>,
+    known::<placement::Error>,
+    known::<text::Error>,
+    known::<hub::Error>,
+    known::<chat::CommandError>,
+    known::<chat::ConversationError>,
+    known::<chat::FitError<text::Error>>,
+    known::<chat::FileError>,
+    known::<SamplingError>,
+    known::<RemovalError>,
+    known::<InterruptError>,
+    known::<io::Error>,
+];
+
+fn known<'e, E: Hinted + 'static>(cause: &'e (dyn Error + 'static)) -> Option<&'e dyn Hinted> {
+    cause.downcast_ref::<E>().map(|error| error as &dyn Hinted)
 }
 
 /// Shows an error that ended a command, or something in it that could be tried again.
@@ -100,8 +134,8 @@ pub fn show(error: &anyhow::Error, printer: &Printer) {
     printer.error(&message(error), hint(error).as_deref());
 }
 
-/// Shows what clap says: help and version go to stdout with 0; a wrong call is told as every other error is, one
-/// line what is wrong and one what to type, with 2. `called` is the command, as far as it could be told, of `program`.
+/// Shows what clap says: help and version go to stdout with 0; a wrong call is reported as every other error is, one
+/// line what is wrong and one what to type, with 2. `called` is the command, as far as it could be read, of `program`.
 pub fn usage(error: &clap::Error, called: &str, program: &clap::Command, printer: &Printer) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) || !error.use_stderr() {
         let page = |is_coloured| match is_coloured {
@@ -116,38 +150,9 @@ pub fn usage(error: &clap::Error, called: &str, program: &clap::Command, printer
         let _ = printer.data(&page(printer.stdout_is_coloured()));
         return Status::Success.into();
     }
-    let mut text = error.render().to_string();
-    if let Some(source) = error.source()
-        && let Some(words) = numbers::worded(source)
-    {
-        text = text.replacen(&source.to_string(), words, 1);
-    }
-    let (message, hint) = usage_lines(&text, called);
-    let (message, hint) = match others::explained(error, called, program) {
-        Some((ours, hint)) => (ours.unwrap_or(message), hint),
-        None => (message, hint),
-    };
+    let (message, hint) = command::explained(error, called, program);
     printer.error(&message, Some(&hint));
     Status::Usage.into()
-}
-
-/// Clap's text as a message and a hint. Its paragraphs are the error, tips, the usage, and a pointer to `--help`.
-fn usage_lines(text: &str, command: &str) -> (String, String) {
-    let joined = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
-    let paragraphs: Vec<String> = text.split("\n\n").map(joined).collect();
-    let message = paragraphs.first().map_or("", String::as_str);
-    let message = message.strip_prefix("error: ").unwrap_or(message).to_string();
-    // That a flag may stand after `--` helps nobody who mistook its name.
-    let mut tips = text.lines().filter_map(|line| line.trim_start().strip_prefix("tip: "));
-    let tip = tips.find(|tip| !tip.starts_with("to pass '"));
-    let hint = match tip {
-        Some(tip) => match tip.strip_prefix('\'').and_then(|tip| tip.strip_suffix("' exists")) {
-            Some(line) => format!("a flag follows its command: `mist {line}`"),
-            None => tip.into(),
-        },
-        None => format!("`{command} --help` lists what there is"),
-    };
-    (message, hint)
 }
 
 /// Most bytes of one of an error's causes.
@@ -175,66 +180,9 @@ fn without_backtrace(text: &str) -> String {
     text.lines().take_while(|line| !is_frame(line)).collect::<Vec<_>>().join(" ").trim_end().into()
 }
 
-/// A panic is a bug of ours: it is told in one line, and not by the runtime.
-pub fn report_panics(printer: &Printer) {
-    let printer = printer.clone();
-    std::panic::set_hook(Box::new(move |panic| {
-        let place = panic.location().map_or(String::new(), |l| format!(" at {}:{}", l.file(), l.line()));
-        let payload = panic.payload();
-        let text = payload.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic");
-        printer.error(
-            &format!("this is a bug in mist: {text}{place}"),
-            Some("please report it with the command that you typed"),
-        );
-    }));
-}
-
-/// A mapped file that can no longer be read ends the process, which reports that in one line as well.
-pub fn report_unreadable_maps(printer: &Printer) {
-    let printer = printer.clone();
-    mist::system::signals::report_unreadable_maps(move |path| {
-        printer.last_words(&format!(
-            "cannot read {}: the file was cut short, or its disk failed, while it was in use",
-            path.display()
-        ))
-    });
-}
-
-/// Runs a command; a panic, which was told already, is a failure.
+/// Runs a command; a panic, which was reported already, is a failure.
 pub fn catch_panics(run: impl FnOnce() -> anyhow::Result<Status>) -> anyhow::Result<Status> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(Ok(Status::Failure))
-}
-
-/// The hint that was attached to an error, or that an error of one of the library's rooms carries.
-fn hint(error: &anyhow::Error) -> Option<String> {
-    if let Some(Hint(text)) = error.downcast_ref::<Hint>() {
-        return Some(text.clone());
-    }
-    error.chain().find_map(|cause| {
-        let checkpoint = cause.downcast_ref::<mist::checkpoint::error::Error>().and_then(|e| e.hint());
-        let placement = || cause.downcast_ref::<mist::placement::Error>().and_then(|e| e.hint());
-        let text = || cause.downcast_ref::<mist::text::Error>().and_then(|e| e.hint());
-        let hub = || cause.downcast_ref::<mist::hub::Error>().and_then(|e| e.hint());
-        let command = || cause.downcast_ref::<chat::CommandError>().and_then(|e| e.hint());
-        let turn = || cause.downcast_ref::<chat::ConversationError>().and_then(|e| e.hint());
-        let fit = || cause.downcast_ref::<chat::FitError<mist::text::Error>>().and_then(|e| e.hint());
-        let file = || cause.downcast_ref::<chat::FileError>().and_then(|e| e.hint());
-        let removal = || cause.downcast_ref::<RemovalError>().and_then(|e| e.hint());
-        let interrupt = || cause.downcast_ref::<InterruptError>().and_then(|e| e.hint());
-        let system = || cause.downcast_ref::<io::Error>().and_then(files::hint);
-        checkpoint
-            .or_else(placement)
-            .or_else(text)
-            .or_else(hub)
-            .or_else(command)
-            .or_else(turn)
-            .or_else(fit)
-            .or_else(file)
-            .or_else(removal)
-            .or_else(interrupt)
-            .or_else(system)
-    })
 }
 
 /// Whether whoever read stdout is gone.
@@ -242,25 +190,4 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wrong_call_is_one_line_and_one_hint() {
-        let unknown = "error: unexpected argument '--tempo' found\n\n  tip: a similar argument exists: '--temperature'\n\n\
-                       Usage: mist generate --temperature <T>\n\nFor more information, try '--help'.\n";
-        let expected = ("unexpected argument '--tempo' found", "a similar argument exists: '--temperature'");
-        assert_eq!(usage_lines(unknown, "mist generate"), (expected.0.into(), expected.1.into()));
-        let missing = "error: the following required arguments were not provided:\n  --file <TEXT.txt>\n\n\
-                       Usage: mist evaluate --file <TEXT.txt>\n\nFor more information, try '--help'.\n";
-        let (message, hint) = usage_lines(missing, "mist evaluate");
-        assert_eq!(message, "the following required arguments were not provided: --file <TEXT.txt>");
-        assert_eq!(hint, "`mist evaluate --help` lists what there is");
-        let escaped = "error: unexpected argument '-x' found\n\n  tip: to pass '-x' as a value, use '-- -x'\n\n\
-                       Usage: mist chat [MODEL]\n\nFor more information, try '--help'.\n";
-        assert_eq!(usage_lines(escaped, "mist chat").1, "`mist chat --help` lists what there is");
-    }
 }

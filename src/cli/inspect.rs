@@ -11,6 +11,7 @@ use mist::checkpoint::open::Checkpoint;
 use mist::hub::Manifest;
 use mist::kernels::attention::CacheType;
 use mist::quant::{Matrix, Scheme};
+use mist::system::numbers::at_least;
 use mist::system::quote::{counted, quoted};
 use mist::terminal::Printer;
 use mist::text::Tokenizer;
@@ -18,7 +19,6 @@ use serde_json::json;
 
 use super::exit::{Hint, Status};
 use super::located::{CheckpointArgs, Wanted};
-use super::numbers::at_least;
 use super::opened::{tokenizer, warn};
 use super::speech::Speech;
 

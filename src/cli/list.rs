@@ -8,12 +8,11 @@ use mist::checkpoint::open::{Checkpoint, Format};
 use mist::hub::Size;
 use mist::quant::Scheme;
 use mist::store::{Found, Place, Store, bytes_at};
-use mist::terminal::{Printer, escaped};
+use mist::terminal::{Printer, Table, escaped};
 use serde_json::json;
 
 use super::exit::Status;
 use super::located::different;
-use super::table::Table;
 
 /// List the checkpoints on this machine.
 #[derive(Args, Debug)]
@@ -65,11 +64,7 @@ pub fn run(args: &ListArgs, printer: &Printer) -> anyhow::Result<Status> {
         ]);
     }
     let table = table.numbers([false, false, true, false, false]);
-    let columns = printer.stdout_columns().unwrap_or(usize::MAX);
-    printer.data(&table.within(columns).to_string())?;
-    if table.width() > columns {
-        printer.note("columns that do not fit are left out; --json has them all");
-    }
+    printer.table(&table)?;
     Ok(Status::Success)
 }
 

@@ -6,13 +6,14 @@ use anyhow::anyhow;
 use clap::{Args, ValueHint};
 use mist::hub::catalogue;
 use mist::quant::Scheme;
+use mist::quant::quantize::names;
 use mist::store::{Found, ModelName, NONE, Place, Store, ggufs, is_gguf};
 use mist::system::environment::{self, HF_HUB_OFFLINE};
 use mist::system::files;
 use mist::terminal::Printer;
 
 use super::exit::{Hint, Usage};
-use super::values::{Quantize, own_scheme, scheme_named};
+use super::values::Quantize;
 use super::{missing, quantized};
 
 /// Which model.
@@ -150,9 +151,9 @@ fn choose(store: &Store, name: &ModelName, found: Found, wanted: Wanted) -> anyh
     }
     let files = ggufs(&found.path);
     let is_of_files = !files.is_empty() && !found.path.join("config.json").exists();
-    match scheme_named(variant) {
+    match names::named(variant) {
         // In small letters and without a mix it is a scheme; else the name of a file that is not here.
-        _ if is_of_files && found.repo.is_some() && own_scheme(variant).is_none() => Ok(None),
+        _ if is_of_files && found.repo.is_some() && names::own(variant).is_none() => Ok(None),
         Some(scheme) => Ok(Some(Located { quantize: Some(Quantize::To(scheme)), ..located })),
         None => Err(no_scheme(&found.name, variant)),
     }

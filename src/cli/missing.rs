@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use mist::hub::{self, Client, FileName, Plan, RepoId, Report, Request, Settings, Size};
+use mist::quant::quantize::names;
 use mist::store::{ModelName, NONE, Store, is_gguf};
-use mist::terminal::Printer;
+use mist::terminal::{Interrupt, Printer, TerminalReport};
 
-use super::download::carry_out;
 use super::exit::{Hint, Usage};
 use super::located::{Wanted, is_offline, no_scheme, similar};
-use super::report::TerminalReport;
-use super::values::{own_scheme, scheme_named};
 
 /// The folder of a user without a home and without a folder `checkpoints`.
 pub fn downloads(store: &Store) -> anyhow::Result<PathBuf> {
@@ -71,7 +69,7 @@ pub fn fetch(
     if !yes && !agrees(&plan, printer)? {
         return Err(anyhow!("{asked} was not fetched"));
     }
-    carry_out(&client, &plan, &mut report, printer, &format!("mist download {asked}"))?;
+    report.carry_out(&client, &plan, &Interrupt::install()?, &format!("mist download {asked}"))?;
     Ok(())
 }
 
@@ -113,9 +111,9 @@ pub fn check_variant(plan: Plan, variant: Option<&str>) -> anyhow::Result<Plan> 
     let mut ggufs =
         plan.files.iter().map(|file| &file.entry.name).filter(|name| is_gguf(Path::new(name.as_str())));
     let is_file = ggufs.clone().any(|file| mist::store::is_variant(Path::new(file.as_str()), variant));
-    match (is_file, ggufs.next(), scheme_named(variant)) {
+    match (is_file, ggufs.next(), names::named(variant)) {
         (true, ..) | (false, None, Some(_)) => Ok(plan),
-        (false, Some(_), _) if own_scheme(variant).is_some() => Ok(plan),
+        (false, Some(_), _) if names::own(variant).is_some() => Ok(plan),
         (false, Some(file), _) => Err(anyhow!("{} has no GGUF file {variant}: there is {file}", plan.repo)),
         (false, None, None) if variant.eq_ignore_ascii_case(NONE) => Ok(plan),
         (false, None, None) => Err(no_scheme(&plan.repo.to_string(), variant)),

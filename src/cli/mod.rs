@@ -1,13 +1,11 @@
 //! The command line: arguments as typed, one file a verb, errors and exit codes in one place.
 
-mod arguments;
 mod bench;
 mod catalogue;
 mod chat;
 mod completions;
 mod convert;
 mod devices;
-mod disk;
 mod download;
 mod evaluate;
 mod exit;
@@ -16,20 +14,15 @@ mod inspect;
 mod list;
 mod located;
 mod man;
-mod memory;
 mod missing;
 mod model;
-mod numbers;
 mod opened;
-mod others;
 mod output;
 mod placing;
 mod quantized;
 mod remove;
-mod report;
 mod sampling;
 mod speech;
-mod table;
 mod tokenize;
 mod values;
 
@@ -37,10 +30,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use exit::{Hint, Status};
+use exit::Status;
 use mist::cpu;
 use mist::system::{signals, threads};
-use mist::terminal::Printer;
+use mist::terminal::{self, Printer, command as words};
 
 /// After a command's own flags, and before `--help`.
 const LAST: usize = 900;
@@ -106,15 +99,15 @@ pub fn main() -> ExitCode {
 /// The only place where an outcome becomes an exit code.
 fn run_typed() -> ExitCode {
     let command = Cli::command();
-    let typed = arguments::normalise(std::env::args_os().collect(), &command);
-    let called = arguments::called(&typed, &command);
+    let typed = words::normalise(std::env::args_os().collect(), &command);
+    let called = words::called(&typed, &command);
     let cli = match command.clone().try_get_matches_from(typed).and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error, &called, &command, &Printer::new(false, false)),
     };
     let printer = Printer::new(cli.quiet, cli.verbose);
-    exit::report_panics(&printer);
-    exit::report_unreadable_maps(&printer);
+    terminal::report_panics(&printer);
+    terminal::report_unreadable_maps(&printer);
     let outcome = cpu::choose_from_environment().map_err(anyhow::Error::msg);
     let outcome = outcome.and_then(|_| exit::catch_panics(|| run(&cli.command, &printer)));
     exit::report(outcome, &printer)
@@ -142,35 +135,6 @@ fn run(command: &Command, printer: &Printer) -> anyhow::Result<Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The words of a line, of which some may be in double quotes.
-    fn words(line: &str) -> Vec<std::ffi::OsString> {
-        let mut words = Vec::new();
-        for (i, piece) in line.split('"').enumerate() {
-            match i % 2 {
-                0 => words.extend(piece.split_whitespace().map(Into::into)),
-                _ => words.push(piece.into()),
-            }
-        }
-        words
-    }
-
-    #[test]
-    fn every_help_ends_with_one_example_of_the_command_that_can_be_typed() {
-        let mut command = Cli::command();
-        command.build();
-        let verbs = command.get_subcommands().filter(|verb| verb.get_name() != "help");
-        for verb in verbs {
-            let text = verb.get_after_help().unwrap().to_string();
-            let line = text.strip_prefix("Example:\n  ").unwrap();
-            assert!(text.lines().all(|line| line.len() <= 80), "wraps on a narrow terminal: {text}");
-            let line = line.replace("\\\n", " ");
-            // What follows is the shell's.
-            let line = line.split(" > ").next().unwrap();
-            let matches = command.clone().try_get_matches_from(words(line)).unwrap();
-            assert_eq!(matches.subcommand_name(), Some(verb.get_name()));
-        }
-    }
 
     #[test]
     fn clap_finds_nothing_wrong_with_the_commands() {

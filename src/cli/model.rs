@@ -14,18 +14,19 @@ use mist::kernels::attention::CacheType;
 use mist::model::Transformer;
 use mist::placement::{self, DeviceName, Share};
 use mist::quant::{ActivationBits, Scheme};
+use mist::system::numbers::{positive, whole};
 use mist::tensor::Arithmetic;
 use mist::terminal::Printer;
+use mist::terminal::command::Offering;
 use mist::text::Tokenizer;
 
 use super::exit::{Hint, Usage};
 use super::inspect::schemes;
 use super::located::{CheckpointArgs, Located, Wanted};
-use super::numbers::{positive, whole};
 use super::opened::Opened;
 use super::placing::{DevicesArgs, Placed, Room};
 use super::quantized;
-use super::values::{Offering, Quantize, one_of, quantize};
+use super::values::{Quantize, one_of, quantize};
 
 /// How a model is run.
 #[derive(Args, Clone, Debug)]

@@ -7,11 +7,11 @@ use mist::cpu;
 use mist::generate::sequence_slots;
 use mist::kernels::attention::CacheType;
 use mist::placement::{self, DeviceName, Devices, Memories, Needs, Place, Plan, Share, advised, most_slots};
+use mist::system::numbers::at_least;
 use mist::terminal::Printer;
 
 use super::exit::Usage;
 use super::model::{CachePrecision, ModelArgs, Precision};
-use super::numbers::at_least;
 
 /// How a model's layers are spread.
 #[derive(Args, Clone, Debug, Default)]
@@ -218,7 +218,7 @@ mod tests {
         let flags = Flags::parse_from(["mist", "--cache-dtype", "q8_0"]);
         assert_eq!(cache_dtype(&flags.model, &[DeviceName::Cpu]).unwrap(), CacheType::Q8_0);
         let error = cache_dtype(&flags.model, &[DeviceName::Cpu, DeviceName::Cuda(0)]).unwrap_err();
-        assert_eq!(error.downcast_ref::<crate::cli::Hint>().unwrap().0, "--cache-dtype f16");
+        assert_eq!(error.downcast_ref::<crate::cli::exit::Hint>().unwrap().0, "--cache-dtype f16");
     }
 
     #[test]

@@ -4,10 +4,9 @@
 use clap::Args;
 use mist::checkpoint::open::Checkpoint;
 use mist::generate::{Sampling, SamplingError, Suggested};
+use mist::system::numbers::{at_least, number};
 use mist::terminal::Printer;
 use serde_json::{Value, json};
-
-use super::numbers::{at_least, number};
 
 /// How tokens are chosen.
 #[derive(Args, Clone, Debug, Default)]

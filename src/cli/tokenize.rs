@@ -9,18 +9,16 @@ use mist::chat;
 use mist::checkpoint::open::Tokenizing;
 use mist::json::{self, Capped};
 use mist::system::files::{self, Limited};
+use mist::system::numbers::at_least;
 use mist::system::quote::{counted, quoted};
-use mist::terminal::{Printer, escaped};
+use mist::terminal::{Printer, Table, escaped};
 use mist::text::{Message, Tokenizer};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::exit::{Status, Usage};
 use super::located::{CheckpointArgs, Wanted};
 use super::model::BeginningArgs;
-use super::numbers::at_least;
 use super::opened::gguf_tokenizer;
-
-use super::table::Table;
 
 /// Show how a model's tokenizer sees a text.
 #[derive(Args, Debug)]

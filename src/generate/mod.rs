@@ -12,6 +12,7 @@
 //! | `memory` | the budget of KV caches, and those that are held for prompts that begin alike |
 //! | `watch` | who looks on, and ends it early |
 //! | `sampler` | the next token from the logits |
+//! | `speed` | how fast tokens came, in words |
 //! | `stream` | text from ids, without a stop text |
 
 mod engine;
@@ -20,6 +21,7 @@ mod memory;
 mod request;
 mod sampler;
 mod sequence;
+mod speed;
 mod stream;
 mod watch;
 
@@ -28,5 +30,6 @@ pub use events::{Event, Id};
 pub use memory::sequence_slots;
 pub use request::{Ended, Finish, Generation, GenerationError, NextToken, Request, Timings, room};
 pub use sampler::{Sampler, Sampling, SamplingError, Suggested};
+pub use speed::per_second;
 pub use stream::TextStream;
 pub use watch::Watch;

@@ -4,6 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::kernels::pointwise::softmax;
+use crate::system::hinted::Hinted;
 
 /// How tokens are chosen. The filters apply in this order: repetition penalty, temperature, top-k, top-p, min-p.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,6 +128,16 @@ impl SamplingError {
             }
             other => other,
         }
+    }
+}
+
+impl Hinted for SamplingError {
+    fn hint(&self) -> Option<String> {
+        None
+    }
+
+    fn is_wrong_call(&self) -> bool {
+        matches!(self, Self::OutOfRange { .. })
     }
 }
 

@@ -169,6 +169,7 @@ pub(super) fn is_weights(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::hinted::Hinted;
 
     fn listing(names: &[&str]) -> Vec<Entry> {
         names.iter().map(|n| Entry { name: n.parse().unwrap(), size: 10, hash: None }).collect()

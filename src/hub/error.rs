@@ -305,19 +305,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether what was typed is at fault, whatever the hub and the disk hold.
-    pub fn is_wrong_call(&self) -> bool {
-        matches!(
-            self,
-            Self::RepoName { .. }
-                | Self::RevisionName { .. }
-                | Self::FileName { .. }
-                | Self::TokenFormat
-                | Self::Endpoint
-                | Self::SeveralGguf { .. }
-        )
-    }
-
     /// Why a file that exists is neither read nor written, if that is it.
     pub fn refused(&self) -> Option<Refused> {
         match self {

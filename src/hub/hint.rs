@@ -2,11 +2,23 @@
 
 use super::{Error, RepoId, catalogue, starter};
 use crate::system::environment::{self, HF_HUB_OFFLINE};
+use crate::system::hinted::Hinted;
 use crate::system::threads::NO_THREAD;
 
-impl Error {
-    /// What to type or to do about it, where there is something.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for Error {
+    fn is_wrong_call(&self) -> bool {
+        matches!(
+            self,
+            Self::RepoName { .. }
+                | Self::RevisionName { .. }
+                | Self::FileName { .. }
+                | Self::TokenFormat
+                | Self::Endpoint
+                | Self::SeveralGguf { .. }
+        )
+    }
+
+    fn hint(&self) -> Option<String> {
         match self {
             Self::RepoName { typed } => Some(match catalogue::nearest(typed) {
                 Some(name) => format!("did you mean {name}? A repository is written ORG/NAME"),

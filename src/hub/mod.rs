@@ -30,6 +30,7 @@
 //! | `download` | a whole download, by the files above |
 //! | `starter` | the model that `mist chat` starts with, from the hub or from a wheel |
 //! | `report` | who receives a download's progress |
+//! | `json` | a plan and the catalogue for programs |
 //! | `size` | bytes as a person reads them |
 //! | `error`, `hint` | what goes wrong, and what to do about it |
 //! | `fuzzing` | functions for the fuzz targets |
@@ -51,6 +52,7 @@ pub mod fuzzing;
 mod hash;
 mod hint;
 mod home;
+mod json;
 mod listing;
 mod manifest;
 mod names;
@@ -73,6 +75,7 @@ pub use endpoint::Endpoint;
 pub use entry::Entry;
 pub use error::Error;
 pub use hash::{BlobId, Hash};
+pub use json::{catalogue_as_json, plan_as_json};
 pub use manifest::Manifest;
 pub use names::{Commit, Digest, FileName, RepoId, Revision};
 pub use plan::{Plan, PlannedFile};

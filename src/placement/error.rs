@@ -5,6 +5,7 @@ use std::ops::Range;
 use indicatif::HumanBytes;
 
 use super::DeviceName;
+use crate::system::hinted::Hinted;
 use crate::system::quote::counted;
 
 /// A rule that a choice of devices breaks.
@@ -52,9 +53,9 @@ pub enum Error {
     Candle(#[from] candle_core::Error),
 }
 
-impl Error {
+impl Hinted for Error {
     /// Whether what was typed is no choice of devices for the model, on any machine.
-    pub fn is_wrong_call(&self) -> bool {
+    fn is_wrong_call(&self) -> bool {
         match self {
             Error::UnknownDevice(_)
             | Error::UnknownDevices(_)
@@ -73,8 +74,7 @@ impl Error {
         }
     }
 
-    /// What the user can type.
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         match self {
             Error::NotBuilt(feature) => {
                 Some(format!("--device cpu, or build it with `cargo build --release --features {feature}`"))

@@ -7,6 +7,7 @@ use super::contents;
 use super::conversions::DIGEST;
 use super::{Found, Place, Store};
 use crate::system::files::{Claim, folder_of};
+use crate::system::hinted::Hinted;
 
 /// What a removal deletes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,9 +72,8 @@ pub enum RemovalError {
     },
 }
 
-impl RemovalError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for RemovalError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::ReadOnly { name, .. } => {
                 Some(format!("`hf cache rm model/{name}` of the hub's own client deletes it"))

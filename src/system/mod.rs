@@ -12,6 +12,9 @@
 //! | [`memory`], `cgroup` | handling of a lack of memory; the limits that a container sets |
 //! | [`budget`] | work within limits of memory and time |
 //! | [`environment`] | the environment variables that are read |
+//! | [`hinted`] | what an error knows beside what is wrong |
+//! | [`numbers`] | numbers as they are typed |
+//! | [`process`] | what the system reports of this process: memory and bytes read |
 //! | [`quote`] | quoting text in messages |
 //! | [`signals`], [`threads`], [`type_ahead`] | signals, threads, and keys pressed before a prompt |
 //! | [`state`] | the folder for state between runs |
@@ -21,9 +24,12 @@ pub mod cgroup;
 pub mod cores;
 pub mod environment;
 pub mod files;
+pub mod hinted;
 pub mod map;
 pub mod memory;
+pub mod numbers;
 pub mod pages;
+pub mod process;
 pub mod quote;
 pub mod signals;
 pub mod state;

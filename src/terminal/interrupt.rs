@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::system::hinted::Hinted;
 use crate::system::threads::{self, NO_THREAD};
 use crate::system::type_ahead;
 
@@ -43,9 +44,8 @@ pub enum InterruptError {
     NoThread(std::io::Error),
 }
 
-impl InterruptError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for InterruptError {
+    fn hint(&self) -> Option<String> {
         matches!(self, Self::NoThread(_)).then(|| NO_THREAD.into())
     }
 }

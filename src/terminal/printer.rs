@@ -1,9 +1,11 @@
 //! The only way to stdout and stderr. stdout is data; stderr is everything else.
 
+use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use super::progress::{self, Bars, Progress};
 use super::shared::Shared;
+use super::table::Table;
 use super::tokens::TokenProgress;
 use crate::system::environment::{self, NO_COLOR, TERM};
 
@@ -98,6 +100,27 @@ impl Printer {
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         self.shared.wrote(text);
         written.map_err(on_stdout)
+    }
+
+    /// A result on a line of its own, such as a JSON object.
+    ///
+    /// # Errors
+    /// Those of [`data`](Self::data).
+    pub fn result(&self, result: impl Display) -> io::Result<()> {
+        self.data(&format!("{result}\n"))
+    }
+
+    /// A table of results. On a terminal columns that do not fit are left out; a person is told that `--json` has them.
+    ///
+    /// # Errors
+    /// Those of [`data`](Self::data).
+    pub fn table<const N: usize>(&self, table: &Table<N>) -> io::Result<()> {
+        let columns = self.stdout_columns().unwrap_or(usize::MAX);
+        self.data(&table.within(columns).to_string())?;
+        if table.width() > columns {
+            self.note("columns that do not fit are left out; --json has them all");
+        }
+        Ok(())
     }
 
     /// Prints a line of results piece by piece, as `write` writes them: a long one is never held whole.

@@ -1,12 +1,15 @@
 //! Tokens that a person waits for: how many of all, the time left, and the rate.
 
 use std::io::{self, Write};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::interrupt::Interrupt;
 use super::progress::Rate;
+use crate::generate::Watch;
 use crate::system::threads;
 
 /// What takes less time does not flicker.
@@ -70,6 +73,12 @@ impl TokenProgress {
             let _ = thread.join();
         }
     }
+}
+
+/// Shows how far prompts are on `progress`, and ends computing at Ctrl-C.
+pub fn watch(interrupt: &Interrupt, progress: &Arc<TokenProgress>) -> Watch {
+    let (flag, progress) = (interrupt.flag(), progress.clone());
+    Watch::new(move || flag.load(Ordering::Relaxed), move |done, all| progress.report(done, all))
 }
 
 impl Drop for TokenProgress {

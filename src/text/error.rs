@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::vocabulary::NEW_GGUF;
 use crate::system::budget::Exceeded;
+use crate::system::hinted::Hinted;
 use crate::system::quote::{about, quoted};
 
 /// Errors of a tokenizer, a text or a conversation.
@@ -104,9 +105,10 @@ impl Error {
             other => other,
         }
     }
+}
 
-    /// A hint that the user can type, if there is one.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NoTokenizer(_) => Some("mist download --tokenizer-only --repo-id ORG/NAME".into()),
             Self::LfsPointer(_) => Some("fetch it with `git lfs pull`, or all with `mist download`".into()),

@@ -27,6 +27,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use mist::hub::{self, Client, Error, FileName, Outcome, Plan, Report, Request, Revision, Settings, Silent};
+use mist::system::hinted::Hinted;
 use serde_json::{Value, json};
 use server::{Answer, Asked, Server};
 use support::{COMMIT, Ids, SECRET, Served, api, command, large, small};

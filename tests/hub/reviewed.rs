@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mist::hub::{self, Client, Error, Outcome, Settings, Silent};
+use mist::system::hinted::Hinted;
 use serde_json::{Value, json};
 
 use crate::server::{Answer, Server};

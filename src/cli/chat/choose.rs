@@ -6,12 +6,11 @@ use std::io::{self, BufRead};
 use anyhow::{Context, anyhow};
 use mist::hub::{self, Size, starter};
 use mist::store::{Found, ModelName, Store};
-use mist::terminal::{Interrupt, Printer};
+use mist::terminal::{Interrupt, Printer, TerminalReport};
 
 use crate::cli::exit::Hint;
 use crate::cli::located::{Located, different, is_offline, several};
 use crate::cli::missing::downloads;
-use crate::cli::report::TerminalReport;
 
 /// The only checkpoint on this machine, or the one that a person picks; `ask` says whether one can be asked.
 pub fn checkpoint(

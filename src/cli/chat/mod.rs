@@ -22,6 +22,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use mist::generate::Finish;
 use mist::store::Store;
+use mist::system::numbers::positive;
 use mist::terminal::{Interrupt, Printer};
 
 use self::keep::Keeper;
@@ -29,7 +30,6 @@ use self::settings::Settings;
 use self::talk::Talk;
 use super::exit::Status;
 use super::model::{ContextArgs, ModelArgs};
-use super::numbers::positive;
 use super::placing::{DevicesArgs, Room};
 use super::sampling::SamplingArgs;
 

@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 
 use anyhow::anyhow;
 use mist::generate::{NextToken, Sampler, Sampling, SamplingError};
+use mist::system::numbers::{Expected, at_least, number, positive};
 
 use crate::cli::exit::Hint;
-use crate::cli::numbers::{Expected, at_least, number, positive};
 
 /// How replies are generated.
 #[derive(Clone, Debug, PartialEq)]

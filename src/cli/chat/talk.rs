@@ -6,13 +6,13 @@ use mist::chat::{Conversation, ConversationError, Exchange};
 use mist::generate::{
     Ended, Engine, Finish, Generation, GenerationError, Limits, NextToken, Request, TextStream,
 };
-use mist::terminal::{Interrupt, Printer};
+use mist::terminal::{Interrupt, Output, Printer, watch};
 use mist::text::Message;
 
 use super::settings::Settings;
 use crate::cli::model::Loaded;
 use crate::cli::opened::Opened;
-use crate::cli::output::{Output, note_timings, watch};
+use crate::cli::output::note_timings;
 
 /// Tokens that are kept free for a reply whose length nobody limits; a quarter of a small context.
 const ROOM: usize = 256;

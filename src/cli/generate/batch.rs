@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use mist::generate::{Ended, Engine, Event, Finish, Generation, Id, MOST_AT_ONCE, Request, Timings, Watch};
+use mist::generate::{
+    Ended, Engine, Event, Finish, Generation, Id, MOST_AT_ONCE, Request, Timings, Watch, per_second,
+};
 use mist::system::quote::counted;
-use mist::terminal::{Estimate, Progress};
+use mist::terminal::{Estimate, Output, Progress};
 
 use super::{Job, Prompt, Text};
 use crate::cli::exit::Status;
-use crate::cli::output::{Output, per_second};
 
 /// Generates `num_samples` texts of each prompt; those of a blank line are empty.
 pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {

@@ -23,14 +23,13 @@ use mist::generate::{
     Engine, Limits, MOST_AT_ONCE, NextToken, Request, Sampler, Sampling, TextStream, sequence_slots,
 };
 use mist::placement::{self, Devices};
-use mist::terminal::{Interrupt, Printer};
+use mist::system::numbers::at_least;
+use mist::system::process::PeakMemory;
+use mist::terminal::{Interrupt, Output, Printer};
 
 use self::prompts::Prompt;
 use super::exit::Status;
-use super::memory::PeakMemory;
 use super::model::{ContextArgs, Loaded, ModelArgs};
-use super::numbers::at_least;
-use super::output::Output;
 use super::placing::{DevicesArgs, Room};
 use super::sampling::SamplingArgs;
 

@@ -4,11 +4,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use mist::generate::{Engine, Finish};
+use mist::system::process::BytesRead;
+use mist::terminal::watch;
 
 use super::{Job, Prompt, Text};
-use crate::cli::disk::BytesRead;
 use crate::cli::exit::Status;
-use crate::cli::output::{note_reading, note_timings, watch};
+use crate::cli::output::{note_reading, note_timings};
 
 /// Generates the texts of `prompt`.
 pub fn run(job: &Job, prompt: &Prompt, seed: u64) -> anyhow::Result<Status> {

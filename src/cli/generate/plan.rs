@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use indicatif::HumanBytes;
 use mist::placement::{Load, Place, Share};
 use mist::quant::Scheme;
-use mist::terminal::Printer;
+use mist::terminal::{Printer, Table};
 use serde_json::json;
 
 use super::{GenerateArgs, prompts, room};
@@ -14,7 +14,6 @@ use crate::cli::exit::{Hint, Status};
 use crate::cli::opened::Opened;
 use crate::cli::placing::{DevicesArgs, Placed, Room};
 use crate::cli::quantized;
-use crate::cli::table::Table;
 use crate::cli::values::Quantize;
 
 fn not_quantized(path: &Path, scheme: Scheme) -> anyhow::Error {

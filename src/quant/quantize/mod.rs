@@ -10,6 +10,7 @@
 //! | `affine` | q4_k and q5_k: 256 weights, scales and minima searched |
 //! | `symmetric` | q6_k: 256 weights, scales searched |
 //! | `groups` | what the two searches share: groups side by side, rounding, f16 scales |
+//! | [`names`] | the names by which a person asks for a scheme |
 //! | `twin` | the searches once more, a group and a weight at a time, to test against |
 //!
 //! Blocks are those that ggml makes on x86-64, byte for byte, so a file is as good as llama-quantize's: what is gained is
@@ -18,6 +19,7 @@
 mod affine;
 mod blocks;
 mod groups;
+pub mod names;
 mod symmetric;
 
 use std::sync::atomic::{Ordering, compiler_fence};

@@ -5,6 +5,7 @@
 //! | file | one idea |
 //! |---|---|
 //! | `read` | reads regular files, up to a limit, and refuses everything else |
+//! | `lines` | reads an input line by line, up to a limit each |
 //! | `folder` | writes, locks and deletes files in a folder without following links |
 //! | `claim` | lets one process at a time write to a folder |
 //! | `replacement` | replaces a file only when the new one is complete |
@@ -18,6 +19,7 @@ mod at;
 mod claim;
 mod disk;
 mod folder;
+mod lines;
 mod pages;
 mod read;
 mod refused;
@@ -35,9 +37,10 @@ pub use self::at::{read_at, write_all_at};
 pub use self::claim::{Claim, Unclaimed};
 pub use self::disk::{free_space, on_one_disk};
 pub use self::folder::{Folder, folder_of, make_private};
+pub use self::lines::Lines;
 pub use self::pages::InLargePages;
 pub use self::read::{
     Limited, exists, explained, input, is_lfs_pointer, of_system, open, read, stream, utf8,
 };
-pub use self::refused::{Kind, Refused, hint};
+pub use self::refused::{Kind, Refused};
 pub use self::replacement::{Replacement, abandoned, delete_abandoned};

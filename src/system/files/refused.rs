@@ -5,6 +5,7 @@ use std::fs::FileType;
 use std::io;
 use std::path::PathBuf;
 
+use crate::system::hinted::Hinted;
 use crate::system::quote::quoted;
 use crate::system::threads::{NO_THREAD, NoThread};
 
@@ -125,14 +126,15 @@ impl From<Refused> for io::Error {
     }
 }
 
-/// Returns what the user can do about an error of reading or writing a file.
-pub fn hint(error: &io::Error) -> Option<String> {
-    match error.kind() {
-        // The limit is the process's (`ulimit -f`) or the file system's, such as FAT's 4 GiB.
-        io::ErrorKind::FileTooLarge => {
-            Some("`ulimit -f unlimited` takes away the limit; else choose another disk".into())
+impl Hinted for io::Error {
+    fn hint(&self) -> Option<String> {
+        match self.kind() {
+            // The limit is the process's (`ulimit -f`) or the file system's, such as FAT's 4 GiB.
+            io::ErrorKind::FileTooLarge => {
+                Some("`ulimit -f unlimited` takes away the limit; else choose another disk".into())
+            }
+            _ if self.get_ref().is_some_and(|inner| inner.is::<NoThread>()) => Some(NO_THREAD.into()),
+            _ => Refused::inside(self)?.hint(),
         }
-        _ if error.get_ref().is_some_and(|inner| inner.is::<NoThread>()) => Some(NO_THREAD.into()),
-        _ => Refused::inside(error)?.hint(),
     }
 }

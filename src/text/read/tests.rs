@@ -11,6 +11,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::settings::{MAX_FILE, templates};
+use crate::system::hinted::Hinted;
 use crate::text::{Error, Message, Tokenizer};
 
 fn load(folder: &Path) -> Result<Tokenizer, Error> {

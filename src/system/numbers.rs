@@ -1,4 +1,4 @@
-//! Numbers as they are typed, in flags and after `/set`: what is refused is told in one wording.
+//! Numbers as they are typed, in flags and after `/set`: what is refused is reported in one wording.
 
 use std::fmt::Display;
 use std::num::{IntErrorKind, NonZeroUsize, ParseFloatError, ParseIntError};
@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// What was expected where something else was typed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {0}")]
 pub struct Expected(String);
 
@@ -57,12 +57,18 @@ pub fn at_least<T: Whole>(least: T) -> impl Fn(&str) -> Result<T, Expected> + Cl
 }
 
 /// A whole number, 1 or more.
+///
+/// # Errors
+/// The text is none, or the number is 0 or too large.
 pub fn positive(text: &str) -> Result<NonZeroUsize, Expected> {
     let number = at_least(1)(text)?;
     NonZeroUsize::new(number).ok_or_else(|| Expected("a whole number, 1 or more".into()))
 }
 
 /// Any number.
+///
+/// # Errors
+/// The text is none.
 pub fn number(text: &str) -> Result<f32, Expected> {
     text.parse().map_err(|_| Expected("a number, such as 0.7".into()))
 }
@@ -90,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_and_what_is_none_is_told_with_what_is_expected() {
+    fn numbers_are_read_and_what_is_none_is_refused_with_what_is_expected() {
         assert_eq!(whole(1..=1024u16)("1024").unwrap(), 1024);
         assert_eq!(refused(whole(1..=1024u16)("1025")), "expected a whole number from 1 to 1024");
         assert_eq!(refused(whole(1..=1024u16)("99999")), "expected a whole number from 1 to 1024");

@@ -3,58 +3,48 @@
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// A command of another program, and what to type here.
-const COMMANDS: [(&str, &str); 32] = [
-    ("run", "`mist chat MODEL` talks to a model, `mist generate MODEL -p TEXT` continues a text"),
-    ("cli", "`mist chat MODEL` talks to a model"),
-    ("simple-io", "`mist generate MODEL -p TEXT` continues a text"),
-    ("complete", "`mist generate MODEL -p TEXT` continues a text"),
-    ("completion", "`mist generate MODEL -p TEXT` continues a text, `mist completions SHELL` is for shells"),
-    ("generate_sequentially", "`mist generate-sequential MODEL --devices N`"),
-    ("generate_tp", "`mist generate-sequential MODEL --devices N`"),
-    ("pull", "`mist download ORG/NAME` fetches a model"),
-    ("get", "`mist download ORG/NAME` fetches a model"),
-    ("fetch", "`mist download ORG/NAME` fetches a model"),
-    ("models", "`mist list` shows the models on this machine, `mist download` those to fetch"),
-    ("cache", "`mist list` shows what is on this machine, `mist remove NAME` deletes it"),
-    ("scan-cache", "`mist list` shows what is on this machine"),
-    ("delete-cache", "`mist remove NAME` deletes a model"),
-    ("delete", "`mist remove NAME` deletes a model"),
-    ("del", "`mist remove NAME` deletes a model"),
-    ("show", "`mist inspect MODEL` describes a model"),
-    ("info", "`mist inspect MODEL` describes a model"),
-    ("ps", "`mist list` shows the models on this machine; each command loads its own"),
-    ("create", "`mist convert MODEL` converts a model"),
-    ("quantize", "`mist convert MODEL --quantize q4_k` quantizes a model"),
-    ("convert_to_litgpt", "`mist convert MODEL` converts a model; its weights also run as they are"),
-    ("convert_from_litgpt", "`mist convert MODEL --to hf` writes what transformers reads"),
-    ("convert_hf_checkpoint", "`mist convert MODEL` converts a model; its weights also run as they are"),
-    ("convert-hf-to-gguf", "`mist convert MODEL --to gguf` writes what llama.cpp reads"),
-    ("perplexity", "`mist evaluate MODEL --file TEXT.txt` measures perplexity"),
-    ("ppl", "`mist evaluate MODEL --file TEXT.txt` measures perplexity"),
-    ("benchmark", "`mist bench MODEL` measures speed"),
-    ("login", "an access token is given by HF_TOKEN or `mist download --access-token`"),
-    ("auth", "an access token is given by HF_TOKEN or `mist download --access-token`"),
-    ("encode", "`mist tokenize MODEL --text TEXT` shows the tokens of a text"),
-    ("version", "`mist --version`"),
+/// Commands of other programs, and what to type here. The words of a row mean the same.
+pub const FOREIGN_COMMANDS: [(&[&str], &str); 24] = [
+    (&["run"], "`mist chat MODEL` talks to a model, `mist generate MODEL -p TEXT` continues a text"),
+    (&["cli"], "`mist chat MODEL` talks to a model"),
+    (&["simple-io", "complete"], "`mist generate MODEL -p TEXT` continues a text"),
+    (
+        &["completion"],
+        "`mist generate MODEL -p TEXT` continues a text, `mist completions SHELL` is for shells",
+    ),
+    (&["generate_sequentially", "generate_tp"], "`mist generate-sequential MODEL --devices N`"),
+    (&["pull", "get", "fetch"], "`mist download ORG/NAME` fetches a model"),
+    (&["models"], "`mist list` shows the models on this machine, `mist download` those to fetch"),
+    (&["cache"], "`mist list` shows what is on this machine, `mist remove NAME` deletes it"),
+    (&["scan-cache"], "`mist list` shows what is on this machine"),
+    (&["delete-cache", "delete", "del"], "`mist remove NAME` deletes a model"),
+    (&["show", "info"], "`mist inspect MODEL` describes a model"),
+    (&["ps"], "`mist list` shows the models on this machine; each command loads its own"),
+    (&["create"], "`mist convert MODEL` converts a model"),
+    (&["quantize"], "`mist convert MODEL --quantize q4_k` quantizes a model"),
+    (
+        &["convert_to_litgpt", "convert_hf_checkpoint"],
+        "`mist convert MODEL` converts a model; its weights also run as they are",
+    ),
+    (&["convert_from_litgpt"], "`mist convert MODEL --to hf` writes what transformers reads"),
+    (&["convert-hf-to-gguf"], "`mist convert MODEL --to gguf` writes what llama.cpp reads"),
+    (&["perplexity", "ppl"], "`mist evaluate MODEL --file TEXT.txt` measures perplexity"),
+    (&["benchmark"], "`mist bench MODEL` measures speed"),
+    (&["login", "auth"], "an access token is given by HF_TOKEN or `mist download --access-token`"),
+    (&["encode"], "`mist tokenize MODEL --text TEXT` shows the tokens of a text"),
+    (&["version"], "`mist --version`"),
+    (&SERVING, "`mist generate --json` is for programs, until then"),
+    (&TRAINING, "`mist --help` lists the commands that are there"),
 ];
 
-/// A command that will be ours, and what there is until then.
-const TO_COME: [(&str, &str); 9] = [
-    ("serve", "`mist generate --json` is for programs, until then"),
-    ("server", "`mist generate --json` is for programs, until then"),
-    ("train", "`mist --help` lists the commands that are there"),
-    ("prepare", "`mist --help` lists the commands that are there"),
-    ("pretrain", "`mist --help` lists the commands that are there"),
-    ("finetune", "`mist --help` lists the commands that are there"),
-    ("finetune_full", "`mist --help` lists the commands that are there"),
-    ("finetune_lora", "`mist --help` lists the commands that are there"),
-    ("finetune_qlora", "`mist --help` lists the commands that are there"),
-];
+/// Commands that will be ours.
+const SERVING: [&str; 2] = ["serve", "server"];
+const TRAINING: [&str; 7] =
+    ["train", "prepare", "pretrain", "finetune", "finetune_full", "finetune_lora", "finetune_qlora"];
 
 /// Flags of other programs; what a command must have for the hint to be of use: flags, the name of an argument, or the
 /// command itself as `mist VERB`; and what to type there. The first row that fits counts.
-const FLAGS: [(&[&str], &[&str], &str); 30] = [
+pub const FOREIGN_FLAGS: [(&[&str], &[&str], &str); 30] = [
     (&MODEL_FLAGS, &["-m", "MODEL"], "the model is the first argument, or -m MODEL"),
     (&MODEL_FLAGS, &["ORG/NAME"], "the repository is the first argument, as ORG/NAME"),
     (&MODEL_FLAGS, &["NAME"], "the name is the first argument"),
@@ -136,7 +126,7 @@ const LAYER_FLAGS: [&str; 2] = ["--n-gpu-layers", "--gpu-layers"];
 const TOKEN_FLAGS: [&str; 2] = ["--token", "--hf-token"];
 
 /// What a second bare argument of a command may have been meant as.
-const SECOND: [(&str, &str); 8] = [
+pub const SECOND_ARGUMENTS: [(&str, &str); 8] = [
     ("generate", PROMPTED),
     ("generate-sequential", PROMPTED),
     ("chat", PROMPTED),
@@ -161,13 +151,17 @@ const ONE_DASH: [(&str, &str); 7] = [
 ];
 
 /// The long form of a flag that llama.cpp writes with one dash.
-pub fn long_form(flag: &str) -> Option<&'static str> {
+pub(super) fn long_form(flag: &str) -> Option<&'static str> {
     ONE_DASH.iter().find(|(short, _)| *short == flag).map(|(_, long)| *long)
 }
 
 /// What to say about a wrong call that another program would take: another message than clap's, if any, and the hint.
 /// `called` is the command, such as `mist generate`; `program` is the whole of `mist`.
-pub fn explained(error: &clap::Error, called: &str, program: &Command) -> Option<(Option<String>, String)> {
+pub(super) fn explained(
+    error: &clap::Error,
+    called: &str,
+    program: &Command,
+) -> Option<(Option<String>, String)> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
@@ -176,10 +170,9 @@ pub fn explained(error: &clap::Error, called: &str, program: &Command) -> Option
         ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand)?;
             let word = word.rsplit('/').next().unwrap_or(word).to_ascii_lowercase();
-            if let Some((_, hint)) = TO_COME.iter().find(|(name, _)| *name == word) {
-                return Some((Some(format!("`mist {word}` is not there yet")), hint.to_string()));
-            }
-            COMMANDS.iter().find(|(name, _)| *name == word).map(|(_, hint)| (None, hint.to_string()))
+            let (_, hint) = FOREIGN_COMMANDS.iter().find(|(names, _)| names.contains(&&*word))?;
+            let is_to_come = SERVING.iter().chain(&TRAINING).any(|name| *name == word);
+            Some((is_to_come.then(|| format!("`mist {word}` is not there yet")), hint.to_string()))
         }
         ErrorKind::UnknownArgument => {
             let argument = text(ContextKind::InvalidArg)?;
@@ -195,9 +188,10 @@ pub fn explained(error: &clap::Error, called: &str, program: &Command) -> Option
                     let same = || elsewhere(&[&flag], program).filter(|_| !is_near);
                     flag_hint(&flag, called, program).or_else(same)
                 }
-                (false, verb) => {
-                    SECOND.iter().find(|(name, _)| Some(*name) == verb).map(|(_, hint)| hint.to_string())
-                }
+                (false, verb) => SECOND_ARGUMENTS
+                    .iter()
+                    .find(|(name, _)| Some(*name) == verb)
+                    .map(|(_, hint)| hint.to_string()),
             };
             hint.map(|hint| (None, hint))
         }
@@ -206,9 +200,9 @@ pub fn explained(error: &clap::Error, called: &str, program: &Command) -> Option
 }
 
 /// What to type in `called` (`None` is `mist` itself) instead of another program's flag, or which command has that.
-fn flag_hint(flag: &str, called: Option<&Command>, program: &Command) -> Option<String> {
+pub fn flag_hint(flag: &str, called: Option<&Command>, program: &Command) -> Option<String> {
     let Some(called) = called else { return without_command(flag, program) };
-    let mut rows = FLAGS.iter().filter(|(names, ..)| names.contains(&flag));
+    let mut rows = FOREIGN_FLAGS.iter().filter(|(names, ..)| names.contains(&flag));
     match rows.clone().find(|(_, needed, _)| has_all(called, needed)) {
         Some((.., hint)) => Some(hint.to_string()),
         None => rows.find_map(|(_, needed, _)| elsewhere(needed, program)),
@@ -223,7 +217,7 @@ fn without_command(flag: &str, program: &Command) -> Option<String> {
     if HUB_FLAGS.contains(&flag) {
         return Some("`mist chat ORG/NAME:Q4_K_M` talks to a model of the hub".into());
     }
-    let mut rows = FLAGS.iter().filter(|(names, ..)| names.contains(&flag));
+    let mut rows = FOREIGN_FLAGS.iter().filter(|(names, ..)| names.contains(&flag));
     rows.find_map(|(_, needed, hint)| match needed {
         [] => Some(hint.to_string()),
         _ => elsewhere(needed, program),
@@ -244,7 +238,8 @@ fn elsewhere(needed: &[&str], program: &Command) -> Option<String> {
     }
 }
 
-fn has_all(command: &Command, needed: &[&str]) -> bool {
+/// Whether a command has flags (`--json`, `-m`) and arguments (`MODEL`), or is the one that is named (`mist chat`).
+pub fn has_all(command: &Command, needed: &[&str]) -> bool {
     needed.iter().all(|needed| has(command, needed))
 }
 
@@ -261,110 +256,4 @@ fn has(command: &Command, needed: &str) -> bool {
             argument.is_positional() && names.iter().any(|name| name == needed)
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-    use crate::cli::Cli;
-
-    fn program() -> Command {
-        let mut program = Cli::command();
-        program.build();
-        program
-    }
-
-    /// The flags of some words of a hint.
-    fn flags(words: &str) -> Vec<&str> {
-        let words = words.split_whitespace().map(|word| word.trim_end_matches([',', ';', ':', '.']));
-        words.filter(|word| word.trim_start_matches('-').len() < word.len() && *word != "-").collect()
-    }
-
-    /// Each `mist VERB` of a hint exists and has the flags that follow it; gives what stands outside of the quotes.
-    fn outside_of_commands(hint: &str, program: &Command) -> String {
-        let mut outside = String::new();
-        for (i, piece) in hint.split('`').enumerate() {
-            if i % 2 == 0 {
-                outside.push_str(piece);
-                continue;
-            }
-            let line = piece.strip_prefix("mist ").unwrap();
-            let verb = line.split(' ').next().filter(|verb| !verb.starts_with('-'));
-            let command = verb.map_or(program, |verb| program.find_subcommand(verb).expect(hint));
-            for flag in flags(line) {
-                assert!(has(command, flag), "{hint}: {} has no {flag}", command.get_name());
-            }
-        }
-        outside
-    }
-
-    #[test]
-    fn what_hints_name_exists() {
-        let program = program();
-        for (_, hint) in COMMANDS.iter().chain(&TO_COME) {
-            assert_eq!(flags(&outside_of_commands(hint, &program)), [""; 0], "of no command: {hint}");
-        }
-        for (verb, hint) in SECOND {
-            let command = program.find_subcommand(verb).unwrap();
-            let outside = outside_of_commands(hint, &program);
-            assert!(has_all(command, &flags(&outside)), "{verb}: {hint}");
-        }
-        for (names, needed, hint) in FLAGS {
-            let outside = outside_of_commands(hint, &program);
-            let having: Vec<&Command> = program.get_subcommands().filter(|c| has_all(c, needed)).collect();
-            assert!(!having.is_empty(), "{names:?}: no command has {needed:?}");
-            for command in having {
-                assert!(has_all(command, &flags(&outside)), "{}: {hint}", command.get_name());
-            }
-        }
-    }
-
-    /// Whatever the command: what is hinted at is there.
-    #[test]
-    fn a_flag_leads_to_one_that_is_there() {
-        let program = program();
-        let names = FLAGS.iter().flat_map(|(names, ..)| *names);
-        for name in names.copied().chain(["-p", "--prompt"]) {
-            for called in program.get_subcommands().map(Some).chain([None]) {
-                let Some(hint) = flag_hint(name, called, &program) else { continue };
-                let outside = outside_of_commands(&hint, &program);
-                // Of the commands that the hint names, else of the one that was called.
-                let named = [" has --", " have --"].iter().any(|words| outside.contains(words));
-                let verbs = hint.split('`').filter_map(|piece| piece.strip_prefix("mist "));
-                let asked: Vec<&Command> = match named {
-                    true => verbs.map(|verb| program.find_subcommand(verb).unwrap()).collect(),
-                    false => vec![called.unwrap_or(&program)],
-                };
-                assert!(asked.iter().all(|c| has_all(c, &flags(&outside))), "{called:?} {name}: {hint}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_command_without_the_flag_leads_to_those_that_have_it() {
-        let program = program();
-        for (called, flag, hint) in [
-            ("list", "--token", Some("`mist download` has --access-token")),
-            ("chat", "--token", Some("`mist download` has --access-token")),
-            ("download", "--token", Some("--access-token TOKEN, or HF_TOKEN")),
-            ("inspect", "--max-tokens", Some("`mist chat` and `mist generate` have --max-new-tokens")),
-            ("inspect", "--n-ctx", Some("--context-length N is the context in tokens")),
-            ("bench", "--n-predict", Some("-n N is the number of tokens to generate")),
-            ("tokenize", "--temp", Some("`mist chat` and `mist generate` have --temperature")),
-            ("chat", "--format", Some("`mist generate` and `mist download` have --json")),
-            ("chat", "--conversation", Some("leave it out: `mist chat` is a conversation as it is")),
-            ("generate", "--conversation", Some("`mist chat` is a conversation")),
-            ("generate", "--include", Some("`mist download` has --file")),
-            ("generate", "--outtype", Some("`mist convert` has --dtype")),
-            ("download", "-m", Some("the repository is the first argument, as ORG/NAME")),
-            ("remove", "--model", Some("the name is the first argument")),
-            ("list", "--model", None),
-            ("generate", "--no-such-flag", None),
-        ] {
-            let command = program.find_subcommand(called).unwrap();
-            assert_eq!(flag_hint(flag, Some(command), &program).as_deref(), hint, "{called} {flag}");
-        }
-    }
 }

@@ -1,4 +1,5 @@
-//! What the system tells of this process's memory: the peak, file-backed pages not counted, and how much is in large pages.
+//! What the system reports of this process: the peak of its memory, file-backed pages not counted; how much of its maps is in
+//! large pages; bytes read from disks.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,11 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use mist::system::files::of_system;
-use mist::system::threads;
+use super::files::of_system;
+use super::threads;
 
 /// Watches the process's anonymous memory. The system keeps no peak of it, so a thread looks every few
 /// milliseconds.
+#[derive(Debug)]
 pub struct PeakMemory(Arc<AtomicU64>);
 
 impl PeakMemory {
@@ -30,12 +32,12 @@ impl PeakMemory {
                 thread::sleep(interval);
             }
         };
-        // A system without room for another thread tells what is taken when it is asked, and no peak between.
+        // Without another thread the peak is that of the moments at which it is asked for.
         let _ = threads::builder("memory", threads::STACK).and_then(|thread| thread.spawn(look));
         Self(peak)
     }
 
-    /// The peak so far in bytes; `None` where the system does not tell.
+    /// The peak so far in bytes; `None` where the system does not report it.
     pub fn bytes(&self) -> Option<u64> {
         let now = anonymous_bytes()?;
         Some(self.0.fetch_max(now, Ordering::Relaxed).max(now))
@@ -51,7 +53,7 @@ fn anonymous_bytes() -> Option<u64> {
 }
 
 /// The part of the mapped files for which large pages were asked, the weights, that is in such pages; `None` where none is
-/// mapped, or the system does not tell (Linux does). What came to memory while little of it was free lies in small pages for
+/// mapped, or the system does not report it (Linux does). What came to memory while little of it was free lies in small pages for
 /// as long as it stays there.
 pub fn in_large_pages() -> Option<f64> {
     large_pages_of(&of_system(Path::new("/proc/self/smaps")).ok()?)
@@ -74,6 +76,29 @@ fn large_pages_of(maps: &str) -> Option<f64> {
     }
     let [all, large] = total;
     (all > 0).then(|| large as f64 / all as f64)
+}
+
+/// Bytes that were read from disks up to a moment, pages of mapped files among them.
+#[derive(Clone, Copy, Debug)]
+pub struct BytesRead(Option<u64>);
+
+impl BytesRead {
+    /// Up to now.
+    pub fn now() -> Self {
+        Self(bytes_read())
+    }
+
+    /// What was read since for each of so many tokens; `None` where there are none, or where the system does not report it.
+    pub fn a_token(self, tokens: usize) -> Option<f64> {
+        let since = bytes_read()?.saturating_sub(self.0?);
+        (tokens > 0).then(|| since as f64 / tokens as f64)
+    }
+}
+
+/// Linux keeps the count; other systems have no such file.
+fn bytes_read() -> Option<u64> {
+    let text = of_system(Path::new("/proc/self/io")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("read_bytes:"))?.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -1,15 +1,19 @@
-//! A download on stderr: the plan as lines, then bars.
+//! A download on stderr: the plan as lines, then bars, then what came of it. Ctrl-C stops it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use mist::hub::{FileName, Plan, Report, Size};
-use mist::terminal::{Bars, Printer, Progress};
+use super::interrupt::Interrupt;
+use super::printer::Printer;
+use super::progress::{Bars, Progress};
+use crate::hub::{self, Client, Error, FileName, Outcome, Plan, Report, Size, starter};
+use crate::system::quote::counted;
 
 /// Files smaller than this come at once; a bar for each would only flicker.
 const WORTH_A_BAR: u64 = 1 << 20;
 
 /// Shows a download on stderr: the plan as lines, then a bar over all of its bytes and one for each running file.
+#[derive(Debug)]
 pub struct TerminalReport<'a> {
     printer: &'a Printer,
     total: u64,
@@ -23,6 +27,56 @@ impl<'a> TerminalReport<'a> {
     /// A report that shows nothing yet.
     pub fn new(printer: &'a Printer) -> Self {
         Self { printer, total: 0, here: BTreeMap::new(), files: BTreeMap::new(), bars: None }
+    }
+
+    /// Fetches what a plan says, until it is there or Ctrl-C comes; `command` is what goes on with it then.
+    ///
+    /// # Errors
+    /// Those of [`hub::carry_out`].
+    pub fn carry_out(
+        &mut self,
+        client: &Client,
+        plan: &Plan,
+        interrupt: &Interrupt,
+        command: &str,
+    ) -> Result<Vec<Outcome>, Error> {
+        let listening = interrupt.listen();
+        let outcomes = hub::carry_out(client, plan, interrupt.flag(), self);
+        drop(listening);
+        let outcomes = self.ended(outcomes, command)?;
+        let count = |outcome| outcomes.iter().filter(|o| **o == outcome).count();
+        let (kept, fetched, cached) = (count(Outcome::Kept), count(Outcome::Fetched), count(Outcome::Cached));
+        let parts = [
+            (fetched > 0).then(|| format!("fetched {}", counted(fetched, "file"))),
+            (cached > 0).then(|| format!("took {} from the hub's cache", counted(cached, "file"))),
+            (kept > 0).then(|| format!("{kept} already here")),
+        ];
+        self.printer.note(&match kept == outcomes.len() {
+            true => "already here".to_string(),
+            false => parts.into_iter().flatten().collect::<Vec<_>>().join(", "),
+        });
+        Ok(outcomes)
+    }
+
+    /// The path of the starter model under `root`, fetched if it is not there, until Ctrl-C comes; `command` is what goes
+    /// on with it then.
+    ///
+    /// # Errors
+    /// Those of [`starter::ensure`].
+    pub fn starter(&mut self, root: &Path, interrupt: &Interrupt, command: &str) -> Result<PathBuf, Error> {
+        let listening = interrupt.listen();
+        let fetched = starter::ensure(root, interrupt.flag(), self);
+        drop(listening);
+        self.ended(fetched, command)
+    }
+
+    /// An outcome as it is, and the bars gone; of one that was interrupted it is said how to go on.
+    fn ended<T>(&mut self, outcome: Result<T, Error>, command: &str) -> Result<T, Error> {
+        self.done();
+        if let Err(Error::Interrupted) = outcome {
+            self.printer.note(&format!("Stopped: `{command}` goes on from here"));
+        }
+        outcome
     }
 
     /// Takes the bars away.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 /// Rows under a heading.
+#[derive(Clone, Debug)]
 pub struct Table<const N: usize> {
     rows: Vec<[String; N]>,
     numbers: [bool; N],
