@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::naming::FieldNames;
 use crate::kernels::attention::Heads;
 use crate::kernels::pointwise::RopeLayout;
-use crate::quant::ActivationBits;
 
 /// A description that no model can have: the rule that is broken.
 #[derive(Debug, thiserror::Error)]
@@ -141,33 +140,6 @@ impl Config {
     /// Sizes of the attention.
     pub fn heads(&self) -> Heads {
         Heads { query: self.query_heads, key_value: self.key_value_heads, size: self.head_size }
-    }
-
-    /// Weights in all, and those that take part in one token.
-    pub fn parameters(&self) -> (u64, u64) {
-        let product = |sizes: &[usize]| sizes.iter().map(|s| *s as u64).product::<u64>();
-        let (c, h, g, d) = (self.hidden_size, self.query_heads, self.key_value_heads, self.head_size);
-        let attention = product(&[c, h + 2 * g, d]) + product(&[h, d, c]);
-        let network = product(&[3, c, self.intermediate_size]);
-        let (all, active, router) = match self.experts {
-            Some(experts) => (experts.all as u64, experts.active as u64, product(&[experts.all, c])),
-            None => (1, 1, 0),
-        };
-        let tables = if self.tied_head { 1 } else { 2 };
-        let rest = product(&[tables, self.vocabulary_size, c]) + c as u64;
-        let total = |experts: u64| {
-            rest + self.layers as u64 * (attention + network * experts + router + 2 * c as u64)
-        };
-        (total(all), total(active))
-    }
-
-    /// What activations are rounded to for products with blocks, where nobody asks for something else: 16 bits for a small
-    /// model, of which 8 bits would change every other text while speed is plenty. (The machine makes no difference: a text
-    /// is the same on every one.)
-    pub fn activation_bits(&self) -> ActivationBits {
-        /// Parameters of the smallest model that is not small.
-        const LARGE: u64 = 1 << 29;
-        if self.parameters().0 < LARGE { ActivationBits::Sixteen } else { ActivationBits::Eight }
     }
 
     /// Checks every size against its limits and the others.

@@ -6,12 +6,12 @@
 //! |---|---|
 //! | [`config`] | the description of a model |
 //! | `naming` | what a layout calls the fields of it |
-//! | [`names`] | what matrices do, by their published names |
+//! | [`schema`] | the tensors of a model: what each does, its shape, its names, its order |
 //! | [`weights`] | all weights of a model, layer by layer |
 
 pub mod config;
-pub mod names;
 mod naming;
+pub mod schema;
 pub mod weights;
 
 pub use config::{Architecture, Config, ExpertCount, Rope, RopeScaling};

@@ -1,5 +1,6 @@
 //! All weights of a model, layer by layer.
 
+use super::schema::{MatrixKind, MatrixSpec};
 use crate::quant::Matrix;
 
 /// All weights of a model, over the mapped files.
@@ -53,46 +54,75 @@ pub struct Experts {
     pub down: Matrix,
 }
 
-impl Experts {
-    fn matrices(&self) -> [(&'static str, &Matrix); 2] {
-        [("gate and up", &self.gate_up), ("down", &self.down)]
-    }
-}
-
 impl LayerWeights {
+    /// A layer of the matrices that `take` has of each kind: one, or of a mixture's networks one of each expert. Without
+    /// a router it is no mixture. `None` if one is missing.
+    pub fn assemble(mut take: impl FnMut(MatrixKind) -> Option<Vec<Matrix>>) -> Option<Self> {
+        let mut one = |kind| take(kind)?.pop();
+        let (attention_norm, qkv) = (one(MatrixKind::AttentionNorm)?, one(MatrixKind::QueriesKeysValues)?);
+        let (output, mlp_norm) = (one(MatrixKind::AttentionOutput)?, one(MatrixKind::MlpNorm)?);
+        let router = one(MatrixKind::Router);
+        let networks = take(MatrixKind::GateUp)?.into_iter().zip(take(MatrixKind::Down)?);
+        let mut networks = networks.map(|(gate_up, down)| Experts { gate_up, down });
+        let mlp = match router {
+            Some(router) => Mlp::Mixture { router, experts: networks.collect() },
+            None => Mlp::Dense(networks.next()?),
+        };
+        Some(Self { attention_norm, qkv, output, mlp_norm, mlp })
+    }
+
     /// Bytes of its matrices.
     pub fn size(&self) -> u64 {
         self.matrices().iter().map(|(_, matrix)| matrix.size() as u64).sum()
     }
 
-    /// The layer's matrices with the names of what they do.
-    pub fn matrices(&self) -> Vec<(&'static str, &Matrix)> {
-        let mut all = vec![
-            ("attention norm", &self.attention_norm),
-            ("queries, keys and values", &self.qkv),
-            ("attention output", &self.output),
-            ("feed-forward norm", &self.mlp_norm),
-        ];
-        match &self.mlp {
-            Mlp::Dense(dense) => all.extend(dense.matrices()),
-            Mlp::Mixture { router, experts } => {
-                all.push(("router", router));
-                all.extend(experts.iter().flat_map(Experts::matrices));
-            }
+    /// The layer's matrices.
+    pub fn matrices(&self) -> Vec<(MatrixKind, &Matrix)> {
+        let of_kind = |kind| self.of(kind).into_iter().map(move |matrix| (kind, matrix));
+        MatrixKind::OF_LAYER.into_iter().flat_map(of_kind).collect()
+    }
+
+    /// Its matrices of one kind, in a mixture's networks one of each expert.
+    fn of(&self, kind: MatrixKind) -> Vec<&Matrix> {
+        let (router, networks) = match &self.mlp {
+            Mlp::Dense(network) => (None, std::slice::from_ref(network)),
+            Mlp::Mixture { router, experts } => (Some(router), experts.as_slice()),
+        };
+        match kind {
+            MatrixKind::AttentionNorm => vec![&self.attention_norm],
+            MatrixKind::QueriesKeysValues => vec![&self.qkv],
+            MatrixKind::AttentionOutput => vec![&self.output],
+            MatrixKind::MlpNorm => vec![&self.mlp_norm],
+            MatrixKind::Router => router.into_iter().collect(),
+            MatrixKind::GateUp => networks.iter().map(|network| &network.gate_up).collect(),
+            MatrixKind::Down => networks.iter().map(|network| &network.down).collect(),
+            MatrixKind::Embedding | MatrixKind::FinalNorm | MatrixKind::Head => Vec::new(),
         }
-        all
     }
 }
 
 impl Weights {
+    /// The matrix that the schema describes, where networks are experts one of each expert.
+    pub fn of(&self, spec: &MatrixSpec<'_>) -> Vec<&Matrix> {
+        match (spec.kind(), spec.layer.and_then(|layer| self.layers.get(layer))) {
+            (kind, Some(layer)) => layer.of(kind),
+            (MatrixKind::Embedding, None) => vec![&self.embedding],
+            (MatrixKind::FinalNorm, None) => vec![&self.norm],
+            (MatrixKind::Head, None) => vec![&self.head],
+            (_, None) => Vec::new(),
+        }
+    }
+
     /// All matrices with the names of what they do; a tied head is the embedding.
     pub fn matrices(&self, tied: bool) -> Vec<(String, &Matrix)> {
-        let mut all = vec![("embedding".to_string(), &self.embedding), ("final norm".into(), &self.norm)];
-        if !tied {
-            all.push(("head".into(), &self.head));
-        }
+        let ends = [(MatrixKind::Embedding, &self.embedding), (MatrixKind::FinalNorm, &self.norm)];
+        let head = (!tied).then_some((MatrixKind::Head, &self.head));
+        let ends = ends.into_iter().chain(head);
+        let mut all: Vec<_> = ends.map(|(kind, matrix)| (kind.description().to_string(), matrix)).collect();
         for (i, layer) in self.layers.iter().enumerate() {
-            all.extend(layer.matrices().into_iter().map(|(name, m)| (format!("layer {i}, {name}"), m)));
+            let named =
+                |(kind, matrix): (MatrixKind, _)| (format!("layer {i}, {}", kind.description()), matrix);
+            all.extend(layer.matrices().into_iter().map(named));
         }
         all
     }

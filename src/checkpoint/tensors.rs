@@ -54,18 +54,11 @@ impl Tensors {
         Self { table: Some(table), ..self }
     }
 
-    /// What the files call a tensor, or would.
-    pub fn name_in_file(&self, name: &str) -> String {
-        let Some(table) = self.table else { return name.into() };
-        let theirs = table.theirs(name);
-        if theirs != name {
-            return theirs;
-        }
-        // Queries, keys and values that only lie in one tensor together.
-        let whole = ["q_proj", "k_proj", "v_proj"].map(|part| name.replace(part, "qkv_proj"));
-        let theirs =
-            whole.iter().map(|whole| (table.theirs(whole), whole)).find(|(theirs, whole)| theirs != *whole);
-        theirs.map_or_else(|| name.into(), |(theirs, _)| theirs)
+    /// What the files call a tensor, or would; `whole` is our name for it with others in one tensor, which may be the only
+    /// one that they have a name for.
+    pub fn name_in_file(&self, name: &str, whole: &str) -> String {
+        let theirs = |name: &str| self.table.map(|table| table.theirs(name)).filter(|theirs| theirs != name);
+        theirs(name).or_else(|| theirs(whole)).unwrap_or_else(|| name.into())
     }
 
     /// Where they come from.

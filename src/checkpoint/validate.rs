@@ -1,11 +1,13 @@
 //! Tensors against the config: every matrix that the config implies is there in the right shape, and nothing
 //! that is there is left over, but for what is known to do no harm.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::Error;
-use super::tensors::{Tensor, Tensors};
-use crate::arch::{Config, Experts, LayerWeights, Mlp, Weights};
+use super::tensors::Tensors;
+use crate::arch::schema::{self, MatrixKind, MatrixSpec, TensorSpec};
+use crate::arch::{Config, LayerWeights, Weights};
 use crate::quant::Matrix;
 
 /// What came of tensors and a config.
@@ -33,10 +35,6 @@ pub struct Contents {
 /// Tensors that do no harm where they are not used: tables that we compute ourselves.
 const HARMLESS_SUFFIXES: [&str; 1] = [".rotary_emb.inv_freq"];
 
-/// The names of the embedding and of the head.
-const EMBEDDING: &str = "model.embed_tokens.weight";
-const HEAD: &str = "lm_head.weight";
-
 /// Checks the tensors against the config and gives them their places. `config` loses its tied head where the tensors have
 /// another head than the embedding.
 ///
@@ -45,9 +43,9 @@ const HEAD: &str = "lm_head.weight";
 pub fn assemble(config: &mut Config, tensors: Tensors) -> Result<Assembled, Error> {
     let checked = config.clone();
     let mut taker = Taker { config: &checked, tensors };
-    let (embedding, head) = taker.ends()?;
+    let [embedding, norm, head] = schema::ends(&checked).map(|matrix| matrix.whole(None));
+    let (embedding, head) = taker.ends(&embedding, &head)?;
     config.tied_head = head.is_none();
-    let c = config.hidden_size;
     let warning = (checked.tied_head && !config.tied_head).then(|| {
         let path = taker.tensors.path().display();
         format!(
@@ -58,7 +56,7 @@ pub fn assemble(config: &mut Config, tensors: Tensors) -> Result<Assembled, Erro
     let weights = Weights {
         embedding,
         layers: (0..config.layers).map(|layer| taker.layer(layer)).collect::<Result<_, _>>()?,
-        norm: taker.matrix("model.norm.weight", &[c])?,
+        norm: taker.matrix(&norm)?,
         head,
     };
     taker.nothing_left()?;
@@ -91,130 +89,93 @@ impl Taker<'_> {
     /// A head that is said to be tied may be stored as well, and PyTorch's files always hold it. Where it is not the
     /// embedding again, the config is wrong, not the weights: transformers 5 takes the head that is there, too. Where only
     /// one of the two is stored, it is both.
-    fn ends(&mut self) -> Result<(Matrix, Option<Matrix>), Error> {
-        let shape = [self.config.vocabulary_size, self.config.hidden_size];
-        if self.config.tied_head && !self.tensors.contains(EMBEDDING) && self.tensors.contains(HEAD) {
-            return Ok((self.matrix(HEAD, &shape)?, None));
+    fn ends(&mut self, embedding: &TensorSpec, head: &TensorSpec) -> Result<(Matrix, Option<Matrix>), Error> {
+        let tied = self.config.tied_head;
+        if tied && !self.has(embedding) && self.has(head) {
+            return Ok((self.matrix(head)?, None));
         }
-        let embedding = self.matrix(EMBEDDING, &shape)?;
-        if self.config.tied_head && !self.tensors.contains(HEAD) {
+        let embedding = self.matrix(embedding)?;
+        if tied && !self.has(head) {
             return Ok((embedding, None));
         }
-        let head = self.matrix(HEAD, &shape)?;
-        let is_other = !self.config.tied_head || !same(&embedding, &head);
+        let head = self.matrix(head)?;
+        let is_other = !tied || !same(&embedding, &head);
         Ok((embedding, is_other.then_some(head)))
     }
 
+    /// A layer; its experts as published (one by one), as GGUF has them (gates, ups, downs stacked), or as transformers 5
+    /// and `mist` have them (gate and up fused, all stacked).
     fn layer(&mut self, layer: usize) -> Result<LayerWeights, Error> {
-        let Config { hidden_size: c, query_heads: h, key_value_heads: g, head_size: d, .. } = *self.config;
-        let name = |rest: &str| format!("model.layers.{layer}.{rest}.weight");
-        Ok(LayerWeights {
-            attention_norm: self.matrix(&name("input_layernorm"), &[c])?,
-            qkv: self.fused(
-                &name("self_attn.qkv_proj"),
-                &[
-                    (&name("self_attn.q_proj"), h * d),
-                    (&name("self_attn.k_proj"), g * d),
-                    (&name("self_attn.v_proj"), g * d),
-                ],
-                c,
-            )?,
-            output: self.matrix(&name("self_attn.o_proj"), &[c, h * d])?,
-            mlp_norm: self.matrix(&name("post_attention_layernorm"), &[c])?,
-            mlp: match self.config.experts {
-                None => Mlp::Dense(self.network(
-                    &name("mlp.gate_up_proj"),
-                    &["gate", "up", "down"].map(|m| name(&format!("mlp.{m}_proj"))),
-                )?),
-                Some(experts) => self.mixture(layer, experts.all)?,
-            },
-        })
+        let config = self.config;
+        let mut gate_up = schema::layer(config, layer).filter(MatrixSpec::is_of_experts);
+        let gate_up = gate_up.find(|matrix| matrix.kind() == MatrixKind::GateUp);
+        let fused = gate_up.is_some_and(|matrix| self.has(&matrix.whole(None)));
+        let stacked =
+            gate_up.is_some_and(|matrix| matrix.parts(None).first().is_some_and(|gate| self.has(gate)));
+        let mut found = BTreeMap::new();
+        for matrix in schema::layer(config, layer) {
+            let count = matrix.count();
+            let matrices = match matrix.is_of_mixture() {
+                true if fused => self.stacked(&[matrix.whole(None)], count)?,
+                true if stacked => self.stacked(&matrix.parts(None), count)?,
+                _ => (0..count).map(|expert| self.single(&matrix, expert)).collect::<Result<_, _>>()?,
+            };
+            found.insert(matrix.kind(), matrices);
+        }
+        let broken = || Error::malformed(self.tensors.path(), "its matrices are not those of its config");
+        LayerWeights::assemble(|kind| found.remove(&kind)).ok_or_else(broken)
     }
 
-    /// Gate and up, fused or not, and down; `parts` names gate, up, down.
-    fn network(&mut self, fused: &str, parts: &[String; 3]) -> Result<Experts, Error> {
-        let (c, f) = (self.config.hidden_size, self.config.intermediate_size);
-        let [gate, up, down] = parts;
-        Ok(Experts {
-            gate_up: self.fused(fused, &[(gate, f), (up, f)], c)?,
-            down: self.matrix(down, &[c, f])?,
-        })
+    /// One matrix that is stored whole, or in parts.
+    fn single(&mut self, matrix: &MatrixSpec<'_>, expert: usize) -> Result<Matrix, Error> {
+        let whole = matrix.whole(Some(expert));
+        if self.has(&whole) {
+            return self.matrix(&whole);
+        }
+        let parts = matrix.parts(Some(expert));
+        let parts = parts.iter().map(|part| self.part(part, &whole)).collect::<Result<Vec<_>, _>>()?;
+        Matrix::stack(parts).ok_or_else(|| self.missing(&whole, &whole))
     }
 
-    /// Experts as published (one by one), as GGUF has them (gates, ups, downs stacked), or as transformers 5 and
-    /// `mist` have them (gate and up fused, all stacked).
-    fn mixture(&mut self, layer: usize, count: usize) -> Result<Mlp, Error> {
-        let (c, f) = (self.config.hidden_size, self.config.intermediate_size);
-        let published = format!("model.layers.{layer}.block_sparse_moe");
-        let fused = format!("model.layers.{layer}.mlp");
-        if self.tensors.contains(&format!("{fused}.experts.gate_up_proj")) {
-            let router = self.matrix(&format!("{fused}.gate.weight"), &[count, c])?;
-            let gate_up = self.stacked(&format!("{fused}.experts.gate_up_proj"), count, 2 * f, c)?;
-            let down = self.stacked(&format!("{fused}.experts.down_proj"), count, c, f)?;
-            let experts = gate_up.into_iter().zip(down).map(|(gate_up, down)| Experts { gate_up, down });
-            return Ok(Mlp::Mixture { router, experts: experts.collect() });
-        }
-        let router = self.matrix(&format!("{published}.gate.weight"), &[count, c])?;
-        if self.tensors.contains(&format!("{published}.experts.w1.weight")) {
-            let gate = self.stacked(&format!("{published}.experts.w1.weight"), count, f, c)?;
-            let up = self.stacked(&format!("{published}.experts.w3.weight"), count, f, c)?;
-            let down = self.stacked(&format!("{published}.experts.w2.weight"), count, c, f)?;
-            let fuse = |((gate, up), down)| Some(Experts { gate_up: Matrix::stack([gate, up])?, down });
-            // Gate and up have the same width: stacking them cannot fail.
-            let experts = gate.into_iter().zip(up).zip(down).filter_map(fuse);
-            return Ok(Mlp::Mixture { router, experts: experts.collect() });
-        }
-        let expert = |e: usize| {
-            let names = ["w1", "w3", "w2"].map(|m| format!("{published}.experts.{e}.{m}.weight"));
-            self.network(&format!("{published}.experts.{e}.gate_up_proj.weight"), &names)
+    /// `count` matrices whose parts are stacked in one tensor each.
+    fn stacked(&mut self, parts: &[TensorSpec], count: usize) -> Result<Vec<Matrix>, Error> {
+        let split = |part: &TensorSpec| {
+            let pieces = self.matrix(part)?.split(count).ok_or_else(|| self.missing(part, part))?;
+            Ok(pieces.into_iter())
         };
-        Ok(Mlp::Mixture { router, experts: (0..count).map(expert).collect::<Result<_, _>>()? })
+        let mut parts = parts.iter().map(split).collect::<Result<Vec<_>, Error>>()?;
+        // Parts of one matrix have the same width: stacking them cannot fail.
+        let stack = |_| Matrix::stack(parts.iter_mut().filter_map(Iterator::next));
+        Ok((0..count).filter_map(stack).collect())
     }
 
-    /// One matrix that is stored whole, or as parts of so many rows each.
-    fn fused(&mut self, whole: &str, parts: &[(&str, usize)], columns: usize) -> Result<Matrix, Error> {
-        if self.tensors.contains(whole) {
-            return self.matrix(whole, &[parts.iter().map(|(_, rows)| rows).sum(), columns]);
-        }
-        let parts = parts
-            .iter()
-            .map(|(name, rows)| self.matrix(name, &[*rows, columns]))
-            .collect::<Result<Vec<_>, _>>()?;
-        Matrix::stack(parts).ok_or_else(|| self.missing(whole))
+    fn has(&self, tensor: &TensorSpec) -> bool {
+        self.tensors.contains(&tensor.name)
     }
 
-    /// E matrices of `rows` by `columns` in one tensor.
-    fn stacked(
-        &mut self,
-        name: &str,
-        count: usize,
-        rows: usize,
-        columns: usize,
-    ) -> Result<Vec<Matrix>, Error> {
-        let matrix = self.matrix(name, &[count, rows, columns])?;
-        matrix.split(count).ok_or_else(|| self.missing(name))
+    fn matrix(&mut self, tensor: &TensorSpec) -> Result<Matrix, Error> {
+        self.part(tensor, tensor)
     }
 
-    /// A tensor of exactly this shape, as a matrix whose columns are the last dimension.
-    fn matrix(&mut self, name: &str, shape: &[usize]) -> Result<Matrix, Error> {
-        let tensor = self.tensors.take(name).ok_or_else(|| self.missing(name))?;
-        let wrong = |tensor: &Tensor| Error::WrongShape {
+    /// A tensor of exactly this shape, as a matrix whose columns are the last dimension; or `whole`, of which it is a part,
+    /// is what the files have a name for.
+    fn part(&mut self, part: &TensorSpec, whole: &TensorSpec) -> Result<Matrix, Error> {
+        let TensorSpec { name, shape, .. } = part;
+        let tensor = self.tensors.take(name).ok_or_else(|| self.missing(part, whole))?;
+        let (columns, outer) = shape.split_last().unwrap_or((&0, &[]));
+        let rows = outer.iter().try_fold(1usize, |rows, d| rows.checked_mul(*d));
+        let matrix = rows.filter(|_| tensor.shape == *shape).and_then(|rows| tensor.matrix(rows, *columns));
+        matrix.ok_or_else(|| Error::WrongShape {
             path: self.tensors.path().into(),
-            name: self.tensors.name_in_file(name),
-            found: tensor.shape.clone(),
-            expected: shape.into(),
-        };
-        if tensor.shape != shape {
-            return Err(wrong(&tensor));
-        }
-        let (columns, outer) = shape.split_last().ok_or_else(|| wrong(&tensor))?;
-        let rows =
-            outer.iter().try_fold(1usize, |rows, d| rows.checked_mul(*d)).ok_or_else(|| wrong(&tensor))?;
-        tensor.matrix(rows, *columns).ok_or_else(|| wrong(&tensor))
+            name: self.tensors.name_in_file(name, &whole.name),
+            found: tensor.shape,
+            expected: shape.clone(),
+        })
     }
 
-    fn missing(&self, name: &str) -> Error {
-        Error::MissingTensor { path: self.tensors.path().into(), name: self.tensors.name_in_file(name) }
+    fn missing(&self, part: &TensorSpec, whole: &TensorSpec) -> Error {
+        let name = self.tensors.name_in_file(&part.name, &whole.name);
+        Error::MissingTensor { path: self.tensors.path().into(), name }
     }
 
     fn nothing_left(&self) -> Result<(), Error> {
@@ -223,7 +184,7 @@ impl Taker<'_> {
             .tensors
             .names()
             .filter(|n| !harmless(n))
-            .map(|name| self.tensors.name_in_file(name))
+            .map(|name| self.tensors.name_in_file(name, name))
             .collect();
         match names.is_empty() {
             true => Ok(()),

@@ -3,6 +3,7 @@
 use candle_core::DType;
 
 use super::{DeviceName, Needs, Place, Plan};
+use crate::arch::schema::MatrixKind;
 use crate::checkpoint::open::Checkpoint;
 use crate::quant::{Matrix, Scheme};
 
@@ -56,7 +57,7 @@ pub fn stay_as_stored(checkpoint: &Checkpoint, plan: &Plan, dtype: Option<DType>
     plan.shares.iter().all(|share| {
         // Norms are vectors, and of no size.
         let layers = weights.layers[share.layers.clone()].iter().flat_map(|layer| layer.matrices());
-        let head = (share.layers.end == weights.layers.len()).then_some(("head", &weights.head));
+        let head = (share.layers.end == weights.layers.len()).then_some((MatrixKind::Head, &weights.head));
         let mut matrices = layers.chain(head).map(|(_, matrix)| matrix).filter(|matrix| matrix.rows() > 1);
         matrices.all(|matrix| match share.device {
             DeviceName::Cpu => rounded(matrix, dtype) == 0,

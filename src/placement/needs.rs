@@ -5,7 +5,8 @@ use std::ops::Range;
 use candle_core::DType;
 
 use super::DeviceName;
-use crate::arch::{LayerWeights, Mlp};
+use crate::arch::Config;
+use crate::arch::schema::{self, MatrixKind, MatrixSpec};
 use crate::checkpoint::layouts::mist as convert;
 use crate::checkpoint::open::Checkpoint;
 use crate::kernels::attention::CacheType;
@@ -50,6 +51,26 @@ pub struct Load {
     pub cache: u64,
 }
 
+impl Sizes {
+    /// Of matrices: layer, kind, bytes. What a slot takes is for the caller to say.
+    fn of(config: &Config, matrices: impl Iterator<Item = (Option<usize>, MatrixKind, u64)>) -> Self {
+        let mut sizes = Self { layers: vec![0; config.layers], tied: config.tied_head, ..Self::default() };
+        for (layer, kind, bytes) in matrices {
+            match (layer.and_then(|layer| sizes.layers.get_mut(layer)), kind) {
+                (Some(layer), _) => *layer += bytes,
+                (None, MatrixKind::Embedding) => sizes.embedding = bytes,
+                (None, MatrixKind::FinalNorm) => sizes.norm = bytes,
+                (None, MatrixKind::Head) => sizes.head = bytes,
+                (None, _) => {}
+            }
+        }
+        if sizes.tied {
+            sizes.head = sizes.embedding;
+        }
+        sizes
+    }
+}
+
 impl Load {
     /// All of it.
     pub fn total(self) -> u64 {
@@ -72,19 +93,11 @@ impl Needs {
         };
         let on_accelerator = |matrix: &Matrix| dense * matrix.rows() as u64 * matrix.columns() as u64;
         let sizes = |bytes: &dyn Fn(&Matrix) -> u64, slot: usize| {
-            let weights = &checkpoint.weights;
-            Sizes {
-                layers: weights
-                    .layers
-                    .iter()
-                    .map(|l| l.matrices().iter().map(|(_, m)| bytes(m)).sum())
-                    .collect(),
-                embedding: bytes(&weights.embedding),
-                norm: bytes(&weights.norm),
-                head: bytes(&weights.head),
-                tied: config.tied_head,
-                slot: slot as u64,
-            }
+            let matrices = schema::matrices(config).flat_map(|spec| {
+                let of_matrix = move |matrix| (spec.layer, spec.kind(), bytes(matrix));
+                checkpoint.weights.of(&spec).into_iter().map(of_matrix)
+            });
+            Sizes { slot: slot as u64, ..Sizes::of(config, matrices) }
         };
         let (heads, size) = (config.key_value_heads, config.head_size);
         let host = sizes(&on_host, cache.position_on_host(heads, size));
@@ -95,21 +108,9 @@ impl Needs {
     /// The same once the weights are quantized to `scheme`, as `--quantize` does; an accelerator's stay dense. `None`
     /// where that cannot be planned.
     pub fn quantized(&self, checkpoint: &Checkpoint, scheme: Scheme) -> Option<Self> {
-        let mut host = Sizes { layers: vec![0; self.host.layers.len()], ..self.host.clone() };
-        for (name, size) in convert::quantized_sizes(checkpoint, scheme).ok()? {
-            let layer = name
-                .strip_prefix("model.layers.")
-                .and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
-            match layer {
-                Some(layer) => *host.layers.get_mut(layer)? += size,
-                None if name == "lm_head.weight" => host.head = size,
-                None if name == "model.embed_tokens.weight" => host.embedding = size,
-                None => {}
-            }
-        }
-        if host.tied {
-            host.head = host.embedding;
-        }
+        let sizes = convert::quantized_sizes(checkpoint, scheme).ok()?;
+        let Sizes { layers, embedding, head, .. } = Sizes::of(&checkpoint.config, sizes.into_iter());
+        let host = Sizes { layers, embedding, head, ..self.host.clone() };
         Some(Self { host, ..self.clone() })
     }
 
@@ -138,16 +139,13 @@ impl Needs {
 
 /// Bytes of weights that one token reads: the layers with the experts that answer it, and the head.
 pub fn bytes_per_token(checkpoint: &Checkpoint) -> u64 {
-    let (weights, counts) = (&checkpoint.weights, checkpoint.config.experts);
-    let layer = |layer: &LayerWeights| -> u64 {
-        let of_experts: u64 = match &layer.mlp {
-            Mlp::Mixture { experts, .. } => {
-                experts.iter().map(|e| (e.gate_up.size() + e.down.size()) as u64).sum()
-            }
-            Mlp::Dense(_) => 0,
-        };
-        let idle = counts.map_or(0, |e| of_experts * (e.all - e.active) as u64 / e.all.max(1) as u64);
-        layer.size() - idle
+    let config = &checkpoint.config;
+    let read = |spec: MatrixSpec<'_>| {
+        let all: u64 = checkpoint.weights.of(&spec).into_iter().map(|matrix| matrix.size() as u64).sum();
+        let experts = config.experts.filter(|_| spec.is_of_experts());
+        all - experts.map_or(0, |e| all * (e.all - e.active) as u64 / e.all.max(1) as u64)
     };
-    weights.layers.iter().map(layer).sum::<u64>() + (weights.norm.size() + weights.head.size()) as u64
+    let [_, norm, head] = schema::ends(config);
+    let layers = schema::matrices(config).filter(|spec| spec.layer.is_some());
+    layers.chain([norm, head]).map(read).sum()
 }

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::arch::{Config, names};
+use crate::arch::Config;
+use crate::arch::schema::{MatrixKind, TensorSpec};
 use crate::cpu::pool;
 use crate::quant::mix::Mix;
 use crate::quant::quantize::quantize_rows;
@@ -61,12 +62,12 @@ impl Rules {
         self.mix.is_some()
     }
 
-    /// The scheme that matrices take which are one tensor under the published name `name`: by what it does in the
-    /// model, where weights are quantized; else the one they have, or f32 where they have several.
-    pub fn scheme(self, name: &str, matrices: &[Matrix]) -> Scheme {
+    /// The scheme that matrices take which are one tensor: by what it does in the model, where weights are quantized;
+    /// else the one they have, or f32 where they have several.
+    pub fn scheme(self, tensor: &TensorSpec, matrices: &[Matrix]) -> Scheme {
         let columns = matrices.first().map_or(0, Matrix::columns);
-        if let Some((mix, (role, layer))) = self.mix.zip(names::role(name)) {
-            return mix.scheme(role, layer, columns);
+        if let Some((mix, role)) = self.mix.zip(tensor.role) {
+            return mix.scheme(role, tensor.layer.unwrap_or(0), columns);
         }
         let first = matrices.first().and_then(Matrix::scheme);
         let one = first.filter(|_| matrices.iter().all(|matrix| matrix.scheme() == first));
@@ -80,6 +81,10 @@ impl Rules {
 pub(in crate::checkpoint) struct Output {
     pub name: String,
     pub shape: Vec<usize>,
+    /// The matrix of the model that it is, or is a part of, if it is one.
+    pub kind: Option<MatrixKind>,
+    /// Its layer; `None` outside the layers.
+    pub layer: Option<usize>,
     pub scheme: Scheme,
     /// How rows of blocks will lie, those of each matrix by themselves.
     pub layout: Layout,
@@ -87,6 +92,12 @@ pub(in crate::checkpoint) struct Output {
 }
 
 impl Output {
+    /// A tensor of the model that these matrices become.
+    pub fn new(tensor: TensorSpec, scheme: Scheme, layout: Layout, matrices: Vec<Matrix>) -> Self {
+        let TensorSpec { name, shape, kind, layer, .. } = tensor;
+        Self { name, shape, kind: Some(kind), layer, scheme, layout, matrices }
+    }
+
     /// Bytes.
     pub fn size(&self) -> u64 {
         let row = |m: &Matrix| self.scheme.row_bytes(m.columns()).unwrap_or(0) as u64;

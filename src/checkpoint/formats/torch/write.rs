@@ -279,7 +279,15 @@ mod tests {
             let bytes = bytes[..rows * 20].to_vec();
             let matrix = Matrix::new(Scheme::F32, rows, 5, bytes.into()).unwrap();
             let (name, shape) = (name.into(), vec![rows, 5]);
-            Output { name, shape, scheme: Scheme::F32, layout: Layout::Rows, matrices: vec![matrix] }
+            Output {
+                name,
+                shape,
+                kind: None,
+                layer: None,
+                scheme: Scheme::F32,
+                layout: Layout::Rows,
+                matrices: vec![matrix],
+            }
         };
         let aliases = vec![("again".to_string(), 1)];
         let tensors = vec![tensor("a", 3), tensor("b", 8)];

@@ -8,10 +8,11 @@ use std::path::Path;
 
 use super::{config as metadata, names};
 use crate::arch::Config;
+use crate::arch::schema::MatrixKind;
 use crate::checkpoint::Error;
 use crate::checkpoint::convert::output::{Output, Rounding};
 use crate::checkpoint::convert::plan::Plan;
-use crate::checkpoint::convert::published::{self, ExpertsAs};
+use crate::checkpoint::convert::published::{self, Joined};
 use crate::checkpoint::formats::gguf::write::{Entry, File};
 use crate::checkpoint::open::Checkpoint;
 use crate::kernels::pointwise::RopeLayout;
@@ -49,9 +50,9 @@ pub fn plan(
     path: &Path,
 ) -> Result<Plan, Error> {
     let config = &checkpoint.config;
-    let mut tensors = published::tensors(checkpoint, rounding, RopeLayout::Interleaved, ExpertsAs::Stacked)?;
+    let mut tensors = published::tensors(checkpoint, rounding, RopeLayout::Interleaved, Joined::Experts)?;
     for tensor in &mut tensors {
-        if tensor.shape.len() == 1 || tensor.name.ends_with(".block_sparse_moe.gate.weight") {
+        if tensor.shape.len() == 1 || tensor.kind == Some(MatrixKind::Router) {
             tensor.scheme = Scheme::F32;
         }
         tensor.name = names::TENSORS.theirs(&tensor.name);
@@ -93,8 +94,15 @@ fn rope_factors(config: &Config) -> Option<Output> {
     let factors = metadata::rope_factors(config)?;
     let bytes: Vec<u8> = factors.iter().flat_map(|factor| factor.to_le_bytes()).collect();
     let matrix = Matrix::new(Scheme::F32, 1, factors.len(), bytes.into())?;
-    let (name, shape) = ("rope_freqs.weight".into(), vec![factors.len()]);
-    Some(Output { name, shape, scheme: Scheme::F32, layout: Layout::Rows, matrices: vec![matrix] })
+    Some(Output {
+        name: "rope_freqs.weight".into(),
+        shape: vec![factors.len()],
+        kind: None,
+        layer: None,
+        scheme: Scheme::F32,
+        layout: Layout::Rows,
+        matrices: vec![matrix],
+    })
 }
 
 /// The tokenizer's entries, with an unused token for every id of the model that the vocabulary lacks.

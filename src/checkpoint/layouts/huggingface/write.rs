@@ -12,7 +12,7 @@ use super::json as config_json;
 use crate::arch::Config;
 use crate::checkpoint::convert::output::{Output, Rounding};
 use crate::checkpoint::convert::plan::{Payload, Plan, SidecarFiles};
-use crate::checkpoint::convert::published::{self, ExpertsAs};
+use crate::checkpoint::convert::published::{self, Joined};
 use crate::checkpoint::error::Error;
 use crate::checkpoint::formats::safetensors::write::File;
 use crate::checkpoint::layouts::mist::manifest;
@@ -47,7 +47,7 @@ pub fn plan(
     sidecars: impl Into<SidecarFiles>,
 ) -> Result<Plan, Error> {
     let rounding = Rounding { dense, ..Rounding::default() };
-    let mut tensors = published::tensors(checkpoint, rounding, RopeLayout::HalfSplit, ExpertsAs::OneByOne)?;
+    let mut tensors = published::tensors(checkpoint, rounding, RopeLayout::HalfSplit, Joined::Nothing)?;
     for tensor in tensors.iter_mut().filter(|tensor| !tensor.scheme.is_dense()) {
         tensor.scheme = dense.unwrap_or(Scheme::F32);
     }

@@ -7,15 +7,16 @@ use std::path::Path;
 
 use super::read::{CONFIG, WEIGHTS};
 use super::{config as lit_config, names};
-use crate::checkpoint::convert::output::{Output, Rounding, Rules};
+use crate::arch::schema::MatrixKind;
+use crate::checkpoint::convert::output::Rounding;
 use crate::checkpoint::convert::plan::{Plan, SidecarFiles};
-use crate::checkpoint::convert::published::{self, ExpertsAs};
+use crate::checkpoint::convert::published::{self, Joined};
 use crate::checkpoint::error::Error;
 use crate::checkpoint::formats::torch::write::StateDict;
 use crate::checkpoint::layouts::mist::manifest;
 use crate::checkpoint::open::{self, Checkpoint};
 use crate::kernels::pointwise::RopeLayout;
-use crate::quant::{Layout, Scheme};
+use crate::quant::Scheme;
 
 /// Plans to write `checkpoint` into `folder`. Dense weights are rounded to `dense` where that is given, and blocks are
 /// widened to it, or to f32. `name` is what litgpt knows the model by: its prompt style depends on it. `sidecars` are
@@ -35,16 +36,15 @@ pub fn plan(
         return Err(Error::OtherLayout { folder: folder.into(), format: format.name() });
     }
     let rounding = Rounding { dense, ..Rounding::default() };
-    let rules = rounding.of(&checkpoint.config);
-    let published = published::tensors(checkpoint, rounding, RopeLayout::HalfSplit, ExpertsAs::OneByOne)?;
-    let mut tensors = fused(published, rules);
+    let mut tensors =
+        published::tensors(checkpoint, rounding, RopeLayout::HalfSplit, Joined::QueriesKeysValues)?;
     for tensor in &mut tensors {
         if !tensor.scheme.is_dense() {
             tensor.scheme = dense.unwrap_or(Scheme::F32);
         }
         tensor.name = names::TENSORS.theirs(&tensor.name);
     }
-    let embedding = tensors.iter().position(|tensor| tensor.name == "transformer.wte.weight");
+    let embedding = tensors.iter().position(|tensor| tensor.kind == Some(MatrixKind::Embedding));
     let head = embedding.filter(|_| checkpoint.config.tied_head).map(|i| ("lm_head.weight".to_string(), i));
     let aliases = head.into_iter().collect();
     let weights = StateDict { path: folder.join(WEIGHTS), root: "lit_model", tensors, aliases };
@@ -53,27 +53,6 @@ pub fn plan(
     texts.push((folder.join(CONFIG), config.into_bytes().into()));
     stale.push(folder.join(manifest::FILE));
     Ok(Plan { payloads: vec![Box::new(weights)], texts, stale, base: None })
-}
-
-/// Puts queries, keys and values, which follow one another, into one tensor.
-fn fused(tensors: Vec<Output>, rules: Rules) -> Vec<Output> {
-    let mut fused = Vec::with_capacity(tensors.len());
-    let mut tensors = tensors.into_iter();
-    while let Some(first) = tensors.next() {
-        let Some(layer) = first.name.strip_suffix(".q_proj.weight") else {
-            fused.push(first);
-            continue;
-        };
-        let name = format!("{layer}.qkv_proj.weight");
-        let parts: Vec<Output> = std::iter::once(first).chain(tensors.by_ref().take(2)).collect();
-        let rows = parts.iter().filter_map(|part| part.shape.first()).sum();
-        let columns = parts.iter().filter_map(|part| part.shape.last()).max();
-        let shape = vec![rows, columns.copied().unwrap_or(0)];
-        let matrices: Vec<_> = parts.into_iter().flat_map(|part| part.matrices).collect();
-        let scheme = rules.scheme(&name, &matrices);
-        fused.push(Output { name, shape, scheme, layout: Layout::Rows, matrices });
-    }
-    fused
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::manifest::{self, Manifest};
 use super::provenance::Origin;
-use crate::arch::{Config, Experts, Mlp};
+use crate::arch::schema::{self, MatrixKind, MatrixSpec, TensorSpec};
 use crate::checkpoint::convert::output::{Output, Rounding, Rules};
 use crate::checkpoint::convert::plan::{Payload, Plan, SidecarFiles};
 use crate::checkpoint::convert::rows::cut;
@@ -20,7 +20,7 @@ const FORMAT: &str = "mist";
 /// it: the tokenizer's. The description takes its name last: a folder without it holds no finished conversion.
 ///
 /// # Errors
-/// Matrices are not of the sizes that the config says, which the gate sees to; a file of the originals cannot be read.
+/// Matrices are not of the sizes that the config says, which validation sees to; a file of the originals cannot be read.
 pub fn plan(
     checkpoint: &Checkpoint,
     folder: &Path,
@@ -44,13 +44,16 @@ pub fn is_there(
     plan.is_some_and(|plan| plan.is_ok_and(|plan| plan.is_there()))
 }
 
-/// The tensors that a checkpoint quantized to the mix of `scheme` has, by the names of the `mist` format, and their bytes.
+/// The tensors that a checkpoint quantized to the mix of `scheme` has: layer, what it is, bytes.
 ///
 /// # Errors
 /// As [`plan`].
-pub fn quantized_sizes(checkpoint: &Checkpoint, scheme: Scheme) -> Result<Vec<(String, u64)>, Error> {
+pub fn quantized_sizes(
+    checkpoint: &Checkpoint,
+    scheme: Scheme,
+) -> Result<Vec<(Option<usize>, MatrixKind, u64)>, Error> {
     let tensors = outputs(checkpoint, Rounding { quantize: Some(scheme), ..Rounding::default() })?;
-    Ok(tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor.size())).collect())
+    Ok(tensors.iter().filter_map(|tensor| Some((tensor.layer, tensor.kind?, tensor.size()))).collect())
 }
 
 fn plan_of(
@@ -87,111 +90,67 @@ fn outputs(checkpoint: &Checkpoint, rounding: Rounding) -> Result<Vec<Output>, E
 }
 
 fn listed(checkpoint: &Checkpoint, rules: Rules) -> Option<Vec<Output>> {
-    let weights = &checkpoint.weights;
-    let mut list = List { config: &checkpoint.config, rules, outputs: Vec::new() };
-    list.whole("model.embed_tokens.weight", &weights.embedding);
-    for (i, layer) in weights.layers.iter().enumerate() {
-        let name = |rest: &str| format!("model.layers.{i}.{rest}");
-        list.vector(&name("input_layernorm.weight"), &layer.attention_norm);
-        let parts = ["q_proj", "k_proj", "v_proj"].map(|p| name(&format!("self_attn.{p}.weight")));
-        let Config { query_heads: h, key_value_heads: g, head_size: d, .. } = checkpoint.config;
-        let qkv = cut(&layer.qkv, [h * d, g * d, g * d])?;
-        list.fused(&name("self_attn.qkv_proj.weight"), parts, qkv, &layer.qkv);
-        list.whole(&name("self_attn.o_proj.weight"), &layer.output);
-        list.vector(&name("post_attention_layernorm.weight"), &layer.mlp_norm);
-        match &layer.mlp {
-            Mlp::Dense(network) => {
-                let parts = ["gate_proj", "up_proj"].map(|p| name(&format!("mlp.{p}.weight")));
-                list.fused(
-                    &name("mlp.gate_up_proj.weight"),
-                    parts,
-                    list.gate_and_up(network)?,
-                    &network.gate_up,
-                );
-                list.whole(&name("mlp.down_proj.weight"), &network.down);
+    let config = &checkpoint.config;
+    let mut list = List { rules, outputs: Vec::new() };
+    let matrices: Vec<_> =
+        schema::matrices(config).map(|spec| (spec, checkpoint.weights.of(&spec))).collect();
+    // A layer's router and experts follow one another; what else there is stands by itself.
+    for group in matrices.chunk_by(|(a, _), (b, _)| a.is_of_mixture() && b.is_of_mixture()) {
+        let is_mixture = group.iter().any(|(spec, _)| spec.is_of_mixture());
+        match is_mixture && group.iter().all(|(spec, matrices)| list.can_be_stacked(spec, matrices)) {
+            true => group.iter().for_each(|(spec, matrices)| {
+                list.push(spec.whole(None), matrices.iter().copied().cloned().collect());
+            }),
+            // Experts one by one, after the router.
+            false => {
+                let count = group.iter().map(|(spec, _)| spec.count()).max()?;
+                for expert in 0..count {
+                    for (spec, matrices) in group {
+                        if let Some(matrix) = matrices.get(expert) {
+                            list.fused(spec, expert, matrix)?;
+                        }
+                    }
+                }
             }
-            Mlp::Mixture { router, experts } => list.mixture(name, router, experts)?,
         }
-    }
-    list.vector("model.norm.weight", &weights.norm);
-    if !checkpoint.config.tied_head {
-        list.whole("lm_head.weight", &weights.head);
     }
     Some(list.outputs)
 }
 
-struct List<'a> {
-    config: &'a Config,
+struct List {
     rules: Rules,
     outputs: Vec<Output>,
 }
 
-impl List<'_> {
-    fn push(&mut self, name: &str, shape: Vec<usize>, matrices: Vec<Matrix>) {
-        let scheme = self.rules.scheme(name, &matrices);
-        self.outputs.push(Output { name: name.into(), shape, scheme, layout: Layout::Panels, matrices });
-    }
-
-    fn whole(&mut self, name: &str, matrix: &Matrix) {
-        self.push(name, vec![matrix.rows(), matrix.columns()], vec![matrix.clone()]);
-    }
-
-    fn vector(&mut self, name: &str, matrix: &Matrix) {
-        self.push(name, vec![matrix.columns()], vec![matrix.clone()]);
+impl List {
+    fn push(&mut self, tensor: TensorSpec, matrices: Vec<Matrix>) {
+        let scheme = self.rules.scheme(&tensor, &matrices);
+        self.outputs.push(Output::new(tensor, scheme, Layout::Panels, matrices));
     }
 
     /// One tensor if all parts take one scheme, else the parts under their own names.
-    fn fused<const N: usize>(&mut self, name: &str, names: [String; N], parts: [Matrix; N], whole: &Matrix) {
-        let schemes: Vec<_> = names
-            .iter()
-            .zip(&parts)
-            .map(|(name, part)| self.rules.scheme(name, std::slice::from_ref(part)))
+    fn fused(&mut self, spec: &MatrixSpec<'_>, expert: usize, matrix: &Matrix) -> Option<()> {
+        let parts = cut(matrix, &spec.heights())?.into_iter().zip(spec.parts(Some(expert)));
+        let parts: Vec<_> = parts
+            .map(|(part, tensor)| (self.rules.scheme(&tensor, std::slice::from_ref(&part)), tensor, part))
             .collect();
-        match schemes.windows(2).all(|pair| pair[0] == pair[1]) {
-            true => {
-                let shape = vec![whole.rows(), whole.columns()];
-                let (name, layout, matrices) = (name.into(), Layout::Panels, vec![whole.clone()]);
-                self.outputs.push(Output { name, shape, scheme: schemes[0], layout, matrices });
+        match parts.as_slice() {
+            [(scheme, ..), rest @ ..] if rest.iter().all(|(other, ..)| other == scheme) => {
+                let whole = spec.whole(Some(expert));
+                self.outputs.push(Output::new(whole, *scheme, Layout::Panels, vec![matrix.clone()]));
             }
-            false => names.iter().zip(&parts).for_each(|(name, part)| self.whole(name, part)),
-        }
-    }
-
-    fn gate_and_up(&self, network: &Experts) -> Option<[Matrix; 2]> {
-        let f = self.config.intermediate_size;
-        cut(&network.gate_up, [f, f])
-    }
-
-    /// Experts stacked if all of them take one scheme, else as they are published, one by one.
-    fn mixture(&mut self, name: impl Fn(&str) -> String, router: &Matrix, experts: &[Experts]) -> Option<()> {
-        let gate_up: Vec<Matrix> = experts.iter().map(|e| e.gate_up.clone()).collect();
-        let down: Vec<Matrix> = experts.iter().map(|e| e.down.clone()).collect();
-        let stacks = [("mlp.experts.gate_up_proj", gate_up), ("mlp.experts.down_proj", down)];
-        let stacked = |(rest, list): &(&str, Vec<Matrix>)| {
-            let of_one = |matrix| self.rules.scheme(&name(rest), std::slice::from_ref(matrix));
-            let one = list.first().map(of_one);
-            list.iter().all(|matrix| Some(of_one(matrix)) == one && self.has_one_type(matrix))
-        };
-        if stacks.iter().all(stacked) {
-            self.whole(&name("mlp.gate.weight"), router);
-            for (rest, list) in stacks {
-                let (rows, columns) = list.first().map(|m| (m.rows(), m.columns()))?;
-                self.push(&name(rest), vec![list.len(), rows, columns], list);
-            }
-            return Some(());
-        }
-        self.whole(&name("block_sparse_moe.gate.weight"), router);
-        for (e, expert) in experts.iter().enumerate() {
-            let name = |rest: &str| name(&format!("block_sparse_moe.experts.{e}.{rest}.weight"));
-            let parts = self.gate_and_up(expert)?;
-            self.fused(&name("gate_up_proj"), [name("w1"), name("w3")], parts, &expert.gate_up);
-            self.whole(&name("w2"), &expert.down);
+            _ => parts.into_iter().for_each(|(_, tensor, part)| self.push(tensor, vec![part])),
         }
         Some(())
     }
 
-    /// Whether a matrix does not have to be widened for being of several types.
-    fn has_one_type(&self, matrix: &Matrix) -> bool {
-        self.rules.quantizes() || matrix.scheme().is_some()
+    /// Whether all experts take one scheme, and none has to be widened for being of several types.
+    fn can_be_stacked(&self, spec: &MatrixSpec<'_>, matrices: &[&Matrix]) -> bool {
+        let tensor = spec.whole(None);
+        let scheme = |matrix: &Matrix| self.rules.scheme(&tensor, std::slice::from_ref(matrix));
+        let has_one_type = |matrix: &Matrix| self.rules.quantizes() || matrix.scheme().is_some();
+        !spec.is_of_experts()
+            || matrices.windows(2).all(|pair| scheme(pair[0]) == scheme(pair[1]))
+                && matrices.iter().all(|matrix| has_one_type(matrix))
     }
 }
