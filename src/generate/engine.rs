@@ -1,16 +1,17 @@
-//! The one loop that makes tokens: sequences of any number, each of which comes and goes when it likes.
+//! The loop that computes tokens, for any number of sequences that come and go at any time.
 //!
-//! A sequence waits for memory, then its prompt is computed in chunks, then one token after the other. Each batch takes
-//! one token of every sequence that is past its prompt, and of the prompts, the oldest first, as many as there is room
-//! for. So weights are read once for all of them, and a long prompt does not stop the others for more than a chunk.
+//! A sequence waits for memory. Then its prompt is computed in chunks, and then one token after the other. Each batch
+//! has one token of every sequence that is past its prompt, and as many prompt tokens as there is room for, oldest
+//! prompt first. So the weights are read once for all sequences, and a long prompt delays the others by at most one
+//! chunk.
 //!
-//! With several devices several batches are in flight, each with its share of the sequences. Example, 2 devices and 4
-//! sequences past their prompts: batch 1 has a token of sequences 0 and 1, batch 2 of sequences 2 and 3. While device 1
-//! computes batch 1, device 0 computes batch 2.
+//! With several devices, several batches are in flight, and the sequences are divided among them. Example, 2 devices
+//! and 4 sequences past their prompts: batch 1 has a token of sequences 0 and 1, batch 2 of sequences 2 and 3. While
+//! device 1 computes batch 1, device 0 computes batch 2.
 //!
-//! A row's result does not depend on the rows beside it, nor on whether those before it come from a cache that was held,
-//! so each text is what it would be alone. The engine knows no threads but the model's, and no channels: it stands where
-//! it is stepped.
+//! A row's result depends neither on the other rows of the batch nor on whether the tokens before it come from a reused
+//! cache, so each text is the same as when it is generated alone. The engine uses no threads but the model's, and no
+//! channels: it computes only while the caller steps it.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -28,50 +29,50 @@ use crate::model::{CHUNK, NextTokens, Pipeline, Transformer};
 use crate::quant::Rows;
 use crate::tensor::ops;
 
-/// Most sequences that are computed at once.
+/// Maximum number of sequences that are computed at once.
 pub const MOST_AT_ONCE: usize = 32;
 
-/// Rows whose logits are computed at once for scores: `(T, V)` is the largest thing in memory.
+/// Rows whose logits are computed at once for scores: the logits `(T, V)` are the largest tensor.
 const SCORED_AT_ONCE: usize = 128;
 
-/// One for each sequence of a batch: kept without an allocation.
-type Each<T> = SmallVec<[T; MOST_AT_ONCE]>;
+/// A list with one element per sequence of a batch, without a heap allocation.
+type PerSequence<T> = SmallVec<[T; MOST_AT_ONCE]>;
 
-/// What an engine may use.
+/// The resources that an engine may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Type of the keys and values that are kept.
+    /// Type of the cached keys and values.
     pub cache_dtype: CacheType,
-    /// Slots that the KV caches may have together in each layer, as [`sequence_slots`] counts them.
+    /// Maximum slots of all KV caches together in each layer, as [`sequence_slots`] counts them.
     pub slots: usize,
-    /// Batches in flight at once; [`Transformer::devices`] keeps all devices busy.
+    /// Maximum batches in flight; [`Transformer::devices`] keeps all devices busy.
     pub batches: usize,
-    /// Most tokens of prompts in a batch, beside those of sequences past their prompts; at most [`CHUNK`].
+    /// Maximum prompt tokens in a batch; at most [`CHUNK`]. Tokens of sequences past their prompts are not counted.
     pub prompt_tokens: usize,
 }
 
 impl Limits {
-    /// For all devices of `model`, with whole chunks of prompts.
+    /// Returns limits that keep all devices of `model` busy and compute whole chunks of prompts.
     pub fn new(model: &Transformer, cache_dtype: CacheType, slots: usize) -> Self {
         Self { cache_dtype, slots, batches: model.devices(), prompt_tokens: CHUNK }
     }
 }
 
-/// Tokens of a sequence in a batch.
-struct Part {
+/// The tokens of one sequence in a batch.
+struct SequenceTokens {
     id: Id,
     tokens: usize,
 }
 
-/// A sequence that has ended, whose memory is not free yet.
+/// A sequence that has ended, but whose memory batches in flight still use.
 struct Leaving {
     id: Id,
     memory: Reserved,
-    /// Batches in flight that have tokens of it.
+    /// Number of batches in flight that have tokens of the sequence.
     batches: usize,
 }
 
-/// Generates sequences together.
+/// Generates several sequences together.
 pub struct Engine {
     model: Arc<Transformer>,
     limits: Limits,
@@ -80,17 +81,17 @@ pub struct Engine {
     meter: Arc<Meter>,
     next_id: u64,
     waiting: VecDeque<(Id, Checked)>,
-    /// In the order in which they began.
+    /// The running sequences, in the order in which they began.
     running: Vec<(Id, Sequence)>,
-    /// Sequences that have ended while batches with tokens of them are in flight.
+    /// Sequences that ended while batches with their tokens are in flight.
     leaving: Vec<Leaving>,
-    /// Of each batch in flight what it has, in the order of its rows.
-    flights: VecDeque<Each<Part>>,
+    /// The content of each batch in flight, in the order of its rows.
+    flights: VecDeque<PerSequence<SequenceTokens>>,
     events: Events,
 }
 
 impl Engine {
-    /// An engine of `model` without sequences.
+    /// Makes an engine for `model` without sequences.
     pub fn new(model: impl Into<Arc<Transformer>>, limits: Limits) -> Self {
         let model = model.into();
         let batches = limits.batches.clamp(1, MOST_AT_ONCE);
@@ -111,30 +112,30 @@ impl Engine {
         }
     }
 
-    /// The model.
+    /// Returns the model.
     pub fn model(&self) -> &Arc<Transformer> {
         &self.model
     }
 
-    /// From here on `watch` looks on: it is told how many tokens are computed of the prompts that are not yet, those of
-    /// waiting sequences among them, and ends the batch at work between two layers. That batch then counts for nothing, and
-    /// the next step computes it anew.
+    /// Sets the observer of the computation. `watch` gets the number of computed prompt tokens, counted from now on and
+    /// including waiting sequences. It can end the current batch between two layers; that batch is discarded, and the
+    /// next step computes it again.
     pub fn watch(&mut self, watch: Watch) {
         let waiting = self.waiting.iter().map(|(_, checked)| checked.request.prompt.len()).sum::<usize>();
         let running = self.running.iter().map(|(_, sequence)| sequence.of_prompt(usize::MAX)).sum::<usize>();
         self.meter = Arc::new(self.meter.next(watch, waiting + running));
     }
 
-    /// Whether the watch wants computing to end: a step does nothing then.
+    /// Returns whether the watch wants the computation to end. A step then does nothing.
     pub fn is_interrupted(&self) -> bool {
         self.meter.is_interrupted()
     }
 
-    /// Adds a sequence, which begins with one of the next steps: once those before it have begun, and there is memory.
+    /// Adds a sequence. It begins in a later step, when the sequences before it have begun and there is memory.
     ///
     /// # Errors
-    /// The prompt is empty, has a token beyond the vocabulary, or fills the context; or the sequence needs more memory than
-    /// all may take.
+    /// The prompt is empty, has a token beyond the vocabulary, or fills the context; or the sequence needs more memory
+    /// than all KV caches may use together.
     pub fn add(&mut self, request: Request) -> Result<Id, GenerationError> {
         let config = self.model.config();
         let checked = Checked::new(request, config.context_length, config.vocabulary_size)?;
@@ -149,48 +150,49 @@ impl Engine {
         Ok(id)
     }
 
-    /// Ends a sequence as it is; `None` if it has ended before. What it has computed is held for others that begin alike.
+    /// Ends a sequence, and keeps its cache for prompts with the same beginning. Returns `None` if the sequence has
+    /// ended before.
     pub fn cancel(&mut self, id: Id) -> Option<Ended> {
         if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == id) {
             let (_, checked) = self.waiting.remove(at)?;
-            self.meter.spare(checked.request.prompt.len());
+            self.meter.skip(checked.request.prompt.len());
             return Some(checked.cancelled());
         }
         let at = self.running.iter().position(|(running, _)| *running == id)?;
-        self.meter.spare(self.running[at].1.of_prompt(usize::MAX));
+        self.meter.skip(self.running[at].1.of_prompt(usize::MAX));
         Some(self.end(at, Finish::Interrupted))
     }
 
-    /// Whether there is no sequence that has not ended.
+    /// Returns whether no sequence is waiting or running.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.running.is_empty()
     }
 
-    /// Sequences that wait for memory, and those that are computed.
+    /// Returns the number of waiting and of running sequences.
     pub fn counts(&self) -> (usize, usize) {
         (self.waiting.len(), self.running.len())
     }
 
-    /// Slots that the caches of running sequences have, and those of ended ones that are held.
+    /// Returns the cache slots of running sequences, and those of ended sequences that are kept.
     pub fn slots(&self) -> (usize, usize) {
         (self.taken(), self.memory.held())
     }
 
-    /// Lets waiting sequences begin, sends as many batches as may be in flight, and waits for one: what happened. Nothing
-    /// happens where there is no sequence, and where the watch interrupts.
+    /// Lets waiting sequences begin, sends as many batches as may be in flight, waits for one batch, and returns its
+    /// events. There are none if there is no sequence or if the watch interrupts.
     ///
     /// # Errors
-    /// Errors of a device. No sequence has ended with it: the next step tries again.
+    /// A device's error. It ends no sequence: the next step tries again.
     pub fn step(&mut self) -> Result<impl Iterator<Item = (Id, Event<'_>)>, GenerationError> {
         self.advance()?;
         Ok(self.events.take())
     }
 
-    /// Steps until sequence `id` has ended, which is the only one. `on_token` is given each new token with the text that it
-    /// completes, and breaks to cancel it, as an interrupt of the watch does.
+    /// Steps until sequence `id`, which must be the only one, has ended. Calls `on_token` with each new token and the
+    /// text that it completes. The sequence is cancelled if `on_token` breaks or the watch interrupts.
     ///
     /// # Errors
-    /// Errors of a device, which end it, and of the sequence: the logits are not numbers, or there is no such sequence.
+    /// A device's error, which ends the sequence; the logits are not numbers; the sequence does not exist.
     pub fn finish(
         &mut self,
         id: Id,
@@ -215,7 +217,7 @@ impl Engine {
         }
     }
 
-    /// A step, whose events are noted.
+    /// Performs a step and records its events.
     fn advance(&mut self) -> Result<(), GenerationError> {
         self.events.clear();
         if self.is_interrupted() {
@@ -224,12 +226,12 @@ impl Engine {
         self.compute().or_else(|error| {
             self.roll_back();
             self.events.clear();
-            // A batch that was told to end has not failed.
+            // A batch that the watch has ended is not a failure.
             if self.meter.take_stopped() { Ok(()) } else { Err(error) }
         })
     }
 
-    /// Slots that are reserved for sequences that have not ended.
+    /// Returns the slots that are reserved for running sequences, and for ended ones with batches in flight.
     fn taken(&self) -> usize {
         let running = self.running.iter().map(|(_, sequence)| sequence.slots()).sum::<usize>();
         running + self.leaving.iter().map(|leaving| leaving.memory.slots).sum::<usize>()
@@ -244,32 +246,32 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets waiting sequences begin, in their order, as far as there is memory.
+    /// Lets waiting sequences begin in their order, while there is memory.
     fn admit(&mut self) {
         while self.running.len() < MOST_AT_ONCE
             && let Some((_, checked)) = self.waiting.front()
         {
             let (prompt, taken) = (&checked.request.prompt, self.taken());
-            // The last token is computed anew even where a cache holds it: its logits are needed.
+            // The last token is always computed, even if a cache holds it: its logits are needed.
             let reuse = checked.request.reuse.min(prompt.len().saturating_sub(1));
             let positions = checked.positions;
             let running = self.running.iter().filter_map(|(_, sequence)| sequence.computed());
             let memory = self.memory.take(&self.model, taken, positions, (prompt, reuse), running);
             let Some(memory) = memory else { break };
             let Some((id, checked)) = self.waiting.pop_front() else { break };
-            self.meter.spare(memory.cache.len());
+            self.meter.skip(memory.cache.len());
             self.meter.report();
             self.running.push((id, Sequence::new(checked, memory)));
         }
     }
 
-    /// Sends a batch, unless no sequence has tokens that were not sent.
+    /// Sends a batch, and returns `false` if there are no tokens to send.
     fn send(&mut self) -> Result<bool, GenerationError> {
         let single = self.running.iter().filter(|(_, sequence)| sequence.is_past_prompt()).count();
         let mut share = single.div_ceil(self.limits.batches);
         let most = if single == 0 { CHUNK } else { CHUNK - MOST_AT_ONCE };
         let mut room = self.limits.prompt_tokens.min(most);
-        let (mut parts, mut rows, mut counted) = (Each::new(), Each::<NextTokens>::new(), 0);
+        let (mut parts, mut rows, mut counted) = (PerSequence::new(), PerSequence::<NextTokens>::new(), 0);
         for (id, sequence) in &mut self.running {
             let tokens = match sequence.left() {
                 0 => 0,
@@ -284,7 +286,7 @@ impl Engine {
                 false => room -= tokens,
             }
             counted += sequence.of_prompt(tokens);
-            parts.push(Part { id: *id, tokens });
+            parts.push(SequenceTokens { id: *id, tokens });
             rows.push(sequence.send(tokens));
         }
         if parts.is_empty() {
@@ -295,13 +297,13 @@ impl Engine {
         Ok(true)
     }
 
-    /// Waits for a batch, and lets its sequences go on.
+    /// Waits for a batch, and advances its sequences.
     fn receive(&mut self) -> Result<(), GenerationError> {
         let hidden = self.pipeline.receive()?; // (T, C)
         let Some(parts) = self.flights.pop_front() else { return Ok(()) };
-        // What can fail comes first.
-        let (mut ready, mut rows, mut row) = (Each::<Id>::new(), Each::<u32>::new(), 0);
-        for Part { id, tokens } in &parts {
+        // Operations that can fail come first, so that an error leaves the sequences unchanged.
+        let (mut ready, mut rows, mut row) = (PerSequence::<Id>::new(), PerSequence::<u32>::new(), 0);
+        for SequenceTokens { id, tokens } in &parts {
             if let Some(at) = self.position(*id) {
                 self.score(at, &hidden, row, *tokens)?;
                 let sequence = &self.running[at].1;
@@ -326,8 +328,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Tokens of a sequence have been through all layers.
-    fn received(&mut self, Part { id, tokens }: Part) {
+    /// Marks tokens of a sequence as computed by all layers.
+    fn received(&mut self, SequenceTokens { id, tokens }: SequenceTokens) {
         if let Some(at) = self.position(id) {
             let sequence = &mut self.running[at].1;
             sequence.receive(tokens);
@@ -339,7 +341,7 @@ impl Engine {
         }
     }
 
-    /// Scores the tokens of a prompt that follow rows `row` to `row + tokens` of `hidden (T, C)`.
+    /// Scores the prompt tokens that follow the rows `row..row + tokens` of `hidden (T, C)`.
     fn score(&mut self, at: usize, hidden: &Rows, row: usize, tokens: usize) -> Result<(), GenerationError> {
         let (id, sequence) = &self.running[at];
         let Events { list, scores, .. } = &mut self.events;
@@ -354,7 +356,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes the next token of a sequence by its `logits (V)`.
+    /// Chooses the next token of a sequence by its `logits (V)`.
     fn take(&mut self, id: Id, logits: &mut [f32]) {
         let Some(at) = self.position(id) else { return };
         let before = self.events.text.len();
@@ -367,7 +369,7 @@ impl Engine {
                 }
             }
             Err(error) => {
-                // Its keys and values are no better than its logits.
+                // The cache is not kept: its keys and values are as wrong as the logits.
                 self.running.remove(at);
                 self.events.list.push((id, Noted::End(Err(error))));
             }
@@ -378,14 +380,14 @@ impl Engine {
         self.running.iter().position(|(running, _)| *running == id)
     }
 
-    /// Ends a running sequence, which is an event of this step.
+    /// Ends a running sequence, and records the event.
     fn end_noted(&mut self, at: usize, finish: Finish) {
         let id = self.running[at].0;
         let ended = self.end(at, finish);
         self.events.list.push((id, Noted::End(Ok(Box::new(ended)))));
     }
 
-    /// Ends a running sequence. What it has computed is held, unless some of it is still on its way.
+    /// Ends a running sequence. Its cache is kept for reuse, unless batches with its tokens are in flight.
     fn end(&mut self, at: usize, finish: Finish) -> Ended {
         let (id, sequence) = self.running.remove(at);
         let batches = sequence.in_flight();
@@ -397,10 +399,10 @@ impl Engine {
         ended
     }
 
-    /// Waits for all batches in flight, and takes all sequences back to what has been through all layers.
+    /// Waits for all batches in flight, and resets all sequences to the tokens that all layers have computed.
     fn roll_back(&mut self) {
         while self.pipeline.in_flight() > 0 {
-            // What they bring is computed anew.
+            // The batch is computed again, so its result or error does not matter.
             let _ = self.pipeline.receive();
         }
         self.flights.clear();

@@ -1,31 +1,32 @@
-//! What happens to sequences in a step.
+//! The events of a step.
 
 use std::ops::Range;
 
 use super::request::{Ended, GenerationError};
 
-/// A sequence's name in its engine. Later ones are larger.
+/// Identifies a sequence in its engine. Ids increase in the order of [`Engine::add`](super::Engine::add).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub(super) u64);
 
-/// What happens to a sequence in a step.
+/// An event of a sequence in a step.
 #[derive(Debug)]
 pub enum Event<'e> {
-    /// It has a new token, which is no end token.
+    /// The sequence has a new token, which is not an end token.
     Token {
         /// The token.
         id: u32,
-        /// The text that it completes: empty in the middle of a character, and where it may become a stop text.
+        /// The text that the token completes. It is empty in the middle of a character, and while the text may become a
+        /// stop text.
         text: &'e str,
     },
-    /// The next tokens of the prompt, from its second on or the second that is computed, were scored: the natural logarithm
-    /// of each one's probability.
+    /// Scores of the next prompt tokens: the natural logarithm of each token's probability. The first scored token is
+    /// the second of the prompt, or the second computed token.
     Scores(&'e [f64]),
-    /// It has ended. With an error it alone has failed.
+    /// The sequence has ended. An error is of this sequence only.
     End(Result<Box<Ended>, GenerationError>),
 }
 
-/// An event whose text and scores lie in the engine's lists.
+/// An event whose text and scores are ranges of the lists in [`Events`].
 #[derive(Debug)]
 pub(super) enum Noted {
     Token(u32, Range<usize>),
@@ -42,13 +43,13 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// With room for what a step of so many sequences brings, so that none of its tokens takes memory.
+    /// Makes a list with room for the events of a step of `sequences` sequences, so that new tokens need no allocation.
     pub fn new(sequences: usize) -> Self {
         let list = Vec::with_capacity(2 * sequences);
         Self { list, text: String::with_capacity(4 << 10), scores: Vec::new() }
     }
 
-    /// The events so far, which are then no longer here.
+    /// Removes and returns the events.
     pub fn take(&mut self) -> impl Iterator<Item = (Id, Event<'_>)> {
         let Self { list, text, scores } = self;
         list.drain(..).map(|(id, noted)| match noted {
@@ -58,7 +59,7 @@ impl Events {
         })
     }
 
-    /// Forgets what nobody has taken.
+    /// Discards the remaining events.
     pub fn clear(&mut self) {
         self.list.clear();
         self.text.clear();

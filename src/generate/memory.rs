@@ -1,24 +1,24 @@
-//! The memory of KV caches: what sequences may take together, and the caches of those that have ended, which are held for
-//! others that begin alike until their memory is needed.
+//! The memory budget of KV caches, and the caches of ended sequences, which are kept for prompts with the same
+//! beginning until their memory is needed.
 
 use crate::arch::Config;
 use crate::kernels::attention::CacheType;
 use crate::model::{CHUNK, Cache, Transformer, slots};
 
-/// Memory is counted in slots: a position's keys and values in every layer.
+/// The memory of all KV caches, counted in slots: the keys and values of one position in every layer.
 #[derive(Debug)]
 pub(super) struct Memory {
     dtype: CacheType,
-    /// Slots that all caches may have together.
+    /// Maximum slots of all caches together.
     most: usize,
-    /// Caches of sequences that have ended, in the order of their last use.
+    /// Caches of ended sequences, least recently used first.
     held: Vec<Held>,
 }
 
-/// The cache of a sequence that has ended.
+/// The cache of an ended sequence.
 #[derive(Debug)]
 struct Held {
-    /// The ids whose keys and values it holds.
+    /// The token ids whose keys and values the cache holds.
     ids: Vec<u32>,
     memory: Reserved,
 }
@@ -30,32 +30,33 @@ pub(super) struct Reserved {
     pub slots: usize,
 }
 
-/// Slots of each layer's KV cache that a sequence of up to `positions` takes, at most the model's context.
+/// Returns the slots of each layer's KV cache for a sequence of up to `positions`, limited to the model's context.
 pub fn sequence_slots(config: &Config, positions: usize) -> usize {
     slots(positions.min(config.context_length), config.window, CHUNK)
 }
 
 impl Memory {
-    /// Of `most` slots, for caches of keys and values in `dtype`.
+    /// Makes an empty budget of `most` slots, for caches of keys and values in `dtype`.
     pub fn new(dtype: CacheType, most: usize) -> Self {
         Self { dtype, most, held: Vec::new() }
     }
 
-    /// Slots that all caches may have together.
+    /// Returns the maximum slots of all caches together.
     pub fn most(&self) -> usize {
         self.most
     }
 
-    /// Slots of the caches that are held and may be taken.
+    /// Returns the slots of the kept caches, which can be evicted.
     pub fn held(&self) -> usize {
         self.held.iter().map(|held| held.memory.slots).sum()
     }
 
-    /// A cache for `prompt` with room for `positions`, beside sequences that have `taken` slots; `None` where there is no room
-    /// for it yet. It holds the tokens that the prompt shares with another sequence, up to `reuse` of them: with one of
-    /// `running`, of which the ids in a cache are given, or with one that has ended.
+    /// Returns a cache for `prompt` with room for `positions`, or `None` if there is not enough memory yet. Running
+    /// sequences use `taken` slots.
     ///
-    /// The caches that are held go, that which was not used for longest first, as far as their memory is needed.
+    /// The cache holds the longest common prefix, up to `reuse` tokens, of the prompt and another sequence. That is one
+    /// of `running`, given as cached ids and cache, or an ended one whose cache was kept. Kept caches are evicted as
+    /// needed, least recently used first.
     pub fn take<'r>(
         &mut self,
         model: &Transformer,
@@ -67,7 +68,7 @@ impl Memory {
         let needs = sequence_slots(model.config(), positions);
         let common = |ids: &[u32]| ids.iter().zip(prompt).take(reuse).take_while(|(a, b)| a == b).count();
         let held = self.held.iter().map(|held| common(&held.ids)).enumerate();
-        // Of equal ones the last, which was used last.
+        // Among equal prefixes `max_by_key` returns the last, which is the most recently used.
         let held = held.max_by_key(|(_, common)| *common).filter(|(_, common)| *common > 0);
         let best = held.map_or(0, |(_, common)| common);
         let running = running.map(|(ids, cache)| (common(ids), cache)).max_by_key(|(common, _)| *common);
@@ -80,14 +81,15 @@ impl Memory {
         }
         let is_full = taken + self.held() + needs > self.most;
         let Some((i, common)) = held else {
-            // Memory that has to be taken from another is used again rather than given back and asked for anew.
+            // When memory is full, reuses a kept cache instead of freeing it and allocating a new one.
             return match is_full {
                 true if self.held.is_empty() => None,
                 true => self.take_over(0, 0, taken, needs, positions),
                 false => Some(Reserved { cache: self.empty(model, positions), slots: needs }),
             };
         };
-        // The sequence goes on where that one ended; or what that one had beyond is of no use any more.
+        // Takes over the whole cache if the sequence continues it, or if a window makes a copy of its beginning
+        // impossible.
         let is_whole = common == self.held[i].ids.len() || model.config().window.is_some();
         if is_whole || !self.make_room(taken, needs, Some(i)) {
             return self.take_over(i, common, taken, needs, positions);
@@ -100,8 +102,9 @@ impl Memory {
         model.cache(self.dtype, CHUNK, positions)
     }
 
-    /// Lets caches go that are held, that which was not used for longest first, until there are `needs` slots free beside
-    /// `taken` ones. Whether there are; if not, or if `but` would have to go, none goes. `but` is then the one used last.
+    /// Evicts kept caches, least recently used first, until `needs` slots are free beside `taken` ones, and returns
+    /// whether that succeeded. Evicts none if it does not succeed, or if cache `but` would have to go. On success `but`
+    /// becomes the most recently used cache.
     fn make_room(&mut self, taken: usize, needs: usize, but: Option<usize>) -> bool {
         let mut held = self.held();
         let fits = |held: usize| taken + held + needs <= self.most;
@@ -120,7 +123,7 @@ impl Memory {
         true
     }
 
-    /// Takes the cache of a sequence that is held, of which the first `common` tokens are kept.
+    /// Removes kept cache `i`, truncates it to the first `common` tokens, and reserves it for a new sequence.
     fn take_over(
         &mut self,
         i: usize,
@@ -140,10 +143,11 @@ impl Memory {
         Some(Reserved { cache, slots })
     }
 
-    /// Holds the cache of a sequence that has ended, whose tokens are `ids`.
+    /// Keeps the cache of an ended sequence with the tokens `ids`.
     pub fn hold(&mut self, mut ids: Vec<u32>, Reserved { cache, slots }: Reserved) {
         ids.truncate(cache.len());
-        // What was reserved and never used is free. The host's caches are rounded up beyond what was reserved.
+        // Reserved slots that were never used are free. Caches on the host are rounded up beyond what was reserved, so
+        // the smaller number counts.
         let slots = slots.min(cache.slots());
         if slots > 0 {
             self.held.push(Held { ids, memory: Reserved { cache, slots } });

@@ -1,19 +1,19 @@
-//! Generation: from the ids of prompts to the ids and texts that continue them.
+//! Generation: from the token ids of prompts to the ids and texts that continue them.
 //!
-//! Knows token ids, sampling and stopping. Never knows terminals or file layouts; text only where a stop text
-//! must be found in it ([`TextStream`]).
+//! Knows token ids, sampling and stopping. Never knows terminals or file layouts. Knows text only to find stop texts
+//! ([`TextStream`]).
 //!
 //! | file | one idea |
 //! |---|---|
-//! | `engine` | the one loop that makes tokens: [`Engine::add`], [`Engine::step`], [`Engine::cancel`] |
-//! | `request` | what it is asked for, and what comes of it |
-//! | `events` | what happens in a step |
+//! | `engine` | the loop that computes tokens: [`Engine::add`], [`Engine::step`], [`Engine::cancel`] |
+//! | `request` | requests to the engine, and their results |
+//! | `events` | the events of a step |
 //! | `sequence` | the decoding state of one sequence |
-//! | `memory` | the budget of KV caches, and those that are held for prompts that begin alike |
-//! | `watch` | who looks on, and ends it early |
-//! | `sampler` | the next token from the logits |
-//! | `speed` | how fast tokens came, in words |
-//! | `stream` | text from ids, without a stop text |
+//! | `memory` | the memory budget of KV caches, and reuse of caches for prompts with the same beginning |
+//! | `watch` | progress reports and interrupts |
+//! | `sampler` | chooses the next token from the logits |
+//! | `speed` | formats the timings of a generation |
+//! | `stream` | converts ids to text and finds stop texts |
 
 mod engine;
 mod events;

@@ -1,4 +1,4 @@
-//! What an engine is asked for, and what comes of it.
+//! Requests to an engine, and their results.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,36 +7,38 @@ use super::sampler::{Sampler, SamplingError};
 use super::stream::TextStream;
 use crate::system::quote::counted;
 
-/// A prompt to be continued, and how.
+/// A prompt, and how to continue it.
 #[derive(Debug)]
 pub struct Request {
-    /// The whole sequence from its first token: at least one.
+    /// All tokens of the prompt, from the first position on; at least one.
     pub prompt: Vec<u32>,
-    /// Where the tokens after it come from.
+    /// Where the tokens after the prompt come from.
     pub next: NextToken,
-    /// Most tokens that are generated; `None` for as many as the context has room for.
+    /// Maximum number of generated tokens; `None` for as many as fit into the context.
     pub most: Option<usize>,
-    /// Ids that end the sequence. They are not part of what is generated.
+    /// Ids that end the sequence. They are not part of the generated ids.
     pub end_ids: Vec<u32>,
-    /// Turns ids into text, and knows the texts that end the sequence; `None` where nobody reads it.
+    /// Converts ids to text, and finds the stop texts that end the sequence; `None` if the text is not needed.
     pub text: Option<TextStream>,
-    /// The prompt's tokens are scored, from its second on, as far as they are computed and not taken from a cache.
+    /// Whether to score the prompt's tokens, from the second on. Tokens that are taken from a cache are not scored.
     pub scores: bool,
-    /// Most tokens of the prompt that are taken from a cache that the engine still holds.
+    /// Maximum number of prompt tokens that may be taken from another sequence's cache.
     pub reuse: usize,
 }
 
 /// Where the tokens of a sequence come from.
 #[derive(Debug)]
 pub enum NextToken {
-    /// Each is chosen by the logits.
+    /// A sampler chooses each token by the logits.
     Sampled(Box<Sampler>),
-    /// They are given. All are computed, and the logits after each for nothing; then the sequence ends.
+    /// The tokens are given, for benchmarks. All of them are computed, with the logits after each, and then the
+    /// sequence ends.
     Given(VecDeque<u32>),
 }
 
 impl Request {
-    /// Continues `prompt` by what `sampler` chooses, as far as the context has room, without text and scores.
+    /// Makes a request that continues `prompt` with tokens chosen by `sampler` until the context is full, without text
+    /// and scores.
     pub fn new(prompt: Vec<u32>, sampler: Sampler) -> Self {
         let next = NextToken::Sampled(Box::new(sampler));
         Self { prompt, next, most: None, end_ids: Vec::new(), text: None, scores: false, reuse: usize::MAX }
@@ -48,16 +50,16 @@ impl Request {
 pub enum Finish {
     /// An end token or a stop text.
     Stop,
-    /// The number of tokens asked for is used up.
+    /// The requested number of tokens was generated.
     Length,
-    /// The context is full, before as many tokens as were asked for.
+    /// The context is full before the requested number of tokens was generated.
     Context,
-    /// It was cancelled.
+    /// The generation was cancelled.
     Interrupted,
 }
 
 impl Finish {
-    /// The name in JSON.
+    /// Returns the name in JSON output.
     pub fn name(self) -> &'static str {
         match self {
             Finish::Stop => "stop",
@@ -68,31 +70,31 @@ impl Finish {
     }
 }
 
-/// How long the parts of a generation took.
+/// Token counts and durations of a generation's phases.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Timings {
-    /// Tokens of the prompt that were computed: those that were not in the cache.
+    /// Number of prompt tokens that were computed, because they were not in the cache.
     pub prompt_tokens: usize,
-    /// Tokens of the prompt that the cache held.
+    /// Number of prompt tokens that were in the cache.
     pub cached_tokens: usize,
-    /// The time of those that were computed.
+    /// Time to compute the prompt.
     pub prompt: Duration,
-    /// Tokens that were generated, an end token included.
+    /// Number of generated tokens, including an end token.
     pub generated_tokens: usize,
-    /// The time after the prompt.
+    /// Time from the first generated token to the end.
     pub generate: Duration,
-    /// From the start to the first token.
+    /// Time from the start to the first token.
     pub first_token: Duration,
 }
 
 impl Timings {
-    /// Prompt tokens a second; `None` where none were computed.
+    /// Returns computed prompt tokens per second; `None` if there are none.
     pub fn prompt_rate(&self) -> Option<f64> {
         rate(self.prompt_tokens, self.prompt)
     }
 
-    /// Generated tokens a second. The first comes with the prompt; the time after it makes the others. `None` where there
-    /// are none.
+    /// Returns generated tokens per second; `None` if there are none. The first token is not counted, since the
+    /// computation of the prompt yields it.
     pub fn generate_rate(&self) -> Option<f64> {
         rate(self.generated_tokens.saturating_sub(1), self.generate)
     }
@@ -102,31 +104,31 @@ fn rate(tokens: usize, time: Duration) -> Option<f64> {
     (tokens > 0 && !time.is_zero()).then(|| tokens as f64 / time.as_secs_f64())
 }
 
-/// What came of a generation.
+/// The result of a generation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Generation {
     /// The new ids, without an end token.
     pub ids: Vec<u32>,
     /// Why it ended.
     pub finish: Finish,
-    /// A stop text ended it.
+    /// Whether a stop text ended it.
     pub stop_text: bool,
     /// How long it took.
     pub timings: Timings,
 }
 
-/// A sequence that has ended.
+/// An ended sequence.
 #[derive(Debug)]
 pub struct Ended {
-    /// What came of it.
+    /// The sequence's result.
     pub generation: Generation,
-    /// The text that was held back because it might have become a stop text.
+    /// Text that was held back because it might have become a stop text.
     pub rest: String,
-    /// Where its tokens came from: a sampler's random numbers have gone on.
+    /// The source of the sequence's tokens; a sampler's random number generator has advanced.
     pub next: NextToken,
 }
 
-/// What can go wrong in a generation. Errors of a device are passed through.
+/// Errors of a generation. Errors of a device are passed through.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum GenerationError {
@@ -136,9 +138,9 @@ pub enum GenerationError {
     PromptTooLong { tokens: usize, context: usize },
     #[error("token {id} is beyond the vocabulary of {vocabulary}")]
     UnknownToken { id: u32, vocabulary: usize },
-    #[error("a sequence of {} needs more memory than all KV caches may take, which is that of {most}", counted(*positions, "token"))]
+    #[error("a sequence of {} does not fit into the KV caches, which have room for {most}", counted(*positions, "token"))]
     NoMemory { positions: usize, most: usize },
-    #[error("there is no such sequence")]
+    #[error("the sequence does not exist")]
     NoSequence,
     #[error(transparent)]
     Sampling(#[from] SamplingError),
@@ -146,7 +148,7 @@ pub enum GenerationError {
     Candle(#[from] candle_core::Error),
 }
 
-/// Tokens that there is room for after a prompt.
+/// Returns how many tokens fit into the context after a prompt.
 ///
 /// # Errors
 /// The prompt is empty, or fills the context.

@@ -1,4 +1,4 @@
-//! The choice of the next token from the logits, on a host slice.
+//! Chooses the next token from the logits.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -6,19 +6,18 @@ use rand_chacha::ChaCha8Rng;
 use crate::kernels::pointwise::softmax;
 use crate::system::hinted::Hinted;
 
-/// How tokens are chosen. The filters apply in this order: repetition penalty, temperature, top-k, top-p, min-p.
+/// Parameters of sampling. The filters apply in this order: repetition penalty, temperature, top-k, top-p, min-p.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
-    /// Logits are divided by it; 0 takes the most likely token.
+    /// Divides the logits; 0 takes the most likely token.
     pub temperature: f32,
-    /// Only the k most likely tokens; 0 for all.
+    /// Keeps only the k most likely tokens; 0 keeps all.
     pub top_k: usize,
-    /// Only the fewest tokens whose shares, after top-k, reach p; 1 for all.
+    /// Keeps only the most likely tokens whose probabilities, after top-k, add up to p; 1 keeps all.
     pub top_p: f32,
-    /// Only tokens at least this share as likely as the most likely one; 0 for all.
+    /// Keeps only tokens with at least this fraction of the most likely token's probability; 0 keeps all.
     pub min_p: f32,
-    /// Logits of tokens that occurred are divided by it where positive, multiplied where negative (Keskar et
-    /// al. 2019); 1 for none.
+    /// Divides positive logits of tokens that occurred, and multiplies negative ones (Keskar et al. 2019); 1 for none.
     pub repeat_penalty: f32,
 }
 
@@ -28,7 +27,7 @@ impl Default for Sampling {
     }
 }
 
-/// Values that others propose, each by itself; nobody has looked whether a sampler can do them.
+/// Sampling parameters that a model's publishers suggest, each optional. They are not checked.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[allow(missing_docs)]
 pub struct Suggested {
@@ -39,7 +38,7 @@ pub struct Suggested {
     pub repeat_penalty: Option<f64>,
 }
 
-/// A value out of its range, or logits that are no numbers.
+/// A value is out of range, or logits are not numbers.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum SamplingError {
@@ -52,7 +51,7 @@ pub enum SamplingError {
 }
 
 impl Sampling {
-    /// These values, each in place of its own where one is suggested; and what is wrong with those that cannot be taken.
+    /// Replaces values by suggested ones. Returns the result, and an error for each suggestion that is out of range.
     pub fn as_suggested(self, suggested: &Suggested) -> (Self, Vec<SamplingError>) {
         let (mut sampling, mut impossible) = (self, Vec::new());
         let mut take = |value: Option<f64>, set: &dyn Fn(&mut Self, f64) -> Result<(), SamplingError>| {
@@ -86,10 +85,10 @@ impl Sampling {
         (sampling, impossible)
     }
 
-    /// Checks every value against its range.
+    /// Checks that every value is in its range.
     ///
     /// # Errors
-    /// The first that is out of it, by the name of its field.
+    /// The first value that is out of range, by the name of its field.
     pub fn check(&self) -> Result<(), SamplingError> {
         let checks = [
             ("temperature", self.temperature, self.temperature >= 0.0, "0 or more"),
@@ -108,7 +107,7 @@ impl Sampling {
 }
 
 impl SamplingError {
-    /// The same with the name that the value has where it came from; `name` is given the field's.
+    /// Replaces the name of the value by the one that its source uses; `name` gets the field's name.
     pub fn called(self, name: impl FnOnce(&str) -> String) -> Self {
         match self {
             Self::OutOfRange { name: field, value, range } => {
@@ -118,7 +117,7 @@ impl SamplingError {
         }
     }
 
-    /// The same for a value as a file has it, which may be near nothing in 32 bits.
+    /// Replaces the value by the number found in a file, which may underflow in 32 bits.
     fn of(self, found: f64) -> Self {
         match self {
             Self::OutOfRange { name, range, .. } => {
@@ -141,50 +140,51 @@ impl Hinted for SamplingError {
     }
 }
 
-/// A number as files write it: 1e308 and not its 309 digits.
+/// Formats a number as files write it: 1e308 and not its 309 digits.
 fn number(value: f64) -> String {
     let is_usual = value == 0.0 || (1e-5..1e16).contains(&value.abs()) || !value.is_finite();
     if is_usual { value.to_string() } else { format!("{value:e}") }
 }
 
-/// Chooses tokens; the same seed makes the same choices from the same logits.
+/// Chooses tokens. The same seed makes the same choices from the same logits.
 #[derive(Debug)]
 pub struct Sampler {
     sampling: Sampling,
     random: ChaCha8Rng,
-    /// Candidates of the last choice, kept for their memory.
+    /// Candidates of the last choice; kept to reuse the allocation.
     candidates: Vec<(u32, f32)>,
-    shares: Vec<f32>,
-    /// Which tokens occurred, kept for its memory.
+    /// Probabilities of the candidates, in their order.
+    probabilities: Vec<f32>,
+    /// Whether each token occurred; kept to reuse the allocation.
     occurred: Vec<bool>,
 }
 
 impl Sampler {
-    /// A sampler, its values checked.
+    /// Makes a sampler after checking the values.
     ///
     /// # Errors
     /// A value is out of its range.
     pub fn new(sampling: Sampling, seed: u64) -> Result<Self, SamplingError> {
         sampling.check()?;
         let random = ChaCha8Rng::seed_from_u64(seed);
-        let (candidates, shares, occurred) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { sampling, random, candidates, shares, occurred })
+        let (candidates, probabilities, occurred) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { sampling, random, candidates, probabilities, occurred })
     }
 
-    /// Chooses by other values from here on; the random numbers go on where they were.
+    /// Replaces the parameters. The random number generator continues.
     ///
     /// # Errors
-    /// A value is out of its range, and nothing is changed.
+    /// A value is out of its range; nothing is changed.
     pub fn set(&mut self, sampling: Sampling) -> Result<(), SamplingError> {
         sampling.check()?;
         self.sampling = sampling;
         Ok(())
     }
 
-    /// The next token after `seen`, all ids of the sequence so far.
+    /// Chooses the token that follows `seen`, all ids of the sequence so far.
     ///
     /// # Errors
-    /// No logit is a number above minus infinity.
+    /// No logit is a number above minus infinity, or the largest is infinite.
     pub fn choose(&mut self, logits: &mut [f32], seen: &[u32]) -> Result<u32, SamplingError> {
         self.penalise(logits, seen);
         let most_likely = most_likely(logits).ok_or(SamplingError::NotNumbers)?;
@@ -193,16 +193,16 @@ impl Sampler {
         }
         self.rank(logits);
         let largest = logits[most_likely];
-        self.shares.clear();
-        // The largest is subtracted first: a tiny temperature would take a logit to infinity.
+        self.probabilities.clear();
+        // The largest logit is subtracted first: dividing by a tiny temperature could give infinity.
         let scaled = self.candidates.iter().map(|(_, logit)| (logit - largest) / self.sampling.temperature);
-        self.shares.extend(scaled);
-        softmax(&mut self.shares);
+        self.probabilities.extend(scaled);
+        softmax(&mut self.probabilities);
         let kept = self.kept();
-        let sum: f64 = self.shares[..kept].iter().map(|share| f64::from(*share)).sum();
+        let sum: f64 = self.probabilities[..kept].iter().map(|p| f64::from(*p)).sum();
         let mut rest = self.random.random::<f64>() * sum;
-        for ((id, _), share) in self.candidates[..kept].iter().zip(&self.shares) {
-            rest -= f64::from(*share);
+        for ((id, _), probability) in self.candidates[..kept].iter().zip(&self.probabilities) {
+            rest -= f64::from(*probability);
             if rest < 0.0 {
                 return Ok(*id);
             }
@@ -227,8 +227,8 @@ impl Sampler {
         }
     }
 
-    /// Candidates, most likely first, of equal ones the smaller id; the k first if top-k is on. Without any
-    /// filter the order does not matter, and the whole vocabulary is not sorted.
+    /// Collects the candidates, only the first k if top-k is on. Sorts them by descending logit, equal logits by id,
+    /// unless no filter is on: the order then does not matter, and sorting the whole vocabulary is avoided.
     fn rank(&mut self, logits: &[f32]) {
         let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         let candidates = &mut self.candidates;
@@ -245,27 +245,27 @@ impl Sampler {
         }
     }
 
-    /// How many of the ranked candidates top-p and min-p keep: at least one.
+    /// Returns how many of the ranked candidates top-p and min-p keep: at least one.
     fn kept(&self) -> usize {
-        let mut kept = self.shares.len();
+        let mut kept = self.probabilities.len();
         if self.sampling.top_p < 1.0 {
             let mut sum = 0.0;
-            let reached = |share: &f32| {
-                sum += share;
+            let reached = |probability: &f32| {
+                sum += probability;
                 sum >= self.sampling.top_p
             };
-            kept = self.shares.iter().position(reached).map_or(kept, |last| last + 1);
+            kept = self.probabilities.iter().position(reached).map_or(kept, |last| last + 1);
         }
         if self.sampling.min_p > 0.0 {
-            let least = self.shares[0] * self.sampling.min_p;
-            kept = self.shares[..kept].iter().take_while(|share| **share >= least).count();
+            let least = self.probabilities[0] * self.sampling.min_p;
+            kept = self.probabilities[..kept].iter().take_while(|p| **p >= least).count();
         }
         kept.max(1)
     }
 }
 
-/// The index of the largest logit, the first of equal ones; `None` if none is above minus infinity, or one is
-/// infinite.
+/// Returns the index of the largest logit, the first of equal ones; `None` if no logit is above minus infinity, or if
+/// the largest is infinite.
 fn most_likely(logits: &[f32]) -> Option<usize> {
     let mut best: Option<usize> = None;
     for (i, logit) in logits.iter().enumerate() {
@@ -280,7 +280,7 @@ fn most_likely(logits: &[f32]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// How often each of 4 tokens with shares 0.5, 0.3, 0.15, 0.05 is chosen in 20,000 draws.
+    /// Returns how often each of 4 tokens with probabilities 0.5, 0.3, 0.15, 0.05 is chosen in 20,000 draws.
     fn frequencies(sampling: Sampling) -> [f64; 4] {
         let logits = [0.5f32, 0.3, 0.15, 0.05].map(f32::ln);
         let mut sampler = Sampler::new(sampling, 7).unwrap();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_follow_the_shares() {
+    fn draws_follow_the_probabilities() {
         assert_near(frequencies(plain()), [0.5, 0.3, 0.15, 0.05]);
     }
 
@@ -312,7 +312,7 @@ mod tests {
         assert_near(frequencies(Sampling { top_k: 2, ..plain() }), [0.625, 0.375, 0.0, 0.0]);
         assert_near(frequencies(Sampling { top_p: 0.9, ..plain() }), [0.526, 0.316, 0.158, 0.0]);
         assert_near(frequencies(Sampling { min_p: 0.25, ..plain() }), [0.526, 0.316, 0.158, 0.0]);
-        // top-p counts shares after top-k: 0.625 alone reaches 0.6.
+        // top-p counts probabilities after top-k: 0.625 alone reaches 0.6.
         assert_near(frequencies(Sampling { top_k: 2, top_p: 0.6, ..plain() }), [1.0, 0.0, 0.0, 0.0]);
         let sharper = [0.5f64, 0.3, 0.15, 0.05].map(|p| p * p / 0.365);
         assert_near(frequencies(Sampling { temperature: 0.5, ..plain() }), sharper);

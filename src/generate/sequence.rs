@@ -1,4 +1,4 @@
-//! The decoding state of a sequence: its tokens, how far they are computed, and when it ends.
+//! The decoding state of a sequence: its tokens, how many of them are computed, and when it ends.
 
 use std::time::Instant;
 
@@ -7,20 +7,20 @@ use super::request::{Ended, Finish, Generation, GenerationError, NextToken, Requ
 use crate::model::{Cache, NextTokens};
 use crate::quant::HostRows;
 
-/// A request that was checked.
+/// A request after validation.
 #[derive(Debug)]
 pub(super) struct Checked {
     pub request: Request,
-    /// Most tokens that are generated.
+    /// Maximum number of generated tokens.
     most: usize,
-    /// Why the sequence ends after so many.
+    /// Why the sequence ends after that number.
     at_most: Finish,
-    /// Positions that the sequence may come to.
+    /// Maximum positions of the sequence.
     pub positions: usize,
 }
 
 impl Checked {
-    /// Of a model with room for `context` positions and `vocabulary` tokens.
+    /// Validates a request for a model with a context of `context` positions and `vocabulary` tokens.
     ///
     /// # Errors
     /// The prompt is empty, has a token beyond the vocabulary, or fills the context.
@@ -30,7 +30,7 @@ impl Checked {
             return Err(GenerationError::UnknownToken { id: *id, vocabulary });
         }
         let (most, at_most, positions) = match next {
-            // What is not followed by anything may fill the context.
+            // A prompt may fill the context if nothing is generated after it.
             _ if *asked == Some(0) && prompt.len() == context => (0, Finish::Length, context),
             NextToken::Given(ids) => {
                 let tokens = prompt.len() + ids.len();
@@ -52,7 +52,7 @@ impl Checked {
         Ok(Self { request, most, at_most, positions })
     }
 
-    /// It is cancelled before it has begun.
+    /// Ends a request that has not begun.
     pub fn cancelled(self) -> Ended {
         let (finish, timings) = (Finish::Interrupted, Timings::default());
         let generation = Generation { ids: Vec::new(), finish, stop_text: false, timings };
@@ -60,17 +60,17 @@ impl Checked {
     }
 }
 
-/// A sequence at work: a prompt and what follows it so far.
+/// A running sequence: a prompt and the tokens generated so far.
 #[derive(Debug)]
 pub(super) struct Sequence {
-    /// The prompt and what follows it.
+    /// The ids of the prompt and of the generated tokens.
     ids: Vec<u32>,
-    /// Tokens of the prompt.
+    /// Number of prompt tokens.
     prompt: usize,
     memory: Reserved,
-    /// Positions whose batches have been through all layers: those from here to the cache's length are on their way.
+    /// Number of positions that all layers have computed. The positions from here to the cache's length are in flight.
     computed: usize,
-    /// Batches on their way that have tokens of it.
+    /// Number of batches in flight that have tokens of this sequence.
     in_flight: usize,
     checked: Checked,
     timings: Timings,
@@ -78,16 +78,16 @@ pub(super) struct Sequence {
     decode_start: Instant,
 }
 
-/// What became of a sequence with the logits that follow it.
+/// The result of choosing a token.
 pub(super) struct Taken {
-    /// The token that follows; `None` at an end token.
+    /// The new token; `None` for an end token.
     pub token: Option<u32>,
-    /// Why it was the last.
+    /// Why the sequence ends with it; `None` if it goes on.
     pub finish: Option<Finish>,
 }
 
 impl Sequence {
-    /// A sequence that begins with what `memory` has of its prompt.
+    /// Begins a sequence with the prompt tokens that `memory` already holds.
     pub fn new(mut checked: Checked, memory: Reserved) -> Self {
         let ids = std::mem::take(&mut checked.request.prompt);
         let (start, computed) = (Instant::now(), memory.cache.len());
@@ -96,40 +96,40 @@ impl Sequence {
         Self { ids, prompt, memory, computed, in_flight: 0, checked, timings, start, decode_start: start }
     }
 
-    /// Slots that are reserved for it.
+    /// Returns the slots that are reserved for the sequence.
     pub fn slots(&self) -> usize {
         self.memory.slots
     }
 
-    /// Tokens that are not sent: of the prompt, or the one that was chosen last.
+    /// Returns the number of tokens that were not sent yet: of the prompt, or the last chosen token.
     pub fn left(&self) -> usize {
         self.ids.len() - self.memory.cache.len()
     }
 
-    /// Whether all of the prompt but its last token was sent, so that one token is computed at a time.
+    /// Returns whether at most one token is left to send, so that one token is computed at a time.
     pub fn is_past_prompt(&self) -> bool {
         self.left() <= 1
     }
 
-    /// How many of the next `tokens` tokens are of the prompt.
+    /// Returns how many of the next `tokens` tokens belong to the prompt.
     pub fn of_prompt(&self, tokens: usize) -> usize {
         self.prompt.saturating_sub(self.memory.cache.len()).min(tokens)
     }
 
-    /// Sends the next `tokens` tokens, of those that are left.
+    /// Marks the next `tokens` unsent tokens as in flight, and returns the cache and their ids.
     pub fn send(&mut self, tokens: usize) -> NextTokens<'_> {
         self.in_flight += 1;
         let first = self.memory.cache.len();
         (&mut self.memory.cache, &self.ids[first..first + tokens])
     }
 
-    /// Whether nothing more of it is on its way behind the next `tokens` tokens that are received: the logits of the last
-    /// of them choose the next.
+    /// Returns whether no token is left after the next `tokens` received ones, so that the logits of the last one
+    /// choose the next token.
     pub fn is_whole_with(&self, tokens: usize) -> bool {
         self.computed + tokens == self.ids.len()
     }
 
-    /// `tokens` tokens have been through all layers.
+    /// Marks `tokens` tokens as computed by all layers.
     pub fn receive(&mut self, tokens: usize) {
         self.in_flight -= 1;
         self.computed += tokens;
@@ -139,23 +139,23 @@ impl Sequence {
         }
     }
 
-    /// Goes back to what has been through all layers. No batch of it is on its way any more.
+    /// Resets the sequence to the tokens that all layers have computed. No batch with its tokens may be in flight.
     pub fn roll_back(&mut self) {
         self.in_flight = 0;
         self.computed = self.memory.cache.truncate(self.computed);
     }
 
-    /// Its tokens that are in its cache, and the cache; `None` where the cache is at work.
+    /// Returns the cached ids and the cache; `None` while a batch uses the cache.
     pub fn computed(&self) -> Option<(&[u32], &Cache)> {
         (self.in_flight == 0).then(|| (&self.ids[..self.computed], &self.memory.cache))
     }
 
-    /// Batches on their way that have tokens of it.
+    /// Returns the number of batches in flight that have tokens of this sequence.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// The tokens of the prompt that are scored by the next `tokens` rows that are received, each by the row before it.
+    /// Returns the prompt tokens that the next `tokens` received rows score. Each row scores the token after it.
     pub fn scored(&self, tokens: usize) -> &[u32] {
         let next = self.computed + 1..(self.computed + 1 + tokens).min(self.prompt);
         match self.checked.request.scores {
@@ -164,12 +164,12 @@ impl Sequence {
         }
     }
 
-    /// Why it ends without a token, where none is asked for.
+    /// Returns why the sequence ends without generating a token, if no token was requested.
     pub fn ends_at_once(&self) -> Option<Finish> {
         (self.checked.most == 0).then_some(self.checked.at_most)
     }
 
-    /// Takes the token that follows by `logits (V)`. The text that it completes is added to `text`.
+    /// Chooses the next token by `logits (V)`, and appends the text that it completes to `text`.
     ///
     /// # Errors
     /// The logits are not numbers.
@@ -199,7 +199,7 @@ impl Sequence {
         Ok(Taken { token: Some(id), finish })
     }
 
-    /// What came of it; its ids, and the cache that holds them.
+    /// Ends the sequence; returns its result, its ids, and its cache.
     pub fn end(mut self, finish: Finish) -> (Ended, Vec<u32>, Reserved) {
         if self.timings.generated_tokens > 0 {
             self.timings.generate = self.decode_start.elapsed();
@@ -216,13 +216,14 @@ impl Sequence {
     }
 }
 
-/// Adds to `scores` the natural logarithm of the probability that each row of `logits (T, V)` gives to its token of `ids`.
+/// Appends to `scores` the natural logarithm of the probability that each row of `logits (T, V)` gives to its token in
+/// `ids`.
 pub(super) fn score(logits: &HostRows, ids: &[u32], scores: &mut Vec<f64>) {
     let rows = logits.chunks_exact(logits.width().max(1));
     scores.extend(rows.zip(ids).map(|(row, id)| log_likelihood(row, *id as usize)));
 }
 
-/// `log softmax(logits)[id]`, summed in f64 with the largest logit subtracted first.
+/// Returns `log softmax(logits)[id]`, summed in f64 with the largest logit subtracted first.
 fn log_likelihood(logits: &[f32], id: usize) -> f64 {
     let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = logits.iter().map(|logit| libm::exp(f64::from(*logit) - largest)).sum();

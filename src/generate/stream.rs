@@ -1,9 +1,9 @@
-//! Text as it is generated: whole characters, and nothing of a stop text.
+//! Streams generated text in whole characters, without stop texts.
 
 use crate::text::Detokenizer;
 
-/// Turns ids into text that can be shown at once. A character or a stop text may run over several tokens: what
-/// may still become part of one is held back.
+/// Converts ids to text that can be shown at once. A character or a stop text may span several tokens, so text that may
+/// still become part of one is held back.
 #[derive(Debug)]
 pub struct TextStream {
     detokenizer: Detokenizer,
@@ -11,34 +11,34 @@ pub struct TextStream {
 }
 
 impl TextStream {
-    /// A stream that ends before the first of `stops`; empty ones are left out.
+    /// Makes a stream that ends before the first of `stops`; empty stop texts are ignored.
     pub fn new(detokenizer: Detokenizer, stops: &[String]) -> Self {
         let texts = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
         Self { detokenizer, stops: Stops::new(texts) }
     }
 
-    /// The text that `id` completes.
+    /// Adds a token, and returns the text that it completes.
     pub fn push(&mut self, id: u32) -> &str {
         self.stops.release(self.detokenizer.push(id))
     }
 
-    /// Whether a stop text was found: nothing more comes.
+    /// Returns whether a stop text was found. No more text comes then.
     pub fn stopped(&self) -> bool {
         self.stops.found
     }
 
-    /// What was held back, when no more ids come.
+    /// Returns the text that was held back, after the last id.
     pub fn finish(&mut self) -> &str {
         self.stops.release(self.detokenizer.flush());
         self.stops.all()
     }
 }
 
-/// The stop texts, and the end of the text that may become one.
+/// Finds stop texts, and holds back the end of the text that may become one.
 #[derive(Debug)]
 struct Stops {
     texts: Vec<String>,
-    /// What was released last, and what is held back.
+    /// The last released text, followed by the text that is held back.
     held: String,
     released: usize,
     found: bool,
@@ -49,7 +49,7 @@ impl Stops {
         Self { texts, held: String::new(), released: 0, found: false }
     }
 
-    /// Adds `text` to what is held, and gives what can no longer be part of a stop text.
+    /// Adds `text`, and returns the text that can no longer be part of a stop text.
     fn release(&mut self, text: &str) -> &str {
         self.held.drain(..self.released);
         self.released = 0;
@@ -67,14 +67,14 @@ impl Stops {
         &self.held[..self.released]
     }
 
-    /// What was released last, and with it what was held back.
+    /// Releases the held text; returns it after the last released text.
     fn all(&mut self) -> &str {
         self.released = self.held.len();
         &self.held
     }
 }
 
-/// Bytes at the end of `text` that begin `stop`, all of it excepted.
+/// Returns the length in bytes of the longest end of `text` that is a proper beginning of `stop`.
 fn overlap(text: &str, stop: &str) -> usize {
     let longest = text.len().min(stop.len().saturating_sub(1));
     (1..=longest).rev().find(|n| text.as_bytes().ends_with(&stop.as_bytes()[..*n])).unwrap_or(0)

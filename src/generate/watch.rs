@@ -1,4 +1,4 @@
-//! Who looks on while an engine computes: how far its prompts are, and what ends it early.
+//! Reports an engine's progress through prompts, and interrupts it.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -7,19 +7,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::model::OnLayer;
 
-/// Looks on while an engine computes. It is asked between layers, by the threads that compute.
+/// Callbacks that observe an engine and can interrupt it. The computing threads call them between layers.
 #[derive(Clone)]
 pub struct Watch {
     interrupt: Arc<dyn Fn() -> bool + Send + Sync>,
     progress: Arc<Progress>,
 }
 
-/// Takes how many tokens are done, of how many.
+/// Gets the number of computed tokens and of all tokens.
 type Progress = dyn Fn(usize, usize) + Send + Sync;
 
 impl Watch {
-    /// Ends a computation once `interrupt` is true, and tells `progress` how many tokens of prompts are computed, of how
-    /// many.
+    /// Makes a watch that ends a computation once `interrupt` returns true. `progress` gets the number of computed
+    /// prompt tokens and of all prompt tokens.
     pub fn new(
         interrupt: impl Fn() -> bool + Send + Sync + 'static,
         progress: impl Fn(usize, usize) + Send + Sync + 'static,
@@ -27,23 +27,23 @@ impl Watch {
         Self { interrupt: Arc::new(interrupt), progress: Arc::new(progress) }
     }
 
-    /// The same, which is told nothing.
+    /// Returns the watch without progress reports.
     pub fn silent(&self) -> Self {
         Self { progress: Arc::new(|_, _| ()), ..self.clone() }
     }
 
-    /// Whether the computation has to end.
+    /// Returns whether the computation must end.
     pub fn is_interrupted(&self) -> bool {
         (self.interrupt)()
     }
 
-    /// `done` of `all` tokens are computed.
+    /// Reports that `done` of `all` tokens are computed.
     pub fn report(&self, done: usize, all: usize) {
         (self.progress)(done, all);
     }
 }
 
-/// Ends nothing and reports nothing.
+/// A watch that never interrupts and reports nothing.
 impl Default for Watch {
     fn default() -> Self {
         Self::new(|| false, |_, _| ())
@@ -56,57 +56,58 @@ impl fmt::Debug for Watch {
     }
 }
 
-/// Adds up what the layers of a model have computed of prompts.
+/// Counts the prompt tokens that a model has computed, layer by layer.
 ///
-/// Example, 512 tokens through 32 layers: after the first layer of the first chunk of 256 tokens 256 / 32 = 8 tokens are
-/// done, after its last layer 256.
+/// Example, 512 tokens through 32 layers: after the first layer of the first chunk of 256 tokens, 256 / 32 = 8 tokens
+/// are done; after its last layer, 256.
 #[derive(Debug)]
 pub(super) struct Meter {
     watch: Watch,
     layers: usize,
-    /// Tokens of all prompts.
+    /// Number of prompt tokens to compute, including computed ones.
     tokens: AtomicUsize,
-    /// Tokens times layers.
+    /// Number of computed tokens times layers.
     computed: AtomicUsize,
-    /// A batch was told to end. Meters that follow each other share it: the batch may be of the one before.
+    /// Whether a batch was ended by an interrupt. Successive meters share it, since the batch may have been sent with
+    /// the previous meter.
     stopped: Arc<AtomicBool>,
 }
 
 impl Meter {
-    /// Of a model of `layers` layers, without anyone who looks on.
+    /// Makes a meter for a model of `layers` layers, without a watch.
     pub fn new(layers: usize) -> Self {
         let (tokens, computed, stopped) = Default::default();
         Self { watch: Watch::default(), layers: layers.max(1), tokens, computed, stopped }
     }
 
-    /// The meter that follows this one, which counts `tokens` tokens for `watch`.
+    /// Returns a meter that replaces this one and counts `tokens` tokens for `watch`.
     pub fn next(&self, watch: Watch, tokens: usize) -> Self {
         let (tokens, computed) = (AtomicUsize::new(tokens), AtomicUsize::new(0));
         Self { watch, layers: self.layers, tokens, computed, stopped: self.stopped.clone() }
     }
 
-    /// There are `tokens` more to compute.
+    /// Adds `tokens` tokens to compute.
     pub fn expect(&self, tokens: usize) {
         self.tokens.fetch_add(tokens, Ordering::Relaxed);
     }
 
-    /// There are `tokens` fewer to compute.
-    pub fn spare(&self, tokens: usize) {
+    /// Removes `tokens` tokens that need not be computed.
+    pub fn skip(&self, tokens: usize) {
         self.tokens.fetch_sub(tokens, Ordering::Relaxed);
     }
 
-    /// Reports how many tokens are computed.
+    /// Reports the number of computed tokens to the watch.
     pub fn report(&self) {
         let (computed, tokens) = (&self.computed, self.tokens.load(Ordering::Relaxed));
         self.watch.report((computed.load(Ordering::Relaxed) / self.layers).min(tokens), tokens);
     }
 
-    /// Whether the computation has to end.
+    /// Returns whether the computation must end.
     pub fn is_interrupted(&self) -> bool {
         self.watch.is_interrupted()
     }
 
-    /// Whether a batch was told to end, since this was asked last: its failure is no fault.
+    /// Returns whether a batch was ended by an interrupt since the last call. Its error is not a failure.
     pub fn take_stopped(&self) -> bool {
         self.stopped.swap(false, Ordering::Relaxed)
     }
@@ -134,8 +135,8 @@ mod tests {
 
     #[test]
     fn tokens_are_counted_through_the_layers_until_the_interrupt() {
-        let (interrupt, told) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
-        let (flag, list) = (interrupt.clone(), told.clone());
+        let (interrupt, reported) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (flag, list) = (interrupt.clone(), reported.clone());
         let progress = move |done, all| list.lock().unwrap().push((done, all));
         let watch = Watch::new(move || flag.load(Ordering::Relaxed), progress);
         let meter = Meter::new(4).next(watch, 12);
@@ -145,6 +146,6 @@ mod tests {
         interrupt.store(true, Ordering::Relaxed);
         assert!(meter.on_layer(4).is_break() && meter.take_stopped() && !meter.take_stopped());
         let expected = [2, 4, 6, 8, 9, 10].map(|done| (done, 12));
-        assert_eq!(*told.lock().unwrap(), expected);
+        assert_eq!(*reported.lock().unwrap(), expected);
     }
 }

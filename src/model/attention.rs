@@ -1,4 +1,4 @@
-//! Grouped-query attention (Ainslie et al. 2023) with rotary positions and an exact sliding window.
+//! Grouped-query attention (Ainslie et al. 2023) with rotary position embeddings and an exact sliding window.
 
 use candle_core::Result;
 
@@ -9,7 +9,7 @@ use crate::quant::Rows;
 use crate::tensor::ops::{self, Angles};
 use crate::tensor::{Target, Weight};
 
-/// One layer's attention.
+/// The attention of one layer.
 #[derive(Clone, Debug)]
 pub struct Attention {
     qkv: Weight,    // ((H + 2G)·D, C)
@@ -18,7 +18,7 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// The attention of a layer, on its device.
+    /// Loads a layer's attention to its device.
     ///
     /// # Errors
     /// Errors of the device.
@@ -28,11 +28,11 @@ impl Attention {
         Ok(Self { qkv, output, heads })
     }
 
-    /// Adds to `residual (T, C)` what the tokens of `x (T, C)`, the slices of a batch, take from the positions of their
-    /// sequences, which layer `layer` of `caches` holds: `(T, C)`.
+    /// Adds the attention of `x (T, C)`, whose rows are the slices of a batch, to `residual (T, C)`; returns `(T, C)`.
+    /// The keys and values are appended to layer `layer` of `caches`.
     ///
     /// # Errors
-    /// A cache is another model's, or its positions are fewer.
+    /// A cache belongs to another model, or has too few positions.
     pub fn forward(
         &self,
         x: &Rows,

@@ -1,4 +1,4 @@
-//! One layer: attention and feed-forward network, each behind a norm and added to the residual stream.
+//! One layer: attention and a feed-forward network, each after a norm and added to the residual stream.
 
 use candle_core::Result;
 
@@ -10,7 +10,7 @@ use crate::quant::Rows;
 use crate::tensor::ops::{self, Angles};
 use crate::tensor::{Target, Vector};
 
-/// A layer on its device.
+/// One layer on its device.
 #[derive(Clone, Debug)]
 pub struct Block {
     attention_norm: Vector, // (C)
@@ -21,7 +21,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Puts a layer's weights where they are computed with.
+    /// Loads a layer's weights to its device.
     ///
     /// # Errors
     /// Errors of the device.
@@ -36,15 +36,16 @@ impl Block {
         })
     }
 
-    /// See [`Mlp::read_ahead`].
+    /// Calls [`Mlp::read_ahead`].
     pub fn read_ahead(&mut self) {
         self.mlp.read_ahead();
     }
 
-    /// Passes `x (T, C)`, the slices of a batch, through the layer, which is number `layer` of `caches`: `(T, C)`.
+    /// Passes `x (T, C)`, whose rows are the slices of a batch, through the layer; returns `(T, C)`. `layer` is the
+    /// layer's index in `caches`.
     ///
     /// # Errors
-    /// As [`Attention::forward`].
+    /// The errors of [`Attention::forward`].
     pub fn forward(&self, x: Rows, angles: &Angles, caches: &mut StageCache, layer: usize) -> Result<Rows> {
         let normed = ops::rms_norm(&x, &self.attention_norm, self.norm_epsilon)?; // (T, C)
         let x = self.attention.forward(&normed, x, angles, caches, layer)?; // (T, C)

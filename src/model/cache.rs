@@ -1,4 +1,4 @@
-//! Keys and values of the positions that later tokens still see.
+//! The KV cache of a sequence.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,28 +8,28 @@ use super::layer_cache::LayerCache;
 use crate::arch::Config;
 use crate::kernels::attention::CacheType;
 
-/// Tokens of a prompt that are computed at once.
+/// Maximum number of tokens of a prompt that are computed at once.
 pub const CHUNK: usize = 256;
 
-/// Consecutive tokens of one sequence, among the rows of a batch.
+/// Consecutive tokens of one sequence among the rows of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SequenceSlice {
     /// Position of the first token.
     pub first: usize,
-    /// How many tokens.
+    /// Number of tokens.
     pub tokens: usize,
 }
 
-/// A sequence's layers, stage by stage: each stage locks its own while it computes a batch.
+/// The layers' caches of a sequence, grouped by stage. Each stage locks its own while it computes a batch.
 pub(super) type SharedCache = Arc<[Mutex<Vec<LayerCache>>]>;
 
-/// The KV cache of a sequence: one of each layer, on that layer's device, and the position that they have reached.
+/// The KV cache of a sequence: a cache per layer, on that layer's device, and the sequence's position.
 ///
-/// A model without a window keeps every position; its layers' caches grow by doubling up to the positions asked for. With
-/// a window of W and chunks of up to N tokens each is a ring buffer of W + N - 1 positions (the example is at
-/// [`Span`](crate::kernels::attention::Span)), on the host rounded up to blocks of sixteen.
+/// For a model without a window, the cache keeps every position, and each layer's cache grows by doubling up to the
+/// requested positions. For a window of W and chunks of up to N tokens, the ring buffer of each layer has W + N - 1
+/// positions (see the example at [`Span`](crate::kernels::attention::Span)), rounded up to blocks of 16 on the host.
 ///
-/// Its memory is given back when it is dropped and no batch on its way needs it.
+/// The memory is freed when the cache is dropped and no batch in flight uses it.
 #[derive(Debug)]
 pub struct Cache {
     stages: SharedCache,
@@ -37,28 +37,29 @@ pub struct Cache {
     window: Option<usize>,
 }
 
-/// How far a sequence has come: what is known of its cache without its layers, which may be at work elsewhere.
+/// The position of a sequence. It is kept apart from the layers' caches, which a stage may have locked.
 #[derive(Debug)]
 struct SequencePosition {
-    /// Positions that have been seen: the next token's position.
+    /// Number of cached positions, which is the next token's position.
     length: usize,
-    /// The largest length since the cache was empty: what a ring has overwritten stays overwritten.
+    /// The largest length since the cache was empty. A ring buffer has overwritten old positions up to it, even if the
+    /// length has shrunk.
     farthest: usize,
-    /// Positions that there is room for.
+    /// Maximum positions.
     most: usize,
-    /// Most tokens of one batch.
+    /// Maximum tokens of the sequence in one batch.
     chunk: usize,
 }
 
-/// Slots of a layer's cache that is to hold `positions`, of which a token sees `window`, with up to `chunk` tokens of the
-/// sequence in a batch.
+/// Returns the slots of a layer's cache for `positions`, with up to `chunk` tokens of the sequence in a batch. `window`
+/// is the number of keys that a token sees; `None` for all.
 pub fn slots(positions: usize, window: Option<usize>, chunk: usize) -> usize {
     window.map_or(positions, |window| positions.min(window.saturating_add(chunk.max(1) - 1)))
 }
 
 impl Cache {
-    /// An empty cache for up to `positions`, at most the model's context. `stages` says of each stage how many layers it
-    /// has, on which device. No batch may bring more than `chunk` tokens.
+    /// Makes an empty cache for up to `positions`, limited to the model's context. `stages` gives the number of layers
+    /// and the device of each stage. No batch may have more than `chunk` tokens of the sequence.
     pub fn new(
         config: &Config,
         stages: impl Iterator<Item = (usize, Device)>,
@@ -75,23 +76,23 @@ impl Cache {
         Self { stages: stages.map(stage).collect(), position, window }
     }
 
-    /// Positions that have been seen: the next token's position.
+    /// Returns the number of cached positions, which is the next token's position.
     pub fn len(&self) -> usize {
         self.position.length
     }
 
-    /// Whether no position has been seen.
+    /// Returns whether no position is cached.
     pub fn is_empty(&self) -> bool {
         self.position.length == 0
     }
 
-    /// Slots that each layer's cache has memory for.
+    /// Returns the allocated slots of each layer's cache.
     pub fn slots(&self) -> usize {
         self.layers(0, |slots, layer| slots.max(layer.slots()))
     }
 
-    /// A copy of the first `length` positions, with room for `positions`. `None` where they are not all held or may have
-    /// been overwritten, as with a window, and where there is no memory for it.
+    /// Copies the first `length` positions to a new cache with room for `positions`. Returns `None` if some are not
+    /// cached or, with a window, may have been overwritten, or if there is not enough memory.
     pub fn first(&self, length: usize, positions: usize) -> Option<Self> {
         if self.window.is_some() || length > self.position.length {
             return None;
@@ -107,19 +108,19 @@ impl Cache {
         Some(Self { stages, position, window: None })
     }
 
-    /// Changes the positions that there is room for to `positions`, at least those that have been seen.
+    /// Sets the maximum positions to `positions`, but not below the cached ones.
     pub fn limit(&mut self, positions: usize) {
         self.position.most = positions.max(self.position.length);
         let most = slots(self.position.most, self.window, self.position.chunk);
         self.layers((), |(), layer| layer.limit(most));
     }
 
-    /// Forgets all positions from `length` on, also those of a batch that has failed, and gives the length that is left. No
-    /// batch of the sequence is on its way.
+    /// Discards all positions from `length` on, including those of a failed batch, and returns the length that is left.
+    /// No batch of the sequence may be in flight.
     ///
-    /// That is 0 where a windowed ring has overwritten what a token at `length` would see. Example: window 4, 6
-    /// slots (as on an accelerator), 10 positions seen, so 4..=9 are held. A token at 8 sees 5..=8, back to 8 is possible; a token at
-    /// 6 would see 3, so back to 6 is not.
+    /// The result is 0 if a ring buffer has overwritten a position that a token at `length` sees. Example: window 4, 6
+    /// slots (as on an accelerator), 10 positions written, so 4..=9 are held. Truncating to 8 is possible, since a
+    /// token at 8 sees 5..=8; truncating to 6 is not, since a token at 6 sees 3.
     pub fn truncate(&mut self, length: usize) -> usize {
         let length = length.min(self.position.length);
         if length == self.position.length && length == self.position.farthest {
@@ -135,23 +136,24 @@ impl Cache {
         self.position.length
     }
 
-    /// Goes through the layers, stage by stage.
+    /// Folds over the layers' caches, stage by stage.
     fn layers<T>(&self, begin: T, mut each: impl FnMut(T, &mut LayerCache) -> T) -> T {
         self.stages.iter().fold(begin, |so_far, stage| {
-            // After a panic elsewhere the contents may be wrong: computing with them fails, measuring them does not.
+            // After a panic in another thread the contents may be wrong. Computing with them fails; measuring them is
+            // fine.
             let mut layers = stage.lock().unwrap_or_else(PoisonError::into_inner);
             layers.iter_mut().fold(so_far, &mut each)
         })
     }
 
-    /// The next `tokens` tokens, if they may come now.
+    /// Returns the slice for the next `tokens` tokens.
     ///
     /// # Errors
-    /// There are none, more than a batch may bring, or more than there is room for.
+    /// `tokens` is 0, more than a batch may have, or more than there is room for.
     pub(super) fn next(&self, tokens: usize) -> Result<SequenceSlice> {
         let SequencePosition { length: first, most, chunk, .. } = self.position;
         if tokens == 0 || tokens > chunk {
-            bail!("a call brings 1 to {chunk} tokens, this one {tokens}");
+            bail!("expected 1 to {chunk} tokens of a sequence in a batch, found {tokens}");
         }
         match first + tokens > most {
             true => bail!("position {} is beyond the context of {most}", first + tokens - 1),
@@ -159,7 +161,7 @@ impl Cache {
         }
     }
 
-    /// `tokens` more positions are on their way to the layers, which are given for that.
+    /// Advances the position by `tokens`, and returns the layers' caches for the batch.
     pub(super) fn advance(&mut self, tokens: usize) -> SharedCache {
         self.position.length += tokens;
         self.position.farthest = self.position.farthest.max(self.position.length);
@@ -209,8 +211,7 @@ mod tests {
         Qkv::Host(rows)
     }
 
-    /// Appends rows whose first value is their position, and checks that every position that the last one sees
-    /// lies where the span says.
+    /// Appends rows whose first value is their position, and checks that each position that they see lies in its slot.
     fn append(cache: &mut Cache, tokens: usize) {
         let slices = [cache.next(tokens).unwrap()];
         let caches = [cache.advance(tokens)];
@@ -237,7 +238,7 @@ mod tests {
                 append(&mut cache, tokens.min(room).max(1));
             }
             if let Some(window) = window {
-                // Whole blocks of sixteen.
+                // Rounded up to whole blocks of 16.
                 assert_eq!(cache.slots(), (window + chunk - 1).next_multiple_of(16));
             }
         }
@@ -248,7 +249,7 @@ mod tests {
         let mut cache = cache(Some(14), 3);
         (0..20).for_each(|_| append(&mut cache, 1));
         assert_eq!(cache.truncate(18), 18);
-        // 19 was written over 3: a second step back must not forget that.
+        // Position 19 has overwritten position 3, which a second truncation must take into account.
         assert_eq!(cache.truncate(16), 0);
         (0..3).for_each(|_| append(&mut cache, 3));
         assert_eq!(cache.truncate(7), 7);
@@ -257,7 +258,8 @@ mod tests {
 
     #[test]
     fn what_a_failed_batch_has_overwritten_is_forgotten_and_no_more() {
-        // 16 slots: a token at 18 sees 5 to 18, of which a batch to 20 overwrites nothing, and one to 22 overwrites 5.
+        // 16 slots: a token at 18 sees 5 to 18. A batch that ends at length 20 overwrites none of them; one that ends
+        // at length 22 overwrites 5.
         for (failed, left) in [(0, 18), (2, 18), (3, 18), (4, 0)] {
             let mut cache = cache(Some(14), 3);
             (0..18).for_each(|_| append(&mut cache, 1));
@@ -271,7 +273,7 @@ mod tests {
         append(&mut cache, 300);
     }
 
-    /// A cache goes from one sequence to another that needs more positions, or fewer.
+    /// Checks that a cache can be passed to a sequence that needs more or fewer positions.
     #[test]
     fn another_limit_keeps_every_position() {
         for window in [None, Some(40)] {

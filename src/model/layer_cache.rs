@@ -1,36 +1,36 @@
-//! One layer's KV cache of one sequence, stored as a ring buffer where the model has a window.
+//! The KV cache of one layer and one sequence, stored as a ring buffer if the model has a window.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use crate::kernels::attention::{CacheType, Heads, KeyValues, Span};
 use crate::tensor::ops::{self, Qkv, Queries};
 
-/// Slots that a cache begins with.
+/// Slots of the first allocation.
 const FIRST_SLOTS: usize = 256;
 
-/// One layer's keys and values of one sequence.
+/// The keys and values of one layer and one sequence.
 #[derive(Debug)]
 pub struct LayerCache {
-    /// None until the first token.
+    /// `None` until the first token.
     ring: Option<ops::Ring>,
-    /// Slots that it may grow to.
+    /// Maximum slots.
     most: usize,
-    /// Keys that a token sees, its own included; `None` for all.
+    /// Number of keys that a token sees, including its own; `None` for all.
     window: Option<usize>,
-    /// Key/value heads and their size.
+    /// Number of key/value heads and their size.
     shape: (usize, usize),
     dtype: CacheType,
     device: Device,
 }
 
-/// Slots that a cache grows to so that it holds `positions`, of `most` that it may have: doubling, so that growing costs
-/// little in all.
+/// Returns the slots of a cache that grows to hold `positions`, limited to `most`. Doubling keeps the total cost of
+/// growing low.
 fn grown(positions: usize, most: usize) -> usize {
     positions.max(FIRST_SLOTS).checked_next_power_of_two().map_or(most, |slots| slots.min(most))
 }
 
 impl LayerCache {
-    /// An empty cache of up to `most` slots for key/value heads of `shape` (how many, of which size), on `device`.
+    /// Makes an empty cache of up to `most` slots on `device`. `shape` is the number of key/value heads and their size.
     pub fn new(
         most: usize,
         window: Option<usize>,
@@ -41,37 +41,39 @@ impl LayerCache {
         Self { ring: None, most, window, shape, dtype, device }
     }
 
-    /// A copy of the first `positions` positions, which may grow to `most` slots. None has been overwritten.
+    /// Copies the first `positions` positions, none of which may have been overwritten, to a cache of up to `most`
+    /// slots.
     ///
     /// # Errors
-    /// The device has no memory for it.
+    /// Not enough memory on the device.
     pub fn first(&self, positions: usize, most: usize) -> Result<Self> {
         let ring = self.ring.as_ref().map(|ring| ring.first(positions)).transpose()?;
         let Self { window, shape, dtype, .. } = *self;
         Ok(Self { ring, most, window, shape, dtype, device: self.device.clone() })
     }
 
-    /// Changes how many slots it may grow to. Fewer than it has already change nothing.
+    /// Sets the maximum slots, but not below the allocated ones.
     pub fn limit(&mut self, most: usize) {
         self.most = most.max(self.slots());
     }
 
-    /// Slots that it has memory for.
+    /// Returns the number of allocated slots.
     pub fn slots(&self) -> usize {
         self.ring.as_ref().map_or(0, ops::Ring::slots)
     }
 
-    /// The oldest position that is held once `length` have been written. A cache that is smaller than its limit has never
-    /// wrapped.
+    /// Returns the oldest position that is held after `length` positions were written. A cache below its maximum size
+    /// has never wrapped.
     pub fn oldest_held(&self, length: usize) -> usize {
         let slots = self.slots();
         if slots < self.most { 0 } else { length.saturating_sub(slots) }
     }
 
-    /// Puts the keys and values of `tokens` tokens, the first at position `first` and in row `row` of `qkv`, in their slots.
+    /// Writes the keys and values of `tokens` tokens to their slots. The first token is at position `first` and in row
+    /// `row` of `qkv`.
     ///
     /// # Errors
-    /// The positions are more than it may hold.
+    /// The positions exceed the cache's maximum.
     pub fn append(&mut self, first: usize, tokens: usize, qkv: &Qkv, heads: Heads, row: usize) -> Result<()> {
         self.grow(first, tokens)?;
         let slots = self.slots();
@@ -82,15 +84,15 @@ impl LayerCache {
         ring.append(first, qkv, heads, row, tokens)
     }
 
-    /// What the queries of tokens see whose keys and values were appended; arguments as there.
+    /// Returns what the queries of appended tokens need; the arguments are those of [`append`](Self::append).
     pub fn queries(&self, first: usize, tokens: usize, row: usize) -> Option<Queries<'_>> {
         let ring = self.ring.as_ref()?;
         let span = Span { first, window: self.window, slots: ring.slots() };
         Some(Queries { row, tokens, span, ring })
     }
 
-    /// Makes room for `tokens` more positions, as far as it may grow. A cache that is smaller than its limit has never
-    /// wrapped, so growing keeps every slot where it is.
+    /// Makes room for `tokens` more positions, up to the maximum. A cache below its maximum size has never wrapped, so
+    /// growing keeps every slot in its place.
     fn grow(&mut self, first: usize, tokens: usize) -> Result<()> {
         let (old, needed) = (self.slots(), (first + tokens).min(self.most));
         if needed <= old {
@@ -122,7 +124,7 @@ impl LayerCache {
             Some(ops::Ring::Device([keys, values])) => (Some(keys), Some(values)),
             _ => (None, None),
         };
-        // Both or none: a failure between them must not leave caches of two sizes.
+        // Assigned together: an error between them would leave keys and values of different sizes.
         self.ring = Some(ops::Ring::Device([larger(keys)?, larger(values)?]));
         Ok(())
     }

@@ -1,21 +1,21 @@
-//! The way of the residual stream from one device to the next.
+//! Moves the residual stream from one device to the next.
 
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::quant::Rows;
 
-/// How a tensor gets to a device.
+/// How a tensor is copied to another device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// One copy, or none where both are the same.
+    /// By one copy, or none if both devices are the same.
     Direct,
-    /// By way of the host. Copies between two GPUs need peer access, and candle's fail without
-    /// (candle issue 3524); between CUDA and Metal it has none.
+    /// Through the host. A copy between two GPUs needs peer access, and candle's copy fails without it (candle issue
+    /// 3524). candle has no copy between CUDA and Metal.
     ThroughHost,
 }
 
 impl Link {
-    /// The link from one device to another: the direct one where a few numbers arrive by it as they were sent.
+    /// Chooses the link between two devices: the direct one if a few numbers arrive unchanged.
     pub fn between(from: &Device, to: &Device) -> Self {
         if from.is_cpu() || to.is_cpu() || from.same_device(to) {
             return Link::Direct;
@@ -28,7 +28,7 @@ impl Link {
         }
     }
 
-    /// `x` on the device `to`, in `dtype` where that is an accelerator.
+    /// Copies `x` to the device `to`, in `dtype` if that is an accelerator.
     ///
     /// # Errors
     /// Errors of the device.

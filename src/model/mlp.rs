@@ -1,5 +1,5 @@
-//! Feed-forward networks: one gated network (Shazeer 2020), or a mixture of them (Jiang et al. 2024) in which
-//! a router sends each token to A of E experts.
+//! Feed-forward networks: one gated network (Shazeer 2020), or a mixture of experts (Jiang et al. 2024), in which a
+//! router sends each token to A of E networks.
 
 use candle_core::Result;
 
@@ -26,18 +26,18 @@ pub struct Network {
     down: Weight,    // (C, F)
 }
 
-/// E networks, of which A answer a token.
+/// A mixture of E expert networks, of which A process each token.
 #[derive(Clone, Debug)]
 pub struct Mixture {
     router: Weight, // (E, C)
     experts: Vec<Network>,
     active: usize,
-    /// The weights may not be in memory: the system is told which experts come next.
+    /// Whether to hint to the system which experts come next, because the weights may not be in memory.
     reads_ahead: bool,
 }
 
 impl Mlp {
-    /// A layer's network on its device; `active` is A.
+    /// Loads a layer's network to its device; `active` is A.
     ///
     /// # Errors
     /// Errors of the device.
@@ -52,14 +52,14 @@ impl Mlp {
         }
     }
 
-    /// Tells the system from now on which experts come next: for weights that do not all fit into memory.
+    /// Makes the network hint to the system which experts come next, for weights that do not all fit into memory.
     pub fn read_ahead(&mut self) {
         if let Mlp::Mixture(mixture) = self {
             mixture.reads_ahead = true;
         }
     }
 
-    /// Adds the network's answer to `x (T, C)` to `residual (T, C)`: `(T, C)`.
+    /// Adds the network's output for `x (T, C)` to `residual (T, C)`; returns `(T, C)`.
     ///
     /// # Errors
     /// Errors of the device.
@@ -89,9 +89,11 @@ impl Network {
 }
 
 impl Mixture {
-    /// Tokens are sorted by expert, so that each expert takes its own at once and all experts' products are one job. A
-    /// token's answers are added in the order of the experts, so that the sum does not depend on which tokens it shares a
-    /// step with.
+    /// Computes the mixture's output for `x (T, C)`.
+    ///
+    /// Tokens are sorted by expert, so that each expert multiplies all its tokens at once and the products of all
+    /// experts are one job. A token's expert outputs are added in the order of the experts, so that the sum does not
+    /// depend on the other tokens of the batch.
     fn forward(&self, x: &Rows) -> Result<Rows> {
         let count = x.count()?;
         let logits = ops::linear(x, &self.router)?.to_host()?; // (T, E)
@@ -104,56 +106,57 @@ impl Mixture {
             routed.runs(&self.experts).map(move |(tokens, expert)| (tokens, of(expert)))
         };
         let gate_up = ops::grouped_linear(&x, weights(|expert| &expert.gate_up))?; // (T·A, 2F)
-        let answers = ops::grouped_linear(&ops::swiglu(&gate_up)?, weights(|expert| &expert.down))?; // (T·A, C)
-        ops::sum_by_token(&answers, &routed.tokens, &routed.shares, count) // (T, C)
+        let outputs = ops::grouped_linear(&ops::swiglu(&gate_up)?, weights(|expert| &expert.down))?; // (T·A, C)
+        ops::sum_by_token(&outputs, &routed.tokens, &routed.weights, count) // (T, C)
     }
 }
 
-/// One for each token and expert of a step, kept without an allocation where 32 texts are generated with two experts each.
-type Each<T> = SmallVec<[T; 64]>;
+/// A list with one element per token and expert of a batch. It needs no heap allocation for 32 sequences that decode
+/// with two experts each.
+type PerRoute<T> = SmallVec<[T; 64]>;
 
-/// Which tokens go to which experts, with which share of the answer: sorted by expert, then by token.
+/// Which tokens go to which experts, with which routing weights: sorted by expert, then by token.
 struct Routed {
-    tokens: Each<u32>, // (T·A)
-    shares: Each<f32>, // (T·A)
-    /// Tokens of each expert.
+    tokens: PerRoute<u32>,  // (T·A)
+    weights: PerRoute<f32>, // (T·A)
+    /// Number of tokens of each expert.
     counts: SmallVec<[usize; 8]>, // (E)
 }
 
 impl Routed {
-    /// By the router's `logits (T, E)`: each token goes to `active` of `experts`.
+    /// Routes each token to `active` of `experts` by the router's `logits (T, E)`.
     fn new(logits: &[f32], experts: usize, active: usize) -> Self {
-        let mut routes = Each::<(u32, u32, f32)>::new();
+        let mut routes = PerRoute::<(u32, u32, f32)>::new();
         for (token, logits) in (0..).zip(logits.chunks_exact(experts.max(1))) {
             let of_token = route(logits, active).into_iter();
-            routes.extend(of_token.map(|(expert, share)| (expert as u32, token, share)));
+            routes.extend(of_token.map(|(expert, weight)| (expert as u32, token, weight)));
         }
         routes.sort_unstable_by_key(|(expert, token, _)| (*expert, *token));
         let mut counts = SmallVec::from_elem(0, experts);
         routes.iter().for_each(|(expert, ..)| counts[*expert as usize] += 1);
         Self {
             tokens: routes.iter().map(|(_, token, _)| *token).collect(),
-            shares: routes.iter().map(|(.., share)| *share).collect(),
+            weights: routes.iter().map(|(.., weight)| *weight).collect(),
             counts,
         }
     }
 
-    /// Of each expert that has tokens how many, and the expert.
+    /// Yields each expert that has tokens, with their number.
     fn runs<'a, T>(&'a self, experts: &'a [T]) -> impl Iterator<Item = (usize, &'a T)> + Clone {
         self.counts.iter().copied().zip(experts).filter(|(tokens, _)| *tokens > 0)
     }
 }
 
-/// The experts of one token, A of E logits, with their shares: the softmax over the chosen logits. Of equal
-/// logits the first is chosen.
+/// Returns the A experts with the largest of E logits for one token, with their routing weights: the softmax over the
+/// chosen logits. Of equal logits the first is chosen.
 fn route(logits: &[f32], active: usize) -> SmallVec<[(usize, f32); 8]> {
     let mut order: SmallVec<[usize; 16]> = (0..logits.len()).collect();
-    // By number where logits are equal, which an unstable sort would not keep by itself; a stable one allocates.
+    // An unstable sort does not allocate. Comparing indices too makes the order of equal logits deterministic.
     order.sort_unstable_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
     order.truncate(active);
-    let mut shares: SmallVec<[f32; 8]> = order.iter().map(|e| logits[*e]).collect();
-    softmax(&mut shares);
-    order.into_iter().zip(shares).collect()
+    let mut weights: SmallVec<[f32; 8]> = order.iter().map(|e| logits[*e]).collect();
+    softmax(&mut weights);
+    order.into_iter().zip(weights).collect()
 }
 
 #[cfg(test)]
@@ -161,12 +164,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_route_is_the_largest_logits_with_shares_that_add_up() {
+    fn a_route_is_the_largest_logits_with_weights_that_add_up() {
         let routed = route(&[0.5, 2.0, -1.0, 2.0, 1.0], 3);
-        let (experts, shares): (Vec<usize>, Vec<f32>) = routed.into_iter().unzip();
+        let (experts, weights): (Vec<usize>, Vec<f32>) = routed.into_iter().unzip();
         assert_eq!(experts, [1, 3, 4]);
-        assert_eq!(shares[0], shares[1]);
-        assert!((shares[2] / shares[0] - (-1.0f32).exp()).abs() < 1e-6);
-        assert!((shares.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert_eq!(weights[0], weights[1]);
+        assert!((weights[2] / weights[0] - (-1.0f32).exp()).abs() < 1e-6);
+        assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-6);
     }
 }

@@ -1,10 +1,9 @@
 //! The transformer: Llama, Mistral and Mixtral in one implementation.
 //!
-//! Knows how weights become logits. Never knows files, names of tensors, schemes of quantization, or which
-//! device is which. The rows of a batch are the tokens of one sequence or of several, each in its own positions. Errors
-//! of a device are passed through.
+//! Knows how weights become logits. Never knows files, names of tensors, quantization schemes, or which device is
+//! which. The rows of a batch are tokens of one or several sequences. Errors of a device are passed through.
 //!
-//! The legend of the shapes at line ends:
+//! Letters of the shapes at line ends:
 //!
 //! | letter | size |
 //! |---|---|
@@ -16,8 +15,8 @@
 //! | E, A | experts, and those active for a token |
 //! | S | slots of the KV cache |
 //!
-//! A token's way: [`Pipeline::send`] looks its embedding up, each [`Stage`] passes it through its blocks, each block
-//! adds an attention and a feed-forward network, and [`Transformer::logits`] ends it.
+//! [`Pipeline::send`] looks up the embeddings of tokens. Each [`Stage`] passes them through its blocks, and each block
+//! adds the outputs of attention and a feed-forward network. [`Transformer::logits`] computes the logits.
 
 mod attention;
 mod block;

@@ -1,17 +1,17 @@
-//! Batches on their way through the stages: while one stage computes a batch, the stage before it computes the next.
+//! Passes batches through the stages: while one stage computes a batch, the stage before it computes the next.
 //!
-//! A batch is some rows of tokens, of one sequence or of several, and travels with their caches, of which each stage uses
-//! those of its own layers. What goes from device to device is the residual stream and nothing else.
+//! A batch is rows of tokens of one or several sequences. It travels with the sequences' caches, of which each stage
+//! uses those of its own layers. Only the residual stream goes from device to device.
 //!
-//! Example, a prompt of three chunks on two stages; a column is a moment:
+//! Example, a prompt of three chunks on two stages; time goes from left to right:
 //!
 //! | stage | | | | |
 //! |---|---|---|---|---|
 //! | 0 | chunk 0 | chunk 1 | chunk 2 | |
 //! | 1 | | chunk 0 | chunk 1 | chunk 2 |
 //!
-//! Batches leave in the order in which they came, and every stage sees them in that order: chunk 1 finds the keys and
-//! values of chunk 0 in every layer.
+//! Batches leave in the order in which they came, and every stage computes them in that order: chunk 1 finds the keys
+//! and values of chunk 0 in every layer.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -28,23 +28,23 @@ use crate::quant::Rows;
 use crate::system::threads;
 use crate::tensor::ops::Angles;
 
-/// Looks on while batches are computed.
+/// Observes the computation of batches.
 pub trait OnLayer: Send + Sync {
-    /// A layer was computed for `tokens` of the tokens that are counted. Breaks to end the batch there, which then fails.
-    /// Called by whichever thread computes.
+    /// Called after a layer was computed, with the number of counted tokens in the batch. Breaks to end the batch,
+    /// which then fails. Any computing thread may call it.
     fn on_layer(&self, tokens: usize) -> ControlFlow<()>;
 }
 
-/// Who looks on, and how many tokens of the batch are counted.
+/// The observer of a batch, and how many of its tokens are counted.
 type Watched = Option<(Arc<dyn OnLayer>, usize)>;
 
-/// A sequence's cache and the tokens that follow those in it.
+/// A sequence's cache, and the tokens that follow those in it.
 pub type NextTokens<'a> = (&'a mut Cache, &'a [u32]);
 
-/// Rows between two stages. There are seldom more than 32 sequences: kept without an allocation.
+/// A batch between two stages. Lists of up to 32 sequences, the usual maximum, need no heap allocation.
 struct Batch {
     x: Rows, // (T, C)
-    /// Of all tokens, on the host: every stage rotates by the same.
+    /// The angles of all tokens, on the host. All stages rotate by the same angles.
     angles: Angles, // (T, D/2)
     slices: SmallVec<[SequenceSlice; 32]>,
     caches: SmallVec<[SharedCache; 32]>,
@@ -52,7 +52,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// The embeddings of the next tokens of some sequences, whose caches are advanced.
+    /// Embeds the next tokens of some sequences, and advances their caches.
     fn new(model: &Transformer, rows: &mut [NextTokens], watched: Watched) -> Result<Self> {
         let slices: SmallVec<_> =
             rows.iter().map(|(cache, ids)| cache.next(ids.len())).collect::<Result<_>>()?;
@@ -76,7 +76,7 @@ impl Batch {
         Ok(Self { x, angles, slices, caches, watched })
     }
 
-    /// Passes it through all stages in turn: `(T, C)`.
+    /// Passes the batch through all stages in turn: `(T, C)`.
     fn pass_all(self, model: &Transformer) -> Result<Rows> {
         let mut stages = 0..model.stages().len();
         Ok(stages.try_fold(self, |batch, stage| batch.pass(model, stage))?.x)
@@ -84,11 +84,12 @@ impl Batch {
 }
 
 impl Transformer {
-    /// The residual stream after the last layer for the tokens `ids`, which follow those in the cache: `(T, C)`.
+    /// Computes the residual stream after the last layer, `(T, C)`, for the tokens `ids`, which follow those in the
+    /// cache.
     ///
     /// # Errors
-    /// There are no tokens, more than the cache's chunk, or beyond the context; an id is beyond the vocabulary. The cache
-    /// is then as it was.
+    /// There are no tokens, more than the cache's chunk, or more than the context; an id is beyond the vocabulary. The
+    /// cache is left unchanged.
     pub fn hidden(&self, ids: &[u32], cache: &mut Cache) -> Result<Rows> {
         let before = cache.len();
         let batch = Batch::new(self, &mut [(&mut *cache, ids)], None);
@@ -100,18 +101,18 @@ impl Transformer {
     }
 }
 
-/// The way of batches through a model.
+/// Passes batches through a model's stages.
 pub struct Pipeline {
     model: Arc<Transformer>,
-    way: Way,
+    execution: Execution,
     in_flight: usize,
 }
 
-/// Where batches are computed.
-enum Way {
-    /// All stages in turn, where the batch is sent.
-    Here { done: SmallVec<[Rows; 4]> },
-    /// Each stage on a thread of its own.
+/// Where the stages are computed.
+enum Execution {
+    /// All stages in turn, on the thread that sends the batch.
+    InTurn { done: SmallVec<[Rows; 4]> },
+    /// Each stage on its own thread.
     Threads(Stages),
 }
 
@@ -123,7 +124,7 @@ struct Stages {
 }
 
 impl Stages {
-    /// Starts a thread for each stage. Where the system gives no more, those that were started end.
+    /// Starts a thread for each stage. On an error, the threads that were started end.
     fn start(model: &Arc<Transformer>) -> std::io::Result<Self> {
         let (first, last) = channel();
         let mut stages = Self { first: Some(first), last, threads: Vec::new() };
@@ -147,36 +148,37 @@ impl Stages {
 
 impl Drop for Stages {
     fn drop(&mut self) {
-        // The threads end one after the other.
+        // Without a sender the first thread ends, then the next.
         self.first = None;
         for thread in self.threads.drain(..) {
-            // One that has panicked was noticed by who waited for its batch.
+            // A panic was reported to the thread that waited for the batch.
             let _ = thread.join();
         }
     }
 }
 
 impl Pipeline {
-    /// A pipeline of which up to `depth` batches are in flight. With one, with one stage, and where the system gives no
-    /// more threads, all stages are computed in turn by the caller's thread.
+    /// Makes a pipeline with up to `depth` batches in flight. The caller's thread computes all stages in turn if
+    /// `depth` is 1, if there is one stage, or if the system refuses more threads.
     pub fn new(model: Arc<Transformer>, depth: usize) -> Self {
         let has_threads = depth > 1 && model.stages().len() > 1;
         let stages = has_threads.then(|| Stages::start(&model).ok()).flatten();
-        let way = stages.map_or_else(|| Way::Here { done: SmallVec::new() }, Way::Threads);
-        Self { model, way, in_flight: 0 }
+        let execution =
+            stages.map_or_else(|| Execution::InTurn { done: SmallVec::new() }, Execution::Threads);
+        Self { model, execution, in_flight: 0 }
     }
 
-    /// Batches that were sent and not received.
+    /// Returns the number of batches that were sent and not received.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// Sends a batch on its way: the next tokens of some sequences. `on_layer` looks on, and counts the given number of
-    /// them.
+    /// Sends a batch with the next tokens of some sequences. `on_layer` observes it; `counted` of its tokens are
+    /// counted.
     ///
     /// # Errors
-    /// A sequence brings no tokens, more than its cache's chunk, or more than there is room for; an id is beyond the
-    /// vocabulary; or what goes wrong on its way. The caches may have been advanced: the caller truncates them.
+    /// A sequence has no tokens, more than its cache's chunk, or more than there is room for; an id is beyond the
+    /// vocabulary; the computation fails. The caches may have been advanced: the caller truncates them.
     pub fn send(
         &mut self,
         rows: &mut [NextTokens],
@@ -184,27 +186,27 @@ impl Pipeline {
         counted: usize,
     ) -> Result<()> {
         let batch = Batch::new(&self.model, rows, Some((on_layer, counted)))?;
-        match &mut self.way {
-            Way::Here { done } => done.push(batch.pass_all(&self.model)?),
-            Way::Threads(Stages { first: Some(first), .. }) if first.send(Ok(batch)).is_ok() => {}
-            Way::Threads(_) => bail!("a stage has ended early"),
+        match &mut self.execution {
+            Execution::InTurn { done } => done.push(batch.pass_all(&self.model)?),
+            Execution::Threads(Stages { first: Some(first), .. }) if first.send(Ok(batch)).is_ok() => {}
+            Execution::Threads(_) => bail!("a stage has ended early"),
         }
         self.in_flight += 1;
         Ok(())
     }
 
-    /// Waits for the oldest batch in flight: the residual stream of its rows after the last layer, `(T, C)`.
+    /// Waits for the oldest batch in flight; returns the residual stream of its rows after the last layer, `(T, C)`.
     ///
     /// # Errors
-    /// There is none, or what went wrong on its way.
+    /// No batch is in flight, or the computation failed.
     pub fn receive(&mut self) -> Result<Rows> {
         if self.in_flight == 0 {
-            bail!("there is no batch in flight");
+            bail!("no batch is in flight");
         }
         self.in_flight -= 1;
-        match &mut self.way {
-            Way::Here { done } => Ok(done.remove(0)),
-            Way::Threads(stages) => match stages.last.recv() {
+        match &mut self.execution {
+            Execution::InTurn { done } => Ok(done.remove(0)),
+            Execution::Threads(stages) => match stages.last.recv() {
                 Ok(batch) => Ok(batch?.x),
                 Err(_) => bail!("a stage has ended early"),
             },

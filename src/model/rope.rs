@@ -1,11 +1,12 @@
-//! Rotary positions (Su et al. 2021): the angles of a step's positions, computed in f64 and rounded to f32 once.
+//! Rotary position embeddings (Su et al. 2021): the angles of a batch's positions, computed in f64 and rounded to f32
+//! once.
 
 use crate::arch::Rope;
 use crate::kernels::pointwise::RopeLayout;
 use crate::quant::HostRows;
 use crate::tensor::ops::Angles;
 
-/// The frequencies of a model's heads.
+/// The rotation frequencies of a model's heads.
 #[derive(Clone, Debug)]
 pub struct RopeTable {
     frequencies: Vec<f64>,
@@ -13,12 +14,12 @@ pub struct RopeTable {
 }
 
 impl RopeTable {
-    /// The table for heads of `head_size`.
+    /// Makes the table for heads of size `head_size`.
     pub fn new(rope: &Rope, head_size: usize) -> Self {
         Self { frequencies: rope.frequencies(head_size), layout: rope.layout }
     }
 
-    /// The angles of the tokens at `positions`, on the host.
+    /// Returns the angles of tokens at `positions`, on the host: cosines and sines, each `(T, D/2)`.
     pub fn angles(&self, positions: &[usize]) -> Angles {
         let half = self.frequencies.len();
         let table = |of: fn(f64) -> f64| {

@@ -1,4 +1,4 @@
-//! The KV caches that a stage computes a batch with: those of its own layers, of every sequence in the batch.
+//! The KV caches of one stage's layers, for every sequence in a batch.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -10,39 +10,39 @@ use super::layer_cache::LayerCache;
 use crate::kernels::attention::Heads;
 use crate::tensor::ops::{Qkv, Queries};
 
-/// The caches of a stage's layers for the slices of a batch. While it lives no other thread reads or writes them.
+/// The locked caches of a stage's layers for the slices of a batch.
 pub struct StageCache<'s> {
     slices: &'s [SequenceSlice],
-    /// One for each slice; within it one for each layer.
+    /// The caches of each slice, one per layer.
     layers: SmallVec<[MutexGuard<'s, Vec<LayerCache>>; 32]>,
 }
 
 impl<'s> StageCache<'s> {
-    /// Locks the caches of stage `stage` for `slices`, whose sequences, which are different ones, have `caches`.
+    /// Locks the caches of stage `stage` for `slices`. `caches` are those of their sequences, which must be distinct.
     ///
     /// # Errors
-    /// A thread has panicked while it wrote one, or it is another model's, which has fewer stages.
+    /// A thread panicked while it wrote to a cache; a cache belongs to another model, with fewer stages.
     pub fn lock(slices: &'s [SequenceSlice], caches: &'s [SharedCache], stage: usize) -> Result<Self> {
         let mut layers = SmallVec::new();
         for cache in caches {
             match cache.get(stage).map(Mutex::lock) {
                 Some(Ok(cache)) => layers.push(cache),
-                Some(Err(_)) => bail!("a thread has ended while it wrote to the cache"),
+                Some(Err(_)) => bail!("a thread panicked while it wrote to the cache"),
                 None => bail!("the cache is another model's: it has fewer stages"),
             }
         }
         Ok(Self { slices, layers })
     }
 
-    /// The slices of the batch, whose rows follow each other.
+    /// Returns the slices of the batch, in the order of their rows.
     pub fn slices(&self) -> &[SequenceSlice] {
         self.slices
     }
 
-    /// Puts the keys and values of all slices, whose rows follow each other in `qkv`, in the caches of layer `layer`.
+    /// Appends the keys and values of all slices, whose rows are consecutive in `qkv`, to the caches of layer `layer`.
     ///
     /// # Errors
-    /// A cache is another model's, or its positions are fewer.
+    /// A cache belongs to another model, or has too few positions.
     pub fn append(&mut self, layer: usize, qkv: &Qkv, heads: Heads) -> Result<()> {
         let mut row = 0;
         for (slice, layers) in self.slices.iter().zip(&mut self.layers) {
@@ -55,8 +55,8 @@ impl<'s> StageCache<'s> {
         Ok(())
     }
 
-    /// What the queries of slice `i` see in layer `layer`, whose keys and values were appended. `None` where there is no
-    /// such slice or layer.
+    /// Returns what the queries of slice `i` need in layer `layer`, after its keys and values were appended. Returns
+    /// `None` if the slice or the layer does not exist.
     pub fn queries(&self, layer: usize, i: usize) -> Option<Queries<'_>> {
         let slice = self.slices.get(i)?;
         let row = self.slices[..i].iter().map(|slice| slice.tokens).sum();

@@ -21,24 +21,24 @@ use crate::tensor::{Target, Vector, Weight};
 pub struct Stage {
     target: Target,
     blocks: Vec<Block>,
-    /// The weights may not be in memory when they are needed.
+    /// Whether the weights may not be in memory when they are needed.
     reads_ahead: bool,
-    /// How the residual stream comes here.
+    /// How the residual stream is copied to this stage's device.
     link: Link,
 }
 
 impl Stage {
-    /// A stage without layers, whose weights go to `target`.
+    /// Makes a stage without layers, whose weights go to `target`.
     pub fn new(target: Target) -> Self {
         Self { target, blocks: Vec::new(), reads_ahead: false, link: Link::Direct }
     }
 
-    /// The same, with weights that do not all fit into memory: which experts come next is told to the system.
+    /// Sets whether to hint to the system which experts come next, for weights that do not all fit into memory.
     pub fn reading_ahead(self, reads_ahead: bool) -> Self {
         Self { reads_ahead, ..self }
     }
 
-    /// Puts the next layer's weights on the device.
+    /// Loads the next layer's weights to the device.
     ///
     /// # Errors
     /// Errors of the device.
@@ -51,16 +51,16 @@ impl Stage {
         Ok(())
     }
 
-    /// How many layers it has.
+    /// Returns the number of layers.
     pub fn layers(&self) -> usize {
         self.blocks.len()
     }
 
-    /// Passes `x (T, C)`, the slices of a batch with their `angles` on the host, through the stage's layers: `(T, C)`.
-    /// `on_layer` is asked after each, and breaks to end the batch there.
+    /// Passes `x (T, C)`, whose rows are the slices of a batch, through the stage's layers; returns `(T, C)`. `angles`
+    /// is on the host. `on_layer` is called after each layer, and breaks to end the batch.
     ///
     /// # Errors
-    /// A cache is another model's, its positions are fewer, or `on_layer` breaks.
+    /// A cache belongs to another model or has too few positions; `on_layer` breaks.
     pub(super) fn forward(
         &self,
         x: Rows,
@@ -81,7 +81,7 @@ impl Stage {
     }
 }
 
-/// A model ready to run. The embedding lives with the first stage, the final norm and the head with the last.
+/// A model that is ready to run. The embedding lies with the first stage, the final norm and the head with the last.
 #[derive(Debug)]
 pub struct Transformer {
     config: Config,
@@ -93,11 +93,10 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// Puts the stages together with the tables around them, and finds out how the residual stream goes from each to
-    /// the next.
+    /// Assembles the stages, the embedding, the final norm and the head, and chooses the links between the stages.
     ///
     /// # Errors
-    /// There is no stage, or errors of the device.
+    /// There is no stage; a device's error.
     pub fn new(config: Config, weights: &Weights, mut stages: Vec<Stage>) -> Result<Self> {
         for i in 1..stages.len() {
             stages[i].link = Link::between(&stages[i - 1].target.device, &stages[i].target.device);
@@ -105,12 +104,13 @@ impl Transformer {
         let (Some(first), Some(last)) = (stages.first(), stages.last()) else {
             bail!("a model has at least one stage");
         };
-        // Single rows of an embedding are read as they lie, unless it is the head as well.
+        // The embedding is packed into panels only if it is the head as well; otherwise only single rows of it are
+        // read.
         let is_head = config.tied_head && stages.len() == 1;
         let target = Target { packs: first.target.packs && is_head, ..first.target.clone() };
         let embedding = Weight::load(&weights.embedding, &target)?;
         let norm = Vector::load(&weights.norm, &last.target)?;
-        // A tied head is the embedding itself, where one device holds both.
+        // A tied head shares the embedding if one device holds both.
         let head = match is_head {
             true => embedding.clone(),
             false => Weight::load(&weights.head, &last.target)?,
@@ -119,18 +119,18 @@ impl Transformer {
         Ok(Self { config, rope, embedding, stages, norm, head })
     }
 
-    /// The description of the model.
+    /// Returns the description of the model.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The stages, in the order of their layers.
+    /// Returns the stages, in the order of their layers.
     pub fn stages(&self) -> &[Stage] {
         &self.stages
     }
 
-    /// How many steps can be computed at the same time: the devices that the stages are on. Logical CPU devices share
-    /// one CPU.
+    /// Returns how many batches can be computed at the same time: the number of devices. Logical CPU devices count as
+    /// one.
     pub fn devices(&self) -> usize {
         let is_first = |i: &usize| {
             let device = &self.stages[*i].target.device;
@@ -139,29 +139,29 @@ impl Transformer {
         (0..self.stages.len()).filter(is_first).count()
     }
 
-    /// An empty cache for up to `positions`, at most the context, in batches of up to `chunk` tokens; each layer's is on its
-    /// device, in `dtype`.
+    /// Makes an empty cache for up to `positions`, limited to the context, for batches with up to `chunk` tokens of the
+    /// sequence. Each layer's cache is on the layer's device, in `dtype`.
     pub fn cache(&self, dtype: CacheType, chunk: usize, positions: usize) -> Cache {
         let stages = self.stages.iter().map(|s| (s.layers(), s.target.device.clone()));
         Cache::new(&self.config, stages, dtype, chunk, positions)
     }
 
-    /// Rows of the embedding: `(T, C)`.
+    /// Looks up embedding rows: `(T, C)`.
     ///
     /// # Errors
-    /// An id is beyond the vocabulary, or errors of the device.
+    /// An id is beyond the vocabulary; a device's error.
     pub(super) fn embed(&self, ids: &[u32]) -> Result<Rows> {
         ops::embed(ids, &self.embedding, &self.stages[0].target.device) // (T, C)
     }
 
-    /// The angles of the tokens of `slices`, one after another: `(T, D/2)`, on the host.
+    /// Computes the angles of the tokens of all slices, in order: `(T, D/2)`, on the host.
     pub(super) fn angles(&self, slices: &[SequenceSlice]) -> Angles {
         let positions: SmallVec<[usize; 32]> =
             slices.iter().flat_map(|s| s.first..s.first + s.tokens).collect();
         self.rope.angles(&positions)
     }
 
-    /// The logits that follow each row of `hidden (T, C)`: `(T, V)`, on the host.
+    /// Computes the logits after each row of `hidden (T, C)`: `(T, V)`, on the host.
     ///
     /// # Errors
     /// Errors of the device.

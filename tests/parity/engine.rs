@@ -261,7 +261,7 @@ fn a_request_that_cannot_be_is_refused_before_anything_is_computed() {
         (vec![], "the prompt is empty"),
         (ids(1024, 1), "there is no room for a reply"),
         (vec![1, 96], "token 96 is beyond the vocabulary of 96"),
-        (ids(500, 1), "needs more memory than all KV caches may take"),
+        (ids(500, 1), "does not fit into the KV caches"),
     ] {
         let error = engine.add(most_likely(&wrong, MOST)).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
