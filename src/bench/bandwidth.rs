@@ -1,4 +1,4 @@
-//! How fast the host's memory is read: the limit of decoding, which reads the weights once a token.
+//! Measures how fast the host's memory is read. That limits decoding, which reads the weights once per token.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,50 +9,53 @@ use crate::placement::available_memory;
 use crate::system::memory::may_fail;
 use crate::system::pages;
 
-/// Bytes that are read: more than caches hold.
+/// Size of the buffer in bytes, larger than all CPU caches.
 const BUFFER: usize = 1 << 30;
 
-/// How often they are read, after a first time that is not counted.
+/// Number of measured passes, after one that is not measured.
 const PASSES: usize = 9;
 
-/// Bytes of a piece that a thread sums at once.
+/// Size in bytes of a piece, which one thread sums.
 const PIECE: usize = 1 << 20;
 
-/// Pieces are read in so many places at once. A processor fetches ahead within a page, so that one place after another
-/// waits at each page's start: on a machine where one gave 27.9 GB/s, four gave 30.5 and eight 30.2. These are plain loads, as
-/// any program has them; two places and the kernels' prefetches gave 35.0, so kernels can come to more than all of the rate.
+/// Number of positions at which a piece is read in turn. A processor prefetches within a page, so a single stream waits
+/// at the start of each page: on a machine where one stream gave 27.9 GB/s, four gave 30.5 and eight 30.2. These are
+/// plain loads, as in any program. Two streams with the kernels' prefetches gave 35.0, so kernels can exceed the
+/// measured rate.
 const STREAMS: usize = 4;
 
-/// Bytes of a cache line.
+/// Size of a cache line in bytes.
 const LINE: usize = 64;
 
-/// Bytes a second.
+/// A rate in bytes per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReadRate {
-    /// The middle one of several passes.
+    /// The median of several passes.
     pub median: f64,
-    /// The fastest of them.
+    /// The fastest pass.
     pub best: f64,
 }
 
-/// The rate at which the pool's threads sum a buffer of 1 GiB; `None` where twice as much is not known to be free, as on a
-/// system that does not tell: a measurement must not push other programs out of memory. What would be compared with the
-/// rate then stands alone.
+/// Measures the rate at which the pool's threads sum a buffer of 1 GiB.
+///
+/// Returns `None` if 2 GiB are not known to be free, for example because the system does not report free memory: a
+/// measurement must not push other programs out of memory.
 pub fn read_rate() -> Option<ReadRate> {
     let is_free = available_memory().is_some_and(|free| free >= 2 * BUFFER as u64);
     is_free.then(|| rate_over(BUFFER)).flatten()
 }
 
-/// The rate over a buffer of so many bytes, or a little more.
+/// Measures the rate over a buffer of `bytes` bytes, rounded up.
 fn rate_over(bytes: usize) -> Option<ReadRate> {
     let threads = pool::threads();
     let share = bytes.div_ceil(threads);
     let mut parts: Vec<Vec<u8>> = vec![Vec::new(); threads];
-    // Written first by the threads that read: memory lies near the processor that first writes to it.
+    // The threads that read the buffer also write it first: memory lies near the processor that first writes to it.
     pool::each_piece(&mut parts, 1, |_, part| {
         for own in part {
             if may_fail(|| own.try_reserve_exact(share)).is_ok() {
-                // As the weights are, where the system has large pages: the limit is to be the machine's, not the page table's.
+                // Large pages, as weights have where the system supports them: the measurement is of memory, not of the
+                // page table.
                 pages::in_large_pages(own.spare_capacity_mut());
                 own.resize(share, 1);
             }
@@ -73,7 +76,8 @@ fn rate_over(bytes: usize) -> Option<ReadRate> {
     Some(ReadRate { median: rates[PASSES / 2], best: rates[PASSES - 1] })
 }
 
-/// Reads a buffer with all of the pool's threads as [`read_rate`] does, for benches that compare something with that; the sum of its words, but for those of a line that is cut off at the end of a stream.
+/// Reads a buffer with all of the pool's threads as [`read_rate`] does, for benchmarks that compare a kernel with it.
+/// Returns the sum of the buffer's words. Lines at the end of a piece that do not fill all streams are not read.
 pub fn read(buffer: &[u8]) -> u64 {
     read_pieces(&buffer.chunks(PIECE).collect::<Vec<_>>())
 }
@@ -86,7 +90,7 @@ fn read_pieces(pieces: &[&[u8]]) -> u64 {
     total.into_inner()
 }
 
-/// The sum of a piece, a cache line of each stream in turn.
+/// Sums a piece, taking one cache line of each stream in turn.
 fn sum(piece: &[u8]) -> u64 {
     let lines: &[[u8; LINE]] = piece.as_chunks().0;
     let length = lines.len() / STREAMS;

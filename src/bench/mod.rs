@@ -1,6 +1,6 @@
-//! Measuring: how fast a model runs here, and how fast this machine reads memory.
+//! Measurements: how fast a model runs, and how fast this machine reads memory.
 //!
-//! Nothing below imports it.
+//! No room below imports this one.
 
 pub mod bandwidth;
 pub mod speed;

@@ -1,9 +1,9 @@
-//! How fast a model runs: tokens a second of prompts, and of generating.
+//! Measures how fast a model runs, in tokens per second: computing prompts, and generating.
 //!
-//! The tokens are fixed ones, drawn once from all of the vocabulary, the first of a sequence excepted: no token is chosen
-//! by its logits, and none is read from a text. So a repetition computes what the others did, experts are used as evenly
-//! as they are for a text, and neither tokenizing nor sampling is in the time. Logits are computed for the last token of a
-//! prompt, and for every generated one.
+//! The token ids are drawn once, uniformly from the vocabulary with a fixed seed; only the first token of a sequence is
+//! given. No token is chosen by its logits or read from a text. So every repetition computes the same, experts are used
+//! as evenly as for a text, and the time includes neither tokenizing nor sampling. Logits are computed for the last
+//! token of a prompt and for every generated token.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,41 +14,43 @@ use crate::generate::{Engine, Event, GenerationError, Limits, NextToken, Request
 use crate::kernels::attention::CacheType;
 use crate::model::Transformer;
 
-/// Generated tokens that are computed before anything is measured.
+/// Number of tokens that are generated before the measurement begins.
 const WARM_UP: usize = 8;
 
-/// What is measured.
+/// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Work {
-    /// Tokens of a prompt.
+    /// Number of prompt tokens.
     pub prompt_tokens: usize,
-    /// Tokens that are generated, one after another.
+    /// Number of tokens that are generated, one after another.
     pub generate_tokens: usize,
-    /// Tokens that the cache holds before either.
+    /// Number of tokens that the cache holds before either phase.
     pub depth: usize,
-    /// Sequences: their prompts are computed one after another, their generated tokens together, one of each in a batch.
+    /// Number of sequences. Their prompts are computed one after another; their tokens are generated together, one
+    /// token of each sequence in a batch.
     pub sequences: usize,
 }
 
 impl Work {
-    /// Positions that a sequence takes. Generating begins at the depth, as the prompt does.
+    /// Returns the number of positions that a sequence needs. Both phases begin at the depth.
     pub fn positions(&self) -> usize {
         self.depth.saturating_add(self.prompt_tokens.max(self.generate_tokens))
     }
 
-    /// Positions whose keys and values a generated token sees, its own among them, on average; none where none is
-    /// generated.
+    /// Returns the mean number of positions that a generated token sees, including its own; 0 if no token is generated.
     pub fn positions_seen(&self, window: Option<usize>) -> f64 {
         let seen = |i: usize| (self.depth + i).min(window.unwrap_or(usize::MAX)) as f64;
         (1..=self.generate_tokens).map(seen).sum::<f64>() / self.generate_tokens.max(1) as f64
     }
 
-    /// Sequences of one step of generating: all of them, or, where several devices are to be kept busy, the part of each.
+    /// Returns the number of sequences in a batch of generation: all sequences, divided by the number of devices,
+    /// rounded up.
     fn sequences_of_step(&self, devices: usize) -> usize {
         self.sequences.div_ceil(devices.max(1)).max(1)
     }
 
-    /// Steps in which each sequence gets a token, over so many devices: so often the weights are read for that.
+    /// Returns the number of batches in which each sequence gets one token, with this number of devices. Each batch
+    /// reads the weights once.
     pub fn steps(&self, devices: usize) -> usize {
         self.sequences.div_ceil(self.sequences_of_step(devices))
     }
@@ -61,45 +63,45 @@ impl Work {
     }
 }
 
-/// A part of the work.
+/// A phase of the work, measured by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Computing prompts.
     Prompt,
-    /// Generating.
+    /// Generating tokens.
     Generate,
 }
 
-/// Tokens a second in each repetition, those of all sequences together.
+/// Tokens per second in each repetition, of all sequences together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rates {
     samples: Vec<f64>,
 }
 
 impl Rates {
-    /// Of at least one repetition.
+    /// Returns `None` if there is no repetition.
     fn new(samples: Vec<f64>) -> Option<Self> {
         (!samples.is_empty()).then_some(Self { samples })
     }
 
-    /// In the order in which they were measured.
+    /// Returns the rates in the order in which they were measured.
     pub fn samples(&self) -> &[f64] {
         &self.samples
     }
 
-    /// The arithmetic mean.
+    /// Returns the arithmetic mean.
     pub fn mean(&self) -> f64 {
         self.samples.iter().sum::<f64>() / self.samples.len() as f64
     }
 
-    /// The middle one, or the mean of the two in the middle.
+    /// Returns the median.
     pub fn median(&self) -> f64 {
         let mut sorted = self.samples.clone();
         sorted.sort_by(f64::total_cmp);
         sorted[(sorted.len() - 1) / 2].midpoint(sorted[sorted.len() / 2])
     }
 
-    /// The standard deviation, with n - 1 of n repetitions; `None` of a single one, which says nothing about others.
+    /// Returns the sample standard deviation (with n - 1); `None` for a single repetition.
     pub fn deviation(&self) -> Option<f64> {
         let others = self.samples.len().checked_sub(1).filter(|others| *others > 0)?;
         let mean = self.mean();
@@ -108,18 +110,18 @@ impl Rates {
     }
 }
 
-/// A measurement of a model.
+/// Measures a model's speed.
 pub struct Speed {
     engine: Engine,
     work: Work,
-    /// The tokens of each sequence, as many as it has positions.
+    /// The token ids of each sequence, one per position.
     ids: Vec<Vec<u32>>,
     watch: Watch,
 }
 
 impl Speed {
-    /// A measurement of `model`, with caches in `cache_dtype` and `first` as the first token of every sequence. The
-    /// work's positions fit the model's context. `watch` is told of the tokens that are done in each repetition.
+    /// Prepares a measurement of `model`, with caches in `cache_dtype` and `first` as the first token of every
+    /// sequence. The work's positions must fit the model's context. `watch` gets the progress of each repetition.
     pub fn new(
         model: Arc<Transformer>,
         cache_dtype: CacheType,
@@ -139,13 +141,13 @@ impl Speed {
         Self { engine: Engine::new(model, limits), work, ids, watch }
     }
 
-    /// Does the work once without measuring it, so that weights are in memory and caches have their size: a prompt, and
-    /// some of the tokens to generate. `None` if it was interrupted.
+    /// Runs once without measuring, so that weights are in memory and caches are allocated: a prompt, and some of the
+    /// tokens to generate. Returns `None` if it was interrupted.
     ///
     /// # Errors
     /// Errors of a device.
     pub fn warm_up(&mut self) -> Result<Option<()>, GenerationError> {
-        // Without a prompt as well: a token does not reach every expert.
+        // Computes a prompt even if only generation is measured: a few tokens do not reach every expert.
         let prompt = self.work.prompt_tokens.max(self.work.generate_tokens);
         if self.rewind()?.is_none() || self.prompt(prompt)?.is_none() {
             return Ok(None);
@@ -157,8 +159,8 @@ impl Speed {
         Ok(Some(()))
     }
 
-    /// Measures a part of the work so many times; `None` if there is nothing of it. `begin` is told of each time, the first
-    /// of which is 0, before it begins.
+    /// Measures a phase `repetitions` times; returns `None` if it has no tokens or was interrupted in the first
+    /// repetition. Calls `begin` before each repetition with its index.
     ///
     /// # Errors
     /// Errors of a device.
@@ -183,7 +185,7 @@ impl Speed {
         Ok(Rates::new(samples))
     }
 
-    /// Has the engine hold a cache of each sequence up to the depth.
+    /// Fills the kept cache of each sequence up to the depth.
     fn rewind(&mut self) -> Result<Option<()>, GenerationError> {
         let depth = self.work.depth;
         for sequence in 0..if depth > 0 { self.work.sequences } else { 0 } {
@@ -196,7 +198,7 @@ impl Speed {
         Ok(Some(()))
     }
 
-    /// The time of a prompt of each sequence, one after another, with the logits of its last token.
+    /// Measures the time to compute a prompt of each sequence, one after another, with the logits of its last token.
     fn prompt(&mut self, tokens: usize) -> Result<Option<Duration>, GenerationError> {
         let depth = self.work.depth;
         let requests =
@@ -212,8 +214,8 @@ impl Speed {
         Ok(Some(start.elapsed()))
     }
 
-    /// The time of generating: each step has a token of every sequence, or, where several devices are to be kept busy, of
-    /// its part of them.
+    /// Measures the time to generate `tokens` tokens of each sequence. Each batch has one token of every sequence, or
+    /// of a part of them if there are several devices.
     fn generate(&mut self, tokens: usize) -> Result<Option<Duration>, GenerationError> {
         let depth = self.work.depth;
         let requests = (0..self.work.sequences).map(|i| self.request(i, depth + 1, depth + tokens, depth));
@@ -235,8 +237,8 @@ impl Speed {
         Ok(Some(start.elapsed()))
     }
 
-    /// A request of the first `prompt` of a sequence's tokens as its prompt, of which up to `reuse` are taken from a cache
-    /// that is held, and after it those up to `all`.
+    /// Makes a request whose prompt is the first `prompt` tokens of a sequence, up to `reuse` of them taken from a kept
+    /// cache, and whose given tokens are those from there up to `all`.
     fn request(&self, sequence: usize, prompt: usize, all: usize, reuse: usize) -> Request {
         let ids = &self.ids[sequence];
         let next = NextToken::Given(ids[prompt..all].iter().copied().collect());
@@ -244,7 +246,7 @@ impl Speed {
         Request { prompt: ids[..prompt].to_vec(), next, most, end_ids, text, scores: false, reuse }
     }
 
-    /// Computes what was added; `None` if it was interrupted.
+    /// Steps the engine until it is idle; returns `None` if it was interrupted.
     fn run(&mut self, watch: &Watch) -> Result<Option<()>, GenerationError> {
         self.engine.watch(watch.clone());
         while !self.engine.is_idle() {
@@ -266,7 +268,7 @@ mod tests {
         let rates = |samples: &[f64]| Rates::new(samples.to_vec()).unwrap();
         let four = rates(&[4.0, 1.0, 3.0, 8.0]);
         assert_eq!((four.mean(), four.median()), (4.0, 3.5));
-        // Squares of 0, 3, 1 and 4 over three.
+        // The squared differences 0, 9, 1 and 16, divided by 3.
         assert!((four.deviation().unwrap() - (26.0f64 / 3.0).sqrt()).abs() < 1e-12);
         assert_eq!((rates(&[2.5]).median(), rates(&[2.5]).deviation()), (2.5, None));
         assert_eq!(rates(&[9.0, 1.0, 2.0]).median(), 2.0);
@@ -288,7 +290,7 @@ mod tests {
             (work.sequences_of_step(devices), work.steps(devices))
         };
         assert_eq!([steps(1, 1), steps(1, 3), steps(4, 1)], [(1, 1), (1, 1), (4, 1)]);
-        // Two and two leave the third device out.
+        // Batches of two and two leave the third device without one.
         assert_eq!([steps(4, 2), steps(4, 3), steps(5, 3)], [(2, 2), (2, 2), (2, 3)]);
     }
 }

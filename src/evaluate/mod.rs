@@ -1,4 +1,4 @@
-//! Perplexity: how well a model predicts a text.
+//! Measures perplexity, a measure of how well a model predicts a text.
 //!
 //! Knows token ids and logits. Never knows text or files.
 
@@ -9,32 +9,32 @@ use crate::generate::{Engine, Event, GenerationError, Limits, NextToken, Request
 use crate::kernels::attention::CacheType;
 use crate::model::Transformer;
 
-/// The likelihood of a text.
+/// The likelihood of a text under a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Likelihood {
-    /// Tokens that were scored: of each window all but the first.
+    /// Number of scored tokens: all but the first of each window.
     pub scored: usize,
-    /// The sum of their negative log-likelihoods, in nats.
+    /// Sum of the tokens' negative log-likelihoods, in nats.
     pub total: f64,
 }
 
 impl Likelihood {
-    /// Mean negative log-likelihood a token, in nats.
+    /// Returns the mean negative log-likelihood per token, in nats.
     pub fn mean(&self) -> f64 {
         self.total / self.scored as f64
     }
 
-    /// exp of the mean.
+    /// Returns the perplexity: exp of the mean.
     pub fn perplexity(&self) -> f64 {
         libm::exp(self.mean())
     }
 }
 
-/// Scores `ids` in windows of `window` tokens, each with an empty cache and from its second token on. `progress` is
-/// told how many tokens are computed, after each layer.
+/// Scores `ids` in windows of `window` tokens. Each window begins with an empty cache, and is scored from its second
+/// token on. Calls `progress` after each layer with the number of computed tokens.
 ///
 /// # Errors
-/// A window is longer than the context, a token is beyond the vocabulary, or errors of a device.
+/// A window is longer than the context; a token is beyond the vocabulary; a device's error.
 pub fn likelihood(
     model: &Arc<Transformer>,
     ids: &[u32],

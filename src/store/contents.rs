@@ -1,4 +1,4 @@
-//! The checkpoints in a folder of checkpoints.
+//! Finds the checkpoints in a folder of checkpoints.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::checkpoint::layouts::mist::manifest;
 use crate::checkpoint::open::{Checkpoint, Format};
 use crate::quant::quantize::WRITTEN;
 
-/// What can be opened under `root`, in the order of names: GGUF files, folders, and folders `ORG/NAME`.
+/// Lists what can be opened under `root`, sorted by path: GGUF files, folders, and folders `ORG/NAME`.
 pub(super) fn checkpoints(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in visible(root) {
@@ -25,12 +25,12 @@ pub(super) fn checkpoints(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether a path is a GGUF file or a folder that holds a checkpoint, or several GGUF files.
+/// Returns whether a path is a GGUF file, or a folder with a checkpoint or with GGUF files.
 pub(super) fn holds_checkpoint(path: &Path) -> bool {
     if path.is_file() { is_gguf(path) } else { Checkpoint::is_at(path) || !ggufs(path).is_empty() }
 }
 
-/// Whether a folder has a file that belongs to a checkpoint, whole or not.
+/// Returns whether a folder has a file of a checkpoint, even an incomplete one.
 pub(super) fn is_begun(folder: &Path) -> bool {
     let known = [
         "mist-download.json",
@@ -43,8 +43,8 @@ pub(super) fn is_begun(folder: &Path) -> bool {
     holds_checkpoint(folder) || known.iter().any(|name| folder.join(name).is_file())
 }
 
-/// Whether a conversion was made where another checkpoint is, by which it is found: beside a GGUF file (`x.q8_0`,
-/// `x.mist`), or in a checkpoint's folder (`q8_0`, `hf`, `litgpt`, `gguf`).
+/// Returns whether `path` is a conversion that belongs to another checkpoint: beside a GGUF file (`x.q8_0`, `x.mist`),
+/// or in a checkpoint's folder (`q8_0`, `hf`, `litgpt`, `gguf`). Such a conversion is found through that checkpoint.
 fn is_kept(path: &Path) -> bool {
     let Some(name) = path.file_name().and_then(OsStr::to_str) else { return false };
     let is_converted = path.join(manifest::FILE).is_file();
@@ -54,20 +54,20 @@ fn is_kept(path: &Path) -> bool {
     beside || inside && path.parent().is_some_and(|parent| !openable(parent).is_empty())
 }
 
-/// The folder, if it is a checkpoint; of a folder with several GGUF files, each of them.
+/// Returns the folder if it is a checkpoint, or each of its GGUF files if it has several.
 pub(super) fn openable(folder: &Path) -> Vec<PathBuf> {
     let ggufs = ggufs(folder);
     match ggufs.len() {
         _ if Checkpoint::is_at(folder) => vec![folder.into()],
-        // The parts of one.
+        // The shards of one GGUF checkpoint.
         2.. if Checkpoint::layout(folder) == Some(Format::Gguf) => vec![folder.into()],
-        // What has a config.json is not opened as a GGUF file unless that file is named.
+        // In a folder with a config.json, a GGUF file is opened only by its own name.
         1 if !folder.join("config.json").is_file() => vec![folder.into()],
         _ => ggufs,
     }
 }
 
-/// The conversions that lie in a checkpoint's folder or beside its file, by name.
+/// Lists the conversions in a checkpoint's folder or beside its file, sorted by path.
 pub(super) fn conversions(path: &Path) -> Vec<PathBuf> {
     let converted = |folder: &PathBuf| folder.join(manifest::FILE).is_file();
     if path.is_file() {
@@ -84,7 +84,7 @@ pub(super) fn conversions(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The GGUF files of a folder, by name.
+/// Lists the GGUF files of a folder, sorted by path.
 pub fn ggufs(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = visible(folder).into_iter().filter(|file| is_gguf_file(file)).collect();
     files.sort();
@@ -95,7 +95,8 @@ fn is_gguf_file(file: &Path) -> bool {
     is_gguf(file) && !file.is_dir()
 }
 
-/// Bytes of all files at a path, also of those that links to files lead to, as in the hub's cache.
+/// Returns the total size in bytes of all files at a path. Links to files count with their targets' sizes, as in the
+/// hub's cache.
 pub fn bytes_at(path: &Path) -> u64 {
     let Ok(found) = path.metadata() else { return 0 };
     if !found.is_dir() {
@@ -107,13 +108,14 @@ pub fn bytes_at(path: &Path) -> u64 {
     paths.map(|path| bytes_at(&path)).sum()
 }
 
-/// What a folder holds but hidden files, which are locks and what is not complete; nothing if it cannot be read.
+/// Lists the entries of a folder without hidden files, which are locks and partial files. Returns an empty list if the
+/// folder cannot be read.
 fn visible(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter(|e| !e.file_name().as_encoded_bytes().starts_with(b".")).map(|e| e.path()).collect()
 }
 
-// The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
+// The lint exempts test functions but not their helpers, where a failure also fails the test.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -165,7 +167,8 @@ mod tests {
         assert!(checkpoints(&root.path().join("missing")).is_empty());
     }
 
-    /// The folder `org` was taken for the checkpoint of the file in it, and what lay beside the file never offered.
+    /// Regression: the folder `org` was taken for the checkpoint of the GGUF file in it, which hid the checkpoints
+    /// beside the file.
     #[test]
     fn a_file_in_an_organisations_folder_hides_no_checkpoint_beside_it() {
         for (files, expected) in [

@@ -1,4 +1,4 @@
-//! Where a checkpoint's conversions lie, and which there are.
+//! Locates a checkpoint's conversions.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use super::{Found, Place, Store, contents};
 
 impl Store {
-    /// Where conversions lie of a checkpoint that cannot be written to: `MIST_HOME/conversions/ORG/NAME/REVISION`, with a
-    /// digest of its path where it has no revision.
+    /// Returns the folder for conversions of a checkpoint that cannot be written to:
+    /// `MIST_HOME/conversions/ORG/NAME/REVISION`. A digest of the path replaces a missing revision.
     pub fn conversions(&self, found: &Found) -> Option<PathBuf> {
         let revision = match &found.revision {
             Some(revision) => revision.clone(),
@@ -17,12 +17,12 @@ impl Store {
         Some(self.conversions_of(found)?.join(revision))
     }
 
-    /// The conversions of all revisions.
+    /// Returns the folder for the conversions of all revisions.
     pub(super) fn conversions_of(&self, found: &Found) -> Option<PathBuf> {
         let conversions = self.conversions_root()?;
         Some(match &found.repo {
             Some(repo) => repo.folder(&conversions),
-            // A folder of no repository is called as it and the folder that it lies in.
+            // A checkpoint without a repository is named by its folder and the parent folder.
             None => {
                 let path = std::fs::canonicalize(&found.path).unwrap_or_else(|_| found.path.clone());
                 let name =
@@ -32,10 +32,10 @@ impl Store {
         })
     }
 
-    /// The conversions of a checkpoint, wherever they are kept.
+    /// Lists the existing conversions of a checkpoint, in all places.
     pub fn conversions_made(&self, found: &Found) -> Vec<PathBuf> {
         let mut made = match found.place {
-            // What it was published with is not ours.
+            // Conversions in the hub's cache were published with the model, and are not ours.
             Place::HubCache => Vec::new(),
             Place::Checkpoints | Place::Home => contents::conversions(&found.path),
         };
@@ -46,10 +46,10 @@ impl Store {
     }
 }
 
-/// Hexadecimal digits of a digest that stands for a revision.
+/// Number of hexadecimal digits of a digest that replaces a revision.
 pub(super) const DIGEST: usize = 16;
 
-/// What stands for a path in a folder's name.
+/// Returns the digest of a path, for a folder's name.
 fn digest(path: &Path) -> String {
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
     let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());

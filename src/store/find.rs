@@ -1,4 +1,4 @@
-//! A name looked up, and all that there is.
+//! Looks up names, and lists all checkpoints.
 
 use std::path::{Path, PathBuf};
 
@@ -11,20 +11,20 @@ use crate::hub::{self, RepoId};
 /// A checkpoint in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// How it is named: `ORG/NAME`, or a path below its place.
+    /// The checkpoint's name: `ORG/NAME`, or a path relative to its place.
     pub name: String,
-    /// Its folder or file.
+    /// The checkpoint's folder or file.
     pub path: PathBuf,
-    /// Where it lies.
+    /// The place in which it lies.
     pub place: Place,
-    /// Its repository, if its name is one's.
+    /// The repository, if the name is one of a repository.
     pub repo: Option<RepoId>,
-    /// The revision that it is of, where its place says so.
+    /// The revision, if known: only the hub's cache records it.
     pub revision: Option<String>,
 }
 
 impl Found {
-    /// The GGUF files whose names end with a quantization: parts of one file together.
+    /// Returns the GGUF files whose names end with the quantization `variant`, including all shards of a file.
     pub fn variants(&self, variant: &str) -> Vec<PathBuf> {
         let mut files = ggufs(&self.path);
         files.retain(|file| is_variant(file, variant));
@@ -33,11 +33,11 @@ impl Found {
 }
 
 impl Store {
-    /// The checkpoint of this name: of the places that hold one the first that has the file of its variant, else the first;
-    /// where none holds one, the first that has such a folder at all.
+    /// Looks up a name in all places. Prefers a place that holds the checkpoint with the file of the name's variant,
+    /// then one that holds the checkpoint, and then one that has a folder of that name.
     ///
     /// # Errors
-    /// The hub's cache has several revisions of it, and no other place has it.
+    /// The hub's cache has several revisions of the checkpoint, and no other place has it.
     pub fn find(&self, name: &ModelName) -> Result<Option<Found>, hub::Error> {
         if !name.is_plain() {
             return Ok(None);
@@ -59,12 +59,12 @@ impl Store {
         Ok(best.or_else(|| begun.into_iter().find(|found| found.path.is_dir())))
     }
 
-    /// Whether a checkpoint's folder has weights, and not only what describes them.
+    /// Returns whether a checkpoint has weights, and not only its description.
     pub fn holds_weights(&self, found: &Found) -> bool {
         holds_checkpoint(&found.path)
     }
 
-    /// A checkpoint as one of the hub's own cache, if that is where its path leads.
+    /// Turns a checkpoint into one of the hub's own cache if its path leads there.
     pub fn resolved(&self, found: Found) -> Found {
         match self.cache.as_ref().and_then(|cache| cache.within(&found.path)) {
             Some((repo, revision)) => {
@@ -74,7 +74,7 @@ impl Store {
         }
     }
 
-    /// `ORG/NAME`, or `ORG/NAME/FILE`, of the hub's own cache.
+    /// Looks up `ORG/NAME` or `ORG/NAME/FILE` in the hub's own cache.
     fn in_cache(&self, path: &Path) -> Result<Option<Found>, hub::Error> {
         let Some((cache, text)) = self.cache.as_ref().zip(path.to_str()) else { return Ok(None) };
         let mut parts = text.splitn(3, '/');
@@ -93,8 +93,9 @@ impl Store {
         }))
     }
 
-    /// Every checkpoint on this machine, in the order of places and names. Of several revisions in the hub's cache that of
-    /// the main branch; where none is, none. What is of another family than this program's is left out there.
+    /// Lists all checkpoints on this machine, ordered by place and name. For a model with several revisions in the
+    /// hub's cache it lists that of the main branch, or none if the main branch is not cached. Models in that cache of
+    /// families that this program does not support are left out.
     pub fn all(&self) -> Vec<Found> {
         let mut all = Vec::new();
         for place in [Place::Checkpoints, Place::Home] {
@@ -103,7 +104,7 @@ impl Store {
         }
         for repo in self.cache.iter().flat_map(hub::HubCache::repositories) {
             let snapshot = self.cache.as_ref().and_then(|cache| cache.snapshot(&repo).ok().flatten());
-            // Others keep models of all kinds there.
+            // Other programs keep models of all kinds there.
             let Some(snapshot) = snapshot.filter(|s| !Checkpoint::is_of_another_family(&s.folder)) else {
                 continue;
             };
@@ -120,7 +121,7 @@ impl Store {
     }
 }
 
-/// What lies at `path` under the folder of a place.
+/// Describes the checkpoint at `path`, which lies below `root`, the folder of `place`.
 fn found(place: Place, root: &Path, path: PathBuf) -> Found {
     let below = path.strip_prefix(root).unwrap_or(&path);
     let name = below.display().to_string();

@@ -1,27 +1,27 @@
 //! The store: where checkpoints and their conversions lie on this machine.
 //!
-//! Knows what a checkpoint's folder looks like, and how the hub's own clients keep theirs. Never opens weights, asks
-//! nobody, prints nothing.
+//! Knows the files of a checkpoint's folder, and the layout of the hub's own cache. Never opens weights, asks the user,
+//! or prints.
 //!
-//! A name such as `ORG/NAME` is looked for in three places, in this order:
+//! A name such as `ORG/NAME` is looked up in three places, in this order:
 //!
 //! | place | layout | written to |
 //! |---|---|---|
-//! | `./checkpoints` | `ORG/NAME` | where it exists in the current folder |
-//! | `MIST_HOME/models` | `ORG/NAME` | else |
+//! | `./checkpoints` | `ORG/NAME` | if it exists in the current folder |
+//! | `MIST_HOME/models` | `ORG/NAME` | otherwise |
 //! | the hub's own cache | [`HubCache`](crate::hub::HubCache) | never |
 //!
-//! Conversions lie beside what they were made of; of what cannot be written to, in
-//! `MIST_HOME/conversions/ORG/NAME/REVISION/SCHEME`.
+//! Conversions lie beside their source, or in `MIST_HOME/conversions/ORG/NAME/REVISION/SCHEME` if the source's folder
+//! cannot be written to.
 //!
 //! | file | one idea |
 //! |---|---|
-//! | `name` | what a person names a model by: a path, `ORG/NAME`, `ORG/NAME:VARIANT`, an address of the hub |
+//! | `name` | parses model names: a path, `ORG/NAME`, `ORG/NAME:VARIANT`, an address of the hub |
 //! | `places` | the three places |
-//! | `contents` | the checkpoints in a folder of checkpoints |
-//! | `find` | a name looked up |
-//! | `conversions` | where a checkpoint's conversions lie, and which there are |
-//! | `removal` | what goes with a checkpoint, and its deletion |
+//! | `contents` | finds the checkpoints in a folder of checkpoints |
+//! | `find` | looks up names |
+//! | `conversions` | locates a checkpoint's conversions |
+//! | `removal` | deletes a checkpoint with its conversions |
 
 mod contents;
 mod conversions;

@@ -1,4 +1,4 @@
-//! What a person names a model by.
+//! Parses the names by which a user selects a model.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 use crate::hub::{FileName, RepoId, Revision};
 use crate::system::environment::{self, HF_ENDPOINT};
 
-/// A model as it was named.
+/// A parsed model name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelName {
-    /// The path that was typed; of an address and of a name with a variant, `ORG/NAME`.
+    /// The path as typed; `ORG/NAME` for an address and for a name with a variant.
     pub path: PathBuf,
-    /// The repository, if that is what it may be.
+    /// The repository, if the name can be one of a repository.
     pub repo: Option<RepoId>,
-    /// What follows the colon: a scheme, or the quantization in a GGUF file's name.
+    /// The text after the colon: a scheme, or the quantization in a GGUF file's name.
     pub variant: Option<String>,
-    /// The branch, tag or commit of an address.
+    /// The branch, tag or commit in an address.
     pub revision: Option<Revision>,
-    /// The GGUF file of an address; the address of another file is its repository's.
+    /// The GGUF file in an address. The address of any other file stands for its repository.
     pub file: Option<FileName>,
 }
 
 impl ModelName {
-    /// Reads what was typed. Whatever it is, it is at least a path.
+    /// Parses what the user typed. Any text is at least a path.
     pub fn parse(typed: &OsStr) -> Self {
         let path = |typed: &OsStr| Self {
             path: typed.into(),
@@ -35,7 +35,7 @@ impl ModelName {
         if let Some(address) = address(text.trim()) {
             return address;
         }
-        // A colon may be part of a path.
+        // A colon may also be part of a path.
         let (name, variant) = match text.rsplit_once(':') {
             Some((name, variant)) if is_quantization(variant) => (name, Some(variant.to_string())),
             _ => (text, None),
@@ -43,21 +43,21 @@ impl ModelName {
         Self { path: name.into(), repo: name.parse().ok(), variant, revision: None, file: None }
     }
 
-    /// Whether it can be looked up in a folder of checkpoints: it does not lead out of it.
+    /// Returns whether the path can be looked up in a folder of checkpoints without leading out of it.
     pub(super) fn is_plain(&self) -> bool {
         let plain = |part| matches!(part, std::path::Component::Normal(_));
         self.path.components().all(plain) && !self.path.as_os_str().is_empty()
     }
 }
 
-/// Hosts of the hub, whatever `HF_ENDPOINT` says.
+/// Hosts of the hub. The host of `HF_ENDPOINT` is accepted as well.
 const HOSTS: [&str; 3] = ["huggingface.co", "www.huggingface.co", "hf.co"];
 
-/// What an address of the hub begins with that is no model's.
+/// First path components of hub addresses that are not models.
 const NO_MODELS: [&str; 8] =
     ["datasets", "spaces", "collections", "docs", "papers", "blog", "api", "settings"];
 
-/// The model of an address such as `https://huggingface.co/ORG/NAME/blob/main/FILE`, as a browser shows it.
+/// Parses an address such as `https://huggingface.co/ORG/NAME/blob/main/FILE`, as a browser shows it.
 fn address(text: &str) -> Option<ModelName> {
     let own = environment::value(HF_ENDPOINT);
     let rest = match text.strip_prefix("hf://") {
@@ -95,18 +95,19 @@ fn address(text: &str) -> Option<ModelName> {
     Some(ModelName { path: repo.to_string().into(), repo: Some(repo), variant, revision, file })
 }
 
-/// What follows a host.
+/// Returns what follows the host and a slash.
 fn after<'a>(text: &'a str, host: &str) -> Option<&'a str> {
     let (begin, rest) = (text.get(..host.len())?, text.get(host.len()..)?);
     begin.eq_ignore_ascii_case(host).then(|| rest.strip_prefix('/')).flatten()
 }
 
-/// Whether a path is called as a GGUF file.
+/// Returns whether a path has the extension of a GGUF file.
 pub fn is_gguf(path: &Path) -> bool {
     path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
 }
 
-/// Whether a GGUF file's name ends with a quantization, before `.gguf` and the number of a part: `X.Q4_K_M.gguf`.
+/// Returns whether a GGUF file's name ends with the quantization `variant`, before `.gguf` and a shard number:
+/// `X.Q4_K_M.gguf`.
 pub fn is_variant(file: &Path, variant: &str) -> bool {
     let Some(stem) = file.file_stem().and_then(OsStr::to_str) else { return false };
     let stem = without_part(stem);
@@ -118,7 +119,7 @@ pub fn is_variant(file: &Path, variant: &str) -> bool {
     end.eq_ignore_ascii_case(variant) && (before.is_empty() || before.ends_with(['.', '-', '_']))
 }
 
-/// The quantization at the end of a GGUF file's name: `Q4_K_M` of `X.Q4_K_M.gguf`.
+/// Returns the quantization at the end of a GGUF file's name: `Q4_K_M` of `X.Q4_K_M.gguf`.
 pub fn variant(file: &Path) -> Option<&str> {
     let stem = without_part(file.file_stem()?.to_str()?);
     let end = stem.rsplit(['.', '-']).next()?;
@@ -128,7 +129,7 @@ pub fn variant(file: &Path) -> Option<&str> {
 /// The variant of weights as they were published.
 pub const NONE: &str = "none";
 
-/// Whether a text is the name of a scheme, here or in llama.cpp: `q4_k`, `Q4_K_M`, `IQ4_XS`, `BF16`.
+/// Returns whether a text is the name of a scheme, here or in llama.cpp: `q4_k`, `Q4_K_M`, `IQ4_XS`, `BF16`.
 fn is_quantization(text: &str) -> bool {
     let begin = text.trim_start_matches(|c: char| c.is_ascii_alphabetic());
     let letters = &text[..text.len() - begin.len()];
@@ -141,7 +142,7 @@ fn is_word(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b == b'_'
 }
 
-/// A name without `-00001-of-00003`.
+/// Removes a shard number such as `-00001-of-00003` from a name.
 fn without_part(stem: &str) -> &str {
     let mut ends = stem.rsplitn(4, '-');
     match (ends.next(), ends.next(), ends.next(), ends.next()) {
@@ -154,13 +155,13 @@ fn is_number(text: &str) -> bool {
     text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-// The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
+// The lint exempts test functions but not their helpers, where a failure also fails the test.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    /// The parts of a name: path, variant, revision, file.
+    /// Returns the parts of a name: path, variant, revision, file.
     fn parts(typed: &str) -> (String, Option<String>, Option<String>, Option<String>) {
         let name = ModelName::parse(OsStr::new(typed));
         let file = name.file.map(|file| file.to_string());

@@ -5,57 +5,57 @@ use std::path::PathBuf;
 use crate::hub::HubCache;
 use crate::system::environment::{self, LOCALAPPDATA, MIST_HOME};
 
-/// The folder of checkpoints in the current folder.
+/// Name of the folder of checkpoints in the current folder.
 const CHECKPOINTS: &str = "checkpoints";
 
-/// Where checkpoints lie on this machine.
+/// The places of checkpoints and conversions on this machine.
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(super) checkpoints: PathBuf,
-    /// None for a user without a home.
+    /// `None` for a user without a home folder.
     home: Option<PathBuf>,
     pub(super) cache: Option<HubCache>,
 }
 
-/// One of the places.
+/// A place in which checkpoints lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// `./checkpoints`.
     Checkpoints,
     /// `MIST_HOME/models`.
     Home,
-    /// The hub's own cache, which is only read.
+    /// The hub's own cache, which is never written to.
     HubCache,
 }
 
 impl Store {
-    /// The places that the environment names.
+    /// Returns the store with the places that the environment variables name.
     pub fn from_environment() -> Self {
         Self { checkpoints: CHECKPOINTS.into(), home: home(), cache: HubCache::from_environment() }
     }
 
-    /// The same with another folder in the place of `./checkpoints`.
+    /// Replaces the folder `./checkpoints` by another one.
     pub fn with_checkpoints(self, checkpoints: PathBuf) -> Self {
         Self { checkpoints, ..self }
     }
 
-    /// The hub's own cache.
+    /// Returns the hub's own cache.
     pub fn cache(&self) -> Option<&HubCache> {
         self.cache.as_ref()
     }
 
-    /// The folder that downloads go to, each to `ORG/NAME` in it: `./checkpoints` where that exists, else
-    /// `MIST_HOME/models`; `None` for a user without a home.
+    /// Returns the folder for downloads, each of which goes to `ORG/NAME` in it: `./checkpoints` if it exists, and
+    /// otherwise `MIST_HOME/models`. Returns `None` for a user without a home folder.
     pub fn downloads(&self) -> Option<PathBuf> {
         if self.checkpoints.is_dir() { Some(self.checkpoints.clone()) } else { self.models() }
     }
 
-    /// `MIST_HOME/models`.
+    /// Returns `MIST_HOME/models`.
     pub(super) fn models(&self) -> Option<PathBuf> {
         Some(self.home.as_ref()?.join("models"))
     }
 
-    /// A place's folder.
+    /// Returns a place's folder.
     pub fn root(&self, place: Place) -> Option<PathBuf> {
         match place {
             Place::Checkpoints => Some(self.checkpoints.clone()),
@@ -64,20 +64,20 @@ impl Store {
         }
     }
 
-    /// `MIST_HOME/conversions`.
+    /// Returns `MIST_HOME/conversions`.
     pub(super) fn conversions_root(&self) -> Option<PathBuf> {
         Some(self.home.as_ref()?.join("conversions"))
     }
 }
 
-/// `MIST_HOME`, else `mist` in the platform's folder for a user's data: `~/.local/share` (or `XDG_DATA_HOME`),
+/// Returns `MIST_HOME`, or `mist` in the platform's folder for user data: `~/.local/share` (or `XDG_DATA_HOME`),
 /// `~/Library/Application Support`, `%LOCALAPPDATA%`.
 fn home() -> Option<PathBuf> {
     if let Some(home) = environment::path(MIST_HOME) {
         return Some(home);
     }
     if cfg!(windows) {
-        // Etcetera names the folder that follows a user from machine to machine: too small for models.
+        // Etcetera returns the roaming folder, which is copied from machine to machine: models are too large for it.
         return Some(environment::path(LOCALAPPDATA)?.join("mist"));
     }
     use etcetera::BaseStrategy;

@@ -1,4 +1,4 @@
-//! What goes with a checkpoint, and its deletion.
+//! Deletes a checkpoint with its conversions.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,65 +9,65 @@ use super::{Found, Place, Store};
 use crate::system::files::{Claim, folder_of};
 use crate::system::hinted::Hinted;
 
-/// What a removal deletes.
+/// A list of what a removal deletes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
-    /// The folders and files, each with all that is in it.
+    /// The folders and files, each deleted with its content.
     pub doomed: Vec<Doomed>,
-    /// Folders that go as well if nothing is left in them.
+    /// Folders that are deleted as well if they are then empty.
     emptied: Vec<PathBuf>,
 }
 
-/// A folder or a file that goes.
+/// A folder or a file to delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doomed {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// Bytes of all its files.
+    /// Total size in bytes of its files.
     pub bytes: u64,
-    /// How many these are.
+    /// Number of its files.
     pub files: usize,
 }
 
-/// Why nothing is, or not all is, removed.
+/// Why a removal failed, fully or in part.
 #[derive(Debug, thiserror::Error)]
 pub enum RemovalError {
-    /// The hub's own cache is not written to, and there is no conversion of it.
+    /// The checkpoint lies in the hub's own cache, which is never written to, and it has no conversions.
     #[error("{name} lies in the hub's own cache ({}), which mist only reads", .folder.display())]
     ReadOnly {
-        /// The checkpoint.
+        /// Name of the checkpoint.
         name: String,
-        /// Its folder.
+        /// Path of the checkpoint.
         folder: PathBuf,
     },
-    /// Other checkpoints lie in its folder, or nothing of a checkpoint does.
-    #[error("{} is no checkpoint alone: {}", .folder.display(), match .others.as_slice() {
-        [] => "it holds none".into(),
-        others => format!("it holds {}", others.join(", ")),
+    /// The folder holds other checkpoints, or no checkpoint.
+    #[error("cannot remove {}: {}", .folder.display(), match .others.as_slice() {
+        [] => "it holds no checkpoint".into(),
+        others => format!("it holds other checkpoints: {}", others.join(", ")),
     })]
     NotAlone {
         /// The folder.
         folder: PathBuf,
-        /// The names of the others.
+        /// Names of the other checkpoints.
         others: Vec<String>,
     },
-    /// There is no such conversion.
+    /// The checkpoint has no such conversion.
     #[error("{name} has no conversion to {variant}")]
     NoConversion {
-        /// The checkpoint.
+        /// Name of the checkpoint.
         name: String,
-        /// What was asked for.
+        /// The requested variant.
         variant: String,
     },
-    /// Another process writes there.
+    /// Another process is writing to the folder.
     #[error("another mist is writing to {}", .0.display())]
     Busy(PathBuf),
-    /// The system refuses.
+    /// The system refuses to delete something.
     #[error("cannot delete {}: {source}", .path.display())]
     Io {
-        /// What was to be deleted.
+        /// What could not be deleted.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -80,9 +80,9 @@ impl Hinted for RemovalError {
             }
             Self::NotAlone { others, .. } => Some(match others.first() {
                 Some(other) => format!("`mist remove {other}` removes one of them"),
-                None => "`mist list` shows what there is".into(),
+                None => "`mist list` lists all models".into(),
             }),
-            Self::NoConversion { .. } => Some("`mist list` shows what there is".into()),
+            Self::NoConversion { .. } => Some("`mist list` lists all models".into()),
             Self::Busy(_) => Some("wait until it has ended".into()),
             Self::Io { .. } => None,
         }
@@ -90,8 +90,8 @@ impl Hinted for RemovalError {
 }
 
 impl Store {
-    /// What goes with a checkpoint: its folder or file and all conversions of it; with a `variant` that conversion alone,
-    /// or that GGUF file. Nothing is deleted yet.
+    /// Lists what to delete for a checkpoint: its folder or file, and all its conversions; with a `variant` only that
+    /// conversion or GGUF file. Deletes nothing.
     ///
     /// # Errors
     /// [`RemovalError::ReadOnly`], [`RemovalError::NoConversion`], [`RemovalError::NotAlone`].
@@ -101,7 +101,7 @@ impl Store {
             None if found.place == Place::HubCache => self.conversions_of_cached(found),
             None => {
                 self.check_alone(found)?;
-                // Beside a file lie its conversions; in a folder they go with it.
+                // The conversions of a file lie beside it; those of a folder lie in it and are deleted with it.
                 let beside =
                     if found.path.is_file() { contents::conversions(&found.path) } else { Vec::new() };
                 let elsewhere = self.conversions(found).filter(|folder| folder.exists());
@@ -115,7 +115,8 @@ impl Store {
                 None => RemovalError::ReadOnly { name, folder: found.path.clone() },
             });
         }
-        // ORG of ORG/NAME, and what a conversion elsewhere lies in; never a place itself.
+        // The parent folders: ORG of ORG/NAME, and those of a conversion in `MIST_HOME/conversions`; never a place
+        // itself.
         let roots = [self.root(Place::Checkpoints), self.root(Place::Home), self.conversions_root()];
         let is_inside = |folder: &&Path| {
             roots.iter().flatten().any(|root| folder.starts_with(root) && *folder != root)
@@ -126,7 +127,7 @@ impl Store {
         Ok(Removal { doomed: paths.into_iter().map(Doomed::at).collect(), emptied })
     }
 
-    /// That a folder has something of a checkpoint in it, and no other checkpoint below it.
+    /// Checks that a folder has a file of a checkpoint, and no other checkpoint below it.
     fn check_alone(&self, found: &Found) -> Result<(), RemovalError> {
         if found.path.is_file() {
             return Ok(());
@@ -143,8 +144,8 @@ impl Store {
         }
     }
 
-    /// The conversions of a repository of the hub's cache, of all its revisions. Those of another checkpoint of that name
-    /// lie beside them, under a digest.
+    /// Lists the conversions of all revisions of a repository in the hub's cache. Conversions of another checkpoint of
+    /// that name lie beside them under a digest, and are skipped.
     fn conversions_of_cached(&self, found: &Found) -> Vec<PathBuf> {
         let Some(folder) = self.conversions_of(found) else { return Vec::new() };
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -174,7 +175,7 @@ impl Doomed {
     }
 }
 
-/// The number of files below a path and their bytes; links count as nothing.
+/// Returns the number of files below a path and their total size in bytes; links count as files of size 0.
 fn size(path: &Path) -> (usize, u64) {
     let Ok(found) = path.symlink_metadata() else { return (0, 0) };
     if !found.is_dir() {
@@ -187,17 +188,17 @@ fn size(path: &Path) -> (usize, u64) {
 }
 
 impl Removal {
-    /// Bytes of all that goes.
+    /// Returns the total size in bytes.
     pub fn bytes(&self) -> u64 {
         self.doomed.iter().map(|doomed| doomed.bytes).sum()
     }
 
-    /// Deletes it. A link goes, and what it leads to stays.
+    /// Deletes the listed folders and files. A link is deleted, but not its target.
     ///
     /// # Errors
-    /// [`RemovalError::Busy`] before anything is deleted; [`RemovalError::Io`], with the rest left as it was.
+    /// [`RemovalError::Busy`] before anything is deleted; [`RemovalError::Io`], after which nothing more is deleted.
     pub fn carry_out(self) -> Result<(), RemovalError> {
-        // Downloads claim a checkpoint's folder, conversions a folder in it.
+        // Downloads claim a checkpoint's folder; conversions claim a folder in it.
         let folders = self.doomed.iter().map(|doomed| doomed.path.clone()).filter(|path| is_own_folder(path));
         let within = |folder: PathBuf| {
             let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
@@ -212,19 +213,19 @@ impl Removal {
         }
         drop(claims);
         for folder in &self.emptied {
-            // One that holds something else stays.
+            // A folder that is not empty stays.
             let _ = folder_of(folder).and_then(|(parent, name)| parent.remove_empty(name));
         }
         Ok(())
     }
 }
 
-/// Whether a path is a folder and no link to one.
+/// Returns whether a path is a folder and not a link to one.
 fn is_own_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.is_dir())
 }
 
-/// Keeps others from writing to a folder.
+/// Claims a folder, so that no other process writes to it.
 fn claim(folder: &Path) -> Result<Claim, RemovalError> {
     Claim::new(None, folder, &mut || false).map_err(|unclaimed| match unclaimed.source.kind() {
         io::ErrorKind::Interrupted => RemovalError::Busy(folder.into()),
