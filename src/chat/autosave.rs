@@ -1,8 +1,8 @@
-//! Conversations that are saved as they go, a file each: `2026-12-01_00-29-06_Ab3dEf_ORG--NAME.json`, after the time at
-//! which it began, letters that are drawn, and the model.
+//! Saves conversations automatically, one file each: `2026-12-01_00-29-06_Ab3dEf_ORG--NAME.json`, from the start time,
+//! random letters and digits, and the model.
 //!
-//! Several chats at once have files of their own. Two that go on with the same conversation do not overwrite each other:
-//! one that finds that its file was changed begins another.
+//! Chats that run at the same time have separate files. Two chats that continue the same conversation do not overwrite
+//! each other: a chat that finds its file changed begins a new one.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -16,47 +16,48 @@ use super::conversation::Conversation;
 use super::file::{self, FileError, LARGEST_FILE};
 use crate::system::files::{self, Claim, Folder};
 
-/// How many conversations are kept; the one that was changed longest ago goes first.
+/// Maximum number of conversations; the least recently changed one is deleted first.
 pub const MOST_CONVERSATIONS: usize = 100;
 
-/// Letters and digits that are drawn for a name.
+/// Number of random letters and digits in a file's name.
 const DRAWN: usize = 6;
-/// Most characters of a model's name in that of a file.
+/// Maximum characters of the model's name in a file's name.
 const LONGEST_MODEL: usize = 100;
-/// How often another chat's lock, which lasts for a save, is tried again before it is passed over: ten times a second.
+/// How often another chat's lock is tried, ten times a second, before saving without it. A chat holds the lock for one
+/// save.
 const TRIES: usize = 20;
 
-/// Saves one conversation after another.
+/// Saves the current conversation whenever it changes.
 #[derive(Debug)]
 pub struct Autosave {
     folder: PathBuf,
-    /// As it stands in names of files.
+    /// Name of the model in file names.
     model: String,
-    /// The file of the current conversation, once it has one.
+    /// Name of the current conversation's file, once it has one.
     file: Option<OsString>,
-    /// The conversation as it was last written, or loaded.
+    /// JSON of the conversation as it was last written or loaded.
     known: String,
 }
 
-/// A conversation that was saved.
+/// A saved conversation.
 #[derive(Debug)]
 pub struct Saved {
     file: OsString,
-    /// Where it is.
+    /// Path of the conversation's file.
     pub path: PathBuf,
-    /// The model that it was begun with, as [`Autosave::model_name`] has it.
+    /// The model that the conversation was begun with, as [`Autosave::model_name`] returns it.
     pub model: String,
-    /// What was said.
+    /// The conversation.
     pub conversation: Conversation,
 }
 
 impl Autosave {
-    /// Saves conversations with `model` into `folder`, which is made when it is needed.
+    /// Prepares to save conversations with `model` in `folder`, which is made when it is needed.
     pub fn new(folder: PathBuf, model: &str) -> Self {
         Self { folder, model: Self::model_name(model), file: None, known: String::new() }
     }
 
-    /// What distinguishes a model in the name of a file: the last two parts of its path, `ORG--NAME`.
+    /// Returns the model's name for file names: the last two parts of its path, `ORG--NAME`.
     pub fn model_name(model: &str) -> String {
         let parts: Vec<&str> = model.split(['/', '\\']).filter(|part| !part.is_empty()).collect();
         let name = parts[parts.len().saturating_sub(2)..].join("--");
@@ -64,20 +65,20 @@ impl Autosave {
         name.chars().take(LONGEST_MODEL).map(|c| if is_plain(c) { c } else { '-' }).collect()
     }
 
-    /// Whether this is the name of the model that conversations are with.
+    /// Returns whether `model` is the name of the current model.
     pub fn is_with(&self, model: &str) -> bool {
         self.model == model
     }
 
-    /// The file of the current conversation, once it has one.
+    /// Returns the path of the current conversation's file, once it has one.
     pub fn path(&self) -> Option<PathBuf> {
         self.file.as_ref().map(|file| self.folder.join(file))
     }
 
-    /// Saves the conversation, if it is another than before. One that was taken back as a whole is deleted.
+    /// Saves the conversation if it has changed. Deletes the file if all messages were taken back.
     ///
     /// # Errors
-    /// [`FileError::Io`]; [`FileError::TooLarge`] if it could not be read again.
+    /// [`FileError::Io`]; [`FileError::TooLarge`] if the file would be too large to load.
     pub fn save(&mut self, conversation: &Conversation) -> Result<(), FileError> {
         let failed = |source| FileError::Io { action: "write", path: self.folder.clone(), source };
         let json = conversation.to_json().map_err(|error| failed(error.into()))?;
@@ -114,24 +115,24 @@ impl Autosave {
         Ok(())
     }
 
-    /// Begins another conversation: what was saved stays as it is. `conversation` is what there is of the new one, which
-    /// is not saved before it changes.
+    /// Begins a new conversation; the file of the previous one stays. `conversation` is the initial content of the new
+    /// one, which is not saved before it changes.
     pub fn begin(&mut self, conversation: &Conversation) {
         self.file = None;
         self.known = conversation.to_json().unwrap_or_default();
     }
 
-    /// Goes on with a conversation: its file is saved to. With another model than before it is another conversation, and
-    /// that one stays as it is.
+    /// Continues a saved conversation in its file. If it was saved with another model, the continuation gets a new
+    /// file, and the old file stays.
     pub fn go_on(&mut self, saved: &Saved) {
         self.begin(&saved.conversation);
         self.file = self.is_with(&saved.model).then(|| saved.file.clone());
     }
 
-    /// The conversation that was saved last, but for the current one.
+    /// Loads the most recently changed conversation other than the current one.
     ///
     /// # Errors
-    /// [`FileError`] as for [`Conversation::load`].
+    /// The errors of [`Conversation::load`].
     pub fn last(&self) -> Result<Option<Saved>, FileError> {
         let newest =
             conversations(&self.folder).into_iter().rev().find(|name| Some(name) != self.file.as_ref());
@@ -142,7 +143,7 @@ impl Autosave {
         Ok(Some(Saved { file, path, model, conversation }))
     }
 
-    /// Whether the file of the current conversation holds another one than was written or loaded here.
+    /// Returns whether another program has changed the file of the current conversation.
     fn is_changed_by_another(&self) -> bool {
         match self.path().map(|path| file::read_text(&path)) {
             None => false,
@@ -161,7 +162,8 @@ impl Autosave {
         format!("{now}_{drawn}_{}.json", self.model).into()
     }
 
-    /// Deletes those beyond [`MOST_CONVERSATIONS`]. What cannot be deleted takes disk, no more.
+    /// Deletes the oldest conversations beyond [`MOST_CONVERSATIONS`]. A file that cannot be deleted only takes disk
+    /// space.
     fn delete_oldest(&self) {
         let names = conversations(&self.folder);
         let Ok(folder) = Folder::open(&self.folder) else { return };
@@ -173,12 +175,12 @@ impl Autosave {
     }
 }
 
-/// Whatever was to be deleted may be gone.
+/// Ignores the error of deleting a file that does not exist.
 fn if_there(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-/// The files of conversations in `folder`, the one that was changed last at the end.
+/// Lists the files of conversations in `folder`, least recently changed first.
 fn conversations(folder: &Path) -> Vec<OsString> {
     let names = Folder::open(folder).and_then(|folder| folder.names()).unwrap_or_default();
     let mut found: Vec<(SystemTime, OsString)> = names
@@ -193,7 +195,7 @@ fn conversations(folder: &Path) -> Vec<OsString> {
     found.into_iter().map(|(_, name)| name).collect()
 }
 
-/// The model in the name of a conversation's file; `None` for any other file.
+/// Returns the model in a conversation's file name; `None` for any other file.
 fn model_in(name: &OsStr) -> Option<&str> {
     let mut parts = name.to_str()?.strip_suffix(".json")?.splitn(4, '_');
     let mut next = |length: usize| parts.next().filter(|part| length == 0 || part.len() == length);
@@ -211,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    /// A conversation of so many turns.
+    /// Makes a conversation of `count` turns.
     fn turns(count: usize) -> Conversation {
         let mut c = Conversation::default();
         for turn in 0..count {
@@ -225,7 +227,7 @@ mod tests {
         Autosave::new(folder.path().join("chats"), "checkpoints/org/name")
     }
 
-    /// All that is saved, shortest first.
+    /// Loads all saved conversations, shortest first.
     fn saved(folder: &tempfile::TempDir) -> Vec<Conversation> {
         let folder = folder.path().join("chats");
         let mut all: Vec<_> =

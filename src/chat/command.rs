@@ -1,71 +1,71 @@
-//! What a line asks for. One table says which commands there are; parsing, usage and help come from it.
+//! Parses a line that the user typed. One table defines the commands; parsing, usage and help come from it.
 
 use std::path::PathBuf;
 
 use crate::system::hinted::Hinted;
 
-/// A line of the chat, understood.
+/// A parsed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Goes to the model.
+    /// Text for the model.
     Say(String),
-    /// Does not.
+    /// A command.
     Do(Command),
 }
 
 /// A slash command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Lists the commands.
+    /// List the commands.
     Help,
-    /// Leaves.
+    /// Leave the chat.
     Exit,
-    /// Forgets everything but the system prompt.
+    /// Forget everything but the system prompt.
     Clear,
-    /// Sets the system prompt; `None` removes it.
+    /// Set the system prompt; `None` removes it.
     System(Option<String>),
-    /// Sets a sampling parameter; name and value as they were typed.
+    /// Set a sampling parameter; name and value are as typed.
     Set {
-        /// Which.
+        /// Name of the parameter.
         name: String,
-        /// To what.
+        /// New value of the parameter.
         value: String,
     },
-    /// Shows the settings.
+    /// Show the settings.
     Show,
-    /// Takes back the last message and its reply.
+    /// Take back the last message and its reply.
     Undo,
-    /// Generates the last reply again.
+    /// Generate the last reply again.
     Retry,
-    /// Writes the conversation to a file.
+    /// Write the conversation to a file.
     Save(PathBuf),
-    /// Continues a conversation from a file.
+    /// Continue a conversation from a file.
     Load(PathBuf),
-    /// Continues the conversation that was saved last.
+    /// Continue the last saved conversation.
     LoadLast,
-    /// Sends a file's text as a message.
+    /// Send a file's text as a message.
     Read(PathBuf),
 }
 
-/// A line that begins with `/` and is no command.
+/// A line that begins with `/` and is not a valid command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// No such command.
+    /// The command does not exist.
     #[error("there is no command {typed:?}")]
     Unknown {
-        /// As it was typed, with its slash.
+        /// The command as typed, with its slash.
         typed: String,
         /// Commands with a similar name.
         near: Vec<&'static str>,
     },
-    /// Too few arguments, or too many.
+    /// The number of arguments is wrong.
     #[error("{name} takes {takes}")]
     Arguments {
-        /// The command.
+        /// Name of the command.
         name: &'static str,
-        /// What it takes, in words.
+        /// Description of the expected arguments.
         takes: &'static str,
-        /// How it is called.
+        /// Usage of the command.
         usage: String,
     },
 }
@@ -85,7 +85,7 @@ impl Hinted for CommandError {
     }
 }
 
-/// How many arguments a command takes, and what it makes of them.
+/// The arguments of a command, and how they become a [`Command`].
 enum Shape {
     None(Command),
     Path(fn(PathBuf) -> Command),
@@ -93,7 +93,7 @@ enum Shape {
     NameAndValue(fn(String, String) -> Command),
 }
 
-/// The name, the arguments in the usage, what it does, and how it is read.
+/// Name, arguments in the usage, description, and parser of each command.
 const COMMANDS: [(&str, &str, &str, Shape); 11] = [
     ("/help", "", "list the commands", Shape::None(Command::Help)),
     ("/exit", "", "leave (also: Ctrl-D)", Shape::None(Command::Exit)),
@@ -119,11 +119,11 @@ const COMMANDS: [(&str, &str, &str, Shape); 11] = [
 ];
 
 impl Turn {
-    /// Understands a line. A command begins with `/` in the first column and its name is matched exactly;
-    /// `//x` says `/x`; everything else is said as it is.
+    /// Parses a line. A command begins with `/` in the first column, and its name must match exactly. `//x` is the text
+    /// `/x`; every other line is text.
     ///
     /// # Errors
-    /// [`CommandError`], and then nothing of the line should be sent.
+    /// [`CommandError`]; the line must then not be sent.
     pub fn parse(line: &str) -> Result<Self, CommandError> {
         let Some(after_slash) = line.strip_prefix('/') else {
             return Ok(Self::Say(line.to_string()));
@@ -155,7 +155,7 @@ impl Turn {
     }
 }
 
-/// The commands and what else there is to know, a line each.
+/// Returns the help: one line for each command and for special input.
 pub fn help() -> String {
     let mut text = String::new();
     for (name, arguments, does, _) in &COMMANDS {
@@ -168,12 +168,13 @@ pub fn help() -> String {
     text
 }
 
-/// `last` is no file: `./last` is one of that name.
+/// Parses the argument of `/load`. `last` is a keyword; `./last` is a file of that name.
 fn load(path: PathBuf) -> Command {
     if path.as_os_str() == "last" { Command::LoadLast } else { Command::Load(path) }
 }
 
-/// The rest of the line, blanks and all; a leading `~/` is the home folder, as no shell has replaced it.
+/// Parses the rest of the line, with inner spaces, as a path. A leading `~/` is the home folder, since no shell has
+/// expanded it.
 fn path(typed: &str) -> PathBuf {
     match typed.strip_prefix("~/").zip(std::env::home_dir()) {
         Some((rest, home)) => home.join(rest),
@@ -181,9 +182,10 @@ fn path(typed: &str) -> PathBuf {
     }
 }
 
-/// Commands that begin as `typed` does; if none does, those the fewest keys away, two at most.
+/// Returns the commands that begin with `typed`, or else those with the smallest edit distance, which must be at most
+/// 2.
 fn near(typed: &str) -> Vec<&'static str> {
-    // Nothing that long is a slip of the fingers, and the distance takes quadratic time.
+    // A longer text is not a typing error, and computing the distance takes quadratic time.
     if typed == "/" || typed.len() > 16 {
         return Vec::new();
     }

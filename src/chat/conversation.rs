@@ -1,35 +1,36 @@
-//! Messages that alternate by construction.
+//! A conversation, whose messages alternate by construction.
 
 use crate::system::hinted::Hinted;
 use crate::text::Message;
 
-/// What the user said and, once there is one, the reply.
+/// A user's message and its reply, once there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exchange {
     /// The user's message.
     pub user: String,
     /// The assistant's reply.
     pub reply: Option<String>,
-    /// The ids that the model generated the reply as; none where it did not, as in a conversation from a file.
+    /// The ids that the model generated as the reply; empty if unknown, as in a conversation from a file.
     pub reply_ids: Vec<u32>,
 }
 
-/// A system prompt, or none, and exchanges in order. Only the last exchange can be without a reply.
+/// A conversation: an optional system prompt, and exchanges in order. Only the last exchange may lack a reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conversation {
     pub(super) system: Option<String>,
-    /// The oldest, which there was no room for any more: files have them, messages do not.
+    /// The oldest exchanges, dropped because they did not fit into the context. They are saved to files, but not sent
+    /// as messages.
     pub(super) dropped: Vec<Exchange>,
     pub(super) exchanges: Vec<Exchange>,
 }
 
-/// A message out of turn.
+/// The error of a message out of turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConversationError {
-    /// A user message after one that has no reply.
+    /// A user message follows one without a reply.
     #[error("the last message has no reply yet")]
     Unanswered,
-    /// A reply where no message waits for one.
+    /// A reply without a message to reply to.
     #[error("there is no message to reply to")]
     NothingToAnswer,
 }
@@ -46,40 +47,40 @@ impl Hinted for ConversationError {
 }
 
 impl Conversation {
-    /// An empty conversation with this system prompt.
+    /// Makes an empty conversation with this system prompt.
     pub fn new(system: Option<String>) -> Self {
         Self { system, ..Self::default() }
     }
 
-    /// The system prompt.
+    /// Returns the system prompt.
     pub fn system(&self) -> Option<&str> {
         self.system.as_deref()
     }
 
-    /// Sets, replaces or (`None`) removes the system prompt.
+    /// Sets or replaces the system prompt; `None` removes it.
     pub fn set_system(&mut self, system: Option<String>) {
         self.system = system;
     }
 
-    /// Whether nothing was said.
+    /// Returns whether there are no exchanges, not even dropped ones.
     pub fn is_empty(&self) -> bool {
         self.dropped.is_empty() && self.exchanges.is_empty()
     }
 
-    /// The exchanges, oldest first, without those that were dropped.
+    /// Returns the exchanges, oldest first, without dropped ones.
     pub fn exchanges(&self) -> &[Exchange] {
         &self.exchanges
     }
 
-    /// All of it as messages, in the order in which a chat format takes them.
+    /// Returns the conversation as messages, in the order in which a chat format takes them.
     pub fn messages(&self) -> Vec<Message> {
         messages(self.system(), &self.exchanges)
     }
 
-    /// Adds what the user says.
+    /// Adds a user message.
     ///
     /// # Errors
-    /// [`ConversationError::Unanswered`] if the message before has no reply.
+    /// [`ConversationError::Unanswered`] if the previous message has no reply.
     pub fn push_user(&mut self, text: impl Into<String>) -> Result<(), ConversationError> {
         if self.unanswered().is_some() {
             return Err(ConversationError::Unanswered);
@@ -88,10 +89,10 @@ impl Conversation {
         Ok(())
     }
 
-    /// Adds the reply to the last message, and the ids that it was generated as.
+    /// Adds the reply to the last message, and the ids that were generated as the reply.
     ///
     /// # Errors
-    /// [`ConversationError::NothingToAnswer`] if there is none, or it has its reply.
+    /// [`ConversationError::NothingToAnswer`] if there is no message, or it already has a reply.
     pub fn push_assistant(
         &mut self,
         text: impl Into<String>,
@@ -107,18 +108,18 @@ impl Conversation {
         }
     }
 
-    /// The last message, if it has no reply.
+    /// Returns the last message if it has no reply.
     pub fn unanswered(&self) -> Option<&str> {
         self.exchanges.last().filter(|e| e.reply.is_none()).map(|e| e.user.as_str())
     }
 
-    /// Takes back the last user message and its reply; what was taken back, if there was anything.
+    /// Removes the last user message and its reply, and returns them; `None` if there are none.
     pub fn undo(&mut self) -> Option<Exchange> {
         self.exchanges.pop().or_else(|| self.dropped.pop())
     }
 
-    /// Forgets the last reply, if there is one, so that it can be generated again; the message that then
-    /// waits for a reply, or `None` if nothing was said yet.
+    /// Removes the last reply, if there is one, so that it can be generated again. Returns the message that waits for a
+    /// reply; `None` if there is no message.
     pub fn retry(&mut self) -> Option<&str> {
         let last = self.exchanges.last_mut()?;
         last.reply = None;
@@ -126,14 +127,14 @@ impl Conversation {
         Some(&last.user)
     }
 
-    /// Forgets everything but the system prompt.
+    /// Removes everything but the system prompt.
     pub fn clear(&mut self) {
         self.dropped.clear();
         self.exchanges.clear();
     }
 }
 
-/// A system prompt and exchanges as messages.
+/// Converts a system prompt and exchanges to messages.
 pub(super) fn messages<'a>(
     system: Option<&str>,
     exchanges: impl IntoIterator<Item = &'a Exchange>,

@@ -1,5 +1,5 @@
-//! A conversation in a file: a JSON list of `{"role", "content"}`, as every chat interface has it. Written
-//! whole or not at all; taken from a file only if every rule holds.
+//! Saves and loads a conversation as a file: a JSON list of `{"role", "content"}`, as is usual for chat programs. A
+//! file is written completely or not at all, and is loaded only if it follows every rule.
 
 use std::fmt;
 use std::io;
@@ -13,56 +13,56 @@ use crate::json;
 use crate::system::files::{self, Refused, Replacement};
 use crate::system::hinted::Hinted;
 
-/// The largest file that is read, in bytes: several million tokens.
+/// Maximum size in bytes of a file that is read: several million tokens.
 pub const LARGEST_FILE: u64 = 16 << 20;
-/// The most messages that are read.
+/// Maximum number of messages that are read.
 pub const MOST_MESSAGES: usize = 100_000;
 
-/// A file that cannot be read or written as what it should be.
+/// The error of reading or writing a conversation or a text.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The system refused.
+    /// The system's I/O error.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// `read` or `write`.
+        /// What failed: `read`, `write` or `delete`.
         action: &'static str,
-        /// The file.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// A folder, a pipe or a device.
+    /// The path is a folder, a pipe or a device.
     #[error("{} is not a regular file", path.display())]
     NotAFile {
-        /// What it is.
+        /// The path.
         path: PathBuf,
     },
-    /// Another file, which is not written over.
+    /// The file exists and is not a conversation, so it is not overwritten.
     #[error("{} exists and is not a conversation", path.display())]
     Exists {
-        /// What it is.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// Larger than what is read.
+    /// The file is larger than [`LARGEST_FILE`].
     #[error("{} is larger than the limit of {LARGEST_FILE} bytes", path.display())]
     TooLarge {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// Not UTF-8.
+    /// The file is not UTF-8 text.
     #[error("{} is not UTF-8 text: byte {at} is invalid", path.display())]
     NotText {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Where it stops being text.
+        /// Offset of the first invalid byte.
         at: usize,
     },
-    /// Not a list of messages.
+    /// The file is not a list of messages.
     #[error("{} is not a conversation: {source}", path.display())]
     NotAConversation {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Which rule it breaks.
+        /// The rule that it breaks.
         source: ParseError,
     },
 }
@@ -72,33 +72,34 @@ impl Hinted for FileError {
         match self {
             Self::Exists { path } => {
                 let other = path.with_extension("chat.json");
-                Some(format!("`/save {}`, or another name that nothing has yet", other.display()))
+                Some(format!("`/save {}`, or another unused name", other.display()))
             }
             _ => None,
         }
     }
 }
 
-/// Text that is not a conversation.
+/// The error of text that is not a conversation.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
-    /// Not JSON, not a list of `{"role", "content"}`, or a list that is too long.
+    /// The text is not JSON, is not a list of `{"role", "content"}`, or is too long a list.
     #[error("{0}")]
     Json(#[from] json::Error),
-    /// A message in the wrong place; counted from 1.
+    /// A message has a role that cannot follow the messages before it.
     #[error("message {number} has the role {found:?}, expected {expected}")]
     Role {
-        /// Which message.
+        /// Number of the message, counted from 1.
         number: usize,
-        /// Its role.
+        /// The message's role.
         found: String,
-        /// What may stand there.
+        /// The roles that are allowed there.
         expected: &'static str,
     },
 }
 
 impl Conversation {
-    /// The conversation, with what was dropped of it, as JSON: a list of `{"role", "content"}`, with a newline at the end.
+    /// Converts the conversation, including dropped exchanges, to JSON: a list of `{"role", "content"}`, with a final
+    /// newline.
     ///
     /// # Errors
     /// None in practice: strings always serialize.
@@ -107,11 +108,11 @@ impl Conversation {
         serde_json::to_string_pretty(&all).map(|text| text + "\n")
     }
 
-    /// The inverse of [`to_json`](Self::to_json).
+    /// Parses the JSON that [`to_json`](Self::to_json) writes.
     ///
     /// # Errors
-    /// [`ParseError`] unless it is a list of at most 100,000 messages with these two fields only, where a
-    /// system prompt comes first if at all, then user and assistant in turns.
+    /// [`ParseError`] unless the text is a list of at most 100,000 messages with exactly these two fields: an optional
+    /// system prompt, and then user and assistant messages in turn.
     pub fn from_json(json: &str) -> Result<Self, ParseError> {
         let Entries(entries) = serde_json::from_str(json).map_err(json::Error::from)?;
         let mut conversation = Self::default();
@@ -135,14 +136,15 @@ impl Conversation {
         Ok(conversation)
     }
 
-    /// Writes the conversation to `path`, over an earlier one or an empty file; readable for this user only.
+    /// Writes the conversation to `path`, accessible to this user only. Replaces an earlier conversation or an empty
+    /// file.
     ///
     /// # Errors
-    /// [`FileError::Io`]; [`FileError::NotAFile`] for a folder or a device; [`FileError::Exists`] for a file of another
-    /// kind. What was there is then as it was.
+    /// [`FileError::Io`]; [`FileError::NotAFile`] for a folder or a device; [`FileError::Exists`] for a file that is
+    /// not a conversation. The file is then unchanged.
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
         let failed = |source| FileError::Io { action: "write", path: path.to_path_buf(), source };
-        // A link stays a link, and what it points to is written.
+        // A link stays a link, and its target is written.
         let target = match files::exists(path).map_err(failed)? {
             true => {
                 let is_ours = |text: &str| text.is_empty() || Self::from_json(text).is_ok();
@@ -160,26 +162,26 @@ impl Conversation {
         write(&target, &json)
     }
 
-    /// The conversation that [`save`](Self::save) wrote, or another program.
+    /// Loads a conversation that [`save`](Self::save) or another program wrote.
     ///
     /// # Errors
-    /// [`FileError`], by the rules of [`read_text`] and [`from_json`](Self::from_json).
+    /// [`FileError`]; the rules are those of [`read_text`] and [`from_json`](Self::from_json).
     pub fn load(path: &Path) -> Result<Self, FileError> {
         Self::from_json(&read_text(path)?)
             .map_err(|source| FileError::NotAConversation { path: path.to_path_buf(), source })
     }
 }
 
-/// Writes a file, readable for this user only; what has its name is replaced.
+/// Writes a file, accessible to this user only, and replaces what had its name.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), FileError> {
     let failed = |source| FileError::Io { action: "write", path: path.to_path_buf(), source };
     Replacement::private(path).and_then(|file| file.finish_with(text.as_bytes())).map_err(failed)
 }
 
-/// A text file, without a byte order mark.
+/// Reads a text file, without a byte order mark.
 ///
 /// # Errors
-/// [`FileError`] if it cannot be read, is no regular file, has more than 16 MiB or is not UTF-8.
+/// [`FileError`] if the file cannot be read, is not a regular file, is larger than 16 MiB, or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
     let bytes = files::read(path, LARGEST_FILE).map_err(|source| match Refused::inside(&source) {
         Some(Refused::NotAFile(_)) => FileError::NotAFile { path: path.to_path_buf() },
@@ -196,7 +198,7 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
     })
 }
 
-/// A message as it stands in a file. A field more (a tool call, a name) would be lost without a word.
+/// A message in a file. Additional fields (a tool call, a name) are refused, since they would be lost silently.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -204,7 +206,7 @@ struct Entry {
     content: String,
 }
 
-/// At most [`MOST_MESSAGES`] of them: counted while they are read, not after.
+/// At most [`MOST_MESSAGES`] messages. They are counted while they are read, not afterwards.
 struct Entries(Vec<Entry>);
 
 impl<'de> Deserialize<'de> for Entries {

@@ -1,4 +1,4 @@
-//! The oldest turns make room for the newest.
+//! Drops the oldest turns of a conversation so that the newest fit into the context.
 
 use std::error::Error;
 
@@ -7,15 +7,15 @@ use crate::system::hinted::Hinted;
 use crate::system::quote::counted;
 use crate::text::Message;
 
-/// A conversation cannot be made to fit.
+/// The error of a conversation that cannot be made to fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FitError<E> {
-    /// Even the newest message, with the system prompt, is too long.
+    /// The newest message and the system prompt alone do not fit.
     #[error("the message takes {}, more than the {limit} there is room for", counted(*tokens, "token"))]
     TooLong {
-        /// What the system prompt and the newest turn take.
+        /// Number of tokens of the system prompt and the newest turn.
         tokens: usize,
-        /// What they may take.
+        /// Maximum number of tokens.
         limit: usize,
     },
     /// The tokens could not be counted.
@@ -35,14 +35,15 @@ impl<E: Error> Hinted for FitError<E> {
 }
 
 impl Conversation {
-    /// Drops as few of the oldest turns as let the rest fit into `limit` tokens, never the system prompt
-    /// and never the newest turn. How many were dropped; on an error nothing is. A file still has them.
+    /// Drops the oldest turns, as few as possible, so that the rest fits into `limit` tokens; returns how many were
+    /// dropped. Never drops the system prompt or the newest turn, and drops nothing on an error. Files still contain
+    /// dropped turns.
     ///
-    /// `count` says how many tokens messages take in the model's chat format. It is asked about
-    /// `2 + log2(turns)` times, as it is costly and leaving out a turn never takes more tokens.
+    /// `count` returns the number of tokens of messages in the model's chat format. It is costly and is called about `2
+    /// + log2(turns)` times: a binary search works since leaving out a turn never takes more tokens.
     ///
     /// # Errors
-    /// [`FitError::TooLong`] if the newest turn alone does not fit, [`FitError::Count`] with `count`'s own.
+    /// [`FitError::TooLong`] if the newest turn alone does not fit; [`FitError::Count`] with the error of `count`.
     pub fn fit<E>(
         &mut self,
         limit: usize,
@@ -61,8 +62,8 @@ impl Conversation {
         if tokens > limit {
             return Err(FitError::TooLong { tokens, limit });
         }
-        // Dropping `few` is not enough, dropping `enough` is. Four turns of 10 tokens, limit 25:
-        // (0, 3) -> 1 leaves 30 -> (1, 3) -> 2 leaves 20 -> (1, 2): two are dropped.
+        // Invariant: dropping `few` turns is not enough, dropping `enough` is. Example, four turns of 10 tokens, limit
+        // 25: (0, 3) -> 1 leaves 30 -> (1, 3) -> 2 leaves 20 -> (1, 2): two are dropped.
         let (mut few, mut enough) = (0, most);
         while enough - few > 1 {
             let middle = few + (enough - few) / 2;
@@ -82,12 +83,13 @@ mod tests {
 
     use super::*;
 
-    /// Every character is a token.
+    /// Counts every character as a token.
     fn count(messages: &[Message]) -> Result<usize, Infallible> {
         Ok(messages.iter().map(|m| m.content.len()).sum())
     }
 
-    /// `turns` turns of ten tokens, the last not answered, under a system prompt of three.
+    /// Makes a conversation of `turns` turns of ten tokens, the last without a reply, and a system prompt of three
+    /// tokens.
     fn conversation(turns: usize) -> Conversation {
         let mut c = Conversation::new(Some("sys".into()));
         for turn in 0..turns {

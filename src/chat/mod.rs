@@ -1,16 +1,15 @@
-//! A conversation: what was said, what is undone, retried or dropped, how it is kept in a file, and what a
-//! line that was typed asks for.
+//! A conversation: its messages, its files, and the commands that a user may type.
 //!
-//! Knows messages and their order. Never knows terminals, tokenizers or models: how many tokens messages
-//! take is asked of the caller.
+//! Knows messages and their order. Never knows terminals, tokenizers or models: the caller counts the tokens of
+//! messages.
 //!
 //! | file | one idea |
 //! |---|---|
 //! | `conversation` | messages that alternate by construction |
-//! | `fit` | the oldest turns make room |
-//! | `file` | a conversation as JSON, written whole or not at all |
-//! | `autosave` | conversations that are saved as they go |
-//! | `command` | the slash commands, one table |
+//! | `fit` | drops the oldest turns so that the rest fits |
+//! | `file` | a conversation as JSON, written completely or not at all |
+//! | `autosave` | saves conversations automatically |
+//! | `command` | the slash commands, defined by one table |
 
 mod autosave;
 mod command;

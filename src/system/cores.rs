@@ -1,12 +1,12 @@
-//! The default number of threads that compute: one per core, and only the fast cores where kinds differ.
+//! Chooses the default number of threads that compute: one per core, and only the fast cores if there are several kinds.
 //!
-//! Two threads of a core share its units and caches, which the kernels keep busy, and a slow core delays the end of every
-//! job. The rule is llama.cpp's (`common/common.cpp`) with one exception: on a single core two threads compute. A virtual
-//! machine may present two processors as one core, and one thread would then have half the rate.
+//! Two threads of a core share its units and caches, which the kernels keep busy, and a slow core delays the end of
+//! every job. The rule is that of llama.cpp (`common/common.cpp`), except that two threads compute on a single core: a
+//! virtual machine may report two processors as one core, and one thread would then compute at half the rate.
 
 use std::num::NonZero;
 
-/// Number of threads that compute by default: within the process's CPU affinity and its control group's quota.
+/// Returns the default number of threads that compute, within the process's CPU affinity and its control group's quota.
 pub fn threads() -> usize {
     let allowed = std::thread::available_parallelism().map_or(1, NonZero::get);
     cores().map_or(allowed, |cores| cores.clamp(1, allowed))
@@ -17,12 +17,12 @@ fn cores() -> Option<usize> {
     linux::cores()
 }
 
-/// Number of performance cores on Apple silicon; all cores on an Intel Mac, which has no performance levels.
+/// Returns the number of performance cores on Apple silicon, or of all cores on an Intel Mac, whose cores are equal.
 #[cfg(target_os = "macos")]
 fn cores() -> Option<usize> {
     let mut count: libc::c_int = 0;
     let mut size = size_of_val(&count);
-    // SAFETY: the name ends with a NUL; `size` is the size of `count`, which this level's number fits.
+    // SAFETY: the name ends with a NUL; `size` is the size of `count`, and the result is a number of that size.
     #[allow(unsafe_code)]
     let result = unsafe {
         let (count, size) = ((&raw mut count).cast(), &raw mut size);
@@ -47,7 +47,7 @@ mod linux {
     /// Upper limit for CPU numbers in the kernel's lists.
     const MOST_CPUS: usize = 1 << 16;
 
-    /// Number of cores that this thread may compute on; `None` where the kernel does not list its CPUs.
+    /// Returns the number of cores that this thread may compute on; `None` if the kernel does not list its CPUs.
     pub fn cores() -> Option<usize> {
         let status = files::of_system(Path::new("/proc/thread-self/status")).ok()?;
         let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
@@ -59,7 +59,7 @@ mod linux {
         let fast = fast(root, allowed);
         let siblings = |cpu: &usize| {
             let file = root.join(format!("system/cpu/cpu{cpu}/topology/thread_siblings_list"));
-            // A CPU without a topology counts as a core.
+            // A CPU whose topology is unknown counts as a core.
             files::of_system(&file).map_or_else(|_| cpu.to_string(), |list| list.trim().to_string())
         };
         let cores: HashSet<String> = fast.iter().map(siblings).collect();
@@ -105,7 +105,7 @@ mod linux {
         Some(numbers)
     }
 
-    // The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
+    // The lint exempts test functions but not their helpers, where a failure also fails the test.
     #[cfg(test)]
     #[allow(clippy::unwrap_used)]
     mod tests {
@@ -163,7 +163,7 @@ mod linux {
             check(&[], &[("0-5", 6), ("3", 1)]);
         }
 
-        /// An i7-12700: 8 fast cores of two threads, 4 slow ones of one.
+        /// The CPUs of an i7-12700: 8 fast cores with two threads each, 4 slow cores with one.
         #[test]
         fn of_intels_two_kinds_the_fast_cores_count_unless_only_slow_ones_are_allowed() {
             let lists: Vec<String> = (0..16usize)

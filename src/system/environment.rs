@@ -30,7 +30,7 @@ pub const TERM: &str = "TERM";
 pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 /// Folder in which a user's programs keep state on Windows.
 pub const LOCALAPPDATA: &str = "LOCALAPPDATA";
-/// Forces one CPU kernel set: `portable`, `neon`, `avx2`, `avxvnni`, `avx512` or `amx`.
+/// Forces one set of CPU kernels: `portable`, `neon`, `avx2`, `avxvnni`, `avx512` or `amx`.
 pub const MIST_CPU: &str = "MIST_CPU";
 
 /// The variables that a user may want to set, and what they do, as the manual has it.
@@ -64,7 +64,7 @@ pub fn path(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from)
 }
 
-/// Whether a variable is set to a true value (`1`, `true`, `yes`, `on`; any case), as the hub's clients read them.
+/// Returns whether a variable is set to a true value (`1`, `true`, `yes`, `on`; any case), as in the hub's clients.
 pub fn is_true(name: &str) -> bool {
     value(name).is_some_and(|v| ["1", "true", "yes", "on"].contains(&v.to_ascii_lowercase().as_str()))
 }

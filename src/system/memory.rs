@@ -126,7 +126,7 @@ fn end(bytes: usize, report: bool) {
     let _ = (written, line, report);
 }
 
-// The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
+// The lint exempts test functions but not their helpers, where a failure also fails the test.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

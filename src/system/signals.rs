@@ -223,7 +223,7 @@ mod faults {
     }
 }
 
-// The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
+// The lint exempts test functions but not their helpers, where a failure also fails the test.
 #[cfg(all(test, unix))]
 #[allow(clippy::unwrap_used)]
 mod tests {
