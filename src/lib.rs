@@ -5,7 +5,7 @@
 //!
 //! | floor | room | knows |
 //! |---|---|---|
-//! | 11 | [`terminal`] | the one printer and line editor; what a tree of commands needs around it |
+//! | 11 | [`terminal`] | the one printer and line editor, and what commands need around them |
 //! | 9 | [`chat`], [`evaluate`], [`bench`](mod@bench) | a conversation and its ids; perplexity; measuring |
 //! | 8 | [`generate`], [`placement`] | loops over token ids: sampling, stopping; devices, and which layer goes where |
 //! | 7 | [`model`], [`store`] | the transformer, shapes at line ends; where checkpoints lie on this machine |

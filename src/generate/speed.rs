@@ -1,4 +1,4 @@
-//! How fast tokens came, in words.
+//! Formats the timings of a generation.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::request::Timings;
 use crate::system::quote::counted;
 
 impl fmt::Display for Timings {
-    /// One line, without a rate where there is none.
+    /// Writes one line. A rate that does not exist is left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tokens = |count, rate: Option<f64>| {
             let rate = rate.map_or(String::new(), |rate| format!(", {}", per_second(rate)));
@@ -29,7 +29,7 @@ impl fmt::Display for Timings {
     }
 }
 
-/// A rate in words: of a model so slow that two digits say nothing, the time of a token.
+/// Formats a rate in tokens per second; below 0.05, where two decimals say little, as seconds per token.
 pub fn per_second(rate: f64) -> String {
     match rate < 0.05 {
         true => format!("{:.0} s a token", 1.0 / rate),

@@ -54,7 +54,7 @@ pub enum Error {
 }
 
 impl Hinted for Error {
-    /// Whether what was typed is no choice of devices for the model, on any machine.
+    /// Returns whether the command line is wrong for the model on any machine.
     fn is_wrong_call(&self) -> bool {
         match self {
             Error::UnknownDevice(_)

@@ -33,16 +33,19 @@ pub const LOCALAPPDATA: &str = "LOCALAPPDATA";
 /// Forces one set of CPU kernels: `portable`, `neon`, `avx2`, `avxvnni`, `avx512` or `amx`.
 pub const MIST_CPU: &str = "MIST_CPU";
 
-/// The variables that a user may want to set, and what they do, as the manual has it.
+/// The variables that a user may want to set, with their descriptions for the manual.
 pub const MANUAL: [(&str, &str); 11] = [
     (MIST_HOME, "Where models and conversions are kept; mist in the platform's folder for data by default."),
     (HF_TOKEN, "The hub's access token."),
-    (HF_HOME, "The folder in which the hub's own tools have stored one."),
+    (HF_HOME, "The folder of the hub's own tools, which may hold an access token."),
     (HF_HUB_CACHE, "The hub's own cache, which is only read; hub in HF_HOME by default."),
-    (XDG_CACHE_HOME, "Where that lies if neither is set, in huggingface/hub; ~/.cache by default."),
+    (
+        XDG_CACHE_HOME,
+        "The folder of caches, with the hub's own in huggingface/hub if neither is set; ~/.cache by default.",
+    ),
     (HF_ENDPOINT, "A mirror of the hub; https://huggingface.co by default."),
-    (HF_HUB_OFFLINE, "When 1, true, yes or on, nothing is fetched."),
-    (NO_COLOR, "When set, no colour."),
+    (HF_HUB_OFFLINE, "When 1, true, yes or on, nothing is downloaded."),
+    (NO_COLOR, "When set, turns colour off."),
     (
         MIST_CPU,
         "The CPU kernels to use: portable, neon, avx2, avxvnni, avx512 or amx; the best of them by default.",
@@ -51,7 +54,7 @@ pub const MANUAL: [(&str, &str); 11] = [
         XDG_STATE_HOME,
         "Where the chat's history and conversations are kept, in mist; ~/.local/state by default.",
     ),
-    (LOCALAPPDATA, "The same on Windows."),
+    (LOCALAPPDATA, "Replaces XDG_STATE_HOME on Windows."),
 ];
 
 /// Returns the value of a variable, if it is set and not empty.

@@ -1,13 +1,13 @@
-//! What an error knows beside what is wrong: what to do about it, and whose fault it is.
+//! A trait of errors that know what the user can do, and whether the command line is at fault.
 
 use std::error::Error;
 
-/// An error that may say what to do about it.
+/// An error with an optional hint for the user.
 pub trait Hinted: Error {
-    /// What the user can type, or do; `None` where there is nothing.
+    /// Returns what the user can type or do; `None` if there is nothing.
     fn hint(&self) -> Option<String>;
 
-    /// Whether what was typed is at fault, whatever lies on the disk and whatever machine this is.
+    /// Returns whether the command line is wrong on any machine and with any files.
     fn is_wrong_call(&self) -> bool {
         false
     }

@@ -12,9 +12,9 @@
 //! | [`memory`], `cgroup` | handling of a lack of memory; the limits that a container sets |
 //! | [`budget`] | work within limits of memory and time |
 //! | [`environment`] | the environment variables that are read |
-//! | [`hinted`] | what an error knows beside what is wrong |
-//! | [`numbers`] | numbers as they are typed |
-//! | [`process`] | what the system reports of this process: memory and bytes read |
+//! | [`hinted`] | errors with hints for the user |
+//! | [`numbers`] | parsing numbers that the user types |
+//! | [`process`] | the system's statistics of this process: memory and bytes read |
 //! | [`quote`] | quoting text in messages |
 //! | [`signals`], [`threads`], [`type_ahead`] | signals, threads, and keys pressed before a prompt |
 //! | [`state`] | the folder for state between runs |

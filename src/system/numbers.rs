@@ -1,18 +1,18 @@
-//! Numbers as they are typed, in flags and after `/set`: what is refused is reported in one wording.
+//! Parses numbers that the user types, in flags and after `/set`, with the same error messages for both.
 
 use std::fmt::Display;
 use std::num::{IntErrorKind, NonZeroUsize, ParseFloatError, ParseIntError};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// What was expected where something else was typed.
+/// The error of a wrong number: a description of what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {0}")]
 pub struct Expected(String);
 
-/// Types of whole numbers.
+/// A type of whole numbers.
 pub trait Whole: FromStr + PartialOrd + Display + Copy + Send + Sync + 'static {
-    /// The largest.
+    /// The largest value.
     const MOST: Self;
 }
 
@@ -32,7 +32,7 @@ impl Whole for usize {
     const MOST: Self = Self::MAX;
 }
 
-/// A parser of whole numbers in a range.
+/// Returns a parser of whole numbers in `range`.
 pub fn whole<T: Whole>(
     range: RangeInclusive<T>,
 ) -> impl Fn(&str) -> Result<T, Expected> + Clone + Send + Sync + 'static {
@@ -51,29 +51,29 @@ pub fn whole<T: Whole>(
     }
 }
 
-/// A whole number, `least` or more.
+/// Returns a parser of whole numbers that are at least `least`.
 pub fn at_least<T: Whole>(least: T) -> impl Fn(&str) -> Result<T, Expected> + Clone + Send + Sync + 'static {
     whole(least..=T::MOST)
 }
 
-/// A whole number, 1 or more.
+/// Parses a whole number that is at least 1.
 ///
 /// # Errors
-/// The text is none, or the number is 0 or too large.
+/// The text is not a whole number, or the number is 0 or too large.
 pub fn positive(text: &str) -> Result<NonZeroUsize, Expected> {
     let number = at_least(1)(text)?;
     NonZeroUsize::new(number).ok_or_else(|| Expected("a whole number, 1 or more".into()))
 }
 
-/// Any number.
+/// Parses any number.
 ///
 /// # Errors
-/// The text is none.
+/// The text is not a number.
 pub fn number(text: &str) -> Result<f32, Expected> {
     text.parse().map_err(|_| Expected("a number, such as 0.7".into()))
 }
 
-/// What an error of the standard library's means to whoever typed the number.
+/// Returns our message for a parse error of the standard library.
 pub fn worded(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     if let Some(error) = error.downcast_ref::<ParseIntError>() {
         return Some(match error.kind() {

@@ -1,5 +1,5 @@
-//! What the system reports of this process: the peak of its memory, file-backed pages not counted; how much of its maps is in
-//! large pages; bytes read from disks.
+//! Reports the system's statistics of this process: its peak of anonymous memory, the part of its maps in large pages,
+//! and the bytes read from disks.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,18 +10,17 @@ use std::time::Duration;
 use super::files::of_system;
 use super::threads;
 
-/// Watches the process's anonymous memory. The system keeps no peak of it, so a thread looks every few
-/// milliseconds.
+/// Records the peak of the process's anonymous memory. The system does not, so a thread polls every few milliseconds.
 #[derive(Debug)]
 pub struct PeakMemory(Arc<AtomicU64>);
 
 impl PeakMemory {
-    /// Begins to watch.
+    /// Begins to record, with a polling interval of 5 ms.
     pub fn watch() -> Self {
         Self::watch_every(Duration::from_millis(5))
     }
 
-    /// Begins to watch, looking so often: a look takes some tens of microseconds from what is measured.
+    /// Begins to record, with this polling interval. Each poll takes some tens of microseconds from what is measured.
     pub fn watch_every(interval: Duration) -> Self {
         let peak = Arc::new(AtomicU64::new(0));
         let watched = Arc::downgrade(&peak);
@@ -32,19 +31,19 @@ impl PeakMemory {
                 thread::sleep(interval);
             }
         };
-        // Without another thread the peak is that of the moments at which it is asked for.
+        // If the thread cannot start, only calls of `bytes` update the peak.
         let _ = threads::builder("memory", threads::STACK).and_then(|thread| thread.spawn(look));
         Self(peak)
     }
 
-    /// The peak so far in bytes; `None` where the system does not report it.
+    /// Returns the peak so far in bytes; `None` if the system does not report anonymous memory.
     pub fn bytes(&self) -> Option<u64> {
         let now = anonymous_bytes()?;
         Some(self.0.fetch_max(now, Ordering::Relaxed).max(now))
     }
 }
 
-/// `RssAnon` of Linux; other systems do not tell it apart from mapped files.
+/// Returns `RssAnon` (Linux). Other systems do not distinguish it from mapped files.
 fn anonymous_bytes() -> Option<u64> {
     let status = of_system(Path::new("/proc/self/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
@@ -52,21 +51,23 @@ fn anonymous_bytes() -> Option<u64> {
     Some(kibibytes << 10)
 }
 
-/// The part of the mapped files for which large pages were asked, the weights, that is in such pages; `None` where none is
-/// mapped, or the system does not report it (Linux does). What came to memory while little of it was free lies in small pages for
-/// as long as it stays there.
+/// Returns the fraction of mapped weights that is in large pages; `None` if no file is mapped with the hint for large
+/// pages, or if the system does not report it (Linux does).
+///
+/// Pages that were read while little memory was free stay small as long as they are in memory.
 pub fn in_large_pages() -> Option<f64> {
     large_pages_of(&of_system(Path::new("/proc/self/smaps")).ok()?)
 }
 
-/// The same from the system's list of maps: lines of numbers, the last with `hg` among its flags if large pages were asked for.
+/// Computes the fraction from the text of `/proc/self/smaps`. The flags of a map, in its last line, include `hg` if
+/// large pages were requested.
 fn large_pages_of(maps: &str) -> Option<f64> {
     let (mut all, mut large) = (0, 0);
     let mut total = [0, 0];
     for line in maps.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            // Anonymous memory is in no file.
+            // Anonymous memory belongs to no file.
             ["Anonymous:", kibibytes, _] if kibibytes != "0" => all = 0,
             ["Rss:", kibibytes, _] => all = kibibytes.parse().ok()?,
             ["FilePmdMapped:", kibibytes, _] => large = kibibytes.parse().ok()?,
@@ -78,24 +79,24 @@ fn large_pages_of(maps: &str) -> Option<f64> {
     (all > 0).then(|| large as f64 / all as f64)
 }
 
-/// Bytes that were read from disks up to a moment, pages of mapped files among them.
+/// The number of bytes read from disks up to a moment, including pages of mapped files.
 #[derive(Clone, Copy, Debug)]
 pub struct BytesRead(Option<u64>);
 
 impl BytesRead {
-    /// Up to now.
+    /// Returns the number of bytes read up to now.
     pub fn now() -> Self {
         Self(bytes_read())
     }
 
-    /// What was read since for each of so many tokens; `None` where there are none, or where the system does not report it.
+    /// Returns the bytes read since then per token; `None` if `tokens` is 0 or the system does not report it.
     pub fn a_token(self, tokens: usize) -> Option<f64> {
         let since = bytes_read()?.saturating_sub(self.0?);
         (tokens > 0).then(|| since as f64 / tokens as f64)
     }
 }
 
-/// Linux keeps the count; other systems have no such file.
+/// Returns the count that Linux keeps; other systems have no such file.
 fn bytes_read() -> Option<u64> {
     let text = of_system(Path::new("/proc/self/io")).ok()?;
     text.lines().find_map(|line| line.strip_prefix("read_bytes:"))?.trim().parse().ok()

@@ -65,7 +65,7 @@ impl Write for First<'_, '_> {
     }
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a shell, if it needs quotes.
 pub fn shell_word(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./=:@+".contains(&b);
     match !word.is_empty() && word.bytes().all(plain) {

@@ -1,11 +1,11 @@
-//! An input line by line, none longer than a limit.
+//! Reads an input line by line, with a limit for the length of a line.
 
 use std::io::{self, BufRead, Read};
 
 use super::read::utf8;
 
-/// The lines of an input without their ends, and without the byte order mark that programs on Windows put before the first.
-/// A line that is too long, or no text, is an error.
+/// An iterator over the lines of an input, without line ends, and without the byte order mark that programs on Windows
+/// write. A line that is too long or not UTF-8 is an error.
 #[derive(Debug)]
 pub struct Lines<R> {
     source: R,
@@ -14,7 +14,7 @@ pub struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    /// The lines of `source`, of at most `longest` bytes each.
+    /// Reads lines of `source`, of at most `longest` bytes each.
     pub fn new(source: R, longest: u64) -> Self {
         Self { source, longest, is_first: true }
     }
