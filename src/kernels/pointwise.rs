@@ -1,4 +1,4 @@
-//! Operations on each row of activations by itself: RMSNorm, rotary positions, the gated activation, softmax.
+//! Operations on each row of activations: RMSNorm, rotary position embedding, gated activation, softmax.
 
 use crate::cpu::pool::each_row;
 use crate::cpu::simd::{Simd, dispatch, exp};
@@ -8,13 +8,14 @@ use crate::cpu::{dot, kernel};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RopeLayout {
-    /// Element i with i + D/2, as Hugging Face checkpoints have it.
+    /// Element i with element i + D/2, as in Hugging Face checkpoints.
     HalfSplit,
-    /// Element 2i with 2i + 1, as Mistral's own files and llama-architecture GGUF files have it.
+    /// Element 2i with element 2i + 1, as in Mistral's own files and llama-architecture GGUF files.
     Interleaved,
 }
 
-/// RMSNorm (Zhang and Sennrich 2019): each row of `x (T, C)` divided by its root mean square, times `weight (C)`.
+/// Computes RMSNorm (Zhang and Sennrich 2019): divides each row of `x (T, C)` by its root mean square and
+/// multiplies it by `weight (C)`.
 pub fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     let columns = weight.len().max(1);
     each_row(out, columns, |i, out| rms_norm_row(&x[i * columns..][..columns], weight, epsilon, out));
@@ -31,8 +32,10 @@ fn rms_norm_body<const FUSED: bool>(x: &[f32], weight: &[f32], epsilon: f32, out
     }
 }
 
-/// Rotary positions (Su et al. 2021), in place: of every row of `x`, `width` wide, the first `heads` heads are rotated by
-/// the row's angles, `cos` and `sin` of `half` values each.
+/// Applies rotary position embedding (Su et al. 2021) in place.
+///
+/// It rotates the first `heads` heads of every row of `x`, which is `width` wide, by the row's angles: `cos` and
+/// `sin` have `half` values per row.
 pub fn rope(
     x: &mut [f32],
     width: usize,
@@ -72,8 +75,8 @@ fn rotate_body<const FUSED: bool>(head: &mut [f32], cos: &[f32], sin: &[f32], la
     }
 }
 
-/// The gated activation (Shazeer 2020, SwiGLU): rows of `gate_up (T, 2F)` hold gate then up; `out (T, F)` is
-/// silu(gate) · up.
+/// Computes the gated activation (SwiGLU, Shazeer 2020). Rows of `gate_up (T, 2F)` hold gate, then up; `out (T, F)`
+/// is silu(gate) · up.
 pub fn swiglu(gate_up: &[f32], inner: usize, out: &mut [f32]) {
     each_row(out, inner.max(1), |i, out| {
         let (gate, up) = gate_up[2 * i * inner..][..2 * inner].split_at(inner);
@@ -102,7 +105,7 @@ fn gated_body<S: Simd>(gate: &[f32], up: &[f32], out: &mut [f32]) {
     ends[0][..end].copy_from_slice(&gate[whole..]);
     ends[1][..end].copy_from_slice(&up[whole..]);
     let [gate, up, ends] = &mut ends;
-    // SAFETY: no set has more than sixteen lanes.
+    // SAFETY: no instruction set has more than sixteen lanes.
     #[allow(unsafe_code)]
     unsafe {
         gate_one::<S>(gate.as_ptr(), up.as_ptr(), ends.as_mut_ptr());
@@ -110,27 +113,30 @@ fn gated_body<S: Simd>(gate: &[f32], up: &[f32], out: &mut [f32]) {
     out[whole..].copy_from_slice(&ends[..end]);
 }
 
+/// Computes silu(gate) · up for one register.
+///
 /// # Safety
-/// The first two can be read and the last be written, `LANES` values each.
+/// `LANES` values can be read at `gate` and `up`, and written at `out`.
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn gate_one<S: Simd>(gate: *const f32, up: *const f32, out: *mut f32) {
-    // SAFETY: by the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let gate = S::load(gate);
-        let below = exp(S::splat(0.0).sub(gate)).add(S::splat(1.0));
-        gate.div(below).mul(S::load(up)).store(out);
+        let denominator = exp(S::splat(0.0).sub(gate)).add(S::splat(1.0));
+        gate.div(denominator).mul(S::load(up)).store(out);
     }
 }
 
-/// The softmax of logits, in f32, with the largest subtracted first. The sum is taken in their order.
+/// Computes the softmax of logits in place, in f32, after subtracting the largest. The sum is taken in the order of
+/// the logits.
 pub fn softmax(logits: &mut [f32]) {
     exponentials(logits);
     let sum: f32 = logits.iter().fold(0.0, |sum, x| sum + x);
     logits.iter_mut().for_each(|x| *x /= sum);
 }
 
-/// e^(x - largest) of each.
+/// Replaces each logit x by e^(x - largest).
 fn exponentials(logits: &mut [f32]) {
     dispatch!(exponentials_body(logits: &mut [f32]));
 }
@@ -149,7 +155,7 @@ fn exponentials_body<S: Simd>(logits: &mut [f32]) {
     let rest = chunks.into_remainder();
     let mut end = [0.0; 16];
     end[..rest.len()].copy_from_slice(rest);
-    // SAFETY: no set has more than sixteen lanes.
+    // SAFETY: no instruction set has more than sixteen lanes.
     #[allow(unsafe_code)]
     unsafe {
         exp(S::load(end.as_ptr()).sub(S::splat(largest))).store(end.as_mut_ptr());
@@ -200,12 +206,12 @@ mod tests {
     fn softmax_is_its_definition_for_any_number_of_logits() {
         for count in [1, 2, 8, 15, 16, 17, 40, 1000] {
             let logits: Vec<f32> = (0..count).map(|i| (i as f32 * 0.37).sin() * 9.0).collect();
-            let mut shares = logits.clone();
-            softmax(&mut shares);
+            let mut probabilities = logits.clone();
+            softmax(&mut probabilities);
             let exponentials = || logits.iter().map(|x| f64::from(*x).exp());
             let sum: f64 = exponentials().sum();
-            for (share, exact) in shares.iter().zip(exponentials()) {
-                assert!((f64::from(*share) - exact / sum).abs() < exact / sum * 1e-5);
+            for (probability, exact) in probabilities.iter().zip(exponentials()) {
+                assert!((f64::from(*probability) - exact / sum).abs() < exact / sum * 1e-5);
             }
         }
     }

@@ -1,12 +1,12 @@
-//! Attention of a tile of queries over the cache, span by span of positions.
+//! Computes attention for a tile of queries over the KV cache, one span of positions at a time.
 //!
-//! A tile is the queries of a few tokens and of all heads that share a key/value head: a block of keys or values is
-//! widened once for all of them. For each span of positions a tile's scores, their exponentials and the sums of values
-//! are made in the first-level cache; what the spans give is merged with the running maximum of Milakov and Gimelshein
-//! 2018, as FlashAttention (Dao et al. 2022) does.
+//! A tile has the queries of a few tokens, for all heads that share a key/value head. A block of keys or values is
+//! converted to f32 once for all of them. For each span of positions, the scores, their exponentials and the sums
+//! of values stay in the L1 cache. The results of spans are merged with a running maximum (Milakov and Gimelshein
+//! 2018), as in FlashAttention (Dao et al. 2022).
 //!
-//! The order of sums is that of positions: within a span one after another, spans merged in their order into groups,
-//! groups in theirs. It depends on nothing but the position of the query and its window.
+//! Sums follow the order of positions: positions within a span, spans within a group, then groups. The order
+//! depends only on the position of the query and its window.
 
 use std::ops::Range;
 
@@ -17,35 +17,35 @@ use super::store::{BLOCK, Head, Head8, Keep, value_width};
 use super::tiles::{mix_rows, score_rows};
 use crate::cpu::simd::{Simd, dispatch, exp};
 
-/// The queries of one tile, whose rows are tokens' heads: token after token.
+/// The queries of one tile. Rows are ordered by token, then by head.
 pub(super) struct Tile<'a, K> {
     pub kept: &'a K,
-    /// D.
+    /// The head size D.
     pub size: usize,
-    /// Query heads of a token: those that share the key/value head.
+    /// Query heads per token: those that share the key/value head.
     pub heads: usize,
-    /// Tokens.
+    /// Number of tokens.
     pub tokens: usize,
-    /// What they see.
+    /// The positions that the tokens see.
     pub span: Span,
 }
 
-/// A thread's memory for one tile.
+/// A thread's buffers for one tile.
 #[derive(Default)]
 pub(super) struct Scratch {
-    /// Queries, scaled: `(R, D)`.
+    /// Scaled queries: `(R, D)`.
     pub q: Vec<f32>,
-    /// What all positions give: `(R, W + 2)`, of each row the sums of values with weights exp(score - max), the largest
-    /// score, and the weights' sum.
+    /// Sums over all positions: `(R, W + 2)`. A row has the sums of values with weights exp(score - max), the
+    /// largest score, and the sum of the weights.
     pub all: Vec<f32>,
-    /// What a group of positions gives: `(R, W + 2)`.
+    /// Sums over a group of positions: `(R, W + 2)`.
     pub group: Vec<f32>,
     scores: Vec<f32>,  // (R, SPAN)
     widened: Vec<f32>, // two blocks of keys, or one of values
     span: Vec<f32>,    // (R, W + 2)
 }
 
-/// Floats of a row of sums.
+/// Returns the number of floats in a row of sums.
 pub(super) fn sums_width(size: usize) -> usize {
     value_width(size) + 2
 }
@@ -55,36 +55,36 @@ impl<K> Tile<'_, K> {
         self.heads * self.tokens
     }
 
-    /// The positions that some row sees.
+    /// Returns the positions that at least one row sees.
     fn positions(&self) -> Range<usize> {
         self.span.seen(self.tokens)
     }
 
-    /// The rows of a token.
+    /// Returns the rows of a token.
     fn rows_of(&self, token: usize) -> Range<usize> {
         token * self.heads..(token + 1) * self.heads
     }
 
-    /// Those positions of `some` that a token sees.
+    /// Returns the positions out of `some` that a token sees.
     fn sees(&self, token: usize, some: &Range<usize>) -> Range<usize> {
         let position = self.span.first + token;
         some.start.max(self.span.oldest(position))..some.end.min(position + 1)
     }
 
-    /// The positions that all rows see.
+    /// Returns the positions that all rows see.
     fn seen_by_all(&self) -> Range<usize> {
         let (first, last) = (self.span.first, self.span.first + self.tokens.saturating_sub(1));
         let oldest = self.span.oldest(last);
         oldest..oldest.max(first + 1)
     }
 
-    /// The block of slots that a position lies in: slots are whole blocks.
+    /// Returns the block of slots that holds a position. The slots are whole blocks.
     fn block(&self, position: usize) -> usize {
         position / BLOCK % (self.span.slots / BLOCK)
     }
 }
 
-/// Sets `sums` to what all positions give.
+/// Sets `sums` to the sums over all positions.
 #[inline(always)]
 fn all<S: Simd, K: Keep>(tile: &Tile<K>, scratch: &mut Scratch, sums: &mut [f32]) {
     let positions = tile.positions();
@@ -98,7 +98,7 @@ fn all<S: Simd, K: Keep>(tile: &Tile<K>, scratch: &mut Scratch, sums: &mut [f32]
     scratch.group = group_sums;
 }
 
-/// Sets `sums` to what the group of positions that begins with `first` gives.
+/// Sets `sums` to the sums over the group of positions that begins with `first`.
 #[inline(always)]
 fn group<S: Simd, K: Keep>(tile: &Tile<K>, first: usize, scratch: &mut Scratch, sums: &mut [f32]) {
     let positions = tile.positions();
@@ -113,7 +113,7 @@ fn group<S: Simd, K: Keep>(tile: &Tile<K>, first: usize, scratch: &mut Scratch, 
     scratch.span = span_sums;
 }
 
-/// No positions.
+/// Sets `sums` to the sums over no positions.
 #[inline(always)]
 pub(super) fn clear<K>(tile: &Tile<K>, sums: &mut [f32]) {
     let width = value_width(tile.size);
@@ -123,7 +123,7 @@ pub(super) fn clear<K>(tile: &Tile<K>, sums: &mut [f32]) {
     }
 }
 
-/// Adds what later positions give to what earlier ones gave.
+/// Adds the sums over later positions to the sums over earlier ones.
 #[inline(always)]
 fn merge<S: Simd, K: Keep>(tile: &Tile<K>, later: &[f32], sums: &mut [f32]) {
     let width = value_width(tile.size);
@@ -139,7 +139,7 @@ fn merge<S: Simd, K: Keep>(tile: &Tile<K>, later: &[f32], sums: &mut [f32]) {
         let both = if max_later > max { max_later } else { max };
         let (a, b) = (exp(S::splat(max - both)), exp(S::splat(max_later - both)));
         let mut sum = [0.0; 16];
-        // SAFETY: no set has more than sixteen lanes; a row is `width` values, a multiple of sixteen.
+        // SAFETY: no instruction set has more than sixteen lanes; a row has `width` values, a multiple of sixteen.
         #[allow(unsafe_code)]
         unsafe {
             let (x, y) = (S::splat(row[width + 1]), S::splat(later[width + 1]));
@@ -153,11 +153,11 @@ fn merge<S: Simd, K: Keep>(tile: &Tile<K>, later: &[f32], sums: &mut [f32]) {
     }
 }
 
-/// Sets `sums` to what the span of positions that begins with `first` gives.
+/// Sets `sums` to the sums over the span of positions that begins with `first`.
 #[inline(always)]
 fn span<S: Simd, K: Keep>(tile: &Tile<K>, first: usize, scratch: &mut Scratch, sums: &mut [f32]) {
     let positions = tile.positions();
-    // From the first to the last block that some row sees; the rest of a span is not touched.
+    // Only blocks that at least one row sees are read.
     let from = first.max(positions.start / BLOCK * BLOCK);
     let to = (first + SPAN).min(positions.end.next_multiple_of(BLOCK));
     scratch.scores.resize(tile.rows() * SPAN, 0.0);
@@ -167,7 +167,7 @@ fn span<S: Simd, K: Keep>(tile: &Tile<K>, first: usize, scratch: &mut Scratch, s
     mix::<S, K>(tile, first, from.max(positions.start)..to.min(positions.end), scratch, sums);
 }
 
-/// The scores of a span's blocks, of which the first position is in column 0.
+/// Computes the scores of a span's blocks. The span's first position is in column 0.
 #[inline(always)]
 fn scores<S: Simd, K: Keep>(tile: &Tile<K>, first: usize, blocks: Range<usize>, scratch: &mut Scratch) {
     let (rows, size) = (tile.rows(), tile.size);
@@ -175,12 +175,13 @@ fn scores<S: Simd, K: Keep>(tile: &Tile<K>, first: usize, blocks: Range<usize>, 
     assert!(q.len() == rows * size && scores.len() == rows * SPAN && widened.len() >= 2 * BLOCK * size);
     let mut position = blocks.start;
     while position < blocks.end {
-        // Two vectors of positions: with one, few rows are too few sums at once to hide a multiplication's latency.
+        // Two vectors of positions, because with one vector a few rows have too few accumulators to hide the
+        // latency of a multiplication.
         let count = (blocks.end - position).min(2 * S::LANES) / BLOCK;
         let mut vectors = [std::ptr::null(); 2];
         for (b, vector) in vectors.iter_mut().enumerate().take(count) {
             let room = widened[b * BLOCK * size..].as_mut_ptr();
-            // SAFETY: the block is one of the ring's; there is room for two.
+            // SAFETY: the block is within the cache's slots; `widened` has room for two blocks.
             #[allow(unsafe_code)]
             let keys = unsafe { tile.kept.keys::<S>(tile.block(position + b * BLOCK), size, room) };
             *vector = keys;
@@ -188,8 +189,8 @@ fn scores<S: Simd, K: Keep>(tile: &Tile<K>, first: usize, blocks: Range<usize>, 
         if S::LANES < BLOCK {
             vectors[1] = vectors[0].wrapping_add(S::LANES);
         }
-        // SAFETY: the vectors are of blocks of keys, (D, 16); rows of q are D values, rows of scores SPAN, in which these
-        // blocks lie.
+        // SAFETY: the vectors point to blocks of keys, (D, 16). Rows of q have D values. Rows of scores have SPAN
+        // values, which include these blocks.
         #[allow(unsafe_code)]
         unsafe {
             let (q, scores) = (q.as_ptr(), scores.as_mut_ptr().add(position - first));
@@ -202,8 +203,8 @@ fn scores<S: Simd, K: Keep>(tile: &Tile<K>, first: usize, blocks: Range<usize>, 
     }
 }
 
-/// Turns scores into weights, exp(score - max); a row's maximum and the sum of its weights go to `sums`, whose values
-/// become zeros.
+/// Turns scores into weights, exp(score - max). Writes each row's maximum and sum of weights to `sums`, and zeroes
+/// the sums of values.
 #[inline(always)]
 fn weights<S: Simd, K: Keep>(
     tile: &Tile<K>,
@@ -232,7 +233,7 @@ fn weights<S: Simd, K: Keep>(
         }
         let max = lanes.into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m || x.is_nan() { x } else { m });
         sums[width] = max;
-        // A row that sees nothing here: all its weights are exp(-inf).
+        // If a row sees no position, subtract 0, so that all its weights are exp(-inf).
         let below = S::splat(if max == f32::NEG_INFINITY { 0.0 } else { max });
         lanes = [0.0; BLOCK];
         for block in scores.as_chunks_mut::<BLOCK>().0 {
@@ -248,36 +249,37 @@ fn weights<S: Simd, K: Keep>(
         }
         sums[width + 1] = lanes[0];
         if lanes[0].is_nan() {
-            // Vectors' maximum may have lost it, and a row of nothing else would count as one that sees nothing.
+            // The vector maximum may have lost a NaN. A row of only NaN would then look like a row that sees no
+            // position.
             sums[width] = f32::NAN;
         }
     }
 }
 
-/// The vector of a block that begins at `i`.
+/// Loads the vector of a block that begins at `i`.
 #[inline(always)]
 fn vector<S: Simd>(block: &[f32; BLOCK], i: usize) -> S {
     assert!(i + S::LANES <= BLOCK);
-    // SAFETY: it lies within the block.
+    // SAFETY: the vector lies within the block.
     #[allow(unsafe_code)]
     unsafe {
         S::load(block.as_ptr().add(i))
     }
 }
 
-/// Puts a vector into a block, from `i` on.
+/// Stores a vector to a block, from `i` on.
 #[inline(always)]
 fn put<S: Simd>(vector: S, block: &mut [f32; BLOCK], i: usize) {
     assert!(i + S::LANES <= BLOCK);
-    // SAFETY: it lies within the block.
+    // SAFETY: the vector lies within the block.
     #[allow(unsafe_code)]
     unsafe {
         vector.store(block.as_mut_ptr().add(i));
     }
 }
 
-/// Adds the positions' values, each with its weight, to the sums' values. A row takes only what it sees: a weight of 0 would
-/// make NaN of a value that is not finite.
+/// Adds the positions' values, times their weights, to the sums of values. A row adds only the positions that it
+/// sees: a weight of 0 would turn a value that is not finite into NaN.
 #[inline(always)]
 fn mix<S: Simd, K: Keep>(
     tile: &Tile<K>,
@@ -294,7 +296,7 @@ fn mix<S: Simd, K: Keep>(
     while position < positions.end {
         let start = position / BLOCK * BLOCK;
         let block = position..positions.end.min(start + BLOCK);
-        // SAFETY: the block is one of the ring's; there is room for it.
+        // SAFETY: the block is within the cache's slots; `widened` has room for it.
         #[allow(unsafe_code)]
         let values = unsafe { tile.kept.values::<S>(tile.block(start), tile.size, widened.as_mut_ptr()) };
         let mut mixed = Mixed { scores, first, values, start, width, sums };
@@ -312,23 +314,23 @@ fn mix<S: Simd, K: Keep>(
     }
 }
 
-/// A block of values and what it is mixed by.
+/// A block of values and the weights to multiply it by.
 struct Mixed<'a> {
     /// Weights of a span's positions: `(R, SPAN)`.
     scores: &'a [f32],
-    /// The span's first position.
+    /// First position of the span.
     first: usize,
-    /// `(16, W)`.
+    /// Values: `(16, W)`.
     values: *const f32,
-    /// The block's first position.
+    /// First position of the block.
     start: usize,
     width: usize,
-    /// `(R, W + 2)`.
+    /// Sums over the span: `(R, W + 2)`.
     sums: &'a mut [f32],
 }
 
 impl Mixed<'_> {
-    /// Adds the values of some of the block's positions to some rows.
+    /// Adds the values of some of the block's positions to the sums of some rows.
     #[inline(always)]
     fn mix<S: Simd>(&mut self, rows: Range<usize>, positions: Range<usize>) {
         if positions.is_empty() {
@@ -338,7 +340,7 @@ impl Mixed<'_> {
         let sums = &mut self.sums[rows.start * (self.width + 2)..rows.end * (self.width + 2)];
         assert!(positions.start >= self.start && positions.end <= self.start + BLOCK);
         assert!(positions.start >= self.first && positions.end <= self.first + SPAN);
-        // SAFETY: the positions are the block's and the span's; rows of weights and sums are there.
+        // SAFETY: the positions lie within the block and the span; the rows lie within the weights and sums.
         #[allow(unsafe_code)]
         unsafe {
             let weights = weights.as_ptr().add(positions.start - self.first);
@@ -348,15 +350,15 @@ impl Mixed<'_> {
     }
 }
 
-/// The functions above, compiled for each type of cache and instruction set.
+/// The functions above, compiled for each cache type and instruction set.
 pub(super) trait Kernels: Keep {
-    /// Sets `sums` to what all positions give.
+    /// Sets `sums` to the sums over all positions.
     fn all(tile: &Tile<Self>, scratch: &mut Scratch, sums: &mut [f32]);
-    /// Sets `sums` to what the group of positions that begins with `first` gives.
+    /// Sets `sums` to the sums over the group of positions that begins with `first`.
     fn group(tile: &Tile<Self>, first: usize, scratch: &mut Scratch, sums: &mut [f32]);
-    /// Sets `sums` to what the span of positions that begins with `first` gives.
+    /// Sets `sums` to the sums over the span of positions that begins with `first`.
     fn span(tile: &Tile<Self>, first: usize, scratch: &mut Scratch, sums: &mut [f32]);
-    /// Adds what later positions give to what earlier ones gave.
+    /// Adds the sums over later positions to the sums over earlier ones.
     fn merge(tile: &Tile<Self>, later: &[f32], sums: &mut [f32]);
 }
 

@@ -1,11 +1,11 @@
-//! Sizes of the heads of one attention.
+//! Number and size of attention heads.
 
-/// Sizes of one attention: H query heads of size D share G key/value heads, H/G each.
+/// Number and size of attention heads: H query heads of size D share G key/value heads, H/G to each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Heads {
-    /// H, query heads.
+    /// H, the number of query heads.
     pub query: usize,
-    /// G, key/value heads; divides H.
+    /// G, the number of key/value heads; divides H.
     pub key_value: usize,
     /// D, the size of a head.
     pub size: usize,

@@ -1,12 +1,12 @@
-//! Scaled dot-product attention over the cache, in f32 with the softmax.
+//! Scaled dot-product attention over the KV cache, in f32, with softmax.
 //!
 //! | file | what |
 //! |---|---|
-//! | `heads` | sizes of heads |
-//! | `positions` | which positions a query sees, and how they are divided |
-//! | `store` | keys and values of a sequence as they lie in memory, in four types |
+//! | `heads` | number and size of heads |
+//! | `positions` | the positions that a query sees, and how they are divided into spans |
+//! | `store` | the keys and values of a sequence in memory, in four types |
 //! | `blocked` | a tile of queries over spans of positions |
-//! | `tiles` | its innermost loops, in registers |
+//! | `tiles` | the innermost loops, in registers |
 
 mod blocked;
 mod heads;
@@ -26,67 +26,67 @@ pub use heads::Heads;
 pub use positions::Span;
 pub use store::{CacheType, KeyValues};
 
-/// Consecutive tokens of one sequence, among the rows of queries.
+/// A sequence slice: consecutive tokens of one sequence among the rows of queries.
 #[derive(Clone, Copy, Debug)]
 pub struct Queries<'a> {
-    /// Row of the first.
+    /// Row of the first token.
     pub row: usize,
-    /// How many.
+    /// Number of tokens.
     pub tokens: usize,
-    /// What they see.
+    /// The positions that the tokens see.
     pub span: Span,
-    /// Its keys and values, those of these tokens included.
+    /// The sequence's keys and values, including those of these tokens.
     pub kept: &'a KeyValues,
 }
 
 /// Computes the attention of the queries in `rows (T, width)`, the first H·D values of each row: `out (T, H·D)`.
 ///
-/// `sequences` are in the order of their rows. Each row and head is summed over its positions in an order that depends on
-/// its own position alone, so the result does not depend on how the ring lies, how a prompt was cut into chunks, or which
-/// sequences share a step.
+/// `sequences` are in the order of their rows. Each row and head is summed over its positions in an order that
+/// depends only on its own position. So the result does not depend on the number of slots, on how a prompt is
+/// divided into chunks, or on the other sequences of the batch.
 ///
 /// # Panics
-/// Rows overlap or lie beyond `rows` or `out`, or a sequence's cache has other heads or slots.
+/// If rows overlap or lie outside `rows` or `out`, or if a sequence's cache has other heads or slots.
 pub fn attention(rows: &[f32], width: usize, heads: Heads, sequences: &[Queries], out: &mut [f32]) {
-    let job = Job { rows, width, heads, sequences, out: Shared(out.as_mut_ptr()) };
+    let job = AttentionJob { rows, width, heads, sequences, out: Shared(out.as_mut_ptr()) };
     job.check(out.len());
-    let (whole, cut) = job.cut(pool::threads());
-    if cut == Cut::Whole {
-        return pool::run(whole, |task| job.task(cut, task, &mut []));
+    let (whole, division) = job.divide(pool::threads());
+    if division == Division::Whole {
+        return pool::run(whole, |task| job.task(division, task, &mut []));
     }
-    let (tasks, size) = (job.tasks(cut), job.sums());
+    let (tasks, size) = (job.tasks(division), job.sums());
     let mut sums = Buffer::new(tasks * size);
-    pool::each_piece(&mut sums, size, |task, sums| job.task(cut, task, sums));
-    pool::run(whole, |tile| job.merge(cut, tile, &sums));
+    pool::each_piece(&mut sums, size, |task, sums| job.task(division, task, sums));
+    pool::run(whole, |tile| job.merge(division, tile, &sums));
 }
 
 /// How a tile is divided into tasks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Cut {
-    /// It is one.
+enum Division {
+    /// One task per tile.
     Whole,
-    /// One for each group of its positions.
+    /// One task per group of positions.
     Groups,
-    /// One for each span.
+    /// One task per span of positions.
     Spans,
 }
 
-impl Cut {
-    /// Positions of a task.
+impl Division {
+    /// Returns the number of positions per task.
     fn positions(self) -> usize {
         match self {
-            Cut::Whole => usize::MAX,
-            Cut::Groups => GROUP,
-            Cut::Spans => SPAN,
+            Division::Whole => usize::MAX,
+            Division::Groups => GROUP,
+            Division::Spans => SPAN,
         }
     }
 }
 
-/// Rows of a tile, about: with them a widened block of keys or values is used often, and is still in the first-level cache
-/// with the queries.
+/// Approximate number of rows of a tile. With 32, a converted block of keys or values is reused often, and still
+/// fits the L1 cache together with the queries.
 const TILE_ROWS: usize = 32;
 
-struct Job<'a> {
+struct AttentionJob<'a> {
     rows: &'a [f32],
     width: usize,
     heads: Heads,
@@ -94,22 +94,22 @@ struct Job<'a> {
     out: Shared<f32>,
 }
 
-/// One tile of a job: some tokens of a sequence, and a key/value head.
-struct Place<'a> {
+/// A tile of the job: some tokens of a sequence, and a key/value head.
+struct HeadTile<'a> {
     queries: &'a Queries<'a>,
-    /// The first token, of the sequence's.
+    /// Index of the first token within the sequence slice.
     token: usize,
     tokens: usize,
     head: usize,
 }
 
 thread_local! {
-    /// Kept, so that a token allocates only when a tile is larger than any before.
+    /// Reused, so that a token allocates only for a tile larger than any before.
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-impl<'a> Job<'a> {
-    /// Query heads that share a key/value head.
+impl<'a> AttentionJob<'a> {
+    /// Returns the number of query heads that share a key/value head.
     fn group(&self) -> usize {
         self.heads.query / self.heads.key_value.max(1)
     }
@@ -118,16 +118,17 @@ impl<'a> Job<'a> {
         (TILE_ROWS / self.group().max(1)).max(1)
     }
 
-    /// Numbers of a tile's sums.
+    /// Returns the number of floats in a tile's sums.
     fn sums(&self) -> usize {
         self.tokens_of_tile() * self.group() * sums_width(self.heads.size)
     }
 
-    fn tasks(&self, cut: Cut) -> usize {
-        self.tiles().map(|place| place.parts(cut)).sum()
+    fn tasks(&self, division: Division) -> usize {
+        self.tiles().map(|head_tile| head_tile.parts(division)).sum()
     }
 
-    /// Checks what tasks rely on when they read and write without bounds checks. Sums saturate: no slice is that long.
+    /// Checks the sizes that tasks rely on when they read and write without bounds checks. Arithmetic saturates,
+    /// and no slice has the maximal length.
     fn check(&self, out: usize) {
         let Heads { query, key_value, size } = self.heads;
         let mut row = 0usize;
@@ -144,97 +145,115 @@ impl<'a> Job<'a> {
         assert!(mixed <= self.width);
     }
 
-    /// How many tiles there are, and how they are divided: threads share the positions of a few tiles.
-    fn cut(&self, threads: usize) -> (usize, Cut) {
-        let whole = self.tasks(Cut::Whole);
+    /// Returns the number of tiles and how to divide them. If there are few tiles, threads share a tile's
+    /// positions.
+    fn divide(&self, threads: usize) -> (usize, Division) {
+        let whole = self.tasks(Division::Whole);
         if whole >= 8 * threads {
-            return (whole, Cut::Whole);
+            return (whole, Division::Whole);
         }
-        let groups = self.tasks(Cut::Groups);
+        let groups = self.tasks(Division::Groups);
         if groups > whole && groups >= 4 * threads {
-            return (whole, Cut::Groups);
+            return (whole, Division::Groups);
         }
-        match whole < 2 * threads && self.tasks(Cut::Spans) > whole {
-            true => (whole, Cut::Spans),
-            false => (whole, Cut::Whole),
+        match whole < 2 * threads && self.tasks(Division::Spans) > whole {
+            true => (whole, Division::Spans),
+            false => (whole, Division::Whole),
         }
     }
 
-    /// The tiles of all sequences.
-    fn tiles(&self) -> impl Iterator<Item = Place<'a>> {
+    /// Returns the tiles of all sequences.
+    fn tiles(&self) -> impl Iterator<Item = HeadTile<'a>> {
         let (at_once, heads) = (self.tokens_of_tile(), self.heads.key_value);
         self.sequences.iter().flat_map(move |queries| {
             (0..queries.tokens).step_by(at_once).flat_map(move |token| {
                 let tokens = at_once.min(queries.tokens - token);
-                (0..heads).map(move |head| Place { queries, token, tokens, head })
+                (0..heads).map(move |head| HeadTile { queries, token, tokens, head })
             })
         })
     }
 
-    /// The tile of a task, and which of its parts the task is.
-    fn find(&self, cut: Cut, mut task: usize) -> Option<(Place<'a>, usize)> {
-        for place in self.tiles() {
-            let parts = place.parts(cut);
+    /// Returns the tile that a task belongs to, and the index of the task within the tile.
+    fn find(&self, division: Division, mut task: usize) -> Option<(HeadTile<'a>, usize)> {
+        for head_tile in self.tiles() {
+            let parts = head_tile.parts(division);
             if task < parts {
-                return Some((place, task));
+                return Some((head_tile, task));
             }
             task -= parts;
         }
         None
     }
 
-    fn task(&self, cut: Cut, task: usize, sums: &mut [f32]) {
-        let Some((place, part)) = self.find(cut, task) else { return };
-        each_type!(&place.queries.kept.heads, heads => self.part(cut, &place, &heads[place.head], part, sums));
+    fn task(&self, division: Division, task: usize, sums: &mut [f32]) {
+        let Some((head_tile, part)) = self.find(division, task) else { return };
+        each_type!(&head_tile.queries.kept.heads, heads => {
+            self.part(division, &head_tile, &heads[head_tile.head], part, sums);
+        });
     }
 
-    fn tile<'k, K>(&self, place: &Place, kept: &'k K) -> Tile<'k, K> {
-        Tile { kept, size: self.heads.size, heads: self.group(), tokens: place.tokens, span: place.span() }
+    fn tile<'k, K>(&self, head_tile: &HeadTile, kept: &'k K) -> Tile<'k, K> {
+        Tile {
+            kept,
+            size: self.heads.size,
+            heads: self.group(),
+            tokens: head_tile.tokens,
+            span: head_tile.span(),
+        }
     }
 
-    fn part<K: Kernels>(&self, cut: Cut, place: &Place, kept: &K, part: usize, sums: &mut [f32]) {
-        let tile = self.tile(place, kept);
+    fn part<K: Kernels>(
+        &self,
+        division: Division,
+        head_tile: &HeadTile,
+        kept: &K,
+        part: usize,
+        sums: &mut [f32],
+    ) {
+        let tile = self.tile(head_tile, kept);
         let size = tile.rows() * sums_width(tile.size);
         SCRATCH.with_borrow_mut(|scratch| {
-            self.scale(place, scratch);
-            let first = (place.first_part(cut) + part).saturating_mul(cut.positions());
-            match cut {
-                Cut::Groups => K::group(&tile, first, scratch, &mut sums[..size]),
-                Cut::Spans => K::span(&tile, first, scratch, &mut sums[..size]),
-                Cut::Whole => {
+            self.scale(head_tile, scratch);
+            let first = (head_tile.first_part(division) + part).saturating_mul(division.positions());
+            match division {
+                Division::Groups => K::group(&tile, first, scratch, &mut sums[..size]),
+                Division::Spans => K::span(&tile, first, scratch, &mut sums[..size]),
+                Division::Whole => {
                     let mut all = std::mem::take(&mut scratch.all);
                     all.resize(size, 0.0);
                     K::all(&tile, scratch, &mut all);
-                    self.finish(place, &all);
+                    self.finish(head_tile, &all);
                     scratch.all = all;
                 }
             }
         });
     }
 
-    /// Puts the tile's queries, divided by the root of D, into the scratch.
-    fn scale(&self, place: &Place, scratch: &mut Scratch) {
+    /// Writes the tile's queries, divided by the root of D, to the scratch.
+    fn scale(&self, head_tile: &HeadTile, scratch: &mut Scratch) {
         let (size, wide) = (self.heads.size, self.group() * self.heads.size);
         let scale = 1.0 / (size as f32).sqrt();
         scratch.q.clear();
-        for token in 0..place.tokens {
-            let row = place.queries.row + place.token + token;
-            let q = &self.rows[row * self.width + place.head * wide..][..wide];
+        for token in 0..head_tile.tokens {
+            let row = head_tile.queries.row + head_tile.token + token;
+            let q = &self.rows[row * self.width + head_tile.head * wide..][..wide];
             scratch.q.extend(q.iter().map(|q| q * scale));
         }
     }
 
-    /// Merges the parts of a tile.
-    fn merge(&self, cut: Cut, tile: usize, parts: &[f32]) {
-        let before: usize = self.tiles().take(tile).map(|place| place.parts(cut)).sum();
-        let Some(place) = self.tiles().nth(tile) else { return };
-        let parts = &parts[before * self.sums()..][..place.parts(cut) * self.sums()];
-        each_type!(&place.queries.kept.heads, heads => self.merge_parts(cut, &place, &heads[place.head], parts));
+    /// Merges the partial sums of a tile.
+    fn merge(&self, division: Division, tile: usize, parts: &[f32]) {
+        let before: usize = self.tiles().take(tile).map(|head_tile| head_tile.parts(division)).sum();
+        let Some(head_tile) = self.tiles().nth(tile) else { return };
+        let parts = &parts[before * self.sums()..][..head_tile.parts(division) * self.sums()];
+        each_type!(&head_tile.queries.kept.heads, heads => {
+            self.merge_parts(division, &head_tile, &heads[head_tile.head], parts);
+        });
     }
 
-    /// In the order in which the whole tile is summed: spans within their groups, then groups.
-    fn merge_parts<K: Kernels>(&self, cut: Cut, place: &Place, kept: &K, parts: &[f32]) {
-        let tile = self.tile(place, kept);
+    /// Merges partial sums in the order in which a whole tile is summed: spans within groups, then groups.
+    fn merge_parts<K: Kernels>(&self, division: Division, head_tile: &HeadTile, kept: &K, parts: &[f32]) {
+        let tile = self.tile(head_tile, kept);
         let size = tile.rows() * sums_width(tile.size);
         let take =
             |scratch: &mut Scratch| (std::mem::take(&mut scratch.all), std::mem::take(&mut scratch.group));
@@ -243,32 +262,32 @@ impl<'a> Job<'a> {
         group.resize(size, 0.0);
         clear(&tile, &mut all);
         clear(&tile, &mut group);
-        let of_group = GROUP / SPAN;
-        for (i, part) in (place.first_part(cut)..).zip(parts.chunks_exact(self.sums())) {
-            if cut == Cut::Groups {
+        let spans_per_group = GROUP / SPAN;
+        for (i, part) in (head_tile.first_part(division)..).zip(parts.chunks_exact(self.sums())) {
+            if division == Division::Groups {
                 K::merge(&tile, &part[..size], &mut all);
                 continue;
             }
-            if i % of_group == 0 {
+            if i % spans_per_group == 0 {
                 K::merge(&tile, &group, &mut all);
                 clear(&tile, &mut group);
             }
             K::merge(&tile, &part[..size], &mut group);
         }
         K::merge(&tile, &group, &mut all);
-        self.finish(place, &all);
+        self.finish(head_tile, &all);
         SCRATCH.with_borrow_mut(|scratch| (scratch.all, scratch.group) = (all, group));
     }
 
-    /// Divides the sums by their weights and writes them to the result.
-    fn finish(&self, place: &Place, sums: &[f32]) {
+    /// Divides the sums by the sum of weights and writes them to the result.
+    fn finish(&self, head_tile: &HeadTile, sums: &[f32]) {
         let (size, group) = (self.heads.size, self.group());
         let width = sums_width(size);
         for (r, sums) in sums.chunks_exact(width).enumerate() {
-            let row = place.queries.row + place.token + r / group;
-            let at = (row * self.heads.query + place.head * group + r % group) * size;
-            // SAFETY: the result has a row for each token and in it `size` values for each query head; a tile's tokens and
-            // heads are in no other tile.
+            let row = head_tile.queries.row + head_tile.token + r / group;
+            let at = (row * self.heads.query + head_tile.head * group + r % group) * size;
+            // SAFETY: the result has a row for each token, with `size` values for each query head. Tiles have
+            // disjoint tokens or heads.
             #[allow(unsafe_code)]
             let out = unsafe { std::slice::from_raw_parts_mut(self.out.get().add(at), size) };
             let below = sums[width - 1];
@@ -277,19 +296,19 @@ impl<'a> Job<'a> {
     }
 }
 
-impl Place<'_> {
-    /// What its tokens see.
+impl HeadTile<'_> {
+    /// Returns the positions that the tile's tokens see.
     fn span(&self) -> Span {
         Span { first: self.queries.span.first + self.token, ..self.queries.span }
     }
 
-    /// The first part that has positions: parts are counted from position 0.
-    fn first_part(&self, cut: Cut) -> usize {
-        self.span().seen(self.tokens).start / cut.positions()
+    /// Returns the first part with a position that the tile sees. Parts are counted from position 0.
+    fn first_part(&self, division: Division) -> usize {
+        self.span().seen(self.tokens).start / division.positions()
     }
 
-    fn parts(&self, cut: Cut) -> usize {
-        self.span().seen(self.tokens).end.div_ceil(cut.positions()) - self.first_part(cut)
+    fn parts(&self, division: Division) -> usize {
+        self.span().seen(self.tokens).end.div_ceil(division.positions()) - self.first_part(division)
     }
 }
 

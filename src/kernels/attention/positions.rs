@@ -1,36 +1,36 @@
-//! Which positions a query sees, where the cache keeps them, and how they are divided for sums.
+//! The positions that a query sees, where the KV cache stores them, and how summation divides them.
 
 use std::ops::Range;
 
-/// Positions of a span.
+/// Number of positions in a span.
 pub(super) const SPAN: usize = 128;
 
-/// Positions of a group of spans.
+/// Number of positions in a group of spans.
 pub(super) const GROUP: usize = 8 * SPAN;
 
-/// Which positions the rows of a query see, and where the cache keeps them.
+/// The positions that rows of queries see, and where the KV cache stores them.
 ///
-/// The cache is a ring of `slots`: position p lives in slot p mod `slots`. A query at position p sees positions
-/// `p + 1 - window ..= p` (from 0 where that is negative). Example: window 4, 6 slots, a chunk of 3 queries at
-/// positions 7, 8, 9. Position 7 sees 4..=7, position 9 sees 6..=9, so 4..=9 must be held: 4 + 3 - 1 = 6 slots.
-/// They lie in slots 4, 5, 0, 1, 2, 3; a query's run of positions is at most two runs of slots.
+/// The cache is a ring buffer of `slots`: position p lies in slot p mod `slots`. A query at position p sees
+/// positions `p + 1 - window ..= p`, from 0 if that is negative. Example: window 4, 6 slots, a chunk of 3 queries
+/// at positions 7, 8, 9. Position 7 sees 4..=7 and position 9 sees 6..=9, so the cache must hold 4..=9: 4 + 3 - 1 =
+/// 6 slots. They lie in slots 4, 5, 0, 1, 2, 3. The positions of a query lie in at most two runs of slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Position of the first query row.
     pub first: usize,
-    /// Keys that a query sees, its own included; `None` for all.
+    /// Number of keys that a query sees, including its own; `None` for all.
     pub window: Option<usize>,
-    /// Slots of the ring.
+    /// Number of slots of the ring buffer.
     pub slots: usize,
 }
 
 impl Span {
-    /// The positions that the query at `position` sees: from the first value up to and with `position`.
+    /// Returns the oldest position that the query at `position` sees. The newest is `position` itself.
     pub fn oldest(&self, position: usize) -> usize {
         self.window.map_or(0, |w| (position + 1).saturating_sub(w))
     }
 
-    /// The positions that some of the first `tokens` rows see.
+    /// Returns the positions that at least one of the first `tokens` rows sees.
     pub(super) fn seen(&self, tokens: usize) -> Range<usize> {
         self.oldest(self.first)..self.first + tokens
     }

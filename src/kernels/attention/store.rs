@@ -1,7 +1,7 @@
-//! Keys and values of one sequence and layer on the host, in the order in which attention reads them.
+//! The KV cache of one sequence and layer on the host, in the order in which attention reads it.
 //!
-//! Each key/value head has its own memory. Its keys are turned in blocks of sixteen positions, `(D, 16)`: a vector of
-//! scores is then a sum over D of vectors, without sums across lanes. Its values lie row after row.
+//! Each key/value head has separate memory. Keys are transposed in blocks of sixteen positions, `(D, 16)`, so a
+//! vector of scores is a sum of vectors over D, without horizontal sums. Values are stored row after row.
 
 use std::fmt;
 
@@ -12,27 +12,27 @@ use crate::cpu::pool::{self, PIECE};
 use crate::cpu::prefetch::ahead;
 use crate::cpu::simd::Simd;
 
-/// Positions of a block of keys.
+/// Number of positions in a block of keys.
 pub(super) const BLOCK: usize = 16;
 
-/// Values that share a scale in [`CacheType::Q8_0`].
+/// Number of values that share a scale in [`CacheType::Q8_0`].
 const GROUP: usize = 32;
 
-/// How keys and values are stored.
+/// The type in which the KV cache stores keys and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheType {
-    /// As they were computed.
+    /// f32, unrounded.
     F32,
     /// Rounded to f16.
     F16,
     /// Rounded to bf16.
     Bf16,
-    /// In 8 bits with an f16 scale for every 32 values of a head, as ggml's blocks of that name. On the CPU only.
+    /// 8 bits with an f16 scale for every 32 values of a head, like ggml's blocks of that name. CPU only.
     Q8_0,
 }
 
 impl CacheType {
-    /// The name that `--cache-dtype` takes.
+    /// Returns the value of `--cache-dtype`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -42,17 +42,17 @@ impl CacheType {
         }
     }
 
-    /// Bytes of a position's keys and values of a layer's `heads` heads of `size`.
+    /// Returns the bytes of a position's keys and values in a layer with `heads` heads of `size`.
     pub fn position(self, heads: usize, size: usize) -> usize {
         2 * heads * self.bytes(size)
     }
 
-    /// The same as [`KeyValues`] have them, whose values are whole blocks.
+    /// Returns the bytes of a position in [`KeyValues`], which pads values to whole blocks.
     pub fn position_on_host(self, heads: usize, size: usize) -> usize {
         heads * (self.bytes(size) + self.bytes(value_width(size)))
     }
 
-    /// Bytes of so many values; in q8_0 of whole groups.
+    /// Returns the bytes of `values` numbers; q8_0 rounds up to whole groups.
     pub fn bytes(self, values: usize) -> usize {
         match self {
             Self::F32 => 4 * values,
@@ -68,7 +68,7 @@ impl fmt::Display for CacheType {
     }
 }
 
-/// A ring of keys and values on the host: `slots` positions of G heads of size D.
+/// A ring buffer of keys and values on the host: `slots` positions of G heads of size D.
 #[derive(Debug)]
 pub struct KeyValues {
     pub(super) heads: AllHeads,
@@ -76,7 +76,7 @@ pub struct KeyValues {
     slots: usize,
 }
 
-/// Every head's memory, in the ring's type.
+/// The memory of every head, in the cache's type.
 #[derive(Debug)]
 pub(super) enum AllHeads {
     F32(Vec<Head<f32>>),
@@ -85,7 +85,7 @@ pub(super) enum AllHeads {
     Q8_0(Vec<Head8>),
 }
 
-/// Calls `$work` with the heads, whatever they store.
+/// Evaluates `$work` with the heads of any type.
 macro_rules! each_type {
     ($heads:expr, $name:ident => $work:expr) => {
         match $heads {
@@ -100,7 +100,7 @@ macro_rules! each_type {
 pub(super) use each_type;
 
 impl KeyValues {
-    /// A ring without slots for `heads` key/value heads of `size`.
+    /// Creates a cache without slots for `heads` key/value heads of `size`.
     pub fn new(cache: CacheType, heads: usize, size: usize) -> Self {
         fn empty<K: Keep>(heads: usize) -> Vec<K> {
             std::iter::repeat_with(K::default).take(heads).collect()
@@ -114,33 +114,33 @@ impl KeyValues {
         Self { heads, size, slots: 0 }
     }
 
-    /// Positions that there is room for: position p lives in slot p mod this.
+    /// Returns the number of slots. Position p lies in slot p mod this.
     pub fn slots(&self) -> usize {
         self.slots
     }
 
-    /// Whether it holds keys and values of such heads.
+    /// Returns whether the cache has the number and size of key/value heads.
     pub(super) fn fits(&self, heads: super::heads::Heads) -> bool {
         let count = each_type!(&self.heads, heads => heads.len());
         count == heads.key_value && self.size == heads.size
     }
 
-    /// Makes room for at least so many positions; those in slots keep them. (A ring that has wrapped must not grow.)
+    /// Grows to at least `slots` slots and keeps their content. A ring buffer that has wrapped must not grow.
     ///
     /// # Panics
-    /// No memory is that large.
+    /// If the size overflows the address space.
     pub fn grow(&mut self, slots: usize) {
         let size = self.size;
         let most = slots.saturating_add(BLOCK).saturating_mul(size.saturating_add(BLOCK));
         assert!(most <= isize::MAX as usize, "no memory holds {slots} positions of heads of {size}");
-        // Blocks of keys are whole, wherever the ring wraps.
+        // Keys are stored in whole blocks, so the ring buffer wraps at the end of a block.
         let slots = self.slots.max(slots.next_multiple_of(BLOCK));
         each_type!(&mut self.heads, heads => heads.iter_mut().for_each(|head| head.grow(slots, size)));
-        // Last: attention reads all slots without bounds checks, and growing may panic.
+        // Set last: attention reads all slots without bounds checks, and growing may panic.
         self.slots = slots;
     }
 
-    /// A copy of the first `slots` slots, in whole blocks, or of all where there are fewer.
+    /// Copies the first `slots` slots, rounded up to whole blocks, or all slots if there are fewer.
     pub fn first(&self, slots: usize) -> Self {
         fn first<K: Keep>(heads: &[K], slots: usize, size: usize) -> Vec<K> {
             heads.iter().map(|head| head.first(slots, size)).collect()
@@ -155,8 +155,8 @@ impl KeyValues {
         Self { heads, size, slots }
     }
 
-    /// Puts keys and values of consecutive positions from `first` on in their slots: of each row of `rows`, `width` wide,
-    /// those that begin at `keys` and at `values`, head after head.
+    /// Stores the keys and values of consecutive positions from `first` on in their slots. Each row of `rows`,
+    /// `width` wide, has the keys of all heads at `keys` and their values at `values`.
     pub fn append(&mut self, first: usize, rows: &[f32], width: usize, keys: usize, values: usize) {
         let (size, slots) = (self.size, self.slots);
         let each = |g: usize, head: &mut dyn Put| {
@@ -173,7 +173,7 @@ impl KeyValues {
         });
     }
 
-    /// The first value of the first head's key in a slot, of a ring in f32.
+    /// Returns the first value of the first head's key in a slot of an f32 cache.
     #[cfg(test)]
     pub fn first_of_key(&self, slot: usize) -> Option<f32> {
         let AllHeads::F32(heads) = &self.heads else { return None };
@@ -181,40 +181,41 @@ impl KeyValues {
     }
 }
 
-/// Takes the keys and values of a position.
+/// Stores the keys and values of a position.
 trait Put {
     fn put(&mut self, slot: usize, key: &[f32], value: &[f32]);
 }
 
-/// One head's memory.
+/// The memory of one head.
 pub(super) trait Keep: Default + Send + Sync {
-    /// Room for so many slots, a multiple of [`BLOCK`], of heads of `size`.
+    /// Grows to `slots` slots, a multiple of [`BLOCK`], of heads of `size`.
     fn grow(&mut self, slots: usize, size: usize);
 
-    /// A copy of the first `slots` slots, a multiple of [`BLOCK`], of those there are.
+    /// Copies the first `slots` slots, a multiple of [`BLOCK`] within the slots.
     fn first(&self, slots: usize, size: usize) -> Self;
 
-    /// The keys of a block of slots as f32, `(D, 16)`: where they lie, or widened into `scratch`.
+    /// Returns the keys of a block of slots as f32, `(D, 16)`: either the stored keys or a conversion into
+    /// `scratch`.
     ///
     /// # Safety
     /// The block is within the slots, and `scratch` has room for 16 · D values.
     #[allow(unsafe_code)]
     unsafe fn keys<S: Simd>(&self, block: usize, size: usize, scratch: *mut f32) -> *const f32;
 
-    /// The values of a block of slots as f32, `(16, W)`, W being [`value_width`].
+    /// Returns the values of a block of slots as f32, `(16, W)`, where W is [`value_width`].
     ///
     /// # Safety
-    /// As for [`keys`](Self::keys), with 16 · W values.
+    /// The block is within the slots, and `scratch` has room for 16 · W values.
     #[allow(unsafe_code)]
     unsafe fn values<S: Simd>(&self, block: usize, size: usize, scratch: *mut f32) -> *const f32;
 }
 
-/// Width of a row of values: D, and zeros up to whole vectors.
+/// Returns the width of a row of values: D, padded with zeros to whole vectors.
 pub(super) fn value_width(size: usize) -> usize {
     size.next_multiple_of(BLOCK)
 }
 
-/// Keys and values as they are, or in 16 bits.
+/// A head's keys and values as f32, f16 or bf16.
 #[derive(Debug)]
 pub(super) struct Head<E> {
     keys: Vec<E>,   // (S/16, D, 16)
@@ -227,9 +228,9 @@ impl<E> Default for Head<E> {
     }
 }
 
-/// A stored number.
+/// The type of a stored number.
 trait Element: Copy + Default + Send + Sync {
-    /// Rounds a few values.
+    /// Rounds numbers from f32.
     fn round(from: &[f32], to: &mut [Self]);
 }
 
@@ -321,7 +322,8 @@ keep!(bf16, |from, count, scratch| {
     scratch
 });
 
-/// Keys and values in 8 bits. The last group of a head may be short; its scales are there in full.
+/// A head's keys and values in 8 bits. The last group of a head may have fewer values than a group; it has all its
+/// scales.
 #[derive(Debug, Default)]
 pub(super) struct Head8 {
     keys: Vec<i8>,          // (S/16, D, 16)
@@ -348,7 +350,8 @@ impl Put for Head8 {
     }
 }
 
-/// A group in 8 bits, and its scale: the largest magnitude / 127. What is not finite makes the scale so.
+/// Rounds a group to 8 bits and returns its scale: the largest magnitude / 127. If a value is not finite, neither
+/// is the scale.
 fn round8(x: &[f32], q: &mut [i8; GROUP]) -> f16 {
     let largest = x.iter().fold(0.0f32, |m, x| if x.abs() > m || x.is_nan() { x.abs() } else { m });
     let scale = f16::from_f32(largest / 127.0);
@@ -384,7 +387,8 @@ impl Keep for Head8 {
         let groups = size.div_ceil(GROUP);
         for i in 0..groups {
             for lane in (0..BLOCK).step_by(S::LANES) {
-                // SAFETY: the block's scales and keys are within the slots, the scratch has as many values.
+                // SAFETY: the block's scales and keys are within the slots; the scratch has room for as many
+                // values.
                 unsafe {
                     let scales = self.key_scales.as_ptr().add((block * groups + i) * BLOCK + lane);
                     let scale = S::load_f16(scales);
@@ -405,7 +409,8 @@ impl Keep for Head8 {
         for slot in 0..BLOCK {
             let at = block * BLOCK + slot;
             for d in (0..width).step_by(S::LANES) {
-                // SAFETY: as above; W is at most groups · 32, and vectors do not cross groups.
+                // SAFETY: the block's values and scales are within the slots. W is at most groups · 32, and vectors
+                // do not cross groups.
                 unsafe {
                     let scale = S::splat(self.value_scales.get_unchecked(at * groups + d / GROUP).to_f32());
                     let value = S::load_i8(self.values.as_ptr().add(at * width + d));

@@ -20,8 +20,14 @@ fn rows_of(heads: Heads, count: usize, step: f32) -> Vec<f32> {
     (0..count * width(heads)).map(|i| (i as f32 * step).sin() * 2.0).collect()
 }
 
-/// Attention by its definition, in f64, of the last of some positions; keys and values are first rounded.
-fn oracle(heads: Heads, rows: &[f32], tokens: usize, window: usize, round: impl Fn(f32) -> f32) -> Vec<f32> {
+/// Computes attention by its definition, in f64, for the last position. Keys and values are rounded first.
+fn definition(
+    heads: Heads,
+    rows: &[f32],
+    tokens: usize,
+    window: usize,
+    round: impl Fn(f32) -> f32,
+) -> Vec<f32> {
     let (group, size, length) = (heads.query / heads.key_value, heads.size, rows.len() / width(heads));
     let at = |p: usize, head: usize| &rows[p * width(heads) + head * size..][..size];
     let mut out = Vec::new();
@@ -44,7 +50,8 @@ fn oracle(heads: Heads, rows: &[f32], tokens: usize, window: usize, round: impl 
     out
 }
 
-/// Attention of the tokens of `rows` in calls of these lengths, over a ring of `slots`: that of the last call.
+/// Runs attention over the tokens of `rows`, in calls of the given lengths, with a cache of `slots`. Returns the
+/// result of the last call.
 fn run(cache: CacheType, rows: &[f32], calls: &[usize], window: Option<usize>, slots: usize) -> Vec<f32> {
     run_of(HEADS, cache, rows, calls, window, slots)
 }
@@ -88,10 +95,10 @@ fn it_is_the_definition_with_and_without_a_window_in_every_type() {
         (CacheType::F32, |x| x, 3e-6),
         (CacheType::F16, |x| f16::from_f32(x).to_f32(), 3e-6),
         (CacheType::Bf16, |x| bf16::from_f32(x).to_f32(), 3e-6),
-        // Whatever the group's scale is, at most 2 / 127 / 2 from the value.
+        // With any scale of a group, the error is at most 2 / 127 / 2.
         (CacheType::Q8_0, |x| x, 2e-2),
     ];
-    // Within a block and a span, at their ends, over several spans, over groups.
+    // Lengths within a block and a span, at their ends, over several spans, and over several groups.
     for (length, tokens) in [(1, 1), (16, 5), (17, 1), (128, 3), (129, 40), (300, 1), (1030, 7), (2100, 1)] {
         let rows = rows(length, 0.37);
         for window in [None, Some(1), Some(5), Some(200)] {
@@ -102,14 +109,16 @@ fn it_is_the_definition_with_and_without_a_window_in_every_type() {
             let slots = window.map_or(length, |w| w + length - 1);
             for (cache, round, limit) in rounds {
                 let out = run(cache, &rows, &calls, window, slots);
-                let gap = largest_gap(&out, &oracle(HEADS, &rows, tokens, window.unwrap_or(length), round));
+                let gap =
+                    largest_gap(&out, &definition(HEADS, &rows, tokens, window.unwrap_or(length), round));
                 assert!(gap < limit, "{cache} {length} {tokens} {window:?}: {gap}");
             }
         }
     }
 }
 
-/// One call, calls of one token each, several; rings that wrap and that do not; any number of threads.
+/// The test runs one call, calls of one token each, and several calls; with ring buffers that wrap and that do not;
+/// with several numbers of threads.
 #[test]
 fn a_token_is_the_same_bit_for_bit_however_the_prompt_is_cut() {
     for cache in [CacheType::F32, CacheType::F16, CacheType::Bf16, CacheType::Q8_0] {
@@ -135,7 +144,8 @@ fn a_token_is_the_same_bit_for_bit_however_the_prompt_is_cut() {
     assert_eq!(bits(&alone), bits(&together[69 * HEADS.query * HEADS.size..]));
 }
 
-/// Heads of their own, many that share one, more than a tile has rows; small ones, and larger than a piece of keys.
+/// The shapes have unshared key/value heads, and heads that are shared by more query heads than a tile has rows.
+/// Heads are small, or larger than a chunk of a key.
 #[test]
 fn heads_of_any_shape_are_the_definition_with_every_kernel_set() {
     for (query, key_value, size) in [(2, 2, 2), (4, 1, 64), (80, 2, 16), (3, 3, 96), (2, 1, 256)] {
@@ -145,7 +155,7 @@ fn heads_of_any_shape_are_the_definition_with_every_kernel_set() {
             let calls = [150 - tokens, tokens];
             let calls = if tokens == 150 { &calls[1..] } else { &calls };
             let slots = window.map_or(150, |w: usize| w + 150);
-            let exact = oracle(heads, &rows, tokens, window.unwrap_or(150), |x| x);
+            let exact = definition(heads, &rows, tokens, window.unwrap_or(150), |x| x);
             let mut of_sets = Vec::new();
             for level in cpu::Level::available() {
                 let run = || run_of(heads, CacheType::F32, &rows, calls, window, slots);
@@ -154,7 +164,7 @@ fn heads_of_any_shape_are_the_definition_with_every_kernel_set() {
                 assert!(gap < 1e-5, "{heads:?} {tokens} {window:?} {}: {gap}", level.name());
                 of_sets.push(out);
             }
-            // All but the portable set multiply and add in one step, lane by lane in the same order.
+            // All instruction sets but the portable one fuse multiply-adds, lane by lane in the same order.
             for out in of_sets.iter().skip(2) {
                 assert_eq!(bits(out), bits(&of_sets[1]), "{heads:?} {tokens} {window:?}");
             }
@@ -163,7 +173,7 @@ fn heads_of_any_shape_are_the_definition_with_every_kernel_set() {
 }
 
 #[test]
-fn sequences_of_one_step_do_not_see_each_other() {
+fn sequences_of_one_batch_do_not_see_each_other() {
     let (a, b) = (rows(200, 0.31), rows(33, 0.77));
     let alone = [&a, &b].map(|rows| run(CacheType::F16, rows, &[rows.len() / WIDTH], None, 256));
     let kept = [&a, &b].map(|rows| {
@@ -184,19 +194,19 @@ fn sequences_of_one_step_do_not_see_each_other() {
 }
 
 #[test]
-fn what_is_not_finite_is_told() {
+fn values_that_are_not_finite_give_nan() {
     let mut rows = rows(5, 0.5);
-    // A key beyond f16.
+    // A key that overflows f16.
     rows[3 * WIDTH + HEADS.query * HEADS.size] = 1e6;
     let out = run(CacheType::F16, &rows, &[5], None, 5);
     let size = HEADS.query * HEADS.size;
     assert!(out[..3 * size].iter().all(|x| x.is_finite()) && out[4 * size..].iter().any(|x| x.is_nan()));
 }
 
-/// Values beyond f16, and keys whose scores are inf - inf: who sees them gives no number, and nobody else notices. The
-/// tokens of a tile and a token alone agree.
+/// Some values overflow f16, and some keys have scores inf - inf. The queries that see them get NaN or infinity; no
+/// other query changes. A tile of tokens agrees with single tokens.
 #[test]
-fn what_is_not_finite_is_seen_by_those_who_see_it() {
+fn values_that_are_not_finite_change_only_the_queries_that_see_them() {
     let (size, keys) = (HEADS.query * HEADS.size, HEADS.query * HEADS.size);
     let values = keys + HEADS.key_value * HEADS.size;
     for (bad, at) in [(5, values), (130, values), (5, keys), (128, keys), (1024, keys)] {
@@ -204,7 +214,7 @@ fn what_is_not_finite_is_seen_by_those_who_see_it() {
         let mut rows = rows(length, 0.5);
         rows[bad * WIDTH + at] = 1e6;
         if at == keys {
-            // Of the two products one is inf and the other -inf, for every head that shares the key.
+            // One of the two products is inf and the other -inf, for every head that shares the key.
             rows[bad * WIDTH + at + 1] = 1e6;
             for (row, head) in (0..length).flat_map(|row| (0..HEADS.query).map(move |head| (row, head))) {
                 rows[row * WIDTH + head * HEADS.size..][..2].copy_from_slice(&[1.0, -1.0]);
@@ -214,10 +224,10 @@ fn what_is_not_finite_is_seen_by_those_who_see_it() {
             let together = run(CacheType::F16, &rows, &[length], window, length);
             for (token, out) in together.chunks_exact(size).enumerate().skip(bad.saturating_sub(20)) {
                 let sees = token >= bad && window.is_none_or(|window| token < bad + window);
-                // The first of the two key/value heads is the one with what is not finite.
-                let (seers, others) = out.split_at(size / HEADS.key_value);
+                // The first of the two key/value heads has the values that are not finite.
+                let (seeing, others) = out.split_at(size / HEADS.key_value);
                 assert!(others.iter().all(|x| x.is_finite()), "{bad} {at} {window:?} {token}");
-                let is_bad = seers.iter().any(|x| x.is_nan() || x.is_infinite());
+                let is_bad = seeing.iter().any(|x| x.is_nan() || x.is_infinite());
                 assert_eq!(is_bad, sees, "{bad} {at} {window:?} {token}");
             }
             for before in [bad, bad + 1, bad + 12] {
@@ -233,7 +243,7 @@ fn what_is_not_finite_is_seen_by_those_who_see_it() {
     }
 }
 
-/// 64 heads of 128 at 4096 positions, in bytes of each type.
+/// Bytes of 64 heads of 128 at 4096 positions in each type.
 #[test]
 fn types_take_what_they_say() {
     let sizes =
@@ -241,7 +251,8 @@ fn types_take_what_they_say() {
     assert_eq!(sizes, [512, 256, 256, 136]);
 }
 
-/// Sizes whose products overflow, rows beyond the slices, a cache of other heads: each would be read or written out of bounds.
+/// The cases are sizes whose products overflow, rows outside the slices, and a cache of other heads. Each would
+/// otherwise be an access out of bounds.
 #[test]
 fn what_would_be_out_of_bounds_is_refused() {
     use std::panic::{AssertUnwindSafe, catch_unwind};

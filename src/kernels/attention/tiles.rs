@@ -1,17 +1,17 @@
-//! Rows of queries by positions, in registers: scores, and sums of values.
+//! The innermost loops of attention, in registers: scores of queries with keys, and weighted sums of values.
 //!
-//! A tile is a few rows by a few vectors. Every load of keys or values serves all its rows, every broadcast of a query or
-//! weight all its vectors; an element is summed in one order whatever tile it falls into.
+//! A tile is a few rows by a few vectors. Every load of keys or values is used for all rows of the tile, every
+//! broadcast of a query or weight for all its vectors. An element is summed in the same order in any tile.
 
 use super::positions::SPAN;
 use super::store::BLOCK;
 use crate::cpu::simd::Simd;
 
-/// The scores of some rows of queries with N vectors of positions.
+/// Computes the scores of some rows of queries with N vectors of positions.
 ///
 /// # Safety
-/// `q` is `rows` rows of `size` values; each of N vectors begins `size` rows of sixteen values; rows of `scores`, SPAN
-/// values each, have room for N vectors.
+/// `q` has `rows` rows of `size` values. Each of the N vectors points to `size` rows of sixteen values. `scores`
+/// has rows of SPAN values with room for N vectors.
 #[inline(always)]
 #[allow(unsafe_code)]
 pub(super) unsafe fn score_rows<S: Simd, const N: usize>(
@@ -23,7 +23,7 @@ pub(super) unsafe fn score_rows<S: Simd, const N: usize>(
 ) {
     let mut row = 0;
     while row < rows {
-        // SAFETY: the rows are there.
+        // SAFETY: the caller guarantees the rows.
         unsafe {
             let (q, scores) = (q.add(row * size), scores.add(row * SPAN));
             row += match rows - row {
@@ -37,10 +37,10 @@ pub(super) unsafe fn score_rows<S: Simd, const N: usize>(
     }
 }
 
-/// R rows by N vectors of positions; R.
+/// Computes the scores of R rows with N vectors of positions, and returns R.
 ///
 /// # Safety
-/// As for [`score_rows`].
+/// As for [`score_rows`], for R rows.
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn score_tile<S: Simd, const R: usize, const N: usize>(
@@ -51,7 +51,7 @@ unsafe fn score_tile<S: Simd, const R: usize, const N: usize>(
 ) -> usize {
     let mut sums = [[S::splat(0.0); N]; R];
     for d in 0..size {
-        // SAFETY: by the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let mut vectors = [S::splat(0.0); N];
             for (v, vector) in vectors.iter_mut().enumerate() {
@@ -67,17 +67,18 @@ unsafe fn score_tile<S: Simd, const R: usize, const N: usize>(
     }
     for (r, sums) in sums.into_iter().enumerate() {
         for (v, sum) in sums.into_iter().enumerate() {
-            // SAFETY: by the caller's promise.
+            // SAFETY: guaranteed by the caller.
             unsafe { sum.store(scores.add(r * SPAN + v * S::LANES)) };
         }
     }
     R
 }
 
-/// Adds the values of some positions, each with its weight, to rows of sums.
+/// Adds the values of some positions, times their weights, to rows of sums.
 ///
 /// # Safety
-/// `weights` is `rows` rows of SPAN values, `values` `count` rows of `width`, `sums` `rows` rows of `width + 2`.
+/// `weights` has `rows` rows of SPAN values, `values` has `count` rows of `width`, and `sums` has `rows` rows of
+/// `width + 2`.
 #[inline(always)]
 #[allow(unsafe_code)]
 pub(super) unsafe fn mix_rows<S: Simd>(
@@ -93,7 +94,7 @@ pub(super) unsafe fn mix_rows<S: Simd>(
         let tall = (rows - row).min(4);
         let mut d = 0;
         while d < width {
-            // SAFETY: the rows and columns are there.
+            // SAFETY: the caller guarantees the rows and columns.
             unsafe {
                 let at = (weights.add(row * SPAN), values.add(d), sums.add(row * (width + 2) + d));
                 let vectors = (width - d) / S::LANES;
@@ -117,10 +118,10 @@ pub(super) unsafe fn mix_rows<S: Simd>(
     }
 }
 
-/// R rows by N vectors of values; N.
+/// Adds to R rows by N vectors of sums, and returns N.
 ///
 /// # Safety
-/// As for [`mix_rows`], from a row and column on.
+/// As for [`mix_rows`], for R rows and N vectors at the pointers.
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn mix_tile<S: Simd, const R: usize, const N: usize>(
@@ -128,7 +129,7 @@ unsafe fn mix_tile<S: Simd, const R: usize, const N: usize>(
     count: usize,
     width: usize,
 ) -> usize {
-    // SAFETY: by the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let mut mixed = [[S::splat(0.0); N]; R];
         for (r, mixed) in mixed.iter_mut().enumerate() {

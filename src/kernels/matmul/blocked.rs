@@ -1,8 +1,8 @@
-//! A product in tiles that find their operands in the caches.
+//! Multiplies in tiles whose operands stay in the caches.
 //!
-//! For each few rows of activations, [`COLUMNS`] columns at a time so that those stay in the first-level cache, all of a
-//! task's weights pass by. Up to [`FEW`] rows they come as they lie in memory, each asked for a tile ahead: widened in
-//! registers they cost less than a copy would. For more rows they are widened once, into the second-level cache.
+//! For a few rows of activations, and [`COLUMNS`] columns at a time so that these stay in the L1 cache, all weights
+//! of a task stream past. Up to [`FEW`] rows, the weights are read from the matrix, prefetched a tile ahead:
+//! converting them in registers costs less than a copy. With more rows, they are converted once into the L2 cache.
 
 use std::ops::Range;
 
@@ -12,17 +12,18 @@ use crate::cpu::{LANES, Level};
 use crate::quant::Scheme;
 use crate::quant::matrix::Part;
 
-/// Columns of a tile: of eight rows of activations they take half of a first-level cache of 48 KiB. A multiple of the 256
-/// that panels are widened in. 512, 1024 and 1536 were slower in decode or with 128 rows.
+/// Columns of a tile. For eight rows of activations they take half of an L1 cache of 48 KiB. A multiple of the 256
+/// columns that panels are converted by. 512, 1024 and 1536 were slower in decode or with 128 rows.
 const COLUMNS: usize = 768;
 
-/// Rows of activations up to which dense weights are multiplied as they lie.
+/// Largest number of rows of activations for which dense weights are converted in registers.
 const FEW: usize = 32;
 
-/// Widened weights that are multiplied with all activations before more are widened: half of a second-level cache.
+/// Bytes of converted weights that are multiplied with all activations before more are converted: half of an L2
+/// cache.
 const PANEL_BYTES: usize = 1 << 20;
 
-/// Gives `write(row, column, value)` the products of the rows of `x`, k columns each, with some rows of a part.
+/// Passes the products of the rows of `x`, k columns each, with some rows of a part to `write(row, column, value)`.
 pub(super) fn some_rows(
     level: Level,
     x: &[f32],
@@ -59,13 +60,13 @@ struct Weights<'a> {
     bytes: &'a [u8],
     columns: Range<usize>,
     n: usize,
-    /// Of rows that lie one after another. Others are in blocks of [`COLUMNS`], the last perhaps narrower: all rows of a
-    /// block, then the next.
+    /// Bytes of a row, if rows lie one after another. Otherwise the weights are in blocks of [`COLUMNS`] columns,
+    /// the last perhaps narrower; each block has all rows.
     row_bytes: Option<usize>,
 }
 
 impl Weights<'_> {
-    /// Where a row is from the first column of a block on, and how many bytes a row is after the one before.
+    /// Returns the offset of a row at the first column of a block, and the bytes from one row to the next.
     fn at<const KIND: u8>(&self, row: usize, column: usize) -> (usize, usize) {
         let size = size_of_weight(KIND);
         if let Some(row_bytes) = self.row_bytes {
@@ -75,7 +76,8 @@ impl Weights<'_> {
         (((column - self.columns.start) * self.n + row * width) * size, width * size)
     }
 
-    /// Where the tile is that follows one that ends before `row`: in the block, the next block, or the next rows.
+    /// Returns the address of the tile after the one that ends before `row`: in the same block, in the next block,
+    /// or in the next rows.
     fn following<const KIND: u8>(&self, row: usize, block: Range<usize>) -> *const u8 {
         let (at, _) = if row < self.n {
             self.at::<KIND>(row, block.start)
@@ -93,22 +95,22 @@ struct Product<'a> {
     level: Level,
     x: &'a [f32],
     k: usize,
-    /// Rows of activations in a tile.
+    /// Most rows of activations in a tile.
     tallest: usize,
 }
 
 impl Product<'_> {
-    /// Adds the products with some columns to the partial sums, which begin as zeros with the first column. With the last
-    /// one they are whole and written.
+    /// Adds the products with some columns to the partial sums, which start at zero with the first column. With the
+    /// last column, it writes the complete sums.
     fn add<const KIND: u8>(&self, weights: &Weights, sums: &mut Vec<f32>, write: impl Fn(usize, usize, f32)) {
         let (k, n) = (self.k, weights.n);
         let m = self.x.len() / k;
         let tiles = m.div_ceil(self.tallest);
-        // One tile's are enough, and stay in the first-level cache, where no columns are left for later.
+        // If these are all columns, the sums of one tile are enough, and they stay in the L1 cache.
         let all = weights.columns.len() < k;
         let sums = aligned(sums, if all { m } else { self.tallest } * n * LANES);
         for i in 0..tiles {
-            // Tiles of equal height: of 7 rows 4 and 3, not 6 and 1.
+            // Tiles have about equal heights: 7 rows are 4 and 3, not 6 and 1.
             let rows = i * m / tiles..(i + 1) * m / tiles;
             let before = if all { rows.start } else { 0 };
             let sums = &mut sums[before * n * LANES..][..rows.len() * n * LANES];
@@ -146,7 +148,7 @@ impl Product<'_> {
                     sums_stride: n,
                 };
                 let sums = &mut sums[row * LANES..];
-                // SAFETY: a level is only where the processor was found to have what it names.
+                // SAFETY: a `Level` exists only where its features were detected.
                 #[allow(unsafe_code)]
                 unsafe {
                     match self.level >= Level::Avx512 {
@@ -159,7 +161,8 @@ impl Product<'_> {
         }
     }
 
-    /// Writes the sums of a tile's rows of activations, with the products of what columns are beyond the lanes.
+    /// Writes the sums of a tile's rows of activations. It adds the products of the last columns, fewer than
+    /// [`LANES`].
     fn finish<const KIND: u8>(
         &self,
         m: usize,
@@ -176,7 +179,7 @@ impl Product<'_> {
         let tile =
             Tile { m, n, x: &x[last..], x_stride: self.k, w, w_stride, following, columns, sums_stride: n };
         let tail = self.k - last - columns;
-        // SAFETY: as above. Both sets have AVX2.
+        // SAFETY: a `Level` exists only where its features were detected, and both levels include AVX2.
         #[allow(unsafe_code)]
         unsafe {
             avx2::finish::<KIND>(tile, tail, sums, write);
@@ -184,7 +187,7 @@ impl Product<'_> {
     }
 }
 
-/// A buffer of `count` numbers that begins with a cache line.
+/// Returns `count` numbers of a buffer that begin at a cache line.
 fn aligned(buffer: &mut Vec<f32>, count: usize) -> &mut [f32] {
     if buffer.len() < count + LANES {
         buffer.resize(count + LANES, 0.0);

@@ -1,13 +1,13 @@
-//! Activations times a weight matrix, `y = x · Wᵀ`, in f32 over weights of any scheme.
+//! Multiplies activations by a weight matrix of any scheme, `y = x · Wᵀ`, in f32.
 //!
 //! | file | what |
 //! |---|---|
-//! | `scratch` | the memory that a thread keeps between tasks |
-//! | `blocked` | a task's product, in tiles that find their operands in the caches |
+//! | `scratch` | the buffers that a thread reuses |
+//! | `blocked` | a task's product, in tiles whose operands stay in the caches |
 //! | `tiles` | a few rows by a few rows, in registers, with AVX2 and AVX512 |
 //!
-//! Every element of the result is the dot product of [`cpu::dot`](crate::cpu), in its order, whatever tile it falls into;
-//! so one row, a prompt's 500 rows, any number of threads and all sets of kernels give the same bits.
+//! Every element of the result is the dot product of [`cpu::dot`](crate::cpu), in its order, in any tile. So one
+//! row, the 500 rows of a prompt, any number of threads and every instruction set give the same bits.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -24,18 +24,18 @@ mod scratch;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
-/// Weight rows of a task, two panels: a matrix of 576 rows still gives two threads nine tasks each.
+/// Weight rows per task: two panels. A matrix of 576 rows still gives two threads nine tasks each.
 pub(super) const TASK_ROWS: usize = 32;
 
-/// `out (m, n) = x (m, k) · wᵀ (k, n)`, where `w` has n rows and k columns.
+/// Computes `out (m, n) = x (m, k) · wᵀ (k, n)`, where `w` has n rows and k columns.
 ///
-/// The slices' lengths are the caller's promise: `x.len() = m·k`
-/// and `out.len() = m·n` for the same m; rows beyond either are left alone.
+/// The caller passes `x.len() = m·k` and `out.len() = m·n` for the same m. If one of them has more rows, the
+/// surplus is ignored.
 pub fn matmul(x: &[f32], w: &Matrix, out: &mut [f32]) {
     matmul_with(cpu::level(), x, w, out);
 }
 
-/// The same with one of the processor's [`available`](Level::available) sets.
+/// Multiplies like [`matmul`], with one of the processor's [`available`](Level::available) instruction sets.
 fn matmul_with(level: Level, x: &[f32], w: &Matrix, out: &mut [f32]) {
     let (n, k) = (w.rows(), w.columns());
     if n == 0 || k == 0 {
@@ -48,7 +48,7 @@ fn matmul_with(level: Level, x: &[f32], w: &Matrix, out: &mut [f32]) {
     let columns = Columns { out: out.as_mut_ptr(), n };
     pool::run(n.div_ceil(TASK_ROWS), |task| {
         let rows = task * TASK_ROWS..n.min((task + 1) * TASK_ROWS);
-        // SAFETY: both have m rows, and tasks share no row of `w`.
+        // SAFETY: both slices have m rows, and tasks have disjoint rows of `w`.
         #[allow(unsafe_code)]
         unsafe {
             some_rows(level, &x[..m * k], w, rows, columns);
@@ -56,19 +56,19 @@ fn matmul_with(level: Level, x: &[f32], w: &Matrix, out: &mut [f32]) {
     });
 }
 
-/// The product with some rows of `w`, in this thread.
+/// Computes the product with some rows of `w`, in this thread.
 ///
 /// # Safety
-/// `columns` is a result of as many columns as `w` has rows and, at least, as many rows as `x`; no other thread accesses
-/// the columns `rows`, which lie within it.
+/// `columns` is a result with as many columns as `w` has rows and at least as many rows as `x`. No other thread
+/// accesses the columns `rows`, which lie within it.
 #[allow(unsafe_code)]
 pub(super) unsafe fn some_rows(level: Level, x: &[f32], w: &Matrix, rows: Range<usize>, columns: Columns) {
     let mut first = rows.start;
     for (part, rows) in w.within(rows.start, rows.len()) {
         let end = first + rows.len();
         some_rows_of_part(level, x, w.columns(), part, rows, |row, column, value| {
-            // SAFETY: row is one of `x` and first + column < end, so the element is within the result and not accessed by
-            // others, by the caller's promise.
+            // SAFETY: row is a row of `x` and first + column < end, so the element is within the result. The caller
+            // guarantees that no other thread accesses it.
             unsafe { columns.write(row, first + column, value) };
         });
         first = end;
@@ -93,7 +93,7 @@ fn some_rows_of_part(
     });
 }
 
-/// The oracle: one dot product at a time.
+/// Computes one dot product at a time: the twin of the tiled kernels.
 fn portable(
     x: &[f32],
     k: usize,
@@ -113,44 +113,47 @@ fn portable(
 }
 
 thread_local! {
-    /// Kept, so that a token allocates nothing here.
+    /// Reused, so that a token allocates nothing here.
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// The result, shared by threads that access different columns of it.
+/// The result, shared by threads that access different columns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Columns {
     pub out: *mut f32,
     pub n: usize,
 }
 
-// SAFETY: the pointer is only read and written through `write` and `write_run`, whose callers promise that no two threads
+// SAFETY: the pointer is only accessed through `write` and `write_run`, whose callers guarantee that no two threads
 // access the same elements.
 #[allow(unsafe_code)]
 unsafe impl Sync for Columns {}
-// SAFETY: as above; f32 may be accessed from any thread.
+// SAFETY: threads access different elements, as for `Sync`, and f32 may be accessed from any thread.
 #[allow(unsafe_code)]
 unsafe impl Send for Columns {}
 
 impl Columns {
+    /// Writes an element.
+    ///
     /// # Safety
-    /// `(row, column)` lies within the result and no other thread accesses it.
+    /// `(row, column)` lies within the result, and no other thread accesses it.
     #[allow(unsafe_code)]
     pub unsafe fn write(&self, row: usize, column: usize, value: f32) {
-        // SAFETY: in bounds and unshared by the caller's promise.
+        // SAFETY: the caller guarantees that the element is in bounds and unshared.
         unsafe { *self.out.add(row * self.n + column) = value };
     }
 
     /// Writes consecutive elements of a row, or adds to them.
     ///
     /// # Safety
-    /// They lie within the result and no other thread accesses them.
+    /// The elements lie within the result, and no other thread accesses them.
     #[allow(unsafe_code)]
     pub unsafe fn write_run(&self, row: usize, column: usize, values: &[f32], add: bool) {
-        // SAFETY: in bounds and unshared by the caller's promise.
+        // SAFETY: the caller guarantees that the elements are in bounds and unshared.
         let out =
             unsafe { std::slice::from_raw_parts_mut(self.out.add(row * self.n + column), values.len()) };
-        // Nearly all are a whole panel's: a length that is known makes a few instructions of it, and no call.
+        // Nearly all runs are whole panels. Their length is a constant, which compiles to a few instructions
+        // without a call.
         match values.len() {
             ROWS => put(&mut out[..ROWS], &values[..ROWS], add),
             _ => put(out, values, add),
@@ -158,7 +161,7 @@ impl Columns {
     }
 }
 
-/// Writes values, or adds them to what is there.
+/// Writes values, or adds them to the content of `out`.
 #[inline(always)]
 fn put(out: &mut [f32], values: &[f32], add: bool) {
     match add {

@@ -1,9 +1,9 @@
-//! The memory that a thread keeps between tasks.
+//! The buffers that a thread reuses.
 
-/// What a thread keeps between tasks.
+/// The buffers that a thread reuses.
 #[derive(Default)]
 pub(super) struct Scratch {
-    /// Widened rows.
+    /// Weight rows converted to f32.
     pub panel: Vec<f32>,
     /// Partial sums.
     #[cfg(target_arch = "x86_64")]

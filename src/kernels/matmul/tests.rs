@@ -12,7 +12,7 @@ fn matrix(values: &[f32], rows: usize, columns: usize) -> Matrix {
     Matrix::new(Scheme::F32, rows, columns, bytes.into()).unwrap()
 }
 
-/// Ragged sizes: below, at and beyond a tile, a panel and the lanes.
+/// Ragged sizes: less than, equal to and more than a tile, a panel and the lanes.
 const SIZES: [(usize, usize, usize); 8] =
     [(1, 1, 1), (1, 5, 7), (2, 4, 8), (3, 33, 64), (4, 70, 37), (7, 31, 576), (11, 3, 129), (2, 9, 40_000)];
 
@@ -59,7 +59,7 @@ fn threads_do_not_change_a_bit() {
     assert_eq!(run(1), run(3));
 }
 
-/// The bytes of values in a dense scheme: `None` of others.
+/// Returns the bytes of values in a dense scheme.
 fn dense(scheme: Scheme, values: &[f32]) -> Vec<u8> {
     let bytes = |v: &f32| match scheme {
         Scheme::F32 => v.to_le_bytes().to_vec(),
@@ -69,8 +69,8 @@ fn dense(scheme: Scheme, values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(bytes).collect()
 }
 
-/// The product by the oracle, fused.
-fn oracle(x: &[f32], w: &Matrix) -> Vec<f32> {
+/// Computes the product with the portable twin, fused.
+fn twin(x: &[f32], w: &Matrix) -> Vec<f32> {
     let (n, k, wide) = (w.rows(), w.columns(), w.to_f32());
     let dot = |i: usize| cpu::dot::<true>(&x[i / n * k..][..k], &wide[i % n * k..][..k]);
     (0..x.len() / k * n).map(dot).collect()
@@ -80,8 +80,8 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
 }
 
-/// Every set that fuses, at every number of rows of a tile and beyond, ragged sizes, and more columns than a tile or the
-/// widened panel has.
+/// The test runs every instruction set that fuses multiply-adds, each number of rows of a tile and more, ragged
+/// sizes, and more columns than a tile or the converted panel has.
 #[test]
 fn the_fast_tiles_are_the_fused_portable_one_bit_for_bit() {
     let rows = (1..=20).chain([32, 33, 40, 70]).map(|m| (m, 37, 816));
@@ -90,7 +90,7 @@ fn the_fast_tiles_are_the_fused_portable_one_bit_for_bit() {
         for scheme in [Scheme::F32, Scheme::F16, Scheme::Bf16] {
             let x = random(m * k, 7);
             let w = Matrix::new(scheme, n, k, dense(scheme, &random(n * k, 8)).into()).unwrap();
-            let expected = bits(&oracle(&x, &w));
+            let expected = bits(&twin(&x, &w));
             for level in Level::available().filter(|level| *level > Level::Portable) {
                 let mut out = vec![f32::NAN; m * n];
                 matmul_with(level, &x, &w, &mut out);
@@ -105,7 +105,7 @@ fn blocks_as_rows_and_as_panels_are_their_widened_rows_bit_for_bit() {
     use crate::quant::Layout;
     use crate::quant::layout::pack;
     use crate::quant::random::weights;
-    // More columns than a panel of 37 rows has.
+    // More columns than a converted panel of 37 rows has.
     let (n, k) = (37, 9216);
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(12);
     for scheme in Scheme::all().filter(|scheme| !scheme.is_dense()) {
@@ -116,7 +116,7 @@ fn blocks_as_rows_and_as_panels_are_their_widened_rows_bit_for_bit() {
             let w = w.slice(3..n).unwrap();
             for m in [1, 7] {
                 let x = random(m * k, 9);
-                let expected = bits(&oracle(&x, &w));
+                let expected = bits(&twin(&x, &w));
                 for level in Level::available().filter(|level| *level > Level::Portable) {
                     let mut out = vec![f32::NAN; m * w.rows()];
                     matmul_with(level, &x, &w, &mut out);
@@ -153,7 +153,7 @@ fn infinite_weights_and_ones_that_are_no_numbers_show_in_their_column_alone() {
     }
 }
 
-/// f16 has numbers that are subnormal there and normal in f32, bf16 ones that are subnormal in both.
+/// Some numbers are subnormal in f16 and normal in f32; some bf16 numbers are subnormal in both.
 #[test]
 fn subnormal_weights_count() {
     for (scheme, bits) in

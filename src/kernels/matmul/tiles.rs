@@ -1,46 +1,46 @@
-//! The products of a few rows with a few rows, in registers: one text for AVX2 and AVX512.
+//! Multiplies a few rows by a few rows in registers, from one source for AVX2 and AVX512.
 //!
-//! A sum is [`LANES`] partial sums, one register of AVX512 and two of AVX2, which are taken one after the other. All of a
-//! tile's are in registers while some columns are multiplied. Each load of weights serves every row of activations and the
-//! other way round.
+//! A sum has [`LANES`] partial sums: one AVX512 register, or two AVX2 registers that are computed one after the
+//! other. All sums of a tile stay in registers for a run of columns. Each load of weights is used for every row of
+//! activations, and each load of activations for every row of weights.
 
 use crate::cpu::LANES;
 use crate::quant::dequantize::fields::half_at;
 
-/// Weights as they lie in memory.
+/// Weights as the matrix stores them.
 pub const F32: u8 = 0;
 pub const F16: u8 = 1;
 pub const BF16: u8 = 2;
-/// Weights that were widened into a cache: f32, which need not be asked for ahead.
+/// Weights that were converted to f32 in a cache, and need no prefetch.
 pub const WIDENED: u8 = 3;
 
-/// Bytes of a weight.
+/// Returns the bytes of a weight.
 pub const fn size_of_weight(kind: u8) -> usize {
     if kind == F16 || kind == BF16 { 2 } else { 4 }
 }
 
-/// Some rows of activations and of weights, and a number of columns of them.
+/// Some rows of activations, some rows of weights, and a number of columns.
 #[derive(Clone, Copy)]
 pub struct Tile<'a> {
-    /// Rows of activations.
+    /// Number of rows of activations.
     pub m: usize,
-    /// Rows of weights.
+    /// Number of rows of weights.
     pub n: usize,
-    /// From the first of the columns on; a row begins `x_stride` after the one before.
+    /// Activations from the first column on; rows are `x_stride` values apart.
     pub x: &'a [f32],
     pub x_stride: usize,
-    /// The same of weights, in bytes.
+    /// Bytes of weights from the first column on; rows are `w_stride` bytes apart.
     pub w: &'a [u8],
     pub w_stride: usize,
-    /// Where the weights are that are needed next, rows with the same stride: to be asked for.
+    /// Address of the next weights, in rows of the same stride, to prefetch.
     pub following: *const u8,
-    /// How many columns, a multiple of [`LANES`].
+    /// Number of columns, a multiple of [`LANES`].
     pub columns: usize,
-    /// From one row of activations' sums to the next: a number of sums.
+    /// Number of sums from one row of activations to the next.
     pub sums_stride: usize,
 }
 
-/// One weight, of a row's tail.
+/// Converts one weight of a row's last columns.
 #[inline(always)]
 fn weight<const KIND: u8>(w: &[u8], index: usize) -> f32 {
     let at = index * size_of_weight(KIND);
@@ -51,8 +51,8 @@ fn weight<const KIND: u8>(w: &[u8], index: usize) -> f32 {
     }
 }
 
-/// The kernels of an instruction set, of whose registers `$width` f32 are one. `shapes` are the rows of activations that a
-/// tile may have, with the most rows of weights that fit the registers beside them.
+/// Defines the kernels of an instruction set whose registers hold `$width` f32. `shapes` lists the numbers of rows
+/// of activations that a tile may have, each with the most rows of weights whose sums fit the registers.
 macro_rules! tiles {
     (
         $features:literal, $register:ty, $width:literal,
@@ -65,7 +65,7 @@ macro_rules! tiles {
         use super::{BF16, F16, LANES, Tile, WIDENED, size_of_weight};
         use crate::cpu::prefetch::line;
 
-        /// The most rows of weights of a tile with m rows of activations.
+        /// Returns the most rows of weights of a tile with m rows of activations.
         pub fn widest(m: usize) -> usize {
             match m {
                 $($m => $n,)*
@@ -73,14 +73,14 @@ macro_rules! tiles {
             }
         }
 
-        /// A register of weights as f32.
+        /// Loads a register of weights as f32.
         ///
         /// # Safety
-        /// So many weights can be read at `at`.
+        /// A register's number of weights can be read at `at`.
         #[inline]
         #[target_feature(enable = $features)]
         unsafe fn widen<const KIND: u8>(at: *const u8) -> $register {
-            // SAFETY: by the caller's promise; no load asks for alignment.
+            // SAFETY: the caller guarantees that the weights can be read; no load asks for alignment.
             unsafe {
                 match KIND {
                     F16 => $from_f16($load_half(at.cast())),
@@ -107,7 +107,7 @@ macro_rules! tiles {
         fn add_tile<const KIND: u8, const M: usize, const N: usize>(tile: Tile, sums: &mut [f32]) {
             let Tile { x, x_stride, w, w_stride, following, columns, sums_stride, .. } = tile;
             let size = size_of_weight(KIND);
-            // What lies `strides` times `stride` and `more` further on, saturated: no slice is that long.
+            // The length that `strides` rows and `more` need, saturated: no slice is that long.
             let needed = |strides: usize, stride: usize, more: usize| {
                 stride.saturating_mul(strides).saturating_add(more)
             };
@@ -136,7 +136,8 @@ macro_rules! tiles {
                         }
                     }
                 };
-                // Two at a time: a line of narrow weights, and half the instructions for places.
+                // Two steps at a time: 32 weights of two bytes are a cache line, and it takes half as many address
+                // instructions.
                 let mut i = part * $width;
                 while i + LANES < columns {
                     if KIND != WIDENED && part == 0 {
@@ -176,7 +177,7 @@ pub mod avx2 {
         shapes: [(1, 4), (2, 4), (3, 4)],
     }
 
-    /// The whole sums: their partial ones added, then the products of the few columns beyond `tile.columns`.
+    /// Completes the sums: adds their partial sums, then the products of the `tail` columns after `tile.columns`.
     #[target_feature(enable = "avx2,fma,f16c")]
     pub fn finish<const KIND: u8>(tile: Tile, tail: usize, sums: &[f32], write: impl Fn(usize, usize, f32)) {
         for r in 0..tile.m {
@@ -190,11 +191,11 @@ pub mod avx2 {
         }
     }
 
-    /// The partial sums added, in the order of `sum_lanes`.
+    /// Adds up the partial sums in the order of `sum_lanes`.
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
     fn total(lanes: &[f32; LANES]) -> f32 {
-        // SAFETY: the array holds twice eight.
+        // SAFETY: the array holds two times eight values.
         let [low, high] = [0, 8].map(|i| unsafe { _mm256_loadu_ps(lanes.as_ptr().add(i)) });
         let eight = _mm256_add_ps(low, high);
         let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));

@@ -7,43 +7,43 @@ use super::scheme::Width;
 use crate::cpu::{Level, pool};
 use crate::quant::ActivationBits;
 
-/// Rows of quants that lie side by side: those of a tile of AMX.
+/// Rows of quants that lie side by side: as many as an AMX tile has.
 pub const TILE: usize = 16;
 
-/// Values for which a second thread is worth it: several microseconds' work.
+/// Number of values from which a second thread pays off: several microseconds of work.
 const PIECE: usize = 1 << 15;
 
 /// Rows of activations `(M, K)` as blocks of signed bytes with one f32 scale each: x ≈ q · scale, |q| <= 127.
 ///
-/// In 16 bits a row is two planes, rows of bytes one after the other: its own quants, and those of what they leave of it,
-/// x - q · scale, in steps that are 254 times finer. So x ≈ (254 · first + second) · scale, of the second's scale. A kernel
-/// multiplies both like any two rows in integers, and puts their sums together before anything else: see
-/// [`STEPS`].
+/// With 16 bits, a row has two planes, stored as two consecutive rows of bytes. The first plane holds the quants of
+/// the row. The second holds the quants of the remainder, x - q · scale, in steps that are 254 times finer. So x ≈
+/// (254 · first + second) · scale, where the scale is that of the second plane. A kernel multiplies both planes
+/// like any two rows in integers and combines their sums first: see [`STEPS`].
 ///
-/// Blocks of 32 are ggml's `q8_0` (with its scale in f32, not f16), blocks of 256 its `q8_k` (with |q| <= 127, so
-/// that no pair of products overflows 16 bits). They lie in the order in which kernels read them: tile after tile
-/// of 16 rows, in a tile block after block of columns, in that row after row. So 256 columns of a tile are 4 KiB in one
-/// piece: broadcasts and tiles of 16 rows by 64 columns read them alike, and no two rows share a cache set, as rows that
-/// are 4096 bytes apart would.
+/// Blocks of 32 are ggml's `q8_0`, with the scale in f32 instead of f16. Blocks of 256 are its `q8_k`, but with |q|
+/// <= 127, so that no pair of products overflows 16 bits. Blocks lie in the order in which kernels read them: by
+/// tile of 16 rows, within a tile by block of columns, within a block by row. So 256 columns of a tile are 4 KiB of
+/// contiguous memory. Broadcasts and AMX tiles of 16 rows by 64 columns read them alike, and no two rows share a
+/// cache set, as rows 4096 bytes apart would.
 #[derive(Clone, Debug, Default)]
 pub struct Activations {
-    /// Rows of quants.
+    /// Number of rows of quants.
     pub(super) rows: usize,
-    /// Rows of quants of a row of activations; divides [`TILE`].
+    /// Rows of quants per row of activations; divides [`TILE`].
     planes: usize,
-    /// Width of a block.
+    /// Columns per block.
     pub(super) block: usize,
-    /// Blocks of columns.
+    /// Blocks per row.
     pub(super) blocks: usize,
-    /// The quants, 64 to a cache line, and a tile of 256 columns of anything initialized beyond: a tile that is read beyond the
-    /// last row reads those.
+    /// The quants, 64 to a cache line, followed by [`PADDING`] initialized lines: kernels that read a whole tile
+    /// read past the last row.
     pub(super) quants: Vec<Line>,
     pub(super) scales: Vec<f32>,
-    /// Of blocks of 32 the sum of quants, times -1.
+    /// Negated sums of the quants, for blocks of 32.
     pub(super) bsums: Vec<i32>,
-    /// The same in f32; at a second plane that of both planes.
+    /// `bsums` in f32. The entry of a second plane holds the combined sum of both planes.
     pub(super) bsums_f32: Vec<f32>,
-    /// Of blocks of 256.
+    /// Sums of the quants, for blocks of 256.
     pub(super) sums: Sums,
 }
 
@@ -52,10 +52,10 @@ pub struct Activations {
 #[repr(C, align(64))]
 pub(super) struct Line([i8; 64]);
 
-/// Beyond the last row.
-const BEYOND: usize = TILE * 256 / 64;
+/// Cache lines after the last row: 256 columns of a tile.
+const PADDING: usize = TILE * 256 / 64;
 
-/// Sums over a row's block of 256 columns: see [`rounding::Sums`].
+/// Sums over a row's block of 256 columns, one entry per block: see [`rounding::Sums`].
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sums {
     pub(super) bsums32: Vec<[i32; 4]>,
@@ -64,21 +64,22 @@ pub(super) struct Sums {
 }
 
 impl Activations {
-    /// Quantizes rows of `columns` values in blocks of a width, over what was held before.
+    /// Quantizes rows of `columns` values in blocks of the given width, and replaces the previous content.
     ///
-    /// A row's result does not depend on the others. Columns or rows beyond a whole number of blocks or rows are
-    /// left out. A block that is not finite gets a scale that is not, so that the result is not finite either.
+    /// A row's result does not depend on the other rows. Columns after the last whole block and values after the
+    /// last whole row are ignored. A block with a value that is not finite gets a scale that is not finite, so the
+    /// result is not finite either.
     pub fn fill(&mut self, level: Level, x: &[f32], columns: usize, width: Width, bits: ActivationBits) {
         let filling = self.prepare(level, x, columns, width, bits.planes());
         let units = filling.units();
         let pieces = (x.len() / PIECE).min(units);
         if pieces <= 1 {
-            // SAFETY: every unit is filled once.
+            // SAFETY: this thread fills every unit once.
             #[allow(unsafe_code)]
             return unsafe { filling.fill(0..units) };
         }
         pool::run(pieces, |i| {
-            // SAFETY: the ranges share no unit.
+            // SAFETY: the ranges are disjoint.
             #[allow(unsafe_code)]
             unsafe {
                 filling.fill(units * i / pieces..units * (i + 1) / pieces);
@@ -86,7 +87,7 @@ impl Activations {
         });
     }
 
-    /// Makes room for those rows. They are quantized by [`Filling::fill`], by whichever threads, before anything is read.
+    /// Makes room for the rows. [`Filling::fill`], on any threads, has to quantize them before they are read.
     fn prepare<'a>(
         &'a mut self,
         level: Level,
@@ -100,8 +101,8 @@ impl Activations {
         let blocks = columns / block;
         (self.rows, self.planes, self.block, self.blocks) = (rows, planes, block, blocks);
         let count = rows * blocks;
-        self.quants.resize((count * block).div_ceil(64) + BEYOND, Line([0; 64]));
-        // A tile's can be read beyond the last row, too.
+        self.quants.resize((count * block).div_ceil(64) + PADDING, Line([0; 64]));
+        // Kernels also read the scales of a whole tile past the last row.
         self.scales.resize(count + TILE, 0.0);
         let (bsums, sums) = match width {
             Width::Block32 => (count + TILE, 0),
@@ -131,36 +132,37 @@ impl Activations {
         }
     }
 
-    /// Rows of activations.
+    /// Returns the number of rows of activations.
     pub fn rows(&self) -> usize {
         self.rows_of(self.rows)
     }
 
-    /// Rows of activations that so many rows of quants are. No division, as kernels are called for few columns at a time.
+    /// Converts a number of rows of quants to rows of activations. It avoids a division because kernels are called
+    /// for few columns at a time.
     pub fn rows_of(&self, quants: usize) -> usize {
         if self.planes == 2 { quants / 2 } else { quants }
     }
 
-    /// Rows of quants.
+    /// Returns the number of rows of quants.
     #[cfg(any(test, target_arch = "x86_64"))]
     pub fn quant_rows(&self) -> usize {
         self.rows
     }
 
-    /// Rows of quants of a row of activations: one, or two.
+    /// Returns the number of rows of quants per row of activations: one or two.
     pub fn planes(&self) -> usize {
         self.planes
     }
 }
 
-/// Activations that are being quantized: unit after unit, each the rows of a tile in one block of columns.
+/// Activations while they are quantized, in units: a unit is the rows of a tile in one block of columns.
 struct Filling<'a> {
     level: Level,
     x: &'a [f32],
     columns: usize,
-    /// Rows of quants.
+    /// Number of rows of quants.
     rows: usize,
-    /// Rows of quants of a row of activations; divides [`TILE`].
+    /// Rows of quants per row of activations; divides [`TILE`].
     planes: usize,
     width: Width,
     blocks: usize,
@@ -174,7 +176,7 @@ struct Filling<'a> {
     all: std::marker::PhantomData<&'a mut Activations>,
 }
 
-// SAFETY: the pointers are to what `all` borrows for this, and threads fill different units, by `fill`'s promise.
+// SAFETY: the pointers point into what `all` borrows, and threads fill different units, as `fill` requires.
 #[allow(unsafe_code)]
 unsafe impl Sync for Filling<'_> {}
 
@@ -186,7 +188,7 @@ impl Filling<'_> {
     /// Quantizes some units.
     ///
     /// # Safety
-    /// They are below [`units`](Self::units), and no other thread fills any of them.
+    /// The units are below [`units`](Self::units), and no other thread fills any of them.
     #[allow(unsafe_code)]
     unsafe fn fill(&self, units: Range<usize>) {
         let block = self.width.columns();
@@ -196,8 +198,8 @@ impl Filling<'_> {
             for row in (0..rows).step_by(self.planes) {
                 let at = first * self.blocks + b * rows + row;
                 let x = &self.x[(first + row) / self.planes * self.columns + b * block..][..block];
-                // SAFETY: at < rows · blocks, as many as there are of each, and so is the next plane's; each is of one unit,
-                // which is filled by this thread alone.
+                // SAFETY: at < rows · blocks, the length of each array, and so is the index of the next plane; both
+                // belong to one unit, which only this thread fills.
                 unsafe {
                     match self.width {
                         Width::Block32 => self.fill_32(&x.as_chunks().0[0], at),
@@ -208,13 +210,15 @@ impl Filling<'_> {
         }
     }
 
-    /// Quantizes the block `at`, counted over all, and the next plane's behind it.
+    /// Quantizes a block of 32 columns: block `at` in the order of storage, and the block of the second plane after
+    /// it.
     ///
     /// # Safety
     /// `at + planes <= rows · blocks`, and no other thread accesses these blocks.
     #[allow(unsafe_code)]
     unsafe fn fill_32(&self, x: &[f32; 32], at: usize) {
-        // SAFETY: there are `rows · blocks` of each, and this thread alone has these, by the caller's promise.
+        // SAFETY: each array has `rows · blocks` entries; the caller guarantees that only this thread accesses
+        // these.
         let (quants, scales, bsums, bsums_f32) = unsafe {
             (
                 std::slice::from_raw_parts_mut(self.quants.add(at * 32).cast::<[i8; 32]>(), self.planes),
@@ -226,15 +230,15 @@ impl Filling<'_> {
         rounding::block32(self.level, x, quants, scales, bsums);
         bsums_f32[0] = bsums[0] as f32;
         if let [first, second] = bsums {
-            // Exact: neither reaches 2^13.
+            // Exact in f32: neither sum reaches 2^13.
             bsums_f32[1] = (STEPS * *first + *second) as f32;
         }
     }
 
-    /// The same of blocks of 256.
+    /// Quantizes a block of 256 columns, like [`fill_32`](Self::fill_32).
     ///
     /// # Safety
-    /// As above.
+    /// `at + planes <= rows · blocks`, and no other thread accesses these blocks.
     #[allow(unsafe_code)]
     unsafe fn fill_256(&self, x: &[f32; 256], at: usize) {
         // SAFETY: as above.
@@ -259,7 +263,7 @@ mod tests {
     use super::*;
     use crate::cpu;
 
-    /// All quants, and what is beyond.
+    /// Returns all quants, with the padding.
     fn quants(a: &Activations) -> Vec<i8> {
         a.quants.iter().flat_map(|line| line.0).collect()
     }
@@ -302,7 +306,7 @@ mod tests {
         }
     }
 
-    /// Rows that are more than a tile, so that a row's planes lie in the second one, too.
+    /// The rows fill more than one tile, so that planes in the second tile are tested too.
     #[test]
     fn in_16_bits_two_planes_are_a_row_to_a_part_in_64000_of_the_largest() {
         let x: Vec<f32> = (0..11 * 256).map(|i| ((i * 7919 % 1009) as f32 - 500.0) / 37.0).collect();

@@ -1,4 +1,4 @@
-//! Panels by activations with one instruction set.
+//! Multiplies panels by activations with the kernels of one instruction set.
 
 use super::activations::Activations;
 #[cfg(target_arch = "x86_64")]
@@ -14,8 +14,9 @@ use crate::quant::ROWS;
 
 /// Adds to `sums[p · rows + i][r]` the product of row i of the activations with row r of panel p.
 ///
-/// All panels' bytes are whole blocks of the same columns, which begin with the row's block `first`; any number of
-/// panels is allowed, and [`PANELS`](super::scheme::PANELS) at a time are best. `sums` are as many times the activations' rows.
+/// All panels hold whole blocks of the same columns, starting at block `first` of the row. Any number of panels is
+/// allowed; [`PANELS`](super::scheme::PANELS) at a time are fastest. `sums` has one entry per panel and row of
+/// activations.
 pub fn multiply_panels(
     level: Level,
     scheme: Packed,
@@ -25,7 +26,7 @@ pub fn multiply_panels(
     sums: &mut [[f32; ROWS]],
 ) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a level is only where the processor was found to have what it names.
+    // SAFETY: a `Level` exists only where its features were detected.
     #[allow(unsafe_code)]
     unsafe {
         match level {
@@ -42,7 +43,7 @@ pub fn multiply_panels(
     }
     #[cfg(target_arch = "aarch64")]
     if level == Level::Neon {
-        // SAFETY: a level is only where the processor was found to have what it names.
+        // SAFETY: a `Level` exists only where its features were detected.
         #[allow(unsafe_code)]
         return unsafe { neon::panels(scheme, panels, x, first, sums) };
     }

@@ -1,4 +1,4 @@
-//! The packed product in plain Rust: the oracle of the others.
+//! The packed product in plain Rust: the twin that the other kernels match bit for bit.
 
 use super::activations::Activations;
 use super::rounding::STEPS;
@@ -8,10 +8,10 @@ use crate::quant::ROWS;
 use crate::quant::dequantize::fields::{half_at, nibbles, nibbles_and_high_bits, scale_and_minimum, word_at};
 use crate::quant::layout::gather;
 
-/// Adds to `sums[i][r]` the product of row i of the activations with row r of `rows` interleaved rows, whose blocks begin
-/// with the row's block `first`.
+/// Adds to `sums[i][r]` the product of row i of the activations with row r of `rows` interleaved rows, whose first
+/// block is block `first` of the row.
 ///
-/// One row is a panel of one: its interleaved blocks are the plain ones.
+/// With `rows` = 1, `panel` holds plain, uninterleaved blocks.
 pub fn panel(
     scheme: Packed,
     panel: &[u8],
@@ -32,7 +32,7 @@ pub fn panel(
     }
 }
 
-/// Where a block's f16 numbers are.
+/// Byte offsets of a block's f16 numbers.
 #[derive(Clone, Copy)]
 struct Numbers {
     scale: usize,
@@ -44,13 +44,14 @@ impl Numbers {
         Self { scale, minimum: None }
     }
 
-    /// A minimum after the scale, with which the block begins.
+    /// Returns the offsets in a block that begins with a scale and a minimum.
     fn both() -> Self {
         Self { scale: 0, minimum: Some(2) }
     }
 }
 
-/// Of a weight block and a plane of activations, the sums that its scale and its minimum are multiplied by.
+/// Computes, for a weight block and a plane of activations, the integer sums that the block's scale and minimum are
+/// multiplied by.
 type Integers<const N: usize, const B: usize> = fn(&[u8; N], &[i8; B]) -> [i32; 2];
 
 fn each<const N: usize, const B: usize>(
@@ -86,9 +87,9 @@ fn each<const N: usize, const B: usize>(
     }
 }
 
-// The terms, in every set: a row's planes are put together first, then comes what belongs to the weights, then the
-// activations' scale. Every multiply-add is fused: the same bits everywhere, and an operation less a term than with products
-// of scales.
+// All kernels build a block's term in the same order: they combine the planes of a row, then apply the weights'
+// numbers, then the activations' scale. Every multiply-add is fused, so the bits are the same everywhere. It is one
+// operation per term fewer than multiplying the scales first.
 
 fn fused(a: f32, b: f32, c: f32) -> f32 {
     multiply_add::<FUSED>(a, b, c)
@@ -134,7 +135,8 @@ fn q5_k(block: &[u8; 176], x: &[i8; 256]) -> [i32; 2] {
     groups(weight, block, x)
 }
 
-/// Eight groups of 32 columns, `weight(group, column)`, each with a scale and a minimum; minima are taken away.
+/// Sums eight groups of 32 columns, each with a scale and a minimum that is subtracted. `weight(group, column)`
+/// returns a weight.
 fn groups(weight: impl Fn(usize, usize) -> u8, block: &[u8], x: &[i8; 256]) -> [i32; 2] {
     let [mut products, mut minima] = [0, 0];
     for (j, x) in x.as_chunks::<32>().0.iter().enumerate() {
@@ -148,7 +150,7 @@ fn groups(weight: impl Fn(usize, usize) -> u8, block: &[u8], x: &[i8; 256]) -> [
 fn q6_k(block: &[u8; 210], x: &[i8; 256]) -> [i32; 2] {
     let mut products = 0;
     for (j, x) in x.as_chunks::<16>().0.iter().enumerate() {
-        // Each half of 128 weights is four times 32 over 64 bytes of low and 32 bytes of high bits.
+        // Each half of 128 weights is four runs of 32 that share 64 bytes of low bits and 32 bytes of high bits.
         let (half, within) = (j / 8, j % 8 / 2);
         let low = &block[half * 64 + within % 2 * 32 + j % 2 * 16..];
         let high = &block[128 + half * 32 + j % 2 * 16..];

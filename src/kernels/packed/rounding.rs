@@ -1,40 +1,40 @@
-//! Blocks of activations rounded to signed bytes, and the sums of those that kernels multiply with weights' offsets and
-//! minima.
+//! Rounds blocks of activations to signed bytes, and sums them for the offsets and minima of weights.
 //!
-//! One thread does it before every product of every token, while others wait.
+//! One thread does this before every product of every token while the other threads wait, so its speed matters.
 
 use crate::cpu::{FUSED, Level, multiply_add};
 
-/// Sums over a row's block of 256 columns, as kernels multiply them, of each of its planes.
+/// Sums over a row's block of 256 columns, one entry per plane, as kernels multiply them.
 pub struct Sums<'a> {
-    /// Of 32 columns each, two side by side in 16 bits.
+    /// Sums of 32 columns, packed as pairs of 16 bits.
     pub bsums32: &'a mut [[i32; 4]],
-    /// Of 16 columns each, the same.
+    /// Sums of 16 columns, packed as pairs of 16 bits.
     pub bsums16: &'a mut [[i32; 8]],
-    /// Of 8 columns each, times -32: what makes weights of 6 bits signed.
+    /// Sums of 8 columns, times -32, which corrects for the offset of unsigned 6-bit weights.
     pub bsums8: &'a mut [[i32; 32]],
 }
 
-/// Below this the inverse of a scale could be infinite; so small a block is taken for zeros.
+/// Blocks whose largest magnitude is at most this are rounded to zeros, because the inverse of the scale could be
+/// infinite.
 const TINY: f32 = 1e-30;
 
-/// Steps of a second plane in one of the first's: half of one is 127 of them.
+/// Steps of the second plane per step of the first: half a step of the first is 127 steps of the second.
 ///
-/// A row's sums of integers are put together before all that follows, which is then the same as with one plane:
-/// `STEPS · first + second` in f32, fused.
+/// Kernels combine a row's integer sums first, as `STEPS · first + second` in f32, fused. The operations after that
+/// are the same as with one plane.
 pub const STEPS: i32 = 254;
 
-/// What a block's quants are multiples of.
+/// The step between a plane's quants.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    /// Itself.
+    /// Size of a step.
     scale: f32,
-    /// What values are multiplied by; `None` where all quants are zeros.
+    /// Factor from values to quants; `None` if all quants are zero.
     inverse: Option<f32>,
 }
 
 impl Step {
-    /// That of the first plane, of the largest magnitude's bits: a part in 127 of it.
+    /// Returns the step of the first plane, 1/127 of the largest magnitude, which is given by its bits.
     #[inline(always)]
     fn of(largest: u32) -> Self {
         let largest = f32::from_bits(largest);
@@ -42,7 +42,7 @@ impl Step {
         Self { scale: largest / 127.0, inverse }
     }
 
-    /// That of the second plane.
+    /// Returns the step of the second plane.
     #[inline(always)]
     fn finer(self) -> Self {
         let steps = STEPS as f32;
@@ -50,14 +50,16 @@ impl Step {
     }
 }
 
-/// A block's planes, one or two. The quants of the first are the nearest multiples of a part in 127 of the largest magnitude,
-/// ties to even; those of the second the same of what the first left, `x - q · scale`, rounded once, in steps that are
-/// [`STEPS`] times finer. Of each plane the scale, and in `bsums` the sum of its quants, times -1.
+/// Quantizes 32 values to one or two planes.
+///
+/// The quants of the first plane are the nearest multiples of 1/127 of the largest magnitude, ties to even. The
+/// second plane does the same with the remainder `x - q · scale`, rounded once, in steps that are [`STEPS`] times
+/// finer. `scales` receives the scale of each plane, `bsums` the negated sum of its quants.
 #[inline]
 pub fn block32(level: Level, x: &[f32; 32], q: &mut [[i8; 32]], scales: &mut [f32], bsums: &mut [i32]) {
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx2 {
-        // SAFETY: the level is only where the processor was found to have the features.
+        // SAFETY: a `Level` exists only where its features were detected.
         #[allow(unsafe_code)]
         return unsafe { avx2::block32(x, q, scales, bsums) };
     }
@@ -68,12 +70,12 @@ pub fn block32(level: Level, x: &[f32; 32], q: &mut [[i8; 32]], scales: &mut [f3
     }
 }
 
-/// The same of 256 values, with their sums.
+/// Quantizes 256 values like [`block32`], with the sums of k-quants.
 #[inline]
 pub fn block256(level: Level, x: &[f32; 256], q: &mut [[i8; 256]], scales: &mut [f32], sums: Sums) {
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx2 {
-        // SAFETY: as above.
+        // SAFETY: a `Level` exists only where its features were detected.
         #[allow(unsafe_code)]
         return unsafe { avx2::block256(x, q, scales, sums) };
     }
@@ -110,7 +112,8 @@ fn planes<const N: usize>(x: &[f32; N], q: &mut [[i8; N]], scales: &mut [f32]) {
     }
 }
 
-/// The bits of the largest magnitude: as integers, they are in order and NaN is the largest.
+/// Returns the bits of the largest magnitude. Compared as integers, magnitudes keep their order and NaN is the
+/// largest.
 fn largest(x: &[f32]) -> u32 {
     x.iter().fold(0, |m, x| (x.to_bits() & 0x7fff_ffff).max(m))
 }
@@ -118,7 +121,8 @@ fn largest(x: &[f32]) -> u32 {
 fn quantize(x: &[f32], step: Step, q: &mut [i8]) {
     let Some(inverse) = step.inverse else { return q.fill(0) };
     for (q, x) in q.iter_mut().zip(x) {
-        // 1.5 · 2^23 has ulp 1: the sum's low byte is the nearest integer. Twice as fast as `round_ties_even`.
+        // 1.5 · 2^23 has ulp 1, so the low byte of the sum is the nearest integer. Twice as fast as
+        // `round_ties_even`.
         *q = (x * inverse + 12_582_912.0).to_bits() as i8;
     }
 }
@@ -190,13 +194,13 @@ mod avx2 {
         bsums16: &mut [i32; 8],
         bsums8: &mut [i32; 32],
     ) {
-        // Of 8 columns each, eight a register.
+        // Sums of 8 columns, eight to a register.
         let mut sums8 = [_mm256_setzero_si256(); 4];
         for (q, quants) in q.as_chunks_mut().0.iter_mut().zip(quants) {
             store(q, quants);
         }
         for (sums8, quants) in sums8.iter_mut().zip(quants.as_chunks::<2>().0) {
-            // The low halves of eight times 64 bits.
+            // Keep the low 32 bits of each of the eight 64-bit sums.
             let [a, b] = quants.map(|quants| _mm256_castsi256_ps(sums_of_8(quants)));
             let low = _mm256_castps_si256(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
             *sums8 = _mm256_sub_epi32(in_order(low), _mm256_set1_epi32(8 * 128));
@@ -218,7 +222,8 @@ mod avx2 {
         }
     }
 
-    /// The bits of the largest magnitude: as integers, they are in order and NaN is the largest.
+    /// Returns the bits of the largest magnitude. Compared as integers, magnitudes keep their order and NaN is the
+    /// largest.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn largest(x: &[f32]) -> u32 {
@@ -238,8 +243,8 @@ mod avx2 {
         _mm_cvtsi128_si32(one) as u32
     }
 
-    /// The nearest integers of values times the scale's inverse, ties to even: as conversions round, unless somebody told the
-    /// processor otherwise, which Rust does not allow.
+    /// Returns the integers nearest to values times the inverse of the scale, ties to even. That is the default
+    /// rounding mode, and Rust does not allow changing it.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn rounded(x: [__m256; 4], inverse: __m256) -> __m256i {
@@ -255,7 +260,7 @@ mod avx2 {
         [load(&x[0]), load(&x[1]), load(&x[2]), load(&x[3])]
     }
 
-    /// What multiples of a scale leave.
+    /// Returns the remainder of values after subtracting multiples of a scale.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn rest(mut values: [__m256; 4], q: &[i8; 32], scale: f32) -> [__m256; 4] {
@@ -269,14 +274,14 @@ mod avx2 {
         values
     }
 
-    /// Of 8 quants each their sum and 8 · 128, in 64 bits.
+    /// Returns, for every 8 quants, their sum plus 8 · 128 in 64 bits.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn sums_of_8(quants: __m256i) -> __m256i {
         _mm256_sad_epu8(_mm256_xor_si256(quants, _mm256_set1_epi8(i8::MIN)), _mm256_setzero_si256())
     }
 
-    /// From the order of operations that leave the halves of a register apart.
+    /// Restores the order of 64-bit elements after operations that work within 128-bit halves.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn in_order(x: __m256i) -> __m256i {
@@ -306,7 +311,7 @@ mod avx2 {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn store_words(out: &mut [i32; 8], words: __m256i) {
-        // SAFETY: as above.
+        // SAFETY: the array is 32 bytes; the store asks for no alignment.
         #[allow(unsafe_code)]
         unsafe {
             _mm256_storeu_si256(out.as_mut_ptr().cast(), words);
@@ -318,7 +323,7 @@ mod avx2 {
 mod tests {
     use super::*;
 
-    /// Values that are just half way between two integers are among them, and what is not finite, or tiny.
+    /// The inputs include ties, values that are not finite, and tiny values.
     #[test]
     fn the_sets_agree_bit_for_bit() {
         let ordinary: [f32; 256] = std::array::from_fn(|i| ((i * 7919 % 1009) as f32 - 500.0) / 37.0);

@@ -1,21 +1,21 @@
-//! The schemes that have kernels in integers.
+//! The schemes that have integer kernels.
 
 use crate::quant::Scheme;
 
-/// Columns that activations share a scale over.
+/// Number of columns that share one scale of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
-    /// 32.
+    /// 32 columns.
     Block32,
-    /// 256.
+    /// 256 columns.
     Block256,
 }
 
 impl Width {
-    /// Both, in order.
+    /// Both widths, in order.
     pub(super) const ALL: [Self; 2] = [Width::Block32, Width::Block256];
 
-    /// How many.
+    /// Returns the number of columns.
     pub const fn columns(self) -> usize {
         match self {
             Width::Block32 => 32,
@@ -24,7 +24,7 @@ impl Width {
     }
 }
 
-/// Columns that a kernel takes at a time: whole blocks of any width.
+/// Number of columns that a kernel takes at a time: whole blocks of any width.
 pub(super) const SUPER_BLOCK: usize = 256;
 
 const _: () = {
@@ -32,10 +32,10 @@ const _: () = {
     assert!(SUPER_BLOCK.is_multiple_of(first) && SUPER_BLOCK.is_multiple_of(second));
 };
 
-/// Panels that are best multiplied together: they share the loads of activations.
+/// Number of panels that are fastest to multiply together: they share the loads of activations.
 pub(super) const PANELS: usize = 2;
 
-/// A scheme that has kernels in integers, by the width of its blocks.
+/// A scheme that has integer kernels, by the width of its blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packed {
     Block32(Block32),
@@ -60,8 +60,9 @@ pub(super) enum KQuant {
     Q6,
 }
 
-/// Calls `$go::<…, BITS, MINIMUM>($argument…)` for a scheme with blocks of 32 weights: how many bits a weight has, and whether
-/// a block has a minimum. All else that kernels know of the formats follows from these.
+/// Calls `$go::<…, BITS, MINIMUM>($argument…)` for a scheme with blocks of 32 weights. `BITS` is the number of bits
+/// of a weight; `MINIMUM` says whether a block has a minimum. Kernels derive everything else about the format from
+/// these.
 macro_rules! with_block32 {
     ($scheme:expr, $go:ident[$($generic:tt),*]($($argument:expr),*)) => {
         match $scheme {
@@ -75,7 +76,7 @@ macro_rules! with_block32 {
 }
 pub(super) use with_block32;
 
-/// Calls `$go::<…, BITS>($argument…)` for a k-quant of so many bits a weight.
+/// Calls `$go::<…, BITS>($argument…)` for a k-quant, where `BITS` is the number of bits of a weight.
 macro_rules! with_k_quant {
     ($scheme:expr, $go:ident[$($generic:tt),*]($($argument:expr),*)) => {
         match $scheme {
@@ -88,7 +89,7 @@ macro_rules! with_k_quant {
 pub(super) use with_k_quant;
 
 impl Packed {
-    /// `None` where there are no kernels.
+    /// Returns the kernels' scheme, or `None` if there are no kernels.
     pub fn new(scheme: Scheme) -> Option<Self> {
         Some(match scheme {
             Scheme::Q4_0 => Packed::Block32(Block32::Q4_0),
@@ -116,7 +117,7 @@ impl Packed {
         }
     }
 
-    /// The width of its blocks, and of the activations' blocks that it is multiplied by.
+    /// Returns the width of the weights' blocks, which the activations' blocks share.
     pub fn width(self) -> Width {
         match self {
             Packed::Block32(_) => Width::Block32,
@@ -124,7 +125,7 @@ impl Packed {
         }
     }
 
-    /// Bytes in a block.
+    /// Returns the bytes of a block.
     pub fn block_bytes(self) -> usize {
         self.scheme().block_bytes()
     }

@@ -10,8 +10,8 @@ use crate::quant::random::{numbers_at, weights};
 use crate::quant::{ActivationBits, Blocks, Layout, Matrix};
 use rand::{Rng, SeedableRng};
 
-/// The sets that this processor runs, AMX's, whose instructions have a model where it has none, and AVX-VNNI's, whose
-/// instructions AVX512 has in another encoding.
+/// Returns the instruction sets to test: those that this processor runs, plus two if it has AVX512. AMX is emulated
+/// by a model, and AVX-VNNI's instructions run in the AVX512 encoding.
 fn levels() -> impl Iterator<Item = Level> {
     #[cfg(target_arch = "x86_64")]
     let others = {
@@ -31,8 +31,8 @@ fn schemes() -> impl Iterator<Item = Scheme> {
     Scheme::all().filter(|scheme| activation_block(*scheme).is_some())
 }
 
-/// Rows of activations, rows and columns of weights: below, at and beyond a panel and a tile; columns of the schemes
-/// with blocks of 256, and half as many plus 32 of the others.
+/// Rows of activations, rows of weights and columns. They are less than, equal to and more than a panel and a tile.
+/// The columns are for schemes with blocks of 256; other schemes get half as many plus 32.
 const SIZES: [(usize, usize, usize); 6] =
     [(1, 1, 256), (1, 16, 512), (2, 15, 256), (3, 33, 1024), (31, 50, 256), (70, 47, 768)];
 
@@ -46,7 +46,7 @@ struct Case {
     plain: Vec<u8>,
 }
 
-/// Every case.
+/// Returns a random case for each scheme and size.
 fn cases() -> impl Iterator<Item = Case> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(9);
     let sizes = schemes().flat_map(|scheme| SIZES.map(|size| (scheme, size)));
@@ -80,7 +80,8 @@ impl Case {
         Matrix::laid(layout, self.scheme, self.n, self.k, bytes.into()).unwrap()
     }
 
-    /// The product, which is the same bit for bit on every set that this processor runs and in either layout.
+    /// Returns the product with 8-bit activations, and asserts that it has the same bits on every instruction set
+    /// and in both layouts.
     fn product(&self) -> Vec<f32> {
         self.product_in(EIGHT)
     }
@@ -90,14 +91,15 @@ impl Case {
     }
 }
 
-/// The product with one set.
+/// Computes the product with one instruction set.
 fn with(level: Level, blocks: Blocks, x: &[f32], w: &Matrix) -> Vec<f32> {
     let mut out = vec![f32::NAN; x.len() / w.columns() * w.rows()];
     multiply_with(level, &mut [Product::new(x, w, blocks, &mut out)]);
     out
 }
 
-/// The product with matrices that are the same but for their layout.
+/// Returns the product with matrices that differ only in layout, and asserts that all have the same bits on every
+/// instruction set.
 fn same_everywhere(x: &[f32], blocks: Blocks, matrices: &[Matrix]) -> Vec<f32> {
     let every = levels().flat_map(|level| matrices.iter().map(move |w| (level, w)));
     let mut products = every.map(|(level, w)| with(level, blocks, x, w));
@@ -122,8 +124,8 @@ fn is_the_portable_product_of_the_plain_rows_bit_for_bit() {
     }
 }
 
-/// The twin in f32 has the same weights, so they differ by the activations' rounding: each is off by at most
-/// half a step, the largest of its block / 254.
+/// The f32 twin has the same weights, so the difference is the rounding of the activations. Each is off by at most
+/// half a step: the largest of its block / 254.
 #[test]
 fn is_the_f32_product_within_the_rounding_of_the_activations() {
     for case in cases() {
@@ -139,8 +141,8 @@ fn is_the_f32_product_within_the_rounding_of_the_activations() {
     }
 }
 
-/// What the definition says, in other words than the kernels': q8_0's sums of 16-bit integers, put together before they are
-/// rounded to f32, which they are once, as neither plane's reach 2^24.
+/// Checks the definition independently of the kernels. q8_0's sums of 16-bit integers are computed as one integer
+/// and rounded to f32 once. The kernels give the same, because neither plane's sum reaches 2^24.
 #[test]
 fn in_16_bits_an_activation_is_254_times_its_first_plane_and_its_second() {
     for case in cases().filter(|case| case.scheme == Scheme::Q8_0) {
@@ -165,7 +167,8 @@ fn in_16_bits_an_activation_is_254_times_its_first_plane_and_its_second() {
     }
 }
 
-/// Each activation is off by at most a part in 64516 of the largest of its block; beside that, sums are rounded in f32.
+/// Each activation is off by at most 1/64516 of the largest of its block. The f32 rounding of sums comes on top of
+/// that.
 #[test]
 fn in_16_bits_the_product_is_the_f32_product() {
     for case in cases() {
@@ -181,14 +184,14 @@ fn in_16_bits_the_product_is_the_f32_product() {
     }
 }
 
-/// Every number of rows has its own kernel, or its own last tile; so has an even and an odd number of panels, and what begins
-/// anywhere in the rows.
+/// Each number of rows selects a different kernel or last tile. The test also varies the number of panels, even and
+/// odd, and the first block.
 #[test]
 fn every_number_of_rows_and_panels_has_the_portable_sums_bit_for_bit() {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(10);
     for scheme in schemes() {
         for m in (1..=40).chain([47, 64, 65, 130]) {
-            // Of both widths of blocks more than one span, and part of one.
+            // Both block widths cover more than one super-block, the last one in part.
             let (k, first) = if scheme.block_len() == 32 { (608, m % 11) } else { (768, m % 3) };
             let case = Case::random(scheme, m, 3 * ROWS, k, &mut rng);
             let blocks = k / scheme.block_len();
@@ -199,7 +202,7 @@ fn every_number_of_rows_and_panels_has_the_portable_sums_bit_for_bit() {
             for (count, bits_of_x) in (1..=3).flat_map(|count| BITS.map(|bits| (count, bits))) {
                 let x = case.activations(bits_of_x);
                 let sums = |level| {
-                    // They are added to what is there.
+                    // The kernel adds to what `sums` holds.
                     let mut sums = vec![[0.25; ROWS]; count * m];
                     multiply_panels(
                         level,
@@ -258,7 +261,8 @@ fn a_slice_is_the_same_bit_for_bit_as_those_rows_of_the_whole() {
     }
 }
 
-/// Parts with and without kernels in integers, of either block, each with its own columns of the result.
+/// The parts include schemes with integer kernels of both widths and schemes without; each writes different columns
+/// of the result.
 #[test]
 fn a_stack_is_the_same_bit_for_bit_as_its_parts() {
     let k = 512;
@@ -295,7 +299,7 @@ fn a_stack_is_the_same_bit_for_bit_as_its_parts() {
     }
 }
 
-/// The largest magnitudes that a file can hold: no 16-bit sum may overflow.
+/// The weights have the largest magnitudes that a file can hold: no 16-bit sum may overflow.
 #[test]
 fn extreme_weights_do_not_overflow() {
     let k = 256;
@@ -309,7 +313,7 @@ fn extreme_weights_do_not_overflow() {
                 }
             }
             for x in [[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]] {
-                // All rows of weights are the same, and so are those of activations.
+                // All rows of weights are the same, and so are all rows of activations.
                 let one = Matrix::new(scheme, 1, k, plain[..row_bytes].to_vec().into()).unwrap();
                 let mut exact = [0.0];
                 matmul(&x.repeat(k / 2), &one, &mut exact);
@@ -327,8 +331,8 @@ fn extreme_weights_do_not_overflow() {
     }
 }
 
-/// Products that do not wait for each other: of different activations, one of them without any, of panels, a slice that begins
-/// inside one, plain rows, and weights that are multiplied in f32.
+/// Independent products of different activations: one without any, panels, a slice that begins within a panel,
+/// plain rows, and weights that are multiplied in f32.
 #[test]
 fn the_products_of_a_job_are_those_of_each_alone_bit_for_bit_and_are_added_to_what_is_there() {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(13);
@@ -390,7 +394,8 @@ fn without_columns_the_product_is_zeros_and_adds_nothing() {
     assert_eq!(out, [0.0; 6]);
 }
 
-/// Runs `check(case, level, layout)` for every scheme and set, one row of activations and more of each kernel's.
+/// Runs `check(case, level, layout)` for every scheme and instruction set, with numbers of rows that select each
+/// kernel.
 fn each_kernel(check: impl Fn(&Case, Level, Layout)) {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(15);
     for scheme in schemes() {
@@ -426,7 +431,7 @@ fn scales_that_are_not_finite_show_in_their_row_of_weights_alone() {
     each_kernel(|case, level, layout| {
         let expected = with(level, EIGHT, &case.x, &case.matrix(layout));
         let row_bytes = case.plain.len() / case.n;
-        // One of a panel, and the one left over.
+        // One row is in a panel, the other is left over.
         for row in [7, 32] {
             for (at, bad) in numbers_at(case.scheme).iter().flat_map(|at| [(at, 0x7c00u16), (at, 0xfe00)]) {
                 let mut plain = case.plain.clone();

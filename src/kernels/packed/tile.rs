@@ -1,14 +1,14 @@
-//! A tile of activations: up to sixteen rows, as kernels read them.
+//! A tile of activations: up to 16 rows of quants, as kernels read them.
 
 use super::activations::{Activations, TILE};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::prefetch;
 
-/// Some rows of the activations, from some column on.
+/// Up to [`TILE`] rows of quants, from some block of columns on.
 #[derive(Clone, Copy)]
 pub struct Tile<'a> {
     all: &'a Activations,
-    /// The first block of the first row, counted over all.
+    /// Index of the first row's first block, in the order of storage.
     start: usize,
     /// Number of rows of quants.
     pub rows: usize,
@@ -16,33 +16,34 @@ pub struct Tile<'a> {
     blocks: usize,
 }
 
-/// What R rows of quants have of a block of 32 columns.
+/// R rows of quants in a block of 32 columns.
 pub struct Columns32<'a, const R: usize> {
     pub quants: &'a [[i8; 32]; R],
     pub scales: &'a [f32; R],
-    /// The sums of the quants, times -1.
+    /// Negated sums of the quants.
     pub bsums: &'a [i32; R],
-    /// The same in f32, at a second plane of both planes: an operand in memory, for those who multiply it.
+    /// `bsums` in f32, as a memory operand. The entry of a second plane holds the combined sum of both planes.
     #[cfg(target_arch = "x86_64")]
     pub bsums_f32: &'a [f32; R],
 }
 
-/// What R rows of quants have of a block of 256 columns.
+/// R rows of quants in a block of 256 columns.
 pub struct Columns256<'a, const R: usize> {
     pub quants: &'a [[i8; 256]; R],
     pub scales: &'a [f32; R],
-    /// The sums of 32 columns, two side by side.
+    /// Sums of 32 columns, packed as pairs of 16 bits.
     pub bsums32: &'a [[i32; 4]; R],
-    /// The sums of 16 columns, two side by side.
+    /// Sums of 16 columns, packed as pairs of 16 bits.
     #[cfg(target_arch = "x86_64")]
     pub bsums16: &'a [[i32; 8]; R],
-    /// The sums of 8 columns, times -32.
+    /// Sums of 8 columns, times -32.
     #[cfg(target_arch = "x86_64")]
     pub bsums8: &'a [[i32; 32]; R],
 }
 
 impl Activations {
-    /// The tile that begins with row `row` of quants, a multiple of [`TILE`], from its block of columns `block` on.
+    /// Returns the tile that begins with row `row` of quants, a multiple of [`TILE`], from block of columns `block`
+    /// on.
     #[inline(always)]
     pub fn tile(&self, row: usize, block: usize) -> Tile<'_> {
         assert!(row < self.rows && block <= self.blocks);
@@ -50,7 +51,7 @@ impl Activations {
         Tile { all: self, start: row * self.blocks + block * rows, rows, blocks: self.blocks - block }
     }
 
-    /// All tiles, each with its first row of activations.
+    /// Returns all tiles, each with the index of its first row of activations.
     #[inline(always)]
     pub fn tiles(&self, block: usize) -> impl Iterator<Item = (usize, Tile<'_>)> {
         (0..self.rows).step_by(TILE).map(move |row| (self.rows_of(row), self.tile(row, block)))
@@ -58,7 +59,8 @@ impl Activations {
 }
 
 impl<'a> Tile<'a> {
-    /// Rows `row` to `row + R` in the tile's block of columns b, of 32. Rows beyond the tile's, up to [`TILE`], are anything.
+    /// Returns rows `row` to `row + R` in the tile's block `b` of 32 columns. Rows after the tile's last, up to
+    /// [`TILE`], have arbitrary content.
     #[inline(always)]
     pub fn columns32<const R: usize>(&self, b: usize, row: usize) -> Columns32<'a, R> {
         let (all, at) = (self.all, self.checked::<32, R>(b, row));
@@ -75,7 +77,7 @@ impl<'a> Tile<'a> {
         }
     }
 
-    /// The same of blocks of 256.
+    /// Returns rows `row` to `row + R` in the tile's block `b` of 256 columns, like [`columns32`](Self::columns32).
     #[inline(always)]
     pub fn columns256<const R: usize>(&self, b: usize, row: usize) -> Columns256<'a, R> {
         let (all, at) = (self.all, self.checked::<256, R>(b, row));
@@ -94,7 +96,7 @@ impl<'a> Tile<'a> {
         }
     }
 
-    /// The scale and quants of row `row` in the tile's block of columns b, of B.
+    /// Returns the scale and the quants of row `row` in the tile's block `b` of B columns.
     #[inline(always)]
     pub fn row<const B: usize>(&self, b: usize, row: usize) -> (f32, &'a [i8; B]) {
         let at = self.checked::<B, 1>(b, row);
@@ -105,18 +107,19 @@ impl<'a> Tile<'a> {
         }
     }
 
-    /// Which block that of row `row` in the tile's block of columns b is, counted over all.
+    /// Returns the index, in the order of storage, of row `row` in the tile's block `b` of columns.
     ///
-    /// Activations with blocks of a width have as many of each number as they have blocks, and [`TILE`] more, and as many
-    /// quants: of the R that begin here all can be read.
+    /// The R entries from there on can be read: each array of a width has one entry per block and [`TILE`] more,
+    /// and the quants have as many blocks.
     #[inline(always)]
     fn checked<const B: usize, const R: usize>(&self, b: usize, row: usize) -> usize {
         assert!(self.all.block == B && b < self.blocks && row + R <= TILE);
         self.start + b * self.rows + row
     }
 
-    /// Asks for the first 256 columns of the next tile. They lie a whole tile's width further on, which no processor
-    /// predicts: with 512 rows, more than the second-level cache holds, it makes up to a third of the time.
+    /// Prefetches the first 256 columns of the next tile. They lie a whole tile's width further on, which no
+    /// hardware prefetcher predicts. With 512 rows, more than the L2 cache holds, not prefetching costs up to a
+    /// third of the time.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn prefetch_next(&self) {
@@ -128,20 +131,20 @@ impl<'a> Tile<'a> {
     }
 }
 
-/// The R that begin with the `at`-th.
+/// Returns the R entries from index `at` on.
 ///
 /// # Safety
-/// They can be read for as long as the result is.
+/// The entries can be read for as long as the result lives.
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn array<'a, T, const R: usize>(all: *const T, at: usize) -> &'a [T; R] {
-    // SAFETY: by the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { &*all.add(at).cast() }
 }
 
-/// What the last of row r's P planes has: the scale of the row's integers, or their sum.
+/// Returns the entry of the last of row r's P planes: the scale of the row's integers, or their sum.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
-pub fn last<const P: usize>(of_planes: &[f32], r: usize) -> f32 {
+pub fn last_plane<const P: usize>(of_planes: &[f32], r: usize) -> f32 {
     of_planes[P * r + P - 1]
 }

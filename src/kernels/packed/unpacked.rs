@@ -1,9 +1,9 @@
-//! What 256 columns of a panel are unpacked to, before they are multiplied.
+//! The buffer that 256 columns of a panel are unpacked to before they are multiplied.
 
 use super::scheme::SUPER_BLOCK;
 use crate::quant::ROWS;
 
-/// Four bytes or one number of each row of a panel, on a cache line.
+/// A cache line with four bytes, or one 32-bit number, of each row of a panel.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub struct Piece(pub [u8; 4 * ROWS]);
@@ -12,18 +12,18 @@ impl Piece {
     pub const ZERO: Self = Self([0; 4 * ROWS]);
 }
 
-/// Up to 256 columns of a panel as bytes and scales, in registers' shape.
+/// Up to 256 columns of a panel as bytes and scales, one piece per register.
 #[repr(C)]
 pub struct Unpacked {
-    /// The weights, four columns a piece.
+    /// The weights, four columns per piece.
     pub words: [Piece; SUPER_BLOCK / 4],
-    /// The scale of each block of columns, in f32.
+    /// The f32 scale of each block of columns.
     pub scales: [Piece; SUPER_BLOCK / 32],
-    /// The minimum of each, in schemes that have them.
+    /// The f32 minimum of each block, in schemes that have minima.
     pub minima: [Piece; SUPER_BLOCK / 32],
-    /// The scale of each group of a k-quant's block, an integer.
+    /// The integer scale of each group of a k-quant's block.
     pub groups: [Piece; SUPER_BLOCK / 16],
-    /// The groups' numbers that are multiplied by sums of activations, two side by side in 16 bits.
+    /// The groups' numbers that are multiplied by sums of activations, packed as pairs of 16 bits.
     pub pairs: [Piece; 8],
     /// Number of blocks of columns.
     pub blocks: usize,

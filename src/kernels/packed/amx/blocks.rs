@@ -1,20 +1,22 @@
-//! The schemes with blocks of 32 columns.
+//! The AMX kernel for schemes with blocks of 32 columns.
 //!
-//! Sums end after 32 columns: an instruction takes half of what it could, in the same time, and a store and three
-//! operations a row follow. Those are the limit: 48 operations for 16384 products and sums. A row's sums stay in registers
-//! for eight blocks, and those of a tile of rows are added while the next is multiplied.
+//! Sums end after 32 columns: an instruction does half of what it could in the same time, and a store and three
+//! operations per row follow. These are the bottleneck: 48 operations for 16384 multiplications and additions. A
+//! row's sums stay in registers for eight blocks. The sums of a tile of rows are added while the next tile is
+//! multiplied.
 
 use super::super::activations::{Activations, TILE};
 use super::super::scheme::{Block32, Packed, SUPER_BLOCK, with_block32};
-use super::super::tile::{Tile, last};
+use super::super::tile::{Tile, last_plane};
 use super::super::unpacked::{Piece, Unpacked};
-use super::super::x86::{Avx512, Lanes, UnpackBlock32, whole};
+use super::super::x86::{Avx512, Lanes, UnpackBlock32, combine_planes};
 use super::scratch::Scratch;
 use super::tiles::{self, Tiles};
 
 use crate::quant::ROWS;
 
-/// See [`multiply_panels`](super::super::dispatch::multiply_panels), of activations whose rows have P planes.
+/// Multiplies panels by activations whose rows have P planes: see
+/// [`multiply_panels`](super::super::dispatch::multiply_panels).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub fn panels<const P: usize, const MINIMUM: bool>(
     scheme: Block32,
@@ -27,7 +29,7 @@ pub fn panels<const P: usize, const MINIMUM: bool>(
     let Scratch { unpacked, sums: stored, .. } = scratch;
     let blocks = SUPER_BLOCK / 32;
     let size = blocks * Packed::Block32(scheme).block_bytes() * ROWS;
-    // SAFETY: this level is only where AMX may be used.
+    // SAFETY: `Level::Amx` exists only where AMX may be used.
     #[allow(unsafe_code)]
     let _tiles = unsafe { Tiles::halves() };
     let tiles = x.quant_rows().div_ceil(TILE);
@@ -38,7 +40,7 @@ pub fn panels<const P: usize, const MINIMUM: bool>(
         }
         let [now, before] = &mut *stored;
         let (mut now, mut before) = (now, before);
-        // Each tile of activations by a panel, and then by the other.
+        // Multiplies each tile of activations by one panel, then by the other.
         for unit in 0..=count {
             let of = |unit: usize| {
                 let (t, s) = (unit / panels.len(), unit % panels.len());
@@ -62,17 +64,18 @@ pub fn panels<const P: usize, const MINIMUM: bool>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn unpack<const BITS: u32, const MINIMUM: bool>(out: &mut Unpacked, blocks: &[u8]) {
-    // SAFETY: this function has the features.
+    // SAFETY: this function enables the same features.
     #[allow(unsafe_code)]
     unsafe {
         Avx512::run(UnpackBlock32::<BITS, MINIMUM> { blocks }, out);
     }
 }
 
-/// A tile of activations, an unpacked panel, and where their sums are.
+/// A tile of activations, an unpacked panel, and the index of their sums.
 type Unit<'a> = (Tile<'a>, &'a Unpacked, usize);
 
-/// Multiplies a tile by the blocks of an unpacked panel, and adds the products of the one before to its sums.
+/// Multiplies the `next` tile by the blocks of an unpacked panel, and adds the products of the `previous` one to
+/// its sums.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn multiply_and_add<const P: usize, const MINIMUM: bool>(
@@ -91,7 +94,8 @@ fn multiply_and_add<const P: usize, const MINIMUM: bool>(
             && b < w.blocks
         {
             let words: &[Piece; 8] = &w.words.as_chunks().0[b];
-            // SAFETY: tiles are set up; there are 16 rows of 32 activations, eight lines of weights, and 16 lines for sums.
+            // SAFETY: the tiles are configured. There are 16 rows of 32 activations, eight lines of weights, and 16
+            // lines for sums.
             #[allow(unsafe_code)]
             unsafe {
                 let (x, words, now) =
@@ -110,11 +114,11 @@ fn multiply_and_add<const P: usize, const MINIMUM: bool>(
             let x = x.columns32::<TILE>(b, 0);
             for (row, sum) in sums.iter_mut().enumerate().take(TILE / P) {
                 let planes = std::array::from_fn(|plane| Avx512::load(&before[b][P * row + plane].0, 0));
-                let mut term = Avx512::mul_f32(whole::<Avx512, P>(&planes), scales);
+                let mut term = Avx512::mul_f32(combine_planes::<Avx512, P>(&planes), scales);
                 if MINIMUM {
-                    term = Avx512::fnma(Avx512::splat_f32(last::<P>(x.bsums_f32, row)), minima, term);
+                    term = Avx512::fnma(Avx512::splat_f32(last_plane::<P>(x.bsums_f32, row)), minima, term);
                 }
-                *sum = Avx512::fma(term, Avx512::splat_f32(last::<P>(x.scales, row)), *sum);
+                *sum = Avx512::fma(term, Avx512::splat_f32(last_plane::<P>(x.scales, row)), *sum);
             }
         }
     }

@@ -1,14 +1,14 @@
-//! K-quants: sums over whole blocks of 256 columns.
+//! The AMX kernel for k-quants, which adds up whole blocks of 256 columns.
 //!
-//! A group's scale times a weight is exactly a sum of two bytes' products:
+//! A group's scale times a weight is exactly the sum of two products of bytes:
 //!
-//! - 4 and 5 bits: a scale of 6 bits is 8 · high + low, and 31 · 7 fits a byte. Two weights beside each other, as 16 bits, are
-//!   multiplied at once: nothing is carried from one to the other.
-//! - 6 bits: |scale · (weight - 32)| <= 128 · 32 fits 16 bits; their upper byte is signed, their lower is not.
+//! - With 4 and 5 bits, a 6-bit scale is 8 · high + low, and 31 · 7 fits a byte. Two adjacent weights are
+//!   multiplied at once as 16 bits, because nothing carries from one to the other.
+//! - With 6 bits, |scale · (weight - 32)| <= 128 · 32 fits 16 bits. The upper byte is signed, the lower is not.
 //!
-//! So a tile of sixteen rows by a panel takes two times four instructions a block, and then two stores and a dozen
-//! operations a row, those of AVX512. While the tiles of some rows are multiplied, those operations are done for the
-//! rows before: written one after the other they took turns.
+//! So a tile of sixteen rows by a panel takes two times four instructions per block, followed by two stores and a
+//! dozen AVX512 operations per row. The kernel interleaves these operations with the multiplication of the next
+//! tile: in sequence, the two did not overlap.
 
 use std::arch::x86_64::*;
 
@@ -16,14 +16,14 @@ use super::super::activations::{Activations, TILE};
 use super::super::scheme::{PANELS, SUPER_BLOCK};
 use super::super::tile::Tile;
 use super::super::unpacked::{Piece, Unpacked};
-use super::super::x86::{self, Avx512, KFields, Lanes, UnpackKQuant, by_sums, whole};
+use super::super::x86::{self, Avx512, KFields, Lanes, UnpackKQuant, combine_planes, times_sums};
 use super::scratch::Scratch;
 use super::tiles::{self, Tiles};
 
 use crate::quant::ROWS;
 
-/// See [`multiply_panels`](super::super::dispatch::multiply_panels), of S panels of a scheme of so many bits and
-/// activations whose rows have P planes.
+/// Multiplies S panels of a scheme with BITS bits by activations whose rows have P planes: see
+/// [`multiply_panels`](super::super::dispatch::multiply_panels).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub fn panels<const P: usize, const S: usize, const BITS: u32>(
     panels: [&[u8]; S],
@@ -34,13 +34,13 @@ pub fn panels<const P: usize, const S: usize, const BITS: u32>(
 ) {
     let Scratch { unpacked, high, sums: stored } = scratch;
     let size = const { KFields::new(BITS).bytes * ROWS };
-    // SAFETY: this level is only where AMX may be used.
+    // SAFETY: `Level::Amx` exists only where AMX may be used.
     #[allow(unsafe_code)]
     let _tiles = unsafe { Tiles::whole() };
     let count = x.quant_rows().div_ceil(TILE);
     for i in 0..panels[0].len() / size {
         for (s, panel) in panels.iter().enumerate() {
-            // SAFETY: this function has the features.
+            // SAFETY: this function enables the same features.
             #[allow(unsafe_code)]
             unsafe {
                 Avx512::run(UnpackKQuant::<BITS> { block: &panel[i * size..][..size] }, &mut unpacked[s]);
@@ -54,17 +54,18 @@ pub fn panels<const P: usize, const S: usize, const BITS: u32>(
             let last = (t > 0).then(|| x.tile((t - 1) * TILE, first + i));
             let (words, high) = (unpacked.each_ref().map(|w| &w.words), &*high);
             if let Some(tile) = tile {
-                // SAFETY: tiles are set up.
+                // SAFETY: the tiles are configured.
                 #[allow(unsafe_code)]
                 unsafe {
-                    zero::<S>();
+                    zero_sums::<S>();
                 }
                 tile.prefetch_next();
             }
             for step in 0..4 {
                 if let Some(tile) = tile {
                     let at = |planes: &[Piece; SUPER_BLOCK / 4]| planes[16 * step..][..16].as_ptr();
-                    // SAFETY: tiles are set up; there are 16 lines at each pointer, and 16 rows of 256 activations.
+                    // SAFETY: the tiles are configured. There are 16 lines at each pointer, and 16 rows of 256
+                    // activations.
                     #[allow(unsafe_code)]
                     unsafe {
                         let x = tile.columns256::<TILE>(0, 0).quants.as_flattened()[64 * step..].as_ptr();
@@ -76,10 +77,10 @@ pub fn panels<const P: usize, const S: usize, const BITS: u32>(
                 }
             }
             if tile.is_some() {
-                // SAFETY: tiles are set up; there are 16 lines each.
+                // SAFETY: the tiles are configured; each destination has 16 lines.
                 #[allow(unsafe_code)]
                 unsafe {
-                    put::<S>(now);
+                    store_sums::<S>(now);
                 }
             }
             std::mem::swap(&mut now, &mut before);
@@ -87,7 +88,7 @@ pub fn panels<const P: usize, const S: usize, const BITS: u32>(
     }
 }
 
-/// Multiplies scales into the weights: the low bytes take their place.
+/// Multiplies the scales into the weights. The low bytes replace the weights; the high bytes go to `high`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn planes<const BITS: u32>(unpacked: &mut Unpacked, high: &mut [Piece; SUPER_BLOCK / 4]) {
@@ -95,7 +96,7 @@ fn planes<const BITS: u32>(unpacked: &mut Unpacked, high: &mut [Piece; SUPER_BLO
     if BITS < 6 {
         let groups = low.as_chunks_mut::<8>().0.iter_mut().zip(high.as_chunks_mut::<8>().0);
         for ((low, high), scale) in groups.zip(&unpacked.groups) {
-            let scale = twice(load(scale));
+            let scale = repeat_low(load(scale));
             let scales = [_mm512_and_si512(scale, _mm512_set1_epi16(7)), _mm512_srli_epi16::<3>(scale)];
             for (low, high) in low.iter_mut().zip(high) {
                 let w = load(low);
@@ -107,7 +108,7 @@ fn planes<const BITS: u32>(unpacked: &mut Unpacked, high: &mut [Piece; SUPER_BLO
     }
     let groups = low.as_chunks_mut::<4>().0.iter_mut().zip(high.as_chunks_mut::<4>().0);
     for ((low, high), scale) in groups.zip(&unpacked.groups) {
-        let scale = twice(load(scale));
+        let scale = repeat_low(load(scale));
         let offset = _mm512_slli_epi16::<5>(scale);
         for (low, high) in low.iter_mut().zip(high) {
             let w = load(low);
@@ -121,21 +122,21 @@ fn planes<const BITS: u32>(unpacked: &mut Unpacked, high: &mut [Piece; SUPER_BLO
     }
 }
 
-/// The lower 16 bits of each lane in its upper 16 bits too.
+/// Copies the lower 16 bits of each lane to its upper 16 bits.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn twice(x: __m512i) -> __m512i {
+fn repeat_low(x: __m512i) -> __m512i {
     _mm512_or_si512(_mm512_and_si512(x, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32::<16>(x))
 }
 
-/// Sums begin as zeros.
+/// Zeroes the tiles of sums.
 ///
 /// # Safety
-/// Tiles are set up.
+/// The tiles are configured.
 #[inline(always)]
 #[allow(unsafe_code)]
-unsafe fn zero<const S: usize>() {
-    // SAFETY: by the caller's promise.
+unsafe fn zero_sums<const S: usize>() {
+    // SAFETY: guaranteed by the caller.
     unsafe {
         tiles::zero!("tmm0");
         tiles::zero!("tmm1");
@@ -149,7 +150,8 @@ unsafe fn zero<const S: usize>() {
 /// Adds the products of 64 columns.
 ///
 /// # Safety
-/// Tiles are set up, whole. From `x` on 16 rows of 256 bytes can be read, 64 of the last, and 16 lines at the others.
+/// The tiles are configured by [`Tiles::whole`]. At `x`, 16 rows of 64 bytes can be read, 256 bytes apart; at each
+/// other pointer, 16 lines.
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn multiply<const S: usize, const BITS: u32>(
@@ -157,7 +159,7 @@ unsafe fn multiply<const S: usize, const BITS: u32>(
     low: [*const Piece; PANELS],
     high: [*const Piece; PANELS],
 ) {
-    // SAFETY: by the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         tiles::load!("tmm4", x, 256);
         tiles::load!("tmm5", low[0], 64);
@@ -179,14 +181,14 @@ unsafe fn multiply<const S: usize, const BITS: u32>(
     }
 }
 
-/// Stores the sums: of each panel those of the low, then of the high bytes.
+/// Stores the sums: for each panel, those of the low bytes, then those of the high bytes.
 ///
 /// # Safety
-/// Tiles are set up.
+/// The tiles are configured.
 #[inline(always)]
 #[allow(unsafe_code)]
-unsafe fn put<const S: usize>(stored: &mut [[Piece; ROWS]; SUPER_BLOCK / 32]) {
-    // SAFETY: by the caller's promise; sixteen lines are a tile.
+unsafe fn store_sums<const S: usize>(stored: &mut [[Piece; ROWS]; SUPER_BLOCK / 32]) {
+    // SAFETY: the caller guarantees configured tiles; sixteen lines are a tile.
     unsafe {
         tiles::store!("tmm0", stored[0].as_mut_ptr());
         tiles::store!("tmm1", stored[1].as_mut_ptr());
@@ -197,7 +199,7 @@ unsafe fn put<const S: usize>(stored: &mut [[Piece; ROWS]; SUPER_BLOCK / 32]) {
     }
 }
 
-/// Adds the sums of products of four rows of quants, the `step`-th of tile t of `count`, with their scales.
+/// Adds four rows of quants to the sums: the `step`-th four of tile t of `count`. It applies the scales and minima.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn add<const P: usize, const S: usize, const BITS: u32>(
@@ -222,13 +224,16 @@ fn add<const P: usize, const S: usize, const BITS: u32>(
             let minima = if BITS < 6 {
                 let pairs = std::array::from_fn(|p| load(&unpacked[s].pairs[p]));
                 let of_minima =
-                    std::array::from_fn(|plane| by_sums::<Avx512, 4>(&pairs, &x.bsums32[P * r + plane]));
-                Some([whole::<Avx512, P>(&of_minima), Avx512::as_floats(load(&unpacked[s].minima[0]))])
+                    std::array::from_fn(|plane| times_sums::<Avx512, 4>(&pairs, &x.bsums32[P * r + plane]));
+                Some([
+                    combine_planes::<Avx512, P>(&of_minima),
+                    Avx512::as_floats(load(&unpacked[s].minima[0])),
+                ])
             } else {
                 None
             };
             let (totals, numbers) =
-                (whole::<Avx512, P>(&totals), Avx512::as_floats(load(&unpacked[s].scales[0])));
+                (combine_planes::<Avx512, P>(&totals), Avx512::as_floats(load(&unpacked[s].scales[0])));
             let row = (s * count + t) * (TILE / P) + 4 / P * step + r;
             x86::add::<Avx512, P>(&mut sums[row], 0, totals, numbers, minima, (x.scales, r));
         }

@@ -1,17 +1,17 @@
-//! The packed product with AMX: sixteen rows of activations by a panel in one instruction, for 64 columns.
+//! The packed product with AMX: one instruction multiplies sixteen rows of activations by a panel, for 64 columns.
 //!
-//! A piece of a panel, four bytes of sixteen rows, is a line of the instruction's second operand as it lies, and sixteen rows
-//! of activations are its first. So only scales are in the way:
+//! A piece of a panel, four bytes of sixteen rows, is already a line of the instruction's second operand. Sixteen
+//! rows of activations are the first operand. Only the scales need extra work:
 //!
-//! - Scales of a k-quant's groups are multiplied into the weights, exactly, as two bytes: the products' sums of 256 columns are
-//!   those of the high bytes and of the low bytes, and there is nothing to do for a group (`k`).
-//! - Blocks of 32 columns have scales in f32, so that sums end after 32 columns, half of what an instruction can take
+//! - The scales of a k-quant's groups are multiplied into the weights, exactly, as two bytes. Sums over 256
+//!   columns are then those of the high bytes and of the low bytes, with no work per group (`k`).
+//! - Blocks of 32 columns have f32 scales, so sums end after 32 columns, half of what an instruction can take
 //!   (`blocks`).
 //!
-//! Weights are unpacked as for AVX512, and what becomes of the sums is done there too. The instructions are written as
-//! assembly, since their intrinsics are not stable. With few rows AVX512 is as fast.
+//! Weights are unpacked, and sums are scaled and added, with AVX512. The instructions are written as assembly
+//! because their intrinsics are not stable. With few rows AVX512 is as fast.
 //!
-//! Tiles are set up and released by each call: released, they cost nothing when the system switches threads.
+//! Each call configures the tiles and releases them: released tiles cost nothing at a context switch.
 
 mod blocks;
 mod dispatch;

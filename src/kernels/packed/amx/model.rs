@@ -1,19 +1,20 @@
-//! The instructions on tiles in plain Rust, for processors without them: what the kernels do with tiles is tested everywhere.
-//! After Intel's manual, volume 2 (`TILELOADD`, `TILESTORED`, `TILEZERO`, `TDPBSSD`, `TDPBSUD`).
+//! A model of the tile instructions in plain Rust, so that the kernels are tested on processors without AMX.
+//!
+//! Source: Intel's manual, volume 2 (`TILELOADD`, `TILESTORED`, `TILEZERO`, `TDPBSSD`, `TDPBSUD`).
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
 
 use crate::cpu::Level;
 
-/// Rows of a tile at most, and bytes of a row.
+/// Most rows of a tile, and bytes of a row.
 const ROWS: usize = 16;
 const BYTES: usize = 64;
 
 #[derive(Clone, Copy)]
 struct Tile {
     rows: usize,
-    /// Of a row.
+    /// Bytes of a row.
     bytes: usize,
     content: [[u8; BYTES]; ROWS],
 }
@@ -26,18 +27,18 @@ thread_local! {
     static TILES: RefCell<[Tile; 8]> = const { RefCell::new([Tile::NONE; 8]) };
 }
 
-/// Whether this processor has no tiles.
+/// Returns whether the model is used: this processor has no AMX.
 pub fn is_used() -> bool {
     static USED: OnceLock<bool> = OnceLock::new();
     *USED.get_or_init(|| Level::available().all(|level| level != Level::Amx))
 }
 
-/// The tile of an operand such as `tmm4`.
+/// Returns the number of a tile operand such as `tmm4`.
 fn number(operand: &str) -> usize {
     operand.strip_prefix("tmm").unwrap().parse().unwrap()
 }
 
-/// Gives the tiles their shapes, rows and bytes a row, and makes them zeros.
+/// Sets the shapes of the tiles, as rows and bytes per row, and zeroes them.
 pub fn configure(shapes: impl Iterator<Item = (u8, u16)>) {
     TILES.with_borrow_mut(|tiles| {
         for (tile, (rows, bytes)) in tiles.iter_mut().zip(shapes) {
@@ -46,41 +47,45 @@ pub fn configure(shapes: impl Iterator<Item = (u8, u16)>) {
     });
 }
 
+/// Loads a tile.
+///
 /// # Safety
-/// The tile's rows, each `stride` bytes after the one before, can be read.
+/// The tile's rows can be read; each begins `stride` bytes after the one before.
 #[allow(unsafe_code)]
 pub unsafe fn load(operand: &str, at: *const u8, stride: usize) {
     TILES.with_borrow_mut(|tiles| {
         let tile = &mut tiles[number(operand)];
         tile.content = Tile::NONE.content;
         for (row, content) in tile.content.iter_mut().enumerate().take(tile.rows) {
-            // SAFETY: by the caller's promise.
+            // SAFETY: guaranteed by the caller.
             let from = unsafe { std::slice::from_raw_parts(at.add(row * stride), tile.bytes) };
             content[..tile.bytes].copy_from_slice(from);
         }
     });
 }
 
+/// Stores a tile.
+///
 /// # Safety
-/// The tile's rows, each `stride` bytes after the one before, can be written.
+/// The tile's rows can be written; each begins `stride` bytes after the one before.
 #[allow(unsafe_code)]
 pub unsafe fn store(operand: &str, at: *mut u8, stride: usize) {
     TILES.with_borrow(|tiles| {
         let tile = &tiles[number(operand)];
         for (row, content) in tile.content.iter().enumerate().take(tile.rows) {
-            // SAFETY: by the caller's promise.
+            // SAFETY: guaranteed by the caller.
             let to = unsafe { std::slice::from_raw_parts_mut(at.add(row * stride), tile.bytes) };
             to.copy_from_slice(&content[..tile.bytes]);
         }
     });
 }
 
-/// Makes a tile zeros.
+/// Zeroes a tile.
 pub fn zero(operand: &str) {
     TILES.with_borrow_mut(|tiles| tiles[number(operand)].content = Tile::NONE.content);
 }
 
-/// Adds the products of signed bytes with bytes that are signed (`tdpbssd`) or not (`tdpbsud`), four to a sum.
+/// Adds the products of signed bytes with signed (`tdpbssd`) or unsigned (`tdpbsud`) bytes, four to a sum.
 pub fn dot(kind: &str, sums: &str, x: &str, w: &str) {
     let weight = |byte: u8| match kind {
         "tdpbssd" => i32::from(byte as i8),
@@ -90,7 +95,7 @@ pub fn dot(kind: &str, sums: &str, x: &str, w: &str) {
     TILES.with_borrow_mut(|tiles| {
         let (x, w) = (tiles[number(x)], tiles[number(w)]);
         let sums = &mut tiles[number(sums)];
-        // As the processor asks, which would stop the program otherwise.
+        // The processor requires these shapes and raises a fault otherwise.
         assert!(x.rows == sums.rows && w.bytes == sums.bytes && x.bytes == 4 * w.rows);
         for m in 0..sums.rows {
             for (n, sum) in sums.content[m][..sums.bytes].as_chunks_mut::<4>().0.iter_mut().enumerate() {

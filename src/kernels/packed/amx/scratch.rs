@@ -1,15 +1,15 @@
-//! Memory of a thread between unpacking and adding.
+//! A thread's buffers for unpacked panels and stored tiles.
 
 use super::super::scheme::{PANELS, SUPER_BLOCK};
 use super::super::unpacked::{Piece, Unpacked};
 use crate::quant::ROWS;
 
-/// What a thread keeps.
+/// The buffers that a thread reuses.
 pub struct Scratch {
     pub unpacked: [Unpacked; PANELS],
-    /// The second bytes of k-quants' weights.
+    /// The high bytes of k-quants' weights.
     pub high: [[Piece; SUPER_BLOCK / 4]; PANELS],
-    /// Sums, as tiles are stored: those of a tile of rows, and of the one before.
+    /// Sums as stored tiles: those of the current tile of rows and of the one before.
     pub sums: [[[Piece; ROWS]; SUPER_BLOCK / 32]; 2],
 }
 

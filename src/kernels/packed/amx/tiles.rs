@@ -1,14 +1,14 @@
-//! Tile registers and their instructions.
+//! The tile registers and their instructions.
 //!
-//! All need a processor and a system with AMX ([`Level::Amx`](crate::cpu::Level::Amx)).
+//! All of them require a processor and a system with AMX ([`Level::Amx`](crate::cpu::Level::Amx)).
 //!
-//! The k-schemes' sums, and the shapes of all tiles, stay in registers from one `asm!` to the next, which the rules of inline
-//! assembly do not promise: between two of them the compiler may use any register. It has no use for tiles, though. It puts
-//! something there only for AMX's own intrinsics, in functions compiled with that feature, which is nowhere enabled here, and
-//! it saves and restores none. Nor may it leave these instructions out or change their order, as none is declared `pure`.
-//! Each names the tiles that it writes as overwritten.
+//! The shapes of all tiles, and the sums of k-quants, stay in registers from one `asm!` to the next. The rules of
+//! inline assembly do not guarantee this: between two `asm!` the compiler may use any register. But the compiler
+//! uses tiles only for AMX's own intrinsics, in functions compiled with that feature. The feature is enabled
+//! nowhere here, and the compiler saves and restores no tiles. It may not remove or reorder these instructions
+//! either, because none is declared `pure`. Each declares the tiles that it writes as overwritten.
 
-/// An instruction; in tests, on a processor without tiles, its model in `model.rs`.
+/// Runs an instruction; in tests on a processor without AMX, runs its model in `model.rs` instead.
 #[cfg(not(test))]
 macro_rules! instruction {
     ($model:expr, $instruction:expr $(,)?) => {
@@ -22,7 +22,7 @@ macro_rules! instruction {
     };
 }
 
-/// An instruction that sets all tiles to zeros.
+/// Emits an instruction that zeroes all tiles.
 macro_rules! all_tiles {
     ($($argument:tt)*) => {
         std::arch::asm!(
@@ -33,7 +33,7 @@ macro_rules! all_tiles {
     };
 }
 
-/// Rows and bytes a row of the eight tiles, as `ldtilecfg` reads them.
+/// Rows and bytes per row of the eight tiles, in the format of `ldtilecfg`.
 #[repr(C, align(64))]
 struct Shapes {
     palette: u8,
@@ -55,40 +55,40 @@ impl Shapes {
     }
 }
 
-/// All tiles whole.
+/// All tiles have 16 rows of 64 bytes.
 static WHOLE: Shapes = Shapes::new([(16, 64); 8]);
 
-/// Sums (0 to 3), rows of 32 activations (4 and 5), eight lines of weights (6 and 7).
+/// Tiles 0 to 3 hold sums, 4 and 5 hold rows of 32 activations, 6 and 7 hold eight lines of weights.
 static HALVES: Shapes =
     Shapes::new([(16, 64), (16, 64), (16, 64), (16, 64), (16, 32), (16, 32), (8, 64), (8, 64)]);
 
-/// Tiles that are set up for this thread, until it is dropped.
+/// Keeps the tiles of this thread configured until it is dropped.
 pub struct Tiles(());
 
 impl Tiles {
-    /// All of 16 rows of 64 bytes.
+    /// Configures all tiles with 16 rows of 64 bytes.
     ///
     /// # Safety
     /// The processor has AMX, and the system lets this process use it.
     #[allow(unsafe_code)]
     pub unsafe fn whole() -> Self {
-        // SAFETY: by the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { Self::new(&WHOLE) }
     }
 
-    /// For 32 columns: see [`HALVES`].
+    /// Configures the tiles for products of 32 columns: see [`HALVES`].
     ///
     /// # Safety
     /// The processor has AMX, and the system lets this process use it.
     #[allow(unsafe_code)]
     pub unsafe fn halves() -> Self {
-        // SAFETY: by the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { Self::new(&HALVES) }
     }
 
     #[allow(unsafe_code)]
     unsafe fn new(shapes: &'static Shapes) -> Self {
-        // SAFETY: by the caller's promise; the shapes are 64 bytes of a valid configuration.
+        // SAFETY: the caller guarantees AMX; the shapes are 64 bytes of a valid configuration.
         unsafe {
             instruction!(
                 super::model::configure(shapes.rows.into_iter().zip(shapes.row_bytes)),
@@ -101,7 +101,7 @@ impl Tiles {
 
 impl Drop for Tiles {
     fn drop(&mut self) {
-        // SAFETY: tiles were set up, so the instruction exists; nothing in them is used any more.
+        // SAFETY: the tiles were configured, so the instruction exists; their content is not used any more.
         #[allow(unsafe_code)]
         unsafe {
             instruction!((), all_tiles!("tilerelease", options(nostack, preserves_flags, nomem)));
@@ -109,7 +109,7 @@ impl Drop for Tiles {
     }
 }
 
-/// `load!("tmm4", pointer, stride)`: the tile's rows, each `stride` bytes after the one before.
+/// `load!("tmm4", pointer, stride)` loads a tile whose rows begin `stride` bytes apart.
 macro_rules! load {
     ($tile:tt, $at:expr, $stride:expr) => {
         $crate::kernels::packed::amx::tiles::instruction!(
@@ -123,7 +123,7 @@ macro_rules! load {
     };
 }
 
-/// `store!("tmm0", pointer)`: the tile's rows to as many lines.
+/// `store!("tmm0", pointer)` stores a tile's rows to consecutive lines.
 macro_rules! store {
     ($tile:tt, $at:expr) => {
         $crate::kernels::packed::amx::tiles::instruction!(
@@ -137,7 +137,7 @@ macro_rules! store {
     };
 }
 
-/// `zero!("tmm0")`.
+/// `zero!("tmm0")` zeroes a tile.
 macro_rules! zero {
     ($tile:tt) => {
         $crate::kernels::packed::amx::tiles::instruction!(
@@ -150,8 +150,8 @@ macro_rules! zero {
     };
 }
 
-/// `dot!("tdpbssd", sums, activations, weights)`: adds the products of signed activations with weights that are signed
-/// (`tdpbssd`) or not (`tdpbsud`).
+/// `dot!("tdpbssd", sums, activations, weights)` adds the products of signed activations with signed (`tdpbssd`) or
+/// unsigned (`tdpbsud`) weights.
 macro_rules! dot {
     ($kind:tt, $sums:tt, $x:tt, $w:tt) => {
         $crate::kernels::packed::amx::tiles::instruction!(
@@ -164,7 +164,8 @@ macro_rules! dot {
     };
 }
 
-/// `product!(sums, activations, their stride, weights, lines)`: the products of two tiles, both signed, to as many lines.
+/// `product!(sums, activations: pointer, stride, weights: pointer, destination)` loads two tiles of signed bytes,
+/// multiplies them and stores the sums to consecutive lines.
 macro_rules! product {
     ($sums:tt, $x:tt: $x_at:expr, $stride:expr, $w:tt: $w_at:expr, $to:expr) => {
         $crate::kernels::packed::amx::tiles::instruction!(

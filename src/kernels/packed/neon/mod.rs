@@ -1,9 +1,10 @@
-//! The packed product with NEON's `sdot`: four rows in the four lanes of a register, four bytes of each.
+//! The packed product with NEON's `sdot`: a register holds four rows in its four lanes, four bytes each.
 //!
-//! `sdot` multiplies four weights of each row with four activations, which are one lane of a register: 16 bytes of
-//! activations serve four of them. Weights stay in registers and activations stream past: of four rows 64 columns are
-//! sixteen registers, unpacked once for all the rows of a tile, and each row of activations is four loads and sixteen
-//! `sdot`. One row alone, as in decode, is the same with nothing stored between unpacking and multiplying.
+//! `sdot` multiplies four weights of each row by four activations, one lane of a register, so 16 bytes of
+//! activations serve four instructions. Weights stay in registers while activations stream past. 64 columns of four
+//! rows are sixteen registers, unpacked once for all rows of a tile. Each row of activations then takes four loads
+//! and sixteen `sdot`. A single row, as in decode, works the same way, but nothing is stored between unpacking and
+//! multiplying.
 
 mod dispatch;
 mod multiply;

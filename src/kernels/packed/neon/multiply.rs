@@ -1,16 +1,19 @@
-//! Rows of activations by weights in registers. `MOST` rows of quants lie in every tile's memory, P of them planes of one row,
-//! and as many rows as `sums` are multiplied: one row is a case of its own, so that its sums stay in registers, too.
+//! Multiplies rows of activations by weights in registers.
+//!
+//! `MOST` rows of quants can be read in every tile, and P of them are planes of one row. The kernels multiply as
+//! many rows as `sums` has. A single row has a separate instance, so that its sums stay in registers too.
 
 use std::arch::aarch64::*;
 
 use super::super::rounding::STEPS;
-use super::super::tile::{Tile, last};
+use super::super::tile::{Tile, last_plane};
 use super::piece::{LANES, QUARTERS, load, pieces};
-use super::unpack::{Columns, Small, byte, halves, of_block, of_half, of_pair};
+use super::unpack::{Columns, GroupNumbers, load_f16, unpack_block32, unpack_half, unpack_pair, widen_byte};
 
 use crate::quant::ROWS;
 
-/// Schemes with blocks of 32 weights of so many bits: signed if 8, else with minima or `2^(BITS - 1)` too large.
+/// Multiplies a block of 32 weights with BITS bits. Weights of 8 bits are signed; others have minima or are
+/// `2^(BITS - 1)` too large.
 #[inline(never)]
 #[target_feature(enable = "neon,dotprod")]
 pub fn blocks<const MOST: usize, const P: usize, const BITS: u32, const MINIMUM: bool>(
@@ -22,9 +25,9 @@ pub fn blocks<const MOST: usize, const P: usize, const BITS: u32, const MINIMUM:
     let (qh, words) = pieces(rest).split_at(if BITS == 5 { 1 } else { 0 });
     let x = x.columns32::<MOST>(0, 0);
     for quarter in 0..QUARTERS {
-        let w = of_block::<BITS>(qh, words, quarter);
-        let scales = halves(numbers, quarter);
-        let minima = if MINIMUM { halves(&numbers[2 * ROWS..], quarter) } else { scales };
+        let w = unpack_block32::<BITS>(qh, words, quarter);
+        let scales = load_f16(numbers, quarter);
+        let minima = if MINIMUM { load_f16(&numbers[2 * ROWS..], quarter) } else { scales };
         for (r, sums) in sums.iter_mut().enumerate().take(MOST / P) {
             let mut products = [vdupq_n_s32(0); P];
             for (plane, products) in products.iter_mut().enumerate() {
@@ -32,20 +35,21 @@ pub fn blocks<const MOST: usize, const P: usize, const BITS: u32, const MINIMUM:
                 let offset = if MINIMUM || BITS == 8 { 0 } else { x.bsums[r] << (BITS - 1) };
                 *products = dot(vdupq_n_s32(offset), w.as_chunks().0, &x.quants[r]);
             }
-            let mut term = vmulq_f32(whole(&products), scales);
+            let mut term = vmulq_f32(combine_planes(&products), scales);
             if MINIMUM {
                 let bsums = x.bsums.as_chunks::<P>().0[r].map(|bsum| vdupq_n_s32(bsum));
-                term = vfmsq_f32(term, whole(&bsums), minima);
+                term = vfmsq_f32(term, combine_planes(&bsums), minima);
             }
-            add(sums, quarter, term, last::<P>(x.scales, r));
+            add(sums, quarter, term, last_plane::<P>(x.scales, r));
         }
     }
 }
 
-/// q4_k and q5_k, of so many bits a weight: eight groups of 32 columns with scale and minimum.
+/// Multiplies a block of q4_k or q5_k, with BITS bits per weight: eight groups of 32 columns with a scale and a
+/// minimum.
 #[inline(never)]
 #[target_feature(enable = "neon,dotprod")]
-pub fn with_minima<const MOST: usize, const P: usize, const BITS: u32>(
+pub fn q4_k_q5_k<const MOST: usize, const P: usize, const BITS: u32>(
     block: &[u8],
     x: Tile,
     sums: &mut [[f32; ROWS]],
@@ -56,13 +60,13 @@ pub fn with_minima<const MOST: usize, const P: usize, const BITS: u32>(
     let (small, words) = (&small.as_chunks().0[0], words.as_chunks().0);
     let x = x.columns256::<MOST>(0, 0);
     for quarter in 0..QUARTERS {
-        let small = Small::new(small, quarter);
+        let small = GroupNumbers::new(small, quarter);
         let mut products = [vdupq_n_s32(0); MOST];
         for (pair, words) in words.iter().enumerate().take(4) {
-            let w = of_pair::<BITS>(qh, words, pair, quarter);
+            let w = unpack_pair::<BITS>(qh, words, pair, quarter);
             let mut scales = [vdupq_n_s32(0); 2];
             for (which, scale) in scales.iter_mut().enumerate() {
-                *scale = byte(small.scales[pair / 2], pair % 2 * 2 + which);
+                *scale = widen_byte(small.scales[pair / 2], pair % 2 * 2 + which);
             }
             for (r, products) in products.iter_mut().enumerate().take(P * sums.len()) {
                 let x: &[[i8; 32]] = x.quants[r].as_chunks().0;
@@ -74,9 +78,9 @@ pub fn with_minima<const MOST: usize, const P: usize, const BITS: u32>(
         }
         let mut groups = [vdup_n_s16(0); 8];
         for (j, minima) in groups.iter_mut().enumerate() {
-            *minima = vmovn_s32(byte(small.minima[j / 4], j % 4));
+            *minima = vmovn_s32(widen_byte(small.minima[j / 4], j % 4));
         }
-        let (scales, minima) = (halves(numbers, quarter), halves(&numbers[2 * ROWS..], quarter));
+        let (scales, minima) = (load_f16(numbers, quarter), load_f16(&numbers[2 * ROWS..], quarter));
         for (r, sums) in sums.iter_mut().enumerate().take(MOST / P) {
             let mut of_minima = [vdupq_n_s32(0); P];
             for (of_minima, bsums32) in of_minima.iter_mut().zip(&x.bsums32.as_chunks::<P>().0[r]) {
@@ -85,14 +89,14 @@ pub fn with_minima<const MOST: usize, const P: usize, const BITS: u32>(
                     *of_minima = vmlal_n_s16(*of_minima, *minima, bsum);
                 }
             }
-            let term = vmulq_f32(whole(&products.as_chunks::<P>().0[r]), scales);
-            let term = vfmsq_f32(term, whole(&of_minima), minima);
-            add(sums, quarter, term, last::<P>(x.scales, r));
+            let term = vmulq_f32(combine_planes(&products.as_chunks::<P>().0[r]), scales);
+            let term = vfmsq_f32(term, combine_planes(&of_minima), minima);
+            add(sums, quarter, term, last_plane::<P>(x.scales, r));
         }
     }
 }
 
-/// Sixteen groups of 16 columns with a scale.
+/// Multiplies a block of q6_k: sixteen groups of 16 columns with a scale.
 #[inline(never)]
 #[target_feature(enable = "neon,dotprod")]
 pub fn q6_k<const MOST: usize, const P: usize>(block: &[u8], x: Tile, sums: &mut [[f32; ROWS]]) {
@@ -104,12 +108,12 @@ pub fn q6_k<const MOST: usize, const P: usize>(block: &[u8], x: Tile, sums: &mut
     for quarter in 0..QUARTERS {
         let mut products = [vdupq_n_s32(0); MOST];
         for (half, p) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            let w: [Columns; 2] = of_half(&low[2 * half + p], &high[half], p, quarter);
-            // Of each 32 columns, two groups of 16.
+            let w: [Columns; 2] = unpack_half(&low[2 * half + p], &high[half], p, quarter);
+            // Two groups of 16 for each run of 32 columns.
             let mut scales = [[vdupq_n_s32(0); 2]; 2];
             for (which, scales) in scales.iter_mut().enumerate() {
                 let four = load(&small[2 * half + which], quarter);
-                *scales = [byte(four, 2 * p), byte(four, 2 * p + 1)];
+                *scales = [widen_byte(four, 2 * p), widen_byte(four, 2 * p + 1)];
             }
             for (r, products) in products.iter_mut().enumerate().take(P * sums.len()) {
                 let x: &[[i8; 16]] = x.quants[r].as_chunks().0;
@@ -122,18 +126,18 @@ pub fn q6_k<const MOST: usize, const P: usize>(block: &[u8], x: Tile, sums: &mut
                 }
             }
         }
-        let scales = halves(numbers, quarter);
+        let scales = load_f16(numbers, quarter);
         for (r, sums) in sums.iter_mut().enumerate().take(MOST / P) {
-            let term = vmulq_f32(whole(&products.as_chunks::<P>().0[r]), scales);
-            add(sums, quarter, term, last::<P>(x.scales, r));
+            let term = vmulq_f32(combine_planes(&products.as_chunks::<P>().0[r]), scales);
+            add(sums, quarter, term, last_plane::<P>(x.scales, r));
         }
     }
 }
 
-/// The integers of a row's planes in f32: those of two are put together.
+/// Converts the integer sums of a row's planes to f32; those of two planes are combined.
 #[inline]
 #[target_feature(enable = "neon")]
-fn whole<const P: usize>(planes: &[int32x4_t; P]) -> float32x4_t {
+fn combine_planes<const P: usize>(planes: &[int32x4_t; P]) -> float32x4_t {
     let (first, last) = (planes[0], planes[P - 1]);
     match P {
         1 => vcvtq_f32_s32(last),
@@ -157,13 +161,13 @@ fn dot(mut sums: int32x4_t, w: &[[int8x16_t; 4]], x: &[i8]) -> int32x4_t {
     sums
 }
 
-/// Adds to each lane the products of its four weights with the four activations of lane `LANE`. The library's function for
-/// it (`vdotq_laneq_s32`) is not stable yet.
+/// Adds to each lane the products of its four weights with the four activations of lane `LANE`. The standard
+/// library's function (`vdotq_laneq_s32`) is not stable yet.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn sdot<const LANE: u32>(mut sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
-    // SAFETY: this function has the feature of the instruction, which takes registers and has no other effect; the lane is
-    // one of four, or the assembler refuses it.
+    // SAFETY: this function enables the feature of the instruction, which takes registers and has no other effect.
+    // The assembler rejects a lane that is not one of four.
     #[allow(unsafe_code)]
     unsafe {
         std::arch::asm!(
@@ -178,12 +182,12 @@ fn sdot<const LANE: u32>(mut sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int
     sums
 }
 
-/// Adds four rows' terms, times the activations' scale, to their sums.
+/// Adds four rows' terms, times the scale of the activations, to the rows' sums.
 #[inline]
 #[target_feature(enable = "neon")]
 fn add(sums: &mut [f32; ROWS], quarter: usize, terms: float32x4_t, scale: f32) {
     let sums: &mut [f32; LANES] = &mut sums.as_chunks_mut().0[quarter];
-    // SAFETY: the array is four f32; loads and stores ask for no alignment.
+    // SAFETY: the array is four f32; the load and store ask for no alignment.
     #[allow(unsafe_code)]
     unsafe {
         let sum = vfmaq_f32(vld1q_f32(sums.as_ptr()), terms, vdupq_n_f32(scale));

@@ -1,16 +1,16 @@
-//! A panel's pieces in registers.
+//! Loads a panel's pieces into registers.
 
 use std::arch::aarch64::*;
 
 use crate::quant::ROWS;
 
-/// Rows in a register.
+/// Rows per register.
 pub const LANES: usize = 4;
 
-/// Registers that hold one piece of each row of the panel.
+/// Number of registers that hold a piece of all rows of the panel.
 pub const QUARTERS: usize = ROWS / LANES;
 
-/// A piece of 4 bytes of each row, quarter by quarter.
+/// Four bytes of each row of the panel, in quarters of four rows.
 pub type Piece = [[u8; 4 * LANES]; QUARTERS];
 
 pub fn pieces(bytes: &[u8]) -> &[Piece] {

@@ -1,4 +1,4 @@
-//! Eight rows in a register: AVX2, and AVX-VNNI.
+//! Eight rows in a register: AVX2 and AVX-VNNI.
 
 use std::arch::x86_64::*;
 
@@ -6,15 +6,15 @@ use super::super::unpacked::Piece;
 use super::lanes::{Kernel, Lanes, PIECE, intrinsics};
 use crate::quant::ROWS;
 
-/// Dot products of AVX2: pairs of bytes are added in 16 bits, pairs of those in 32.
+/// Dot products with AVX2: pairs of bytes are added in 16 bits, pairs of those in 32 bits.
 pub const PAIRS: u8 = 0;
-/// Those of AVX-VNNI.
+/// Dot products with AVX-VNNI.
 pub const VNNI: u8 = 1;
-/// The same in the encoding of AVX512, for tests on processors that have no other.
+/// AVX-VNNI's dot products in the AVX512 encoding, for tests on processors without AVX-VNNI.
 #[cfg(test)]
 pub const AS_AVX512: u8 = 2;
 
-/// AVX2 with one of those.
+/// AVX2 with one of the three dot products.
 #[derive(Clone, Copy)]
 pub struct Ymm<const DOT: u8>;
 
@@ -23,7 +23,7 @@ impl<const DOT: u8> Lanes for Ymm<DOT> {
     const VNNI: bool = DOT != PAIRS;
     const PANELS: usize = 1;
     const FEW: usize = 4;
-    // The sums of four rows do not fit the sixteen registers: they took a tenth longer.
+    // The sums of four rows do not fit the sixteen registers: that took a tenth longer.
     const HEIGHT: usize = 2;
 
     intrinsics! {
@@ -41,7 +41,7 @@ impl<const DOT: u8> Lanes for Ymm<DOT> {
 
     #[inline(always)]
     unsafe fn run<K: Kernel>(kernel: K, out: &mut K::Out) {
-        // SAFETY: by the caller's promise.
+        // SAFETY: the caller guarantees that the processor has the instruction set.
         unsafe {
             match DOT {
                 PAIRS => pairs(kernel, out),
@@ -52,12 +52,12 @@ impl<const DOT: u8> Lanes for Ymm<DOT> {
         }
     }
 
-    // An operation less by a table, which takes the low half of a byte, than by a comparison.
+    // A table lookup takes one operation less than a comparison, but its index is only the low half of a byte.
     #[inline(always)]
     fn add_qh(w: __m256i, qh: __m256i, s: usize) -> __m256i {
-        let qh = Self::moved(qh, s % 2 * 4, 0);
+        let qh = Self::shift_bits(qh, s % 2 * 4, 0);
         let lane = Self::repeat([0, 0x0404_0404, 0x0808_0808, 0x0c0c_0c0c]);
-        // Four columns' bits are half of a byte.
+        // The bits of four columns are half a byte.
         let spread = Self::or(lane, Self::splat(s as i32 / 2 * 0x0101_0101));
         let bits = Self::and(Self::shuffle(qh, spread), Self::splat(0x0804_0201));
         let table = Self::repeat([0x0010_1000, 0x10, 0x10, 0]);
@@ -66,13 +66,13 @@ impl<const DOT: u8> Lanes for Ymm<DOT> {
 
     #[inline(always)]
     fn computed(x: __m256i) -> __m256i {
-        // SAFETY: a register's value exists only where the processor has the set.
+        // SAFETY: a register value exists only if the processor has the instruction set.
         unsafe { computed(x) }
     }
 
     #[inline(always)]
     fn dot(sums: __m256i, w: __m256i, x: __m256i) -> __m256i {
-        // SAFETY: a register's value exists only where the processor has the set.
+        // SAFETY: a register value exists only if the processor has the instruction set.
         unsafe {
             match DOT {
                 PAIRS => _mm256_add_epi16(sums, _mm256_maddubs_epi16(w, x)),
@@ -90,7 +90,7 @@ impl<const DOT: u8> Lanes for Ymm<DOT> {
             if DOT != PAIRS {
                 return Self::dot(sums, _mm256_xor_si256(w, _mm256_set1_epi8(i8::MIN)), x);
             }
-            // |w| · (x · sign w): 2 · 128 · 127 fits 16 bits.
+            // |w| · (x · sign w): the sum of two, 2 · 128 · 127, fits 16 bits.
             let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
             Self::dot_pairs(sums, pairs, _mm256_set1_epi16(1))
         }
@@ -132,7 +132,7 @@ fn as_avx512<K: Kernel>(kernel: K, out: &mut K::Out) {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn computed(mut x: __m256i) -> __m256i {
-    // SAFETY: there is no instruction.
+    // SAFETY: the assembly has no instruction.
     #[allow(unsafe_code)]
     unsafe {
         std::arch::asm!("/* {x} */", x = inout(ymm_reg) x, options(nomem, nostack, preserves_flags));

@@ -6,7 +6,7 @@ use super::super::unpacked::Piece;
 use super::lanes::{Kernel, Lanes, PIECE, intrinsics};
 use crate::quant::ROWS;
 
-/// AVX512-VNNI.
+/// The AVX512-VNNI instruction set.
 #[derive(Clone, Copy)]
 pub struct Avx512;
 
@@ -15,7 +15,8 @@ impl Lanes for Avx512 {
     const VNNI: bool = true;
     const PANELS: usize = 2;
     const FEW: usize = 8;
-    // With two panels: two loads of weights and eight broadcasts feed sixteen instructions, whose sums fill half the registers.
+    // With two panels, two loads of weights and eight broadcasts feed sixteen instructions, whose sums fill half
+    // the registers.
     const HEIGHT: usize = 8;
 
     intrinsics! {
@@ -40,10 +41,10 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn add_qh(w: __m512i, qh: __m512i, s: usize) -> __m512i {
         let lane = Self::repeat([0, 0x0404_0404, 0x0808_0808, 0x0c0c_0c0c]);
-        // Four columns' bits are half of a byte.
+        // The bits of four columns are half a byte.
         let spread = Self::or(lane, Self::splat(s as i32 / 2 * 0x0101_0101));
         let bits = Self::splat(if s.is_multiple_of(2) { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
-        // SAFETY: a register's value exists only where the processor has the set.
+        // SAFETY: a register value exists only if the processor has the instruction set.
         unsafe {
             let set = _mm512_test_epi8_mask(Self::shuffle(qh, spread), bits);
             _mm512_mask_add_epi8(w, set, w, _mm512_set1_epi8(16))
@@ -52,7 +53,7 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn computed(x: __m512i) -> __m512i {
-        // SAFETY: a register's value exists only where the processor has the set.
+        // SAFETY: a register value exists only if the processor has the instruction set.
         unsafe { computed(x) }
     }
 
@@ -78,7 +79,7 @@ impl Lanes for Avx512 {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn computed(mut x: __m512i) -> __m512i {
-    // SAFETY: there is no instruction.
+    // SAFETY: the assembly has no instruction.
     #[allow(unsafe_code)]
     unsafe {
         std::arch::asm!("/* {x} */", x = inout(zmm_reg) x, options(nomem, nostack, preserves_flags));

@@ -1,17 +1,18 @@
-//! Panels of blocks of 32 weights by the rows of a tile: a block's weights stay in registers while row after row passes.
+//! Multiplies panels of blocks of 32 weights by the rows of a tile. A block's weights stay in registers while the
+//! rows of activations stream past.
 
 use super::super::activations::TILE;
-use super::super::tile::{Columns32, Tile, last};
-use super::block::{add, block_of, block32_bytes, blocks, four, numbers, weights32, whole};
+use super::super::tile::{Columns32, Tile, last_plane};
+use super::block::{add, block_of, block32_bytes, blocks, broadcast4, combine_planes, numbers, weights32};
 use super::lanes::{Kernel, Lanes, each_part};
 use crate::quant::ROWS;
 
-/// N panels by the rows of a tile, of P planes each, or by the one row that it has.
+/// N panels by the rows of a tile, which have P planes each. ONE says that the tile has a single row.
 pub struct Block32<'a, const N: usize, const P: usize, const ONE: bool, const BITS: u32, const MINIMUM: bool>
 {
     pub panels: [&'a [u8]; N],
     pub x: Tile<'a>,
-    /// From a panel's sums to the next one's.
+    /// Offset from a panel's sums to the next panel's.
     pub stride: usize,
 }
 
@@ -24,7 +25,7 @@ impl<const N: usize, const P: usize, const ONE: bool, const BITS: u32, const MIN
     fn run<S: Lanes>(self, sums: &mut [[f32; ROWS]]) {
         let size = const { block32_bytes(BITS, MINIMUM) };
         let rows = if ONE { 1 } else { (self.x.rows / P).min(TILE / P) };
-        // Two panels, a block of each in turn: read in two places at once, memory gives more.
+        // Alternates between the blocks of two panels: memory is faster when it is read in two places at once.
         for b in 0..blocks(&self.panels, size) {
             let x = self.x.columns32::<TILE>(b, 0);
             for (p, panel) in self.panels.iter().enumerate() {
@@ -55,14 +56,14 @@ fn block_by_rows<S: Lanes, const P: usize, const BITS: u32, const MINIMUM: bool>
                 let offset = if MINIMUM { S::zero() } else { offset::<S, BITS>(x.bsums[row]) };
                 *products = dot::<S, BITS>(&w, &x.quants[row], offset);
             }
-            let minima = if MINIMUM { Some([S::splat_f32(last::<P>(x.bsums_f32, r)), minima]) } else { None };
-            add::<S, P>(sums, part, whole::<S, P>(&products), scales, minima, (x.scales, r));
+            let minima = if MINIMUM { Some([S::splat_f32(last_plane::<P>(x.bsums_f32, r)), minima]) } else { None };
+            add::<S, P>(sums, part, combine_planes::<S, P>(&products), scales, minima, (x.scales, r));
         }
     });
 }
 
-/// What makes weights signed that are `2^(BITS - 1)` too large, by the negative sum of activations. Those of 8 bits are so only
-/// with VNNI.
+/// Returns the correction for weights that are `2^(BITS - 1)` too large, from the negated sum of activations.
+/// Weights of 8 bits need it only with VNNI.
 #[inline(always)]
 fn offset<S: Lanes, const BITS: u32>(bsum: i32) -> S::Ints {
     match BITS {
@@ -73,22 +74,24 @@ fn offset<S: Lanes, const BITS: u32>(bsum: i32) -> S::Ints {
     }
 }
 
-/// The products of 32 columns, and an offset. Two sums each: a product waits for the one before it.
+/// Returns the sum of the products of 32 columns, plus an offset. It uses two accumulators, because each product
+/// waits for the one before it.
 #[inline(always)]
 fn dot<S: Lanes, const BITS: u32>(w: &[S::Ints; 8], x: &[i8; 32], offset: S::Ints) -> S::Ints {
     let mut sums = [if S::VNNI { offset } else { S::zero() }, S::zero()];
     for (half, (sum, w)) in sums.iter_mut().zip(w.as_chunks::<4>().0).enumerate() {
         for (s, w) in w.iter().enumerate() {
-            let x = four::<S, 32>(x, 4 * half + s);
+            let x = broadcast4::<S, 32>(x, 4 * half + s);
             *sum = if BITS == 8 { S::dot_signed(*sum, *w, x) } else { S::dot(*sum, *w, x) };
         }
     }
     let [first, second] = sums;
     let ones = S::splat(0x0001_0001);
     match BITS {
-        // The high bits were multiplied where they are.
+        // The weights in the high 4 bits were multiplied unshifted.
         4 if S::VNNI => S::add(first, S::right::<4>(second)),
-        // 32 columns' pairs reach 8 · 2 · 15 · 127, 16 columns' of 5 bits 4 · 2 · 31 · 127: either fits 16 bits.
+        // Pairs of 32 columns reach 8 · 2 · 15 · 127; pairs of 16 columns of 5 bits reach 4 · 2 · 31 · 127. Both
+        // fit 16 bits.
         4 => S::dot_pairs(offset, S::add_pairs(first, second), ones),
         5 if !S::VNNI => S::dot_pairs(S::dot_pairs(offset, first, ones), second, ones),
         _ => S::add(first, second),

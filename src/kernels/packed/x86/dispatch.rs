@@ -1,4 +1,4 @@
-//! Which kernel a product takes, by its scheme and its number of rows.
+//! Selects the kernel for a product by its scheme and number of rows.
 
 use std::cell::RefCell;
 
@@ -18,10 +18,10 @@ thread_local! {
     static UNPACKED: RefCell<[Unpacked; PANELS]> = const { RefCell::new([Unpacked::ZERO; PANELS]) };
 }
 
-/// See [`multiply_panels`](super::super::dispatch::multiply_panels).
+/// Multiplies panels by activations: see [`multiply_panels`](super::super::dispatch::multiply_panels).
 ///
 /// # Safety
-/// The processor has the set.
+/// The processor has the instruction set.
 #[allow(unsafe_code)]
 pub unsafe fn panels<S: Lanes>(
     scheme: Packed,
@@ -36,7 +36,7 @@ pub unsafe fn panels<S: Lanes>(
     }
     for (i, panels) in panels.chunks(S::PANELS).enumerate() {
         let sums = &mut sums[i * S::PANELS * stride..][..panels.len() * stride];
-        // SAFETY: by the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match scheme {
                 Packed::Block32(scheme) => {
@@ -59,7 +59,7 @@ pub unsafe fn panels<S: Lanes>(
     }
 }
 
-/// Runs a kernel of one panel, or of two where a set multiplies as many together.
+/// Runs a kernel with one panel, or with two if the instruction set multiplies two together.
 macro_rules! run {
     ($panels:expr, $sums:expr, $kernel:ident<$($generic:ident),*> { $($field:ident: $value:expr),* }) => {
         match *$panels {
@@ -67,7 +67,7 @@ macro_rules! run {
                 S::run($kernel::<2 $(, $generic)*> { panels: [a, b], $($field: $value),* }, $sums);
             }
             [a] => S::run($kernel::<1 $(, $generic)*> { panels: [a], $($field: $value),* }, $sums),
-            // Chunks are no longer.
+            // Chunks have at most S::PANELS panels.
             _ => {}
         }
     };
@@ -93,10 +93,10 @@ macro_rules! with_rows {
     };
 }
 
-/// Blocks of 32 by a tile.
+/// Multiplies blocks of 32 by the rows of a tile.
 ///
 /// # Safety
-/// The processor has the set.
+/// The processor has the instruction set.
 #[allow(unsafe_code)]
 unsafe fn block32<S: Lanes, const P: usize, const ONE: bool, const BITS: u32, const MINIMUM: bool>(
     panels: &[&[u8]],
@@ -104,14 +104,14 @@ unsafe fn block32<S: Lanes, const P: usize, const ONE: bool, const BITS: u32, co
     sums: &mut [[f32; ROWS]],
     stride: usize,
 ) {
-    // SAFETY: by the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { run!(panels, sums, Block32<P, ONE, BITS, MINIMUM> { x: x, stride: stride }) }
 }
 
-/// A k-quant by up to [`Lanes::FEW`] rows of quants.
+/// Multiplies a k-quant by up to [`Lanes::FEW`] rows of quants.
 ///
 /// # Safety
-/// The processor has the set.
+/// The processor has the instruction set.
 #[allow(unsafe_code)]
 unsafe fn few<S: Lanes, const BITS: u32>(
     panels: &[&[u8]],
@@ -119,29 +119,31 @@ unsafe fn few<S: Lanes, const BITS: u32>(
     first: usize,
     sums: &mut [[f32; ROWS]],
 ) {
-    // SAFETY: by the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { with_rows!(x.planes(), x.quant_rows(), few_rows(panels, x.tile(0, first), sums)) }
 }
 
+/// Multiplies a k-quant by R rows of quants.
+///
 /// # Safety
-/// As above.
+/// The processor has the instruction set.
 #[allow(unsafe_code)]
 unsafe fn few_rows<S: Lanes, const R: usize, const P: usize, const BITS: u32>(
     panels: &[&[u8]],
     x: Tile,
     sums: &mut [[f32; ROWS]],
 ) {
-    // What a set has no use for is not compiled.
+    // Numbers of rows that an instruction set does not use are not compiled.
     if const { R <= S::FEW } {
-        // SAFETY: by the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { run!(panels, sums, FewRows<R, P, BITS> { x: x }) }
     }
 }
 
-/// A k-quant by any number of rows, a block of 256 columns at a time.
+/// Multiplies a k-quant by any number of rows, a block of 256 columns at a time.
 ///
 /// # Safety
-/// The processor has the set.
+/// The processor has the instruction set.
 #[allow(unsafe_code)]
 unsafe fn many<S: Lanes, const BITS: u32>(
     panels: &[&[u8]],
@@ -153,7 +155,7 @@ unsafe fn many<S: Lanes, const BITS: u32>(
     UNPACKED.with_borrow_mut(|unpacked| {
         for b in 0..panels[0].len() / size {
             for (out, panel) in unpacked.iter_mut().zip(panels) {
-                // SAFETY: by the caller's promise.
+                // SAFETY: guaranteed by the caller.
                 unsafe { S::run(UnpackKQuant::<BITS> { block: &panel[b * size..][..size] }, out) }
             }
             for (above, tile) in x.tiles(first + b) {
@@ -163,7 +165,7 @@ unsafe fn many<S: Lanes, const BITS: u32>(
                 for row in (0..tile.rows).step_by(S::HEIGHT) {
                     let (rows, sums) = (S::HEIGHT.min(tile.rows - row), &mut sums[above + x.rows_of(row)..]);
                     let by = Strided { x: tile, row, sums, stride: x.rows() };
-                    // SAFETY: by the caller's promise.
+                    // SAFETY: guaranteed by the caller.
                     unsafe { with_rows!(x.planes(), rows, some_rows(&unpacked[..panels.len()], by)) }
                 }
             }
@@ -171,7 +173,7 @@ unsafe fn many<S: Lanes, const BITS: u32>(
     });
 }
 
-/// Some rows of a tile, from its row `row` on, and their sums: the next panel's are `stride` further on.
+/// Rows of a tile from row `row` on, and their sums. The sums of the next panel are `stride` further on.
 struct Strided<'a> {
     x: Tile<'a>,
     row: usize,
@@ -179,15 +181,17 @@ struct Strided<'a> {
     stride: usize,
 }
 
+/// Multiplies unpacked panels by R rows of quants.
+///
 /// # Safety
-/// As above.
+/// The processor has the instruction set.
 #[allow(unsafe_code)]
 unsafe fn some_rows<S: Lanes, const R: usize, const P: usize, const BITS: u32>(
     panels: &[Unpacked],
     Strided { x, row, sums, stride }: Strided,
 ) {
     if const { R <= S::HEIGHT } {
-        // SAFETY: by the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match panels.len() * S::PARTS {
                 1 => S::run(Rows::<R, P, 1, BITS> { panels, x, row, stride }, sums),

@@ -1,18 +1,19 @@
-//! Panels of k-quants by a few rows: each piece of weights meets them as soon as it is unpacked, in registers.
+//! Multiplies panels of k-quants by a few rows. Each piece of weights is multiplied by all rows right after it is
+//! unpacked, in registers.
 //!
-//! So memory is asked at an even pace. Unpacked to the cache first, 256 columns at a time, one row of q4_k took a fifth
-//! longer: then requests come in bursts, for which there is no room, and none in between.
+//! This spaces memory requests evenly. Unpacking 256 columns to the cache first made one row of q4_k a fifth
+//! slower: requests came in bursts that exceeded the available slots, with none in between.
 
 use super::super::tile::{Columns256, Tile};
 use super::block::{
-    Groups, KFields, add, add_group, block_of, blocks, by_sums, four, group, numbers, piece, pieces_of_sum,
-    weights_of_pair, whole,
+    Groups, KFields, add, add_group, block_of, blocks, broadcast4, combine_planes, group, numbers, piece,
+    pieces_of_sum, times_sums, weights_of_pair,
 };
 use super::lanes::{Kernel, Lanes, each_part};
 use crate::cpu::prefetch::ahead;
 use crate::quant::ROWS;
 
-/// N panels by R rows of quants, which are all there are. P of them are planes of one row.
+/// N panels by all R rows of quants of a tile. P of them are planes of one row.
 pub struct FewRows<'a, const N: usize, const R: usize, const P: usize, const BITS: u32> {
     pub panels: [&'a [u8]; N],
     pub x: Tile<'a>,
@@ -26,9 +27,8 @@ impl<const N: usize, const R: usize, const P: usize, const BITS: u32> Kernel for
     fn run<S: Lanes>(self, sums: &mut [[f32; ROWS]]) {
         let size = const { KFields::new(BITS).bytes };
         for b in 0..blocks(&self.panels, size) {
-            // All that is checked comes before anything is computed. A check in between parts the loads of weights, which
-            // the compiler moves before it, from what is computed with them, which it moves behind it: what was loaded went
-            // through memory, which took four times as long.
+            // All bounds checks come before the computation. The compiler moves loads of weights before a check and
+            // their use after it. The weights in between went through memory, which took four times as long.
             let x = self.x.columns256::<R>(b, 0);
             for (p, panel) in self.panels.iter().enumerate() {
                 let sums = &mut sums[p * (R / P)..][..R / P];
@@ -46,7 +46,8 @@ fn block_by_rows<S: Lanes, const R: usize, const P: usize, const BITS: u32>(
 ) {
     let fields = const { KFields::new(BITS) };
     if BITS < 6 {
-        // A line of its own, which is loaded last and which no other load asks for.
+        // The block's scale and minimum lie on a separate cache line. It is loaded last, and no other load
+        // prefetches it.
         ahead(piece(block, fields.scale));
     }
     let mut groups = S::parts(Groups::<S>::new::<BITS>(block, 0));
@@ -69,8 +70,8 @@ fn block_by_rows<S: Lanes, const R: usize, const P: usize, const BITS: u32>(
     });
 }
 
-/// Adds the sums of the two groups that share the `PAIR`-th 32 bytes, times the groups' scales. PAIR is known when compiling, so
-/// that nothing is shifted by a variable.
+/// Adds the sums of the two groups that share the `PAIR`-th 32 bytes, times the groups' scales. PAIR is a constant,
+/// so that no shift has a variable count.
 #[inline(always)]
 fn add_pair<S: Lanes, const PAIR: usize, const R: usize, const BITS: u32>(
     block: &[u8],
@@ -96,7 +97,7 @@ fn add_pair<S: Lanes, const PAIR: usize, const R: usize, const BITS: u32>(
                 for (which, sums) in sums.iter_mut().enumerate() {
                     let at = 8 * group::<BITS, PAIR>(which) + s;
                     for (sum, x) in sums.iter_mut().zip(x.quants) {
-                        *sum = S::dot(*sum, w[which], four::<S, 256>(x, at));
+                        *sum = S::dot(*sum, w[which], broadcast4::<S, 256>(x, at));
                     }
                 }
             }
@@ -104,27 +105,28 @@ fn add_pair<S: Lanes, const PAIR: usize, const R: usize, const BITS: u32>(
                 let j = group::<BITS, PAIR>(which);
                 let scale = groups[part].scale(if BITS == 6 { 2 * j + first / 4 } else { j });
                 for (total, sum) in totals[part].iter_mut().zip(sums) {
-                    // 16 times too large until here.
+                    // These sums are still 16 times too large.
                     let sum = if in_place && which == 1 { S::right::<4>(sum) } else { sum };
                     *total = add_group::<S, BITS>(*total, sum, scale);
                 }
             }
         }
-        // Put off to the block's end, these would be twice as many registers of sums that wait for it.
+        // Without this, the compiler defers these additions to the end of the block, where the pending sums need
+        // twice as many registers.
         for total in &mut totals[part] {
             *total = S::computed(*total);
         }
     });
 }
 
-/// What the sum of some pieces from the `at`-th on begins with: what makes weights of 6 bits signed, so that the sum fits 16
-/// bits. Without VNNI it is taken away at the end.
+/// Returns the initial value for the sum of pieces from the `at`-th on. With VNNI it corrects the offset of 6-bit
+/// weights, so that the sum fits 16 bits. Without VNNI the offset is subtracted at the end.
 #[inline(always)]
 pub fn begin<S: Lanes, const BITS: u32>(bsums8: &[i32; 32], at: usize) -> S::Ints {
     if BITS == 6 && S::VNNI { S::splat(bsums8[at / 2]) } else { S::zero() }
 }
 
-/// Adds a block's products with R rows to their sums.
+/// Adds a block's products with R rows of quants to the rows' sums.
 #[inline(always)]
 pub fn finish<S: Lanes, const R: usize, const P: usize, const BITS: u32>(
     sums: &mut [[f32; ROWS]],
@@ -138,15 +140,15 @@ pub fn finish<S: Lanes, const R: usize, const P: usize, const BITS: u32>(
     for r in 0..R {
         if BITS < 6 {
             let pairs: &[S::Ints; 4] = &pairs.as_chunks().0[0];
-            of_minima[r] = by_sums::<S, 4>(pairs, &x.bsums32[r]);
+            of_minima[r] = times_sums::<S, 4>(pairs, &x.bsums32[r]);
         } else if !S::VNNI {
-            let offset = by_sums::<S, 8>(pairs, &x.bsums16[r]);
+            let offset = times_sums::<S, 8>(pairs, &x.bsums16[r]);
             totals[r] = S::sub(totals[r], S::left::<5>(offset));
         }
     }
     let rows = totals.as_chunks::<P>().0.iter().zip(of_minima.as_chunks::<P>().0);
     for (r, (totals, of_minima)) in rows.enumerate() {
-        let minima = if BITS < 6 { Some([whole::<S, P>(of_minima), minima]) } else { None };
-        add::<S, P>(&mut sums[r], part, whole::<S, P>(totals), scales, minima, (x.scales, r));
+        let minima = if BITS < 6 { Some([combine_planes::<S, P>(of_minima), minima]) } else { None };
+        add::<S, P>(&mut sums[r], part, combine_planes::<S, P>(totals), scales, minima, (x.scales, r));
     }
 }

@@ -1,135 +1,138 @@
-//! Registers of 32-bit lanes, so that a kernel is written once for all instruction sets of x86-64.
+//! Registers of 32-bit lanes, so that a kernel is written once for all x86-64 instruction sets.
 //!
-//! A kernel is a [`Kernel`] whose `run` is `#[inline(always)]`, as every method of [`Lanes`] and every function on the way to
-//! one must be; [`Lanes::run`] puts it into a function with the features of a set. No closure may stand on that way: it would
-//! be compiled without the features, and each instruction in it would be a call.
+//! A kernel is a [`Kernel`] whose `run` is `#[inline(always)]`. So must be every method of [`Lanes`] and every
+//! function between the two. [`Lanes::run`] inlines the kernel into a function with the features of an instruction
+//! set. None of these functions may use a closure: it would be compiled without the features, and each intrinsic in
+//! it would be a call.
 //!
-//! The sums of integers are exact, so the sets may add them up in different orders and widths. All that is rounded is done
-//! lane by lane in the order that [`packed`](super::super) defines: the same bits on every set.
+//! Integer sums are exact, so the instruction sets may add them up in different orders and widths. Everything that
+//! is rounded is computed lane by lane in the order that [`packed`](super::super) defines, so the bits are the same
+//! on every instruction set.
 
 use std::ops::IndexMut;
 
 use super::super::unpacked::Piece;
 use crate::quant::ROWS;
 
-/// Bytes of a piece: four of each row of a panel.
+/// Bytes of a piece: four for each row of a panel.
 pub const PIECE: usize = 4 * ROWS;
 
 /// A computation that is compiled for each instruction set.
 pub trait Kernel {
-    /// What it writes to.
+    /// The output of the computation.
     type Out: ?Sized;
 
-    /// Computes with the registers of a set. `#[inline(always)]`.
+    /// Computes with the registers of an instruction set. Implementations must be `#[inline(always)]`.
     fn run<S: Lanes>(self, out: &mut Self::Out);
 }
 
-/// An instruction set: registers whose 32-bit lanes are rows of a panel, four bytes of each.
+/// An instruction set whose registers have 32-bit lanes. A lane is a row of a panel and holds four bytes of it.
 ///
-/// A value of a register's type exists only where the processor has the set.
+/// A value of a register type exists only if the processor has the instruction set.
 #[allow(unsafe_code)]
 pub trait Lanes: Copy {
-    /// A register of integers, in 32-bit lanes where nothing else is said.
+    /// A register of integers, in 32-bit lanes unless stated otherwise.
     type Ints: Copy;
     /// A register of f32.
     type Floats: Copy;
-    /// Something for each register of a piece.
+    /// One `T` for each register of a piece.
     type Parts<T: Copy>: Copy + IndexMut<usize, Output = T>;
 
-    /// Registers that hold one piece of a panel: 16 rows.
+    /// Number of registers that hold one piece of a panel: 16 rows.
     const PARTS: usize;
-    /// Whether products of bytes are added up in 32 bits at once (`vpdpbusd`). Otherwise they are first added in pairs of 16
-    /// bits (`vpmaddubsw`).
+    /// Whether products of bytes are added directly in 32 bits (`vpdpbusd`). Otherwise they are first added in
+    /// pairs of 16 bits (`vpmaddubsw`).
     const VNNI: bool;
-    /// Panels that are best multiplied together.
+    /// Number of panels that are fastest to multiply together.
     const PANELS: usize;
-    /// Rows of quants up to which k-quants are multiplied as they are unpacked: as many sums as fit the registers.
+    /// Largest number of rows of quants for which k-quants are multiplied as they are unpacked. Their sums fit the
+    /// registers.
     const FEW: usize;
-    /// Rows of quants that are multiplied at a time by unpacked k-quants.
+    /// Number of rows of quants that are multiplied at a time by unpacked k-quants.
     const HEIGHT: usize;
 
-    /// Runs a kernel in a function that has the set's features. What it writes to is an argument by itself: so the compiler
-    /// knows that nothing else lies there.
+    /// Runs a kernel in a function that has the features of the instruction set. The output is a separate argument,
+    /// so that the compiler knows that nothing aliases it.
     ///
     /// # Safety
-    /// The processor has them.
+    /// The processor has these features.
     unsafe fn run<K: Kernel>(kernel: K, out: &mut K::Out);
 
-    /// The same for each part.
+    /// Repeats a value for each part.
     fn parts<T: Copy>(value: T) -> Self::Parts<T>;
-    /// Zeros.
+    /// Returns zeros.
     fn zero() -> Self::Ints;
-    /// A number in every lane.
+    /// Broadcasts a number to every lane.
     fn splat(x: i32) -> Self::Ints;
-    /// Four numbers, again and again.
+    /// Repeats four numbers in every 128 bits.
     fn repeat(x: [i32; 4]) -> Self::Ints;
-    /// One part of a piece.
+    /// Loads one part of a piece.
     fn load(piece: &[u8; PIECE], part: usize) -> Self::Ints;
     /// Stores one part of a piece.
     fn store(piece: &mut Piece, part: usize, x: Self::Ints);
 
-    /// `a & b`.
+    /// Returns `a & b`.
     fn and(a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// `a | b`.
+    /// Returns `a | b`.
     fn or(a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// `a + b`.
+    /// Returns `a + b`.
     fn add(a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// `a - b`.
+    /// Returns `a - b`.
     fn sub(a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// `a - b` in 8-bit lanes.
+    /// Returns `a - b` in 8-bit lanes.
     fn sub_bytes(a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// `a + b` in 16-bit lanes.
+    /// Returns `a + b` in 16-bit lanes.
     fn add_pairs(a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// `total + a · b`, the low 32 bits.
+    /// Returns the low 32 bits of `total + a · b`.
     fn mul_add(total: Self::Ints, a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// `x << BITS`.
+    /// Returns `x << BITS`.
     fn left<const BITS: u32>(x: Self::Ints) -> Self::Ints;
-    /// `x >> BITS`, signed.
+    /// Returns `x >> BITS`, signed.
     fn right<const BITS: u32>(x: Self::Ints) -> Self::Ints;
-    /// Moves bit `from` of each 16-bit lane to bit `to`, and the others with it. Both are constants once loops are unrolled.
-    fn moved(x: Self::Ints, from: usize, to: usize) -> Self::Ints;
-    /// The upper byte of each 16-bit lane, signed, in 16 bits.
+    /// Shifts each 16-bit lane so that bit `from` becomes bit `to`. Both are constants once loops are unrolled.
+    fn shift_bits(x: Self::Ints, from: usize, to: usize) -> Self::Ints;
+    /// Returns the upper byte of each 16-bit lane, sign-extended to 16 bits.
     fn upper_bytes(x: Self::Ints) -> Self::Ints;
-    /// Bytes of each 128 bits by their places there; 0 where a place's top bit is set.
+    /// Selects bytes within each 128 bits by the indices in `places`; an index whose top bit is set gives 0.
     fn shuffle(x: Self::Ints, places: Self::Ints) -> Self::Ints;
-    /// The same, computed by now: the compiler may not put off what it comes from.
+    /// Returns `x`, and keeps the compiler from deferring its computation.
     fn computed(x: Self::Ints) -> Self::Ints;
     /// Adds 16 to the bytes of columns 4s to 4s + 3 whose bit is set in the lane of `qh`.
     fn add_qh(w: Self::Ints, qh: Self::Ints, s: usize) -> Self::Ints;
 
-    /// Adds the products of four bytes each, unsigned by signed: in 32 bits with [`VNNI`](Self::VNNI), otherwise two and two in
-    /// 16, which the caller keeps from overflowing.
+    /// Adds the products of four bytes, unsigned by signed. With [`VNNI`](Self::VNNI) they are added in 32 bits,
+    /// otherwise as two pairs in 16 bits, which the caller must keep from overflowing.
     fn dot(sums: Self::Ints, w: Self::Ints, x: Self::Ints) -> Self::Ints;
-    /// Adds the products of four signed bytes each in 32 bits. With [`VNNI`](Self::VNNI) they are 128 times the sum of `x` too
-    /// large.
+    /// Adds the products of four signed bytes in 32 bits. With [`VNNI`](Self::VNNI) the result is too large by 128
+    /// times the sum of `x`.
     fn dot_signed(sums: Self::Ints, w: Self::Ints, x: Self::Ints) -> Self::Ints;
-    /// Adds the products of two signed 16-bit numbers each.
+    /// Adds the products of two signed 16-bit numbers in each lane.
     fn dot_pairs(sums: Self::Ints, a: Self::Ints, b: Self::Ints) -> Self::Ints;
 
-    /// The f16 numbers of one part's rows.
+    /// Loads the f16 numbers of one part's rows as f32.
     fn load_f16(numbers: &[u8; 2 * ROWS], part: usize) -> Self::Floats;
-    /// The f32 numbers of one part's rows.
+    /// Loads the f32 numbers of one part's rows.
     fn load_f32(numbers: &[f32; ROWS], part: usize) -> Self::Floats;
     /// Stores the f32 numbers of one part's rows.
     fn store_f32(numbers: &mut [f32; ROWS], part: usize, x: Self::Floats);
-    /// A number in every lane.
+    /// Broadcasts a number to every lane.
     fn splat_f32(x: f32) -> Self::Floats;
-    /// The same bits as f32.
+    /// Reinterprets the bits as f32.
     fn as_floats(x: Self::Ints) -> Self::Floats;
-    /// The same bits as integers.
+    /// Reinterprets the bits as integers.
     fn as_ints(x: Self::Floats) -> Self::Ints;
-    /// Integers in f32, rounded.
+    /// Converts integers to f32, rounded.
     fn floats(x: Self::Ints) -> Self::Floats;
-    /// `a · b`.
+    /// Returns `a · b`.
     fn mul_f32(a: Self::Floats, b: Self::Floats) -> Self::Floats;
-    /// `a · b + c`, rounded once.
+    /// Returns `a · b + c`, rounded once.
     fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
-    /// `c - a · b`, rounded once.
+    /// Returns `c - a · b`, rounded once.
     fn fnma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
 }
 
-/// Does something for each part of a piece, its number a constant: a loop might stay one, and registers that are counted by its
-/// variable go through memory.
+/// Repeats an expression for each part of a piece, with the part's index as a constant. A loop might not be
+/// unrolled, and registers indexed by its variable would go through memory.
 macro_rules! each_part {
     ($set:ident, $part:ident => $body:expr) => {
         const { assert!($set::PARTS <= 2) };
@@ -145,10 +148,10 @@ macro_rules! each_part {
 }
 pub(super) use each_part;
 
-/// Implements [`Lanes`] with the intrinsics that two widths of registers have under two names.
+/// Implements [`Lanes`] with intrinsics that exist for two register widths under different names.
 ///
-/// Safety of all blocks here: a register's value exists only where the processor has the set, and every load and store is of a
-/// part of an array that is borrowed for it; they ask for no alignment.
+/// Safety of all blocks in here: a register value exists only if the processor has the instruction set. Every load
+/// and store accesses a part of a borrowed array and needs no alignment.
 macro_rules! intrinsics {
     (
         $ints:ty, $floats:ty, $lanes:literal,
@@ -210,7 +213,7 @@ macro_rules! intrinsics {
             unsafe { $right(x, _mm_cvtsi32_si128(BITS as i32)) }
         }
         #[inline(always)]
-        fn moved(x: $ints, from: usize, to: usize) -> $ints {
+        fn shift_bits(x: $ints, from: usize, to: usize) -> $ints {
             // SAFETY: see the macro.
             unsafe {
                 match from < to {

@@ -1,18 +1,19 @@
-//! R rows of quants by unpacked k-quants, whose sums fill the registers.
+//! Multiplies unpacked k-quants by as many rows of quants as have sums that fit the registers.
 
 use super::super::tile::Tile;
 use super::super::unpacked::{Piece, Unpacked};
-use super::block::{add_group, four, pieces_of_sum};
+use super::block::{add_group, broadcast4, pieces_of_sum};
 use super::k_quant::{begin, finish};
 use super::lanes::{Kernel, Lanes};
 use crate::quant::ROWS;
 
-/// Rows `row` to `row + R` of a tile by a block of one or two panels: C registers, two parts of one panel or one of each.
+/// Rows `row` to `row + R` of a tile by a block of one or two panels. C is the number of registers per piece: two
+/// parts of one panel, or one part of each panel.
 pub struct Rows<'a, const R: usize, const P: usize, const C: usize, const BITS: u32> {
     pub panels: &'a [Unpacked],
     pub x: Tile<'a>,
     pub row: usize,
-    /// From a panel's sums to the next one's.
+    /// Offset from a panel's sums to the next panel's.
     pub stride: usize,
 }
 
@@ -40,7 +41,7 @@ impl<const R: usize, const P: usize, const C: usize, const BITS: u32> Kernel for
                         *w = load::<S>(&panels[c / S::PARTS].words[at], c);
                     }
                     for r in 0..R {
-                        let four = four::<S, 256>(&x.quants[r], at);
+                        let four = broadcast4::<S, 256>(&x.quants[r], at);
                         for (products, w) in products.iter_mut().zip(w) {
                             products[r] = S::dot(products[r], w, four);
                         }
@@ -69,7 +70,7 @@ impl<const R: usize, const P: usize, const C: usize, const BITS: u32> Kernel for
     }
 }
 
-/// The part of a piece that register c of a tile holds.
+/// Loads the part of a piece that belongs to register c.
 #[inline(always)]
 fn load<S: Lanes>(piece: &Piece, c: usize) -> S::Ints {
     S::load(&piece.0, c % S::PARTS)

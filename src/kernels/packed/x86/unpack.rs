@@ -1,11 +1,11 @@
-//! From a panel's bytes to what kernels multiply by many rows.
+//! Unpacks panels to the buffer from which kernels multiply many rows.
 
 use super::super::unpacked::Unpacked;
 use super::block::{Groups, KFields, block32_bytes, group, numbers, weights_of_pair, weights32};
 use super::lanes::{Kernel, Lanes};
 use crate::quant::ROWS;
 
-/// One block of a k-quant, its weights unsigned.
+/// Unpacks one block of a k-quant to unsigned weights.
 pub struct UnpackKQuant<'a, const BITS: u32> {
     pub block: &'a [u8],
 }
@@ -50,7 +50,7 @@ fn unpack_pair<S: Lanes, const PAIR: usize, const BITS: u32>(out: &mut Unpacked,
     }
 }
 
-/// Up to 256 columns of blocks of 32, signed.
+/// Unpacks up to 256 columns in blocks of 32 to signed weights.
 pub struct UnpackBlock32<'a, const BITS: u32, const MINIMUM: bool> {
     pub blocks: &'a [u8],
 }
