@@ -1,16 +1,16 @@
-//! How activations are rounded for products with blocks of integers on the CPU.
+//! How activations are rounded for products with quantized weights on the CPU.
 
-/// Bits of the integers that activations are rounded to, block by block of 32 or 256 values that share a scale.
+/// Number of bits that activations are rounded to, in blocks of 32 or 256 values with one scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActivationBits {
-    /// As llama.cpp rounds them.
+    /// 8 bits, as in llama.cpp.
     Eight,
-    /// As two planes of 8 bits, at twice the multiplications.
+    /// 16 bits as two planes of 8 bits, which takes twice the multiplications.
     Sixteen,
 }
 
 impl ActivationBits {
-    /// How many.
+    /// Returns the number of bits.
     pub fn count(self) -> u32 {
         match self {
             Self::Eight => 8,
@@ -18,7 +18,7 @@ impl ActivationBits {
         }
     }
 
-    /// Planes of 8 bits.
+    /// Returns the number of 8-bit planes.
     pub(crate) fn planes(self) -> usize {
         match self {
             Self::Eight => 1,
@@ -27,11 +27,11 @@ impl ActivationBits {
     }
 }
 
-/// How activations are multiplied with blocks of integers on the CPU. Dense weights are multiplied in f32.
+/// How activations are multiplied with quantized weights on the CPU. Dense weights are multiplied in f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocks {
-    /// In integers: activations are rounded, block by block.
+    /// In integers, with activations rounded in blocks.
     Integer(ActivationBits),
-    /// In f32, over the values that the blocks stand for.
+    /// In f32, with dequantized weights.
     F32,
 }

@@ -1,18 +1,22 @@
-//! Blocks of sixteen rows made a panel, as fast as memory gives them: rows of a published file are multiplied so.
+//! Interleaves the blocks of sixteen rows to a panel, at the speed of memory: rows of a published file are
+//! interleaved during the product.
 //!
-//! The vector way turns four words of eight rows at once: loads of 16 bytes put rows r and r + 4 side by side in a
-//! register, and a 4 by 4 transpose within its halves is then all of it, two unpacks a register and no permutation
-//! across halves. It takes a quarter to a third of the plain way's time, about 1.1 ns for 64 bytes of q4_k. With AVX512 the
-//! same took up to twice as long: probably for its one port for unpacks, where AVX2 has two.
+//! The vector version transposes four words of eight rows at a time. Loads of 16 bytes put rows r and r + 4 side by
+//! side in a register. A 4 by 4 transpose within its halves completes the work: two unpacks per register and no
+//! permutation across halves. It takes a quarter to a third of the plain version's time, about 1.1 ns for 64 bytes
+//! of q4_k. The same code with AVX512 took up to twice as long, probably because it has one port for unpacks where
+//! AVX2 has two.
 
 use super::scheme::Scheme;
 use crate::cpu::{Level, prefetch};
 
-/// Rows that are interleaved: a panel.
+/// Number of rows in a panel.
 pub const ROWS: usize = 16;
 
-/// Calls `$go::<N, BEFORE, WORDS, AFTER>($argument…)` for a scheme: a block's bytes, and how they are cut into the pieces
-/// that are interleaved: first so many f16 numbers, then pieces of 4 bytes, then f16 numbers. `None` of a dense scheme.
+/// Calls `$go::<N, BEFORE, WORDS, AFTER>($argument…)` for a scheme, or returns `None` for a dense one.
+///
+/// N is the bytes of a block. A block is divided into the pieces that are interleaved: `BEFORE` f16 numbers, then
+/// `WORDS` pieces of 4 bytes, then `AFTER` f16 numbers.
 macro_rules! with_pieces {
     ($scheme:expr, $go:ident($($argument:expr),*)) => {
         match $scheme {
@@ -32,11 +36,11 @@ macro_rules! with_pieces {
 }
 pub(super) use with_pieces;
 
-/// Interleaves the blocks of sixteen rows that `packed` holds. A row begins `stride` bytes after the one before.
+/// Interleaves blocks of sixteen rows, as many as `packed` holds. Rows begin `stride` bytes apart in `plain`.
 pub(crate) fn interleave(level: Level, scheme: Scheme, plain: &[u8], stride: usize, packed: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx2 {
-        // SAFETY: a level is only where the processor was found to have what it names.
+        // SAFETY: a `Level` exists only where its features were detected.
         #[allow(unsafe_code)]
         unsafe {
             with_pieces!(scheme, avx2_interleave(plain, stride, packed));
@@ -48,9 +52,8 @@ pub(crate) fn interleave(level: Level, scheme: Scheme, plain: &[u8], stride: usi
     with_pieces!(scheme, portable(plain, stride, packed));
 }
 
-/// Asks for `bytes` bytes at the start of each of sixteen rows, to be interleaved next. Wherever they are, the hint does no
-/// harm.
-pub(crate) fn ask_for(plain: *const u8, stride: usize, bytes: usize) {
+/// Prefetches the first `bytes` bytes of each of sixteen rows. Any address is allowed.
+pub(crate) fn prefetch_rows(plain: *const u8, stride: usize, bytes: usize) {
     for line in (0..bytes).step_by(64) {
         for row in 0..ROWS {
             prefetch::line(plain.wrapping_add(row * stride + line));
@@ -58,7 +61,7 @@ pub(crate) fn ask_for(plain: *const u8, stride: usize, bytes: usize) {
     }
 }
 
-/// Copies `N` bytes from place to place.
+/// Copies `N` bytes from one offset to another.
 #[inline(always)]
 pub(crate) fn copy<const N: usize>(from: &[u8], at: usize, to: &mut [u8], to_at: usize) {
     to[to_at..to_at + N].copy_from_slice(&from[at..at + N]);
@@ -67,8 +70,8 @@ pub(crate) fn copy<const N: usize>(from: &[u8], at: usize, to: &mut [u8], to_at:
 #[cfg(target_arch = "x86_64")]
 use avx2::interleave as avx2_interleave;
 
-/// The oracle. The widths are known when compiling, so that the loops are moves at fixed places: four times the rate of
-/// loops over a list of places.
+/// Interleaves in plain Rust: the twin of the vector version. The widths are constants, so that the loops compile
+/// to moves at fixed offsets. That has four times the rate of loops over a list of offsets.
 fn portable<const N: usize, const BEFORE: usize, const WORDS: usize, const AFTER: usize>(
     plain: &[u8],
     stride: usize,
@@ -99,7 +102,7 @@ mod avx2 {
 
     use super::ROWS;
 
-    /// Rows in a register.
+    /// Rows per register.
     const LANES: usize = 8;
 
     #[target_feature(enable = "avx2")]
@@ -108,12 +111,13 @@ mod avx2 {
         stride: usize,
         packed: &mut [u8],
     ) {
-        // Blocks have more than 16 bytes; words that do not divide by four are a last four that overlap those before.
+        // Blocks have more than 16 bytes. If the number of words is not a multiple of four, the last four overlap
+        // the four before.
         let needed = stride.saturating_mul(ROWS - 1).saturating_add(packed.len() / ROWS);
         assert!(plain.len() >= needed && N >= 16 && WORDS >= 4);
         for (b, packed) in packed.chunks_exact_mut(N * ROWS).enumerate() {
             for half in 0..ROWS / LANES {
-                // SAFETY: 16 bytes from `at` on lie within a block, and block b of each row within `plain`.
+                // SAFETY: 16 bytes from `at` on lie within a block, and block b of each row lies within `plain`.
                 let four_words = |at: usize| unsafe {
                     four_words(plain.as_ptr().add(half * LANES * stride + b * N + at), stride)
                 };
@@ -144,7 +148,7 @@ mod avx2 {
         }
     }
 
-    /// One word of the rows of a half.
+    /// Stores one word of the rows of a half.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn store(word: __m256i, packed: &mut [u8], half: usize) {
@@ -153,7 +157,7 @@ mod avx2 {
         unsafe { _mm256_storeu_si256(place.as_mut_ptr().cast(), word) };
     }
 
-    /// The first (0) or second (1) 16 bits of one word of the rows of a half.
+    /// Stores the first (0) or second (1) 16 bits of one word of the rows of a half.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn store_halves(word: __m256i, which: usize, packed: &mut [u8], half: usize) {
@@ -165,7 +169,7 @@ mod avx2 {
         unsafe { _mm_storeu_si128(place.as_mut_ptr().cast(), halves) };
     }
 
-    /// Four words of eight rows: in each register one word of all.
+    /// Loads four words of eight rows, transposed: each register has one word of all rows.
     ///
     /// # Safety
     /// 16 bytes can be read at `at` and at each of 7 strides after it.
@@ -174,7 +178,7 @@ mod avx2 {
     unsafe fn four_words(at: *const u8, stride: usize) -> [__m256i; 4] {
         let mut rows = [_mm256_setzero_si256(); 4];
         for (r, out) in rows.iter_mut().enumerate() {
-            // SAFETY: by the caller's promise.
+            // SAFETY: guaranteed by the caller.
             let load = |r: usize| unsafe { _mm_loadu_si128(at.add(r * stride).cast()) };
             *out = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(r)), load(r + 4));
         }

@@ -1,4 +1,4 @@
-//! How the rows of a matrix of blocks lie, and the way from one to the other and back.
+//! The order in which the rows of a quantized matrix are stored, and conversion between the orders.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,22 +7,23 @@ use super::scheme::Scheme;
 use crate::cpu::{self, pool};
 use crate::system::pages;
 
-/// How rows lie.
+/// The order in which rows are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
-    /// Row after row: dense weights, and blocks in every published file.
+    /// One row after another: dense weights, and blocks in every published file.
     #[default]
     Rows,
-    /// Sixteen rows interleaved, as [`packed`](crate::kernels::packed) describes it: blocks in a converted checkpoint.
+    /// Sixteen rows interleaved, as [`packed`](crate::kernels::packed) describes it: blocks in a converted
+    /// checkpoint.
     #[serde(rename = "strips")]
     Panels,
 }
 
-/// The rows of a matrix, `(rows, columns)`, as panels, made on all threads: of every 16 rows the blocks interleaved, then
-/// the rows left over as they were. As many bytes as before.
+/// Converts the rows of a matrix, `(rows, columns)`, to panels, on all threads.
 ///
-/// `None` if the scheme has no blocks, or the bytes are not those of the shape.
+/// The blocks of every 16 rows are interleaved; the rows after the last full panel keep their order. The number of
+/// bytes stays the same. `None` if the scheme has no blocks, or if `plain` does not have the bytes of the shape.
 pub fn pack(scheme: Scheme, rows: usize, columns: usize, plain: &[u8]) -> Option<Vec<u8>> {
     let row_bytes = scheme.row_bytes(columns)?;
     if scheme.is_dense() || row_bytes.checked_mul(rows)? != plain.len() {
@@ -41,17 +42,17 @@ pub fn pack(scheme: Scheme, rows: usize, columns: usize, plain: &[u8]) -> Option
     Some(packed)
 }
 
-/// One row's standard blocks, as many as `blocks` holds, out of the interleaved blocks of `rows` rows.
+/// Extracts one row's standard blocks, as many as `blocks` holds, from the interleaved blocks of `rows` rows.
 pub(crate) fn gather(scheme: Scheme, packed: &[u8], rows: usize, row: usize, blocks: &mut [u8]) {
     match rows {
-        // A number known when compiling.
+        // A constant number of rows compiles to faster code.
         ROWS => with_pieces!(scheme, separate(packed, ROWS, row, blocks)),
         _ => with_pieces!(scheme, separate(packed, rows, row, blocks)),
     };
 }
 
-// The widths are known when compiling, so that the loops below are moves at fixed places: four times the rate of loops
-// over a list of places.
+// The widths are constants, so that the loops below compile to moves at fixed offsets. That has four times the rate
+// of loops over a list of offsets.
 
 #[inline(always)]
 fn separate<const N: usize, const BEFORE: usize, const WORDS: usize, const AFTER: usize>(
@@ -60,7 +61,7 @@ fn separate<const N: usize, const BEFORE: usize, const WORDS: usize, const AFTER
     row: usize,
     blocks: &mut [u8],
 ) {
-    // Said here so that no place below needs a check.
+    // With this assertion, no access below needs a bounds check.
     assert!(row < rows);
     for (block, packed) in blocks.as_chunks_mut::<N>().0.iter_mut().zip(packed.chunks_exact(N * rows)) {
         for i in 0..BEFORE {
@@ -96,7 +97,7 @@ mod tests {
         }
     }
 
-    /// The rows of panels, one after another.
+    /// Returns the rows of panels, one after another.
     fn unpack(scheme: Scheme, rows: usize, columns: usize, packed: &[u8]) -> Vec<u8> {
         let row_bytes = scheme.row_bytes(columns).unwrap();
         let (panels, left_over) = packed.split_at(rows / ROWS * ROWS * row_bytes);

@@ -1,4 +1,4 @@
-//! A weight matrix over bytes that somebody else owns: usually the map of a checkpoint's file.
+//! A weight matrix over shared bytes, usually a memory-mapped checkpoint file.
 
 use std::ops::Range;
 
@@ -11,8 +11,8 @@ use super::scheme::Scheme;
 
 /// Rows of weights, `(rows, columns)`, multiplied as `x · Wᵀ`.
 ///
-/// A matrix is a stack of parts, each a run of whole rows in one scheme. So `q_proj`, `k_proj` and `v_proj` of
-/// an unconverted checkpoint are one matrix without a copy, and parts may differ in scheme, as they do in
+/// A matrix is a stack of parts; a part is a run of whole rows in one scheme. So `q_proj`, `k_proj` and `v_proj` of
+/// an unconverted checkpoint are one matrix without a copy. The parts may differ in scheme, as they do in
 /// llama.cpp's Q4_K_M. Cloning shares the bytes.
 #[derive(Clone, Debug)]
 pub struct Matrix {
@@ -21,7 +21,7 @@ pub struct Matrix {
     columns: usize,
 }
 
-/// Columns of a panel's rows that are widened at a time.
+/// Number of columns of a panel that are converted to f32 at a time.
 const COLUMNS: usize = 256;
 
 /// Rows in one scheme.
@@ -29,34 +29,36 @@ const COLUMNS: usize = 256;
 pub(crate) struct Part {
     pub scheme: Scheme,
     layout: Layout,
-    /// Of `Rows` exactly the part's rows; of `Panels` those of the matrix that was packed.
+    /// For `Layout::Rows`, exactly the rows of the part; for `Layout::Panels`, all rows of the matrix that was
+    /// packed.
     bytes: Bytes,
-    /// The part's first row among those.
+    /// Index of the part's first row among the rows in `bytes`.
     first: usize,
     pub rows: usize,
     pub row_bytes: usize,
 }
 
-/// The stored rows of a panel, at most [`ROWS`], some or all of which are a part's.
+/// The stored rows of a panel, at most [`ROWS`], at least one of which belongs to a part.
 pub(crate) struct PanelRows<'a> {
     pub bytes: &'a [u8],
-    /// Whether they are a panel; otherwise they lie one after another.
+    /// Whether the rows are interleaved; otherwise they are stored one after another.
     pub interleaved: bool,
-    /// Which of the part's rows are among them.
+    /// Range of the part's rows that the panel holds.
     pub rows: Range<usize>,
-    /// How many are before those: of a slice that does not begin with a panel.
+    /// Number of stored rows before the part's first row: not 0 only for a slice that begins within the panel.
     pub before: usize,
 }
 
 impl Matrix {
-    /// A matrix of `rows` by `columns` over `bytes`, row after row.
+    /// Creates a matrix of `rows` by `columns` over `bytes`, one row after another.
     ///
-    /// `None` if the bytes are not exactly that many, or rows are no whole number of blocks.
+    /// `None` if `bytes` has another length, or if a row is not a whole number of blocks.
     pub fn new(scheme: Scheme, rows: usize, columns: usize, bytes: Bytes) -> Option<Self> {
         Self::laid(Layout::Rows, scheme, rows, columns, bytes)
     }
 
-    /// The same of rows that lie as `layout` says; dense ones always lie one after another.
+    /// Creates a matrix like [`new`](Self::new), with rows in the given layout. Dense rows are always stored one
+    /// after another.
     pub fn laid(layout: Layout, scheme: Scheme, rows: usize, columns: usize, bytes: Bytes) -> Option<Self> {
         let row_bytes = scheme.row_bytes(columns)?;
         if row_bytes.checked_mul(rows)? != bytes.len() {
@@ -67,7 +69,7 @@ impl Matrix {
         Some(Self { parts: vec![part], rows, columns })
     }
 
-    /// Matrices of the same width, one below the other. `None` if there are none or widths differ.
+    /// Stacks matrices of the same width, one below the other. `None` if there are none or the widths differ.
     pub fn stack(matrices: impl IntoIterator<Item = Matrix>) -> Option<Self> {
         let mut matrices = matrices.into_iter();
         let mut stacked = matrices.next()?;
@@ -81,8 +83,8 @@ impl Matrix {
         Some(stacked)
     }
 
-    /// Cuts a matrix of equal matrices, stored one after another, into them: `(E·n, columns)` into E times
-    /// `(n, columns)`. `None` if the rows do not divide, or the matrix has several parts or is a slice.
+    /// Splits a stack of `count` equal matrices: `(E·n, columns)` becomes E times `(n, columns)`. `None` if the
+    /// rows do not divide evenly, or if the matrix has several parts or is a slice.
     pub fn split(&self, count: usize) -> Option<Vec<Matrix>> {
         let [part] = self.parts.as_slice() else { return None };
         if count == 0 || !self.rows.is_multiple_of(count) {
@@ -93,12 +95,12 @@ impl Matrix {
         if part.bytes.len() != part.size() {
             return None;
         }
-        // Each was packed by itself.
+        // Each matrix was packed separately.
         let piece = |i: usize| part.bytes.slice(i * size..(i + 1) * size);
         (0..count).map(|i| Self::laid(part.layout, part.scheme, rows, self.columns, piece(i))).collect()
     }
 
-    /// The rows of a range, over the same bytes. `None` if it is empty or not within the matrix.
+    /// Returns a range of rows over the same bytes. `None` if the range is empty or not within the matrix.
     pub fn slice(&self, range: Range<usize>) -> Option<Matrix> {
         if range.is_empty() || range.end > self.rows {
             return None;
@@ -107,66 +109,66 @@ impl Matrix {
         Some(Self { parts, rows: range.len(), columns: self.columns })
     }
 
-    /// The parts as matrices of their own; stacked, they are this one.
+    /// Returns each part as a matrix. Stacking them gives this matrix.
     pub fn split_parts(&self) -> Vec<Matrix> {
         let of_one = |part: &Part| Self { parts: vec![part.clone()], rows: part.rows, columns: self.columns };
         self.parts.iter().map(of_one).collect()
     }
 
-    /// The same rows with blocks that lie row after row copied into panels, where products have kernels for them.
+    /// Copies blocks in row order to panels, for schemes that have integer kernels.
     pub fn packed(&self) -> Self {
         let parts = self.parts.iter().map(|part| part.packed(self.columns).unwrap_or_else(|| part.clone()));
         Self { parts: parts.collect(), ..*self }
     }
 
-    /// Bytes that [`packed`](Self::packed) copies.
+    /// Returns the number of bytes that [`packed`](Self::packed) copies.
     pub fn packed_size(&self) -> usize {
         self.parts.iter().filter(|part| part.can_be_packed()).map(Part::size).sum()
     }
 
-    /// Rows: the outputs of a product.
+    /// Returns the number of rows: the outputs of a product.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Columns: the inputs of a product.
+    /// Returns the number of columns: the inputs of a product.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// Bytes over all parts.
+    /// Returns the bytes of all parts.
     pub fn size(&self) -> usize {
         self.parts.iter().map(Part::size).sum()
     }
 
-    /// The parts: scheme and bytes of each.
+    /// Returns the scheme and the bytes of each part.
     pub fn parts(&self) -> impl Iterator<Item = (Scheme, usize)> {
         self.parts.iter().map(|part| (part.scheme, part.size()))
     }
 
-    /// The bytes of each part, as they are stored.
+    /// Returns the stored bytes of each part.
     pub fn bytes(&self) -> impl Iterator<Item = &[u8]> {
         self.parts.iter().map(|part| &*part.bytes)
     }
 
-    /// The parts themselves, for the product.
+    /// Returns the parts, for the product.
     pub(crate) fn each_part(&self) -> &[Part] {
         &self.parts
     }
 
-    /// The one scheme of all parts.
+    /// Returns the scheme if all parts have the same one.
     pub fn scheme(&self) -> Option<Scheme> {
         let (first, _) = self.parts().next()?;
         self.parts().all(|(scheme, _)| scheme == first).then_some(first)
     }
 
-    /// All rows as they are stored, one after another, in runs of about `size` bytes: rows are not copied where they lie
-    /// so already.
+    /// Returns all rows in row order and in their scheme, in runs of about `size` bytes. Rows stored in row order
+    /// are not copied.
     pub fn runs(&self, size: usize) -> impl Iterator<Item = Bytes> {
         self.parts.iter().flat_map(move |part| part.runs(size))
     }
 
-    /// Widens `out.len() / columns` rows, from row `first` on.
+    /// Converts `out.len() / columns` rows to f32, from row `first` on.
     pub fn rows_f32(&self, first: usize, out: &mut [f32]) {
         let columns = self.columns.max(1);
         let mut rest = out;
@@ -177,7 +179,8 @@ impl Matrix {
         }
     }
 
-    /// Copies the standard blocks of `out.len() / row size` rows, from row `first` on, where all are of one scheme.
+    /// Copies the standard blocks of `out.len() / row size` rows, from row `first` on. All rows must have one
+    /// scheme.
     pub fn copy_rows(&self, first: usize, out: &mut [u8]) {
         let row_bytes = self.parts.first().map_or(1, |part| part.row_bytes.max(1));
         let mut rest = out.chunks_exact_mut(row_bytes);
@@ -186,7 +189,7 @@ impl Matrix {
         }
     }
 
-    /// The parts that `count` rows from `first` on lie in, and which of their rows those are.
+    /// Returns the parts that hold `count` rows from `first` on, each with the range of its rows.
     pub(crate) fn within(&self, first: usize, count: usize) -> impl Iterator<Item = (&Part, Range<usize>)> {
         let (mut above, end) = (0, first.saturating_add(count));
         let within = move |part: &Part| {
@@ -202,7 +205,7 @@ impl Matrix {
             .filter(|(_, rows)| !rows.is_empty())
     }
 
-    /// The whole matrix as f32, `rows · columns` values: for accelerators and tests.
+    /// Converts the whole matrix to f32, `rows · columns` values: for accelerators and tests.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.rows * self.columns];
         self.rows_f32(0, &mut out);
@@ -215,12 +218,12 @@ impl Part {
         self.rows * self.row_bytes
     }
 
-    /// Whether panels make products faster, and it does not lie in them yet.
+    /// Returns whether panels would make products faster and the part is not in panels yet.
     fn can_be_packed(&self) -> bool {
         self.layout != Layout::Panels && self.scheme.activation_block().is_some() && self.rows >= ROWS
     }
 
-    /// A copy in panels, where that makes products faster.
+    /// Copies the part to panels, if that makes products faster.
     fn packed(&self, columns: usize) -> Option<Part> {
         if !self.can_be_packed() {
             return None;
@@ -239,12 +242,12 @@ impl Part {
         }
     }
 
-    /// Number of panels that this part covers.
+    /// Returns the number of panels that this part covers.
     pub fn panels(&self) -> usize {
         (self.first + self.rows).div_ceil(ROWS) - self.first / ROWS
     }
 
-    /// The i-th of those.
+    /// Returns the i-th panel that this part covers.
     pub fn panel(&self, i: usize) -> PanelRows<'_> {
         let (start, end) = (self.first, self.first + self.rows);
         let first = (start / ROWS + i) * ROWS;
@@ -257,7 +260,7 @@ impl Part {
         }
     }
 
-    /// Where a row is: in which panel, and as which of its rows; `None` for one that lies by itself.
+    /// Returns the panel of a row and the row's index in the panel; `None` if the row is not interleaved.
     fn panel_of(&self, row: usize) -> Option<(usize, usize)> {
         if self.layout == Layout::Rows {
             return None;
@@ -266,12 +269,12 @@ impl Part {
         (row < stored / ROWS * ROWS).then_some((row / ROWS, row % ROWS))
     }
 
-    /// A row that lies by itself.
+    /// Returns the bytes of a row that is not interleaved.
     fn plain_row(&self, row: usize) -> &[u8] {
         &self.bytes[(self.first + row) * self.row_bytes..][..self.row_bytes]
     }
 
-    /// The bytes of a panel.
+    /// Returns the bytes of a panel.
     fn panel_bytes(&self, panel: usize) -> &[u8] {
         let size = ROWS * self.row_bytes;
         &self.bytes[panel * size..][..size]
@@ -299,16 +302,18 @@ impl Part {
         })
     }
 
-    /// The bytes of rows that lie one after another: `None` of blocks.
+    /// Returns the bytes of dense rows; `None` for blocks.
     #[cfg(target_arch = "x86_64")]
     pub fn dense(&self, rows: Range<usize>) -> Option<&[u8]> {
         let within = [rows.start, rows.end].map(|row| (self.first + row) * self.row_bytes);
         self.scheme.is_dense().then(|| &self.bytes[within[0]..within[1]])
     }
 
-    /// Widens some columns of some of its rows, into blocks of `block` columns, the last of them perhaps narrower: all rows
-    /// of a block, one after another, then the next. Blocks begin and end with the scheme's, or in panels with multiples of
-    /// [`COLUMNS`] or the row's end.
+    /// Converts some columns of some rows to f32, in blocks of `block` columns, the last perhaps narrower. A block
+    /// has all rows, one after another; then the next block follows.
+    ///
+    /// Blocks begin and end at block boundaries of the scheme. In panels they begin and end at multiples of
+    /// [`COLUMNS`] or at the end of a row.
     pub fn widen_blocks(&self, rows: Range<usize>, columns: Range<usize>, block: usize, out: &mut [f32]) {
         let bytes = |column: usize| column / self.scheme.block_len() * self.scheme.block_bytes();
         let mut row = rows.start;
@@ -331,11 +336,11 @@ impl Part {
         }
     }
 
-    /// Widens rows of a panel, from its row `first` on: 256 columns of all of them, then the next, so that what is
-    /// interleaved is in the first-level cache for all but the first.
+    /// Converts rows of a panel to f32, from its row `first` on. It converts 256 columns of all rows, then the next
+    /// 256, so that the interleaved bytes are in the L1 cache for all rows but the first.
     fn widen_panel(&self, panel: usize, first: usize, columns: Range<usize>, out: &mut [f32]) {
         let (length, size) = (self.scheme.block_len(), self.scheme.block_bytes());
-        // The largest blocks of 32 take 34 bytes, of 256 210.
+        // Blocks of 32 have at most 34 bytes, blocks of 256 at most 210.
         let mut blocks = [0; COLUMNS / 32 * 34];
         let packed = self.panel_bytes(panel);
         for start in columns.clone().step_by(COLUMNS) {
@@ -382,11 +387,11 @@ mod tests {
         assert!(Matrix::new(Scheme::F32, usize::MAX, 2, vec![0u8; 8].into()).is_none());
     }
 
-    /// 50 rows of blocks that all differ, as panels, and as rows.
+    /// Returns a matrix of 50 rows whose blocks all differ, as panels and as rows.
     fn blocks(scheme: Scheme) -> [Matrix; 2] {
         let (rows, columns) = (50, 512);
         let size = scheme.row_bytes(columns).unwrap() * rows;
-        // Scales stay finite: no byte of an f16 has all exponent bits set.
+        // No byte of an f16 has all exponent bits set, so the scales are finite.
         let plain: Vec<u8> = (0..size).map(|i| (i * 7919 % 251) as u8 & 0x3f).collect();
         let panels = pack(scheme, rows, columns, &plain).unwrap();
         [(Layout::Panels, panels), (Layout::Rows, plain)]

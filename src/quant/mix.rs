@@ -1,59 +1,61 @@
-//! Which scheme each matrix of a quantized checkpoint takes: matrices that a model's predictions hang on more take more
-//! bits than was asked, as in llama.cpp's Q4_K_M and its kin (`llama_tensor_get_type_impl` in `llama-quant.cpp`, without
-//! an importance matrix), and rows that a scheme cannot cut take one that can. So a file is as large as llama.cpp's.
+//! Selects the scheme of each matrix of a quantized checkpoint.
 //!
-//! | asked | file type there | takes more |
+//! Matrices with the most effect on predictions get more bits than requested, as in llama.cpp's Q4_K_M and similar
+//! types (`llama_tensor_get_type_impl` in `llama-quant.cpp`, without an importance matrix). A matrix whose rows are
+//! not a whole number of blocks gets a scheme that fits. So a file is as large as llama.cpp's.
+//!
+//! | requested | llama.cpp's file type | more bits |
 //! |---|---|---|
 //! | q4_k | Q4_K_M | head q6_k; values and down projections q6_k in half of the layers |
 //! | q5_k | Q5_K_M | the same |
-//! | q6_k, q8_0 | Q6_K, Q8_0 | nothing |
+//! | q6_k, q8_0 | Q6_K, Q8_0 | none |
 //! | q4_0, q4_1, q5_0, q5_1 | Q4_0, Q4_1, Q5_0, Q5_1 | head q6_k |
 //!
-//! A tied embedding is the head. With 8 experts keys and values are q8_0 whatever was asked, and q4_k's attention
-//! outputs q5_k. Norms and routers are not quantized; nobody asks here for them.
+//! A tied embedding counts as the head. With 8 experts, keys and values are q8_0 for every requested scheme, and
+//! the attention outputs of q4_k are q5_k. Norms and routers are not quantized and have no role here.
 
 use super::scheme::Scheme;
 
-/// What a matrix does.
+/// The role of a matrix in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Rows of tokens, looked up.
+    /// Token embedding.
     Embedding,
-    /// Hidden states to logits.
+    /// Output head: hidden states to logits.
     Head,
-    /// Queries of attention.
+    /// Query projection.
     Query,
-    /// Keys of attention.
+    /// Key projection.
     Key,
-    /// Values of attention.
+    /// Value projection.
     Value,
-    /// The heads' results back to the hidden state.
+    /// Output projection of attention: the heads' results to the hidden state.
     AttentionOutput,
-    /// Gate or up projection of a network, or of an expert.
+    /// Gate or up projection of a feed-forward network or expert.
     GateUp,
-    /// Down projection of a network, or of an expert.
+    /// Down projection of a feed-forward network or expert.
     Down,
 }
 
-/// A model's quantization.
+/// How a model is quantized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mix {
-    /// The scheme asked for, one of [`super::quantize::WRITTEN`].
+    /// The requested scheme, one of [`super::quantize::WRITTEN`].
     pub asked: Scheme,
-    /// Whether all matrices are to have it.
+    /// Whether all matrices get the requested scheme.
     pub pure: bool,
-    /// Layers of the model.
+    /// Number of layers.
     pub layers: usize,
-    /// Experts of a layer; 0 or 1 where there is one network.
+    /// Number of experts per layer; 0 or 1 if there is a single network.
     pub experts: usize,
-    /// Whether several query heads share a key and value head.
+    /// Whether several query heads share a key/value head.
     pub grouped_heads: bool,
-    /// Whether the embedding is the head.
+    /// Whether the token embedding is also the head.
     pub tied_head: bool,
 }
 
 impl Mix {
-    /// The scheme of a matrix whose rows are `columns` long. `layer` is ignored outside the layers.
+    /// Returns the scheme of a matrix with `columns` columns. `layer` is ignored for the embedding and the head.
     pub fn scheme(&self, role: Role, layer: usize, columns: usize) -> Scheme {
         let preferred = match self.pure {
             true => self.asked,
@@ -67,11 +69,12 @@ impl Mix {
         match role {
             Role::Head => self.head(columns),
             Role::Embedding if self.tied_head => self.head(columns),
-            // With 8 experts these are a small part of the whole.
+            // With 8 experts, keys and values are a small part of the model.
             Role::Key | Role::Value if self.experts == 8 => Scheme::Q8_0,
             Role::AttentionOutput if self.experts == 8 && self.asked == Scheme::Q4K => Scheme::Q5K,
             Role::Value | Role::Down if middling && self.takes_more(layer) => Scheme::Q6K,
-            // llama.cpp's 70B: eight query heads share a value head, which makes values a small part as well.
+            // llama.cpp's rule for a 70B model: eight query heads share a value head, so values are a small part of
+            // the model.
             Role::Value if self.layers == 80 && self.grouped_heads && self.asked == Scheme::Q4K => {
                 Scheme::Q5K
             }
@@ -79,7 +82,8 @@ impl Mix {
         }
     }
 
-    /// A head whose rows the asked scheme cannot cut is q8_0 there, also where q6_k could cut them.
+    /// Returns the scheme of the head. As in llama.cpp, it is q8_0 if the requested scheme does not fit its rows,
+    /// even where q6_k would fit.
     fn head(&self, columns: usize) -> Scheme {
         match self.asked == Scheme::Q8_0 || self.asked.row_bytes(columns).is_none() {
             true => Scheme::Q8_0,
@@ -87,16 +91,16 @@ impl Mix {
         }
     }
 
-    /// The first eighth of the layers, the last, and every third between. With 32 layers: 0 to 3, then 6, 9, … 27, and
-    /// 28 to 31.
+    /// Returns whether a layer gets more bits: the first eighth of the layers, the last eighth, and every third
+    /// layer between. With 32 layers: 0 to 3, then 6, 9, … 27, and 28 to 31.
     fn takes_more(&self, layer: usize) -> bool {
         let eighth = self.layers / 8;
         layer < eighth || layer >= 7 * self.layers / 8 || (layer - eighth) % 3 == 2
     }
 }
 
-/// The scheme itself, or where rows of `columns` are no multiple of its 256, the one of 32 with at least its bits, or
-/// where they are no multiple of 32, f16.
+/// Returns a scheme whose blocks fit rows of `columns`: the given scheme, else the scheme with blocks of 32 and at
+/// least as many bits, else f16.
 fn with_rows_of(columns: usize, scheme: Scheme) -> Scheme {
     let of_32 = match scheme {
         Scheme::Q4K => Scheme::Q5_0,
@@ -135,8 +139,8 @@ mod tests {
         assert_eq!(MISTRAL_7B.scheme(Role::Head, 0, 4096), Scheme::Q6K);
     }
 
-    /// Bytes of all quantized matrices of a model whose queries are as wide as its hidden state, by 256 or 192 keys
-    /// and values, 1536 inner weights and 49152 tokens.
+    /// Returns the bytes of all quantized matrices of a model. Its queries are as wide as its hidden state, it has
+    /// 1536 inner weights and 49152 tokens; `keys` is the width of keys and values.
     fn size(mix: Mix, hidden: usize, keys: usize) -> usize {
         let networks = mix.experts.max(1);
         let layer = [
@@ -158,8 +162,8 @@ mod tests {
         (0..mix.layers).map(|at| bytes(at, &layer)).sum::<usize>() + bytes(0, ends)
     }
 
-    /// What `llama-quantize --dry-run` (build 11434) says of SmolLM2 135M, widened to rows of 768 with a head of its
-    /// own, and made a mixture of 8 experts with rows of 576 and a tied head.
+    /// The expected sizes are from `llama-quantize --dry-run` (build 11434), for two variants of SmolLM2 135M: rows
+    /// widened to 768 with a separate head, and a mixture of 8 experts with rows of 576 and a tied head.
     #[test]
     fn a_mix_is_as_large_as_llama_cpps_to_the_byte() {
         for (asked, wide, mixture) in [

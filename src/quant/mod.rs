@@ -1,5 +1,5 @@
-//! What weights and rows of activations are: the schemes that weights are stored in, the order in which their rows lie,
-//! and the ways between blocks and f32.
+//! Weights and rows of activations: the schemes that weights are stored in, the order of their rows, and conversion
+//! between blocks and f32.
 //!
 //! Knows bytes and schemes. Never knows models, nor what is computed with a matrix.
 //!
@@ -7,13 +7,13 @@
 //! |---|---|
 //! | `activations` | how activations are rounded for products in integers |
 //! | [`scheme`] | how weights are stored: dense types and ggml's block schemes |
-//! | [`layout`] | how rows lie: one after another, or sixteen interleaved |
-//! | `interleave` | rows made a panel, fast enough to do it while multiplying |
-//! | [`matrix`] | a weight matrix over bytes that somebody else owns (a map of a file) |
+//! | [`layout`] | the order of rows: one after another, or sixteen interleaved |
+//! | `interleave` | interleaves rows to a panel, fast enough to do it during a product |
+//! | [`matrix`] | a weight matrix over shared bytes, usually a memory-mapped file |
 //! | [`rows`] | rows of activations and their memory |
-//! | `dequantize` | a row of any scheme as f32 |
-//! | [`quantize`] | rows of f32 as blocks |
-//! | [`mix`] | which scheme each matrix takes when a model is quantized |
+//! | `dequantize` | converts weights of any scheme to f32 |
+//! | [`quantize`] | converts f32 rows to blocks |
+//! | [`mix`] | the scheme of each matrix when a model is quantized |
 
 mod activations;
 pub mod dequantize;

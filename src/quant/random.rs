@@ -5,7 +5,7 @@ use rand::Rng;
 use super::scheme::Scheme;
 use crate::tensor::narrow;
 
-/// Where the f16 numbers of a block are.
+/// Returns the offsets of a block's f16 numbers.
 pub fn numbers_at(scheme: Scheme) -> &'static [usize] {
     match scheme {
         Scheme::F32 | Scheme::F16 | Scheme::Bf16 => &[],
@@ -17,7 +17,8 @@ pub fn numbers_at(scheme: Scheme) -> &'static [usize] {
     }
 }
 
-/// As many blocks of random bytes, with small f16 numbers: any others are valid. Of a dense scheme, random numbers.
+/// Returns blocks of random bytes with small f16 numbers; all other bytes are valid. For a dense scheme, returns
+/// random numbers.
 pub fn weights(scheme: Scheme, blocks: usize, rng: &mut impl Rng) -> Vec<u8> {
     if scheme.is_dense() {
         let values: Vec<f32> = (0..blocks).map(|_| rng.random_range(-1.0..1.0)).collect();

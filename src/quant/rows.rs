@@ -1,4 +1,4 @@
-//! Rows of activations, and the memory they live in.
+//! Rows of activations and their memory.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
@@ -12,8 +12,8 @@ use crate::cpu::pool::lock;
 pub enum Rows {
     /// On the host, in f32.
     Host(HostRows),
-    /// On an accelerator, in the type of computation. (In tests also on the CPU, where the same operations are then
-    /// candle's: the slow twin of the kernels.)
+    /// On an accelerator, in the compute type. In tests also on the CPU, where candle's operations are the slow
+    /// twin of the kernels.
     Device(Tensor),
 }
 
@@ -25,27 +25,27 @@ pub struct HostRows {
 }
 
 impl HostRows {
-    /// `rows` rows of `width` values, whatever these are: to be written before they are read.
+    /// Returns `rows` rows of `width` values with arbitrary content, to be written before they are read.
     pub fn scratch(rows: usize, width: usize) -> Self {
         Self { values: Buffer::new(rows * width), width }
     }
 
-    /// How many rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.values.len().checked_div(self.width).unwrap_or(0)
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Values of a row.
+    /// Returns the number of values in a row.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// A row. (Rows beyond the last are empty.)
+    /// Returns a row, or an empty slice after the last row.
     pub fn row(&self, i: usize) -> &[f32] {
         self.values.get(i * self.width..(i + 1) * self.width).unwrap_or(&[])
     }
@@ -65,7 +65,7 @@ impl DerefMut for HostRows {
     }
 }
 
-/// Memory for some values, given back when dropped and used again: a token allocates nothing once one like it has been
+/// Memory that returns to a pool when dropped, so that a token allocates nothing after a similar token was
 /// computed.
 #[derive(Debug)]
 pub struct Buffer {
@@ -73,23 +73,23 @@ pub struct Buffer {
     length: usize,
 }
 
-/// Memory that waits to be used again.
+/// The pool of unused memory.
 static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
-/// Most pieces of memory that wait: more than a layer has of rows at a time.
+/// Most buffers in the pool: more than a layer uses at a time.
 const MOST_SPARE: usize = 16;
 
 impl Buffer {
-    /// Memory for `length` values, whatever these are.
+    /// Takes memory for `length` values, with arbitrary content.
     pub fn new(length: usize) -> Self {
         let mut spare = lock(&SPARE);
-        // The smallest that is large enough, else the largest.
+        // Take the smallest buffer that is large enough, else the largest.
         let fits = |values: &Vec<f32>| (values.len() < length, values.len().abs_diff(length));
         let best = (0..spare.len()).min_by_key(|i| fits(&spare[*i]));
         let mut values = best.map(|i| spare.swap_remove(i)).unwrap_or_default();
         drop(spare);
         if values.len() < length {
-            // Not grown: what it held need not be copied.
+            // Replaced rather than grown, which would copy the old content.
             drop(std::mem::take(&mut values));
             values = vec![0.0; length];
         }

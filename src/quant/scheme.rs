@@ -1,13 +1,14 @@
-//! How weights are stored: dense types, and ggml's block schemes with their standard meaning.
+//! How weights are stored: dense types, and ggml's block schemes in their standard format.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The storage of a matrix's elements. A row is a whole number of blocks; a dense type is a block of one.
+/// The storage format of a matrix's elements. A row is a whole number of blocks; a block of a dense type is one
+/// number.
 ///
-/// The block schemes are ggml's (`ggml-common.h`): each block holds 32 or 256 weights as small integers
-/// with one scale (and minimum), the k-schemes with a second level of scales.
+/// The block schemes are ggml's (`ggml-common.h`). Each block holds 32 or 256 weights as small integers with one
+/// scale, and in some schemes one minimum. K-quants have a second level of scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
@@ -37,7 +38,7 @@ pub enum Scheme {
     Q6K,
 }
 
-/// One row of the table: scheme, name, id in a GGUF file, weights in a block, bytes in a block.
+/// A row of the table: scheme, name, type id in a GGUF file, weights per block, bytes per block.
 type Row = (Scheme, &'static str, u32, usize, usize);
 
 const TABLE: [Row; 13] = [
@@ -57,37 +58,38 @@ const TABLE: [Row; 13] = [
 ];
 
 impl Scheme {
-    /// Every scheme.
+    /// Returns every scheme.
     pub fn all() -> impl Iterator<Item = Scheme> {
         TABLE.iter().map(|row| row.0)
     }
 
-    /// The scheme that a GGUF file means by a type id.
+    /// Returns the scheme of a GGUF type id.
     pub fn from_ggml_type(id: u32) -> Option<Self> {
         TABLE.iter().find(|row| row.2 == id).map(|row| row.0)
     }
 
-    /// What a GGUF file calls it.
+    /// Returns the scheme's GGUF type id.
     pub fn ggml_type(self) -> u32 {
         self.row().2
     }
 
-    /// The field's name of the scheme, in small letters.
+    /// Returns the scheme's usual name, in lower case.
     pub fn name(self) -> &'static str {
         self.row().1
     }
 
-    /// Weights in a block.
+    /// Returns the number of weights in a block.
     pub fn block_len(self) -> usize {
         self.row().3
     }
 
-    /// Bytes in a block.
+    /// Returns the bytes of a block.
     pub fn block_bytes(self) -> usize {
         self.row().4
     }
 
-    /// Bytes of a row of `columns` weights; `None` if it is no whole number of blocks or overflows.
+    /// Returns the bytes of a row of `columns` weights. `None` if the row is not a whole number of blocks, or on
+    /// overflow.
     pub fn row_bytes(self, columns: usize) -> Option<usize> {
         match columns.is_multiple_of(self.block_len()) {
             true => (columns / self.block_len()).checked_mul(self.block_bytes()),
@@ -95,20 +97,20 @@ impl Scheme {
         }
     }
 
-    /// Whether the scheme stores plain numbers, not blocks.
+    /// Returns whether the scheme stores plain numbers, not blocks.
     pub fn is_dense(self) -> bool {
         self.block_len() == 1
     }
 
-    /// Activations that share a scale in products with this scheme in integers; `None` where there are no such products, and
-    /// weights are multiplied in f32.
+    /// Returns the number of activations that share a scale in integer products with this scheme. `None` if there
+    /// is no integer kernel: the weights are then multiplied in f32.
     pub fn activation_block(self) -> Option<usize> {
         let in_integers = !self.is_dense() && !matches!(self, Scheme::Q2K | Scheme::Q3K);
         in_integers.then(|| self.block_len())
     }
 
     fn row(self) -> &'static Row {
-        // The table is in the order of the variants; a test holds it to that.
+        // The table is in the order of the variants, which a test checks.
         &TABLE[self as usize]
     }
 }

@@ -1,5 +1,7 @@
-//! The blocks that the compiler's loops widen at a third of this rate: bytes are unpacked in one register and each sixteen
-//! of them become f32 in another. The arithmetic is that of the loops, so are the bits.
+//! AVX512 kernels for blocks that the compiler's loops dequantize at a third of this rate.
+//!
+//! Each kernel unpacks bytes in one register and converts sixteen of them to f32 at a time. The arithmetic, and
+//! therefore the bits, are those of the loops.
 
 use std::arch::x86_64::*;
 
@@ -68,7 +70,7 @@ blocks! { q5_k(b: 176, y: 256) {
 blocks! { q6_k(b: 210, y: 256) {
     let d = half_at(b, 208);
     for (group, y) in y.as_chunks_mut().0.iter_mut().enumerate() {
-        // Each half of 128 weights is four groups over 64 bytes of low and 32 bytes of high bits.
+        // Each half of 128 weights is four groups that share 64 bytes of low bits and 32 bytes of high bits.
         let (half, within) = (group / 4, group % 4);
         let low = nibbles_of(&b[half * 64..].as_chunks().0[within % 2], within / 2);
         let high = load(&b[128..].as_chunks().0[half]);
@@ -87,7 +89,7 @@ fn load(b: &[u8; 32]) -> __m256i {
     unsafe { _mm256_loadu_si256(b.as_ptr().cast()) }
 }
 
-/// 16 bytes of two weights each: the low halves first.
+/// Unpacks 16 bytes with two weights each: the low nibbles first, then the high ones.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn nibbles(b: &[u8; 16]) -> __m256i {
@@ -97,7 +99,7 @@ fn nibbles(b: &[u8; 16]) -> __m256i {
     _mm256_and_si256(both, _mm256_set1_epi8(15))
 }
 
-/// The low (0) or high (1) halves of 32 bytes.
+/// Returns the low (0) or high (1) nibbles of 32 bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn nibbles_of(b: &[u8; 32], which: usize) -> __m256i {
@@ -106,7 +108,7 @@ fn nibbles_of(b: &[u8; 32], which: usize) -> __m256i {
     _mm256_and_si256(b, _mm256_set1_epi8(15))
 }
 
-/// 16 where a weight's bit is set.
+/// Returns 16 in each byte whose weight has its bit set in `qh`.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn high_bits(qh: u32) -> __m256i {
@@ -118,7 +120,7 @@ fn high_bits(qh: u32) -> __m256i {
     _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit), _mm256_set1_epi8(16))
 }
 
-/// y = q · d + m.
+/// Writes y = q · d + m.
 #[inline]
 #[target_feature(enable = "avx512f,avx2")]
 fn unsigned(q: __m256i, d: f32, m: f32, y: &mut [f32; 32]) {
@@ -130,13 +132,13 @@ fn unsigned(q: __m256i, d: f32, m: f32, y: &mut [f32; 32]) {
     }
 }
 
-/// y = q · d, with a d for each half.
+/// Writes y = q · d, with one d per half.
 #[inline]
 #[target_feature(enable = "avx512f,avx2")]
 fn signed(q: __m256i, d: [f32; 2], y: &mut [f32; 32]) {
     for ((q, d), y) in halves(q).into_iter().zip(d).zip(y.as_chunks_mut::<16>().0) {
         let q = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q));
-        // SAFETY: as above.
+        // SAFETY: the array is sixteen f32; the store asks for no alignment.
         unsafe { _mm512_storeu_ps(y.as_mut_ptr(), _mm512_mul_ps(q, _mm512_set1_ps(d))) };
     }
 }

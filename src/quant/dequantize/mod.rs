@@ -1,5 +1,7 @@
-//! A row of weights of any scheme as f32. The meaning of each block is ggml's (`ggml-quants.c`,
-//! `dequantize_row_*`); the values are exact to the last bit of f32 arithmetic in that order.
+//! Converts weights of any scheme to f32.
+//!
+//! The meaning of each block is ggml's (`dequantize_row_*` in `ggml-quants.c`). The values are exact to the last
+//! bit of f32 arithmetic in ggml's order.
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
@@ -12,14 +14,14 @@ use super::scheme::Scheme;
 use crate::cpu::{self, Level};
 use fields::{half_at, nibbles, nibbles_and_high_bits, scale_and_minimum, word_at};
 
-/// Widens `bytes`, a whole number of blocks of `scheme`, into `out`.
+/// Converts `bytes`, a whole number of blocks of `scheme`, to f32.
 ///
 /// `out.len()` is the number of weights; `bytes` holds `scheme.row_bytes(out.len())` bytes.
 pub fn dequantize(scheme: Scheme, bytes: &[u8], out: &mut [f32]) {
     dequantize_with(cpu::level(), scheme, bytes, out);
 }
 
-/// The same with one of the processor's [`available`](Level::available) sets.
+/// Converts like [`dequantize`], with one of the processor's [`available`](Level::available) instruction sets.
 fn dequantize_with(level: Level, scheme: Scheme, bytes: &[u8], out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     {
@@ -27,12 +29,12 @@ fn dequantize_with(level: Level, scheme: Scheme, bytes: &[u8], out: &mut [f32]) 
         fn avx2(scheme: Scheme, bytes: &[u8], out: &mut [f32]) {
             body(scheme, bytes, out);
         }
-        // SAFETY: a level is only where the processor was found to have what it names.
+        // SAFETY: a `Level` exists only where its features were detected.
         #[allow(unsafe_code)]
         unsafe {
             match (scheme, level) {
                 (_, Level::Portable) => {}
-                (Scheme::F16, _) => return half_converted(bytes, out),
+                (Scheme::F16, _) => return f16_converted(bytes, out),
                 (_, Level::Avx2 | Level::AvxVnni) => return avx2(scheme, bytes, out),
                 (Scheme::Q4_0, _) => return avx512::q4_0(bytes, out),
                 (Scheme::Q4_1, _) => return avx512::q4_1(bytes, out),
@@ -51,10 +53,10 @@ fn dequantize_with(level: Level, scheme: Scheme, bytes: &[u8], out: &mut [f32]) 
     body(scheme, bytes, out);
 }
 
-/// Applies a block's function to each block. A macro, not a function that takes one: a function value is called
-/// through a shim without this function's instruction set, which made Q4_1 four times slower.
+/// Applies a block's function to each block. This is a macro because a function value is called through a shim
+/// without this function's instruction set, which made Q4_1 four times slower.
 ///
-/// The fence keeps the compiler from vectorising across blocks, byte by byte, instead of within one; that halved
+/// The fence keeps the compiler from vectorising across blocks, byte by byte, instead of within one: that halved
 /// the rate of all schemes. It costs no instruction.
 macro_rules! each_block {
     ($block:ident, $bytes:ident, $out:ident) => {
@@ -68,9 +70,9 @@ macro_rules! each_block {
 #[inline(always)]
 fn body(scheme: Scheme, bytes: &[u8], out: &mut [f32]) {
     match scheme {
-        Scheme::F32 => single(bytes, out),
+        Scheme::F32 => f32_copy(bytes, out),
         Scheme::F16 => half(bytes, out),
-        Scheme::Bf16 => brain(bytes, out),
+        Scheme::Bf16 => bf16(bytes, out),
         Scheme::Q4_0 => each_block!(q4_0, bytes, out),
         Scheme::Q4_1 => each_block!(q4_1, bytes, out),
         Scheme::Q5_0 => each_block!(q5_0, bytes, out),
@@ -84,9 +86,9 @@ fn body(scheme: Scheme, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// A copy; the bytes need not be aligned for f32.
+/// Copies f32, which need not be aligned in `bytes`.
 #[inline(always)]
-fn single(bytes: &[u8], out: &mut [f32]) {
+fn f32_copy(bytes: &[u8], out: &mut [f32]) {
     bytemuck::cast_slice_mut::<f32, u8>(out).copy_from_slice(bytes);
     if cfg!(target_endian = "big") {
         out.iter_mut().for_each(|y| *y = f32::from_bits(y.to_bits().swap_bytes()));
@@ -100,33 +102,34 @@ fn half(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// The same by the processor's own conversion.
+/// Converts f16 with the processor's instruction.
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 #[target_feature(enable = "avx2,f16c")]
-fn half_converted(bytes: &[u8], out: &mut [f32]) {
+fn f16_converted(bytes: &[u8], out: &mut [f32]) {
     use std::arch::x86_64::{_mm_loadu_si128, _mm256_cvtph_ps, _mm256_storeu_ps};
     let (eights, rest) = bytes.as_chunks::<16>();
     let (out, out_rest) = out.as_chunks_mut::<8>();
     for (b, y) in eights.iter().zip(out) {
-        // SAFETY: 16 bytes are read and eight f32 written, which the arrays are; neither asks for alignment.
+        // SAFETY: the arrays hold the 16 bytes that are read and the eight f32 that are written; neither access
+        // asks for alignment.
         unsafe { _mm256_storeu_ps(y.as_mut_ptr(), _mm256_cvtph_ps(_mm_loadu_si128(b.as_ptr().cast()))) };
     }
     half(rest, out_rest);
 }
 
-/// bf16 is the upper half of an f32.
+/// Converts bf16, which is the upper half of an f32.
 #[inline(always)]
-fn brain(bytes: &[u8], out: &mut [f32]) {
+fn bf16(bytes: &[u8], out: &mut [f32]) {
     for (b, y) in bytes.as_chunks().0.iter().zip(out) {
         *y = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
     }
 }
 
-// Each block is unpacked into bytes first and scaled after: the two loops are what the compiler turns into vector
-// instructions, one loop for both was four times slower.
+// Each block is first unpacked to bytes, then scaled. The compiler vectorises the two loops; one loop for both was
+// four times slower.
 
-/// y = q · d + m.
+/// Writes y = q · d + m.
 #[inline(always)]
 fn scale<const N: usize>(q: &[u8; N], d: f32, m: f32, y: &mut [f32; N]) {
     for i in 0..N {
@@ -134,7 +137,7 @@ fn scale<const N: usize>(q: &[u8; N], d: f32, m: f32, y: &mut [f32; N]) {
     }
 }
 
-/// y = (q - offset) · d.
+/// Writes y = (q - offset) · d.
 #[inline(always)]
 fn scale_signed<const N: usize>(q: &[u8; N], offset: i8, d: f32, y: &mut [f32; N]) {
     for i in 0..N {
@@ -142,42 +145,43 @@ fn scale_signed<const N: usize>(q: &[u8; N], offset: i8, d: f32, y: &mut [f32; N
     }
 }
 
-/// Scale, 16 bytes of two weights each, minus 8.
+/// Dequantizes a q4_0 block: scale, 16 bytes of two weights each, minus 8.
 #[inline(always)]
 fn q4_0(b: &[u8; 18], y: &mut [f32; 32]) {
     let [_, _, qs @ ..] = b;
     scale_signed(&nibbles(qs), 8, half_at(b, 0), y);
 }
 
-/// Scale, minimum, 16 bytes of two weights each.
+/// Dequantizes a q4_1 block: scale, minimum, 16 bytes of two weights each.
 #[inline(always)]
 fn q4_1(b: &[u8; 20], y: &mut [f32; 32]) {
     let [_, _, _, _, qs @ ..] = b;
     scale(&nibbles(qs), half_at(b, 0), half_at(b, 2), y);
 }
 
-/// Scale, 32 fifth bits, 16 bytes of two weights each; minus 16.
+/// Dequantizes a q5_0 block: scale, 32 high bits, 16 bytes of two weights each; minus 16.
 #[inline(always)]
 fn q5_0(b: &[u8; 22], y: &mut [f32; 32]) {
     let [_, _, _, _, _, _, qs @ ..] = b;
     scale_signed(&nibbles_and_high_bits(qs, word_at(b, 2)), 16, half_at(b, 0), y);
 }
 
-/// Scale, minimum, 32 fifth bits, 16 bytes of two weights each.
+/// Dequantizes a q5_1 block: scale, minimum, 32 high bits, 16 bytes of two weights each.
 #[inline(always)]
 fn q5_1(b: &[u8; 24], y: &mut [f32; 32]) {
     let [_, _, _, _, _, _, _, _, qs @ ..] = b;
     scale(&nibbles_and_high_bits(qs, word_at(b, 4)), half_at(b, 0), half_at(b, 2), y);
 }
 
-/// Scale, 32 signed bytes.
+/// Dequantizes a q8_0 block: scale, 32 signed bytes.
 #[inline(always)]
 fn q8_0(b: &[u8; 34], y: &mut [f32; 32]) {
     let [_, _, qs @ ..] = b;
     scale_signed(qs, 0, half_at(b, 0), y);
 }
 
-/// 16 scales and minima of 4 bits, 64 bytes of four weights each, then scale and minimum of the scales.
+/// Dequantizes a q2_k block: 16 scales and minima of 4 bits, 64 bytes of four weights each, scale and minimum of
+/// the scales.
 #[inline(always)]
 fn q2_k(b: &[u8; 84], y: &mut [f32; 256]) {
     let (d, m) = (half_at(b, 80), half_at(b, 82));
@@ -188,8 +192,8 @@ fn q2_k(b: &[u8; 84], y: &mut [f32; 256]) {
     }
 }
 
-/// The 2-bit parts of a group of 16 weights. Each half of the 256 weights shares 32 bytes; within it, groups 2s
-/// and 2s + 1 are at shift 2s.
+/// Returns the low 2 bits of a group of 16 weights. Each half of the 256 weights shares 32 bytes; within it, groups
+/// 2s and 2s + 1 are at shift 2s.
 #[inline(always)]
 fn two_bits(b: &[u8], group: usize) -> [u8; 16] {
     let (half, within) = (group / 8, group % 8);
@@ -197,26 +201,29 @@ fn two_bits(b: &[u8], group: usize) -> [u8; 16] {
     bytes.map(|q| (q >> (within / 2 * 2)) & 3)
 }
 
-/// 32 bytes of third bits, 64 bytes of four weights each, 16 scales of 6 bits in 12 bytes, scale.
+/// Dequantizes a q3_k block: 32 bytes of high bits, 64 bytes of four weights each, 16 scales of 6 bits in 12 bytes,
+/// scale.
 #[inline(always)]
 fn q3_k(b: &[u8; 110], y: &mut [f32; 256]) {
     let d = half_at(b, 108);
     let packed = &b[96..108];
     for (group, y) in y.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        // Low 4 bits: bytes 0..8, first the low halves, then the high ones. High 2 bits: bytes 8..12.
+        // Bytes 0..8 hold the low 4 bits of the scales, scales 0 to 7 in the low nibbles. Bytes 8..12 hold the high
+        // 2 bits.
         let low = (packed[group % 8] >> (group / 8 * 4)) & 15;
         let high = (packed[8 + group % 4] >> (group / 4 * 2)) & 3;
         let dl = d * f32::from((low | high << 4) as i8 - 32);
         let mut q = two_bits(&b[32..96], group);
-        let thirds: &[u8; 16] = &b.as_chunks().0[group % 2];
+        let high_bits: &[u8; 16] = &b.as_chunks().0[group % 2];
         for i in 0..16 {
-            q[i] |= ((thirds[i] >> (group / 2)) & 1) << 2;
+            q[i] |= ((high_bits[i] >> (group / 2)) & 1) << 2;
         }
         scale_signed(&q, 4, dl, y);
     }
 }
 
-/// Scale, minimum, 8 groups' scales and minima, 128 bytes of two weights each: each 32 bytes hold two groups.
+/// Dequantizes a q4_k block: scale, minimum, scales and minima of 8 groups, 128 bytes of two weights each; 32 bytes
+/// hold two groups.
 #[inline(always)]
 fn q4_k(b: &[u8; 144], y: &mut [f32; 256]) {
     let (d, m) = (half_at(b, 0), half_at(b, 2));
@@ -230,7 +237,7 @@ fn q4_k(b: &[u8; 144], y: &mut [f32; 256]) {
     }
 }
 
-/// As q4_k, with 32 bytes of fifth bits before the 128.
+/// Dequantizes a q5_k block, which is like q4_k with 32 bytes of high bits before the 128.
 #[inline(always)]
 fn q5_k(b: &[u8; 176], y: &mut [f32; 256]) {
     let (d, m) = (half_at(b, 0), half_at(b, 2));
@@ -246,12 +253,12 @@ fn q5_k(b: &[u8; 176], y: &mut [f32; 256]) {
     }
 }
 
-/// 128 bytes of low 4 bits, 64 bytes of high 2 bits, 16 signed scales, scale; minus 32.
+/// Dequantizes a q6_k block: 128 bytes of low 4 bits, 64 bytes of high 2 bits, 16 signed scales, scale; minus 32.
 #[inline(always)]
 fn q6_k(b: &[u8; 210], y: &mut [f32; 256]) {
     let d = half_at(b, 208);
     for (group, y) in y.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-        // Each half of 128 weights is four groups over 64 bytes of low and 32 bytes of high bits.
+        // Each half of 128 weights is four groups that share 64 bytes of low bits and 32 bytes of high bits.
         let (half, within) = (group / 4, group % 4);
         let low: &[u8; 32] = &b[half * 64..].as_chunks().0[within % 2];
         let mut q = if within < 2 { low.map(|q| q & 15) } else { low.map(|q| q >> 4) };

@@ -1,14 +1,14 @@
-//! A super-block of 256 weights with its groups side by side, which is how the k-schemes are searched: weight i of
-//! every group is one row of lanes, so all groups are searched at once and no sum runs across a vector.
+//! The groups of a super-block of 256 weights side by side, for the searches of k-quants. Weight i of all groups is
+//! one row of lanes, so all groups are searched at once without horizontal sums.
 //!
-//! Products and sums are never fused, and a group's sums run in its weights' order: a block comes out the same byte for
-//! byte as from ggml's loops, whatever processor wrote it.
+//! Products and sums are never fused, and a group is summed in the order of its weights. So a block has the same
+//! bytes as from ggml's loops, on every processor.
 
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 use half::f16;
 
-/// One number for each of `G` groups. Arithmetic is group by group.
+/// One number for each of `G` groups. Arithmetic is element-wise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lanes<const G: usize>(pub [f32; G]);
 
@@ -47,14 +47,14 @@ impl<const G: usize> Neg for Lanes<G> {
 }
 
 impl<const G: usize> Lanes<G> {
-    /// The same number for every group.
+    /// Repeats a number for every group.
     #[inline(always)]
     pub fn all(x: f32) -> Self {
         Self([x; G])
     }
 
-    /// Each group's number changed. A closure of more than a few operations would be called, not inlined, and so
-    /// leave the instruction set of the kernel.
+    /// Applies a function to the number of each group. A closure of more than a few operations would be called
+    /// instead of inlined, and would not use the kernel's instruction set.
     #[inline(always)]
     pub fn map(mut self, change: impl Fn(f32) -> f32) -> Self {
         for x in &mut self.0 {
@@ -63,25 +63,25 @@ impl<const G: usize> Lanes<G> {
         self
     }
 
-    /// The larger of each two.
+    /// Returns the element-wise maximum.
     #[inline(always)]
     pub fn at_least(self, low: Self) -> Self {
         self.if_greater(low, self, low)
     }
 
-    /// The smaller of each two.
+    /// Returns the element-wise minimum.
     #[inline(always)]
     pub fn at_most(self, high: Self) -> Self {
         self.if_greater(high, high, self)
     }
 
-    /// [`nearest`] of each.
+    /// Applies [`nearest`] to each number.
     #[inline(always)]
     pub fn nearest(self, low: f32, high: f32) -> Self {
         self.map(|x| nearest(x, low, high))
     }
 
-    /// `then` where `self` is greater than `other`, else `otherwise`.
+    /// Selects `then` where `self` is greater than `other`, else `otherwise`.
     #[inline(always)]
     pub fn if_greater(self, other: Self, then: Self, mut otherwise: Self) -> Self {
         for g in 0..G {
@@ -90,7 +90,7 @@ impl<const G: usize> Lanes<G> {
         otherwise
     }
 
-    /// The number of the largest magnitude, the first of several.
+    /// Returns the number with the largest magnitude, the first of several.
     #[inline(always)]
     pub fn extreme(self) -> f32 {
         self.0.iter().fold(0.0, |most: f32, x| if x.abs() > most.abs() { *x } else { most })
@@ -100,7 +100,7 @@ impl<const G: usize> Lanes<G> {
 /// `N` weights of each of `G` groups.
 pub type Rows<const G: usize, const N: usize> = [Lanes<G>; N];
 
-/// A block's weights, groups side by side.
+/// Transposes a block's weights so that the groups are side by side.
 #[inline(always)]
 pub fn side_by_side<const G: usize, const N: usize>(x: &[f32; 256]) -> Rows<G, N> {
     let mut rows = [Lanes([0.0; G]); N];
@@ -112,9 +112,10 @@ pub fn side_by_side<const G: usize, const N: usize>(x: &[f32; 256]) -> Rows<G, N
     rows
 }
 
-/// The nearest integer from `low` to `high`, both below 2^22 in magnitude; ties to even. Adding a number so large
-/// that it has no fraction bits rounds; `round` is a library call where the instruction set lacks it, and
-/// `clamp`'s care for NaN costs two more instructions.
+/// Returns the nearest integer from `low` to `high`, both below 2^22 in magnitude; ties to even.
+///
+/// It rounds by adding a number so large that it has no fraction bits. `round` is a library call if the instruction
+/// set lacks it, and the NaN handling of `clamp` costs two more instructions.
 #[inline(always)]
 pub fn nearest(x: f32, low: f32, high: f32) -> f32 {
     const WHOLE: f32 = 12_582_912.0;
@@ -123,19 +124,21 @@ pub fn nearest(x: f32, low: f32, high: f32) -> f32 {
     (x + WHOLE) - WHOLE
 }
 
-/// The largest magnitude; not finite if any value is not. Ordered as bits, where NaN is above infinity.
+/// Returns the largest magnitude, which is not finite if any value is not: compared as bits, NaN is above infinity.
 #[inline(always)]
 pub fn largest(x: &[f32]) -> f32 {
     f32::from_bits(x.iter().fold(0, |most, x| most.max(x.to_bits() & 0x7fff_ffff)))
 }
 
-/// The numbers of a block as it stores them; `None` if one is too large, or the block's weights are, or not finite.
+/// Converts the numbers of a block to f16. `None` if one of them or a weight is too large, or if a weight is not
+/// finite.
 #[inline(always)]
 pub fn storable<const N: usize>(x: &[f32; 256], numbers: [f32; N]) -> Option<[f16; N]> {
-    /// q6_k reaches furthest, to 65504 · 128 · 32. What is far beyond overflows in a search, and would be lost there.
-    const BEYOND_EVERY_SCHEME: f32 = (1 << 29) as f32;
+    /// q6_k has the widest range, up to 65504 · 128 · 32. Larger weights could overflow within a search, where they
+    /// would not be noticed.
+    const TOO_LARGE: f32 = (1 << 29) as f32;
     let halves = numbers.map(f16::from_f32_const);
-    (largest(x) < BEYOND_EVERY_SCHEME && halves.iter().all(|half| half.is_finite())).then_some(halves)
+    (largest(x) < TOO_LARGE && halves.iter().all(|half| half.is_finite())).then_some(halves)
 }
 
 #[cfg(test)]

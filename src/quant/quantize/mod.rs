@@ -1,20 +1,21 @@
-//! f32 rows to blocks of the schemes that [`super::dequantize`] reads back: ggml's layouts, byte for byte.
+//! Converts f32 rows to blocks that [`super::dequantize`] reads: ggml's formats, byte for byte.
 //!
-//! Knows blocks. Never knows which tensor it writes, nor why in that scheme. A block is a function of its weights
-//! alone, with no fused operation in it, so the same weights give the same bytes on every processor, for any number of
-//! rows and threads.
+//! Knows blocks. Never knows which tensor it writes, nor why in that scheme. A block depends only on its weights
+//! and is computed without fused operations. So the same weights give the same bytes on every processor, with any
+//! number of rows and threads.
 //!
 //! | file | what |
 //! |---|---|
 //! | `blocks` | q8_0, q5_1, q5_0, q4_1, q4_0: 32 weights |
-//! | `affine` | q4_k and q5_k: 256 weights, scales and minima searched |
-//! | `symmetric` | q6_k: 256 weights, scales searched |
-//! | `groups` | what the two searches share: groups side by side, rounding, f16 scales |
-//! | [`names`] | the names by which a person asks for a scheme |
-//! | `twin` | the searches once more, a group and a weight at a time, to test against |
+//! | `affine` | q4_k and q5_k: 256 weights, with a search for scales and minima |
+//! | `symmetric` | q6_k: 256 weights, with a search for scales |
+//! | `groups` | shared by both searches: groups side by side, rounding, f16 scales |
+//! | [`names`] | the names of schemes that a user can request |
+//! | `twin` | the searches one group and one weight at a time, for tests |
 //!
-//! Blocks are those that ggml makes on x86-64, byte for byte, so a file is as good as llama-quantize's: what is gained is
-//! time. There are two exceptions: weights that are not finite, or too large for a block's f16 numbers, are refused.
+//! Blocks have the same bytes as those that ggml writes on x86-64, so a file has the quality of llama-quantize's;
+//! the gain is speed. There are two exceptions: weights that are not finite, and weights too large for a block's
+//! f16 numbers, are errors.
 
 mod affine;
 mod blocks;
@@ -27,7 +28,7 @@ use std::sync::atomic::{Ordering, compiler_fence};
 use super::scheme::Scheme;
 use crate::cpu::kernel;
 
-/// The schemes that are written, most bits first.
+/// The schemes that can be written, most bits first.
 pub const WRITTEN: [Scheme; 8] = [
     Scheme::Q8_0,
     Scheme::Q6K,
@@ -39,52 +40,52 @@ pub const WRITTEN: [Scheme; 8] = [
     Scheme::Q4_0,
 ];
 
-/// Why rows were not quantized.
+/// An error in quantizing rows.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// The scheme is one that is only read.
+    /// The scheme can only be read.
     #[error("weights cannot be quantized to {0}, only to {names}", names = WRITTEN.map(Scheme::name).join(", "))]
     NotWritten(Scheme),
-    /// Lengths do not agree.
+    /// The lengths do not match.
     #[error("{weights} weights in rows of {columns} do not fill {bytes} bytes of {scheme}")]
     Shape {
-        /// The scheme asked for.
+        /// The requested scheme.
         scheme: Scheme,
-        /// Weights given.
+        /// Number of weights.
         weights: usize,
-        /// Weights in a row.
+        /// Number of weights in a row.
         columns: usize,
-        /// Bytes given.
+        /// Number of bytes.
         bytes: usize,
     },
     /// A weight is NaN or infinite.
     #[error("the weight in row {row}, column {column} is {value}, which {scheme} cannot store")]
     NotFinite {
-        /// The scheme asked for.
+        /// The requested scheme.
         scheme: Scheme,
-        /// Its row, from 0.
+        /// Row of the weight, from 0.
         row: usize,
-        /// Its column, from 0.
+        /// Column of the weight, from 0.
         column: usize,
-        /// What it is.
+        /// Value of the weight.
         value: f32,
     },
-    /// A block's scale or minimum is more than an f16 holds.
+    /// A block's scale or minimum exceeds the range of f16.
     #[error("a weight of {value} in row {row}, column {column} is too large for {scheme}")]
     TooLarge {
-        /// The scheme asked for.
+        /// The requested scheme.
         scheme: Scheme,
-        /// Its row, from 0.
+        /// Row of the block, from 0.
         row: usize,
-        /// The column of the block's largest weight, from 0.
+        /// Column of the block's largest weight, from 0.
         column: usize,
-        /// That weight.
+        /// Value of that weight.
         value: f32,
     },
 }
 
 impl Error {
-    /// The error of rows that have `rows` others above them.
+    /// Adds `rows` to the row number, for rows that were quantized as a slice that begins there.
     pub fn below(mut self, rows: usize) -> Self {
         match &mut self {
             Error::NotFinite { row, .. } | Error::TooLarge { row, .. } => *row += rows,
@@ -94,11 +95,12 @@ impl Error {
     }
 }
 
-/// Quantizes rows of `columns` weights, on this thread. `into` holds `scheme.row_bytes(columns)` bytes for each row.
+/// Quantizes rows of `columns` weights, on this thread. `into` holds `scheme.row_bytes(columns)` bytes for each
+/// row.
 ///
 /// # Errors
-/// The scheme is not in [`WRITTEN`], lengths do not agree, or a weight is not finite or too large; then `into` is only
-/// partly written.
+/// The scheme is not in [`WRITTEN`], the lengths do not match, or a weight is not finite or too large. In the last
+/// two cases `into` is partly written.
 pub fn quantize_rows(scheme: Scheme, source: &[f32], columns: usize, into: &mut [u8]) -> Result<(), Error> {
     check(scheme, source, columns, into)?;
     let mut refused = None;
@@ -121,7 +123,8 @@ fn check(scheme: Scheme, source: &[f32], columns: usize, into: &[u8]) -> Result<
     }
 }
 
-/// What is wrong with a block that was refused: its first weight that is not finite, else its largest one.
+/// Returns the error of a block that could not be quantized: it names the first weight that is not finite, else the
+/// largest weight.
 fn reason(scheme: Scheme, source: &[f32], columns: usize, block: usize) -> Error {
     let start = block * scheme.block_len();
     let weights = (start..).zip(source[start..].iter().copied().take(scheme.block_len()));
@@ -135,12 +138,13 @@ fn reason(scheme: Scheme, source: &[f32], columns: usize, block: usize) -> Error
 }
 
 kernel! {
-    /// Quantizes whole blocks of a scheme in [`WRITTEN`], up to the first one that cannot be, whose number `refused`
-    /// becomes.
+    /// Quantizes whole blocks of a scheme in [`WRITTEN`]. It stops at the first block that cannot be quantized and
+    /// sets `refused` to its index.
     fn quantize_blocks(scheme: Scheme, source: &[f32], into: &mut [u8], refused: &mut Option<usize>) = body
 }
 
-/// Applies a block's function to each block: a macro and a fence for the reasons given in [`super::dequantize`].
+/// Applies a block's function to each block. It is a macro and has a fence for the reasons given in
+/// [`super::dequantize`].
 macro_rules! each_block {
     ($block:path, $source:ident, $into:ident, $refused:ident) => {
         for (i, (x, b)) in $source.as_chunks().0.iter().zip($into.as_chunks_mut().0).enumerate() {
@@ -153,7 +157,7 @@ macro_rules! each_block {
     };
 }
 
-// Not fused, whatever the set: see `groups`.
+// Not fused at any level: see `groups`.
 #[inline(always)]
 fn body<const FUSED: bool>(scheme: Scheme, source: &[f32], into: &mut [u8], refused: &mut Option<usize>) {
     match scheme {

@@ -14,20 +14,20 @@ fn round_trip(scheme: Scheme, weights: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Weights that share a scale, the steps between the two ends of their levels, and how far the furthest weight may
-/// be from its level, in such steps.
+/// Returns the number of weights that share a scale, the number of steps from the lowest to the highest quant, and
+/// the largest distance of a weight from its quant in such steps.
 fn bounds(scheme: Scheme) -> (usize, f32, f32) {
     match scheme {
-        // Half a step, and what rounding the scale to f16 adds at the last level. Where the largest weight is at
-        // the lowest level, there is no level for one as large on the other side: a whole step.
+        // Half a step, plus the rounding of the scale to f16 at the last quant. If the largest weight has the
+        // lowest quant, no quant on the other side is as large in magnitude, so the distance is up to a whole step.
         Scheme::Q8_0 => (32, 254.0, 0.5 + 127.0 / 2048.0),
         Scheme::Q5_0 => (32, 32.0, 1.0 + 16.0 / 2048.0),
         Scheme::Q4_0 => (32, 16.0, 1.0 + 8.0 / 2048.0),
-        // The minimum is rounded as well, by up to 1/2048 of itself.
+        // The minimum is rounded too, by up to 1/2048 of itself.
         Scheme::Q5_1 => (32, 31.0, 0.5 + 2.0 * 31.0 / 2048.0),
         Scheme::Q4_1 => (32, 15.0, 0.5 + 2.0 * 15.0 / 2048.0),
-        // A search may leave out the largest weights: 2 levels of one end, 5 of q6_k's two, and half a step; and
-        // scales and minima are 6 bits of what the widest group needs.
+        // A search may clip the largest weights: by 2 steps at one end, 5 at both ends of q6_k, and half a step.
+        // Scales and minima are also rounded to 6 bits of those of the widest group.
         Scheme::Q4K => (32, 15.0, 3.0),
         Scheme::Q5K => (32, 31.0, 3.5),
         Scheme::Q6K => (16, 64.0, 6.0),
@@ -47,7 +47,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn no_weight_moves_further_than_its_scheme_may_move_it(
+    fn every_weight_stays_within_the_error_of_its_scheme(
         weights in prop::collection::vec(-1f32..1.0, 256),
         scales in prop::collection::vec(-3i32..3, 16),
         largest in 0i32..12,
@@ -58,7 +58,8 @@ proptest! {
             let (group, steps, most) = bounds(scheme);
             let symmetric = matches!(scheme, Scheme::Q8_0 | Scheme::Q5_0 | Scheme::Q4_0 | Scheme::Q6K);
             let widths = widths(&weights, group, symmetric);
-            // The k-schemes' 6 or 8 bits of scale are of the widest group's: half a unit of them, times the levels.
+            // Scales of k-quants have 6 or 8 bits relative to the widest group's. The error is half a unit, times
+            // the number of steps.
             let widest = widths.iter().fold(0f32, |most, x| most.max(*x));
             for (i, (x, y)) in weights.iter().zip(round_trip(scheme, &weights)).enumerate() {
                 let width = if group * 16 < 512 && scheme.block_len() == 256 {
@@ -66,7 +67,8 @@ proptest! {
                 } else {
                     widths[i / group]
                 };
-                // Narrow groups' scales are subnormal in f16: off by half its smallest number, times the levels.
+                // Scales of narrow groups are subnormal in f16. The error is half the smallest subnormal, times the
+                // number of steps.
                 let coarse = steps * 2f32.powi(-25);
                 prop_assert!((x - y).abs() <= most * width / steps + coarse, "{scheme}: {x} became {y}");
             }
@@ -88,7 +90,7 @@ proptest! {
         ];
         for (scheme, expected) in twins {
             for (i, (y, expected)) in round_trip(scheme, &weights).into_iter().zip(expected).enumerate() {
-                // Decoding may fuse its multiply and add.
+                // Dequantization may fuse its multiply-add.
                 prop_assert!((y - expected).abs() <= 2e-6 * expected.abs().max(y.abs()).max(1e-4), "{scheme} {i}: {y} {expected}");
             }
         }
@@ -103,8 +105,8 @@ proptest! {
             let group = bounds(scheme).0;
             for (weights, out) in weights.chunks(group).zip(out.chunks(group)) {
                 for (x, y) in weights.iter().zip(out) {
-                    // No weight of the group stands on a level that would have been nearer.
-                    let nearest = out.iter().map(|level| (x - level).abs()).fold(f32::MAX, f32::min);
+                    // No other quant of the group is nearer to the weight.
+                    let nearest = out.iter().map(|quant| (x - quant).abs()).fold(f32::MAX, f32::min);
                     prop_assert!((x - y).abs() <= nearest + 1e-6, "{scheme}: {x} became {y}");
                 }
             }
@@ -112,7 +114,7 @@ proptest! {
     }
 }
 
-/// Weights as models have them, and with heavier tails.
+/// Returns weights distributed as in models, half of them with heavier tails.
 fn typical(count: usize) -> Vec<f32> {
     let mut state = 1u64;
     let mut uniform = || {
@@ -148,7 +150,7 @@ fn more_bits_leave_less_error() {
     let order = [Scheme::Q8_0, Scheme::Q6K, Scheme::Q5K, Scheme::Q5_1, Scheme::Q5_0];
     let errors = order.map(error);
     assert!(errors.is_sorted(), "{errors:?}");
-    // As measured, and 1 % more: a search that finds less would show.
+    // The measured errors plus 1 %, to detect a search that finds worse blocks.
     let searched = [Scheme::Q6K, Scheme::Q5K, Scheme::Q4K].map(error);
     let most = [0.0240, 0.0494, 0.0911];
     assert!(searched.iter().zip(most).all(|(error, most)| *error < most), "{searched:?}");
@@ -184,8 +186,8 @@ fn constants_and_outliers_are_kept() {
     }
 }
 
-/// How far rounding a block's number to f16 can move a weight, in its smallest steps: half of one, times the furthest
-/// level and, in the k-schemes, the largest multiple. Below that a block may become zeros.
+/// Returns how far rounding a block's f16 number can move a weight, in units of the smallest f16: half a unit,
+/// times the largest quant and, for k-quants, the largest multiple. Smaller weights may become zeros.
 fn coarse(scheme: Scheme) -> f32 {
     match scheme {
         Scheme::Q6K => 128.0 * 32.0 / 2.0,
@@ -215,9 +217,9 @@ fn the_first_bad_weight_is_named() {
             let mut weights = typical(1024);
             (weights[512 + 70], weights[1000]) = (value, value);
             let mut bytes = vec![0; scheme.row_bytes(1024).unwrap()];
-            let said = quantize_rows(scheme, &weights, 512, &mut bytes).unwrap_err().to_string();
+            let message = quantize_rows(scheme, &weights, 512, &mut bytes).unwrap_err().to_string();
             assert_eq!(
-                said,
+                message,
                 format!("the weight in row 1, column 70 is {value}, which {scheme} cannot store")
             );
         }
@@ -234,9 +236,9 @@ fn the_first_bad_weight_is_named() {
 }
 
 #[test]
-fn what_f16_scales_just_hold_is_stored() {
+fn weights_at_the_limit_of_f16_scales_are_stored() {
     for scheme in WRITTEN {
-        // The largest f16 at the last level, one side or both.
+        // The largest f16 at the last quant, on one side or both.
         let largest = match scheme {
             Scheme::Q8_0 => 65504.0 * 127.0,
             Scheme::Q6K => 65504.0 * 120.0 * 27.0,
