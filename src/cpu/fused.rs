@@ -1,34 +1,36 @@
-//! The fused multiply-add of processors without one: `a · b + c`, rounded once.
+//! Fused multiply-add, `a · b + c` rounded once, for processors without the instruction.
 //!
-//! Rust's `mul_add` is then a call into the system's mathematics library, which is slow and, on some systems, rounds twice.
-//! Here the product is exact in f64, whose 53 bits hold two f32's 24 each; where rounding the sum to f64 and then to f32 could
-//! be wrong, it is rounded to odd first (Boldo and Melquiond 2008), after which rounding to f32 is as if done once.
+//! On these, Rust's `mul_add` calls the system's math library, which is slow and, on some systems, rounds twice.
+//! This version computes the product exactly in f64, whose 53 bits hold a product of two 24-bit significands.
+//! Rounding the sum to f64 and then to f32 can be wrong. In these cases the sum is first rounded to odd (Boldo and
+//! Melquiond 2008), after which rounding to f32 equals rounding once.
 
-/// `a · b + c`, rounded once to nearest even.
+/// Returns `a · b + c`, rounded once to nearest even.
 #[inline(always)]
 pub(crate) fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
-    // Bits that rounding to f32 takes away from a sum, and what they are half way between two f32.
-    const BEYOND: u64 = (1 << 29) - 1;
+    // The bits of a sum that rounding to f32 discards, and their value half-way between two f32.
+    const DISCARDED: u64 = (1 << 29) - 1;
     const HALF_WAY: u64 = 1 << 28;
     let (product, c) = (f64::from(a) * f64::from(b), f64::from(c));
     let sum = product + c;
-    // Rounded twice it is wrong only where the first rounding ends half way; more bits go where the result is denormal.
-    if sum.to_bits() & BEYOND == HALF_WAY || sum.abs() < 2.0 * f64::from(f32::MIN_POSITIVE) {
-        return with_care(product, c, sum);
+    // Double rounding is wrong only if the first rounding ends half-way. More bits are discarded if the result is
+    // subnormal.
+    if sum.to_bits() & DISCARDED == HALF_WAY || sum.abs() < 2.0 * f64::from(f32::MIN_POSITIVE) {
+        return rounded_to_odd(product, c, sum);
     }
     sum as f32
 }
 
-/// The sum, rounded to odd and then to f32.
+/// Rounds the sum to odd, then to f32.
 #[cold]
 #[inline(never)]
-fn with_care(product: f64, c: f64, sum: f64) -> f32 {
-    // What rounding took away, exactly (Knuth's TwoSum). NaN where the sum is not finite.
+fn rounded_to_odd(product: f64, c: f64, sum: f64) -> f32 {
+    // The exact rounding error of the sum (Knuth's TwoSum); NaN if the sum is not finite.
     let from_c = sum - product;
     let lost = (product - (sum - from_c)) + (c - from_c);
     let bits = sum.to_bits();
     let is_smaller = (lost.to_bits() ^ bits) >> 63 == 1;
-    // Inexact and even: its odd neighbour on the side of the exact sum.
+    // If the sum is inexact and even, take its odd neighbour on the side of the exact sum.
     let odd = match lost.abs() > 0.0 && bits & 1 == 0 {
         true if is_smaller => bits - 1,
         true => bits + 1,
@@ -43,7 +45,7 @@ mod tests {
 
     use super::*;
 
-    /// The system's, which is the processor's instruction where there is one.
+    /// Returns the result of the system's function, which uses the processor's instruction if there is one.
     fn expected(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
     }
@@ -60,7 +62,7 @@ mod tests {
         for _ in 0..1_000_000 {
             let [a, b, c]: [f32; 3] = std::array::from_fn(|_| rng.random_range(-1.0..1.0));
             check(a, b, c);
-            // Cancellation, with what is left far below either.
+            // Cancellation, with a result far smaller than the operands.
             check(a, b, -a * b);
             check(a, b, -a * b * (1.0 + f32::EPSILON));
             let [a, b, c]: [u32; 3] = rng.random();
@@ -68,13 +70,15 @@ mod tests {
         }
     }
 
-    /// Sums that lie just beside the middle between two f32, where rounding to f64 first would go wrong; denormal and huge ones.
+    /// The sums are next to the midpoint between two f32, where rounding to f64 first is wrong, or subnormal, or
+    /// huge.
     #[test]
     fn rounds_once() {
         let half = f32::EPSILON / 2.0;
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(18);
         for _ in 0..100_000 {
-            // (1 + n / 4096)(1 + m / 4096) has its last bit where f32 is half way, for odd n and m; c is too small for f64.
+            // For odd n and m, the last bit of (1 + n / 4096)(1 + m / 4096) is the midpoint between two f32; c is
+            // too small for f64.
             let [a, b] = [0, 0].map(|_: i32| 1.0 + rng.random_range(0..2048) as f32 / 4096.0);
             let c = 2f32.powi(rng.random_range(-140..-40));
             [(a, c), (a, -c), (-a, c), (-a, -c)].into_iter().for_each(|(a, c)| check(a, b, c));

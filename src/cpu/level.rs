@@ -5,27 +5,31 @@ use std::sync::OnceLock;
 use super::fused;
 use crate::system::environment::{self, MIST_CPU};
 
-/// A kernel set. All of them give the same results bit for bit, for any number of rows and threads: sums have one order,
-/// multiply-adds are fused (see the module `fused` for processors that have none), and there is one exponential.
+/// The instruction set that kernels are compiled for.
+///
+/// All levels give the same results bit for bit, for any number of rows and threads: sums have one order,
+/// multiply-adds are fused (the module `fused` does it for processors without the instruction), and there is one
+/// implementation of the exponential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Plain Rust; what the compiler makes of it. The oracle of the others.
+    /// Plain Rust, as the compiler vectorises it. The twin that the other levels are compared with.
     Portable,
-    /// aarch64 with `sdot` for products in integers. All others are the portable ones, which the compiler makes NEON of.
+    /// aarch64 with `sdot` for integer products. The other kernels are the portable ones, which the compiler
+    /// vectorises with NEON.
     #[cfg(target_arch = "aarch64")]
     Neon,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
-    /// That, with AVX-VNNI for products in integers.
+    /// AVX2, FMA and F16C, with AVX-VNNI for integer products.
     AvxVnni,
-    /// AVX2, FMA and F16C, with AVX512-VNNI for products in integers.
+    /// AVX2, FMA and F16C, with AVX512-VNNI for integer products.
     Avx512,
-    /// That, with AMX for products in integers of many rows of activations.
+    /// As `Avx512`, with AMX for integer products of many rows of activations.
     Amx,
 }
 
 impl Level {
-    /// The name that `MIST_CPU` takes and `mist devices` shows.
+    /// Returns the name that `MIST_CPU` takes and `mist devices` shows.
     pub fn name(self) -> &'static str {
         match self {
             Level::Portable => "portable",
@@ -38,23 +42,23 @@ impl Level {
         }
     }
 
-    /// All sets of the architecture, each better than those before it.
+    /// All levels of the architecture, from slowest to fastest.
     #[cfg(not(target_arch = "aarch64"))]
     const ALL: [Self; 5] = [Level::Portable, Level::Avx2, Level::AvxVnni, Level::Avx512, Level::Amx];
     #[cfg(target_arch = "aarch64")]
     const ALL: [Self; 2] = [Level::Portable, Level::Neon];
 
-    /// The sets that this processor runs.
+    /// Returns the levels that this processor runs.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|level| level.runs())
     }
 
-    /// The best set that this processor runs.
+    /// Returns the fastest level that this processor runs.
     pub fn detect() -> Self {
         Self::ALL.into_iter().rfind(|level| level.runs()).unwrap_or(Level::Portable)
     }
 
-    /// Whether this processor runs it. Only for AMX the system is asked, too.
+    /// Returns whether this processor runs the level. AMX also requires permission from the system.
     fn runs(self) -> bool {
         match self {
             Level::Portable => true,
@@ -84,8 +88,8 @@ impl Level {
     }
 }
 
-/// Whether tiles of 8-bit integers can be multiplied: the processor must have them, the system must keep them when it switches
-/// threads, and, on Linux, let this process use them, for which it is asked once.
+/// Returns whether tiles of 8-bit integers can be multiplied. The processor must have AMX, and the system must save
+/// the tiles at a context switch. Linux must also let this process use them; the first call requests it.
 #[cfg(target_arch = "x86_64")]
 fn amx() -> bool {
     #[cfg(target_os = "linux")]
@@ -101,17 +105,17 @@ fn amx() -> bool {
 fn has_tiles() -> bool {
     use std::arch::x86_64::{__cpuid_count, _xgetbv};
     const TILES: u32 = 3 << 24;
-    // Two parts of a thread's state: the tiles' shapes and what is in them.
+    // Two components of a thread's state: the configuration of the tiles and their data.
     const STATE: u64 = 3 << 17;
     #[target_feature(enable = "xsave")]
     fn state() -> u64 {
-        // SAFETY: the caller found the instruction.
+        // SAFETY: the caller checked that the instruction exists.
         #[allow(unsafe_code)]
         unsafe {
             _xgetbv(0)
         }
     }
-    // Processors with AVX2 have leaf 7.
+    // Every processor with AVX2 has CPUID leaf 7.
     if __cpuid_count(7, 0).edx & TILES != TILES || !is_x86_feature_detected!("xsave") {
         return false;
     }
@@ -121,15 +125,15 @@ fn has_tiles() -> bool {
     state & STATE == STATE
 }
 
-/// Asks the system for the tiles' state, 8 KiB a thread, which it keeps only for processes that ask. It refuses where a
-/// thread's stack for signals is too small for it.
+/// Requests the tiles' state from the system, which saves its 8 KiB per thread only for processes that request it.
+/// The system refuses if a thread's signal stack is too small for it.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn may_use_tiles() -> bool {
     const ARCH_PRCTL: usize = 158;
     const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
     const TILES: usize = 18;
     let mut result = ARCH_PRCTL;
-    // SAFETY: the call reads and writes no memory of the process; the instruction overwrites rcx and r11.
+    // SAFETY: the call accesses no memory of the process; the instruction overwrites rcx and r11.
     #[allow(unsafe_code)]
     unsafe {
         std::arch::asm!(
@@ -147,7 +151,7 @@ fn may_use_tiles() -> bool {
 
 static LEVEL: OnceLock<Level> = OnceLock::new();
 
-/// The kernel set in use.
+/// Returns the level in use.
 pub fn level() -> Level {
     #[cfg(test)]
     if let Some(level) = tests::FORCED.get() {
@@ -156,11 +160,12 @@ pub fn level() -> Level {
     *LEVEL.get_or_init(|| asked().unwrap_or_else(|_| Level::detect()))
 }
 
-/// The kernel set that `MIST_CPU` names, else the best: checked before the first kernel runs, which takes the best where the
-/// variable is wrong.
+/// Selects the level that `MIST_CPU` names, or the fastest one without the variable. Call it before the first
+/// kernel runs: with a wrong value, [`level`] takes the fastest.
 ///
 /// # Errors
-/// The variable names a set that does not exist or that this processor cannot run; the message lists what can be.
+/// The variable names a level that does not exist or that this processor does not run. The message lists the levels
+/// that it runs.
 pub fn choose_from_environment() -> Result<Level, String> {
     let asked = asked()?;
     Ok(*LEVEL.get_or_init(|| asked))
@@ -169,7 +174,7 @@ pub fn choose_from_environment() -> Result<Level, String> {
 fn asked() -> Result<Level, String> {
     match environment::value(MIST_CPU) {
         None => Ok(Level::detect()),
-        // The system is asked for nothing that another set needs.
+        // Only the named level is checked, so AMX is not requested from the system for another level.
         Some(asked) => Level::ALL.into_iter().find(|l| l.name() == asked && l.runs()).ok_or_else(|| {
             let names = Level::available().map(Level::name).collect::<Vec<_>>().join(", ");
             format!("{MIST_CPU}={asked}: this processor runs {names}")
@@ -177,9 +182,10 @@ fn asked() -> Result<Level, String> {
     }
 }
 
-/// Declares a kernel from one body that is generic over `FUSED` (whether the processor fuses multiply-adds): compiled once
-/// as it is, once for AVX2, and chosen by [`level`]. The body must be `#[inline(always)]`, so that it takes on
-/// the features of the function around it.
+/// Declares a kernel from one body that is generic over `FUSED`: whether the processor fuses multiply-adds.
+///
+/// The body is compiled once without features and once for AVX2; [`level`] selects one. The body must be
+/// `#[inline(always)]`, so that it is compiled with the features of the enclosing function.
 macro_rules! kernel {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:ident $(<$generic:ty>)?) => {
         $(#[$meta])*
@@ -191,7 +197,7 @@ macro_rules! kernel {
                     $body::<true $(, $generic)?>($($arg),*)
                 }
                 if $crate::cpu::level::level() >= $crate::cpu::level::Level::Avx2 {
-                    // SAFETY: the level is Avx2 or above only where the processor was found to have all three features.
+                    // SAFETY: levels from `Avx2` on exist only where all three features were detected.
                     #[allow(unsafe_code)]
                     return unsafe { avx2($($arg),*) };
                 }
@@ -202,28 +208,28 @@ macro_rules! kernel {
 }
 pub(crate) use kernel;
 
-/// Whether every processor of the architecture fuses multiply-adds.
+/// Whether every processor of the architecture has fused multiply-adds.
 pub(crate) const FUSED: bool = cfg!(target_arch = "aarch64");
 
-/// `a * b + c`, rounded once: by the processor if it can, which the caller knows.
+/// Returns `a * b + c`, rounded once. `FUSED` says that the processor has the instruction.
 #[inline(always)]
 pub(crate) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { fused::multiply_add(a, b, c) }
 }
 
-/// Lanes of every reduction: sums run over sixteen interleaved partial sums, whatever the instruction set. One register of
-/// AVX512, two of AVX2, which so has two chains of additions to wait for instead of one.
+/// Number of partial sums of every reduction, on every instruction set. They fill one AVX512 register or two AVX2
+/// registers, which gives AVX2 two independent chains of additions.
 pub(crate) const LANES: usize = 16;
 
-/// The partial sums of a reduction, added in the one fixed order: the upper half to the lower, and so on.
+/// Adds the partial sums of a reduction in a fixed order: the upper half to the lower half, and so on.
 #[inline(always)]
 pub(crate) fn sum_lanes(lanes: [f32; LANES]) -> f32 {
     let l: [f32; 8] = std::array::from_fn(|i| lanes[i] + lanes[i + 8]);
     ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
 }
 
-/// The dot product of two rows of equal length, in the fixed order: lane `i` sums elements `i`, `i + 16`, …,
-/// the lanes are added, then the tail one by one.
+/// Returns the dot product of two rows of equal length, summed in a fixed order: lane `i` sums elements `i`, `i +
+/// 16`, …, then the lanes are added, then the remaining elements one by one.
 #[inline(always)]
 pub(crate) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
@@ -249,7 +255,7 @@ pub(crate) mod tests {
         pub static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
     }
 
-    /// Does `work` with another kernel set, on one thread: others would not know of it.
+    /// Runs `work` with another level, on one thread: the setting is thread-local.
     pub fn with_level<R>(level: Level, work: impl FnOnce() -> R) -> R {
         FORCED.set(Some(level));
         let result = pool::with_threads(1, work);

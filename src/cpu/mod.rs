@@ -1,14 +1,14 @@
-//! The processor: its instruction sets, its SIMD vectors, and the pool of threads.
+//! The processor: instruction sets, SIMD vectors and the thread pool.
 //!
 //! Knows registers and threads. Never knows what is computed with them.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`level`](mod@level) | which instruction set is in use |
-//! | `fused` | the fused multiply-add of processors without one |
+//! | [`level`](mod@level) | the instruction set in use |
+//! | `fused` | fused multiply-add for processors without the instruction |
 //! | `simd` | vectors of f32 in every instruction set |
-//! | `prefetch` | asking for memory before it is loaded |
-//! | [`pool`] | the threads |
+//! | `prefetch` | prefetching memory |
+//! | [`pool`] | the thread pool |
 
 mod fused;
 pub mod level;

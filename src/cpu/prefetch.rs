@@ -1,10 +1,11 @@
-//! Asking for memory before it is loaded. Off x86-64 nothing is asked for.
+//! Prefetches memory. On other architectures than x86-64 these functions do nothing.
 
-/// How far ahead of its loads a kernel that reads on and on asks, in bytes: for the second-level cache, which takes more
-/// requests at once than the first, and from there for the first, where a load of two lines would otherwise wait for both.
+/// Prefetch distances of a kernel that reads sequentially, in bytes. The first is for the L2 cache, which accepts
+/// more requests at once than L1. The second is from L2 to L1, where a load that touches two lines would otherwise
+/// wait for both.
 const AHEAD: [usize; 2] = [4096, 2048];
 
-/// Asks for the line at `at`, for the first-level cache. Wherever it is, the hint does no harm.
+/// Prefetches the line at `at` to the L1 cache. Any address is allowed.
 #[inline(always)]
 pub(crate) fn line<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
@@ -20,13 +21,13 @@ pub(crate) fn line<T>(at: *const T) {
     let _ = at;
 }
 
-/// Asks for what a kernel that reads on and on will load some time after what is at `at`.
+/// Prefetches what a kernel that reads sequentially will load some time after `at`.
 #[inline(always)]
 pub(crate) fn ahead<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: as above.
+        // SAFETY: a prefetch of any address is allowed; SSE is part of x86-64.
         #[allow(unsafe_code)]
         unsafe {
             _mm_prefetch::<_MM_HINT_T1>(at.cast::<i8>().wrapping_add(AHEAD[0]));

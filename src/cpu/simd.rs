@@ -1,9 +1,11 @@
 //! Vectors of f32, so that a kernel is written once for all instruction sets.
 //!
-//! A kernel is a function that is generic over [`Simd`] and `#[inline(always)]`, as every method here is; [`dispatch`] puts
-//! it into a function with the features of a set. No closure may stand on the way from there to a method: it would be
-//! compiled without the features, and each instruction in it be a call. All sets compute each lane in the same way, so that
-//! a kernel whose lanes do not depend on their number has the same bits in all of them.
+//! A kernel is a function that is generic over [`Simd`] and `#[inline(always)]`, as are all methods here.
+//! [`dispatch`] inlines it into a function with the features of an instruction set. No function between the two may
+//! use a closure: it would be compiled without the features, and each intrinsic in it would be a call.
+//!
+//! All instruction sets compute a lane in the same way. So a kernel whose lanes do not depend on their number has
+//! the same bits in all of them.
 
 use half::{bf16, f16};
 
@@ -11,27 +13,37 @@ use super::level::{FUSED, multiply_add};
 
 /// A vector of f32.
 pub(crate) trait Simd: Copy {
-    /// How many.
+    /// Number of lanes.
     const LANES: usize;
 
-    /// The same number in all lanes.
+    /// Broadcasts a number to all lanes.
     fn splat(x: f32) -> Self;
+    /// Loads f32 numbers.
+    ///
     /// # Safety
     /// `LANES` numbers can be read.
     #[allow(unsafe_code)]
     unsafe fn load(from: *const f32) -> Self;
+    /// Stores f32 numbers.
+    ///
     /// # Safety
     /// `LANES` numbers can be written.
     #[allow(unsafe_code)]
     unsafe fn store(self, to: *mut f32);
+    /// Loads f16 numbers as f32.
+    ///
     /// # Safety
     /// `LANES` numbers can be read.
     #[allow(unsafe_code)]
     unsafe fn load_f16(from: *const f16) -> Self;
+    /// Loads bf16 numbers as f32.
+    ///
     /// # Safety
     /// `LANES` numbers can be read.
     #[allow(unsafe_code)]
     unsafe fn load_bf16(from: *const bf16) -> Self;
+    /// Loads signed bytes as f32.
+    ///
     /// # Safety
     /// `LANES` numbers can be read.
     #[allow(unsafe_code)]
@@ -41,22 +53,23 @@ pub(crate) trait Simd: Copy {
     fn mul(self, other: Self) -> Self;
     fn div(self, other: Self) -> Self;
     fn max(self, other: Self) -> Self;
-    /// `self · b + c`, rounded once.
+    /// Returns `self · b + c`, rounded once.
     fn mul_add(self, b: Self, c: Self) -> Self;
-    /// Of each lane, `below` where it is less than `limit`, else `otherwise`. NaN is not less.
+    /// Selects `below` in lanes less than `limit`, else `otherwise`. NaN is not less.
     fn if_less(self, limit: Self, below: Self, otherwise: Self) -> Self;
-    /// 2^n of lanes that are 1.5 · 2^23 + n, n from -126 to 127.
+    /// Returns 2^n for lanes that are 1.5 · 2^23 + n, with n from -126 to 127.
     fn exp2_of_shifted(self) -> Self;
 }
 
-/// e^x to 1.5 ulp. 0 below -87.3, where the result would be denormal; infinite above 88.3, from 2^127.4 on; NaN of NaN.
+/// Returns e^x, with an error of at most 1.5 ulp.
 ///
-/// The reduction x = n·ln 2 + r with |r| <= ln 2 / 2 and its polynomial are Cephes' (`expf`).
+/// The result is 0 below -87.3, where it would be subnormal, infinity above 88.3 (2^127.4), and NaN for NaN. The
+/// reduction x = n·ln 2 + r with |r| <= ln 2 / 2 and its polynomial are from Cephes (`expf`).
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(x: S) -> S {
-    // Adding 1.5 · 2^23 rounds to an integer: the sum's ulp is 1.
+    // Adding 1.5 · 2^23 rounds to an integer, because the sum's ulp is 1.
     let shift = S::splat(12_582_912.0);
-    // Beyond these n would not fit; NaN passes both.
+    // Outside these limits n would not fit. NaN passes both.
     let low = S::splat(-87.3);
     let within = x.if_less(low, low, x);
     let high = S::splat(88.3);
@@ -76,7 +89,7 @@ pub(crate) fn exp<S: Simd>(x: S) -> S {
 }
 
 /// Calls `$kernel::<S, …>($argument…)` with the vectors of the instruction set in use, in a function that has its
-/// features. The kernel and all that it calls must be `#[inline(always)]`.
+/// features. The kernel and everything that it calls must be `#[inline(always)]`.
 macro_rules! dispatch {
     ($kernel:ident $(<$generic:ty>)? ($($argument:ident: $type:ty),* $(,)?)) => {{
         #[cfg(target_arch = "x86_64")]
@@ -90,7 +103,7 @@ macro_rules! dispatch {
             fn avx2($($argument: $type),*) {
                 $kernel::<$crate::cpu::simd::Avx2 $(, $generic)?>($($argument),*)
             }
-            // SAFETY: a level is only where the processor was found to have what it names.
+            // SAFETY: a `Level` exists only where its features were detected.
             #[allow(unsafe_code)]
             unsafe {
                 match level() {
@@ -106,7 +119,7 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
-/// What the compiler makes of it; on aarch64 that is NEON.
+/// A vector in plain Rust, as the compiler vectorises it; on aarch64 with NEON.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; 8]);
 
@@ -127,22 +140,22 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: by the caller's promise; unaligned reads ask for no alignment.
+        // SAFETY: the caller guarantees that the numbers can be read; the read needs no alignment.
         Self(unsafe { from.cast::<[f32; 8]>().read_unaligned() })
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        // SAFETY: as above.
+        // SAFETY: the caller guarantees that the numbers can be written; the write needs no alignment.
         unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) }
     }
     #[inline(always)]
     unsafe fn load_f16(from: *const f16) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller guarantees that the numbers can be read; the read needs no alignment.
         Self(unsafe { from.cast::<[f16; 8]>().read_unaligned() }.map(f16::to_f32))
     }
     #[inline(always)]
     unsafe fn load_bf16(from: *const bf16) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller guarantees that the numbers can be read; the read needs no alignment.
         Self(
             unsafe { from.cast::<[bf16; 8]>().read_unaligned() }
                 .map(|x| f32::from_bits(u32::from(x.to_bits()) << 16)),
@@ -150,7 +163,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn load_i8(from: *const i8) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller guarantees that the numbers can be read; the read needs no alignment.
         Self(unsafe { from.cast::<[i8; 8]>().read_unaligned() }.map(f32::from))
     }
     #[inline(always)]
@@ -171,7 +184,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn max(self, other: Self) -> Self {
-        // As x86 has it: the second where one is NaN.
+        // Like x86: the second operand if one of them is NaN.
         self.each(other, |a, b| if a > b { a } else { b })
     }
     #[inline(always)]
@@ -193,11 +206,11 @@ impl Simd for Portable {
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
 
-/// The methods are not compiled with the features of their instructions, so that they can be trait methods; inlined into
-/// a function that has them, they become single instructions.
+/// The vectors of x86-64. Their methods are trait methods, so they are not compiled with the features of their
+/// instructions. Inlined into a function that has the features, they become single instructions.
 ///
-/// Safety of all blocks here: a value of either type is only made where [`dispatch`] has found the features, and
-/// loads and stores are of the bytes that their callers promise.
+/// Safety of all blocks here: a value of either type is created only where [`dispatch`] has found the features.
+/// Loads and stores access the bytes that the callers guarantee.
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod x86 {
@@ -207,11 +220,11 @@ mod x86 {
 
     use super::Simd;
 
-    /// Eight lanes.
+    /// Eight lanes, AVX2.
     #[derive(Clone, Copy)]
     pub struct Avx2(__m256);
 
-    /// Sixteen lanes.
+    /// Sixteen lanes, AVX512.
     #[derive(Clone, Copy)]
     pub struct Avx512(__m512);
 

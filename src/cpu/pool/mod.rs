@@ -1,14 +1,17 @@
-//! The threads that compute: a job is cut into tasks, which the threads and the caller claim one at a time.
+//! The thread pool: a job is divided into tasks, which the pool's threads and the caller claim one at a time.
 //!
-//! A token of a small model is some hundred jobs of a few microseconds each, one after another. So a thread that has
-//! nothing to do looks for the next job for a while before it sleeps, and a job costs a few hundred nanoseconds where
-//! rayon's fork and join took several microseconds. On a busy machine the same threads must not hold each other up:
-//! tasks are small and claimed by whoever runs, who looks lets others have the core, and who waits longer than 50 µs sleeps.
-//! For beside another busy process Linux puts two of these threads on one core, where each could only look while the other
-//! does not run: without yielding, a small model kept 37 % of its rate, with it 48 (medians of 5, by turns).
+//! A token of a small model is some hundred jobs of a few microseconds each, one after another. So an idle thread
+//! polls for the next job for a while before it sleeps. A job costs a few hundred nanoseconds; rayon's fork and
+//! join took several microseconds.
 //!
-//! Which thread computes a task is left to chance, or nearly so where tasks are neighbours in memory; a task's result must
-//! not depend on it.
+//! On a busy machine the threads must not block each other. Tasks are small and are claimed by the threads that
+//! run, a polling thread yields its core, and a thread that waits longer than 50 µs sleeps. Yielding matters
+//! because Linux puts two of these threads on one core when another process is busy, and then one can only poll
+//! while the other does not run. Without yielding a small model kept 37 % of its rate, with it 48 % (medians of 5,
+//! alternating).
+//!
+//! It is undefined which thread runs a task, although tasks that are neighbours in memory tend to stay on one
+//! thread. A task's result must not depend on it.
 
 mod parts;
 
@@ -24,15 +27,15 @@ use parts::Parts;
 
 use crate::system::{cores, threads};
 
-/// How long a thread looks for work, or for the end of others' tasks, before it sleeps.
+/// How long a thread polls for work, or for the end of other threads' tasks, before it sleeps.
 const SPIN: Duration = Duration::from_micros(50);
 
 /// Runs `task(0)`, …, `task(tasks - 1)` on the pool's threads and on this one, and returns when all have ended.
 ///
-/// From within a task, and while another thread's job is on the pool, all of it runs on this thread.
+/// Within a task, and while the pool runs another thread's job, all tasks run on this thread.
 ///
 /// # Panics
-/// With the panic of a task; after the others have ended where they are on several threads.
+/// If a task panics. If several threads take part, the panic is raised after the other tasks have ended.
 pub fn run(tasks: usize, task: impl Fn(usize) + Sync) {
     if tasks <= 1 || IN_TASK.get() {
         return (0..tasks).for_each(task);
@@ -40,25 +43,26 @@ pub fn run(tasks: usize, task: impl Fn(usize) + Sync) {
     with_current(|pool| pool.run(tasks, &task));
 }
 
-/// The same of tasks that are neighbours in memory: each thread begins in a part of its own and goes on to what follows, so
-/// that it reads long in one place. A thread whose part is done takes tasks from the ends of others' parts.
+/// Runs tasks that are neighbours in memory, like [`run`]. Each thread starts in its own part and goes on in order,
+/// so that it reads contiguous memory. A thread that has finished its part takes tasks from the ends of other
+/// threads' parts.
 pub fn run_in_parts(tasks: usize, task: impl Fn(usize) + Sync) {
     if tasks <= 1 || IN_TASK.get() {
         return (0..tasks).for_each(task);
     }
     with_current(|pool| match u32::try_from(tasks) {
         Ok(_) => pool.run_in_parts(tasks, &task),
-        // A part counts its tasks in 32 bits.
+        // A part stores its tasks as 32-bit numbers.
         Err(_) => pool.run(tasks, &task),
     });
 }
 
-/// Runs `task(i, piece)` for every piece of `size` values, the last of them perhaps shorter.
+/// Runs `task(i, piece)` for every piece of `size` values; the last piece may be shorter.
 pub fn each_piece<T: Send>(values: &mut [T], size: usize, task: impl Fn(usize, &mut [T]) + Sync) {
     let (start, length, size) = (Shared(values.as_mut_ptr()), values.len(), size.max(1));
     run(length.div_ceil(size), |i| {
         let first = i * size;
-        // SAFETY: pieces do not overlap, lie within the slice, and each is given to one task.
+        // SAFETY: pieces are disjoint, lie within the slice, and each is passed to one task.
         #[allow(unsafe_code)]
         let piece =
             unsafe { std::slice::from_raw_parts_mut(start.get().add(first), size.min(length - first)) };
@@ -66,10 +70,10 @@ pub fn each_piece<T: Send>(values: &mut [T], size: usize, task: impl Fn(usize, &
     });
 }
 
-/// Values for which other threads are worth it: about ten microseconds' work.
+/// Number of values from which other threads pay off: about ten microseconds of work.
 pub(crate) const PIECE: usize = 1 << 14;
 
-/// Runs `task(i, row)` for every whole row of `width` values; many rows on all threads.
+/// Runs `task(i, row)` for every whole row of `width` values. Many rows are divided among all threads.
 pub fn each_row<T: Send>(values: &mut [T], width: usize, task: impl Fn(usize, &mut [T]) + Sync) {
     let width = width.max(1);
     let at_once = PIECE.div_ceil(width);
@@ -78,25 +82,26 @@ pub fn each_row<T: Send>(values: &mut [T], width: usize, task: impl Fn(usize, &m
     });
 }
 
-/// How many threads compute: the pool's and the caller.
+/// Returns the number of threads that compute: those of the pool and the caller.
 pub fn threads() -> usize {
     with_current(|pool| pool.workers.len() + 1)
 }
 
-/// Sets how many threads compute. `false` if they have begun already.
+/// Sets the number of threads that compute. Returns `false` if the pool has already started or a number was set
+/// before.
 pub fn set_threads(threads: NonZero<usize>) -> bool {
     THREADS.set(threads).is_ok() && GLOBAL.get().is_none()
 }
 
-/// Runs `work` with a pool of its own of so many threads: for tests and benchmarks.
+/// Runs `work` with a separate pool of `threads` threads, for tests and benchmarks.
 pub fn with_threads<R>(threads: usize, work: impl FnOnce() -> R) -> R {
-    let before = OWN.replace(Some(Arc::new(Pool::new(threads))));
+    let before = LOCAL.replace(Some(Arc::new(Pool::new(threads))));
     let result = catch_unwind(AssertUnwindSafe(work));
-    OWN.set(before);
+    LOCAL.set(before);
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// A pointer that tasks of one job share; what they do with it is theirs to keep apart.
+/// A pointer shared by the tasks of a job, which must access different elements.
 pub(crate) struct Shared<T>(pub *mut T);
 
 impl<T> Clone for Shared<T> {
@@ -108,13 +113,13 @@ impl<T> Clone for Shared<T> {
 impl<T> Copy for Shared<T> {}
 
 impl<T> Shared<T> {
-    /// The pointer. (A method, so that closures take the whole value, which is `Sync`.)
+    /// Returns the pointer. This is a method so that closures capture the whole value, which is `Sync`.
     pub fn get(self) -> *mut T {
         self.0
     }
 }
 
-// SAFETY: a pointer does nothing by itself; who reads or writes through it says why that is sound.
+// SAFETY: the pointer itself does nothing; code that reads or writes through it states why that is sound.
 #[allow(unsafe_code)]
 unsafe impl<T: Send> Sync for Shared<T> {}
 // SAFETY: as above.
@@ -125,50 +130,50 @@ static THREADS: OnceLock<NonZero<usize>> = OnceLock::new();
 static GLOBAL: OnceLock<Pool> = OnceLock::new();
 
 thread_local! {
-    /// Whether this thread is in a task.
+    /// Whether this thread is running a task.
     static IN_TASK: Cell<bool> = const { Cell::new(false) };
-    /// Which of the pool's threads this is; 0 for the caller.
+    /// Index of this thread in the pool; 0 for the caller.
     static THREAD: Cell<usize> = const { Cell::new(0) };
-    /// A pool instead of the global one.
-    static OWN: RefCell<Option<Arc<Pool>>> = const { RefCell::new(None) };
+    /// The pool to use instead of the global one.
+    static LOCAL: RefCell<Option<Arc<Pool>>> = const { RefCell::new(None) };
 }
 
 fn with_current<R>(work: impl FnOnce(&Pool) -> R) -> R {
-    if let Some(own) = OWN.with_borrow(Clone::clone) {
+    if let Some(own) = LOCAL.with_borrow(Clone::clone) {
         return work(&own);
     }
     work(GLOBAL.get_or_init(|| Pool::new(THREADS.get().map_or_else(cores::threads, |threads| threads.get()))))
 }
 
-/// Some threads that wait for jobs.
+/// Threads that wait for jobs.
 struct Pool {
     slot: Arc<JobSlot>,
     workers: Vec<JoinHandle<()>>,
-    /// Each thread's part of a job in parts.
+    /// The parts of a job that [`run_in_parts`] divides.
     parts: Parts,
-    /// Held by the thread whose job it is.
+    /// Locked by the thread whose job runs.
     owner: Mutex<()>,
 }
 
-/// Where jobs are posted.
+/// The slot through which the owner passes a job to the workers.
 #[derive(Default)]
 struct JobSlot {
-    /// Tasks of the current job that nobody has claimed.
+    /// Number of unclaimed tasks of the current job.
     unclaimed: AtomicUsize,
-    /// The current job. Alive while one of its tasks is unclaimed or claimed and not counted as done.
+    /// The current job. It is alive while one of its tasks is unclaimed, or claimed but not counted as done.
     job: AtomicPtr<Job<'static>>,
-    /// Where workers sleep, and how many do.
+    /// Workers that sleep until there is a job.
     idle: Sleepers,
-    /// Where an owner sleeps that waits for others' tasks.
+    /// The owner, if it sleeps until other threads' tasks have ended.
     waiting: Sleepers,
     ended: AtomicBool,
 }
 
-/// One job, on its owner's stack.
+/// A job, on its owner's stack.
 struct Job<'a> {
     tasks: usize,
     run: &'a (dyn Fn(usize) + Sync),
-    /// Tasks that have ended.
+    /// Number of tasks that have ended.
     done: AtomicUsize,
     panic: Mutex<Option<Box<dyn std::any::Any + Send>>>,
 }
@@ -178,7 +183,7 @@ impl Pool {
         let slot = Arc::new(JobSlot::default());
         let worker = |i: usize| {
             let slot = Arc::clone(&slot);
-            // A system without room for another thread computes with fewer.
+            // If the system cannot start another thread, the pool has fewer.
             let work = move || {
                 THREAD.set(i);
                 slot.work();
@@ -192,7 +197,7 @@ impl Pool {
         Self { slot, workers, parts, owner: Mutex::new(()) }
     }
 
-    /// The right to the workers; `None` where there are none or another thread has it.
+    /// Locks the workers for this thread. `None` if there are none or another thread has them.
     fn own(&self) -> Option<MutexGuard<'_, ()>> {
         match self.owner.try_lock() {
             _ if self.workers.is_empty() => None,
@@ -212,7 +217,8 @@ impl Pool {
     fn run_in_parts(&self, tasks: usize, run: &(dyn Fn(usize) + Sync)) {
         let Some(_owned) = self.own() else { return (0..tasks).for_each(run) };
         self.parts.divide(tasks);
-        // What is claimed below is the right to one task, so there is one for each; the parts are written before.
+        // A task claimed from the job only grants the right to one task of the parts, so there is one for each
+        // claim. The parts are written before the job is posted.
         self.run_owned(tasks, &|_| {
             if let Some(i) = self.parts.claim(THREAD.get()) {
                 run(i);
@@ -227,7 +233,7 @@ impl Pool {
         self.slot.idle.wake();
         self.slot.claim_all();
         self.slot.waiting.sleep_until(|| job.done.load(Ordering::SeqCst) == tasks);
-        // Nothing refers to the job any more: all tasks were claimed and counted.
+        // Nothing refers to the job any more, because all tasks were claimed and counted.
         if let Some(panic) = lock(&job.panic).take() {
             resume_unwind(panic);
         }
@@ -239,14 +245,14 @@ impl Drop for Pool {
         self.slot.ended.store(true, Ordering::SeqCst);
         self.slot.idle.wake();
         for worker in self.workers.drain(..) {
-            // A worker does not panic: tasks' panics go to the owner.
+            // A worker does not panic: panics of tasks are passed to the owner.
             let _ = worker.join();
         }
     }
 }
 
 impl JobSlot {
-    /// A worker's life.
+    /// Runs jobs until the pool is dropped.
     fn work(&self) {
         loop {
             self.claim_all();
@@ -258,15 +264,15 @@ impl JobSlot {
         }
     }
 
-    /// Claims tasks and runs them until there are none.
+    /// Claims tasks and runs them until none is unclaimed.
     fn claim_all(&self) {
         let mut current: Option<(&Job, usize)> = None;
         let fewer = |unclaimed: usize| unclaimed.checked_sub(1);
         let before = IN_TASK.replace(true);
         while let Ok(unclaimed) = self.unclaimed.fetch_update(Ordering::Acquire, Ordering::Relaxed, fewer) {
-            // SAFETY: a task of the current job is claimed and not counted, so the job is alive, until the count below.
-            // It was stored before `unclaimed` was released; all claims of this loop are of this job, since it cannot end
-            // before this thread's are counted.
+            // SAFETY: a task of the current job is claimed and not counted, so the job is alive until the count
+            // below. The pointer was stored before `unclaimed` was released. All claims of this loop belong to the
+            // same job, because it cannot end before this thread's tasks are counted.
             #[allow(unsafe_code)]
             let job = unsafe { &*self.job.load(Ordering::Relaxed) };
             let task = job.tasks - unclaimed;
@@ -274,8 +280,8 @@ impl JobSlot {
                 let mut first = lock(&job.panic);
                 match *first {
                     None => *first = Some(panic),
-                    // Not dropped: what it holds may panic when dropped, and this thread would leave a job that others
-                    // still work on.
+                    // Not dropped: dropping the payload may panic, and then this thread would leave a job that
+                    // other threads still work on.
                     Some(_) => std::mem::forget(panic),
                 }
             }
@@ -285,14 +291,14 @@ impl JobSlot {
         if let Some((job, ended)) = current {
             let tasks = job.tasks;
             if job.done.fetch_add(ended, Ordering::SeqCst) + ended == tasks {
-                // The job may be gone from here on.
+                // From here on the job may no longer exist.
                 self.waiting.wake();
             }
         }
     }
 }
 
-/// Where threads sleep until something has happened.
+/// Threads that sleep until a condition becomes true.
 #[derive(Default)]
 struct Sleepers {
     sleepers: AtomicUsize,
@@ -301,7 +307,7 @@ struct Sleepers {
 }
 
 impl Sleepers {
-    /// Returns once `happened` is true: looks for a while, then sleeps between wakes.
+    /// Returns once `happened` is true. It polls for a while, then sleeps between wake-ups.
     fn sleep_until(&self, happened: impl Fn() -> bool) {
         if happened() {
             return;
@@ -314,11 +320,11 @@ impl Sleepers {
                 }
                 std::hint::spin_loop();
             }
-            // Who is waited for may be ready to run on this very core.
+            // The thread that this one waits for may be ready to run on this core.
             std::thread::yield_now();
         }
-        // First counted, then looked once more: who makes it happen looks at the count after that, and both in one
-        // order for all threads, so that one of them sees the other.
+        // Count this thread before the next check. The waking thread makes the condition true before it reads the
+        // count. All threads see these operations in one order, so one of the two sees the other.
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let mut guard = lock(&self.lock);
         while !happened() {
@@ -328,17 +334,17 @@ impl Sleepers {
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// To be called after something has happened.
+    /// Wakes the sleeping threads. Call it after the condition has become true.
     fn wake(&self) {
         if self.sleepers.load(Ordering::SeqCst) > 0 {
-            // Not between a sleeper's look and its sleep.
+            // Taking the lock excludes the time between a sleeper's check and its sleep.
             drop(lock(&self.lock));
             self.woken.notify_all();
         }
     }
 }
 
-/// The guard, whether or not a thread panicked with it.
+/// Locks a mutex, also if a thread panicked while it held the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,7 +18,7 @@ fn every_task_runs_once_for_any_numbers_of_threads_and_tasks() {
     }
 }
 
-/// Few tasks for many threads, so that most are taken from others' parts, by several at once.
+/// Few tasks for many threads: most tasks are claimed from other threads' parts, by several threads at once.
 #[test]
 fn every_task_in_parts_runs_once_however_threads_take_them_from_each_other() {
     for threads in [1, 2, 3, 8, 20] {
@@ -33,7 +33,7 @@ fn every_task_in_parts_runs_once_however_threads_take_them_from_each_other() {
                     let all = counts.iter().all(|count| count.load(Ordering::Relaxed) == round);
                     assert!(all, "{tasks} tasks on {threads} threads");
                 }
-                // Within a task there is no other thread.
+                // Within a task, all tasks run on the same thread.
                 run(2, |_| run_in_parts(tasks, count));
                 assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 502));
             }
@@ -48,7 +48,7 @@ fn threads_that_fell_asleep_are_woken() {
             std::thread::sleep(4 * SPIN);
             let seen = Mutex::new(std::collections::HashSet::new());
             let begun = Instant::now();
-            // A task waits until another thread has come, which a busy machine may let wait.
+            // A task waits for a second thread, which may come late on a busy machine.
             run(6, |_| {
                 lock(&seen).insert(std::thread::current().id());
                 while lock(&seen).len() == 1 && begun.elapsed() < Duration::from_secs(60) {
@@ -115,7 +115,8 @@ fn a_panic_comes_to_the_caller_and_the_pool_goes_on() {
     });
 }
 
-/// A second panic's value must not be dropped where tasks still run: its owner would leave a job that others work on.
+/// The payload of a second panic must not be dropped while tasks run: the unwinding thread would leave a job that
+/// other threads work on.
 #[test]
 fn panics_whose_values_panic_when_dropped_come_to_the_caller_after_all_tasks() {
     struct Bomb;
