@@ -1,5 +1,5 @@
-//! The operations as compositions of candle's own: what CUDA and Metal run, and the slow twin of the CPU's
-//! kernels. Norms, rotary positions and softmax are computed in f32 whatever the tensors' type.
+//! The operations as compositions of candle's operations. CUDA and Metal run them, and they are the slow twin of
+//! the CPU kernels. Norms, rotary position embedding and softmax are computed in f32 for tensors of any type.
 
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::ops::{silu, softmax};
@@ -7,12 +7,12 @@ use candle_nn::ops::{silu, softmax};
 use crate::kernels::attention::{Heads, Span};
 use crate::kernels::pointwise::RopeLayout;
 
-/// See [`super::ops::linear`].
+/// Multiplies by a weight matrix: see [`super::ops::linear`].
 pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     x.matmul(&weight.t()?) // (T, N)
 }
 
-/// See [`super::ops::rms_norm`].
+/// Computes RMSNorm: see [`super::ops::rms_norm`].
 pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
     let wide = x.to_dtype(DType::F32)?; // (T, C)
     let mean = wide.sqr()?.mean_keepdim(D::Minus1)?; // (T, 1)
@@ -20,7 +20,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
     normed.broadcast_mul(&weight.to_dtype(DType::F32)?)?.to_dtype(x.dtype()) // (T, C)
 }
 
-/// See [`super::ops::rotated`].
+/// Applies rotary position embedding to the heads `(T, heads, D)`: see [`super::ops::rotated`].
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Result<Tensor> {
     let (tokens, heads, size) = x.dims3()?;
     // Pairs side by side: (T, heads, 2, D/2) or (T, heads, D/2, 2).
@@ -36,7 +36,7 @@ pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Resul
     Tensor::stack(&[turned_a, turned_b], axis)?.reshape((tokens, heads, size))?.to_dtype(x.dtype()) // (T, heads, D)
 }
 
-/// See [`super::ops::swiglu`].
+/// Computes the gated activation: see [`super::ops::swiglu`].
 pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
     let inner = gate_up.dim(1)? / 2;
     let (gate, up) =
@@ -44,7 +44,8 @@ pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
     silu(&gate)? * up // (T, F)
 }
 
-/// See [`super::ops::attention()`]. Scores of all slots are made, and those that a query does not see are masked.
+/// Computes attention: see [`super::ops::attention()`]. It computes the scores of all slots and masks those that a
+/// query does not see.
 pub fn attention(q: &Tensor, keys: &Tensor, values: &Tensor, heads: Heads, span: Span) -> Result<Tensor> {
     let (tokens, dtype) = (q.dim(0)?, q.dtype());
     let used = span.slots.min(span.first + tokens);
@@ -61,13 +62,13 @@ pub fn attention(q: &Tensor, keys: &Tensor, values: &Tensor, heads: Heads, span:
     mixed.reshape((tokens, heads.query * heads.size)) // (T, H·D)
 }
 
-/// 0 where a query sees a slot, minus infinity where not, `(T, S)`.
+/// Returns 0 for each slot that a query sees and minus infinity for others, `(T, S)`.
 fn mask(tokens: usize, used: usize, span: Span) -> Vec<f32> {
     let last = span.first + tokens - 1;
     let mut mask = Vec::with_capacity(tokens * used);
     for position in span.first..=last {
         for slot in 0..used {
-            // The newest position that lies in this slot: at most `last`, and equal to `slot` modulo the ring.
+            // The newest position in this slot: at most `last`, and equal to `slot` modulo the number of slots.
             let held = last - (last - slot) % span.slots;
             let seen = (span.oldest(position)..=position).contains(&held);
             mask.push(if seen { 0.0 } else { f32::NEG_INFINITY });
@@ -103,7 +104,7 @@ mod tests {
         rows
     }
 
-    /// The same rows for the kernels, and for candle.
+    /// Returns the same rows for the kernels and for candle.
     fn both(tensor: &Tensor) -> [Rows; 2] {
         [Rows::Host(host(tensor)), Rows::Device(tensor.clone())]
     }
@@ -123,13 +124,14 @@ mod tests {
             [(&fast, &weights[0]), (&slow, &weights[1])].map(|(x, w)| ops::rms_norm(x, w, 1e-5).unwrap()),
         );
         assert_close([&fast, &slow].map(|x| ops::swiglu(x).unwrap()));
-        let (tokens, shares) = ([0, 2, 2, 1, 0], [0.5, 0.25, 0.75, 1.0, 0.5]);
-        assert_close([&fast, &slow].map(|x| ops::sum_by_token(x, &tokens, &shares, 3).unwrap()));
+        let (tokens, routing_weights) = ([0, 2, 2, 1, 0], [0.5, 0.25, 0.75, 1.0, 0.5]);
+        assert_close([&fast, &slow].map(|x| ops::sum_by_token(x, &tokens, &routing_weights, 3).unwrap()));
         assert_close([&fast, &slow].map(|x| ops::select(x, &[4, 0, 4]).unwrap()));
         assert_close([&fast, &slow].map(|x| ops::add(ops::select(x, &[0, 1, 2, 3, 4]).unwrap(), x).unwrap()));
     }
 
-    /// Rotary positions, the ring and attention, as a layer does them: three calls, so that the ring of a window wraps.
+    /// Rotary position embedding, KV cache and attention, as in a layer. The calls are long enough for a windowed
+    /// ring buffer to wrap.
     #[test]
     fn attention_equals_its_twin_with_and_without_a_wrapped_ring() {
         let heads = Heads { query: 6, key_value: 2, size: 8 };
@@ -162,23 +164,23 @@ mod tests {
         }
     }
 
-    /// Its later answers are rows that do not exist: a task that asked again would write there.
+    /// The closure's later results are rows that do not exist: a task that called it again would write there.
     #[test]
-    fn attention_asks_once_for_each_sequence_a_closure_that_answers_differently_each_time() {
+    fn attention_calls_the_closure_once_for_each_sequence() {
         let heads = Heads { query: 6, key_value: 2, size: 8 };
         let mut kept = KeyValues::new(CacheType::F32, 2, 8);
         kept.grow(16);
         let (mut ring, qkv) = (Ring::Host(kept), Qkv::Host(host(&random(&[7, 80]))));
         ring.append(0, &qkv, heads, 0, 7).unwrap();
         let span = Span { first: 0, window: None, slots: 16 };
-        let asked = AtomicUsize::new(0);
-        let liar = |_| {
-            let before = asked.fetch_add(1, Ordering::Relaxed);
+        let calls = AtomicUsize::new(0);
+        let changing = |_| {
+            let before = calls.fetch_add(1, Ordering::Relaxed);
             Some(Queries { row: before * 1_000_000, tokens: 7, span, ring: &ring })
         };
-        let out = ops::attention(&qkv, heads, 1, liar).unwrap();
-        let honest = |_| Some(Queries { row: 0, tokens: 7, span, ring: &ring });
-        assert_close([out, ops::attention(&qkv, heads, 1, honest).unwrap()]);
-        assert_eq!(asked.into_inner(), 1);
+        let out = ops::attention(&qkv, heads, 1, changing).unwrap();
+        let constant = |_| Some(Queries { row: 0, tokens: 7, span, ring: &ring });
+        assert_close([out, ops::attention(&qkv, heads, 1, constant).unwrap()]);
+        assert_eq!(calls.into_inner(), 1);
     }
 }

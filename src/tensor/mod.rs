@@ -1,14 +1,14 @@
-//! Rows and weights wherever they live, and the operations on them: once for our kernels (CPU), once for candle (CUDA,
-//! Metal).
+//! Rows and weights on any device, and the operations on them: one implementation with the kernels (CPU), one with
+//! candle (CUDA, Metal).
 //!
-//! Knows devices. Never knows models. Every operation passes on what its device reports: memory that it does not have, a
-//! kernel that it cannot run; its own `# Errors` names only what is found before.
+//! Knows devices. Never knows models. Every operation passes on its device's errors, such as missing memory or a
+//! kernel that cannot run. The `# Errors` sections name only what an operation checks itself.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`weight`] | a weight matrix where the model's products find it |
-//! | [`ops`] | the model's operations on rows, wherever they live |
-//! | `generic` | the same through candle's operations |
+//! | [`weight`] | a weight matrix on the device that multiplies it |
+//! | [`ops`] | the model's operations on rows, on any device |
+//! | `generic` | the same operations with candle |
 
 pub mod generic;
 pub mod ops;

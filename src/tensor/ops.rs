@@ -1,7 +1,7 @@
-//! The operations of the model on rows of activations, wherever they live.
+//! The model's operations on rows of activations, on any device.
 //!
-//! On the host an operation is one of our kernels; on CUDA and Metal it is [`generic`], a composition of candle's
-//! operations, which is also the slow twin that the kernels are tested against.
+//! On the host, an operation is one of the kernels. On CUDA and Metal it is [`generic`], a composition of candle's
+//! operations, which is also the slow twin in the kernels' tests.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 use smallvec::SmallVec;
@@ -14,17 +14,17 @@ use crate::kernels::pointwise::{self, RopeLayout};
 use crate::quant::{HostRows, Matrix, Rows};
 
 use super::generic;
-/// Cosines and sines of some tokens' positions.
+/// Cosines and sines of the rotation angles of some tokens' positions.
 #[derive(Debug)]
 pub enum Angles {
-    /// `(T, D/2)` each.
+    /// On the host, `(T, D/2)` each.
     Host([HostRows; 2], RopeLayout),
-    /// `(T, D/2)` each, in f32.
+    /// On an accelerator, `(T, D/2)` each, in f32.
     Device([Tensor; 2], RopeLayout),
 }
 
 impl Angles {
-    /// A copy of angles on the host for an accelerator; `None` where `device` computes on the host.
+    /// Copies angles from the host to an accelerator. `None` if `device` is the host.
     ///
     /// # Errors
     /// The device has no memory for them.
@@ -40,13 +40,13 @@ impl Angles {
 /// Queries, keys and values of some tokens.
 #[derive(Debug)]
 pub enum Qkv {
-    /// `(T, (H + 2G)·D)`: the three side by side.
+    /// On the host, side by side: `(T, (H + 2G)·D)`.
     Host(HostRows),
-    /// `(T, H, D)`, `(T, G, D)`, `(T, G, D)`.
+    /// On an accelerator: `(T, H, D)`, `(T, G, D)`, `(T, G, D)`.
     Device([Tensor; 3]),
 }
 
-/// A layer's keys and values of one sequence.
+/// The KV cache of one sequence in a layer.
 #[derive(Debug)]
 pub enum Ring {
     /// On the host.
@@ -55,25 +55,25 @@ pub enum Ring {
     Device([Tensor; 2]),
 }
 
-/// Consecutive tokens of one sequence, among the rows of a step.
+/// A sequence slice: consecutive tokens of one sequence among the rows of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Queries<'a> {
-    /// Row of the first.
+    /// Row of the first token.
     pub row: usize,
-    /// How many.
+    /// Number of tokens.
     pub tokens: usize,
-    /// What they see.
+    /// The positions that the tokens see.
     pub span: Span,
-    /// Its keys and values, those of these tokens included.
+    /// The sequence's keys and values, including those of these tokens.
     pub ring: &'a Ring,
 }
 
-/// Two operands of one operation live apart: the model was put together wrong.
+/// Returns the error for operands on different devices, which is a mistake in building the model.
 fn device_mismatch<T>() -> Result<T> {
     bail!("rows and weights are on different devices")
 }
 
-/// Rows of the embedding: `ids (T)` of `weight (V, C)` as `(T, C)`.
+/// Looks up rows of the embedding: `ids (T)` of `weight (V, C)` give `(T, C)`.
 ///
 /// # Errors
 /// An id is not below V.
@@ -92,7 +92,7 @@ pub fn embed(ids: &[u32], weight: &Weight, device: &Device) -> Result<Rows> {
     }
 }
 
-/// Whether rows of `x` are as wide as a weight's.
+/// Checks that rows of `x` are as wide as the matrix.
 fn fits(x: &HostRows, matrix: &Matrix) -> Result<()> {
     if x.width() != matrix.columns() {
         bail!("a row of {} does not fit a matrix of {} columns", x.width(), matrix.columns());
@@ -100,10 +100,10 @@ fn fits(x: &HostRows, matrix: &Matrix) -> Result<()> {
     Ok(())
 }
 
-/// `x (T, K)` times the transpose of `weight (N, K)`: `(T, N)`.
+/// Multiplies `x (T, K)` by the transpose of `weight (N, K)`: `(T, N)`.
 ///
 /// # Errors
-/// Widths differ.
+/// The widths differ.
 pub fn linear(x: &Rows, weight: &Weight) -> Result<Rows> {
     match (x, weight) {
         (Rows::Host(x), Weight::Host(matrix, blocks)) => {
@@ -117,10 +117,10 @@ pub fn linear(x: &Rows, weight: &Weight) -> Result<Rows> {
     }
 }
 
-/// `residual (T, N)` and on top of it `x (T, K)` times the transpose of `weight (N, K)`: `(T, N)`.
+/// Adds `x (T, K)` times the transpose of `weight (N, K)` to `residual (T, N)`: `(T, N)`.
 ///
 /// # Errors
-/// Widths differ.
+/// The widths differ.
 pub fn linear_add(x: &Rows, weight: &Weight, residual: Rows) -> Result<Rows> {
     match (x, weight, residual) {
         (Rows::Host(x), Weight::Host(matrix, blocks), Rows::Host(mut sum)) => {
@@ -141,14 +141,14 @@ pub fn linear_add(x: &Rows, weight: &Weight, residual: Rows) -> Result<Rows> {
     }
 }
 
-/// Runs of rows of `x (T, K)`, one after another, each times a weight of its own, `(N, K)`: `(T, N)`. `runs` gives how many
-/// rows each weight takes.
+/// Multiplies consecutive runs of rows of `x (T, K)` by a different weight `(N, K)` each: `(T, N)`. `runs` gives
+/// the number of rows for each weight.
 ///
 /// # Errors
-/// Widths differ, the runs are not all of the rows.
+/// The widths differ, or the runs do not add up to all rows.
 pub fn grouped_linear<'w>(x: &Rows, runs: impl Iterator<Item = (usize, &'w Weight)> + Clone) -> Result<Rows> {
     if runs.clone().map(|(rows, _)| rows).sum::<usize>() != x.count()? {
-        bail!("the runs are not all rows");
+        bail!("the runs do not add up to all rows");
     }
     let x = match x {
         Rows::Host(x) => x,
@@ -171,7 +171,7 @@ pub fn grouped_linear<'w>(x: &Rows, runs: impl Iterator<Item = (usize, &'w Weigh
         let Weight::Host(matrix, blocks) = weight else { return device_mismatch() };
         fits(x, matrix)?;
         if matrix.rows() != width {
-            bail!("matrices of {} and {width} rows are one product", matrix.rows());
+            bail!("expected a matrix of {width} rows, found {}", matrix.rows());
         }
         let (x, x_rest) = x_left.split_at(rows * x.width());
         let (out, out_rest) = out_left.split_at_mut(rows * width);
@@ -183,7 +183,7 @@ pub fn grouped_linear<'w>(x: &Rows, runs: impl Iterator<Item = (usize, &'w Weigh
     Ok(Rows::Host(out))
 }
 
-/// RMSNorm of the rows of `x (T, C)` with `weight (C)`.
+/// Computes RMSNorm of the rows of `x (T, C)` with `weight (C)`.
 pub fn rms_norm(x: &Rows, weight: &Vector, epsilon: f64) -> Result<Rows> {
     match (x, weight) {
         (Rows::Host(x), Vector::Host(weight)) => {
@@ -201,7 +201,7 @@ pub fn rms_norm(x: &Rows, weight: &Vector, epsilon: f64) -> Result<Rows> {
     }
 }
 
-/// silu(gate) · up of `gate_up (T, 2F)`: `(T, F)`.
+/// Computes silu(gate) · up from `gate_up (T, 2F)`: `(T, F)`.
 pub fn swiglu(gate_up: &Rows) -> Result<Rows> {
     match gate_up {
         Rows::Host(gate_up) => {
@@ -213,7 +213,7 @@ pub fn swiglu(gate_up: &Rows) -> Result<Rows> {
     }
 }
 
-/// Takes `qkv (T, (H + 2G)·D)` apart, and rotates every head of the queries and keys by its token's angles.
+/// Splits `qkv (T, (H + 2G)·D)` and rotates every head of the queries and keys by its token's angles.
 pub fn rotated(qkv: Rows, heads: Heads, angles: &Angles) -> Result<Qkv> {
     let Heads { query, key_value, size } = heads;
     match (qkv, angles) {
@@ -236,7 +236,7 @@ pub fn rotated(qkv: Rows, heads: Heads, angles: &Angles) -> Result<Qkv> {
 }
 
 impl Ring {
-    /// Slots.
+    /// Returns the number of slots.
     pub fn slots(&self) -> usize {
         match self {
             Ring::Host(kept) => kept.slots(),
@@ -244,10 +244,10 @@ impl Ring {
         }
     }
 
-    /// A copy of at least the first `slots` slots, or of all where there are fewer.
+    /// Copies at least the first `slots` slots, or all if there are fewer.
     ///
     /// # Errors
-    /// The device has no memory for it.
+    /// The device has no memory for the copy.
     pub fn first(&self, slots: usize) -> Result<Self> {
         Ok(match self {
             Ring::Host(kept) => Ring::Host(kept.first(slots)),
@@ -258,8 +258,8 @@ impl Ring {
         })
     }
 
-    /// Puts the keys and values of `tokens` tokens from row `row` on, at positions `first..`, in their slots: there are at
-    /// least as many.
+    /// Stores the keys and values of `tokens` tokens, from row `row` on, in the slots of positions `first..`. There
+    /// must be at least as many slots as tokens.
     pub fn append(&mut self, first: usize, qkv: &Qkv, heads: Heads, row: usize, tokens: usize) -> Result<()> {
         match (self, qkv) {
             (Ring::Host(kept), Qkv::Host(qkv)) => {
@@ -287,11 +287,11 @@ impl Ring {
     }
 }
 
-/// Attention of the tokens of `qkv` over their sequences' rings: `(T, H·D)`. `queries(i)` of `sequences`, called once for
-/// each, are the rows of a sequence, in the order of the rows.
+/// Computes attention of the tokens of `qkv` over the KV caches of their sequences: `(T, H·D)`. `queries(i)`
+/// returns the slice of sequence i; it is called once for each of `sequences`, in the order of the rows.
 ///
 /// # Errors
-/// A sequence has no queries, or its ring is on another device than `qkv`.
+/// A sequence has no queries, or its cache is on another device than `qkv`.
 pub fn attention<'a>(
     qkv: &Qkv,
     heads: Heads,
@@ -327,16 +327,16 @@ pub fn attention<'a>(
     }
 }
 
-/// Some rows of `x (T, W)`, in the order of `rows (R)`: `(R, W)`.
+/// Selects rows of `x (T, W)` in the order of `rows (R)`: `(R, W)`.
 ///
 /// # Errors
-/// One is beyond T.
+/// A row is not below T.
 pub fn select(x: &Rows, rows: &[u32]) -> Result<Rows> {
     match x {
         Rows::Host(x) => {
             let mut out = HostRows::scratch(rows.len(), x.width()); // (R, W)
             if let Some(row) = rows.iter().find(|row| **row as usize >= x.len()) {
-                bail!("there is no row {row}");
+                bail!("row {row} is beyond the last of {} rows", x.len());
             }
             pool::each_row(&mut out, x.width(), |i, out| out.copy_from_slice(x.row(rows[i] as usize)));
             Ok(Rows::Host(out))
@@ -345,45 +345,49 @@ pub fn select(x: &Rows, rows: &[u32]) -> Result<Rows> {
     }
 }
 
-/// The sum of `answers (R, W)` by tokens: row i, times `shares[i]`, is added to row `tokens[i]` of `(T, W)`, in the order
-/// of i.
-pub fn sum_by_token(answers: &Rows, tokens: &[u32], shares: &[f32], count: usize) -> Result<Rows> {
-    match answers {
-        Rows::Host(answers) => {
-            let width = answers.width();
+/// Sums expert outputs `(R, W)` by token: adds row i, times its routing weight, to row `tokens[i]` of `(T, W)`, in
+/// the order of i.
+pub fn sum_by_token(outputs: &Rows, tokens: &[u32], routing_weights: &[f32], count: usize) -> Result<Rows> {
+    match outputs {
+        Rows::Host(outputs) => {
+            let width = outputs.width();
             let mut sum = HostRows::scratch(count, width); // (T, W)
             pool::each_row(&mut sum, width, |row, sum| {
                 sum.fill(0.0);
-                let own =
-                    tokens.iter().zip(shares).enumerate().filter(|(_, (token, _))| **token as usize == row);
-                for (i, (_, share)) in own {
-                    sum.iter_mut().zip(answers.row(i)).for_each(|(sum, x)| *sum += x * share);
+                let own = tokens
+                    .iter()
+                    .zip(routing_weights)
+                    .enumerate()
+                    .filter(|(_, (token, _))| **token as usize == row);
+                for (i, (_, routing_weight)) in own {
+                    sum.iter_mut().zip(outputs.row(i)).for_each(|(sum, x)| *sum += x * routing_weight);
                 }
             });
             Ok(Rows::Host(sum))
         }
-        Rows::Device(answers) => {
-            let device = answers.device();
-            let shares = Tensor::new(shares, device)?.to_dtype(answers.dtype())?.unsqueeze(1)?; // (R, 1)
-            let sum = Tensor::zeros((count, answers.dim(1)?), answers.dtype(), device)?; // (T, W)
+        Rows::Device(outputs) => {
+            let device = outputs.device();
+            let routing_weights =
+                Tensor::new(routing_weights, device)?.to_dtype(outputs.dtype())?.unsqueeze(1)?; // (R, 1)
+            let sum = Tensor::zeros((count, outputs.dim(1)?), outputs.dtype(), device)?; // (T, W)
             let tokens = Tensor::new(tokens, device)?; // (R)
-            Ok(Rows::Device(sum.index_add(&tokens, &answers.broadcast_mul(&shares)?, 0)?)) // (T, W)
+            Ok(Rows::Device(sum.index_add(&tokens, &outputs.broadcast_mul(&routing_weights)?, 0)?)) // (T, W)
         }
     }
 }
 
-/// Adds rows to rows.
+/// Adds the rows of `x` to those of `sum`.
 fn add_rows(sum: &mut HostRows, x: &HostRows) {
     let width = x.width();
     pool::each_row(sum, width, |i, sum| sum.iter_mut().zip(x.row(i)).for_each(|(sum, x)| *sum += x));
 }
 
-/// `a + b`, both `(T, W)`.
+/// Returns `a + b`, both `(T, W)`.
 pub fn add(a: Rows, b: &Rows) -> Result<Rows> {
     match (a, b) {
         (Rows::Host(mut a), Rows::Host(b)) => {
             if (a.len(), a.width()) != (b.len(), b.width()) {
-                bail!("{} rows of {} are added to {} of {}", b.len(), b.width(), a.len(), a.width());
+                bail!("cannot add {} rows of {} to {} of {}", b.len(), b.width(), a.len(), a.width());
             }
             add_rows(&mut a, b);
             Ok(Rows::Host(a)) // (T, W)
@@ -394,7 +398,7 @@ pub fn add(a: Rows, b: &Rows) -> Result<Rows> {
 }
 
 impl Rows {
-    /// T.
+    /// Returns the number of rows, T.
     pub fn count(&self) -> Result<usize> {
         match self {
             Rows::Host(rows) => Ok(rows.len()),
@@ -402,7 +406,7 @@ impl Rows {
         }
     }
 
-    /// The values on the host in f32.
+    /// Copies the values to the host in f32.
     pub fn to_host(self) -> Result<HostRows> {
         let tensor = match self {
             Rows::Host(rows) => return Ok(rows),
@@ -414,14 +418,14 @@ impl Rows {
         Ok(out)
     }
 
-    /// The same rows where `device` computes, in `dtype` if that is an accelerator.
+    /// Moves the rows to `device`, in `dtype` if that is an accelerator.
     pub fn to_device(self, device: &Device, dtype: DType) -> Result<Rows> {
         match self {
             Rows::Device(tensor) if !device.is_cpu() => {
                 let moved = tensor.to_device(device)?;
                 if !tensor.device().same_device(device) {
-                    // The copy is the target's work, and the memory that it reads is given back by the source, which
-                    // does not wait for it.
+                    // The target device performs the copy. The source device frees the memory that it reads, and
+                    // does not wait for the copy.
                     device.synchronize()?;
                 }
                 Ok(Rows::Device(moved.to_dtype(dtype)?))

@@ -1,4 +1,4 @@
-//! A weight matrix where the model's products find it.
+//! A weight matrix on the device that multiplies it.
 
 use crate::quant::{ActivationBits, Blocks};
 use candle_core::{DType, Device, Result, Tensor};
@@ -10,31 +10,31 @@ use crate::system::pages;
 /// How a model computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arithmetic {
-    /// The type of computation that was asked for; `None` for the device's own.
+    /// The requested compute type; `None` for the device's default.
     pub dtype: Option<DType>,
-    /// What activations are rounded to on the CPU, for products with blocks that are in integers.
+    /// Number of bits that activations are rounded to on the CPU, for integer products with quantized weights.
     pub activations: ActivationBits,
 }
 
-/// Where weights go, and as what.
+/// The device and types that weights are loaded for.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The device.
     pub device: Device,
-    /// How it is computed with.
+    /// How the device computes.
     pub arithmetic: Arithmetic,
-    /// Whether rows of blocks on the host are copied into the order of the products' kernels. They are multiplied as they
-    /// lie otherwise, more slowly.
+    /// Whether quantized rows on the host are copied to panels. Otherwise they are multiplied in their stored
+    /// order, which is slower.
     pub packs: bool,
 }
 
 impl Target {
-    /// The type of activations.
+    /// Returns the type of activations.
     pub fn activations(&self) -> DType {
         if self.device.is_cpu() { DType::F32 } else { self.arithmetic.dtype.unwrap_or(DType::BF16) }
     }
 
-    /// How blocks are multiplied.
+    /// Returns how quantized weights are multiplied.
     fn blocks(&self) -> Blocks {
         match self.arithmetic {
             Arithmetic { dtype: Some(DType::F32), .. } => Blocks::F32,
@@ -46,9 +46,9 @@ impl Target {
 /// A matrix `(rows, columns)` on its device.
 #[derive(Clone, Debug)]
 pub enum Weight {
-    /// On the CPU: the checkpoint's own bytes, in their scheme.
+    /// On the CPU: bytes in a stored scheme, usually the checkpoint's own.
     Host(Matrix, Blocks),
-    /// On an accelerator: dense, `(rows, columns)`, in the type of computation.
+    /// On an accelerator: dense, `(rows, columns)`, in the compute type.
     Device(Tensor),
 }
 
@@ -62,7 +62,7 @@ pub enum Vector {
 }
 
 impl Vector {
-    /// Puts the one row of a matrix on a device.
+    /// Loads the single row of a matrix to a device.
     pub fn load(matrix: &Matrix, Target { device, .. }: &Target) -> Result<Self> {
         let values = matrix.to_f32();
         match device.is_cpu() {
@@ -72,16 +72,18 @@ impl Vector {
     }
 }
 
-/// Widened rows that are narrowed at once on their way to an accelerator, in bytes.
+/// Bytes of f32 rows that are converted at a time on their way to an accelerator.
 const RUN: usize = 64 << 20;
 
 impl Weight {
-    /// Puts a matrix where it is computed with.
+    /// Loads a matrix to the device that multiplies it.
     ///
-    /// On the CPU that is a reference to its bytes, unless they are packed or rounded. Sums there are in f32 whatever
-    /// `dtype` is; f16 or bf16 says how dense weights are rounded, f32 that activations are not rounded for the products
-    /// with blocks. On an accelerator the weights are dense in `dtype`, by default bf16, and the host holds no more of them
-    /// at once than a run of rows.
+    /// On the CPU this is a reference to its bytes, unless they are packed or rounded. Sums on the CPU are in f32
+    /// for every `dtype`. With f16 or bf16, dense weights are rounded to that type; with f32, activations are not
+    /// rounded for products with quantized weights.
+    ///
+    /// On an accelerator the weights are dense in `dtype`, by default bf16. The host converts a run of rows at a
+    /// time and holds no more.
     pub fn load(matrix: &Matrix, target: &Target) -> Result<Self> {
         if !target.device.is_cpu() {
             return Ok(Weight::Device(dense(matrix, target.activations(), &target.device)?)); // (rows, columns)
@@ -91,14 +93,14 @@ impl Weight {
         Ok(Weight::Host(if packs { rounded.packed() } else { rounded }, target.blocks()))
     }
 
-    /// Tells the system that weights on the host are about to be read.
+    /// Tells the system that weights on the host will be read soon.
     pub fn will_be_needed(&self) {
         if let Weight::Host(matrix, _) = self {
             matrix.bytes().for_each(pages::will_need);
         }
     }
 
-    /// Rows: the outputs of a product.
+    /// Returns the number of rows: the outputs of a product.
     pub fn rows(&self) -> usize {
         match self {
             Weight::Host(matrix, _) => matrix.rows(),
@@ -107,7 +109,7 @@ impl Weight {
     }
 }
 
-/// A matrix on a device, dense in `dtype`: widened and narrowed on the host a run of rows at a time.
+/// Loads a matrix to a device, dense in `dtype`. The host converts a run of rows at a time.
 fn dense(matrix: &Matrix, dtype: DType, device: &Device) -> Result<Tensor> {
     let columns = matrix.columns();
     let rows_at_once = (RUN / size_of::<f32>() / columns.max(1)).max(1);
@@ -128,7 +130,7 @@ fn dense(matrix: &Matrix, dtype: DType, device: &Device) -> Result<Tensor> {
     Ok(whole)
 }
 
-/// The matrix with its dense parts in f16 or bf16, where that is asked and is not what they are.
+/// Rounds the dense parts of a matrix to f16 or bf16, if requested and different from their type.
 fn rounded(matrix: &Matrix, dtype: Option<DType>) -> Result<Matrix> {
     let scheme = match dtype {
         Some(DType::F16) => Scheme::F16,
@@ -147,7 +149,7 @@ fn rounded(matrix: &Matrix, dtype: Option<DType>) -> Result<Matrix> {
     Ok(Matrix::stack(parts).unwrap_or_else(|| matrix.clone()))
 }
 
-/// A finite value that a narrower type cannot hold.
+/// The error for a finite value that overflows a narrower type.
 #[derive(Debug, thiserror::Error)]
 #[error("a weight of {value} is too large for {scheme}")]
 pub struct TooLarge {
@@ -155,7 +157,7 @@ pub struct TooLarge {
     scheme: Scheme,
 }
 
-/// Values as bytes of a dense scheme, rounded to nearest even.
+/// Converts values to bytes of a dense scheme, rounded to nearest even.
 ///
 /// # Errors
 /// A finite value would become infinite.
@@ -179,7 +181,7 @@ pub fn narrow(values: &[f32], scheme: Scheme) -> std::result::Result<Vec<u8>, To
 mod tests {
     use super::*;
 
-    /// More than one run of rows, the last of them short.
+    /// More than one run of rows; the last is shorter.
     #[test]
     fn runs_of_rows_are_the_whole_matrix() {
         let (rows, columns) = (RUN / 4 / 4096 + 3, 4096);
