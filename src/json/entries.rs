@@ -1,4 +1,4 @@
-//! Lists and maps whose entries are counted while they are read.
+//! Lists and maps whose entries are counted while they are parsed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,12 +10,12 @@ use serde::{Deserialize, de};
 
 use crate::system::quote::quoted;
 
-/// An error for a key that an object has twice.
+/// Returns the error for a duplicate key in an object.
 pub fn twice<E: de::Error>(key: &str) -> E {
     E::custom(format_args!("the key {} is given twice", quoted(key)))
 }
 
-/// A list of at most `MOST` items: counted while they are read, not after.
+/// A list of at most `MOST` items, counted while they are parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Capped<T, const MOST: usize>(pub Vec<T>);
 
@@ -50,7 +50,7 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Capped<T,
     }
 }
 
-/// A map in which no key comes twice, and that has at most `most` entries.
+/// Parses a map without duplicate keys and with at most `most` entries.
 #[derive(Debug)]
 pub struct Unique<K, V> {
     most: usize,
@@ -58,7 +58,7 @@ pub struct Unique<K, V> {
 }
 
 impl<K, V> Unique<K, V> {
-    /// At most `most` entries.
+    /// Creates a parser for a map of at most `most` entries.
     pub fn new(most: usize) -> Self {
         Self { most, kind: PhantomData }
     }
@@ -99,7 +99,7 @@ where
     }
 }
 
-/// Adds an entry that is not there yet.
+/// Adds an entry, or returns an error if the key exists.
 fn insert_new<K, V, S, E>(entries: &mut HashMap<K, V, S>, key: K, value: V) -> Result<(), E>
 where
     K: Eq + Hash + fmt::Display,
@@ -115,7 +115,7 @@ where
     }
 }
 
-/// An error for a list or a map with more entries than may be.
+/// Returns the error for a list or map with more entries than the limit.
 pub(super) fn too_many<E: de::Error>(most: usize) -> E {
     E::custom(format_args!("has more than {most} entries, the limit"))
 }

@@ -1,18 +1,18 @@
-//! What is wrong with a text, in words of JSON: serde's are those of Rust's types.
+//! Parse errors in terms of JSON: serde's messages use the names of Rust's types.
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::system::quote::beginning;
 
-/// Most bytes of a value that is shown.
+/// Most bytes of a value in a message.
 const LONGEST: usize = 200;
 
-/// Why a text is no JSON, or not of the type that is asked for.
+/// The error for a text that is not JSON or not of the expected type.
 #[derive(Debug)]
 pub struct Error(serde_json::Error);
 
 impl Error {
-    /// Whether the text is JSON, but not of the type that is asked for.
+    /// Returns whether the text is JSON, but not of the expected type.
     pub fn is_data(&self) -> bool {
         self.0.is_data()
     }
@@ -42,7 +42,7 @@ impl Display for Error {
     }
 }
 
-/// What serde and serde_json say, and what is said instead.
+/// Messages of serde and serde_json, and their replacements.
 const RULES: [(&str, &str); 9] = [
     ("EOF while parsing a list", "it ends within a list"),
     ("EOF while parsing an object", "it ends within an object"),
@@ -83,7 +83,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     text.strip_prefix(before)?.strip_suffix(after)
 }
 
-/// What was expected: JSON has objects, lists, strings and numbers.
+/// Returns the JSON name of an expected type.
 fn kind_of(expected: &str) -> String {
     let size = ["an array of length ", "a tuple of size ", "tuple of "];
     if let Some(size) = size.iter().find_map(|form| expected.strip_prefix(form)) {
@@ -106,7 +106,7 @@ fn kind_of(expected: &str) -> String {
     .into()
 }
 
-/// The value that was found.
+/// Returns the found value in terms of JSON.
 fn value(found: &str) -> String {
     let inner = |name| between(found, name, "`");
     let plain = ["integer `", "floating point `", "boolean `"].into_iter().find_map(inner);

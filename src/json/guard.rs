@@ -1,14 +1,14 @@
-//! What a reader in pieces cannot bound by itself: serde_json keeps a byte for each level of what it skips, and each
-//! string whole.
+//! A reader that limits what serde_json does not limit when it parses a stream: it keeps one byte for each level of
+//! a skipped value, and each string in full.
 
 use std::io::{self, Read};
 
-/// Deepest nesting, which is also serde_json's for what is built.
+/// Deepest nesting. serde_json has the same limit for values that it builds.
 const DEEPEST: usize = 128;
-/// Longest string: the longest in a published file is a chat template or a normalizer's table, of some hundred KB.
+/// Longest string. The longest in published files are chat templates and normalizer tables of some hundred KB.
 const LONGEST: usize = 4 << 20;
 
-/// Passes JSON on, and ends where it nests deeper or has a longer string than any file has.
+/// Passes JSON through, and fails if it is nested too deep or has too long a string.
 #[derive(Debug)]
 pub(super) struct Guarded<R> {
     from: R,
@@ -17,13 +17,13 @@ pub(super) struct Guarded<R> {
     begun: bool,
 }
 
-/// Where in the text the next byte stands.
+/// Where in the text the next byte is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Between,
-    /// Within a string of which so many bytes have passed.
+    /// Within a string, after this number of bytes.
     String(usize),
-    /// Behind a backslash in it.
+    /// After a backslash in a string, with the same count.
     Escaped(usize),
 }
 
@@ -59,7 +59,7 @@ impl<R: Read> Read for Guarded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.from.read(buffer)?;
         let mut read = &mut buffer[..count];
-        // The mark of a file's beginning is white space to what comes after.
+        // A byte order mark becomes white space for the parser.
         if !std::mem::replace(&mut self.begun, true)
             && let [0xEF, 0xBB, 0xBF, ..] = read
         {

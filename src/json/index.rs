@@ -1,4 +1,4 @@
-//! The index of a checkpoint in shards: `{"weight_map": {TENSOR: FILE, …}}`. Of its entries the files are kept.
+//! The index of a sharded checkpoint: `{"weight_map": {TENSOR: FILE, …}}`. Only the file names are kept.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
@@ -9,23 +9,23 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::Error;
 use super::entries::{too_many, twice};
-use super::infinite::as_python_does;
+use super::infinite::with_infinite;
 use super::text::without_mark;
 
 /// Most entries. The largest published models have 92,000 tensors.
 const MOST: usize = 1 << 17;
 
-/// The files that an index of shards names.
+/// Returns the files that an index of shards names.
 ///
 /// # Errors
-/// The text is no such index, names a tensor twice, or has more entries than a model has tensors.
+/// The text is not an index, names a tensor twice, or has more than [`MOST`] entries.
 pub fn shards(text: &[u8]) -> Result<BTreeSet<String>, Error> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: Files,
     }
     let read = |text: &_| serde_json::from_slice(without_mark(text));
-    let Index { weight_map: Files(files) } = as_python_does(text, read)?;
+    let Index { weight_map: Files(files) } = with_infinite(text, read)?;
     Ok(files)
 }
 
@@ -33,13 +33,13 @@ struct Files(BTreeSet<String>);
 
 impl<'de> Deserialize<'de> for Files {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(OfEntries)
+        deserializer.deserialize_map(FilesVisitor)
     }
 }
 
-struct OfEntries;
+struct FilesVisitor;
 
-impl<'de> Visitor<'de> for OfEntries {
+impl<'de> Visitor<'de> for FilesVisitor {
     type Value = Files;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -63,7 +63,7 @@ impl<'de> Visitor<'de> for OfEntries {
     }
 }
 
-/// A text that stays where it is, if it has no escapes.
+/// A string that borrows from the text unless it has escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'text>(#[serde(borrow)] Cow<'text, str>);

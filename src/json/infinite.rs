@@ -1,19 +1,19 @@
-//! Numbers that are not finite: `NaN`, `Infinity`, `-Infinity`, and those beyond every float, as `1e999`.
+//! Numbers that are not finite: `NaN`, `Infinity`, `-Infinity`, and those beyond every float, such as `1e999`.
 //!
-//! Python's `json` writes the first three and reads all, so files of models have them, and transformers reads these files.
-//! A [`Value`] has no such number. It gets an object in its place that means nothing anywhere: a field that nobody looks at
-//! may hold it, and one that is needed is of the wrong kind.
+//! Python's `json` writes the first three and reads all of them, so model files have them and transformers reads
+//! these files. A [`Value`] has no such number. Each is replaced by an object that has no meaning in any file. A
+//! field that is not used may hold it; a field that is used has the wrong type.
 
 use std::fmt::Display;
 
 use serde::de::IgnoredAny;
 use serde_json::{Error, Value, json};
 
-/// What stands for each, by how it is shown. Small, as a text may have many.
+/// The numbers' names and the codes that replace them. The codes are small, because a text may have many.
 const NAMES: [(&str, i64); 3] = [("NaN", 0), ("Infinity", 1), ("-Infinity", -1)];
 
-/// What `parse` makes of a text, or else of the text with the numbers that are not finite replaced.
-pub(super) fn as_python_does<T>(text: &[u8], parse: impl Fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
+/// Parses a text. If that fails, parses it again with the numbers that are not finite replaced.
+pub(super) fn with_infinite<T>(text: &[u8], parse: impl Fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
     match parse(text) {
         Err(error) if error.is_syntax() => match replaced(text) {
             Some(text) => parse(&text),
@@ -23,12 +23,12 @@ pub(super) fn as_python_does<T>(text: &[u8], parse: impl Fn(&[u8]) -> Result<T, 
     }
 }
 
-/// Whether the value stands for a number that is not finite.
+/// Returns whether the value stands for a number that is not finite.
 pub fn is_infinite(value: &Value) -> bool {
     name(value).is_some()
 }
 
-/// A value for a message, as its file has it.
+/// Returns a value for a message, as the file spells it.
 pub fn shown(value: &Value) -> Box<dyn Display + '_> {
     match name(value) {
         Some(name) => Box::new(name),
@@ -42,10 +42,10 @@ fn name(value: &Value) -> Option<&'static str> {
     NAMES.iter().find(|(_, known)| *known == code).map(|(name, _)| *name)
 }
 
-/// Bytes that a text may grow by: those of some ten thousand numbers.
+/// Most bytes that a text may grow by: some ten thousand numbers.
 const GROWTH: usize = 64 << 10;
 
-/// The text with the numbers replaced that are not finite; `None` if it has none, or a list of them that nobody wrote.
+/// Replaces the numbers that are not finite. `None` if the text has none, or more than any real file.
 fn replaced(text: &[u8]) -> Option<Vec<u8>> {
     let (mut new, mut taken, mut at) = (Vec::new(), 0, 0);
     while let Some(byte) = text.get(at) {
@@ -76,7 +76,7 @@ fn replaced(text: &[u8]) -> Option<Vec<u8>> {
     Some(new)
 }
 
-/// The length of the string at the start of a text.
+/// Returns the length of the string at the start of a text.
 fn string(text: &[u8]) -> usize {
     let mut escaped = false;
     let end = text.iter().skip(1).position(|byte| {
@@ -87,18 +87,18 @@ fn string(text: &[u8]) -> usize {
     end.map_or(text.len(), |end| end + 2)
 }
 
-/// The length of the number or name at the start of a text.
+/// Returns the length of the number or name at the start of a text.
 fn word(text: &[u8]) -> usize {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
     text.iter().position(|byte| !is_part(byte)).unwrap_or(text.len())
 }
 
-/// What stands for a word that is no finite number.
+/// Returns the code of a number that is not finite.
 fn code(word: &str) -> Option<i64> {
     if let Some((_, code)) = NAMES.iter().find(|(name, _)| *name == word) {
         return Some(*code);
     }
-    // Rust has other names for them, and reads more than JSON has.
+    // Rust's parser has other names for these numbers, and accepts numbers that are not JSON.
     let is_number = serde_json::from_str::<IgnoredAny>(word).is_ok();
     let number = word.parse::<f64>().ok().filter(|number| is_number && number.is_infinite())?;
     Some(if number > 0.0 { 1 } else { -1 })
@@ -126,7 +126,7 @@ mod tests {
         let digits = format!("[{}, {}]", "9".repeat(400), "9".repeat(300));
         let list = value(digits.as_bytes(), SETTINGS).unwrap();
         assert!(is_infinite(&list[0]) && list[1].is_number());
-        // A type has no place for them.
+        // A type cannot hold them.
         assert!(typed::<f64>(b"NaN", SETTINGS).is_err());
     }
 

@@ -1,31 +1,32 @@
-//! JSON from strangers, read within limits. Knows JSON and the memory that it takes; never knows files, or what a field means.
+//! Parses untrusted JSON within limits. Knows JSON and the memory that it takes; never knows files, or what a field
+//! means.
 //!
-//! A value takes up to 70 times the memory of its text (`[{"":0},…]`), so no file is built as it comes:
+//! A parsed value takes up to 70 times the memory of its text (`[{"":0},…]`), so every file is parsed with a limit:
 //!
 //! | function | for | limits |
 //! |---|---|---|
-//! | [`value()`], [`object`] | files whose fields are looked at one by one | bytes of memory of what is built |
-//! | [`typed`] | files that are one type | the same |
-//! | [`part`] | the fields of a text that are of a type of their own | the type's own affair |
-//! | [`Bounded`] | a part of a large file that is read piece by piece | the same |
-//! | [`skimmed`] | one or two fields of an answer | nothing else is built |
-//! | [`Capped`], [`Unique`] | lists and maps of a type | entries |
-//! | [`shards`] | an index of shards | entries |
-//! | [`Text`] | large files, as a vocabulary | depth and length of what is skipped; what is built is the type's own affair |
+//! | [`value()`], [`object`] | files whose fields are read one by one | bytes of memory of the value |
+//! | [`typed`] | files that are one type | bytes of memory of the value |
+//! | [`part`] | the fields of a text that a type has | set by the type |
+//! | [`Bounded`] | a value within a large file | bytes of memory of the value |
+//! | [`skimmed`] | one or two fields of a response | nothing else is built |
+//! | [`Capped`], [`Unique`] | lists and maps within a type | number of entries |
+//! | [`shards`] | an index of shards | number of entries |
+//! | [`Text`] | large files, such as a vocabulary | depth and string length; the rest is set by the type |
 //!
-//! | file | idea |
+//! | file | what |
 //! |---|---|
-//! | `text` | from a text to a type |
-//! | `value` | values, while there is memory left for them |
-//! | `entries` | lists and maps that are counted while they are read |
-//! | `index` | an index of shards |
+//! | `text` | parses a text to a type |
+//! | `value` | builds a value within a memory limit |
+//! | `entries` | lists and maps with a limit on entries |
+//! | `index` | the index of a sharded checkpoint |
 //! | `infinite` | numbers that are not finite |
-//! | `guard` | what a reader in pieces cannot bound by itself |
-//! | `error` | what is wrong, in words of JSON |
+//! | `guard` | limits for parsing a stream |
+//! | `error` | parse errors in terms of JSON |
 //!
-//! Everywhere a key that is given twice is an error that names it (in what is skipped nothing is looked at),
-//! values nest at most 128 deep, and a byte order mark at the start is passed over. `NaN`, `Infinity` and numbers beyond
-//! every float are read as `infinite` says, but where a text is skimmed or read piece by piece.
+//! All functions report a duplicate key by name (except within skipped values), limit nesting to 128 levels, and
+//! ignore a byte order mark at the start. `NaN`, `Infinity` and numbers beyond every float are read as `infinite`
+//! describes, except by [`skimmed`] and in a stream.
 
 mod entries;
 mod error;

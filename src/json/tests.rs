@@ -27,7 +27,7 @@ fn a_value_is_what_serde_json_makes_of_it() {
 fn a_key_that_comes_twice_is_an_error_that_names_it() {
     assert!(refused(r#"{"a":1,"b":2,"a":1}"#).starts_with(r#"the key "a" is given twice at line 1"#));
     assert!(refused(r#"{"x":[{"y":{"b":1,"b":2}}]}"#).contains(r#"the key "b" is given twice"#));
-    // The same key by another spelling.
+    // The same key with a different spelling.
     assert!(refused("{\"a\":1,\n\"\\u0061\":2}").contains("is given twice at line 2"));
     assert!(object(br#"{"a":1,"a":2}"#, SETTINGS, &["a"]).unwrap_err().to_string().contains("twice"));
     assert!(typed::<HashMap<String, u32>>(br#"{"a":1,"a":2}"#, SETTINGS).is_err());
@@ -48,7 +48,7 @@ fn a_byte_order_mark_at_the_start_is_passed_over() {
     assert_eq!(read(&long, seed()).unwrap()["a"], 1);
 }
 
-/// What is built is never larger than what was counted for it.
+/// The memory that is counted is at least the memory that a value takes.
 #[test]
 fn a_value_takes_no_more_memory_than_its_limit() {
     let limit = 1 << 20;
@@ -78,7 +78,7 @@ fn what_is_skipped_is_not_built() {
         *json!({"a": 1, "b": 2}).as_object().unwrap()
     );
     assert!(object(text.as_bytes(), 4096, &[]).is_err());
-    // Of the outermost object alone.
+    // Only fields of the outermost object are skipped.
     assert!(object(br#"{"c":{"big":1}}"#, 4096, &["big"]).unwrap()["c"]["big"] == 1);
 }
 
@@ -112,7 +112,7 @@ struct Skimmed {
 }
 
 #[test]
-fn of_an_index_the_files_are_kept() {
+fn an_index_gives_its_files() {
     let text = br#"{"metadata":{"total_size":1},"weight_map":{"a":"1","b":"2","c":"1"}}"#;
     assert!(shards(text).unwrap().iter().eq(["1", "2"]));
     let refused = |text: &[u8]| shards(text).unwrap_err().to_string();

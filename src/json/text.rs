@@ -1,4 +1,4 @@
-//! From a text, whole or in pieces, to a type.
+//! Parses a text, in memory or as a stream, to a type.
 
 use std::io::{BufReader, Read};
 use std::marker::PhantomData;
@@ -8,50 +8,51 @@ use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use super::Error;
 use super::guard::Guarded;
-use super::infinite::as_python_does;
+use super::infinite::with_infinite;
 
-/// Files up to this size are read whole, which is twice as fast: all published vocabularies of the family are smaller
-/// (the largest, `tekken_240911.json` of mistral-common, has 19,280,963 bytes). Larger ones are read in pieces.
+/// Files up to this size are read whole, which is twice as fast. All published vocabularies of the family are
+/// smaller (the largest, `tekken_240911.json` of mistral-common, has 19,280,963 bytes). Larger files are parsed as
+/// a stream.
 pub const WHOLE: u64 = 20 << 20;
 
-/// The fields of a text that a type has; all others are passed over. How much memory they take is the type's own affair.
+/// Parses the fields of a text that a type has, and skips all others. The type must limit their memory.
 ///
 /// # Errors
-/// The text is no JSON, or not of the type.
+/// The text is not JSON, or not of the type.
 pub fn part<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
-    Ok(as_python_does(text, |text| read(text, PhantomData))?)
+    Ok(with_infinite(text, |text| read(text, PhantomData))?)
 }
 
-/// Some fields of a text: the type must have none that grows, and passes over all others.
+/// Parses a few fields of a text and skips all others. The type must not have a field that can grow.
 ///
 /// # Errors
-/// The text is no JSON, or not of the type.
+/// The text is not JSON, or not of the type.
 pub fn skimmed<'text, T: Deserialize<'text>>(text: &'text [u8]) -> Result<T, Error> {
     Ok(serde_json::from_slice(without_mark(text))?)
 }
 
-/// A large file's text: in memory, or still to be read.
+/// The text of a large file: in memory, or a stream.
 pub enum Text {
-    /// All of it.
+    /// The whole text.
     Whole(Vec<u8>),
-    /// Read in pieces while it is looked at.
+    /// A stream that is parsed while it is read.
     InPieces(Box<dyn Read>),
 }
 
 impl Text {
-    /// The text as a type, whose own affair it is how much memory it takes.
+    /// Parses the text to a type, which must limit the memory that it takes.
     ///
     /// # Errors
-    /// The file cannot be read, or its text is no JSON or not of the type.
+    /// The file cannot be read, or its text is not JSON or not of the type.
     pub fn parse<T: DeserializeOwned>(self) -> Result<T, Error> {
         match self {
-            Self::Whole(text) => Ok(as_python_does(&text, |text| read(text, PhantomData))?),
+            Self::Whole(text) => Ok(with_infinite(&text, |text| read(text, PhantomData))?),
             Self::InPieces(file) => Ok(in_pieces(file, PhantomData)?),
         }
     }
 }
 
-/// What `seed` makes of a text that is read in pieces.
+/// Parses a stream with `seed`.
 pub(super) fn in_pieces<S, T>(text: impl Read, seed: S) -> Result<T, serde_json::Error>
 where
     S: for<'de> DeserializeSeed<'de, Value = T>,
@@ -63,12 +64,12 @@ where
     Ok(value)
 }
 
-/// A text without a byte order mark at its start.
+/// Returns the text without a byte order mark at its start.
 pub fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
 }
 
-/// What is wrong with a JSON file, for a message that begins with the file's name.
+/// Returns the error of a JSON file, for a message that begins with the file's name.
 pub fn rule(error: &Error) -> String {
     match error.is_data() {
         true => error.to_string(),
@@ -76,7 +77,7 @@ pub fn rule(error: &Error) -> String {
     }
 }
 
-/// What `seed` makes of a text in memory.
+/// Parses a text in memory with `seed`.
 pub(super) fn read<'text, S: DeserializeSeed<'text>>(
     text: &'text [u8],
     seed: S,

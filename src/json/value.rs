@@ -1,4 +1,4 @@
-//! Values, built while there is memory left for them.
+//! Builds JSON values within a limit on memory.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,41 +11,40 @@ use serde_json::{Map, Number, Value};
 
 use super::Error;
 use super::entries::twice;
-use super::infinite::as_python_does;
+use super::infinite::with_infinite;
 use super::text::read;
 
-/// Bytes of memory for the values of a settings file or an answer of the hub: tens of times what published ones take.
+/// Memory limit for a settings file or a response of the hub, in bytes: tens of times what published ones take.
 pub const SETTINGS: usize = 24 << 20;
 
-/// The value of a text. It takes at most `limit` bytes of memory.
+/// Parses a text to a value of at most `limit` bytes of memory.
 ///
 /// # Errors
-/// The text is no JSON, a key is given twice, or the value takes more.
+/// The text is not JSON, a key is duplicate, or the value takes more memory.
 pub fn value(text: &[u8], limit: usize) -> Result<Value, Error> {
-    Ok(as_python_does(text, |text| read(text, Build::new(limit, &Cell::new(limit), &[])))?)
+    Ok(with_infinite(text, |text| read(text, Build::new(limit, &Cell::new(limit), &[])))?)
 }
 
-/// The object of a text, without the fields named `skipped`, which are not built. It takes at most `limit` bytes of
-/// memory.
+/// Parses a text to an object of at most `limit` bytes of memory. The fields named `skipped` are not built.
 ///
 /// # Errors
-/// As [`value`]; the text is no object.
+/// As [`value`], or the text is not an object.
 pub fn object(text: &[u8], limit: usize, skipped: &[&str]) -> Result<Map<String, Value>, Error> {
-    match as_python_does(text, |text| read(text, Build::new(limit, &Cell::new(limit), skipped)))? {
+    match with_infinite(text, |text| read(text, Build::new(limit, &Cell::new(limit), skipped)))? {
         Value::Object(map) => Ok(map),
         _ => Err(serde_json::Error::custom("is not a JSON object").into()),
     }
 }
 
-/// A text as a type. What is built on the way takes at most `limit` bytes of memory, and so does the result.
+/// Parses a text to a type. The intermediate value takes at most `limit` bytes of memory, and so does the result.
 ///
 /// # Errors
-/// As [`value`]; the value is not of the type.
+/// As [`value`], or the value is not of the type.
 pub fn typed<T: DeserializeOwned>(text: &[u8], limit: usize) -> Result<T, Error> {
     Ok(serde_json::from_value(value(text, limit)?)?)
 }
 
-/// A value of at most `LIMIT` bytes of memory, as a field of a type that is read piece by piece.
+/// A value of at most `LIMIT` bytes of memory, as a field of a type that is parsed from a stream.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bounded<const LIMIT: usize>(pub Value);
 
@@ -55,7 +54,7 @@ impl<'de, const LIMIT: usize> Deserialize<'de> for Bounded<LIMIT> {
     }
 }
 
-/// Builds a value while there is memory left for it.
+/// Builds a value while memory is left.
 #[derive(Clone, Copy)]
 struct Build<'a> {
     limit: usize,
@@ -64,8 +63,8 @@ struct Build<'a> {
     skipped: &'a [&'a str],
 }
 
-/// Bytes of memory, none of them too few. Lists and maps double as they grow, and begin with room for four entries;
-/// an allocation takes 16 bytes more than is asked for.
+/// Bytes of memory, as upper bounds. Lists and maps double as they grow and start with room for four entries. An
+/// allocation takes 16 bytes more than requested.
 const ITEM: usize = 2 * size_of::<Value>();
 const ENTRY: usize = 2 * (size_of::<Value>() + size_of::<String>() + 2 * size_of::<usize>()) + 32;
 const LIST: usize = 2 * ITEM + 16;
@@ -86,7 +85,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// For what lies within.
+    /// Returns the parser for values within this one, which skips no fields.
     fn inner(self) -> Self {
         Self { skipped: &[], ..self }
     }
