@@ -1,33 +1,35 @@
-"""mist beside llama.cpp on the same weights and threads, in turn: a row of medians, and the median of the ratios of neighbours.
+"""Measure mist against llama.cpp on the same weights and threads, alternating between them. Prints a line per measurement with
+medians, and the median of the ratios of adjacent runs.
 
 usage: against_llama_cpp.py LLAMA_CPP_BIN FOLDER [ROUNDS=5] [ROW…]
 
-LLAMA_CPP_BIN has llama-bench and llama-completion; FOLDER what make_shapes.sh makes, or other weights by these names:
+LLAMA_CPP_BIN has llama-bench and llama-completion. FOLDER has the files that make_shapes.sh writes, or other weights with these
+names:
 
   7b8-Q4_K_M 7b8-Q4_0 7b8-Q8_0 7b8-BF16     .gguf, 8 layers of Mistral 7B's width
-  7b32-Q4_K_M 7b32-Q4_0 7b32-Q8_0           .gguf, all 32 of them
+  7b32-Q4_K_M 7b32-Q4_0 7b32-Q8_0           .gguf, all 32 layers
   mixtral8-Q4_K_M                           .gguf, 8 layers of Mixtral 8x7B's width
   starter starter-q8_0                      .gguf, SmolLM2-135M-Instruct as published (Q4_1) and in Q8_0
 
-A row is FILE/WHAT. WHAT is
+A ROW is FILE/WHAT. WHAT is
 
   decode        generating from an empty cache
-  gguf          the same, mist too on the .gguf file as it is
+  gguf          the same, but mist reads the .gguf file without conversion
   prompt        a prompt of 512 tokens
   depth         generating with 8192 tokens in the cache
-  sequences     four sequences generated together: mist's rate of all beside its own of one
-  first-token   seconds from the command to the first token of a prompt of 16, files in memory
-  busy          decode beside another process that is always busy: which share of the quiet rate is left
+  sequences     four sequences generated together: mist's total rate, compared with its rate for one
+  first-token   seconds from the command to the first token after a prompt of 16 tokens, with the files in memory
+  busy          decode while another process is busy: the share of the quiet rate
 
-Rows are chosen by name or pattern ('starter/*', '*/decode'); without, all whose files are there. mist runs the converted form,
-which is made once as FILE.mist beside the file (delete it after a change of the format). A ratio above 1 says that mist is
-faster. "of reading" is the part of the machine's read rate, measured in the same run, at which mist reads weights; how much it
-is with keys and values is noted where these are many.
+Rows are selected by name or pattern ('starter/*', '*/decode'); the default is all rows whose files exist. mist runs a converted
+checkpoint, which is written once as FILE.mist next to the file (delete it after a change of the format). A ratio above 1 means
+that mist is faster. "of reading" is the rate at which mist reads weights, relative to the machine's read rate measured in the
+same run. If keys and values are many, a note has the rate that includes them.
 
-Environment: MIST another mist than target/release/mist; THREADS another number than 2 for both programs; MIST_CPU another set
-of mist's kernels, which the first line names. Everything else (LD_LIBRARY_PATH) reaches llama.cpp as it is. Only Python's own
-library is needed. llama.cpp runs as is fastest in a first try: with flash attention or without, and with weights repacked or
-as they are (but for depth, where a try takes minutes: repacked).
+Environment: MIST is the path of mist [default: target/release/mist]. THREADS is the number of threads of both programs
+[default: 2]. MIST_CPU selects mist's kernels, which the first line names. Other variables, such as LD_LIBRARY_PATH, are passed
+to llama.cpp. Only Python's standard library is needed. llama.cpp runs with the options that are fastest in a first try: with or
+without flash attention, and with or without repacked weights (for depth, where a try takes minutes, always repacked).
 """
 import json
 import os
@@ -55,8 +57,8 @@ threads = os.environ.get("THREADS", "2")
 
 
 def find(name, hint):
-    """The path of a program: of this name, or on PATH."""
-    return shutil.which(name) or sys.exit(f"error: there is no program {name}\nhint: {hint}")
+    """Return the path of a program, given as a path or found on PATH."""
+    return shutil.which(name) or sys.exit(f"error: no program {name} found\nhint: {hint}")
 
 
 llama_bench, llama_completion = (
@@ -70,18 +72,18 @@ mist = find(
 
 
 class Failed(Exception):
-    """A program ended with an error, or did not start."""
+    """A program failed or did not start."""
 
 
 def run(command):
-    """What a program prints."""
+    """Run a program and return its output."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     except OSError as error:
         raise Failed(f"{Path(command[0]).name}: {error.strerror}") from error
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [""]
-        # A hint may follow it.
+        # A hint may follow the error.
         error = next((line for line in lines if line.startswith("error:")), lines[-1])
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
         raise Failed(f"{Path(command[0]).name}: {how} {error[:120]}".rstrip())
@@ -89,12 +91,12 @@ def run(command):
 
 
 def generated(file):
-    """Tokens to generate: some seconds of them."""
+    """Return the number of tokens to generate, which take some seconds."""
     return 128 if file.startswith("starter") else 32
 
 
 class Llama:
-    """llama.cpp, as it runs one row fastest."""
+    """llama.cpp with the options that are fastest for a row."""
 
     def __init__(self, file, arguments, repack="0,1"):
         self.arguments = [llama_bench, "-m", folder / f"{file}.gguf", "-t", threads, "-o", "json", *arguments]
@@ -102,7 +104,7 @@ class Llama:
         try:
             tried = self.tests("-fa", "0,1", "--repack", repack, "-r", "2")
         except Failed as error:
-            # Its repacking for some instruction sets crashes on some machines.
+            # llama.cpp's repacking for some instruction sets crashes on some machines.
             if "signal" not in str(error):
                 raise
             self.note = "llama.cpp crashed while repacking, ran without"
@@ -119,7 +121,7 @@ class Llama:
 
 
 class Mist:
-    """mist on a file, as it is or converted."""
+    """mist with a file, converted or not."""
 
     def __init__(self, file, converts=True):
         self.checkpoint = str(folder / f"{file}.gguf")
@@ -131,7 +133,7 @@ class Mist:
             self.checkpoint = str(converted)
 
     def bench(self, prompt=0, generate=0, depth=0, sequences=1, repetitions=1):
-        """The rate, and the parts of the machine's read rate, of weights alone and with caches, if it is one of generating."""
+        """Return the rate and, for generating, the shares of the machine's read rate: of weights, and of weights with caches."""
         counts = {"prompt-tokens": prompt, "generate-tokens": generate, "depth": depth, "sequences": sequences}
         counts["repetitions"] = repetitions
         flags = [part for name, count in counts.items() for part in (f"--{name}", str(count))]
@@ -142,7 +144,7 @@ class Mist:
 
 
 def in_turn(rounds, one, other):
-    """Both in each round, the other first in every second one."""
+    """Run both programs in each round, in alternating order."""
     pairs = []
     for round in range(rounds):
         order = [one, other] if round % 2 == 0 else [other, one]
@@ -152,7 +154,7 @@ def in_turn(rounds, one, other):
 
 
 def ratio(pairs):
-    """Of the second to the first."""
+    """Return the median ratio of the second to the first."""
     return median(second / first for first, second in pairs)
 
 
@@ -161,7 +163,7 @@ def medians(pairs):
 
 
 def of_reading(shares):
-    """The median percentage that weights alone are, and that caches are with them."""
+    """Return the median percentages for weights alone and for weights with caches."""
     known = [pair for pair in shares if None not in pair]
     return [f"{100 * share:.0f} %" for share in medians(known)] if known else ["", ""]
 
@@ -171,7 +173,7 @@ def noted(*notes):
 
 
 def rates(file, rounds, prompt=0, generate=0, depth=0, repetitions=1, converts=True):
-    """A row of both programs' rates."""
+    """Return a row with both programs' rates."""
     ours = Mist(file, converts)
     shares = []
 
@@ -209,7 +211,7 @@ def prompt(file, rounds):
 
 
 def depth(file, rounds):
-    # Filling the cache takes minutes, so a run measures more than once, and there are no more than three.
+    # Filling the cache takes minutes, so each of at most three runs measures three times.
     return rates(file, min(rounds, DEPTH_ROUNDS), generate=generated(file), depth=DEPTH, repetitions=3)
 
 
@@ -236,8 +238,8 @@ def first_token(file, rounds):
     ours = Mist(file).checkpoint
     own = [mist, "generate", "--checkpoint-dir", ours, "--prompt", PROMPT, "--max-new-tokens", "1"]
     own += ["--temperature", "0", "--threads", threads, "-q"]
-    # Its own run to warm up would only be more to wait for, and the cache need not be the model's whole context. Repacking the
-    # weights can take longer than it saves for so short a prompt: both ways are tried.
+    # A warm-up run would only add to the time, and the cache need not hold the model's whole context. Repacking the
+    # weights can take longer than it saves for such a short prompt, so both ways are tried.
     theirs = [llama_completion, "-m", str(folder / f"{file}.gguf"), "-p", PROMPT, "-n", "1", "-c", "512"]
     theirs += ["--temp", "0", "-t", threads, "-no-cnv", "--no-warmup", "--simple-io"]
     ways, failed = {}, []
@@ -260,7 +262,7 @@ def busy(file, rounds):
     ours = Mist(file)
 
     def beside(rate):
-        """The rate beside a busy process, as a share of the quiet one."""
+        """Return the rate next to a busy process, as a share of the quiet rate."""
         quiet = rate()
         other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
         try:
@@ -310,11 +312,11 @@ def main():
     rest = sys.argv[3:]
     rounds = int(rest.pop(0)) if rest and rest[0].isdigit() else 5
     if rounds == 0:
-        sys.exit("error: ROUNDS=0 leaves nothing to measure\nhint: leave it out for 5")
+        sys.exit("error: ROUNDS is 0, expected at least 1\nhint: leave it out for 5")
     patterns = rest or ["*"]
     for pattern in patterns:
         if not any(fnmatch(row, pattern) for row in ROWS):
-            sys.exit(f"error: there is no row {pattern}\nhint: {' '.join(ROWS)}")
+            sys.exit(f"error: no row {pattern}\nhint: {' '.join(ROWS)}")
     fewer = f", of depth {DEPTH_ROUNDS}" if rounds > DEPTH_ROUNDS else ""
     try:
         here = machine()
@@ -328,7 +330,7 @@ def main():
         if not any(fnmatch(row, pattern) for pattern in patterns):
             continue
         if not (folder / f"{file}.gguf").exists():
-            print(f"{row}: there is no {file}.gguf", file=sys.stderr)
+            print(f"{row}: no {file}.gguf found", file=sys.stderr)
             continue
         try:
             cells = KINDS[kind](file, rounds)

@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# mist beside llama.cpp on the same weights: usage and rows are in against_llama_cpp.py.
+# Measures mist against llama.cpp on the same weights. Usage and rows: see against_llama_cpp.py.
 exec python3 "$(dirname "$0")/against_llama_cpp.py" "$@"

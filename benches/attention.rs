@@ -1,9 +1,10 @@
-//! Attention beside what the machine can do, and what a job of the pool costs: `cargo bench --bench attention`.
+//! Measures attention against the machine's limits, and the cost of a job in the thread pool: `cargo bench --bench
+//! attention`.
 //!
-//! Heads are a 7B's: 32 of queries, 8 of keys and values, of size 128; the cache is f16. Decode is a token at depth 8192,
-//! over so many layers' caches that they are larger than the processor's, beside the rate at which memory is read; a prompt
-//! of 512 is compared with the peak of multiply-adds in f32. Medians of 15 runs after a warm-up. `MIST_CPU` chooses the
-//! kernels.
+//! The heads are those of a 7B model: 32 query heads and 8 key/value heads of size 128; the KV cache is f16. Decode
+//! computes one token at depth 8192 over the caches of many layers, which together exceed the processor's caches.
+//! It is compared with the rate at which memory is read. A prompt of 512 tokens is compared with the peak of f32
+//! multiply-adds. The results are medians of 15 runs after a warm-up. `MIST_CPU` selects the kernels.
 
 mod limits;
 
@@ -16,13 +17,13 @@ use mist::kernels::attention::{CacheType, Heads, KeyValues, Queries, Span, atten
 
 const HEADS: Heads = Heads { query: 32, key_value: 8, size: 128 };
 
-/// Queries, keys and values of a position, one after another.
+/// Width of a row with a position's queries, keys and values.
 const WIDTH: usize = (32 + 8 + 8) * 128;
 
 const DEPTH: usize = 8192;
 const PROMPT: usize = 512;
 
-/// Caches of decode: 1 GiB of them.
+/// Number of layers in decode: their caches are 1 GiB.
 const LAYERS: usize = 32;
 
 fn main() -> Result<(), String> {
@@ -37,11 +38,11 @@ fn main() -> Result<(), String> {
 }
 
 fn say(line: &str) {
-    // A bench has no other output; a closed pipe is its reader's choice.
+    // The bench has no other output; if the pipe is closed, nobody reads it.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// The median seconds of 15 runs, after a warm-up.
+/// Returns the median seconds of 15 runs, after a warm-up.
 fn seconds(mut run: impl FnMut()) -> f64 {
     run();
     let mut times: Vec<f64> = (0..15)
@@ -55,7 +56,7 @@ fn seconds(mut run: impl FnMut()) -> f64 {
     times[7]
 }
 
-/// As much as of a limit, where that is known.
+/// Formats a rate as a percentage of a limit, if the limit is known.
 fn share(rate: f64, limit: Option<f64>, of: &str) -> String {
     limit.map_or(String::new(), |limit| format!(", {:.1} % of {of} ({limit:.1})", 100.0 * rate / limit))
 }
@@ -64,7 +65,7 @@ fn rows(count: usize) -> Vec<f32> {
     (0..count * WIDTH).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect()
 }
 
-/// The cache of a layer with so many positions.
+/// Returns the KV cache of a layer with `positions` positions.
 fn filled(rows: &[f32], positions: usize) -> KeyValues {
     let mut kept = KeyValues::new(CacheType::F16, HEADS.key_value, HEADS.size);
     kept.grow(positions);
@@ -76,7 +77,7 @@ fn filled(rows: &[f32], positions: usize) -> KeyValues {
     kept
 }
 
-/// The last `tokens` positions of a cache as queries.
+/// Computes attention of the last `tokens` positions of a cache.
 fn attend(rows: &[f32], tokens: usize, kept: &KeyValues, out: &mut [f32]) {
     let slots = kept.slots();
     let span = Span { first: slots - tokens, window: None, slots };
@@ -102,14 +103,14 @@ fn prompt(peak: Option<f64>) {
     let kept = filled(&rows, PROMPT);
     let mut out = vec![0.0; PROMPT * HEADS.query * HEADS.size];
     let time = seconds(|| attend(&rows, PROMPT, &kept, &mut out));
-    // Each query with each key that it sees, and each weight with its value.
+    // A product for each query and each key that it sees, and for each weight and its value.
     let products = 2 * (PROMPT * (PROMPT + 1) / 2) * HEADS.query * HEADS.size;
     let rate = 2.0 * products as f64 / time / 1e9;
     let limit = share(rate, peak, "the peak");
     say(&format!("prompt of {PROMPT}: {:.2} ms a layer, {rate:.1} GFLOP/s{limit}", time * 1e3));
 }
 
-/// A job with a task of nothing for each thread: right after another, and when the threads sleep.
+/// Measures a job with one empty task per thread, right after another job and after the threads have gone to sleep.
 fn jobs() {
     const JOBS: usize = 1000;
     let job = || pool::run(pool::threads(), |_| {});

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Converting a checkpoint to q4_k beside llama.cpp's converter and quantizer, one after the other in one run.
+# Measures converting a checkpoint to q4_k against llama.cpp's converter and quantizer, one after the other.
 #
 # usage: convert.sh CHECKPOINT LLAMA_CPP [RUNS=1]
-#   CHECKPOINT   a Hugging Face folder with a tokenizer.model or tokenizer.json, such as shape.py makes
-#   LLAMA_CPP    a folder with bin/llama-quantize, src/convert_hf_to_gguf.py and, to run that, venv/bin/python3
-# PYTHON names another python3. Needs free disk for the weights once more and half as much again. Prints seconds, the peak
-# of memory without mapped files (mist) or with them (llama.cpp), and the ratio. The page cache is emptied before either
-# where the system allows it; what llama.cpp's quantizer reads was written just before.
+#   CHECKPOINT   a Hugging Face folder with a tokenizer.model or tokenizer.json, such as shape.py writes
+#   LLAMA_CPP    a folder with bin/llama-quantize, src/convert_hf_to_gguf.py and venv/bin/python3 to run it
+# PYTHON is the path of another python3. Needs free disk of one and a half times the weights. Prints the seconds of both, mist's
+# peak memory without mapped files, and the ratio. The page cache is emptied before each, if the system allows it. llama.cpp's quantizer reads a file
+# that was just written.
 set -euo pipefail
 checkpoint=$(realpath "$1") llama_cpp=$(realpath "$2") runs=${3:-1}
 python=${PYTHON:-$llama_cpp/venv/bin/python3}

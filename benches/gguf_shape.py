@@ -1,9 +1,9 @@
-"""Write a GGUF of Mistral-7B's or Mixtral-8x7B's shape in q8_0 or q4_k, block by block: no dense copy of it is ever made.
+"""Write a GGUF of Mistral-7B's or Mixtral-8x7B's shape in q8_0 or q4_k, block by block, without a dense copy.
 
-usage: python gguf_shape.py OUT.gguf mistral|mixtral [LAYERS=32] [q8_0|q4_k]    (Mixtral whole in q4_k: 26 GB)
-Needs numpy, gguf, mistral-common and sentencepiece. Every matrix but the routers is in the scheme. A block's levels lie evenly
-about zero and its quants are random, so that routers send tokens to all experts. The tokenizer is Mistral's first, from
-mistral-common. `llama-quantize --allow-requantize` makes other schemes of a q8_0 file: speed does not depend on the values.
+usage: python gguf_shape.py OUT.gguf mistral|mixtral [LAYERS=32] [q8_0|q4_k]    (all of Mixtral in q4_k: 26 GB)
+Needs numpy, gguf, mistral-common and sentencepiece. All matrices but the routers have the scheme. A block's values are evenly
+distributed around zero and its quants are random, so that routers send tokens to all experts. The tokenizer is Mistral's first,
+from mistral-common. `llama-quantize --allow-requantize` makes other schemes from a q8_0 file: speed does not depend on the values.
 """
 import sys
 from pathlib import Path
@@ -23,13 +23,13 @@ experts = {"mistral": 0, "mixtral": 8}[shape_name]
 rng = np.random.default_rng(0)
 
 if scheme == "q8_0":
-    # A scale in f16 and 32 quants of 8 bits. A weight is d q, q from -128 to 127.
+    # A block is an f16 scale d and 32 quants q of 8 bits. A weight is d q, with q from -128 to 127.
     block, quantized, file_type = 32, gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0
     head = np.array([STANDARD_DEVIATION / 73.9], np.float16).tobytes()
     quants = 32
 elif scheme == "q4_k":
-    # Scale and minimum, f16; eight groups' 6-bit scales and minima, all 32, as ggml packs them; 256 quants of 4 bits. A
-    # weight is 32 d (q - 7.5).
+    # A block is an f16 scale d and minimum, the 6-bit scales and minima of eight groups (all 32, packed as in ggml), and 256
+    # quants q of 4 bits. A weight is 32 d (q - 7.5).
     block, quantized, file_type = 256, gguf.GGMLQuantizationType.Q4_K, gguf.LlamaFileType.MOSTLY_Q4_K_M
     d = STANDARD_DEVIATION / (32 * 4.61)
     head = np.array([d, 7.5 * d], np.float16).tobytes() + bytes([160] * 8 + [0] * 4)

@@ -1,9 +1,10 @@
-//! The kernels' rates beside what the machine can do: `cargo bench --bench kernels [-- SCHEME…]`.
+//! Measures kernels against the machine's limits: `cargo bench --bench kernels [-- SCHEME…]`.
 //!
-//! Each figure is the mean and standard deviation of 15 runs after a warm-up. Widening and quantizing run on one
-//! thread, on data that stays in its caches, beside the rates at which it fills and reads as many values there; products
-//! run on all threads. Decode is over more than 1 GiB of weights, beside the rate at which all threads read the same buffer
-//! in the same repetition; a prompt's product is in f32, beside the peak of multiply-adds. `MIST_CPU` chooses the kernels.
+//! Each result is the mean and standard deviation of 15 runs after a warm-up. Converting to f32 and quantizing run
+//! on one thread, on data in its caches. They are compared with the rates at which the thread fills and reads as
+//! many values there. Products run on all threads. Decode multiplies more than 1 GiB of weights and is compared
+//! with the rate at which all threads read the same buffer in the same repetition. The product of a prompt is in
+//! f32 and is compared with the peak of multiply-adds. `MIST_CPU` selects the kernels.
 
 mod limits;
 
@@ -20,13 +21,13 @@ use mist::quant::dequantize::dequantize;
 use mist::quant::quantize::{self, quantize_rows};
 use mist::quant::{Matrix, Scheme};
 
-/// Mean and standard deviation of the seconds of a run.
+/// Mean and standard deviation of a run's seconds.
 struct Seconds {
     mean: f64,
     deviation: f64,
 }
 
-/// 15 runs, after a warm-up.
+/// Measures 15 runs, after a warm-up.
 fn time(mut run: impl FnMut()) -> Seconds {
     run();
     let times: Vec<f64> = (0..15)
@@ -47,8 +48,8 @@ impl Seconds {
     }
 }
 
-/// Weights as trained ones are: dense ones of ±0.05. Scales of blocks stay finite: no byte of an f16 has all exponent bits
-/// set.
+/// Returns weights as in trained models: dense weights within ±0.05, and blocks with finite scales, because no byte
+/// of an f16 has all exponent bits set.
 fn weights(scheme: Scheme, bytes: usize) -> Vec<u8> {
     let values = || (0..).map(|i: u32| (i.wrapping_mul(2_654_435_769) >> 8) as f32 / 1.6777216e8 - 0.05);
     match scheme {
@@ -59,13 +60,14 @@ fn weights(scheme: Scheme, bytes: usize) -> Vec<u8> {
     }
 }
 
-/// A line: what, how fast (`amount` a run, in units of a billion), and how much of a limit, where there is one, that is.
+/// Prints a line with a name, a rate (`amount` per run, in billions per second) and the percentage of a limit, if
+/// there is one.
 fn report(name: &str, amount: f64, seconds: &Seconds, unit: &str, limit: Option<(f64, &str)>) {
     let rate = amount / seconds.mean / 1e9;
     let spread = 100.0 * seconds.deviation / seconds.mean;
     let share = limit.map_or(String::new(), |(limit, of)| format!("{:6.1} % of {of}", rate / limit * 100.0));
     let line = format!("{name:24} {rate:8.2} {unit:10} ± {spread:4.1} % {share}");
-    // A bench has no other output; a closed pipe is its reader's choice.
+    // The bench has no other output; if the pipe is closed, nobody reads it.
     let _ = writeln!(std::io::stdout(), "{}", line.trim_end());
 }
 
@@ -103,7 +105,7 @@ fn main() -> Result<(), String> {
     for scheme in quantize::WRITTEN.into_iter().filter(asked) {
         let mut blocks = weights(scheme, scheme.row_bytes(dense.len()).unwrap_or(0));
         let seconds = time(|| {
-            // The weights are finite and small, so nothing is refused.
+            // The weights are finite and small, so quantizing cannot fail.
             let _ = quantize_rows(scheme, black_box(&dense), dense.len(), black_box(&mut blocks));
         });
         let limit = Some((read, "reading"));
@@ -118,7 +120,7 @@ fn main() -> Result<(), String> {
     Ok(())
 }
 
-/// Products of few rows with matrices of a 7B's shapes that together are larger than the caches.
+/// Measures products of a few rows with matrices in the shapes of a 7B model, which together exceed the caches.
 fn decode(scheme: Scheme) {
     const ROWS: [usize; 3] = [1, 4, 8];
     let buffer = Bytes::from(weights(scheme, 5 << 28));

@@ -1,9 +1,10 @@
-//! The packed products beside what they compete with: `cargo bench --bench packed [-- SCHEME…]`.
+//! Measures packed products against their alternatives: `cargo bench --bench packed [-- SCHEME…]`.
 //!
-//! Decode reads more than 1 GiB of weights as matrices of a 7B's shapes, as panels and as plain rows. It is compared, in
-//! the same repetition, with the rate at which all threads read the same buffer, and with the f32 product. Products with
-//! several rows are compared with the f32 one, and with the peaks of the instructions that multiply. For busy machines: medians of rates and of the ratios within a
-//! repetition, the best of each, and rates over a thread's own running time.
+//! Decode reads more than 1 GiB of weights as matrices in the shapes of a 7B model, in panels and in row order. It
+//! is compared, in the same repetition, with the rate at which all threads read the same buffer, and with the f32
+//! product. Products with several rows are compared with the f32 product and with the peaks of the multiplying
+//! instructions. For busy machines, the bench prints medians of the rates, medians of the ratios within a
+//! repetition, the best of each, and rates relative to the threads' running time.
 #![allow(clippy::disallowed_methods)]
 
 mod limits;
@@ -20,7 +21,7 @@ use mist::kernels::matmul::matmul;
 use mist::kernels::packed::{self, activation_block};
 use mist::quant::{ActivationBits, Layout, Matrix, Scheme};
 
-/// Rows and columns: attention, gate or up, down.
+/// Rows and columns of the matrices of attention, gate or up, and down.
 const SHAPES: [(usize, usize); 3] = [(4096, 4096), (14336, 4096), (4096, 14336)];
 
 const BUFFER: usize = 5 << 28;
@@ -30,7 +31,7 @@ fn main() -> Result<(), String> {
     say(&format!("{} threads, kernels: {}", pool::threads(), level.name()));
     let peak = peak();
     say(&peak.to_string());
-    // Scales of blocks stay finite: no byte of an f16 has all exponent bits set.
+    // No byte of an f16 has all exponent bits set, so the scales of blocks are finite.
     let buffer = Bytes::from((0..BUFFER).map(|i| (i * 37 % 251) as u8 & 0x3f).collect::<Vec<_>>());
     let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     for scheme in Scheme::all().filter(|scheme| activation_block(*scheme).is_some()) {
@@ -43,7 +44,7 @@ fn main() -> Result<(), String> {
 }
 
 fn say(line: &str) {
-    // A bench has no other output; a closed pipe is its reader's choice.
+    // The bench has no other output; if the pipe is closed, nobody reads it.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
@@ -53,8 +54,8 @@ fn seconds(run: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// Seconds that this process has run, over all its threads: a busy machine does not lengthen them. `None` where
-/// the system does not tell (it does on Linux).
+/// Returns the seconds that all threads of this process have run; other processes do not add to it. `None` if the
+/// system does not report it (Linux does).
 fn busy() -> Option<f64> {
     let of_task = |task: std::io::Result<std::fs::DirEntry>| {
         let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
@@ -69,7 +70,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The matrices that fill the buffer, as they lie in one layout.
+/// Returns matrices in one layout that fill the buffer.
 fn matrices(scheme: Scheme, layout: Layout, buffer: &Bytes) -> Vec<Matrix> {
     let (mut at, mut out) = (0, vec![]);
     for (rows, columns) in SHAPES.into_iter().cycle() {
@@ -83,7 +84,7 @@ fn matrices(scheme: Scheme, layout: Layout, buffer: &Bytes) -> Vec<Matrix> {
     out
 }
 
-/// With activations of 8 bits. (16 are twice the rows.)
+/// Multiplies with 8-bit activations; 16-bit activations take as long as twice the rows.
 fn multiply(x: &[f32], w: &Matrix, out: &mut [f32]) {
     packed::multiply(x, w, ActivationBits::Eight, out);
 }
@@ -97,7 +98,7 @@ fn decode(scheme: Scheme, buffer: &Bytes) {
     let mut all = |matrices: &[Matrix], product: fn(&[f32], &Matrix, &mut [f32])| {
         seconds(|| matrices.iter().for_each(|w| product(&x[..w.columns()], w, &mut out[..w.rows()])))
     };
-    // The f32 product is an order slower: the first matrices are enough.
+    // The f32 product is an order of magnitude slower, so it uses only the first matrices.
     let few = &rows[..6];
     let beyond = size(&rows) as f64 / size(few) as f64;
     let mut times: [Vec<f64>; 4] = Default::default();
@@ -140,8 +141,8 @@ fn prompt(scheme: Scheme, buffer: &Bytes, peak: Peak) {
     }
 }
 
-/// The median rate over 7 times `runs` runs of `products` multiplications: by the clock, as part of the peak, and for a
-/// thread's busy time.
+/// Returns the median rate over 7 times `runs` runs of `products` multiplications: by wall time, as a percentage of
+/// the peak, and per thread by running time.
 fn rate(runs: usize, products: usize, peak: Option<f64>, mut run: impl FnMut()) -> String {
     run();
     let (mut clock, mut thread) = (vec![], vec![]);

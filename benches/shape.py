@@ -1,8 +1,8 @@
-"""Write a Hugging Face checkpoint of Mistral-7B's shape with random bf16 weights, to measure conversions and loading on.
+"""Write a Hugging Face checkpoint of Mistral-7B's shape with random bf16 weights, for measuring conversion and loading.
 
-usage: python shape.py OUT [LAYERS=32]        (14.5 GB; 8 layers are a quarter of it)
-Needs numpy, transformers, mistral-common and sentencepiece. Weights are drawn from a pool of 2^26 normal values: a search
-for scales takes as long on them as on trained ones. The tokenizer is Mistral's first, from mistral-common.
+usage: python shape.py OUT [LAYERS=32]        (14.5 GB; a quarter of it with 8 layers)
+Needs numpy, transformers, mistral-common and sentencepiece. Weights are drawn from a pool of 2^26 normal values; a search for
+scales takes as long as with trained weights. The tokenizer is Mistral's first, from mistral-common.
 """
 import json
 import shutil
@@ -14,7 +14,7 @@ import numpy as np
 from transformers import AutoTokenizer
 
 HIDDEN, INNER, HEADS, KEY_VALUE_HEADS, HEAD, VOCABULARY = 4096, 14336, 32, 8, 128, 32000
-SHARD = 5_000_000_000  # bytes, as published checkpoints are cut
+SHARD = 5_000_000_000  # bytes; the size of published shards
 
 out = Path(sys.argv[1])
 layers = int(sys.argv[2]) if len(sys.argv) > 2 else 32
@@ -50,7 +50,7 @@ for name in shapes:
 
 
 def values(name):
-    """A tensor's bytes, a piece at a time."""
+    """Yield a tensor's bytes in pieces."""
     left = size(name) // 2
     if left == HIDDEN:
         yield ones.tobytes()

@@ -1,10 +1,10 @@
-"""Measure what splitting a model costs, and what computing prompts together gains.
+"""Measure the cost of splitting a model over devices, and the gain of computing prompts together.
 
 usage: python split.py MIST CHECKPOINT [PAIRS=20] [DEVICES=4] [TOKENS=64]
 
-Split: decoding on one logical CPU device and on several, in turn; medians of both rates and of the ratios of neighbours. Every
-other pair begins with the split. Batch: four prompts in one call and one at a time, prompts and decoding
-but not loading.
+Split: decodes on one and on several logical CPU devices, alternating, and every other pair begins with the split. Prints medians
+of both rates and of the ratios within a pair. Batch: runs four prompts in one call and one at a time. Measures prompts and
+decoding, but not loading.
 """
 import json
 import subprocess
@@ -30,12 +30,12 @@ def rate(count):
     return text["timings"]["generate_tokens_per_second"], text["output_ids"]
 
 
-run("--prompt", PROMPTS[0])  # into memory
+run("--prompt", PROMPTS[0])  # loads the files into memory
 one, split, ratios = [], [], []
 for pair in range(pairs):
     order = [1, devices] if pair % 2 == 0 else [devices, 1]
     (a, ids_a), (b, ids_b) = (rate(count) for count in order)
-    assert ids_a == ids_b, "the split gives other tokens"
+    assert ids_a == ids_b, "the split changes the tokens"
     if order[0] != 1:
         a, b = b, a
     one.append(a)
@@ -45,7 +45,7 @@ print(f"one device {median(one):.2f} tok/s, {devices} devices {median(split):.2f
 
 
 def wall(call):
-    """Seconds of a call less its loading, and the ids of its texts."""
+    """Return the seconds of a call without loading, and the ids of its texts."""
     start = time.monotonic()
     texts = call()
     return time.monotonic() - start - max(t["timings"]["load_seconds"] for t in texts), [t["output_ids"] for t in texts]
@@ -62,7 +62,7 @@ with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             seconds, ids = wall(lambda: run("--prompt", prompt))
             b += seconds
             ids_b += ids
-        assert ids_a == ids_b, "together the tokens are others"
+        assert ids_a == ids_b, "computing together changes the tokens"
         together.append(len(PROMPTS) * tokens / a)
         alone.append(len(PROMPTS) * tokens / b)
         gains.append(b / a)

@@ -1,9 +1,9 @@
-//! Encoding beside the `tokenizers` crate: `cargo bench --bench tokenize -- TEXT FOLDER…`.
+//! Measures encoding against the `tokenizers` crate: `cargo bench --bench tokenize -- TEXT FOLDER…`.
 //!
-//! Each folder's tokenizer encodes the file TEXT; the crate does the same from the `tokenizer.json` that is made of the
-//! tokenizer. Rounds alternate between the two, in one thread. Printed are MB/s, mean and standard deviation of five
-//! rounds after one that is not counted, the mean ratio of the two within a round, and whether the ids are equal. The
-//! crate goes by pairs where SentencePiece goes by scores: in runs of spaces their ids may differ.
+//! Each folder's tokenizer encodes the file TEXT. The crate encodes it with a `tokenizer.json` that is generated
+//! from the same tokenizer. Rounds alternate between the two, in one thread. The bench prints the MB/s of both as
+//! mean and standard deviation of five rounds after a warm-up, the mean ratio within a round, and whether the ids
+//! are equal. The crate merges by pairs where SentencePiece merges by scores, so ids may differ in runs of spaces.
 #![allow(clippy::disallowed_methods)]
 
 use std::error::Error;

@@ -1,13 +1,13 @@
-//! What this machine multiplies at most, in registers: what products are compared with. (How fast it reads memory is
-//! `placement::read_rate`.)
+//! Measures the machine's peak rate of multiplications in registers, which products are compared with.
+//! `bench::read_rate` measures how fast it reads memory.
 
 use std::fmt;
 use std::time::Instant;
 
 use mist::cpu::{self, Level, pool};
 
-/// Billions of operations a second of all threads; a multiplication and an addition are two. `None` where there is no
-/// instruction for it here.
+/// Billions of operations per second on all threads, where a multiplication and an addition count as two. `None` if
+/// this machine has no instruction for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Peak {
     /// Fused multiply-adds in f32.
@@ -24,14 +24,14 @@ impl fmt::Display for Peak {
     }
 }
 
-/// How often a group of instructions is repeated by a task: some milliseconds of the slowest.
+/// Number of times that a task repeats a group of instructions: some milliseconds with the slowest.
 const ROUNDS: u64 = 1 << 17;
 
-/// Instructions of a group: enough that none waits for the one that wrote its register.
+/// Number of instructions in a group: enough that none waits for the one that wrote its register.
 const GROUP: u64 = 12;
 
-/// The best of 7 measurements of the instructions of the kernels in use; for the portable ones, whose instructions the
-/// compiler chooses, of the best that the processor has.
+/// Returns the best of 7 measurements, with the instructions of the level in use. For the portable level, whose
+/// instructions the compiler selects, it measures the processor's best level.
 pub fn peak() -> Peak {
     let level = if cpu::level() == Level::Portable { Level::detect() } else { cpu::level() };
     Peak {
@@ -40,7 +40,7 @@ pub fn peak() -> Peak {
     }
 }
 
-/// Operations of an instruction, and the function that runs so many groups of it.
+/// Operations per instruction, and the function that runs the given number of groups of it.
 type Instruction = (u64, fn(u64));
 
 fn measure((operations, run): Instruction) -> f64 {
@@ -54,14 +54,15 @@ fn measure((operations, run): Instruction) -> f64 {
     (0..7).map(rate).fold(0.0, f64::max)
 }
 
-/// `loop_of!("vfmadd231ps zmm", ", zmm12, zmm13", …)`: a function that repeats the instruction with twelve targets in turn,
-/// after what has to be done before (registers of zeros, so that no value is slow) and before what has to be done after.
+/// `loop_of!(name, …, "vfmadd231ps zmm", ", zmm12, zmm13", …)` defines a function that repeats an instruction with
+/// twelve target registers in turn. `$before` runs first; it sets registers to zero, so that no value is slow.
+/// `$after` runs last.
 macro_rules! loop_of {
     ($name:ident, $abi:literal, $rounds:tt, $shapes:tt, $before:literal, $head:literal, $tail:literal, [$($target:literal)*], $next:literal, $after:literal) => {
         #[allow(unsafe_code)]
         fn $name(rounds: u64) {
-            // SAFETY: the caller found the instructions; they touch registers that are declared as overwritten, and read
-            // the shapes of tiles.
+            // SAFETY: the caller detected the instructions. They access registers that are declared as overwritten,
+            // and read the shapes of tiles.
             unsafe {
                 std::arch::asm!(
                     $before,
@@ -78,7 +79,7 @@ macro_rules! loop_of {
     };
 }
 
-/// Eight tiles of 16 rows of 64 bytes, as `ldtilecfg` reads them.
+/// Shapes of eight tiles with 16 rows of 64 bytes, in the format of `ldtilecfg`.
 #[expect(dead_code, reason = "the processor reads it")]
 #[repr(align(64))]
 struct Shapes([u8; 64]);
@@ -137,7 +138,7 @@ mod instructions {
         integers_512, "sysv64", "rcx", "rax", "vzeroall", "vpdpbusd zmm", ", zmm12, zmm13",
         ["0" "1" "2" "3" "4" "5" "6" "7" "8" "9" "10" "11"], "dec rcx", "jnz 2b\nvzeroupper"
     );
-    // Setting up makes all tiles zero.
+    // Configuring the tiles zeroes them.
     loop_of!(
         tiles, "sysv64", "rcx", "rax", "ldtilecfg [rax]", "tdpbssd tmm", ", tmm6, tmm7",
         ["0" "1" "2" "3" "4" "5" "0" "1" "2" "3" "4" "5"], "dec rcx", "jnz 2b\ntilerelease"
