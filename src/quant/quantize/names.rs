@@ -1,9 +1,9 @@
-//! The names by which a person asks for a scheme.
+//! The names of schemes that a user can request.
 
 use super::WRITTEN;
 use crate::quant::Scheme;
 
-/// The scheme of a name, in any case. A mix is also found by its name in llama.cpp, such as `Q4_K_M`.
+/// Returns the scheme with this name, ignoring case. Llama.cpp's names of mixes, such as `Q4_K_M`, are accepted too.
 pub fn named(name: &str) -> Option<Scheme> {
     let called = |scheme: &Scheme| {
         let mix = mix_in_llama_cpp(*scheme);
@@ -12,12 +12,12 @@ pub fn named(name: &str) -> Option<Scheme> {
     WRITTEN.into_iter().find(called)
 }
 
-/// The scheme of this name as mist itself writes it: `q4_k`, and neither `Q4_K` nor `Q4_K_M`.
+/// Returns the scheme with exactly the name that mist writes: `q4_k`, but not `Q4_K` or `Q4_K_M`.
 pub fn own(name: &str) -> Option<Scheme> {
     WRITTEN.into_iter().find(|scheme| scheme.name() == name)
 }
 
-/// The name in llama.cpp of a scheme's mix, where that is not the scheme's own.
+/// Returns llama.cpp's name of a scheme's mix. `None` if it is the name of the scheme.
 pub fn mix_in_llama_cpp(scheme: Scheme) -> Option<&'static str> {
     match scheme {
         Scheme::Q4K => Some("q4_k_m"),
