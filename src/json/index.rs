@@ -18,7 +18,7 @@ const MOST: usize = 1 << 17;
 /// Returns the files that an index of shards names.
 ///
 /// # Errors
-/// The text is not an index, names a tensor twice, or has more than [`MOST`] entries.
+/// The text is not an index, names a tensor twice, or has more than 131,072 entries.
 pub fn shards(text: &[u8]) -> Result<BTreeSet<String>, Error> {
     #[derive(Deserialize)]
     struct Index {
