@@ -1,6 +1,11 @@
 //! Measurements: how fast a model runs, and how fast this machine reads memory.
 //!
 //! No room below imports this one.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | [`bandwidth`] | how fast the host's memory is read, with as many threads as the products use |
+//! | [`speed`] | tokens a second of prompts and of generating: mean, deviation, every sample |
 
 pub mod bandwidth;
 pub mod speed;

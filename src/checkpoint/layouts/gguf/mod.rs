@@ -1,4 +1,12 @@
 //! GGUF of the architecture `llama`.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `config` | metadata as a description, and back |
+//! | `entries` | entries of metadata that change nothing |
+//! | `names` | its names of fields and tensors |
+//! | `read` | its tensors under our names |
+//! | `write` | a file that llama.cpp loads |
 
 pub(in crate::checkpoint) mod config;
 mod entries;
