@@ -30,6 +30,6 @@ pub mod tensors;
 pub mod validate;
 
 pub use error::Error;
-pub use layouts::mist::Origin;
+pub use layouts::mist::Provenance;
 pub use open::{Checkpoint, Format, Tokenizing};
 pub use suggestions::Suggestions;

@@ -8,7 +8,7 @@ use super::formats::gguf::{self, Gguf};
 use super::formats::safetensors;
 use super::layouts::litgpt::read as litgpt;
 use super::layouts::mist::manifest;
-use super::layouts::mist::provenance::Origin;
+use super::layouts::mist::provenance::Provenance;
 use super::layouts::mistral::read as mistral;
 use super::layouts::{self, huggingface};
 use super::shards::file_names;
@@ -34,7 +34,7 @@ pub struct Checkpoint {
     /// The GGUF file, where it is one: it holds the tokenizer as well.
     pub gguf: Option<Gguf>,
     /// What a converted checkpoint was made of.
-    pub origin: Option<Origin>,
+    pub origin: Option<Provenance>,
     /// How its publishers say that tokens should be chosen.
     pub suggestions: Suggestions,
     /// What was decided where its files contradict each other, a sentence each.

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::provenance::Origin;
+use super::provenance::Provenance;
 use crate::arch::{Config, FieldNames};
 use crate::checkpoint::error::Error;
 use crate::checkpoint::read::{is_plain_file_name, read_text};
@@ -66,7 +66,7 @@ pub struct Manifest {
     pub schemes: BTreeMap<String, Scheme>,
     /// What it was made of.
     #[serde(default)]
-    pub origin: Origin,
+    pub origin: Provenance,
 }
 
 impl Manifest {

@@ -12,5 +12,5 @@ pub mod provenance;
 mod sources;
 pub mod write;
 
-pub use provenance::Origin;
+pub use provenance::Provenance;
 pub use write::*;

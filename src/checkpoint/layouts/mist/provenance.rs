@@ -18,7 +18,7 @@ const SAMPLE: u64 = 4 << 10;
 /// How a conversion was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Origin {
+pub struct Provenance {
     /// What became of the types of weights, one after the other where a conversion was converted; none if they are as
     /// they were.
     pub roundings: Vec<Rounding>,
@@ -38,7 +38,7 @@ pub struct Source {
     pub samples: String,
 }
 
-impl Origin {
+impl Provenance {
     /// The sources in whose place other files lie in `folder`. Those that are not there were deleted,
     /// perhaps; those that cannot be read are not others as far as can be told.
     pub fn changed(&self, folder: &Path) -> Vec<&str> {
@@ -90,8 +90,8 @@ mod tests {
         let file = folder.path().join("weights");
         let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i.wrapping_mul(7919) >> 5) as u8).collect();
         fs::write(&file, &bytes).unwrap();
-        let origin = Origin { roundings: Vec::new(), sources: vec![Source::of(&file).unwrap()] };
-        let changed = || !origin.changed(folder.path()).is_empty();
+        let provenance = Provenance { roundings: Vec::new(), sources: vec![Source::of(&file).unwrap()] };
+        let changed = || !provenance.changed(folder.path()).is_empty();
         assert!(!changed());
         // A hundredth of it, wherever that is.
         for start in (0..bytes.len()).step_by(91_111) {

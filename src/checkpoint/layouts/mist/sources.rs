@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::provenance::{Origin, Source};
+use super::provenance::{Provenance, Source};
 use crate::checkpoint::convert::output::Rounding;
 use crate::checkpoint::error::Error;
 use crate::checkpoint::open::Checkpoint;
 
-impl Origin {
+impl Provenance {
     /// Of a conversion of `checkpoint`; of a conversion, what that was made of.
     ///
     /// # Errors
@@ -15,7 +15,7 @@ impl Origin {
     pub fn of(checkpoint: &Checkpoint, rounding: Rounding) -> Result<Self, Error> {
         let of_file = |file: &PathBuf| Source::of(file).map_err(Error::read(file));
         let sources = match known(checkpoint) {
-            Some(origin) => origin.sources.clone(),
+            Some(known) => known.sources.clone(),
             None => checkpoint.files.iter().map(of_file).collect::<Result<_, _>>()?,
         };
         Ok(Self { roundings: roundings(checkpoint, rounding), sources })
@@ -28,7 +28,7 @@ impl Origin {
             self.sources.iter().any(|source| name == source.file.as_str() && source.is(file))
         };
         let are_sources = || match known(checkpoint) {
-            Some(origin) => self.sources == origin.sources,
+            Some(known) => self.sources == known.sources,
             None => self.sources.len() == checkpoint.files.len() && checkpoint.files.iter().all(is_source),
         };
         self.is_rounded_as(checkpoint, rounding) && are_sources()
@@ -41,13 +41,13 @@ impl Origin {
 }
 
 /// What a checkpoint was made of, where it was converted and says so.
-fn known(checkpoint: &Checkpoint) -> Option<&Origin> {
-    checkpoint.origin.as_ref().filter(|origin| !origin.sources.is_empty())
+fn known(checkpoint: &Checkpoint) -> Option<&Provenance> {
+    checkpoint.origin.as_ref().filter(|provenance| !provenance.sources.is_empty())
 }
 
 /// What became of the types of weights once `rounding` was done as well.
 fn roundings(checkpoint: &Checkpoint, rounding: Rounding) -> Vec<Rounding> {
-    let before = known(checkpoint).map_or(&[][..], |origin| &origin.roundings);
+    let before = known(checkpoint).map_or(&[][..], |provenance| &provenance.roundings);
     let all = before.iter().copied().chain([rounding]);
     all.filter(|rounding| *rounding != Rounding::default()).collect()
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::manifest::{self, Manifest};
-use super::provenance::Origin;
+use super::provenance::Provenance;
 use crate::arch::schema::{self, MatrixKind, MatrixSpec, TensorSpec};
 use crate::checkpoint::convert::output::{Output, Rounding, Rules};
 use crate::checkpoint::convert::plan::{Payload, Plan, SidecarFiles};
@@ -27,7 +27,7 @@ pub fn plan(
     rounding: Rounding,
     sidecars: impl Into<SidecarFiles>,
 ) -> Result<Plan, Error> {
-    plan_of(checkpoint, folder, rounding, sidecars.into(), Origin::of(checkpoint, rounding)?)
+    plan_of(checkpoint, folder, rounding, sidecars.into(), Provenance::of(checkpoint, rounding)?)
 }
 
 /// Whether what [`plan`] would write is there already: a conversion of the same weights and the same description, with
@@ -61,7 +61,7 @@ fn plan_of(
     folder: &Path,
     rounding: Rounding,
     sidecars: SidecarFiles,
-    origin: Origin,
+    origin: Provenance,
 ) -> Result<Plan, Error> {
     let tensors = outputs(checkpoint, rounding)?;
     let blocks = tensors.iter().filter(|t| !t.scheme.is_dense());
