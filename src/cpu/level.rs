@@ -228,8 +228,8 @@ pub(crate) fn sum_lanes(lanes: [f32; LANES]) -> f32 {
     ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
 }
 
-/// Returns the dot product of two rows of equal length, summed in a fixed order: lane `i` sums elements `i`, `i +
-/// 16`, …, then the lanes are added, then the remaining elements one by one.
+/// Returns the dot product of two rows of equal length, summed in a fixed order: lane `i` sums elements `i`,
+/// `i + 16`, …, then the lanes are added, then the remaining elements one by one.
 #[inline(always)]
 pub(crate) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];

@@ -55,8 +55,8 @@
 //!
 //! Decode is fast because of two prefetches. One goes 4 KiB ahead into the L2 cache, which accepts more requests at
 //! once than L1 (84 % to 99 % with q4_k and one thread). The other goes 2 KiB ahead from L2 into L1 (loads that
-//! touch two lines ran at a quarter of the rate out of L2). With two threads these distances were 3 % (q8_0) and 7
-//! % (q4_0) faster than 8 and 1 KiB, medians of 3 alternating runs. Requests have to be evenly spaced: q4_k
+//! touch two lines ran at a quarter of the rate out of L2). With two threads these distances were 3 % (q8_0) and
+//! 7 % (q4_0) faster than 8 and 1 KiB, medians of 3 alternating runs. Requests have to be evenly spaced: q4_k
 //! unpacked 256 columns at a time had 75 % of the read rate, a line at a time 90 % and more.
 //!
 //! AVX512 alternates between the blocks of two panels. This made a 7B model's decode 5 % (q8_0, q4_0) and 3 %

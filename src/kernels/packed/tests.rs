@@ -10,8 +10,8 @@ use crate::quant::random::{numbers_at, weights};
 use crate::quant::{ActivationBits, Blocks, Layout, Matrix};
 use rand::{Rng, SeedableRng};
 
-/// Returns the instruction sets to test: those that this processor runs, plus two if it has AVX512. AMX is emulated
-/// by a model, and AVX-VNNI's instructions run in the AVX512 encoding.
+/// Returns the instruction sets to test: those that this processor runs and, if it has AVX512, also AMX and
+/// AVX-VNNI. Without AMX, a model emulates it; without AVX-VNNI, its instructions run in the AVX512 encoding.
 fn levels() -> impl Iterator<Item = Level> {
     #[cfg(target_arch = "x86_64")]
     let others = {

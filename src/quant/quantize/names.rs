@@ -3,7 +3,7 @@
 use super::WRITTEN;
 use crate::quant::Scheme;
 
-/// Returns the scheme with this name, ignoring case. Llama.cpp's names of mixes, such as `Q4_K_M`, are accepted too.
+/// Returns the scheme with this name, ignoring case. It also accepts llama.cpp's names of mixes: `Q4_K_M`.
 pub fn named(name: &str) -> Option<Scheme> {
     let called = |scheme: &Scheme| {
         let mix = mix_in_llama_cpp(*scheme);

@@ -27,8 +27,9 @@ impl<const N: usize, const R: usize, const P: usize, const BITS: u32> Kernel for
     fn run<S: Lanes>(self, sums: &mut [[f32; ROWS]]) {
         let size = const { KFields::new(BITS).bytes };
         for b in 0..blocks(&self.panels, size) {
-            // All bounds checks come before the computation. The compiler moves loads of weights before a check and
-            // their use after it. The weights in between went through memory, which took four times as long.
+            // All bounds checks come before the computation. With a check in between, the compiler moves loads of
+            // weights before the check and their use after it. The weights then went through memory, which took
+            // four times as long.
             let x = self.x.columns256::<R>(b, 0);
             for (p, panel) in self.panels.iter().enumerate() {
                 let sums = &mut sums[p * (R / P)..][..R / P];

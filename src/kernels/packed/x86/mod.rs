@@ -16,8 +16,8 @@
 //! register of weights is one load. Blocks of a panel are not aligned to cache lines, so half of AVX512's loads
 //! touch two lines.
 //!
-//! The instructions multiply unsigned by signed bytes, and the weights are the unsigned operand. To make them
-//! unsigned, an offset is added to them; the offset times the sum of the activations is subtracted from the result.
+//! The instructions multiply unsigned by signed bytes, and the weights are the unsigned operand. Unsigned weights
+//! exceed the signed ones by an offset, so the offset times the sum of the activations is subtracted from the result.
 
 mod avx2;
 mod avx512;
