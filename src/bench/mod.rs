@@ -4,8 +4,8 @@
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | [`bandwidth`] | how fast the host's memory is read, with as many threads as the products use |
-//! | [`speed`] | tokens a second of prompts and of generating: mean, deviation, every sample |
+//! | [`bandwidth`] | the rate at which the host's memory is read, with as many threads as the products use |
+//! | [`speed`] | tokens per second of prompts and of generating: mean, deviation, every sample |
 
 pub mod bandwidth;
 pub mod speed;

@@ -1,4 +1,4 @@
-//! What would fit where a model does not.
+//! Suggests what would fit when a model does not.
 
 use indicatif::HumanBytes;
 
@@ -6,14 +6,14 @@ use super::{DeviceName, Error, Needs, Place, Plan};
 use crate::checkpoint::open::Checkpoint;
 use crate::quant::Scheme;
 
-/// Schemes to try, largest first.
+/// Schemes to suggest, largest first.
 const SCHEMES: [Scheme; 4] = [Scheme::Q8_0, Scheme::Q6K, Scheme::Q5K, Scheme::Q4K];
 
-/// The plan of `make`, or its error with what would fit: another split, fewer tokens (but at least `fewest`, which the
-/// prompt takes), a quantization, more devices.
+/// Returns the plan of `make`. If the model does not fit, adds suggestions to the error: another split, fewer tokens
+/// (at least `fewest`, the length of the prompt), a quantization, more devices.
 ///
 /// # Errors
-/// Those of `make`, which is [`Plan::fit`] or [`Plan::split`].
+/// The errors of `make`, which is [`Plan::fit`] or [`Plan::split`].
 pub fn advised(
     checkpoint: &Checkpoint,
     needs: &Needs,
@@ -27,7 +27,7 @@ pub fn advised(
     };
     if let Error::DoesNotFit { fits, .. } = &mut error {
         *fits = match Plan::fit(needs, places) {
-            Ok(_) => vec!["another split, as there is without --split".into()],
+            Ok(_) => vec!["the automatic split, without --split".into()],
             Err(_) => [
                 fewer_tokens(needs, fewest, &make).map(|tokens| format!("--context-length {tokens}")),
                 quantization(checkpoint, needs, places, &make).map(|scheme| format!("--quantize {scheme}")),
@@ -41,13 +41,13 @@ pub fn advised(
     Err(error)
 }
 
-/// The most positions that fit; the fewer there are, the less is needed.
+/// Returns the maximum number of positions that fit, if it is at least `fewest`.
 fn fewer_tokens(needs: &Needs, fewest: usize, make: impl Fn(&Needs) -> Result<Plan, Error>) -> Option<usize> {
     let fit = most_slots(0, needs.slots, |slots| make(&Needs { slots, ..needs.clone() }).is_ok());
     (fit >= fewest).then_some(fit)
 }
 
-/// The most slots that fit, from `fit` on, which do, and below `too_many`, which do not.
+/// Returns the maximum number of slots that fit, by a binary search. `fit` slots must fit, and `too_many` must not.
 pub fn most_slots(mut fit: usize, mut too_many: usize, fits: impl Fn(usize) -> bool) -> usize {
     while too_many - fit > 1 {
         let middle = fit.midpoint(too_many);
@@ -59,7 +59,7 @@ pub fn most_slots(mut fit: usize, mut too_many: usize, fits: impl Fn(usize) -> b
     fit
 }
 
-/// The largest scheme that fits. On accelerators weights are dense, whatever they are on disk.
+/// Returns the largest scheme that fits. Quantization does not help on accelerators, where weights are dense.
 fn quantization(
     checkpoint: &Checkpoint,
     needs: &Needs,
@@ -74,7 +74,7 @@ fn quantization(
     SCHEMES.into_iter().find(fits)
 }
 
-/// How many more devices like the last one would do.
+/// Says how many more devices like the last one would be enough.
 fn more_devices(needs: &Needs, places: &[Place]) -> Option<String> {
     let last = *places.last()?;
     let memory = last.memory?;

@@ -1,4 +1,4 @@
-//! Devices as the command line names them, and their opening.
+//! Parses the names of devices, and opens devices.
 
 use std::str::FromStr;
 
@@ -23,10 +23,10 @@ impl FromStr for DeviceName {
 }
 
 impl DeviceName {
-    /// Whether this machine has the device, given its `accelerators`.
+    /// Checks that this machine, with its `accelerators`, has the device.
     ///
     /// # Errors
-    /// It has none, or this program was built without such devices.
+    /// The machine has no such device, or this program was built without its kind.
     pub fn exists(self, accelerators: &[DeviceName]) -> Result<(), Error> {
         match self {
             DeviceName::Cpu => Ok(()),
@@ -37,11 +37,13 @@ impl DeviceName {
         }
     }
 
-    /// Opens the device. To candle each opening of a GPU is another device, so one is opened once for all that works
+    /// Opens the device.
+    ///
+    /// For candle each opening of a GPU is another device, so a GPU must be opened once for everything that works
     /// together.
     ///
     /// # Errors
-    /// This machine has no such device, this program was built without its kind, or the device cannot be used.
+    /// The machine has no such device, this program was built without its kind, or the device cannot be used.
     pub fn open(self) -> Result<Device, Error> {
         let unusable = |source| Error::Unusable { device: self.to_string(), source };
         self.exists(&accelerators())?;
@@ -53,16 +55,17 @@ impl DeviceName {
     }
 }
 
-/// Opens a card with one stream, on which all of its work is done in the order in which any thread asks for it.
+/// Opens a GPU with one stream, which runs all work in the order in which threads submit it.
 ///
-/// `Device::new_cuda` takes the stream that CUDA keeps for each thread: what the thread of one stage computes is then not
-/// ordered after what another's put there, and nothing reports it.
+/// `Device::new_cuda` takes CUDA's per-thread stream. The work of one stage's thread would then not be ordered after
+/// the work of another's, and nothing would report it.
 fn open_cuda(index: usize) -> candle_core::Result<Device> {
     let device = Device::new_cuda_with_stream(index)?;
     #[cfg(feature = "cuda")]
     {
-        // SAFETY: events order the uses of memory by several streams of a card. This device has one, and no second device
-        // is opened on its context; copies between two cards wait for an event of their own.
+        // SAFETY: the events that are disabled order uses of memory by several streams of a GPU. This device has one
+        // stream, and no second device is opened on its context; copies between two GPUs wait for an event of their
+        // own.
         #[allow(unsafe_code)]
         unsafe {
             device.as_cuda_device()?.disable_event_tracking();
@@ -71,7 +74,7 @@ fn open_cuda(index: usize) -> candle_core::Result<Device> {
     Ok(device)
 }
 
-/// The accelerators of this machine that this program was built for, best first.
+/// Lists the accelerators of this machine that this program was built for, best first.
 pub fn accelerators() -> Vec<DeviceName> {
     let mut found: Vec<DeviceName> = (0..cuda_devices()).map(DeviceName::Cuda).collect();
     if cfg!(feature = "metal") && Device::new_metal(0).is_ok() {
@@ -93,12 +96,12 @@ fn cuda_devices() -> usize {
     0
 }
 
-/// What `--devices` asks for.
+/// The value of `--devices`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Devices {
-    /// The first so many accelerators; logical CPU devices where the machine has none.
+    /// The first accelerators, by number; logical CPU devices if the machine has no accelerators.
     First(usize),
-    /// These, in this order.
+    /// The named devices, in this order.
     These(Vec<DeviceName>),
 }
 
@@ -118,10 +121,10 @@ impl FromStr for Devices {
 }
 
 impl Devices {
-    /// The devices meant, given this machine's `accelerators`.
+    /// Resolves the devices, given this machine's `accelerators`.
     ///
     /// # Errors
-    /// There are more than `layers`; there are accelerators, but fewer than asked for; or one that is named does not exist.
+    /// More devices than `layers`; fewer accelerators than requested, but at least one; a named device does not exist.
     pub fn resolve(&self, accelerators: &[DeviceName], layers: usize) -> Result<Vec<DeviceName>, Error> {
         match self {
             Devices::These(names) => {

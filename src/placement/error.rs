@@ -1,4 +1,4 @@
-//! What can be wrong with a choice of devices.
+//! The errors of a choice of devices.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use super::DeviceName;
 use crate::system::hinted::Hinted;
 use crate::system::quote::counted;
 
-/// A rule that a choice of devices breaks.
+/// Why a choice of devices is invalid or impossible.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Error {
-    #[error("{0:?} is no device: there are cpu, cuda:0, cuda:1, … and metal")]
+    #[error("unknown device {0:?}, expected cpu, cuda:0, cuda:1, … or metal")]
     UnknownDevice(String),
-    #[error("{0:?} is no number of devices and no list of them")]
+    #[error("expected a number of devices or a list such as cuda:0,cpu, found {0:?}")]
     UnknownDevices(String),
     #[error("this mist was built without {0}")]
     NotBuilt(&'static str),
@@ -34,10 +34,10 @@ pub enum Error {
     EmptyShare(String),
     #[error("--memory {memory} names {}, there {} {}", counted(*parts, "size"), are(*devices), counted(*devices, "device"))]
     MemoryCount { memory: String, parts: usize, devices: usize },
-    #[error("{0:?} is no size of memory, such as 20GiB or 800MB")]
+    #[error("expected a size of memory such as 20GiB or 800MB, found {0:?}")]
     UnknownSize(String),
     #[error(
-        "the model does not fit: {device} has {}, its layers {} to {} with what belongs to them need {}: {} are missing",
+        "the model does not fit: {device} has {}, its layers {} to {} need {} in total: {} are missing",
         HumanBytes(*memory), layers.start, layers.end - 1, HumanBytes(*needed), HumanBytes(*missing)
     )]
     DoesNotFit {
@@ -46,7 +46,7 @@ pub enum Error {
         needed: u64,
         memory: u64,
         missing: u64,
-        /// Each of these would do.
+        /// Suggested options, each of which would be enough.
         fits: Vec<String>,
     },
     #[error(transparent)]
@@ -80,20 +80,20 @@ impl Hinted for Error {
                 Some(format!("--device cpu, or build it with `cargo build --release --features {feature}`"))
             }
             Error::NoSuchDevice(_) | Error::Unusable { .. } => {
-                Some("--device cpu; `mist devices` lists what there is".into())
+                Some("--device cpu; `mist devices` lists the devices".into())
             }
             Error::MoreDevicesThanLayers { layers, .. } => Some(format!("at most --devices {layers}")),
             Error::TooFew { found, .. } => Some(format!("--devices {found}, or a list such as cuda:0,cpu")),
             Error::SplitCount { parts, .. } => Some(format!("--devices {parts}")),
             Error::MemoryCount { devices, .. } => {
-                Some(format!("one size for all, or {devices} with commas between"))
+                Some(format!("one size for all, or {devices} sizes separated by commas"))
             }
             Error::DoesNotFit { fits, .. } if fits.is_empty() => {
                 Some("no context, quantization or number of such devices would fit".into())
             }
             Error::DoesNotFit { fits, .. } => Some(format!("it would fit with {}", either(fits))),
             Error::UnknownDevice(_) | Error::UnknownDevices(_) => {
-                Some("`mist devices` lists what there is".into())
+                Some("`mist devices` lists the devices".into())
             }
             _ => None,
         }
@@ -104,7 +104,7 @@ fn are(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
-/// `a`, `a or b`, `a, b or c`.
+/// Joins choices: `a`, `a or b`, `a, b or c`.
 fn either(choices: &[String]) -> String {
     match choices.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),

@@ -1,4 +1,4 @@
-//! Whether the host has memory for what a plan makes there.
+//! Computes the host memory that a plan allocates.
 
 use candle_core::DType;
 
@@ -7,19 +7,19 @@ use crate::arch::schema::MatrixKind;
 use crate::checkpoint::open::Checkpoint;
 use crate::quant::{Matrix, Scheme};
 
-/// What a plan makes in the host's memory, beside the weights that are mapped.
+/// The host memory that a plan allocates, in bytes. Mapped weights are not included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostMemory {
-    /// Keys and values.
+    /// The KV cache.
     pub cache: u64,
-    /// Dense weights that the type of computation rounds. (Blocks are copied into the kernels' order only where there is
-    /// room for that.)
+    /// Dense weights that are rounded to the computation's type. Panels of blocks are not included, since they are only
+    /// made if there is room.
     pub copies: u64,
 }
 
 impl HostMemory {
-    /// Of a plan that was made of `needs`, with `dtype` as the type of computation; nothing of devices whose memory was
-    /// given, which the plan is within already.
+    /// Computes the memory for a plan that was made from `needs`, with `dtype` as the computation's type. Devices with
+    /// a memory limit count as 0, since the plan already respects their limit.
     pub fn on_host(
         checkpoint: &Checkpoint,
         plan: &Plan,
@@ -39,14 +39,14 @@ impl HostMemory {
         made
     }
 
-    /// All of it.
+    /// Returns the sum.
     pub fn total(self) -> u64 {
         self.cache.saturating_add(self.copies)
     }
 }
 
-/// Whether weights stay as they are stored where they are computed with: on the CPU all that `dtype` does not round; on an
-/// accelerator, where they are dense, those that are of its type.
+/// Returns whether all weights are used as they are stored: on the CPU those that `dtype` does not round; on an
+/// accelerator those that are dense and of its type.
 pub fn stay_as_stored(checkpoint: &Checkpoint, plan: &Plan, dtype: Option<DType>) -> bool {
     let dense = match dtype.unwrap_or(DType::BF16) {
         DType::F16 => Scheme::F16,
@@ -55,7 +55,7 @@ pub fn stay_as_stored(checkpoint: &Checkpoint, plan: &Plan, dtype: Option<DType>
     };
     let weights = &checkpoint.weights;
     plan.shares.iter().all(|share| {
-        // Norms are vectors, and of no size.
+        // Norms have one row; their size does not matter.
         let layers = weights.layers[share.layers.clone()].iter().flat_map(|layer| layer.matrices());
         let head = (share.layers.end == weights.layers.len()).then_some((MatrixKind::Head, &weights.head));
         let mut matrices = layers.chain(head).map(|(_, matrix)| matrix).filter(|matrix| matrix.rows() > 1);
@@ -66,7 +66,7 @@ pub fn stay_as_stored(checkpoint: &Checkpoint, plan: &Plan, dtype: Option<DType>
     })
 }
 
-/// Bytes of a matrix's dense rows once they are rounded to `dtype`, if they are.
+/// Returns the size in bytes of a matrix's dense rows after rounding to `dtype`; 0 if they are not rounded.
 fn rounded(matrix: &Matrix, dtype: Option<DType>) -> u64 {
     let scheme = match dtype {
         Some(DType::F16) => Scheme::F16,

@@ -1,4 +1,4 @@
-//! Carrying a plan out: each layer's bytes go from the map to its device.
+//! Carries out a plan: copies each layer's bytes from the map to its device.
 
 use candle_core::Device;
 
@@ -11,16 +11,16 @@ use crate::quant::Matrix;
 use crate::system::pages;
 use crate::tensor::{Arithmetic, Target};
 
-/// Loads a model as `plan` says, which was made of `needs`, to compute in `arithmetic` (without a type each device has its
-/// own: f32 on the CPU, bf16 on an accelerator). `progress` is told of each layer.
+/// Loads a model by `plan`, which was made from `needs`, to compute in `arithmetic`. Without a type there, the CPU
+/// computes in f32 and accelerators in bf16. Calls `progress` after each layer.
 ///
-/// On the CPU weights of a converted checkpoint stay in the map. Blocks that lie otherwise are copied into the order of the
-/// kernels, where memory has room for that beside the cache (what they were copied from stays a copy of the file, which the
-/// system gives up when memory is short); dense weights are copied where its type rounds them. On its way to
-/// an accelerator the host holds a run of rows, and of the map that layer's pages.
+/// On the CPU, the weights of a converted checkpoint stay in the map. Blocks in another order are copied to panels if
+/// there is memory for them beside the KV cache; the original pages stay in the page cache, which the system gives up
+/// when memory is short. Dense weights are copied if the computation's type rounds them. While a layer is copied to an
+/// accelerator, the host holds some of its rows and its mapped pages.
 ///
 /// # Errors
-/// A device cannot be opened, or has no memory for its layers.
+/// A device cannot be opened, or does not have enough memory for its layers.
 pub fn load(
     checkpoint: &Checkpoint,
     plan: &Plan,
@@ -34,7 +34,7 @@ pub fn load(
     let mut opened: Vec<(DeviceName, Device)> = Vec::new();
     let mut stages = Vec::new();
     for share in &plan.shares {
-        // To candle each opening of a GPU is another device: one is opened once.
+        // For candle each opening of a GPU is another device, so each is opened once.
         let device = match opened.iter().find(|(name, _)| *name == share.device) {
             Some((_, device)) => device.clone(),
             None => share.device.open()?,
@@ -55,7 +55,8 @@ pub fn load(
     Ok(Transformer::new(config.clone(), &checkpoint.weights, stages)?)
 }
 
-/// Whether so much memory holds what packing copies, the caches of the host, and a quarter more for what else is there.
+/// Returns whether `memory` has room for the panels and the host's KV caches, with a fifth of it left for everything
+/// else.
 fn has_room_for_copies(checkpoint: &Checkpoint, plan: &Plan, needs: &Needs, memory: u64) -> bool {
     let size = |matrix: &Matrix| matrix.packed_size() as u64;
     let of_layer = |layer: &LayerWeights| layer.matrices().into_iter().map(|(_, m)| size(m)).sum::<u64>();
@@ -71,20 +72,20 @@ fn has_room_for_copies(checkpoint: &Checkpoint, plan: &Plan, needs: &Needs, memo
     copies.saturating_add(cache) <= memory / 5 * 4
 }
 
-/// Bytes of the weights that stay on the host, and of its memory, where the former are more: then they are read from the
-/// disk as they are used.
+/// Returns the bytes of weights on the host and the host's memory if the weights are larger. They are then read from
+/// the disk while they are used.
 pub fn is_larger_than_memory(checkpoint: &Checkpoint, plan: &Plan) -> Option<(u64, u64)> {
     let weights = on_host(checkpoint, plan);
     host_memory().filter(|memory| weights > *memory).map(|memory| (weights, memory))
 }
 
-/// Bytes of the layers that stay on the host.
+/// Returns the bytes of the layers that stay on the host.
 fn on_host(checkpoint: &Checkpoint, plan: &Plan) -> u64 {
     let shares = plan.shares.iter().filter(|share| share.device == DeviceName::Cpu);
     shares.flat_map(|share| &checkpoint.weights.layers[share.layers.clone()]).map(LayerWeights::size).sum()
 }
 
-/// The layer is on an accelerator: its pages are not needed any more.
+/// Releases the mapped pages of a layer that was copied to an accelerator.
 fn release(layer: &LayerWeights) {
     layer.matrices().into_iter().for_each(|(_, matrix)| matrix.bytes().for_each(pages::release));
 }

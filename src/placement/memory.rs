@@ -1,14 +1,13 @@
-//! How much memory devices have.
+//! Measures the memory of devices, and parses memory sizes.
 
 use std::str::FromStr;
 
 use super::{DeviceName, Error, Place};
 
-/// The part of an accelerator's free memory, one in so many, that is kept back for activations, attention's scores and
-/// its allocator.
+/// An accelerator keeps one part in this many of its free memory for activations, attention scores and its allocator.
 const KEPT_BACK: u64 = 10;
 
-/// What `--memory` says: one size for all devices, or one for each.
+/// The value of `--memory`: one size for all devices, or one for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memories {
     text: String,
@@ -25,7 +24,7 @@ impl FromStr for Memories {
     }
 }
 
-/// `20GiB`, `1.5 GB`, `800MiB`, `64k`, or bytes.
+/// Parses `20GiB`, `1.5 GB`, `800MiB`, `64k`, or bytes.
 fn parse(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -44,21 +43,21 @@ fn parse(text: &str) -> Option<u64> {
     if let Ok(whole) = number.parse::<u64>() {
         return whole.checked_mul(unit);
     }
-    // A fraction of a unit that is far below 2^53 bytes is exact enough.
+    // Below 2^53 bytes f64 is exact enough for fractions of a unit.
     let bytes = number.parse::<f64>().ok()? * unit as f64;
     (bytes < 9e15).then_some(bytes as u64)
 }
 
 impl Place {
-    /// The devices with what each can hold: what `asked` says, else the most of an accelerator's free memory. The host
-    /// has no limit of its own: its weights are mapped.
+    /// Returns the devices with their memory limits: those of `asked`, or most of an accelerator's free memory. The
+    /// host has no limit by default, since its weights are mapped.
     ///
     /// # Errors
-    /// Neither one size was asked for nor one for each device.
+    /// `asked` has neither one size nor one for each device.
     pub fn all(devices: &[DeviceName], asked: Option<&Memories>) -> Result<Vec<Self>, Error> {
         let Some(Memories { text, sizes }) = asked else {
             let place = |device: &DeviceName| {
-                // A card that is named twice is there once.
+                // A GPU that is named several times is divided among its uses.
                 let times = devices.iter().filter(|other| *other == device).count() as u64;
                 let memory = free(*device).map(|free| (free - free / KEPT_BACK) / times);
                 Self { device: *device, memory }
@@ -74,7 +73,7 @@ impl Place {
     }
 }
 
-/// The free memory of an accelerator in bytes, where the system tells.
+/// Returns the free memory of an accelerator in bytes, if the system reports it.
 pub fn free(device: DeviceName) -> Option<u64> {
     match device {
         DeviceName::Cpu => None,
@@ -106,12 +105,13 @@ fn free_on_metal() -> Option<u64> {
     None
 }
 
-/// The memory in bytes that the host lets this process have, where the system tells.
+/// Returns the memory in bytes that this process may have on the host, if the system reports it.
 pub fn host_memory() -> Option<u64> {
     system::total()
 }
 
-/// What of it can still be taken: what is free or holds only copies of files.
+/// Returns the host memory in bytes that can still be allocated, if the system reports it. The page cache counts as
+/// free.
 pub fn available_memory() -> Option<u64> {
     system::available()
 }
@@ -128,7 +128,7 @@ mod system {
         meminfo("MemAvailable:").map(|free| limits().map_or(free, |limits| free.min(limits.free)))
     }
 
-    /// A line of what the system tells about memory, in bytes.
+    /// Returns a line of `/proc/meminfo`, in bytes.
     fn meminfo(name: &str) -> Option<u64> {
         let text = crate::system::files::of_system(std::path::Path::new("/proc/meminfo")).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -140,7 +140,7 @@ mod system {
 mod system {
     use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
-    /// The library tells 0 where it does not know.
+    /// Queries sysinfo, which reports 0 for an unknown size.
     fn told(of: impl FnOnce(&System) -> u64) -> Option<u64> {
         let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
         Some(of(&System::new_with_specifics(memory))).filter(|bytes| *bytes > 0)

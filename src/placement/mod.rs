@@ -1,19 +1,19 @@
-//! Devices: which there are, which layer goes to which, and the loading of each layer straight to its device.
+//! Devices: lists them, assigns each layer to a device, and loads each layer straight to its device.
 //!
-//! Knows devices and layers. Never knows tokens. First a [`Plan`], which can be printed, checked and tested
-//! without any device; then [`load()`] carries it out.
+//! Knows devices and layers. Never knows tokens. A [`Plan`] can be printed, checked and tested without any device;
+//! [`load()`] carries it out.
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | `name` | a device's name, as plans and messages have it |
-//! | `device` | devices as the command line names them, which there are, and their opening |
-//! | `memory` | how much memory devices have, and how sizes are typed |
-//! | `needs` | bytes of a model's parts, on the host and on an accelerator |
-//! | `plan` | which layer goes where: the best split that fits, or the one asked for |
-//! | `host` | what a plan makes on the host beside the mapped weights, and which weights stay as they are stored |
-//! | `advice` | what would fit where a model does not |
-//! | `load` | a plan carried out: each layer's bytes from the map to its device |
-//! | `error` | what can be wrong with a choice of devices |
+//! | `name` | a device's name in plans and messages |
+//! | `device` | the devices of the command line and of this machine, and how they are opened |
+//! | `memory` | the memory of devices, and how memory sizes are typed |
+//! | `needs` | the size in bytes of a model's parts, on the host and on an accelerator |
+//! | `plan` | which layer goes to which device: the best split that fits, or the requested one |
+//! | `host` | the host memory that a plan allocates, and which weights stay as they are stored |
+//! | `advice` | what would fit when a model does not |
+//! | `load` | how a plan is carried out: each layer's bytes go from the map to its device |
+//! | `error` | the errors of a choice of devices |
 
 mod advice;
 mod device;

@@ -1,13 +1,13 @@
-//! Devices by name.
+//! Names of devices.
 
 use std::fmt;
 
-/// A device's name, as the command line has it.
+/// A device's name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeviceName {
     /// The host.
     Cpu,
-    /// The i-th NVIDIA GPU.
+    /// The NVIDIA GPU with this index.
     Cuda(usize),
     /// Apple's GPU.
     Metal,

@@ -1,4 +1,4 @@
-//! What a model's parts take on a device, in bytes.
+//! Computes how many bytes a model's parts need on a device.
 
 use std::ops::Range;
 
@@ -12,21 +12,22 @@ use crate::checkpoint::open::Checkpoint;
 use crate::kernels::attention::CacheType;
 use crate::quant::{Matrix, Scheme};
 
-/// What a model needs: on the host as its weights are stored, on an accelerator dense in the type of computation.
+/// The memory requirement of a model. On the host weights are as stored, on an accelerator dense in the computation's
+/// type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// On the host.
+    /// Sizes on the host.
     pub host: Sizes,
-    /// On an accelerator.
+    /// Sizes on an accelerator.
     pub accelerator: Sizes,
-    /// Slots of each layer's rings, over all sequences.
+    /// Slots of each layer's KV cache, for all sequences together.
     pub slots: usize,
 }
 
-/// Bytes of a model's parts on one kind of device.
+/// Sizes in bytes of a model's parts on one kind of device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// The weights of each layer.
+    /// Weights of each layer.
     pub layers: Vec<u64>,
     /// The embedding, on the first device.
     pub embedding: u64,
@@ -34,25 +35,25 @@ pub struct Sizes {
     pub norm: u64,
     /// The head, on the last device.
     pub head: u64,
-    /// The head is the embedding: where one device holds both it is there once.
+    /// Whether the head is the embedding. A device that holds both then stores it once.
     pub tied: bool,
-    /// A slot of one layer's ring.
+    /// One slot of one layer's KV cache.
     pub slot: u64,
 }
 
-/// Bytes that one device holds.
+/// The footprint of a model on one device, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Its layers, and the embedding if it is the first.
+    /// Weights of the device's layers, and the embedding on the first device.
     pub weights: u64,
-    /// The final norm and the head, if it is the last.
+    /// The final norm and the head, on the last device.
     pub head: u64,
-    /// Keys and values of its layers.
+    /// The KV cache of the device's layers.
     pub cache: u64,
 }
 
 impl Sizes {
-    /// Of matrices: layer, kind, bytes. What a slot takes is for the caller to say.
+    /// Adds up the sizes of matrices, each given as layer, kind and bytes. Leaves `slot` at 0.
     fn of(config: &Config, matrices: impl Iterator<Item = (Option<usize>, MatrixKind, u64)>) -> Self {
         let mut sizes = Self { layers: vec![0; config.layers], tied: config.tied_head, ..Self::default() };
         for (layer, kind, bytes) in matrices {
@@ -72,15 +73,15 @@ impl Sizes {
 }
 
 impl Load {
-    /// All of it.
+    /// Returns the sum.
     pub fn total(self) -> u64 {
         self.weights.saturating_add(self.head).saturating_add(self.cache)
     }
 }
 
 impl Needs {
-    /// Of a checkpoint that computes in `dtype` (`None`: each device's own) and has so many `slots` in a layer's rings,
-    /// of type `cache`.
+    /// Computes the requirement of a checkpoint that computes in `dtype` (`None`: the default of each device), with
+    /// `slots` slots of type `cache` in each layer's KV cache.
     pub fn new(checkpoint: &Checkpoint, dtype: Option<DType>, cache: CacheType, slots: usize) -> Self {
         let config = &checkpoint.config;
         let dense = dtype.unwrap_or(DType::BF16).size_in_bytes() as u64;
@@ -105,8 +106,8 @@ impl Needs {
         Self { host, accelerator, slots }
     }
 
-    /// The same once the weights are quantized to `scheme`, as `--quantize` does; an accelerator's stay dense. `None`
-    /// where that cannot be planned.
+    /// Returns the requirement after quantizing the weights to `scheme`, as `--quantize` does. Weights on an
+    /// accelerator stay dense. Returns `None` if the sizes cannot be computed.
     pub fn quantized(&self, checkpoint: &Checkpoint, scheme: Scheme) -> Option<Self> {
         let sizes = convert::quantized_sizes(checkpoint, scheme).ok()?;
         let Sizes { layers, embedding, head, .. } = Sizes::of(&checkpoint.config, sizes.into_iter());
@@ -114,12 +115,12 @@ impl Needs {
         Some(Self { host, ..self.clone() })
     }
 
-    /// The model's layers.
+    /// Returns the number of layers.
     pub fn layers(&self) -> usize {
         self.host.layers.len()
     }
 
-    /// What a device holds that has these layers.
+    /// Returns the footprint of a run of layers on a device.
     pub fn load(&self, device: DeviceName, layers: Range<usize>) -> Load {
         let sizes = match device {
             DeviceName::Cpu => &self.host,
@@ -137,7 +138,7 @@ impl Needs {
     }
 }
 
-/// Bytes of weights that one token reads: the layers with the experts that answer it, and the head.
+/// Returns the bytes of weights that computing one token reads: the layers with only the active experts, and the head.
 pub fn bytes_per_token(checkpoint: &Checkpoint) -> u64 {
     let config = &checkpoint.config;
     let read = |spec: MatrixSpec<'_>| {

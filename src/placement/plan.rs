@@ -1,17 +1,17 @@
-//! Which layer goes where.
+//! Assigns layers to devices.
 
 use std::ops::Range;
 
 use super::{DeviceName, Error, Load, Needs};
 
-/// The layers of each device, in order, complete, none empty.
+/// The layers of each device, in order. Together they are all layers, and no device is without layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// One entry a device.
+    /// One entry per device.
     pub shares: Vec<Share>,
 }
 
-/// One device's part of a model.
+/// One device's layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
     /// The device.
@@ -25,7 +25,8 @@ pub struct Share {
 pub struct Place {
     /// The device.
     pub device: DeviceName,
-    /// Bytes that it can hold; `None` for no limit. The host has none unless it is asked for: weights are mapped.
+    /// The device's memory limit in bytes; `None` for no limit. The host has no limit by default, since weights are
+    /// mapped.
     pub memory: Option<u64>,
 }
 
@@ -36,17 +37,18 @@ impl Place {
 }
 
 impl Plan {
-    /// The best contiguous split that fits every device's memory. Of all those:
+    /// Finds the best contiguous split that fits every device's memory. The criteria, in this order:
     ///
-    /// 1. as few bytes as can be on the host, where there are accelerators beside it: it is the slowest;
-    /// 2. the smallest largest load of a device;
-    /// 3. loads as even as they can be (the smallest sum of their squares).
+    /// 1. the fewest bytes on the host, if there are accelerators beside it, since it is the slowest;
+    /// 2. the smallest maximum footprint of a device;
+    /// 3. footprints that are as even as possible (the smallest sum of squares).
     ///
-    /// Example: 5 equal layers over 2 devices, with an embedding as large as two layers on the first and a head of no size
-    /// on the last, are 0..2 and 2..5: loads of 4 and 3, where 3 and 2 layers would make 5 and 2.
+    /// Example: 5 equal layers over 2 devices, with an embedding as large as two layers on the first and a head of size
+    /// 0 on the last. The split is 0..2 and 2..5, with footprints of 4 and 3; 3 and 2 layers would have 5 and 2.
     ///
     /// # Errors
-    /// There are more devices than layers, or none; or no split fits: then the one that misses least is told.
+    /// There is no device, or more devices than layers; no split fits. The error then describes the split that exceeds
+    /// memory least.
     pub fn fit(needs: &Needs, places: &[Place]) -> Result<Self, Error> {
         let (layers, devices) = (needs.layers(), places.len());
         if devices == 0 || devices > layers {
@@ -81,15 +83,15 @@ impl Plan {
             },
             |a, b| (a.0.saturating_add(b.0), a.1.saturating_add(b.1)),
         );
-        // The split of the first pass fits in the second.
+        // The split of the first pass also fits in the second.
         let (_, ranges) = even.ok_or_else(|| Self::missing_least(needs, places))?;
         Ok(Self::of(places, ranges))
     }
 
-    /// The shares that `--split` names.
+    /// Makes the plan of `--split`.
     ///
     /// # Errors
-    /// The numbers do not fit the devices or the layers, one is 0, or a share does not fit its device.
+    /// The numbers do not match the devices or the layers, a number is 0, or some layers do not fit on their device.
     pub fn split(needs: &Needs, places: &[Place], counts: &[usize]) -> Result<Self, Error> {
         let (layers, devices) = (needs.layers(), places.len());
         let split = counts.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
@@ -112,10 +114,10 @@ impl Plan {
         Self::of(places, counts.iter().map(range).collect()).fits(needs, places)
     }
 
-    /// The plan, if every device holds its share.
+    /// Returns the plan if every device has enough memory.
     ///
     /// # Errors
-    /// One does not; the one that misses most is told.
+    /// Some device does not; the error describes the one that exceeds its memory most.
     pub fn fits(self, needs: &Needs, places: &[Place]) -> Result<Self, Error> {
         match self.lack(needs, places) {
             Some(lack) => Err(lack),
@@ -123,7 +125,7 @@ impl Plan {
         }
     }
 
-    /// What each device will hold.
+    /// Returns the footprint of each device.
     pub fn loads(&self, needs: &Needs) -> Vec<Load> {
         self.shares.iter().map(|share| needs.load(share.device, share.layers.clone())).collect()
     }
@@ -133,7 +135,7 @@ impl Plan {
         Self { shares: places.iter().zip(ranges).map(share).collect() }
     }
 
-    /// The split whose device that misses most misses least, as the error that it is.
+    /// Returns the error for the split that exceeds memory least.
     fn missing_least(needs: &Needs, places: &[Place]) -> Error {
         let missing = |i: usize, layers: Range<usize>| {
             let total = needs.load(places[i].device, layers).total();
@@ -145,7 +147,7 @@ impl Plan {
         lack.unwrap_or(Error::MoreDevicesThanLayers { layers: needs.layers(), devices: places.len() })
     }
 
-    /// The device that misses most, if one misses anything.
+    /// Returns the error for the device that exceeds its memory most, if there is one.
     fn lack(&self, needs: &Needs, places: &[Place]) -> Option<Error> {
         let lack = |(i, (share, place)): (usize, (&Share, &Place))| {
             let (needed, memory) = (needs.load(share.device, share.layers.clone()).total(), place.memory?);
@@ -165,18 +167,21 @@ impl Plan {
 /// A split's cost, and the layers of each device.
 type Split<K> = (K, Vec<Range<usize>>);
 
-/// The cheapest way to cut `layers` into one run for each of `devices`, none empty; `None` if there is none. A run that a
-/// device cannot take has no cost; costs are joined in the order of the devices, and the cheapest of some first devices
-/// must stay the cheapest with any others behind them (sums and maxima are so).
+/// Finds the cheapest way to cut `layers` into one non-empty run for each of `devices`; `None` if there is none.
 ///
-/// O(layers² · devices): best ways for the first d devices to take the first e layers, for d and e from small to large.
+/// `cost` returns `None` for a run that a device cannot take. Costs are joined in the order of the devices. The join
+/// must be monotonic, as sums and maxima are: the cheapest split for the first devices must stay the cheapest when more
+/// devices follow.
+///
+/// Dynamic programming in O(layers² · devices): the best splits of the first e layers over the first d devices, for
+/// increasing d and e.
 fn cheapest<K: Ord + Copy>(
     layers: usize,
     devices: usize,
     cost: impl Fn(usize, Range<usize>) -> Option<K>,
     join: impl Fn(&K, &K) -> K,
 ) -> Option<Split<K>> {
-    // For each device and end: the cost so far, and where its run begins.
+    // For each device and end: the cost so far, and the start of the device's run.
     let mut ways: Vec<Vec<Option<(K, usize)>>> = Vec::with_capacity(devices);
     for device in 0..devices {
         let before = |start: usize| match ways.last() {
@@ -220,8 +225,8 @@ mod tests {
         memories.iter().map(|memory| Place { device: DeviceName::Cpu, memory: *memory }).collect()
     }
 
-    /// Whether the layers can be split so that no device holds more than `limit`, or than its memory: which layers the
-    /// first devices can end with, device by device. Another way than that of the plan.
+    /// Checks whether the layers can be split so that no device exceeds `limit` or its memory. Uses another algorithm
+    /// than the plan: the set of layers at which the runs of the first devices can end.
     fn can_be_split(needs: &Needs, places: &[Place], limit: u64) -> bool {
         let mut ends = vec![0];
         for place in places {
@@ -234,7 +239,8 @@ mod tests {
         ends.contains(&needs.layers())
     }
 
-    /// Complete, ordered, none empty, within memory; and no split has a smaller largest load.
+    /// Checks that the plan is complete, ordered, without empty runs and within memory, and that no split has a smaller
+    /// maximum footprint.
     #[track_caller]
     fn assert_best(needs: &Needs, places: &[Place]) {
         let what = format!("{} layers, {places:?}", needs.layers());
