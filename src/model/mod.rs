@@ -17,6 +17,19 @@
 //!
 //! [`Pipeline::send`] looks up the embeddings of tokens. Each [`Stage`] passes them through its blocks, and each block
 //! adds the outputs of attention and a feed-forward network. [`Transformer::logits`] computes the logits.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `transformer` | the whole model, in stages: runs of layers, each on one device |
+//! | `block` | one layer: attention and a feed-forward network, each after a norm |
+//! | `attention` | grouped-query attention with rotary position embeddings and a window |
+//! | `mlp` | one gated network, or experts and their router |
+//! | `rope` | angles of a batch's positions |
+//! | `cache` | the KV cache of a sequence, over all stages |
+//! | `layer_cache` | one layer's part of it, a ring buffer if the model has a window |
+//! | `stage_cache` | the caches of a stage's layers, for every sequence in a batch |
+//! | `pipeline` | batches in several stages at once |
+//! | `link` | the residual stream from one device to the next |
 
 mod attention;
 mod block;
