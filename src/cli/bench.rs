@@ -6,22 +6,21 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::HumanBytes;
 use mist::arch::Config;
-use mist::bench::{Part, Rates, ReadRate, Speed, Work};
+use mist::bench::{Part, Rates, Speed, Work};
 use mist::checkpoint::open::{Checkpoint, Format};
-use mist::cpu::{self, pool};
+use mist::cpu::pool;
 use mist::generate::MOST_AT_ONCE;
 use mist::placement::{self, HostMemory};
-use mist::quant::Scheme;
+use mist::runtime::{Measured, Model, Placed, Room, schemes};
 use mist::system::numbers::{at_least, whole};
 use mist::system::process::{PeakMemory, in_large_pages};
 use mist::system::quote::counted;
 use mist::terminal::{Interrupt, Printer, Table, watch};
-use serde_json::{Value, json};
 
 use super::exit::{Hint, Status, Usage};
-use super::inspect::{schemes, shares};
-use super::model::{Loaded, ModelArgs};
-use super::placing::{DevicesArgs, Placed, Room};
+use super::inspect::shares;
+use super::model::ModelArgs;
+use super::running::Running;
 
 /// Looks at memory while nothing but the model should run.
 const LOOK: Duration = Duration::from_millis(50);
@@ -53,8 +52,6 @@ pub struct BenchArgs {
     json: bool,
     #[command(flatten)]
     model: ModelArgs,
-    #[command(flatten)]
-    devices: DevicesArgs,
 }
 
 /// Runs `mist bench`.
@@ -77,24 +74,22 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
     let slots = one.least.saturating_mul(work.sequences);
     // There is no --context-length that could be advised.
     let room = Room { least: slots, wanted: slots, fewest: usize::MAX };
-    let placed = args.devices.place(&args.model, &opened.checkpoint, room)?;
-    let Placed { plan, needs, places, .. } = &placed;
-    let dtype = args.model.dtype.dtype();
-    let made = HostMemory::on_host(&opened.checkpoint, plan, needs, places, dtype);
-    check_memory(&work, made, placement::available_memory())?;
-    let as_stored = placement::stay_as_stored(&opened.checkpoint, plan, dtype);
+    let settings = args.model.settings();
+    let placed = Placed::new(&settings, &opened.checkpoint, room)?;
+    check_memory(&work, placed.host_memory(&opened.checkpoint), placement::available_memory())?;
+    let as_stored = placed.stay_as_stored(&opened.checkpoint);
     let memory = PeakMemory::watch();
-    let loaded = args.model.load_placed(opened, placed, printer)?;
+    let model = Model::load(opened, placed, &settings, &mut Running::new(printer))?;
     let loading = memory.bytes();
     drop(memory);
     // Between the two: the buffer is no memory that the model needs.
-    let read = loaded.is_on_host.then(mist::bench::read_rate).flatten();
+    let read = model.is_on_host().then(mist::bench::read_rate).flatten();
     let memory = PeakMemory::watch_every(LOOK);
     let interrupt = Interrupt::install()?;
     let _listening = interrupt.listen();
     let progress = Arc::new(printer.tokens("Warming up"));
-    let (bos, watch) = (loaded.opened.tokenizer.bos(), watch(&interrupt, &progress));
-    let mut speed = Speed::new(loaded.model.clone(), loaded.cache_dtype, work, bos, watch);
+    let (bos, watch) = (model.tokenizer().bos(), watch(&interrupt, &progress));
+    let mut speed = Speed::new(model.transformer().clone(), model.cache_dtype(), work, bos, watch);
     speed.warm_up()?;
     let mut measure = |part, name: &str| {
         let repetitions = usize::from(args.repetitions);
@@ -109,13 +104,22 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     let peak_memory = memory.bytes().max(loading);
     // Blocks of other formats are copied into the kernels' order.
-    let reads_map = as_stored && loaded.is_on_host && loaded.opened.checkpoint.format == Format::Mist;
+    let reads_map = as_stored && model.is_on_host() && model.checkpoint().format == Format::Mist;
     let large_pages = reads_map.then(in_large_pages).flatten();
-    let measured =
-        Measured { args, work, loaded: &loaded, as_stored, prompt, generate, read, peak_memory, large_pages };
+    let measured = Measured {
+        model,
+        work,
+        repetitions: args.repetitions,
+        as_stored,
+        prompt,
+        generate,
+        read,
+        peak_memory,
+        large_pages,
+    };
     match args.json {
-        true => printer.data(&format!("{}\n", measured.json()))?,
-        false => measured.print(printer)?,
+        true => printer.data(&format!("{}\n", measured.as_json()))?,
+        false => print(&measured, printer)?,
     }
     Ok(Status::Success)
 }
@@ -173,155 +177,55 @@ fn check_memory(work: &Work, made: HostMemory, available: Option<u64>) -> anyhow
     Err(error.context(Hint(hint)))
 }
 
-/// What came of a measurement.
-struct Measured<'a> {
-    args: &'a BenchArgs,
-    work: Work,
-    loaded: &'a Loaded,
-    /// Weights are computed with as they are stored.
-    as_stored: bool,
-    prompt: Option<Rates>,
-    generate: Option<Rates>,
-    read: Option<ReadRate>,
-    peak_memory: Option<u64>,
-    /// See [`in_large_pages`].
-    large_pages: Option<f64>,
-}
-
-impl Measured<'_> {
-    fn checkpoint(&self) -> &Checkpoint {
-        &self.loaded.opened.checkpoint
+/// A table of the rates, and lines about what they were measured with.
+fn print(measured: &Measured, printer: &Printer) -> anyhow::Result<()> {
+    let mut table = Table::new(["", "tokens/s", "GB/s", "of reading", "weights alone"])
+        .numbers([false, true, true, true, true]);
+    let gigabytes = |bytes: Option<f64>| bytes.map_or(String::new(), |b| format!("{:.2}", b / 1e9));
+    let percent = |share: Option<f64>| share.map_or(String::new(), |share| format!("{:.1} %", 100.0 * share));
+    let rate = |rates: &Rates| match rates.deviation() {
+        Some(deviation) => format!("{:.2} ± {deviation:.2}", rates.mean()),
+        None => format!("{:.2}", rates.mean()),
+    };
+    let mut row = |name: String, rates: Option<&Rates>, bytes, shares: [Option<f64>; 2]| {
+        let [all, weights] = shares.map(percent);
+        table.row([name, rates.map_or(String::new(), rate), gigabytes(bytes), all, weights]);
+    };
+    if let Some(rates) = &measured.prompt {
+        row(format!("prompt of {}", measured.work.prompt_tokens), Some(rates), None, [None; 2]);
     }
-
-    /// Bytes of keys and values that a generated token reads.
-    fn cache_bytes(&self) -> f64 {
-        let config = &self.checkpoint().config;
-        let position = self.loaded.cache_dtype.position(config.key_value_heads, config.head_size);
-        self.work.positions_seen(config.window) * (position * config.layers) as f64
+    if let Some(rates) = &measured.generate {
+        let shares = [measured.bandwidth_share(), measured.weights_share()];
+        let name = format!("generating {}", measured.work.generate_tokens);
+        row(name, Some(rates), measured.effective_bandwidth(), shares);
     }
-
-    /// Bytes of weights that a generated token reads: the sequences of a step share its reading. `None` where they are not
-    /// read as they are stored, and where it is not known which experts the sequences share.
-    fn weights_bytes(&self) -> Option<f64> {
-        let shares_experts = self.work.sequences > 1 && self.checkpoint().config.experts.is_some();
-        if shares_experts || !self.as_stored {
-            return None;
-        }
-        let steps = self.work.steps(self.loaded.model.devices()) as f64;
-        Some(placement::bytes_per_token(self.checkpoint()) as f64 * steps / self.work.sequences as f64)
+    if let Some(read) = measured.read {
+        row("reading memory".into(), None, Some(read.median), [None; 2]);
     }
-
-    /// Bytes of weights and caches that generating reads in a second.
-    fn effective_bandwidth(&self) -> Option<f64> {
-        Some((self.weights_bytes()? + self.cache_bytes()) * self.generate.as_ref()?.median())
-    }
-
-    /// Its part of the rate at which memory is read.
-    fn bandwidth_share(&self) -> Option<f64> {
-        Some(self.effective_bandwidth()? / self.read?.median)
-    }
-
-    /// The same of weights alone.
-    fn weights_share(&self) -> Option<f64> {
-        Some(self.weights_bytes()? * self.generate.as_ref()?.median() / self.read?.median)
-    }
-
-    /// The set of CPU kernels, where the CPU computes.
-    fn kernels(&self) -> Option<&'static str> {
-        self.loaded.is_on_host.then(|| cpu::level().name())
-    }
-
-    /// The scheme of most of the weights.
-    fn scheme(&self) -> Option<Scheme> {
-        schemes(self.checkpoint()).into_iter().max_by_key(|(_, bytes)| *bytes).map(|(scheme, _)| scheme)
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "prompt_tokens_per_second": self.prompt.as_ref().map(rates),
-            "generate_tokens_per_second": self.generate.as_ref().map(rates),
-            "load_seconds": self.loaded.load_seconds,
-            "weights_bytes_per_token": placement::bytes_per_token(self.checkpoint()),
-            "cache_bytes_per_token": self.generate.as_ref().map(|_| self.cache_bytes()),
-            "effective_bandwidth_bytes_per_second": self.effective_bandwidth(),
-            "read_bandwidth_bytes_per_second": self.read.map(|read| read.median),
-            "best_read_bandwidth_bytes_per_second": self.read.map(|read| read.best),
-            "bandwidth_share": self.bandwidth_share(),
-            "weights_share": self.weights_share(),
-            "peak_memory_bytes": self.peak_memory,
-            "large_pages_share": self.large_pages,
-            "device": self.loaded.devices,
-            "threads": pool::threads(),
-            "kernels": self.kernels(),
-            "scheme": self.scheme().map(Scheme::name),
-            "cache_dtype": self.loaded.cache_dtype.name(),
-            "activations": self.loaded.activations(),
-            "prompt_tokens": self.work.prompt_tokens,
-            "generate_tokens": self.work.generate_tokens,
-            "depth": self.work.depth,
-            "sequences": self.work.sequences,
-            "repetitions": self.args.repetitions,
-        })
-    }
-
-    fn print(&self, printer: &Printer) -> anyhow::Result<()> {
-        let mut table = Table::new(["", "tokens/s", "GB/s", "of reading", "weights alone"])
-            .numbers([false, true, true, true, true]);
-        let gigabytes = |bytes: Option<f64>| bytes.map_or(String::new(), |b| format!("{:.2}", b / 1e9));
-        let percent =
-            |share: Option<f64>| share.map_or(String::new(), |share| format!("{:.1} %", 100.0 * share));
-        let rate = |rates: &Rates| match rates.deviation() {
-            Some(deviation) => format!("{:.2} ± {deviation:.2}", rates.mean()),
-            None => format!("{:.2}", rates.mean()),
-        };
-        let mut row = |name: String, rates: Option<&Rates>, bytes, shares: [Option<f64>; 2]| {
-            let [all, weights] = shares.map(percent);
-            table.row([name, rates.map_or(String::new(), rate), gigabytes(bytes), all, weights]);
-        };
-        if let Some(rates) = &self.prompt {
-            row(format!("prompt of {}", self.work.prompt_tokens), Some(rates), None, [None; 2]);
-        }
-        if let Some(rates) = &self.generate {
-            let shares = [self.bandwidth_share(), self.weights_share()];
-            let name = format!("generating {}", self.work.generate_tokens);
-            row(name, Some(rates), self.effective_bandwidth(), shares);
-        }
-        if let Some(read) = self.read {
-            row("reading memory".into(), None, Some(read.median), [None; 2]);
-        }
-        printer.data(&table.to_string())?;
-        let kernels = self.kernels().map_or(String::new(), |name| {
-            format!("{}, {name} kernels; ", counted(pool::threads(), "thread"))
-        });
-        let (weights, cache) = (shares(&schemes(self.checkpoint())), self.loaded.cache_dtype.name());
-        let activations = match self.loaded.activations() {
-            Some(bits) => format!("activations {bits} bits; "),
-            None => String::new(),
-        };
-        printer.note(&format!(
-            "On {}: {kernels}weights {weights}; {activations}cache {cache}",
-            self.loaded.devices
-        ));
-        let bytes = HumanBytes(placement::bytes_per_token(self.checkpoint()));
-        let peak = self.peak_memory.map_or(String::new(), |peak| {
-            format!("; at most {} of memory beside mapped weights", HumanBytes(peak))
-        });
-        let large = self
-            .large_pages
-            .map_or(String::new(), |share| format!(", {} of which in large pages", percent(Some(share))));
-        let load = self.loaded.load_seconds;
-        printer.note(&format!("A token reads {bytes} of weights. Loaded in {load:.2} s{peak}{large}"));
-        Ok(())
-    }
-}
-
-fn rates(rates: &Rates) -> Value {
-    json!({
-        "mean": rates.mean(),
-        "median": rates.median(),
-        "stddev": rates.deviation(),
-        "samples": rates.samples(),
-    })
+    printer.data(&table.to_string())?;
+    let kernels = measured
+        .kernels()
+        .map_or(String::new(), |name| format!("{}, {name} kernels; ", counted(pool::threads(), "thread")));
+    let (weights, cache) =
+        (shares(&schemes(measured.model.checkpoint())), measured.model.cache_dtype().name());
+    let activations = match measured.model.activations() {
+        Some(bits) => format!("activations {bits} bits; "),
+        None => String::new(),
+    };
+    printer.note(&format!(
+        "On {}: {kernels}weights {weights}; {activations}cache {cache}",
+        measured.model.devices()
+    ));
+    let bytes = HumanBytes(placement::bytes_per_token(measured.model.checkpoint()));
+    let peak = measured.peak_memory.map_or(String::new(), |peak| {
+        format!("; at most {} of memory beside mapped weights", HumanBytes(peak))
+    });
+    let large = measured
+        .large_pages
+        .map_or(String::new(), |share| format!(", {} of which in large pages", percent(Some(share))));
+    let load = measured.model.load_seconds();
+    printer.note(&format!("A token reads {bytes} of weights. Loaded in {load:.2} s{peak}{large}"));
+    Ok(())
 }
 
 #[cfg(test)]

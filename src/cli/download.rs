@@ -4,21 +4,22 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
-use mist::checkpoint::open::Checkpoint;
 use mist::hub::catalogue::ENTRIES;
 use mist::hub::{self, Client, FileName, Outcome, Plan, Report, Request, Settings, Size, Token, starter};
 use mist::quant::Scheme;
 use mist::quant::quantize::names;
+use mist::runtime::located::{downloads, is_offline};
+use mist::runtime::{conversions, fetch};
 use mist::store::{ModelName, Store};
 use mist::system::quote::shell_word;
 use mist::terminal::command::Offering;
 use mist::terminal::{Interrupt, Printer, TerminalReport};
 use serde_json::json;
 
+use super::catalogue;
 use super::exit::Status;
-use super::located::is_offline;
+use super::running::Running;
 use super::values::scheme;
-use super::{catalogue, convert, missing, quantized};
 
 /// Fetch a repository from the hub; without one, list those that are known to work.
 #[derive(Debug, Args)]
@@ -82,7 +83,7 @@ impl DownloadArgs {
     fn root(&self, store: &Store) -> anyhow::Result<PathBuf> {
         match &self.checkpoints_dir {
             Some(folder) => Ok(folder.clone()),
-            None => missing::downloads(store),
+            None => Ok(downloads(store)?),
         }
     }
 
@@ -147,7 +148,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
     let scheme = args.quantize.or_else(|| variant.and_then(names::own));
     let mut report = TerminalReport::new(printer);
     if offline {
-        let plan = missing::check_variant(hub::on_disk(&request)?, variant)?;
+        let plan = fetch::check_variant(hub::on_disk(&request)?, variant)?;
         report.plan(&plan);
         printer.note("complete, as far as can be told offline");
         let kept = vec![Outcome::Kept; plan.files.len()];
@@ -157,7 +158,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
     let plan = match variant {
         // What to name is said in this command's words.
         None => hub::plan(&client, &request, &mut report)?,
-        variant => missing::plan(&client, request, variant, &mut report)?,
+        variant => fetch::plan(&client, request, variant, &mut report)?,
     };
     if args.dry_run {
         plan.check_space()?;
@@ -173,14 +174,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
     }
     print(args, &plan, Some(&outcomes), printer)?;
     if let Some(scheme) = scheme {
-        let checkpoint = Checkpoint::open_original(&plan.folder)?;
-        let folder = match &checkpoint.gguf {
-            Some(gguf) => quantized::beside(gguf.path(), scheme.name()),
-            None => plan.folder.clone(),
-        };
-        let _claim = convert::claim(None, &folder, printer)?;
-        printer.note(&format!("Quantizing to {scheme}: {} keeps it", folder.display()));
-        convert::quantize(&checkpoint, &folder, scheme, true, printer)?;
+        conversions::of_download(&plan.folder, scheme, &mut Running::stoppable(printer)?)?;
     }
     Ok(Status::Success)
 }

@@ -3,20 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, ValueHint};
-use mist::evaluate::likelihood;
 use mist::generate::per_second;
-use mist::kernels::attention::CacheType;
+use mist::runtime::{Error, Room};
 use mist::system::files::{self, Limited};
 use mist::system::numbers::at_least;
 use mist::system::quote::counted;
 use mist::terminal::Printer;
 use serde_json::json;
 
-use super::exit::{Status, Usage};
-use super::model::{BeginningArgs, ModelArgs, not_numbers};
-use super::placing::{DevicesArgs, Room};
+use super::exit::Status;
+use super::model::{BeginningArgs, ModelArgs};
 
 /// Measure a model's perplexity on a text.
 #[derive(Args, Debug)]
@@ -37,8 +35,6 @@ pub struct EvaluateArgs {
     beginning: BeginningArgs,
     #[command(flatten)]
     model: ModelArgs,
-    #[command(flatten)]
-    devices: DevicesArgs,
 }
 
 /// The largest text that is read, in bytes.
@@ -58,34 +54,19 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> anyhow::Result<Status> {
     let opened = args.model.open(&located, printer)?;
     let bos = args.beginning.adds_bos(&opened.tokenizer);
     let ids = opened.tokenizer.encode(&text, bos)?;
-    if ids.len() < 2 {
-        bail!("{name}: {}, at least 2 are needed", counted(ids.len(), "token"));
-    }
-    let context = opened.checkpoint.config.context_length;
-    let window = args.context_length.map_or(ids.len(), |n| usize::try_from(n).unwrap_or(usize::MAX));
-    if window.min(ids.len()) > context {
-        let tokens = window.min(ids.len());
-        let error = format!("{tokens} tokens in one window, the model's context is {context}");
-        let hint = format!("--context-length {context}");
-        return Err(match args.context_length {
-            Some(_) => Usage::with_hint(error, hint),
-            None => anyhow::anyhow!(error).context(super::exit::Hint(hint)),
-        });
-    }
-    let room = Room::of_one(&opened.checkpoint, window.min(ids.len()));
-    let loaded = args.model.load(opened, &args.devices, room, printer)?;
+    let asked = args.context_length.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let window = opened.window(&ids, asked).map_err(|error| match error {
+        Error::NothingToScore { .. } => anyhow::anyhow!("{name}: {error}"),
+        error => error.into(),
+    })?;
+    let room = Room::of_one(&opened.checkpoint, window);
+    let model = args.model.load(opened, room, printer)?;
     let progress = Arc::new(printer.tokens("Scoring"));
     let (shown, all) = (progress.clone(), ids.len());
-    let report = move |done| shown.report(done, all);
     let start = std::time::Instant::now();
-    let likelihood = likelihood(&loaded.model, &ids, window, loaded.cache_dtype, report)?;
+    let likelihood = model.likelihood(&ids, Some(window), move |done| shown.report(done, all))?;
     let rate = ids.len() as f64 / start.elapsed().as_secs_f64();
     progress.clear();
-    if !likelihood.total.is_finite() {
-        let narrow = matches!(loaded.cache_dtype, CacheType::F16 | CacheType::Q8_0);
-        let error = anyhow::anyhow!("the model gave likelihoods that are not numbers");
-        return Err(error.context(super::exit::Hint(not_numbers(narrow))));
-    }
     let (nll, perplexity) = (likelihood.mean(), likelihood.perplexity());
     if args.json {
         let json = json!({

@@ -82,13 +82,19 @@ pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
         return Status::Success.into();
     }
     // Whoever was interrupted has said how to go on.
-    if error.is::<Interrupted>() || matches!(error.downcast_ref(), Some(hub::Error::Interrupted)) {
+    if error.is::<Interrupted>() || error.chain().any(is_interrupted) {
         return Status::Interrupted.into();
     }
     memory::end_alone();
     show(&error, printer);
     memory::end_reported();
     if is_wrong_call(&error) { Status::Usage } else { Status::Failure }.into()
+}
+
+/// Whether Ctrl-C ended work of the library's.
+fn is_interrupted(cause: &(dyn Error + 'static)) -> bool {
+    matches!(cause.downcast_ref(), Some(hub::Error::Interrupted))
+        || matches!(cause.downcast_ref(), Some(mist::Error::Interrupted))
 }
 
 /// Whether what was typed is at fault: each kind of error says so itself.
@@ -110,7 +116,8 @@ fn hinted(error: &anyhow::Error) -> impl Iterator<Item = &dyn Hinted> {
 /// What is found to be one of the library's errors.
 type Known = for<'e> fn(&'e (dyn Error + 'static)) -> Option<&'e dyn Hinted>;
 
-const HINTED: [Known; 12] = [
+const HINTED: [Known; 13] = [
+    known::<mist::Error>,
     known::<checkpoint::Error>,
     known::<placement::Error>,
     known::<text::Error>,

@@ -11,6 +11,8 @@ use mist::checkpoint::open::Checkpoint;
 use mist::hub::Manifest;
 use mist::kernels::attention::CacheType;
 use mist::quant::{Matrix, Scheme};
+use mist::runtime::opened::{tokenizer, warn};
+use mist::runtime::{Wanted, schemes};
 use mist::system::numbers::at_least;
 use mist::system::quote::{counted, quoted};
 use mist::terminal::Printer;
@@ -18,8 +20,8 @@ use mist::text::Tokenizer;
 use serde_json::json;
 
 use super::exit::{Hint, Status};
-use super::located::{CheckpointArgs, Wanted};
-use super::opened::{tokenizer, warn};
+use super::located::CheckpointArgs;
+use super::running::Running;
 use super::speech::Speech;
 
 /// Describe a checkpoint and compare its tensors with its config.
@@ -45,7 +47,7 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     // First: of a damaged file it is the most that can be said.
     let hashed = if args.verify { verify_download(&path, printer)? } else { None };
     let checkpoint = Checkpoint::open(&path)?;
-    warn(&checkpoint, printer);
+    warn(&checkpoint, &mut Running::new(printer));
     let tokenizer = tokenizer(&checkpoint)?;
     compare_ids(&checkpoint, &tokenizer, printer)?;
     let speech = Speech::of(&checkpoint, &tokenizer, printer)?;
@@ -157,15 +159,6 @@ fn describe(checkpoint: &Checkpoint, config: &Config) -> Vec<(&'static str, Stri
 /// The matrices of a checkpoint with their names.
 fn matrices(checkpoint: &Checkpoint) -> Vec<(String, &Matrix)> {
     checkpoint.weights.matrices(checkpoint.config.tied_head)
-}
-
-/// The bytes in each scheme.
-pub fn schemes(checkpoint: &Checkpoint) -> BTreeMap<Scheme, u64> {
-    let mut bytes = BTreeMap::new();
-    for (scheme, size) in matrices(checkpoint).iter().flat_map(|(_, matrix)| matrix.parts()) {
-        *bytes.entry(scheme).or_insert(0u64) += size as u64;
-    }
-    bytes
 }
 
 /// The schemes in use, most bytes first, such as `q4_k 82.0 %`.

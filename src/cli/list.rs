@@ -7,12 +7,12 @@ use mist::checkpoint::layouts::mist::manifest;
 use mist::checkpoint::open::{Checkpoint, Format};
 use mist::hub::Size;
 use mist::quant::Scheme;
+use mist::runtime::located::different;
 use mist::store::{Found, Place, Store, bytes_at};
 use mist::terminal::{Printer, Table, escaped};
 use serde_json::json;
 
 use super::exit::Status;
-use super::located::different;
 
 /// List the checkpoints on this machine.
 #[derive(Args, Debug)]

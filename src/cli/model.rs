@@ -1,32 +1,25 @@
-//! What every command that runs a model shares: its flags, and the opening of checkpoint, tokenizer and model.
+//! What every command that runs a model shares: its flags, and the opening and loading of the model.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
-use candle_core::DType;
-use clap::builder::TypedValueParser;
-use clap::{Args, ValueEnum};
-use mist::arch::Config;
-use mist::checkpoint::open::Checkpoint;
-use mist::cpu::pool;
-use mist::generate::{GenerationError, SamplingError};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use mist::kernels::attention::CacheType;
-use mist::model::Transformer;
-use mist::placement::{self, DeviceName, Share};
-use mist::quant::{ActivationBits, Scheme};
-use mist::system::numbers::{positive, whole};
-use mist::tensor::Arithmetic;
+use mist::placement::{self, DeviceName, Devices, Memories};
+use mist::quant::ActivationBits;
+use mist::runtime::quantize::one_of;
+use mist::runtime::{
+    Error, Located, Model, Opened, Placed, Precision, Quantize, Report, Room, Settings, Wanted,
+};
+use mist::system::numbers::{at_least, positive, whole};
 use mist::terminal::Printer;
 use mist::terminal::command::Offering;
 use mist::text::Tokenizer;
 
-use super::exit::{Hint, Usage};
-use super::inspect::schemes;
-use super::located::{CheckpointArgs, Located, Wanted};
-use super::opened::Opened;
-use super::placing::{DevicesArgs, Placed, Room};
-use super::quantized;
-use super::values::{Quantize, one_of, quantize};
+use super::exit::Interrupted;
+use super::located::CheckpointArgs;
+use super::running::Running;
+use super::values::quantize;
 
 /// How a model is run.
 #[derive(Args, Clone, Debug)]
@@ -43,23 +36,23 @@ pub struct ModelArgs {
         hide_possible_values = true,
         help_heading = "Devices"
     )]
-    pub device: String,
+    device: Device,
     /// Type of computation.
     ///
     /// On the CPU sums are always in f32. f32 computes on the values that quantized weights stand for, and rounds no
     /// activations.
-    #[arg(long, value_enum, default_value_t = Precision::Auto, hide_short_help = true)]
-    pub dtype: Precision,
+    #[arg(long, value_parser = precision(), default_value = "auto", hide_short_help = true)]
+    dtype: Precision,
     /// Bits that activations are rounded to on the CPU, for products with quantized weights.
     ///
     /// auto is 16 for models of fewer than 537 million parameters, else 8. --dtype f32 rounds nothing.
-    #[arg(long, value_enum, value_name = "BITS", default_value_t = Activations::Auto, hide_short_help = true)]
-    pub activations: Activations,
+    #[arg(long, value_parser = activations(), value_name = "BITS", default_value = "auto", hide_short_help = true)]
+    activations: Activations,
     /// Type of the keys and values in the cache.
     ///
     /// auto is f16 on the CPU, f32 with --dtype f32, else the type of computation.
-    #[arg(long, value_enum, default_value_t = CachePrecision::Auto, hide_short_help = true)]
-    pub cache_dtype: CachePrecision,
+    #[arg(long, value_parser = cache(), default_value = "auto", hide_short_help = true)]
+    cache_dtype: Cache,
     /// Quantize to this scheme, converting once and reusing the result; none takes the weights as published.
     ///
     /// By default a conversion that lies in the model's folder runs, else the weights as published. Names of llama.cpp's
@@ -68,7 +61,24 @@ pub struct ModelArgs {
     pub quantize: Option<Quantize>,
     /// CPU threads [default: one per core, of the fast kind].
     #[arg(short, long, value_name = "N", help_heading = "Devices", value_parser = whole(1..=1024u16))]
-    pub threads: Option<u16>,
+    threads: Option<u16>,
+    #[command(flatten)]
+    devices: DevicesArgs,
+}
+
+/// How a model's layers are spread.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Devices")]
+pub struct DevicesArgs {
+    /// How many devices, or a list such as cuda:0,cuda:1,cpu; the one of --device by default.
+    #[arg(long, value_name = "DEVICES", value_parser = devices)]
+    devices: Option<Devices>,
+    /// Layers of each device, such as 10,12,10; by default so that the fullest device holds as little as can be.
+    #[arg(long, hide_short_help = true, value_name = "LAYERS", value_delimiter = ',', value_parser = at_least(0usize))]
+    split: Vec<usize>,
+    /// Memory of each device, such as 20GiB,20GiB, or one size for all; what is free on accelerators by default.
+    #[arg(long, hide_short_help = true, value_name = "SIZES", value_parser = memories)]
+    memory: Option<Memories>,
 }
 
 /// Whether a text begins with the beginning token.
@@ -97,100 +107,11 @@ pub struct ContextArgs {
     context_length: Option<NonZeroUsize>,
 }
 
-/// `--dtype`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Precision {
-    Auto,
-    F32,
-    F16,
-    Bf16,
-}
-
-/// `--activations`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Activations {
-    Auto,
-    #[value(name = "8")]
-    Eight,
-    #[value(name = "16")]
-    Sixteen,
-}
-
-/// `--cache-dtype`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CachePrecision {
-    Auto,
-    F32,
-    F16,
-    Bf16,
-    #[value(name = "q8_0")]
-    Q8_0,
-}
-
-impl Loaded {
-    /// An error of running the model, with a hint where it is a matter of types. Keys and values beyond 65504 are none in
-    /// an f16 cache, nor scales in one of q8_0.
-    pub fn explained(&self, error: anyhow::Error) -> anyhow::Error {
-        let is_no_number =
-            matches!(error.downcast_ref(), Some(GenerationError::Sampling(SamplingError::NotNumbers)));
-        let is_narrow = matches!(self.cache_dtype, CacheType::F16 | CacheType::Q8_0);
-        match is_no_number {
-            true => error.context(Hint(not_numbers(is_narrow))),
-            false => error,
-        }
+impl ContextArgs {
+    /// Makes the context of a model as short as was asked.
+    pub fn shorten(&self, opened: &mut Opened) -> Result<(), Error> {
+        self.context_length.map_or(Ok(()), |tokens| opened.shorten(tokens.get()))
     }
-}
-
-/// What to do about logits that are no numbers.
-pub fn not_numbers(has_narrow_cache: bool) -> String {
-    let verify = "`mist inspect --verify` finds damaged weights";
-    match has_narrow_cache {
-        true => {
-            format!("--cache-dtype bf16 holds keys and values beyond 65504, which f16 does not; {verify}")
-        }
-        false => format!("--dtype f32 holds the largest numbers; {verify}"),
-    }
-}
-
-impl Precision {
-    /// What `--dtype` takes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Precision::Auto => "auto",
-            Precision::F32 => "f32",
-            Precision::F16 => "f16",
-            Precision::Bf16 => "bf16",
-        }
-    }
-
-    /// The type, `None` for the device's own.
-    pub fn dtype(self) -> Option<DType> {
-        match self {
-            Precision::Auto => None,
-            Precision::F32 => Some(DType::F32),
-            Precision::F16 => Some(DType::F16),
-            Precision::Bf16 => Some(DType::BF16),
-        }
-    }
-}
-
-/// A model that is ready, with what belongs to it.
-pub struct Loaded {
-    pub opened: Opened,
-    pub model: Arc<Transformer>,
-    /// How it computes.
-    pub arithmetic: Arithmetic,
-    pub cache_dtype: CacheType,
-    /// Slots of each layer's KV caches that memory was planned for.
-    pub slots: usize,
-    /// The devices in one line.
-    pub devices: String,
-    /// The layers of each device.
-    pub shares: Vec<Share>,
-    /// No device but the CPU computes.
-    pub is_on_host: bool,
-    /// From opening the files to the model being ready.
-    pub load_seconds: f64,
 }
 
 impl ModelArgs {
@@ -206,151 +127,98 @@ impl ModelArgs {
 
     /// Sets the threads, and opens a model, or its conversion where one is asked for.
     pub fn open(&self, located: &Located, printer: &Printer) -> anyhow::Result<Opened> {
-        self.set_threads();
-        let (name, path) = (&located.name, &located.path);
-        match located.quantize {
-            None => Opened::new(name, path, printer),
-            Some(Quantize::None) => Opened::as_published(name, path, printer),
-            Some(Quantize::To(scheme)) => {
-                Opened::new(name, &quantized::conversion(located, scheme, printer)?, printer)
-            }
+        self.settings().set_threads();
+        if located.scheme().is_none() {
+            return Ok(located.open(&mut Running::new(printer))?);
+        }
+        let mut report = Running::stoppable(printer)?;
+        let opened = located.open(&mut report)?;
+        match report.is_stopped() {
+            true => Err(Interrupted.into()),
+            false => Ok(opened),
         }
     }
 
     /// Loads the model over the devices, with room for `room` in its cache.
-    pub fn load(
-        &self,
-        opened: Opened,
-        devices: &DevicesArgs,
-        room: Room,
-        printer: &Printer,
-    ) -> anyhow::Result<Loaded> {
-        let placed = devices.place(self, &opened.checkpoint, room)?;
-        self.load_placed(opened, placed, printer)
+    pub fn load(&self, opened: Opened, room: Room, printer: &Printer) -> Result<Model, Error> {
+        let settings = self.settings();
+        let placed = Placed::new(&settings, &opened.checkpoint, room)?;
+        Model::load(opened, placed, &settings, &mut Running::new(printer))
     }
 
-    /// Loads the model as it was placed.
-    pub fn load_placed(&self, opened: Opened, placed: Placed, printer: &Printer) -> anyhow::Result<Loaded> {
-        printer.note(&format!("{}, {}, on {}", opened.name, weights(&opened.checkpoint), placed.described()));
-        placed.warn_of_small_memory(&opened.checkpoint, printer);
-        placed.plan.shares.iter().for_each(|share| printer.detail(&on_device(share)));
-        let bar = printer.steps_bar("Loading", opened.checkpoint.config.layers as u64);
-        let arithmetic = self.arithmetic(&opened.checkpoint.config);
-        let mut progress = |_, _| bar.add(1);
-        let model =
-            placement::load(&opened.checkpoint, &placed.plan, &placed.needs, arithmetic, &mut progress)?;
-        drop(bar);
-        let load_seconds = opened.since.elapsed().as_secs_f64();
-        let (cache_dtype, slots) = (placed.cache_dtype, placed.needs.slots);
-        let (devices, is_on_host, shares) = (placed.names(), placed.is_on_host(), placed.plan.shares);
-        Ok(Loaded {
-            opened,
-            model: Arc::new(model),
-            arithmetic,
-            cache_dtype,
-            slots,
-            devices,
-            shares,
-            is_on_host,
-            load_seconds,
-        })
-    }
-
-    /// How a model computes.
-    fn arithmetic(&self, config: &Config) -> Arithmetic {
-        let activations = match self.activations {
-            Activations::Auto => config.activation_bits(),
-            Activations::Eight => ActivationBits::Eight,
-            Activations::Sixteen => ActivationBits::Sixteen,
-        };
-        Arithmetic { dtype: self.dtype.dtype(), activations }
-    }
-
-    /// Sets the threads, before anything is computed.
-    pub fn set_threads(&self) {
-        if let Some(threads) = self.threads {
-            pool::set_threads(NonZeroUsize::new(threads.into()).unwrap_or(NonZeroUsize::MIN));
+    /// How the flags have a model run.
+    pub fn settings(&self) -> Settings {
+        let DevicesArgs { devices, split, memory } = &self.devices;
+        let one = self.device.0.map(|device| Devices::These(vec![device]));
+        Settings {
+            devices: devices.clone().or(one),
+            split: split.clone(),
+            memory: memory.clone(),
+            dtype: self.dtype,
+            activations: self.activations.0,
+            cache: self.cache_dtype.0,
+            threads: self.threads.and_then(|threads| NonZeroUsize::new(threads.into())),
         }
     }
-}
 
-/// Where layers are: `layers 0-15 on cpu`, `layer 16 on cuda:0`.
-fn on_device(share: &Share) -> String {
-    match (share.layers.start, share.layers.end - 1) {
-        (first, last) if first == last => format!("layer {first} on {}", share.device),
-        (first, last) => format!("layers {first}-{last} on {}", share.device),
-    }
-}
-
-/// Which weights run, in words: `q8_0 conversion`, `bf16 as published`.
-pub fn weights(checkpoint: &Checkpoint) -> String {
-    match (&checkpoint.origin, quantization(checkpoint)) {
-        (Some(_), Some(scheme)) => format!("{scheme} conversion"),
-        (Some(_), None) => format!("{} conversion", most(checkpoint)),
-        (None, _) => format!("{} as published", most(checkpoint)),
-    }
-}
-
-/// The scheme that most of the weights are in.
-fn most(checkpoint: &Checkpoint) -> Scheme {
-    let largest = schemes(checkpoint).into_iter().max_by_key(|(_, bytes)| *bytes);
-    largest.map_or(Scheme::F32, |(scheme, _)| scheme)
-}
-
-/// What a conversion made of the weights that were published, if it changed them.
-pub fn quantization(checkpoint: &Checkpoint) -> Option<Scheme> {
-    let last = checkpoint.origin.as_ref()?.roundings.last()?;
-    last.quantize.or(last.dense)
-}
-
-impl Loaded {
-    /// Bits that activations are rounded to; `None` where they are not, as no weights are multiplied in integers.
-    pub fn activations(&self) -> Option<u32> {
-        let Arithmetic { dtype, activations } = self.arithmetic;
-        let in_integers = |scheme: &Scheme| scheme.activation_block().is_some();
-        let rounds = self.is_on_host
-            && dtype != Some(DType::F32)
-            && schemes(&self.opened.checkpoint).keys().any(in_integers);
-        rounds.then(|| activations.count())
-    }
-}
-
-impl ContextArgs {
-    /// Makes the context of a model as short as was asked.
-    pub fn shorten(&self, opened: &mut Opened) -> anyhow::Result<()> {
-        let context = &mut opened.checkpoint.config.context_length;
-        match self.context_length.map(usize::from) {
-            Some(asked) if asked > *context => {
-                let error = format!("--context-length {asked}: the model's context is {context}");
-                Err(Usage::with_hint(error, format!("--context-length {context}")))
-            }
-            Some(asked) => {
-                *context = asked;
-                Ok(())
-            }
-            None => Ok(()),
+    /// The same, where without a word about devices all accelerators are meant, else one CPU.
+    pub fn on_all(&self) -> Self {
+        let mut all = self.clone();
+        if all.devices.devices.is_none() && all.device.0.is_none() {
+            all.devices.devices = Some(Devices::First(placement::accelerators().len().max(1)));
         }
+        all
     }
 }
+
+/// `--device`; `None` for auto.
+#[derive(Clone, Debug)]
+struct Device(Option<DeviceName>);
+
+/// `--activations`; `None` for auto.
+#[derive(Clone, Copy, Debug)]
+struct Activations(Option<ActivationBits>);
+
+/// `--cache-dtype`; `None` for auto.
+#[derive(Clone, Copy, Debug)]
+struct Cache(Option<CacheType>);
 
 /// A value of `--device`. There are more than shells offer: one for each GPU.
-fn device() -> impl TypedValueParser<Value = String> {
-    Offering { values: || vec!["auto", "cpu", "cuda", "metal"], parser: checked_device }
+fn device() -> impl TypedValueParser<Value = Device> {
+    let parser = |text: &str| match text {
+        "auto" => Ok(Device(None)),
+        name => name.parse().map(|name| Device(Some(name))),
+    };
+    Offering { values: || vec!["auto", "cpu", "cuda", "metal"], parser: parser as fn(&str) -> _ }
 }
 
-fn checked_device(text: &str) -> Result<String, placement::Error> {
-    if text != "auto" {
-        text.parse::<DeviceName>()?;
-    }
-    Ok(text.into())
+/// A value of `--dtype`.
+pub fn precision() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::NAMES).try_map(|name| name.parse::<Precision>())
 }
 
-/// The dense scheme that `--dtype` names, for a conversion.
-pub fn dense_scheme(dtype: Precision) -> Option<Scheme> {
-    match dtype {
-        Precision::Auto => None,
-        Precision::F32 => Some(Scheme::F32),
-        Precision::F16 => Some(Scheme::F16),
-        Precision::Bf16 => Some(Scheme::Bf16),
-    }
+fn activations() -> impl TypedValueParser<Value = Activations> {
+    PossibleValuesParser::new(["auto", "8", "16"]).map(|bits| {
+        Activations(match bits.as_str() {
+            "8" => Some(ActivationBits::Eight),
+            "16" => Some(ActivationBits::Sixteen),
+            _ => None,
+        })
+    })
+}
+
+fn cache() -> impl TypedValueParser<Value = Cache> {
+    let types = [CacheType::F32, CacheType::F16, CacheType::Bf16, CacheType::Q8_0];
+    let names = PossibleValuesParser::new(["auto"].into_iter().chain(types.map(CacheType::name)));
+    names.map(move |name| Cache(types.into_iter().find(|cache| cache.name() == name)))
+}
+
+/// A value of `--devices`.
+fn devices(text: &str) -> Result<Devices, placement::Error> {
+    text.parse()
+}
+
+/// A value of `--memory`.
+fn memories(text: &str) -> Result<Memories, placement::Error> {
+    text.parse()
 }

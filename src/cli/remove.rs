@@ -11,7 +11,7 @@ use mist::terminal::{Printer, escaped};
 use serde_json::json;
 
 use super::exit::{Hint, Status, Usage};
-use super::missing::ask;
+use super::located::ask;
 
 /// Delete a checkpoint from this machine, with its conversions.
 #[derive(Args, Debug)]

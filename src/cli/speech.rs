@@ -2,12 +2,12 @@
 
 use mist::checkpoint::open::Checkpoint;
 use mist::generate::Sampling;
+use mist::runtime::opened::end_ids;
 use mist::system::quote::quoted;
 use mist::terminal::Printer;
 use mist::text::Tokenizer;
 use serde_json::{Map, Value, json};
 
-use super::opened::Opened;
 use super::sampling::{self, SamplingArgs};
 
 /// What a model does with text where no flag says otherwise.
@@ -28,7 +28,7 @@ impl Speech {
         let named = |ids: &[u32]| {
             ids.iter().map(|id| (*id, tokenizer.token(*id).unwrap_or_default().to_string())).collect()
         };
-        let ends = Opened::end_ids(checkpoint, tokenizer);
+        let ends = end_ids(checkpoint, tokenizer);
         let chat_ends =
             tokenizer.turn_ends().iter().copied().filter(|id| !ends.contains(id)).collect::<Vec<_>>();
         Ok(Self {

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueHint};
 use mist::chat;
-use mist::checkpoint::open::Tokenizing;
 use mist::json::{self, Capped};
+use mist::runtime::Wanted;
+use mist::runtime::opened::tokenizer_at;
 use mist::system::files::{self, Limited};
 use mist::system::numbers::at_least;
 use mist::system::quote::{counted, quoted};
@@ -16,10 +17,8 @@ use mist::text::{Message, Tokenizer};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::exit::{Status, Usage};
-use super::located::{CheckpointArgs, Wanted};
+use super::located::CheckpointArgs;
 use super::model::BeginningArgs;
-use super::opened::gguf_tokenizer;
-
 /// Show how a model's tokenizer sees a text.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  mist tokenize mistralai/Mistral-7B-v0.1 --text \"How are you?\"")]
@@ -157,10 +156,7 @@ impl Serialize for Text<'_> {
 
 /// The tokenizer alone: a folder without weights, as `mist download --tokenizer-only` leaves it, has one too.
 fn open(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Tokenizer> {
-    Ok(match Tokenizing::find(&args.checkpoint.locate(Wanted::Tokenizer, printer)?.path)? {
-        Tokenizing::Folder(folder) => Tokenizer::from_folder(&folder)?,
-        Tokenizing::Gguf(gguf) => gguf_tokenizer(&gguf)?,
-    })
+    Ok(tokenizer_at(&args.checkpoint.locate(Wanted::Tokenizer, printer)?.path)?)
 }
 
 fn text(args: &TokenizeArgs) -> anyhow::Result<String> {

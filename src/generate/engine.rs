@@ -14,6 +14,7 @@
 //! channels: it computes only while the caller steps it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -88,6 +89,12 @@ pub struct Engine {
     /// The content of each batch in flight, in the order of its rows.
     flights: VecDeque<PerSequence<SequenceTokens>>,
     events: Events,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("limits", &self.limits).finish_non_exhaustive()
+    }
 }
 
 impl Engine {

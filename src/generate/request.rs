@@ -117,6 +117,14 @@ pub struct Generation {
     pub timings: Timings,
 }
 
+impl Generation {
+    /// Nothing, as it was cancelled before anything was computed.
+    pub fn interrupted() -> Self {
+        let (ids, timings) = (Vec::new(), Timings::default());
+        Self { ids, finish: Finish::Interrupted, stop_text: false, timings }
+    }
+}
+
 /// An ended sequence.
 #[derive(Debug)]
 pub struct Ended {

@@ -51,6 +51,11 @@ pub enum SamplingError {
 }
 
 impl Sampling {
+    /// The most likely token each time.
+    pub fn greedy() -> Self {
+        Self { temperature: 0.0, ..Self::default() }
+    }
+
     /// Replaces values by suggested ones. Returns the result, and an error for each suggestion that is out of range.
     pub fn as_suggested(self, suggested: &Suggested) -> (Self, Vec<SamplingError>) {
         let (mut sampling, mut impossible) = (self, Vec::new());

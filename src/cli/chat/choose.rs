@@ -5,12 +5,12 @@ use std::io::{self, BufRead};
 
 use anyhow::{Context, anyhow};
 use mist::hub::{self, Size, starter};
-use mist::store::{Found, ModelName, Store};
+use mist::runtime::Located;
+use mist::runtime::located::{different, downloads, is_offline, several};
+use mist::store::{Found, Store};
 use mist::terminal::{Interrupt, Printer, TerminalReport};
 
 use crate::cli::exit::Hint;
-use crate::cli::located::{Located, different, is_offline, several};
-use crate::cli::missing::downloads;
 
 /// The only checkpoint on this machine, or the one that a person picks; `ask` says whether one can be asked.
 pub fn checkpoint(
@@ -28,19 +28,12 @@ pub fn checkpoint(
         }
         1 => 0,
         _ if ask => pick(&found, &mut io::stdin().lock(), printer)?,
-        _ => return Err(several(&found)),
+        _ => return Err(several(&found).into()),
     };
     if index >= found.len() {
         return Err(anyhow!("the starter model was fetched and is not found"));
     }
     Ok(Located::found(store, found.swap_remove(index)))
-}
-
-/// The model of a saved conversation, whose name has `--` for its slash, if it is still here.
-pub fn spoken_with(store: &Store, model: &str) -> Option<Located> {
-    let name = ModelName::parse(model.replacen("--", "/", 1).as_ref());
-    let found = store.find(&name).ok().flatten().filter(|found| store.holds_weights(found))?;
-    Some(Located::found(store, found))
 }
 
 fn fetch_starter(store: &Store, interrupt: &Interrupt, printer: &Printer) -> anyhow::Result<()> {

@@ -21,16 +21,16 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use mist::generate::Finish;
+use mist::runtime::located::spoken_with;
+use mist::runtime::{Options, Room};
 use mist::store::Store;
 use mist::system::numbers::positive;
 use mist::terminal::{Interrupt, Printer};
 
 use self::keep::Keeper;
-use self::settings::Settings;
 use self::talk::Talk;
 use super::exit::Status;
 use super::model::{ContextArgs, ModelArgs};
-use super::placing::{DevicesArgs, Room};
 use super::sampling::SamplingArgs;
 
 /// Talk to a model.
@@ -60,8 +60,6 @@ pub struct ChatArgs {
     #[command(flatten)]
     context: ContextArgs,
     #[command(flatten)]
-    devices: DevicesArgs,
-    #[command(flatten)]
     sampling: SamplingArgs,
 }
 
@@ -80,7 +78,7 @@ pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
         None => {
             let store = Store::from_environment();
             // A conversation goes on with its own model.
-            let spoken = last.as_ref().and_then(|saved| choose::spoken_with(&store, &saved.model));
+            let spoken = last.as_ref().and_then(|saved| spoken_with(&store, &saved.model));
             let located = match spoken {
                 Some(located) => located,
                 None => choose::checkpoint(&store, at_terminal, &interrupt, printer)?,
@@ -92,23 +90,31 @@ pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
     args.context.shorten(&mut opened)?;
     let sampling = args.sampling.sampling(&opened.checkpoint, printer)?;
     let room = Room::of_one(&opened.checkpoint, usize::MAX);
-    let loaded = args.model.load(opened, &args.devices, room, printer)?;
+    let model = args.model.load(opened, room, printer)?;
     let seed = args.sampling.seed(&sampling, printer);
-    let settings = Settings { sampling, seed, max_new_tokens: args.max_new_tokens };
-    let mut talk = Talk::new(&loaded, settings, &args.stop, args.system.clone(), &interrupt, printer)?;
+    let options = Options {
+        sampling: Some(sampling),
+        seed: Some(seed),
+        max_new_tokens: args.max_new_tokens.map(usize::from),
+        stop: args.stop.clone(),
+        ..Options::default()
+    };
+    let mut chat = model.chat().options(options);
+    chat.conversation_mut().set_system(args.system.clone());
+    let mut talk = Talk::new(chat, &interrupt, printer);
     // What scripts say is not what a person wants to go on with.
     let saves = args.r#continue || at_terminal && args.prompt.is_none();
-    let mut keeper = Keeper::new(saves, &loaded.opened.name, printer);
+    let mut keeper = Keeper::new(saves, model.name(), printer);
     if let Some(last) = last {
-        talk.conversation = keeper.go_on(last);
+        *talk.chat.conversation_mut() = keeper.go_on(last);
         if args.system.is_some() {
-            talk.conversation.set_system(args.system.clone());
+            talk.chat.conversation_mut().set_system(args.system.clone());
         }
     }
     match &args.prompt {
         Some(text) => {
             let finish = talk.say(text)?;
-            keeper.save(&talk.conversation);
+            keeper.save(talk.chat.conversation());
             Ok(status(finish))
         }
         None if at_terminal => prompt::run(&mut talk, &mut keeper, &located.path, &interrupt),

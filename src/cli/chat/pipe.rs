@@ -21,7 +21,7 @@ pub fn run(talk: &mut Talk, keeper: &mut Keeper) -> anyhow::Result<Status> {
             continue;
         }
         let finish = talk.say(&line)?;
-        keeper.save(&talk.conversation);
+        keeper.save(talk.chat.conversation());
         if finish == Finish::Interrupted {
             return Ok(Status::Interrupted);
         }

@@ -32,7 +32,7 @@ pub fn run(
         let input = editor.read(PROMPT)?;
         interrupt.take();
         let taken = take(input, talk, keeper, checkpoint);
-        keeper.save(&talk.conversation);
+        keeper.save(talk.chat.conversation());
         match taken {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(status)) => {
@@ -96,32 +96,34 @@ fn obey(
         Command::System(text) => {
             let now = if text.is_some() { "set" } else { "gone" };
             printer.note(&format!("The system prompt is {now}"));
-            talk.conversation.set_system(text);
+            talk.chat.conversation_mut().set_system(text);
         }
         Command::Clear => {
-            talk.conversation.clear();
-            keeper.begin(&talk.conversation);
+            talk.chat.conversation_mut().clear();
+            keeper.begin(talk.chat.conversation());
             printer.note("Everything but the system prompt is forgotten");
         }
-        Command::Undo => match talk.conversation.undo() {
+        Command::Undo => match talk.chat.conversation_mut().undo() {
             Some(exchange) => printer.note(&format!("Taken back: {}", beginning(&exchange.user))),
             None => bail!("there is no message to take back"),
         },
         Command::Retry => drop(talk.retry()?),
         Command::Save(path) => {
-            talk.conversation.save(&path)?;
+            talk.chat.conversation().save(&path)?;
             printer.note(&format!("Saved as {}", path.display()));
         }
         Command::Load(path) => {
-            talk.conversation = Conversation::load(&path)?;
-            keeper.begin(&talk.conversation);
-            let turns = talk.conversation.exchanges().len();
+            let loaded = Conversation::load(&path)?;
+            keeper.begin(&loaded);
+            let turns = loaded.exchanges().len();
+            let is_unanswered = loaded.unanswered().is_some();
+            *talk.chat.conversation_mut() = loaded;
             printer.note(&format!("Loaded {}, turns: {turns}", path.display()));
-            if talk.conversation.unanswered().is_some() {
+            if is_unanswered {
                 printer.note("Its last message has no reply: /retry asks for it");
             }
         }
-        Command::LoadLast => talk.conversation = keeper.load_last()?,
+        Command::LoadLast => *talk.chat.conversation_mut() = keeper.load_last()?,
         Command::Read(path) => match chat::read_text(&path)? {
             text if text.trim().is_empty() => bail!("{} is empty", path.display()),
             text => drop(talk.say(&text)?),

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use anyhow::anyhow;
-use mist::generate::{NextToken, Sampler, Sampling, SamplingError};
+use mist::generate::Sampling;
 use mist::system::numbers::{Expected, at_least, number, positive};
 
 use crate::cli::exit::Hint;
@@ -45,11 +45,6 @@ impl Settings {
         changed.sampling.check().map_err(|error| error.called(|field| field.replace('_', "-")))?;
         *self = changed;
         Ok(())
-    }
-
-    /// What chooses tokens so, from the seed on.
-    pub fn sampler(&self) -> Result<NextToken, SamplingError> {
-        Ok(NextToken::Sampled(Box::new(Sampler::new(self.sampling.clone(), self.seed)?)))
     }
 
     /// Names and values.

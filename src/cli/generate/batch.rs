@@ -8,6 +8,7 @@ use std::time::Instant;
 use mist::generate::{
     Ended, Engine, Event, Finish, Generation, Id, MOST_AT_ONCE, Request, Timings, Watch, per_second,
 };
+use mist::runtime::{Error, Model};
 use mist::system::quote::counted;
 use mist::terminal::{Estimate, Output, Progress};
 
@@ -36,7 +37,7 @@ pub fn run(job: &Job, prompts: &[Prompt], seed: u64) -> anyhow::Result<Status> {
     bar.add(shown.ended.len() as u64);
     shown.show()?;
     let tokens = full.iter().map(|i| prompts[*i].ids.len()).sum::<usize>().saturating_mul(samples);
-    let mut queue = Queue::new(job.engine(), full.len().saturating_mul(samples));
+    let mut queue = Queue::new(&job.model, full.len().saturating_mul(samples));
     queue.engine.watch(watch(job, &bar, tokens, queue.tokens.clone()));
     while queue.fill(|computed| shown.request(computed))? {
         queue.step(&bar, &mut shown)?;
@@ -94,7 +95,8 @@ fn watch(job: &Job, bar: &Arc<Progress>, all: usize, added: Arc<AtomicUsize>) ->
 }
 
 /// The texts on their way through the engine, which is given some more than it computes at once.
-struct Queue {
+struct Queue<'a> {
+    model: &'a Model,
     engine: Engine,
     /// The texts that were added, by their numbers.
     ids: Vec<Id>,
@@ -104,30 +106,33 @@ struct Queue {
     tokens: Arc<AtomicUsize>,
 }
 
-impl Queue {
-    fn new(engine: Engine, texts: usize) -> Self {
-        Self { engine, ids: Vec::new(), texts, tokens: Arc::default() }
+impl<'a> Queue<'a> {
+    fn new(model: &'a Model, texts: usize) -> Self {
+        let engine = model.engine();
+        Self { model, engine, ids: Vec::new(), texts, tokens: Arc::default() }
     }
 
     /// Adds texts; whether some have not ended.
-    fn fill(&mut self, request: impl Fn(usize) -> anyhow::Result<Request>) -> anyhow::Result<bool> {
+    fn fill(&mut self, request: impl Fn(usize) -> Result<Request, Error>) -> anyhow::Result<bool> {
         while self.ids.len() < self.texts && self.engine.counts().0 < MOST_AT_ONCE {
             let request = request(self.ids.len())?;
             self.tokens.fetch_add(request.prompt.len(), Ordering::Relaxed);
-            self.ids.push(self.engine.add(request)?);
+            let added = self.engine.add(request);
+            self.ids.push(added.map_err(|error| self.model.explained(error))?);
         }
         Ok(!self.engine.is_idle())
     }
 
     /// A step, of which `shown` is told.
     fn step(&mut self, bar: &Progress, shown: &mut Shown) -> anyhow::Result<()> {
-        for (id, event) in self.engine.step()? {
+        let explained = |error| self.model.explained(error);
+        for (id, event) in self.engine.step().map_err(explained)? {
             // Ids are in the order in which they were given.
             let Ok(number) = self.ids.binary_search(&id) else { continue };
             match event {
                 Event::Token { text, .. } => shown.push(number, text),
                 Event::Scores(_) => {}
-                Event::End(ended) => shown.end_above(bar, number, *ended?)?,
+                Event::End(ended) => shown.end_above(bar, number, *ended.map_err(explained)?)?,
             }
         }
         Ok(())
@@ -184,7 +189,7 @@ impl<'a> Shown<'a> {
     }
 
     /// What the engine is asked for.
-    fn request(&self, computed: usize) -> anyhow::Result<Request> {
+    fn request(&self, computed: usize) -> Result<Request, Error> {
         let number = self.number(computed);
         self.job.request(self.prompt(number), self.text_at(number).seed)
     }

@@ -4,25 +4,24 @@ use mist::checkpoint::convert::output::Rounding;
 use mist::checkpoint::open::Checkpoint;
 use mist::generate::Generation;
 use mist::placement;
+use mist::runtime::{Quantize, weights};
 use serde_json::json;
 
 use super::{Job, Prompt, Text};
-use crate::cli::model::weights;
 use crate::cli::sampling;
-use crate::cli::values::Quantize;
 
 impl Job<'_> {
     /// What a text depends on beside the model and the prompt, as `--json` has it.
     fn settings(&self) -> serde_json::Value {
-        let mut settings = sampling::to_json(&self.sampling);
+        let mut settings = sampling::to_json(&self.options.sampling.clone().unwrap_or_default());
         settings["stop"] = json!(self.args.stop);
         settings["max_new_tokens"] = json!(self.args.max_new_tokens);
         settings["ignore_eos"] = json!(self.args.ignore_eos);
         settings["chat"] = json!(self.args.chat);
-        settings["context_length"] = json!(self.loaded.opened.checkpoint.config.context_length);
-        settings["cache_dtype"] = json!(self.loaded.cache_dtype.name());
-        settings["dtype"] = json!(self.args.model.dtype.name());
-        settings["activations"] = json!(self.loaded.activations());
+        settings["context_length"] = json!(self.model.context_length());
+        settings["cache_dtype"] = json!(self.model.cache_dtype().name());
+        settings["dtype"] = json!(self.model.dtype().name());
+        settings["activations"] = json!(self.model.activations());
         settings
     }
 
@@ -36,13 +35,13 @@ impl Job<'_> {
         text: &str,
         disk: Option<f64>,
     ) -> serde_json::Value {
-        let (loaded, timings) = (self.loaded, &generation.timings);
-        let devices: Vec<String> = loaded.shares.iter().map(|share| share.device.to_string()).collect();
-        let layers: Vec<usize> = loaded.shares.iter().map(|share| share.layers.len()).collect();
+        let (model, timings) = (&self.model, &generation.timings);
+        let devices: Vec<String> = model.shares().iter().map(|share| share.device.to_string()).collect();
+        let layers: Vec<usize> = model.shares().iter().map(|share| share.layers.len()).collect();
         json!({
-            "model": loaded.opened.name,
-            "quantization": quantization(self.args.model.quantize, &loaded.opened.checkpoint),
-            "weights": weights(&loaded.opened.checkpoint),
+            "model": model.name(),
+            "quantization": quantization(self.args.model.quantize, model.checkpoint()),
+            "weights": weights(model.checkpoint()),
             "device": devices.join(","),
             "split": layers,
             "prompt": prompt.text,
@@ -53,14 +52,14 @@ impl Job<'_> {
             "text": text,
             "finish_reason": generation.finish.name(),
             "timings": {
-                "load_seconds": self.loaded.load_seconds,
+                "load_seconds": model.load_seconds(),
                 "prompt_tokens_per_second": timings.prompt_rate(),
                 "generate_tokens_per_second": timings.generate_rate(),
                 "time_to_first_token_seconds": timings.first_token.as_secs_f64(),
             },
             "peak_memory_bytes": self.memory.bytes(),
             "sampling": self.settings(),
-            "weights_bytes_per_token": placement::bytes_per_token(&self.loaded.opened.checkpoint),
+            "weights_bytes_per_token": placement::bytes_per_token(model.checkpoint()),
             "disk_bytes_per_token": disk,
         })
     }

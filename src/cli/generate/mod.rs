@@ -19,18 +19,15 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use mist::checkpoint::open::Checkpoint;
-use mist::generate::{
-    Engine, Limits, MOST_AT_ONCE, NextToken, Request, Sampler, Sampling, TextStream, sequence_slots,
-};
-use mist::placement::{self, Devices};
+use mist::generate::Request;
+use mist::runtime::{Error, Model, NEW_TOKENS, Options, Room};
 use mist::system::numbers::at_least;
 use mist::system::process::PeakMemory;
 use mist::terminal::{Interrupt, Output, Printer};
 
 use self::prompts::Prompt;
 use super::exit::Status;
-use super::model::{ContextArgs, Loaded, ModelArgs};
-use super::placing::{DevicesArgs, Room};
+use super::model::{ContextArgs, ModelArgs};
 use super::sampling::SamplingArgs;
 
 /// Help of `--devices` in `generate-sequential`, which has another default.
@@ -59,7 +56,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "prompt")]
     prompts_file: Option<PathBuf>,
     /// Most tokens to generate.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = at_least(0usize))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = NEW_TOKENS, value_parser = at_least(0usize))]
     max_new_tokens: usize,
     /// End before this text, or at the control token that it spells; may be given several times.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Sampling")]
@@ -90,66 +87,56 @@ pub struct GenerateArgs {
     #[command(flatten)]
     context: ContextArgs,
     #[command(flatten)]
-    devices: DevicesArgs,
-    #[command(flatten)]
     sampling: SamplingArgs,
 }
 
 /// Runs `mist generate` on the best device, or on `--devices`.
 pub fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Status> {
-    run_on(args, &args.devices, printer)
+    run_on(args, &args.model, printer)
 }
 
 /// Runs `mist generate-sequential`: without `--devices` on all accelerators, else on one CPU.
 pub fn run_sequential(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Status> {
-    let mut devices = args.devices.clone();
-    if devices.devices.is_none() && args.model.device == "auto" {
-        devices.devices = Some(Devices::First(placement::accelerators().len().max(1)));
-    }
-    run_on(args, &devices, printer)
+    run_on(args, &args.model.on_all(), printer)
 }
 
-fn run_on(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
+fn run_on(args: &GenerateArgs, model: &ModelArgs, printer: &Printer) -> anyhow::Result<Status> {
     args.sampling.check()?;
     if args.plan {
-        return plan::print(args, devices, printer);
+        return plan::print(args, model, printer);
     }
-    let located = args.model.locate(printer)?;
+    let located = model.locate(printer)?;
     let texts = prompts::read(args, printer)?;
     let memory = PeakMemory::watch();
-    let mut opened = args.model.open(&located, printer)?;
+    let mut opened = model.open(&located, printer)?;
     args.context.shorten(&mut opened)?;
     let sampling = args.sampling.sampling(&opened.checkpoint, printer)?;
     let prompts = prompts::encode(args, &opened, texts)?;
     let room = room(args, &opened.checkpoint, &prompts);
-    let loaded = args.model.load(opened, devices, room, printer)?;
+    let model = model.load(opened, room, printer)?;
     let seed = args.sampling.seed(&sampling, printer);
     let interrupt = Interrupt::install()?;
     let _listening = interrupt.listen();
-    let ends = loaded.opened.ends(&args.stop, args.chat, args.ignore_eos);
-    let job = Job { args, sampling, loaded: &loaded, ends, memory: &memory, interrupt: &interrupt, printer };
-    let ended = match prompts.as_slice() {
+    let options = Options {
+        sampling: Some(sampling),
+        seed: Some(seed),
+        max_new_tokens: Some(args.max_new_tokens),
+        stop: args.stop.clone(),
+        ignore_eos: args.ignore_eos,
+        chat: args.chat,
+    };
+    let job = Job { args, model, options, memory: &memory, interrupt: &interrupt, printer };
+    match prompts.as_slice() {
         [prompt] if args.prompts_file.is_none() => one::run(&job, prompt, seed),
         prompts => batch::run(&job, prompts, seed),
-    };
-    ended.map_err(|error| loaded.explained(error))
+    }
 }
 
-/// The cache that the prompts need with what follows them: the longest of them, and where there is memory all that are
-/// computed at once.
+/// The cache that the prompts need: those of a file are computed together.
 fn room(args: &GenerateArgs, checkpoint: &Checkpoint, prompts: &[Prompt]) -> Room {
-    let positions = |prompt: &Prompt| prompt.ids.len().saturating_add(args.max_new_tokens);
-    let longest = prompts.iter().map(positions).max().unwrap_or(0);
-    let prompt = prompts.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0);
-    let one = Room { fewest: prompt + 1, ..Room::of_one(checkpoint, longest) };
-    if args.prompts_file.is_none() {
-        return one;
-    }
-    let slots = |prompt| sequence_slots(&checkpoint.config, positions(prompt));
-    let mut slots: Vec<usize> = prompts.iter().map(slots).collect();
-    slots.sort_unstable_by(|a, b| b.cmp(a));
-    let texts = slots.iter().flat_map(|slots| std::iter::repeat_n(*slots, args.num_samples as usize));
-    Room { wanted: texts.take(MOST_AT_ONCE).sum(), ..one }
+    let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.ids.len()).collect();
+    let samples = if args.prompts_file.is_some() { args.num_samples } else { 1 };
+    Room::of_texts(checkpoint, &lengths, args.max_new_tokens, samples as usize)
 }
 
 /// Which text of a prompt.
@@ -164,36 +151,17 @@ struct Text {
 /// What a run has at hand.
 struct Job<'a> {
     args: &'a GenerateArgs,
-    sampling: Sampling,
-    loaded: &'a Loaded,
-    /// Ids that end a text.
-    ends: Vec<u32>,
+    model: Model,
+    options: Options,
     memory: &'a PeakMemory,
     interrupt: &'a Interrupt,
     printer: &'a Printer,
 }
 
 impl Job<'_> {
-    /// An engine with the memory that was planned.
-    fn engine(&self) -> Engine {
-        let Loaded { model, cache_dtype, slots, .. } = self.loaded;
-        Engine::new(model.clone(), Limits::new(model, *cache_dtype, *slots))
-    }
-
-    /// What the engine is asked for: a text that continues `prompt`, with chance that begins at `seed`.
-    fn request(&self, prompt: &Prompt, seed: u64) -> anyhow::Result<Request> {
-        let tokenizer = &self.loaded.opened.tokenizer;
-        let detokenizer =
-            if self.args.chat { tokenizer.detokenizer_at_start() } else { tokenizer.detokenizer() };
-        Ok(Request {
-            prompt: prompt.ids.clone(),
-            next: NextToken::Sampled(Box::new(Sampler::new(self.sampling.clone(), seed)?)),
-            most: Some(self.args.max_new_tokens),
-            end_ids: self.ends.clone(),
-            text: Some(TextStream::new(detokenizer, &self.args.stop)),
-            scores: false,
-            reuse: usize::MAX,
-        })
+    /// The request for a text that continues `prompt`, with chance that begins at `seed`.
+    fn request(&self, prompt: &Prompt, seed: u64) -> Result<Request, Error> {
+        self.model.request(prompt.ids.clone(), &self.options, seed)
     }
 
     /// A text on its way out, which is shown as it comes or (`collects`) not at all.
@@ -225,7 +193,7 @@ impl Job<'_> {
 
     /// The warning about texts that the context cut short, of as many as there are.
     fn warn_of_context(&self, cut: usize, texts: usize) {
-        let context = self.loaded.opened.checkpoint.config.context_length;
+        let context = self.model.context_length();
         let which = match (cut, texts) {
             (0, _) => return,
             (1, 1) => "the text".into(),

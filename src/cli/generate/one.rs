@@ -13,7 +13,7 @@ use crate::cli::output::{note_reading, note_timings};
 
 /// Generates the texts of `prompt`.
 pub fn run(job: &Job, prompt: &Prompt, seed: u64) -> anyhow::Result<Status> {
-    let mut engine = job.engine();
+    let mut engine = job.model.engine();
     for sample in 0..job.args.num_samples {
         let of = Text { sample, seed: seed.wrapping_add(sample.into()) };
         job.separate(sample as usize)?;
@@ -35,8 +35,9 @@ fn text(job: &Job, prompt: &Prompt, of: Text, engine: &mut Engine) -> anyhow::Re
         disk.get_or_insert_with(BytesRead::now);
         output.push(piece)
     };
-    let id = engine.add(job.request(prompt, of.seed)?)?;
-    let ended = engine.finish(id, on_token)?;
+    let request = job.request(prompt, of.seed)?;
+    let ended = engine.add(request).and_then(|id| engine.finish(id, on_token));
+    let ended = ended.map_err(|error| job.model.explained(error))?;
     let generation = ended.generation;
     // Where stdout cannot be written to, finishing says so.
     let _ = output.push(&ended.rest);
@@ -52,12 +53,12 @@ fn text(job: &Job, prompt: &Prompt, of: Text, engine: &mut Engine) -> anyhow::Re
             true => "The text is empty: it began with a stop text",
             false => "The text is empty: the model ended it at once",
         });
-        if !generation.stop_text && !job.args.chat && job.loaded.opened.tokenizer.chat_format().is_some() {
+        if !generation.stop_text && !job.args.chat && job.model.tokenizer().chat_format().is_some() {
             job.printer.note("--chat puts the prompt into the model's chat format");
         }
     }
     note_timings(&generation.timings, job.printer);
     job.warn_of_context((generation.finish == Finish::Context).into(), 1);
-    note_reading(&job.loaded.opened.checkpoint, disk, job.printer);
+    note_reading(job.model.checkpoint(), disk, job.printer);
     Ok(generation.finish)
 }

@@ -1,48 +1,28 @@
 //! What `--plan` prints.
 
-use std::path::Path;
-
-use anyhow::anyhow;
 use indicatif::HumanBytes;
 use mist::placement::{Load, Place, Share};
-use mist::quant::Scheme;
+use mist::runtime::{Placed, Room};
 use mist::terminal::{Printer, Table};
 use serde_json::json;
 
 use super::{GenerateArgs, prompts, room};
-use crate::cli::exit::{Hint, Status};
-use crate::cli::opened::Opened;
-use crate::cli::placing::{DevicesArgs, Placed, Room};
-use crate::cli::quantized;
-use crate::cli::values::Quantize;
+use crate::cli::exit::Status;
+use crate::cli::model::ModelArgs;
+use crate::cli::running::Running;
 
-fn not_quantized(path: &Path, scheme: Scheme) -> anyhow::Error {
-    let path = path.display();
-    let error = anyhow!("{path} has no conversion to {scheme} to plan with");
-    error.context(Hint(format!("a run with --quantize {scheme} makes one and keeps it")))
-}
-
-/// Prints the plan: one line a device.
-pub fn print(args: &GenerateArgs, devices: &DevicesArgs, printer: &Printer) -> anyhow::Result<Status> {
-    args.model.set_threads();
-    let located = args.model.locate(printer)?;
-    let (name, path) = (&located.name, &located.path);
-    let mut opened = match located.quantize {
-        // A plan makes nothing.
-        Some(Quantize::To(scheme)) => {
-            let existing = quantized::existing(&located, scheme)?;
-            Opened::new(name, &existing.ok_or_else(|| not_quantized(path, scheme))?, printer)?
-        }
-        Some(Quantize::None) => Opened::as_published(name, path, printer)?,
-        None => Opened::new(name, path, printer)?,
-    };
+/// Prints the plan: one line a device. A plan makes nothing.
+pub fn print(args: &GenerateArgs, model: &ModelArgs, printer: &Printer) -> anyhow::Result<Status> {
+    let settings = model.settings();
+    settings.set_threads();
+    let mut opened = model.locate(printer)?.open_existing(&mut Running::new(printer))?;
     args.context.shorten(&mut opened)?;
     // The room of the prompts that are known; else of the whole context.
     let room = match prompts::named(args)? {
         Some(texts) => room(args, &opened.checkpoint, &prompts::encode(args, &opened, texts)?),
         None => Room::of_one(&opened.checkpoint, usize::MAX),
     };
-    let placed = devices.place(&args.model, &opened.checkpoint, room)?;
+    let placed = Placed::new(&settings, &opened.checkpoint, room)?;
     let text = if args.json { format!("{}\n", as_json(&placed)) } else { as_table(&placed) };
     printer.data(&text)?;
     printer.note(&format!("The cache is counted for {} positions", placed.needs.slots));

@@ -4,12 +4,12 @@ use std::io::IsTerminal;
 
 use anyhow::{Context, bail};
 use mist::generate::room;
+use mist::runtime::Opened;
 use mist::system::files::{self, Limited};
 use mist::terminal::Printer;
 use mist::text::Message;
 
 use super::GenerateArgs;
-use crate::cli::opened::Opened;
 
 /// lit-gpt's default prompt.
 const DEFAULT_PROMPT: &str = "What food do llamas eat?";

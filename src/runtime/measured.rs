@@ -1,0 +1,115 @@
+//! What came of measuring a model's speed, beside what the machine's memory gives.
+
+use serde_json::{Value, json};
+
+use super::model::{Model, most};
+use crate::bench::{Rates, ReadRate, Work};
+use crate::checkpoint::open::Checkpoint;
+use crate::cpu::{self, pool};
+use crate::placement;
+use crate::quant::Scheme;
+
+/// What came of a measurement.
+#[derive(Debug)]
+pub struct Measured {
+    /// The model.
+    pub model: Model,
+    /// What it did.
+    pub work: Work,
+    /// How often each part was measured.
+    pub repetitions: u16,
+    /// Weights are computed with as they are stored.
+    pub as_stored: bool,
+    /// Rates of the prompt, if there was one.
+    pub prompt: Option<Rates>,
+    /// Rates of generating, if anything was generated.
+    pub generate: Option<Rates>,
+    /// The rate at which memory is read, where the CPU computes.
+    pub read: Option<ReadRate>,
+    /// The peak of memory in bytes, where the system reports it.
+    pub peak_memory: Option<u64>,
+    /// The part of the mapped weights that is in large pages.
+    pub large_pages: Option<f64>,
+}
+
+impl Measured {
+    fn checkpoint(&self) -> &Checkpoint {
+        self.model.checkpoint()
+    }
+
+    /// Bytes of keys and values that a generated token reads.
+    pub fn cache_bytes(&self) -> f64 {
+        let config = &self.checkpoint().config;
+        let position = self.model.cache_dtype().position(config.key_value_heads, config.head_size);
+        self.work.positions_seen(config.window) * (position * config.layers) as f64
+    }
+
+    /// Bytes of weights that a generated token reads: the sequences of a step share its reading. `None` where they are not
+    /// read as they are stored, and where it is not known which experts the sequences share.
+    fn weights_bytes(&self) -> Option<f64> {
+        let shares_experts = self.work.sequences > 1 && self.checkpoint().config.experts.is_some();
+        if shares_experts || !self.as_stored {
+            return None;
+        }
+        let steps = self.work.steps(self.model.transformer().devices()) as f64;
+        Some(placement::bytes_per_token(self.checkpoint()) as f64 * steps / self.work.sequences as f64)
+    }
+
+    /// Bytes of weights and caches that generating reads in a second.
+    pub fn effective_bandwidth(&self) -> Option<f64> {
+        Some((self.weights_bytes()? + self.cache_bytes()) * self.generate.as_ref()?.median())
+    }
+
+    /// Its part of the rate at which memory is read.
+    pub fn bandwidth_share(&self) -> Option<f64> {
+        Some(self.effective_bandwidth()? / self.read?.median)
+    }
+
+    /// The same of weights alone.
+    pub fn weights_share(&self) -> Option<f64> {
+        Some(self.weights_bytes()? * self.generate.as_ref()?.median() / self.read?.median)
+    }
+
+    /// The set of CPU kernels, where the CPU computes.
+    pub fn kernels(&self) -> Option<&'static str> {
+        self.model.is_on_host().then(|| cpu::level().name())
+    }
+
+    /// The object of `mist bench --json`.
+    pub fn as_json(&self) -> Value {
+        json!({
+            "prompt_tokens_per_second": self.prompt.as_ref().map(rates),
+            "generate_tokens_per_second": self.generate.as_ref().map(rates),
+            "load_seconds": self.model.load_seconds(),
+            "weights_bytes_per_token": placement::bytes_per_token(self.checkpoint()),
+            "cache_bytes_per_token": self.generate.as_ref().map(|_| self.cache_bytes()),
+            "effective_bandwidth_bytes_per_second": self.effective_bandwidth(),
+            "read_bandwidth_bytes_per_second": self.read.map(|read| read.median),
+            "best_read_bandwidth_bytes_per_second": self.read.map(|read| read.best),
+            "bandwidth_share": self.bandwidth_share(),
+            "weights_share": self.weights_share(),
+            "peak_memory_bytes": self.peak_memory,
+            "large_pages_share": self.large_pages,
+            "device": self.model.devices(),
+            "threads": pool::threads(),
+            "kernels": self.kernels(),
+            "scheme": most(self.checkpoint()).map(Scheme::name),
+            "cache_dtype": self.model.cache_dtype().name(),
+            "activations": self.model.activations(),
+            "prompt_tokens": self.work.prompt_tokens,
+            "generate_tokens": self.work.generate_tokens,
+            "depth": self.work.depth,
+            "sequences": self.work.sequences,
+            "repetitions": self.repetitions,
+        })
+    }
+}
+
+fn rates(rates: &Rates) -> Value {
+    json!({
+        "mean": rates.mean(),
+        "median": rates.median(),
+        "stddev": rates.deviation(),
+        "samples": rates.samples(),
+    })
+}

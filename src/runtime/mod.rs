@@ -1,0 +1,60 @@
+//! The front door: a model found on this machine by its name, opened, placed, and talked to.
+//!
+//! Knows where checkpoints and conversions lie, which weights run, on which devices, and how large their caches may be.
+//! Never knows terminals or HTTP, and prints nothing: what happens goes to a [`Report`]. The commands are its users: what
+//! they open and what they say is what a program gets here.
+//!
+//! | file | one idea |
+//! |---|---|
+//! | `builder` | [`Model::open`]: from a name to a model |
+//! | `model` | [`Model`]: what is ready, with what belongs to it |
+//! | `options`, `piece`, `pieces` | [`Model::generate`]: a text in pieces |
+//! | `chat` | [`Model::chat`]: turns, of which only what is new is computed |
+//! | `measured` | what came of measuring a model's speed |
+//! | `located` | a name: found here, or known to be missing |
+//! | `fetch` | which files of a repository a name asks for |
+//! | `quantize` | which weights run, and how schemes are called |
+//! | `opened` | a checkpoint with its tokenizer |
+//! | `conversions` | the conversion that is there, or one that is made and kept |
+//! | `checked` | what was found out about a conversion holds until a file changes |
+//! | `conversion` | a conversion as it was asked for |
+//! | `writing` | one process at a time, stopped without a trace, verified |
+//! | `sidecars` | the files beside weights |
+//! | `settings`, `placing` | how a model is run; which layer goes where, and how large caches are |
+//! | `report`, `error` | who receives what happens; what can go wrong |
+
+mod builder;
+mod chat;
+mod checked;
+pub mod conversion;
+pub mod conversions;
+mod error;
+pub mod fetch;
+pub mod located;
+mod measured;
+mod model;
+pub mod opened;
+mod options;
+mod piece;
+mod pieces;
+mod placing;
+pub mod quantize;
+mod report;
+mod settings;
+mod sidecars;
+pub mod writing;
+
+pub use builder::Builder;
+pub use chat::{Chat, Reply, Replying};
+pub use error::Error;
+pub use located::{Located, Missing, Search, Wanted};
+pub use measured::Measured;
+pub use model::{Model, most, schemes, weights};
+pub use opened::Opened;
+pub use options::{NEW_TOKENS, Options};
+pub use piece::Piece;
+pub use pieces::Pieces;
+pub use placing::{Placed, Room};
+pub use quantize::Quantize;
+pub use report::{Report, Silent, Step};
+pub use settings::{Precision, Settings};

@@ -1,0 +1,110 @@
+//! Models by path, quantized, and what is wrong with others. (By name: `examples`, whose programs have a folder and an
+//! environment of their own.)
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use mist::Model;
+use mist::placement::Devices;
+use mist::quant::Scheme;
+use mist::runtime::{Quantize, Report, Step};
+use mist::system::hinted::Hinted;
+
+use super::{greedy, mist, tiny};
+use crate::support::{copy_folder, gguf};
+
+/// Everything that is reported.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    fn push(&self, line: &str) {
+        self.0.lock().unwrap().push(line.into());
+    }
+
+    fn has(&self, part: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|line| line.contains(part))
+    }
+}
+
+impl Report for Lines {
+    fn note(&mut self, line: &str) {
+        self.push(line);
+    }
+
+    fn begin(&mut self, step: Step, _: u64) {
+        self.push(step.name());
+    }
+}
+
+#[test]
+fn a_conversion_is_made_once_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m");
+    copy_folder(&tiny(), &path);
+    let open = |quantize: Quantize| {
+        let lines = Lines::default();
+        let model = Model::builder().quantize(quantize).report(lines.clone()).open(&path).unwrap();
+        (model.generate("The lamp", greedy(12)).unwrap().text().unwrap(), lines)
+    };
+    let (first, lines) = open(Scheme::Q8_0.into());
+    assert!(lines.has("Quantizing to q8_0, once") && lines.has("Converting") && lines.has("Loading"));
+    assert!(path.join("q8_0/mist.json").is_file());
+    let (second, lines) = open(Scheme::Q8_0.into());
+    assert!(!lines.has("Quantizing") && lines.has("q8_0 conversion, on cpu"), "{:?}", lines.0);
+    let command = mist(
+        folder.path(),
+        &["generate", "-m", "m:q8_0", "-p", "The lamp", "-n", "12", "--temperature", "0"],
+        "",
+    );
+    assert_eq!((&first, second), (&command.text(), command.text()));
+    let (published, lines) = open(Quantize::None);
+    let plain = Model::open(tiny()).unwrap().generate("The lamp", greedy(12)).unwrap().text().unwrap();
+    assert!(published == plain && lines.has("bf16 as published"));
+}
+
+#[test]
+fn a_text_does_not_depend_on_the_devices() {
+    let one = Model::open(tiny()).unwrap().generate("The lamp", greedy(12)).unwrap().text().unwrap();
+    let two = Model::builder().devices(Devices::First(2)).context(64).open(tiny()).unwrap();
+    assert_eq!((two.devices(), two.context_length()), ("2 x cpu", 64));
+    assert_eq!(two.generate("The lamp", greedy(12)).unwrap().text().unwrap(), one);
+}
+
+#[test]
+fn a_gguf_file_opens() {
+    let model = Model::open(gguf("mistral-window")).unwrap();
+    assert_eq!(model.generate("The lamp", greedy(4)).unwrap().count(), 5);
+}
+
+#[test]
+fn what_cannot_be_opened_is_an_error_with_a_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(&tiny(), &folder.path().join("m"));
+    let config = folder.path().join("m/config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("\"vocab_size\": 320", "\"vocab_size\": 321")).unwrap();
+    let open = |name: &Path| {
+        let error = Model::open(name).unwrap_err();
+        (error.to_string(), error.hint().unwrap_or_default())
+    };
+    let (error, _) = open(&folder.path().join("m"));
+    assert!(error.contains("embed_tokens") && error.contains("321"), "{error}");
+    let (error, hint) = open(Path::new("no/such-model"));
+    assert_eq!(error, "no/such-model is not on this machine");
+    assert_eq!(hint, "`mist download no/such-model` fetches it");
+    let (error, hint) = open(Path::new("no/such/folder"));
+    assert!(
+        error.starts_with("there is no file, folder or checkpoint") && !hint.is_empty(),
+        "{error} {hint}"
+    );
+    let (error, hint) = open(&folder.path().join("none.gguf"));
+    assert!(error.ends_with("none.gguf does not exist") && !hint.is_empty(), "{error}");
+    let long = Model::builder().context(513).open(tiny()).unwrap_err();
+    assert_eq!(long.to_string(), "--context-length 513: the model's context is 512");
+    assert!(long.is_wrong_call());
+    let many = Model::builder().devices(Devices::First(3)).open(tiny()).unwrap_err();
+    assert_eq!(many.to_string(), "2 layers cannot be split over 3 devices");
+    let twice = Model::builder().quantize(Scheme::Q4K).open(format!("{}:q8_0", tiny().display()));
+    assert!(twice.unwrap_err().is_wrong_call());
+}
