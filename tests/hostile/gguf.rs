@@ -170,7 +170,7 @@ fn types_that_no_tensor_has() {
     }
     // Blocks of 256 in a row of 64.
     let gguf = Gguf::fixture(NAME).describe("blk.0.attn_q.weight", |_, of_tensor, _| *of_tensor = 12);
-    file_refused(&gguf, &["rows of 64, no whole number of q4_k blocks"]);
+    file_refused(&gguf, &["rows of 64, not a whole number of q4_k blocks"]);
 }
 
 /// Readers that keep a map let the last one win.

@@ -129,7 +129,7 @@ fn yaml_that_is_more_than_data() {
     let name = "\nname: litgpt\n";
     yaml_refused(name, "\nname: !!python/object/apply:os.system [x]\n", &["model_config.yaml", "a tag"]);
     yaml_refused(name, "\n<<: *x\n", &["model_config.yaml"]);
-    yaml_refused(name, "\nn_layer: 3\n", &["a key that was there before"]);
+    yaml_refused(name, "\nn_layer: 3\n", &["a repeated key"]);
     yaml_refused(name, &format!("\nname: {}\n", "[".repeat(60_000)), &["model_config.yaml"]);
     yaml_refused(name, &format!("\nname: {}\n", "x".repeat(1 << 20)), &["at most 65536 are read"]);
     yaml_refused(name, "\nname: x\n\u{1b}[2J: 1\n", &["model_config.yaml"]);

@@ -73,8 +73,8 @@ fn what_is_not_known_to_be_data_is_refused() {
 /// CVE-2026-24747 (torch): an item set in what is no dict, and a storage smaller than it is said to be.
 #[test]
 fn objects_that_are_not_what_they_are_used_as() {
-    pickle_refused(b"\x80\x02\x8c\x01tK\x01K\x02s.", "assignment to what is no dict");
-    pickle_refused(b"\x80\x02)K\x01a.", "append to what is no list");
+    pickle_refused(b"\x80\x02\x8c\x01tK\x01K\x02s.", "assignment to something that is not a dict");
+    pickle_refused(b"\x80\x02)K\x01a.", "append to something that is not a list");
     let start = b"\x80\x02}\x8c\x01tctorch._utils\n_rebuild_tensor_v2\n((\x8c\x07storagectorch\nFloatStorage\n\x8c\x010\x8c\x03cpu";
     let end = b"tQK\0(M\xe8\x03t(K\x01t\x89ccollections\nOrderedDict\n)RtRs.";
     pickle_refused(&[&start[..], b"M\xe8\x03", end].concat(), "a storage of 24 bytes");

@@ -1,4 +1,6 @@
-//! The fields of a JSON object that describes a model, taken one by one: what is left at the end was not understood.
+//! Reads the fields of a JSON object that describes a model.
+//!
+//! Reading a field removes it, so a field that is left at the end was not understood.
 
 use std::path::Path;
 
@@ -8,24 +10,24 @@ use crate::checkpoint::error::Error;
 use crate::json::{self, shown};
 use crate::system::quote::short;
 
-/// The fields that have not been understood yet.
+/// The fields of a JSON object that have not been read yet.
 pub struct Fields<'a> {
-    /// What has not been taken.
+    /// The fields by name.
     pub map: Map<String, Value>,
-    /// What errors name.
+    /// The file that errors name.
     pub path: &'a Path,
 }
 
 impl<'a> Fields<'a> {
-    /// The fields of a JSON object.
+    /// Parses a JSON object.
     ///
     /// # Errors
-    /// The text is none, has a key twice, or takes too much memory.
+    /// The text is not a JSON object, repeats a key, or takes too much memory.
     pub fn from_json(text: &str, path: &'a Path) -> Result<Self, Error> {
         Self::from_json_without(&[], text, path)
     }
 
-    /// The same without the fields named `skipped`, which nothing reads and which may be large.
+    /// Parses a JSON object and skips the fields named `skipped`, which are not needed and may be large.
     ///
     /// # Errors
     /// As [`from_json`](Self::from_json).
@@ -34,22 +36,22 @@ impl<'a> Fields<'a> {
         map.map(|map| Self { map, path }).map_err(|e| Error::config(path, json::rule(&e)))
     }
 
-    /// Ends the reading with the rule that is broken.
+    /// Returns the error that the file breaks `rule`.
     pub fn fail<T>(&self, rule: impl Into<String>) -> Result<T, Error> {
         Err(Error::config(self.path, rule))
     }
 
-    /// Ends the reading with what this program does not know.
+    /// Returns the error that `what` is not understood.
     pub fn not_understood<T>(&self, what: impl std::fmt::Display) -> Result<T, Error> {
         Err(Error::not_understood(self.path, format!("{what} is not understood")))
     }
 
-    /// Takes a field; null is as if it were not there.
+    /// Removes and returns a field; null counts as missing.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.map.remove(name).filter(|v| !v.is_null())
     }
 
-    /// A whole number that must be there.
+    /// Reads a required whole number.
     pub fn size(&mut self, name: &str) -> Result<usize, Error> {
         match self.optional_size(name)? {
             Some(size) => Ok(size),
@@ -57,7 +59,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A whole number.
+    /// Reads an optional whole number.
     pub fn optional_size(&mut self, name: &str) -> Result<Option<usize>, Error> {
         let Some(value) = self.take(name) else { return Ok(None) };
         match value.as_u64().and_then(|v| usize::try_from(v).ok()) {
@@ -66,7 +68,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A number that must be there.
+    /// Reads a required number.
     pub fn number(&mut self, name: &str) -> Result<f64, Error> {
         match self.optional_number(name)? {
             Some(number) => Ok(number),
@@ -74,7 +76,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// True or false.
+    /// Reads an optional truth value.
     pub fn flag(&mut self, name: &str) -> Result<Option<bool>, Error> {
         match self.take(name) {
             None => Ok(None),
@@ -83,7 +85,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A number.
+    /// Reads an optional number.
     pub fn optional_number(&mut self, name: &str) -> Result<Option<f64>, Error> {
         let Some(value) = self.take(name) else { return Ok(None) };
         match value.as_f64() {
@@ -92,7 +94,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// One token id or a list of them.
+    /// Reads a token id or a list of them; no ids if the field is missing.
     pub fn ids(&mut self, name: &str) -> Result<Vec<u32>, Error> {
         let Some(value) = self.take(name) else { return Ok(Vec::new()) };
         match ids(&value) {
@@ -102,7 +104,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A field that must have one of these values if it is there.
+    /// Checks that an optional field has one of these values.
     pub fn expect(&mut self, name: &str, values: &[Value]) -> Result<(), Error> {
         match self.take(name) {
             Some(value) if !values.contains(&value) => {
@@ -112,7 +114,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A field that must be there and have one of these values: left out, it would mean something else.
+    /// Checks that a required field has one of these values, for a field whose default is another value.
     pub fn require(&mut self, name: &str, values: &[Value]) -> Result<(), Error> {
         match self.map.contains_key(name) {
             true => self.expect(name, values),
@@ -120,7 +122,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Ends the reading: what is left must be off, or `harmless` with its value.
+    /// Checks that each field that was not read is off (null, false or empty), or `harmless` with its value.
     pub fn nothing_left(&self, harmless: impl Fn(&str, &Value) -> bool) -> Result<(), Error> {
         let is_off = |value: &Value| match value {
             Value::Null | Value::Bool(false) => true,
@@ -138,7 +140,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// One token id or a list of them. A negative one, as -1, stands for no token: none is ever it.
+/// Parses a token id or a list of them. Drops negative ids: they stand for no token.
 pub fn ids(value: &Value) -> Option<Vec<u32>> {
     let id = |value: &Value| match value.as_i64() {
         Some(..=-1) => Some(None),

@@ -1,10 +1,10 @@
-//! Containers of tensors and of settings: how bytes become names, shapes and values. What they mean for a model is a
-//! [layout](super::layouts)'s.
+//! File formats of tensors and of settings: they turn bytes into names, shapes and values. The
+//! [layouts](super::layouts) say what these mean for a model.
 //!
 //! | folder or file | what |
 //! |---|---|
 //! | [`safetensors`], [`gguf`], [`torch`] | containers of tensors |
-//! | `fields` | the fields of a JSON object, taken one by one |
+//! | `fields` | the fields of a JSON object, checked as they are read |
 //! | `yaml` | the YAML that litgpt writes |
 
 pub mod fields;

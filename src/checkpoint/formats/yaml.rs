@@ -1,6 +1,6 @@
-//! YAML as data, of the kind that PyYAML dumps: one document, no anchor, alias or tag, no key twice.
+//! Reads YAML of the kind that PyYAML dumps: one document, no anchor, alias or tag, no repeated key.
 //!
-//! So a file says what it holds and no more: nothing expands, and nothing is made of a type that the file names.
+//! Without aliases nothing expands, and without tags a file cannot name types to build.
 
 use std::path::Path;
 
@@ -12,13 +12,13 @@ use crate::checkpoint::error::Error;
 /// Largest file, in bytes: litgpt writes about 1,200.
 const LARGEST: usize = 64 << 10;
 
-/// Deepest nesting: litgpt writes two levels.
+/// Limit of nested levels: litgpt writes two.
 const DEEPEST: usize = 8;
 
-/// The mapping that a file holds. Plain scalars are what they would be in JSON, or else text.
+/// Returns the mapping that a file holds. A plain scalar that is a JSON value becomes that value; any other is text.
 ///
 /// # Errors
-/// The text is no YAML, no mapping, or breaks a rule above.
+/// The text is not YAML, is not a mapping, or breaks a rule of the module.
 pub fn read(text: &str, path: &Path) -> Result<Map<String, Value>, Error> {
     let fail = |rule: String| Err(Error::config(path, rule));
     if text.len() > LARGEST {
@@ -41,10 +41,10 @@ pub fn read(text: &str, path: &Path) -> Result<Map<String, Value>, Error> {
     }
 }
 
-/// A list or mapping that is not at its end.
+/// A list or mapping whose end has not been read yet.
 enum Open {
     List(Vec<Value>),
-    /// With the key whose value comes next.
+    /// The entries, and the key whose value comes next.
     Mapping(Map<String, Value>, Option<String>),
 }
 
@@ -73,7 +73,7 @@ impl Builder {
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(Open::List(list)) => self.put(Value::Array(list)),
                 Some(Open::Mapping(map, None)) => self.put(Value::Object(map)),
-                _ => Err("an end too many"),
+                _ => Err("an end without a beginning"),
             },
             _ => Ok(()),
         }
@@ -81,7 +81,7 @@ impl Builder {
 
     fn begin(&mut self, open: Open) -> Result<(), &'static str> {
         if let Some(Open::Mapping(_, None)) = self.open.last() {
-            return Err("a key that is no text");
+            return Err("a key that is not text");
         }
         if self.open.len() >= DEEPEST {
             return Err("nesting too deep");
@@ -93,7 +93,7 @@ impl Builder {
     fn scalar(&mut self, text: &str, style: ScalarStyle) -> Result<(), &'static str> {
         if let Some(Open::Mapping(map, key @ None)) = self.open.last_mut() {
             if map.contains_key(text) {
-                return Err("a key that was there before");
+                return Err("a repeated key");
             }
             *key = Some(text.into());
             return Ok(());
@@ -111,7 +111,7 @@ impl Builder {
             Some(Open::List(list)) => list.push(value),
             Some(Open::Mapping(map, key)) => match key.take() {
                 Some(key) => drop(map.insert(key, value)),
-                None => return Err("a key that is no text"),
+                None => return Err("a key that is not text"),
             },
             None if self.root.is_some() => return Err("a second document"),
             None => self.root = Some(value),
@@ -150,8 +150,8 @@ mod tests {
             ("<<: *x\n", "not plain YAML"),
             ("a: !!python/object/apply:os.system [x]\n", "a tag in line 1"),
             ("a: !!int 1\n", "a tag"),
-            ("a: 1\nb: 2\na: 3\n", "a key that was there before in line 3"),
-            ("? [a]\n: 1\n", "a key that is no text"),
+            ("a: 1\nb: 2\na: 3\n", "a repeated key in line 3"),
+            ("? [a]\n: 1\n", "a key that is not text"),
             ("---\na: 1\n---\nb: 2\n", "a second document"),
             ("- 1\n", "is not a YAML mapping"),
             ("", "is not a YAML mapping"),

@@ -1,4 +1,4 @@
-//! A position in a GGUF header, and the values that metadata holds.
+//! A cursor over a GGUF header, and the values of its metadata.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -7,16 +7,16 @@ use bytes::Bytes;
 
 use crate::checkpoint::Error;
 
-/// Longest string in a header: a chat template or a token.
+/// Longest string in a header, in bytes. Chat templates are the longest.
 const LONGEST_STRING: u64 = 16 << 20;
 
-/// Deepest nesting of arrays; real files have one level.
+/// Limit of nested arrays; real files have one level.
 const DEEPEST: usize = 4;
 
-/// Most items of a list: a hundred times as many as any vocabulary has.
+/// Most items of a list: a hundred times the largest vocabulary.
 const MOST_ITEMS: u64 = 1 << 24;
 
-/// A metadata value. Texts and lists stay where they are in the file: what nobody asks for takes no memory.
+/// A metadata value. Texts and lists are slices of the file, so they take no memory until they are read.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Value {
@@ -28,7 +28,7 @@ pub enum Value {
     Array(List),
 }
 
-/// A list as it lies in the file, every item of it checked.
+/// A list as the file stores it; every item has been checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct List {
     kind: u32,
@@ -37,21 +37,21 @@ pub struct List {
 }
 
 impl List {
-    /// How many items it has.
+    /// Returns the number of items.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// The items, each made when it is asked for.
+    /// Returns an iterator that decodes the items.
     pub fn iter(&self) -> impl Iterator<Item = Value> {
         let mut cursor = Cursor::new(Path::new(""), &self.bytes);
-        // They were checked when the file was read.
+        // The items were checked when the file was read, so no error is lost here.
         (0..self.count).map_while(move |_| cursor.nested_value("", self.kind, 0).ok())
     }
 }
 
 impl Value {
-    /// Text, if it is text.
+    /// Returns the text if the value is text in UTF-8.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::Text(text) => str::from_utf8(text).ok(),
@@ -59,8 +59,10 @@ impl Value {
         }
     }
 
-    /// Text, with what is no UTF-8 of it replaced. Tokens of some vocabularies are cut within a character. Their bytes
-    /// are in the byte-level alphabet or named as <0xNN>, so what is lost here has no text of its own.
+    /// Returns the text if the value is text, with invalid UTF-8 replaced.
+    ///
+    /// Some vocabularies have tokens that end within a character. The bytes of such tokens are written in the
+    /// byte-level alphabet or as <0xNN>, so the replacement loses no text.
     pub fn as_text(&self) -> Option<Cow<'_, str>> {
         match self {
             Value::Text(text) => Some(String::from_utf8_lossy(text)),
@@ -68,7 +70,7 @@ impl Value {
         }
     }
 
-    /// A truth value, if it is one; some writers make it a number.
+    /// Returns the truth value; some writers store 0 or 1 instead.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Value::Bool(value) => Some(*value),
@@ -78,7 +80,7 @@ impl Value {
         }
     }
 
-    /// A whole number, of either sign.
+    /// Returns the value if it is a whole number within `i64`.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Value::Unsigned(value) => i64::try_from(*value).ok(),
@@ -87,12 +89,12 @@ impl Value {
         }
     }
 
-    /// A whole number that is not negative.
+    /// Returns the value if it is a whole number that is not negative.
     pub fn as_usize(&self) -> Option<usize> {
         self.as_i64().and_then(|value| usize::try_from(value).ok())
     }
 
-    /// A number of any kind.
+    /// Returns the value if it is a number of any type.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Value::Float(value) => Some(*value),
@@ -101,7 +103,7 @@ impl Value {
     }
 }
 
-/// Reads a header from front to back, never past its end.
+/// Reads a header from front to back and checks that no read passes its end.
 pub struct Cursor<'a> {
     path: &'a Path,
     bytes: &'a Bytes,
@@ -121,7 +123,7 @@ impl<'a> Cursor<'a> {
         Error::malformed(self.path, rule)
     }
 
-    /// The next `count` bytes.
+    /// Reads `count` bytes.
     pub fn bytes(&mut self, count: usize, what: &str) -> Result<&'a [u8], Error> {
         let rest = &self.bytes[self.position..];
         match rest.get(..count) {
@@ -147,7 +149,7 @@ impl<'a> Cursor<'a> {
         self.array(what).map(u64::from_le_bytes)
     }
 
-    /// A number of things to come: at most `most`, and no more than fit into the rest at `least_bytes` each.
+    /// Reads a count of elements. It is at most `most`, and the rest of the file holds `least_bytes` for each element.
     pub fn count(&mut self, what: &str, most: u64, least_bytes: u64) -> Result<u64, Error> {
         let count = self.u64(what)?;
         let room = (self.bytes.len() - self.position) as u64 / least_bytes.max(1);
@@ -167,12 +169,12 @@ impl<'a> Cursor<'a> {
         self.bytes(length as usize, what)
     }
 
-    /// The number of bytes or items of what is called `what`.
+    /// Reads the length of the text or list named `what`.
     fn count_of(&mut self, what: &str, most: u64, least_bytes: u64) -> Result<u64, Error> {
         let start = self.position;
         self.count("", most, least_bytes).or_else(|_| {
             self.position = start;
-            // Its name is made for the error alone: there may be millions of texts.
+            // Formatted only for an error, since there may be millions of texts.
             self.count(&format!("the length of {what}"), most, least_bytes)
         })
     }
@@ -220,7 +222,7 @@ impl<'a> Cursor<'a> {
         let count = self.count_of(key, MOST_ITEMS, least_bytes)? as usize;
         let start = self.position;
         match kind {
-            // Numbers, of which any bytes are one: there are as many as was counted.
+            // Any bytes are valid numbers, so the items need no check of their own.
             0..=6 | 10..=12 => drop(self.bytes(count * least_bytes as usize, key)?),
             _ => (0..count).try_for_each(|_| self.nested_value(key, kind, depth + 1).map(drop))?,
         }

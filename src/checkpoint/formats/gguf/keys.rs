@@ -1,16 +1,16 @@
-//! The keys of a tokenizer: which must be there, and which unknown one is meant to be one of them.
+//! Checks a tokenizer's metadata keys for missing and misspelt keys.
 //!
-//! llama.cpp passes over keys that it does not know, and takes a default for most that are missing. A misspelt key
-//! would then change every text in silence, so it is an error where the key that it resembles is missing.
+//! llama.cpp ignores keys that it does not know, and has a default for most missing keys. A misspelt key would then
+//! change every text without a message. So an unknown key is an error if it resembles a missing key.
 
 use super::cursor::Value;
 use super::read::Gguf;
 use crate::checkpoint::Error;
 
-/// What the keys begin with, the chat template's excepted.
+/// Prefix of all tokenizer keys but `tokenizer.chat_template`.
 const PREFIX: &str = "tokenizer.ggml.";
 
-/// Keys that change ids or text, and are read.
+/// Keys that are read: they change ids or text.
 const READ: [&str; 15] = [
     "model",
     "pre",
@@ -29,9 +29,9 @@ const READ: [&str; 15] = [
     "chat_template",
 ];
 
-/// Keys of llama.cpp that change nothing for the kinds of tokenizer that are read: other kinds' settings, and tokens
-/// of tasks that are not done here.
-const PASSED_OVER: [&str; 24] = [
+/// Keys of llama.cpp that change nothing for the supported kinds of tokenizer: settings of other kinds, and tokens of
+/// tasks that are not supported.
+const IGNORED: [&str; 24] = [
     "token_type_count",
     "add_sep_token",
     "remove_extra_whitespaces",
@@ -58,7 +58,7 @@ const PASSED_OVER: [&str; 24] = [
     "image_token_id",
 ];
 
-/// The name of a key without what all begin with; `None` for one of another subject.
+/// Returns a tokenizer key without its prefix; `None` if the key is not a tokenizer's.
 fn name(key: &str) -> Option<&str> {
     key.strip_prefix(PREFIX).or_else(|| key.strip_prefix("tokenizer.").filter(|rest| !rest.contains('.')))
 }
@@ -70,14 +70,14 @@ fn full(name: &str) -> String {
 /// Checks the keys of a tokenizer whose `tokenizer.ggml.model` is `model`.
 ///
 /// # Errors
-/// A key is missing that every tokenizer of the kind needs, or one that is not known resembles a missing one.
+/// A key that the kind of tokenizer needs is missing, or an unknown key resembles a missing key.
 pub(in crate::checkpoint) fn check(gguf: &Gguf, model: &str) -> Result<(), Error> {
     let is_used = |name: &str| match name {
         "merges" | "pre" => model != "llama",
         "scores" | "add_space_prefix" => model != "gpt2",
         _ => true,
     };
-    // An empty list says no more than none; but of merges: a vocabulary of single characters has none.
+    // An empty list counts as missing, except for merges: a vocabulary of single characters has no merges.
     let is_missing = |name: &str| match gguf.get(&full(name)) {
         Some(Value::Array(items)) => items.len() == 0 && name != "merges",
         value => value.is_none(),
@@ -103,10 +103,12 @@ pub(in crate::checkpoint) fn check(gguf: &Gguf, model: &str) -> Result<(), Error
     }
 }
 
-/// The missing key that an unknown one is meant to be: of all known keys that it resembles the nearest is missing. One
-/// beside the key that it resembles most changes nothing.
+/// Returns the missing key that an unknown key stands for.
+///
+/// Finds the known keys nearest to it, and returns one of them that is missing. If none of them is missing, the
+/// unknown key changes nothing.
 fn meant<'a>(unknown: &str, missing: &[&'a str]) -> Option<&'a str> {
-    let all = || READ.into_iter().chain(PASSED_OVER);
+    let all = || READ.into_iter().chain(IGNORED);
     if all().any(|known| known == unknown) || unknown.starts_with("chat_template") {
         return None;
     }
@@ -118,13 +120,13 @@ fn meant<'a>(unknown: &str, missing: &[&'a str]) -> Option<&'a str> {
     missing.iter().find(nearest).copied()
 }
 
-/// Whether `unknown`, in small letters, may be a misspelling of `key`: few letters differ, or the one is the other with something left
-/// out (`bos_id` for `bos_token_id`).
+/// Returns whether `unknown`, in lower case, may be a misspelling of `key`: few letters differ, they are the same
+/// letters in another order, or one is the other with letters left out (`bos_id` for `bos_token_id`).
 fn resembles(unknown: &str, key: &str) -> bool {
     if unknown.len() > 64 {
         return false;
     }
-    // Two ids of this kind differ in one letter, and more of them may come.
+    // These two keys differ in one letter, and llama.cpp may add similar ones.
     if matches!(key, "eot_token_id" | "eom_token_id") && !unknown.starts_with(&key[..3]) {
         return false;
     }
@@ -142,7 +144,7 @@ fn resembles(unknown: &str, key: &str) -> bool {
         || sorted(unknown) == sorted(key)
 }
 
-/// How many letters have to be put in, taken out or changed to make one of the other.
+/// Returns the Levenshtein distance: the letters to insert, delete or change to turn `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -191,7 +193,7 @@ mod tests {
         ] {
             assert!(!resembles(unknown, key), "{unknown} {key}");
         }
-        // The key that is meant is there.
+        // The nearest known key is not missing.
         for (unknown, missing) in [
             ("bos_token", ["add_bos_token", "eot_token_id"]),
             ("eos_token", ["add_eos_token", "eot_token_id"]),

@@ -1,7 +1,7 @@
-//! One GGUF file, of version 2 or 3: metadata and tensors.
+//! Reads a GGUF file of version 2 or 3: metadata and tensors.
 //!
-//! Follows the format's specification (ggml, `docs/gguf.md`). Every count and length is checked against the
-//! bytes that are left before anything is allocated by it.
+//! Follows the format's specification (ggml, `docs/gguf.md`). Checks every count and length against the bytes that are
+//! left before it allocates memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ use crate::quant::{Layout, Scheme};
 
 use super::cursor::{Cursor, Value};
 
-/// Most metadata entries: real files have some dozens.
+/// Most metadata entries: real files have a few dozen.
 const MOST_ENTRIES: u64 = 1 << 16;
 
-/// Most bytes of the keys of all metadata entries.
+/// Limit of the total size of all metadata keys, in bytes.
 const MOST_KEYS: usize = 1 << 20;
 
 /// Most dimensions of a tensor.
 const MOST_DIMENSIONS: u32 = 4;
 
-/// An open GGUF file, or several that are one: its metadata, and where its tensors lie.
+/// An open GGUF checkpoint in one file or in several: its metadata and its mapped tensors.
 #[derive(Debug)]
 pub struct Gguf {
     pub(super) path: PathBuf,
@@ -34,7 +34,7 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Opens and checks one file; tensors are mapped, not read.
+    /// Opens and checks one file. Tensors are memory-mapped, not read.
     pub(super) fn open_one(path: &Path) -> Result<Self, Error> {
         Self::parse(path, &map_weights(path)?)
     }
@@ -59,42 +59,43 @@ impl Gguf {
         Ok(Self { path: path.into(), parts: vec![path.into()], metadata, tensors })
     }
 
-    /// The file's own path; of several parts, the first one's.
+    /// Returns the file's path; the path of the first file if there are several.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The files of the checkpoint: itself, or all parts.
+    /// Returns the paths of all files of the checkpoint.
     pub fn parts(&self) -> &[PathBuf] {
         &self.parts
     }
 
-    /// A metadata entry.
+    /// Returns a metadata value.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.metadata.get(key)
     }
 
-    /// The keys of all metadata entries.
+    /// Returns the keys of all metadata entries.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries().map(|(key, _)| key)
     }
 
-    /// All metadata entries.
+    /// Returns all metadata entries.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.metadata.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// The tensors by their names in the file.
+    /// Returns the tensors with their names in the file.
     pub fn tensors(&self) -> &[(String, Tensor)] {
         &self.tensors
     }
 
-    /// A tensor by its name in the file.
+    /// Returns a tensor by its name in the file.
     pub fn tensor(&self, name: &str) -> Option<&Tensor> {
         self.tensors.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor)
     }
 
-    /// An entry read by `read`, where it is there.
+    /// Returns a metadata value converted by `read`; `None` if the key is missing. `kind` names the expected type in
+    /// errors.
     pub(crate) fn typed<T>(
         &self,
         key: &str,
@@ -108,7 +109,7 @@ impl Gguf {
         }
     }
 
-    /// The error for the value of a key.
+    /// Returns the error for an invalid value of `key`.
     pub(super) fn unfit(&self, key: &str, rule: String) -> Error {
         match key.starts_with("tokenizer.") {
             true => Error::vocabulary(&self.path, rule),
@@ -135,7 +136,8 @@ fn read_metadata(cursor: &mut Cursor, count: u64) -> Result<BTreeMap<String, Val
     Ok(metadata)
 }
 
-/// A tensor as the header describes it: dimensions innermost first, offset within the data.
+/// A tensor as the header describes it. The innermost dimension is first; the offset counts from the start of the
+/// tensor data.
 struct Description {
     name: String,
     dimensions: Vec<u64>,
@@ -164,7 +166,7 @@ fn read_descriptions(cursor: &mut Cursor, count: u64) -> Result<Vec<Description>
     Ok(descriptions)
 }
 
-/// Where tensor data begins: the header's end, aligned.
+/// Returns the position at which tensor data begins: the header's end, aligned.
 fn data_start(path: &Path, metadata: &BTreeMap<String, Value>, header: usize) -> Result<usize, Error> {
     let alignment = match metadata.get("general.alignment") {
         None => 32,
@@ -177,12 +179,12 @@ fn data_start(path: &Path, metadata: &BTreeMap<String, Value>, header: usize) ->
             format!("general.alignment is {alignment}, it must be a multiple of 8 up to 65536"),
         ));
     }
-    // The header lies within a mapped file and alignment is small: this cannot overflow.
+    // The header lies within a mapped file and the alignment is small, so this cannot overflow.
     Ok(header.next_multiple_of(alignment as usize))
 }
 
 impl Description {
-    /// The tensor over its bytes of the file.
+    /// Returns the tensor as a slice of the file.
     fn place(self, path: &Path, bytes: &Bytes, data: usize) -> Result<(String, Tensor), Error> {
         let Self { name, dimensions, kind, offset } = self;
         let Some(scheme) = Scheme::from_ggml_type(kind) else {
@@ -194,7 +196,7 @@ impl Description {
         let (row, outer) = shape.split_last().ok_or_else(beyond)?;
         let rows = outer.iter().try_fold(1usize, |product, d| product.checked_mul(*d)).ok_or_else(beyond)?;
         if !row.is_multiple_of(scheme.block_len()) {
-            let rule = format!("tensor {name} has rows of {row}, no whole number of {scheme} blocks");
+            let rule = format!("tensor {name} has rows of {row}, not a whole number of {scheme} blocks");
             return Err(Error::malformed(path, rule));
         }
         let row_bytes = scheme.row_bytes(*row).ok_or_else(beyond)?;
@@ -209,7 +211,7 @@ impl Description {
     }
 }
 
-/// No two tensors share a byte.
+/// Checks that no two tensors overlap.
 fn check_spans(path: &Path, tensors: &[(String, Tensor)], bytes: &Bytes) -> Result<(), Error> {
     let base = bytes.as_ptr() as usize;
     let span = |(name, tensor): &'_ (String, Tensor)| {

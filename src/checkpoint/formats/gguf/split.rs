@@ -1,7 +1,7 @@
-//! A checkpoint in several GGUF files, as `llama-gguf-split` cuts it: `NAME-00001-of-00003.gguf` and so on.
+//! Opens a checkpoint in several GGUF files, as `llama-gguf-split` writes it: `NAME-00001-of-00003.gguf` and so on.
 //!
-//! The first file holds the metadata and every file its own tensors. Each says which part it is (`split.no`, from
-//! zero), of how many (`split.count`), with how many tensors in all (`split.tensors.count`).
+//! The first file holds the metadata; every file holds some of the tensors. Each file has its number from zero
+//! (`split.no`), the number of files (`split.count`) and the number of tensors in all files (`split.tensors.count`).
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::checkpoint::Error;
 use crate::checkpoint::tensors::MOST_TENSORS;
 use crate::system::files;
 
-/// Most parts: the largest published checkpoints have some dozens.
+/// Most parts: the largest published checkpoints have a few dozen.
 const MOST_PARTS: usize = 1 << 10;
 
-/// What a part's file name says.
+/// A part's file name, `STEM-NUMBER-of-COUNT.gguf`.
 #[derive(Debug, PartialEq, Eq)]
 struct Name<'a> {
     stem: &'a str,
@@ -34,13 +34,13 @@ impl<'a> Name<'a> {
         Some(Self { stem, number: digits(number)?, count: digits(count)? })
     }
 
-    /// The file of another part beside `path`.
+    /// Returns the path of part `number` in the folder of `path`.
     fn sibling(&self, path: &Path, number: usize) -> PathBuf {
         path.with_file_name(format!("{}-{number:05}-of-{:05}.gguf", self.stem, self.count))
     }
 }
 
-/// The first of `files`, which are sorted, if they are all parts of one checkpoint.
+/// Returns the first of `files`, which are sorted, if they are all parts of one checkpoint.
 pub fn first_of_one<'a>(files: &'a [PathBuf]) -> Option<&'a PathBuf> {
     let set = |file: &'a PathBuf| Name::of(file).map(|name| (name.stem, name.count));
     let first = files.first()?;
@@ -49,17 +49,16 @@ pub fn first_of_one<'a>(files: &'a [PathBuf]) -> Option<&'a PathBuf> {
 }
 
 impl Gguf {
-    /// Opens and checks a file, and where it is one part of several all of them; tensors are mapped, not read.
+    /// Opens and checks a file, and all other parts if it is one of several. Tensors are memory-mapped, not read.
     ///
     /// # Errors
-    /// A file breaks the format, repeats a name, or holds a tensor type that this program does not know, or a part
-    /// is missing.
+    /// A file breaks the format, repeats a name or holds an unknown tensor type, or a part is missing.
     pub fn open(path: &Path) -> Result<Self, Error> {
         open_all(Self::open_one(path)?)
     }
 }
 
-/// The whole checkpoint that `part`, one of its files, belongs to; `part` itself if it is not one of several.
+/// Opens the checkpoint that `part` belongs to. Returns `part` itself if it is the only file.
 fn open_all(part: Gguf) -> Result<Gguf, Error> {
     let count = number(&part, "split.count")?.unwrap_or(1);
     if count <= 1 {
@@ -99,7 +98,7 @@ fn open_all(part: Gguf) -> Result<Gguf, Error> {
             }
         }
     }
-    // There are at least two parts.
+    // Always `Some`: `count` is at least two.
     let Some(whole) = whole else { return Ok(part) };
     check_tensors(&whole)?;
     Ok(whole)
@@ -123,7 +122,7 @@ fn check_number(part: &Gguf, n: usize, count: usize) -> Result<(), Error> {
     }
 }
 
-/// As many tensors as there should be, and none twice.
+/// Checks the number of tensors and that no name is repeated.
 fn check_tensors(whole: &Gguf) -> Result<(), Error> {
     let found = whole.tensors.len();
     if let Some(expected) = number(whole, "split.tensors.count")?.filter(|expected| *expected != found) {
@@ -144,7 +143,7 @@ mod tests {
 
     type Parts<'a> = Vec<(&'a str, File)>;
 
-    /// Part `n` of `count` with one tensor, and the metadata `name` in the first.
+    /// Returns part `n` of `count` with one tensor, and `n` as the metadata entry `name`.
     fn part(n: u64, count: u64, total: u64, tensor: &str) -> File {
         let file =
             File::new(1, 4).string("split.no").u32(10).u64(n - 1).string("split.count").u32(10).u64(count);

@@ -1,4 +1,4 @@
-//! The tokenizer in a GGUF file's metadata.
+//! Reads the tokenizer from a GGUF file's metadata.
 
 use super::cursor::Value;
 use super::keys;
@@ -7,10 +7,10 @@ use crate::checkpoint::error::Error;
 use crate::text::{MOST_MERGES, MOST_TOKENS, Vocabulary};
 
 impl Gguf {
-    /// The tokenizer's metadata.
+    /// Returns the tokenizer's metadata.
     ///
     /// # Errors
-    /// There is none, an entry is of the wrong type, or one is missing or misspelt.
+    /// The file holds no tokenizer, an entry is of the wrong type, or a key is missing or misspelt.
     pub fn vocabulary(&self) -> Result<Vocabulary, Error> {
         let model = self.text("tokenizer.ggml.model")?;
         let Some(model) = model else {
@@ -18,7 +18,7 @@ impl Gguf {
         };
         keys::check(self, &model)?;
         let tokens = self.list("tokenizer.ggml.tokens", MOST_TOKENS, owned)?;
-        // llama.cpp's defaults for SentencePiece's vocabularies, for an id that is missing or no token's.
+        // llama.cpp's defaults for SentencePiece vocabularies, for an id that is missing or beyond the tokens.
         let or_usual = |id: Option<u32>, usual: u32| match model.as_str() {
             "llama" => [id, Some(usual)].into_iter().flatten().find(|id| (*id as usize) < tokens.len()),
             _ => id,
@@ -55,7 +55,7 @@ impl Gguf {
         self.typed(key, "a token id", |v| v.as_i64().and_then(|v| v.try_into().ok()))
     }
 
-    /// An array's items, at most `most`; none if it is not there.
+    /// Returns a list's items, at most `most`; no items if the key is missing.
     fn list<T>(&self, key: &str, most: usize, read: impl Fn(&Value) -> Option<T>) -> Result<Vec<T>, Error> {
         if let Some(Value::Array(items)) = self.get(key)
             && items.len() > most

@@ -1,4 +1,4 @@
-//! A GGUF file, version 3, as bytes: metadata, and tensors one after the other.
+//! Writes a GGUF file of version 3: metadata, then the tensors.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use bytes::Bytes;
 use crate::checkpoint::convert::output::Output;
 use crate::checkpoint::convert::plan::{Payload, Sink};
 
-/// Tensors begin at multiples of this: the format's default.
+/// Alignment of tensor data, in bytes: the format's default.
 const ALIGNMENT: u64 = 32;
 
-/// A metadata value as it is written; llama.cpp wants each entry in one type.
+/// A metadata value with its type. llama.cpp requires a specific type for each entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
     U32(u32),
@@ -33,7 +33,7 @@ pub struct File {
 }
 
 impl File {
-    /// The file `path` with this metadata and these tensors.
+    /// Returns the file `path` with this metadata and these tensors.
     pub fn new(path: PathBuf, entries: &[(String, Entry)], tensors: Vec<Output>) -> Self {
         Self { path, header: header(entries, &tensors), tensors }
     }
@@ -63,12 +63,12 @@ impl Payload for File {
     }
 }
 
-/// Bytes of a tensor up to the next one.
+/// Returns a tensor's size in bytes, padded to the alignment.
 fn padded(tensor: &Output) -> u64 {
     tensor.size().next_multiple_of(ALIGNMENT)
 }
 
-/// Everything before the first tensor.
+/// Returns all bytes before the first tensor: counts, metadata and tensor descriptions.
 fn header(entries: &[(String, Entry)], tensors: &[Output]) -> Vec<u8> {
     let mut header = b"GGUF\x03\0\0\0".to_vec();
     header.extend((tensors.len() as u64).to_le_bytes());
@@ -91,7 +91,7 @@ fn header(entries: &[(String, Entry)], tensors: &[Output]) -> Vec<u8> {
 }
 
 impl Entry {
-    /// Type and value. The ids of types are those of `gguf_type` in gguf.h.
+    /// Appends the type and the value. The type ids are those of `gguf_type` in gguf.h.
     fn put(&self, out: &mut Vec<u8>) {
         fn array<T>(out: &mut Vec<u8>, kind: u32, items: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
             out.extend([9, kind].map(u32::to_le_bytes).concat());

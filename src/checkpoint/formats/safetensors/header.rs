@@ -1,8 +1,8 @@
-//! The header of a safetensors file, read entry by entry: built whole, one of 100 MB takes gigabytes.
+//! Reads the header of a safetensors file entry by entry. A header of 100 MB parsed at once takes gigabytes.
 //!
-//! The rules are those of the official crate (`safetensors` 0.8, `Metadata::validate`): every byte of data belongs to one
-//! tensor, in the size of its shape. Its limit of 100 MB is lower here, and no name may be given twice, which the format
-//! forbids and the crate passes over.
+//! The rules are those of the official crate (`safetensors` 0.8, `Metadata::validate`): every byte of data belongs to
+//! one tensor, and a tensor's size fits its shape. Two rules are stricter: the crate's limit of 100 MB is lower here,
+//! and repeated names, which the format forbids but the crate accepts, are an error.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use crate::checkpoint::tensors::MOST_TENSORS;
 use crate::json::{self, Capped};
 use crate::system::quote::short;
 
-/// Largest header: 100 bytes a tensor.
+/// Largest header, in bytes. A tensor takes about 100.
 const LARGEST: u64 = 16 << 20;
 
 /// Most dimensions of a tensor.
@@ -28,7 +28,7 @@ pub struct Entry {
     pub name: String,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
-    /// Its bytes in the file.
+    /// The tensor's bytes in the file.
     pub span: Range<usize>,
 }
 
@@ -39,10 +39,10 @@ struct Info {
     data_offsets: (usize, usize),
 }
 
-/// The tensors of a file, in the order of their bytes.
+/// Returns the tensors of a file, in the order of their data.
 ///
 /// # Errors
-/// The file breaks a rule of the format, or has more tensors than a model.
+/// The file breaks a rule of the format, or has more tensors than any model.
 pub fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, Error> {
     let broken = |rule: String| Error::malformed(path, format!("not a whole safetensors file: {rule}"));
     let Some((length, rest)) = bytes.split_first_chunk() else {
@@ -75,7 +75,7 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, Error> {
     Ok(entries.into_iter().map(placed).collect())
 }
 
-/// Checks that spans follow one another and have the sizes of their shapes; where the last one ends.
+/// Checks that the tensors' data has no gaps and fits their shapes. Returns the end of the last tensor.
 fn check_spans(entries: &[(String, Info)]) -> Result<usize, String> {
     let mut at = 0;
     for (name, Info { dtype, shape, data_offsets: (start, end) }) in entries {
@@ -101,13 +101,13 @@ struct Entries(Vec<(String, Info)>);
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: Deserializer<'de>>(header: D) -> Result<Self, D::Error> {
-        header.deserialize_map(OfHeader)
+        header.deserialize_map(HeaderVisitor)
     }
 }
 
-struct OfHeader;
+struct HeaderVisitor;
 
-impl<'de> Visitor<'de> for OfHeader {
+impl<'de> Visitor<'de> for HeaderVisitor {
     type Value = Entries;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {

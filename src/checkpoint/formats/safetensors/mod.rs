@@ -1,4 +1,4 @@
-//! safetensors files.
+//! Reads and writes safetensors files.
 
 mod header;
 mod read;

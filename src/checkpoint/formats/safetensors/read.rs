@@ -1,4 +1,4 @@
-//! safetensors files.
+//! Reads a safetensors file.
 
 use std::path::Path;
 
@@ -12,12 +12,12 @@ use crate::checkpoint::tensors::{Tensor, Tensors};
 use crate::quant::{Layout, Scheme};
 use crate::system::quote::short;
 
-/// Adds the tensors of one file to `tensors`, mapped.
+/// Memory-maps a file and adds its tensors to `tensors`.
 ///
-/// `blocks_of` says of a tensor whose bytes are blocks (type U8 in the file) of which scheme, and how its rows lie.
+/// `blocks_of` returns the scheme and the layout of a tensor that holds blocks, which has type U8 in the file.
 ///
 /// # Errors
-/// The file breaks the format, or holds a type that no model of ours has.
+/// The file breaks the format, or holds a type that no supported model has.
 pub fn read(
     path: &Path,
     tensors: &mut Tensors,
@@ -31,7 +31,7 @@ pub fn read(
     Ok(())
 }
 
-/// How a tensor of a file's type is stored. Types that no weight has are kept out of the way as U8 is not.
+/// Returns the scheme and the layout of a tensor of type `dtype`. U8 is an error unless the tensor holds blocks.
 fn stored(
     path: &Path,
     name: &str,
@@ -47,7 +47,7 @@ fn stored(
     }
 }
 
-/// A tensor whose shape is in elements: the last dimension of blocks is given in bytes by the file.
+/// Returns a tensor whose shape is in elements. For blocks, the file gives the last dimension in bytes.
 fn tensor((scheme, layout): (Scheme, Layout), mut shape: Vec<usize>, bytes: Bytes) -> Tensor {
     if let (false, Some(last)) = (scheme.is_dense(), shape.last_mut()) {
         *last = *last / scheme.block_bytes() * scheme.block_len();

@@ -1,4 +1,4 @@
-//! Writing a safetensors file: the header first, then the tensors in its order.
+//! Writes a safetensors file: the header, then the tensors in its order.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::checkpoint::convert::output::Output;
 use crate::checkpoint::convert::plan::{Payload, Sink};
 
-/// Tensor data begins at a multiple of this, as the format's own writer aligns it to 8.
+/// Alignment of the tensor data, in bytes. The official crate aligns it to 8.
 const ALIGNMENT: usize = 64;
 
 /// A safetensors file to be written.
@@ -20,7 +20,7 @@ pub(in crate::checkpoint) struct File {
 }
 
 impl File {
-    /// With `format` as what the header says that the file is.
+    /// Returns the file `path` with these tensors; `format` goes into the header's metadata.
     pub fn new(path: PathBuf, tensors: Vec<Output>, format: &str) -> Self {
         Self { path, header: header(&tensors, format), tensors }
     }
@@ -45,7 +45,7 @@ impl Payload for File {
     }
 }
 
-/// The header: length, JSON, spaces up to the alignment.
+/// Returns the header: length, JSON, spaces up to the alignment.
 fn header(tensors: &[Output], format: &str) -> Vec<u8> {
     let mut entries = Map::new();
     entries.insert("__metadata__".into(), json!({"format": format}));

@@ -1,7 +1,7 @@
-//! The stack machine of a pickle: its values, its stack and its memo, all bounded.
+//! The stack machine of a pickle: its values, its stack and its memo, all limited in size.
 //!
-//! Values lie in one list and refer to each other by number. So a value that holds itself, or thousands of
-//! references to one, costs what its bytes in the file cost, and nothing here calls itself.
+//! Values lie in one list and refer to each other by index. So a value that contains itself, or thousands of references
+//! to one value, cost no more memory than their bytes in the file, and nothing here recurses.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,14 +9,14 @@ use std::path::Path;
 
 use crate::checkpoint::Error;
 
-/// Most values, and as many references to them on the stack, in lists and dicts, and to come back to: a tensor takes
-/// about twenty, and the largest published file has some hundred tensors.
+/// Most values. The same limit holds for the stack, for the items of all tuples, lists and dicts, and for the memo. A
+/// tensor takes about twenty values, and the largest published file has some hundred tensors.
 const MOST_VALUES: usize = 1 << 18;
 
-/// Most tensors, of which each takes as much memory as ten other values.
+/// Most tensors. A tensor takes as much memory as ten other values.
 const MOST_TENSORS: usize = 1 << 16;
 
-/// Most marks at once: a state dict has four.
+/// Most open marks: a state dict has four.
 const MOST_MARKS: usize = 1 << 10;
 
 /// A tensor as the pickle describes it: a view of a storage.
@@ -26,17 +26,17 @@ pub struct View<'a> {
     pub key: Cow<'a, str>,
     /// The storage's type: `FloatStorage`, …
     pub kind: &'a str,
-    /// Elements of the storage.
+    /// Number of elements of the storage.
     pub elements: usize,
-    /// The view's first element.
+    /// Index of the view's first element in the storage.
     pub offset: usize,
     /// Dimensions, outermost first.
     pub shape: Vec<usize>,
-    /// Elements from one index to the next, for each dimension.
+    /// Distance in elements from one index to the next, for each dimension.
     pub stride: Vec<usize>,
 }
 
-/// What may be called.
+/// The functions that a pickle may call.
 #[derive(Clone, Copy, Debug)]
 pub enum Function {
     /// `collections.OrderedDict()`
@@ -47,12 +47,12 @@ pub enum Function {
     Parameter,
 }
 
-/// A value's number in the list of values.
+/// A value's index in the list of values.
 pub(super) type Id = usize;
 
 #[derive(Clone, Debug)]
 pub(super) enum Value<'a> {
-    /// None, a truth value or a float: nothing here depends on it.
+    /// None, a truth value or a float, which no tensor depends on.
     Plain,
     Integer(i64),
     Text(&'a str),
@@ -78,13 +78,13 @@ pub(super) struct Machine<'a, 'p> {
     /// Heights of the stack at its marks.
     pub(super) marks: Vec<usize>,
     pub(super) memo: HashMap<u32, Id>,
-    /// How many there are in all lists and dicts.
+    /// Number of items in all tuples, lists and dicts.
     items: usize,
     tensors: usize,
 }
 
 impl<'a, 'p> Machine<'a, 'p> {
-    /// A machine before the first instruction of `pickle`, which is in the file `path`.
+    /// Returns a machine before the first instruction of `pickle`, which is in the file `path`.
     pub(super) fn new(path: &'p Path, pickle: &'a [u8]) -> Self {
         Self {
             path,
@@ -121,7 +121,7 @@ impl<'a, 'p> Machine<'a, 'p> {
         self.refer(self.values.len() - 1)
     }
 
-    /// Puts a value on the stack.
+    /// Pushes a reference to an existing value.
     pub(super) fn refer(&mut self, value: Id) -> Result<(), Error> {
         if self.stack.len() >= MOST_VALUES {
             return Err(self.too_many());
@@ -134,7 +134,7 @@ impl<'a, 'p> Machine<'a, 'p> {
         self.broken("more values than a model has")
     }
 
-    /// Counts what a list or dict grows by.
+    /// Counts new items of a tuple, list or dict.
     fn count(&mut self, items: usize) -> Result<(), Error> {
         self.items += items;
         match self.items > MOST_VALUES {
@@ -143,7 +143,7 @@ impl<'a, 'p> Machine<'a, 'p> {
         }
     }
 
-    /// Takes the last `count` values, none of them from below a mark.
+    /// Pops the last `count` values. Values below the last mark are out of reach.
     pub(super) fn last(&mut self, count: usize) -> Result<Vec<Id>, Error> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.len().checked_sub(count).filter(|start| *start >= floor) {
@@ -152,7 +152,7 @@ impl<'a, 'p> Machine<'a, 'p> {
         }
     }
 
-    /// Not by `split_off`, whose result may keep all of the stack's room.
+    /// Pops all values from `start`. The result of `split_off` might keep the stack's whole capacity.
     fn taken_from(&mut self, start: usize) -> Vec<Id> {
         self.stack.drain(start..).collect()
     }
@@ -172,7 +172,7 @@ impl<'a, 'p> Machine<'a, 'p> {
         }
     }
 
-    /// The value on top, which stays there.
+    /// Returns the value on top of the stack without popping it.
     pub(super) fn top(&self) -> Result<Id, Error> {
         let floor = self.marks.last().copied().unwrap_or(0);
         let top = self.stack.get(floor..).and_then(<[Id]>::last);
@@ -191,7 +191,7 @@ impl<'a, 'p> Machine<'a, 'p> {
     pub(super) fn recall(&mut self, index: u32) -> Result<(), Error> {
         match self.memo.get(&index) {
             Some(value) => self.refer(*value),
-            None => Err(self.broken("a value is used that was never kept")),
+            None => Err(self.broken("it uses a value that is not in the memo")),
         }
     }
 
@@ -203,7 +203,7 @@ impl<'a, 'p> Machine<'a, 'p> {
                 list.extend(items);
                 Ok(())
             }
-            _ => Err(self.foreign("an append to what is no list")),
+            _ => Err(self.foreign("an append to something that is not a list")),
         }
     }
 
@@ -218,7 +218,7 @@ impl<'a, 'p> Machine<'a, 'p> {
                 dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
                 Ok(())
             }
-            _ => Err(self.foreign("an assignment to what is no dict")),
+            _ => Err(self.foreign("an assignment to something that is not a dict")),
         }
     }
 }

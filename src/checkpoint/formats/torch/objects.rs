@@ -1,4 +1,4 @@
-//! What a state dict's pickle names and calls: storages, and tensors as views of them.
+//! Builds the objects of a state dict's pickle: storages, and tensors as views of them.
 
 use std::borrow::Cow;
 
@@ -20,11 +20,11 @@ impl<'a> Machine<'a, '_> {
         self.push(value)
     }
 
-    /// BINPERSID: `("storage", type, key, device, elements)`.
+    /// BINPERSID: pushes a storage for the tuple `("storage", type, key, device, elements)`.
     pub(in crate::checkpoint) fn storage(&mut self) -> Result<(), Error> {
         let id = self.last(1)?[0];
         let Value::Tuple(parts) = &self.values[id] else {
-            return Err(self.foreign("a reference of no kind"));
+            return Err(self.foreign("a persistent id that is not a tuple"));
         };
         let storage = match parts.as_slice() {
             &[tag, kind, key, _, elements] if self.str(tag) == Some("storage") => {
@@ -38,17 +38,17 @@ impl<'a> Machine<'a, '_> {
         };
         match storage {
             Some(((kind, key), elements)) => self.push(Value::Storage { key, kind, elements }),
-            None => Err(self.foreign("a reference to what is no storage")),
+            None => Err(self.foreign("a persistent id that is not a storage")),
         }
     }
 
-    /// REDUCE: a function and its arguments.
+    /// REDUCE: pushes the result of a function and its arguments.
     pub(in crate::checkpoint) fn call(&mut self) -> Result<(), Error> {
         let call = self.last(2)?;
         let (Value::Function(function), Value::Tuple(arguments)) =
             (&self.values[call[0]], &self.values[call[1]])
         else {
-            return Err(self.foreign("a call of what is no function"));
+            return Err(self.foreign("a call of something that is not a function"));
         };
         match (function, arguments.as_slice()) {
             (Function::OrderedDict, []) => self.push(Value::Dict(Vec::new())),
@@ -57,7 +57,7 @@ impl<'a> Machine<'a, '_> {
             }
             (Function::Tensor, &[storage, offset, shape, stride, ..]) => {
                 let Value::Storage { key, kind, elements } = &self.values[storage] else {
-                    return Err(self.foreign("a tensor of what is no storage"));
+                    return Err(self.foreign("a tensor without a storage"));
                 };
                 let (key, kind, elements) = (key.clone(), *kind, *elements);
                 let view = (self.size(offset), self.sizes(shape), self.sizes(stride));
@@ -73,12 +73,12 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// BUILD: attributes. A state dict has `_metadata`, which is not for us; nothing else may have any.
+    /// BUILD: drops an object's attributes. A state dict's `_metadata` is not needed; other objects may have none.
     pub(in crate::checkpoint) fn build(&mut self) -> Result<(), Error> {
         let state = self.last(1)?[0];
         match (&self.values[self.top()?], &self.values[state]) {
             (Value::Dict(_), Value::Dict(_)) => Ok(()),
-            _ => Err(self.foreign("attributes of what is no dict")),
+            _ => Err(self.foreign("attributes of something that is not a dict")),
         }
     }
 
@@ -89,7 +89,7 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// A storage's name: text, but a number in the files of litgpt's incremental saver.
+    /// Returns a storage's name: text, or a number in files of litgpt's incremental saver.
     fn key(&self, id: Id) -> Option<Cow<'a, str>> {
         match self.values[id] {
             Value::Integer(number) => Some(number.to_string().into()),
@@ -113,7 +113,7 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// The tensors of the dict `top`, or of the dict under its `model`.
+    /// Returns the tensors of the dict `top`, or of the dict that it holds under `model`.
     pub(in crate::checkpoint) fn tensors(&self, top: Id) -> Result<Vec<(&'a str, View<'a>)>, Error> {
         let no_dict = || Error::malformed(self.path, "holds no dict of tensors");
         let Value::Dict(entries) = &self.values[top] else { return Err(no_dict()) };
@@ -126,7 +126,7 @@ impl<'a> Machine<'a, '_> {
             let Some(name) = self.str(*name) else { return Err(no_dict()) };
             match &self.values[*value] {
                 Value::Tensor(view) => Ok((name, (**view).clone())),
-                _ => Err(Error::malformed(self.path, format!("{name} is no tensor"))),
+                _ => Err(Error::malformed(self.path, format!("{name} is not a tensor"))),
             }
         };
         entries.iter().map(tensor).collect()

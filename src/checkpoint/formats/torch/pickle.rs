@@ -1,8 +1,8 @@
-//! The pickle of a state dict, read as data.
+//! Reads the pickle of a state dict as data.
 //!
-//! A pickle is a program for a stack machine. Of its instructions those are known here that build plain values,
-//! and of the functions it may name those that `torch.save` names for a state dict; each gives a description, and
-//! nothing is imported or called. The first other instruction or name ends the reading.
+//! A pickle is a program for a stack machine. This reader knows the instructions that build plain values, and the
+//! functions that `torch.save` uses for a state dict. A function call yields a description of its result; nothing is
+//! imported or called. Any other instruction or name is an error.
 //!
 //! Follows CPython's `Lib/pickletools.py` and torch's `_weights_only_unpickler.py`.
 
@@ -12,17 +12,17 @@ use crate::checkpoint::Error;
 
 use super::machine::{Id, Machine, Value, View};
 
-/// Largest pickle: 0.2 kB a tensor, so this is far above any model.
+/// Largest pickle, in bytes. A tensor takes 0.2 kB, so this is far above any model.
 const LARGEST: usize = 16 << 20;
 
-/// Longest line of a name.
+/// Longest name of a module or class, in bytes.
 const LONGEST_NAME: usize = 256;
 
-/// The tensors of a state dict by name, in the pickle's order; one level down under `model` where litgpt's
-/// trainers put them.
+/// Returns the tensors of a state dict by name, in the pickle's order. litgpt's trainers put the dict one level down,
+/// under `model`.
 ///
 /// # Errors
-/// The pickle is broken, holds anything but a dict of tensors, or asks for what is not on the list.
+/// The pickle is broken, holds anything but a dict of tensors, or uses another instruction or function.
 pub fn state_dict<'a>(path: &Path, pickle: &'a [u8]) -> Result<Vec<(&'a str, View<'a>)>, Error> {
     if pickle.len() > LARGEST {
         let rule = format!("its pickle is {} bytes long, at most {LARGEST} are read", pickle.len());
@@ -34,7 +34,7 @@ pub fn state_dict<'a>(path: &Path, pickle: &'a [u8]) -> Result<Vec<(&'a str, Vie
 }
 
 impl<'a> Machine<'a, '_> {
-    /// Runs to the end and gives the one value that is left.
+    /// Runs the pickle to its end and returns the one value that is left.
     fn run(&mut self) -> Result<Id, Error> {
         loop {
             let [opcode] = self.array()?;
@@ -51,7 +51,7 @@ impl<'a> Machine<'a, '_> {
 
     fn step(&mut self, opcode: u8) -> Result<(), Error> {
         match opcode {
-            // PROTO and FRAME say nothing that matters.
+            // PROTO and FRAME do not affect the values.
             0x80 => self.array::<1>().map(drop),
             0x95 => self.array::<8>().map(drop),
             // None, false, true, a float.
@@ -138,7 +138,7 @@ impl<'a> Machine<'a, '_> {
                 let names = self.last(2)?;
                 match (self.str(names[0]), self.str(names[1])) {
                     (Some(module), Some(name)) => self.global(module, name),
-                    _ => Err(self.broken("a name is no text")),
+                    _ => Err(self.broken("a name is not text")),
                 }
             }
             b'Q' => self.storage(),
@@ -179,7 +179,7 @@ impl<'a> Machine<'a, '_> {
         self.push(Value::Text(text))
     }
 
-    /// LONG1: little-endian, two's complement, at most eight bytes of it.
+    /// LONG1: pushes a number in little-endian two's complement, of at most eight bytes.
     fn long(&mut self) -> Result<(), Error> {
         let [length] = self.array()?;
         let bytes = self.bytes(length.into())?;

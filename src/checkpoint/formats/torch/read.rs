@@ -1,10 +1,10 @@
-//! PyTorch's files (`pytorch_model.bin`, `lit_model.pth`, `consolidated.00.pth`): a zip archive with a pickle that
-//! describes tensors, and their storages as they lie in memory. Read as data, and written.
+//! Reads PyTorch's files (`pytorch_model.bin`, `lit_model.pth`, `consolidated.00.pth`).
 //!
-//! Nothing of the pickle is executed. The bytes of a tensor are mapped where they lie; torch 2 aligns them to 64,
-//! earlier versions to nothing. Several tensors may share a storage, as tied weights do. A view that is not a plain
-//! run of its storage (the transposed, the broadcast) is an error, never a copy: a few bytes could ask for any
-//! amount of memory, and no published checkpoint has one.
+//! Such a file is a zip archive. It holds a pickle that describes the tensors, and the storages of the tensors as plain
+//! bytes. The pickle is never executed. Tensors are memory-mapped; torch 2 aligns them to 64 bytes, earlier versions do
+//! not align them. Several tensors may share a storage, as tied weights do. A view that is not contiguous (transposed,
+//! broadcast) is an error: copying it would let a small file ask for any amount of memory, and no published checkpoint
+//! has one.
 
 use std::path::Path;
 
@@ -19,11 +19,11 @@ use super::machine::View;
 use super::pickle;
 use super::zip::Archive;
 
-/// Adds the tensors of one file to `tensors`, mapped, under the names that the file gives them.
+/// Memory-maps a file and adds its tensors to `tensors`, under their names in the file.
 ///
 /// # Errors
-/// The file is not of the zip form (torch before 1.6), breaks a rule of it, asks for more than plain tensors, or
-/// holds a type that no model of ours has.
+/// The file is not a zip archive (torch before 1.6), breaks a rule of the format, holds anything but plain tensors, or
+/// holds a type that no supported model has.
 pub fn read(path: &Path, tensors: &mut Tensors) -> Result<(), Error> {
     parse(path, &map_weights(path)?, tensors)
 }
@@ -45,10 +45,10 @@ fn parse(path: &Path, bytes: &Bytes, tensors: &mut Tensors) -> Result<(), Error>
     Ok(())
 }
 
-/// Refuses the older forms by name.
+/// Checks that the file is a zip archive. Files of torch before 1.6 get an error that says so.
 fn check_form(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let is_tar = bytes.get(257..262) == Some(b"ustar");
-    // The magic number that torch.save wrote before 1.6, as a pickle of its own.
+    // The magic number that torch.save wrote before 1.6, as the first pickle of the file.
     let is_old = bytes.get(2..).is_some_and(|rest| rest.starts_with(b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."));
     match bytes.starts_with(b"PK\x03\x04") {
         true => Ok(()),
@@ -61,7 +61,7 @@ fn check_form(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// The archive's one folder, with its slash; torch names it after the file.
+/// Returns the archive's one folder, with its slash. torch names it after the file.
 fn root<'a>(path: &Path, archive: &'a Archive) -> Result<&'a str, Error> {
     let is_root = |root: &&str| root.ends_with('/') && !root[..root.len() - 1].contains('/');
     let mut roots = archive.names().filter_map(|name| name.strip_suffix("data.pkl")).filter(is_root);
@@ -72,7 +72,7 @@ fn root<'a>(path: &Path, archive: &'a Archive) -> Result<&'a str, Error> {
     }
 }
 
-/// The tensor of a view over its bytes of the storage.
+/// Returns the tensor of a view, as a slice of its storage.
 fn place(path: &Path, name: &str, view: &View, storage: Option<&Bytes>) -> Result<Tensor, Error> {
     let malformed = |rule: String| Error::malformed(path, format!("tensor {name} {rule}"));
     let scheme = match view.kind {
@@ -82,7 +82,7 @@ fn place(path: &Path, name: &str, view: &View, storage: Option<&Bytes>) -> Resul
         other => return Err(Error::unsupported(path, format!("tensor {name} in a {other}"))),
     };
     let Some(storage) = storage else {
-        return Err(malformed(format!("lies in the storage {}, which is not there", view.key)));
+        return Err(malformed(format!("lies in the storage {}, which is missing", view.key)));
     };
     if scheme.row_bytes(view.elements) != Some(storage.len()) {
         let (bytes, elements) = (storage.len(), view.elements);
@@ -92,19 +92,19 @@ fn place(path: &Path, name: &str, view: &View, storage: Option<&Bytes>) -> Resul
     }
     let beyond = || malformed("reaches beyond the end of its storage".into());
     let count = view.shape.iter().try_fold(1usize, |count, d| count.checked_mul(*d)).ok_or_else(beyond)?;
-    if !is_plain(view) {
+    if !is_contiguous(view) {
         return Err(Error::unsupported(path, format!("tensor {name}, a transposed or strided view,")));
     }
     let end = view.offset.checked_add(count).filter(|end| *end <= view.elements).ok_or_else(beyond)?;
-    // Both are at most the storage's elements, whose bytes were counted above.
+    // Cannot overflow: both are at most the storage's elements, whose bytes are those of a mapped file.
     let size = scheme.block_bytes();
     let bytes = storage.slice(view.offset * size..end * size);
     Ok(Tensor { scheme, layout: Layout::Rows, shape: view.shape.clone(), bytes })
 }
 
-/// Whether a view's elements follow one another in its storage. The stride of a single index means nothing, nor
-/// does any of a tensor without elements.
-fn is_plain(view: &View) -> bool {
+/// Returns whether a view is contiguous. Strides of dimensions of size 1, and all strides of an empty tensor, do not
+/// matter.
+fn is_contiguous(view: &View) -> bool {
     if view.shape.contains(&0) {
         return true;
     }
@@ -113,7 +113,7 @@ fn is_plain(view: &View) -> bool {
         if *size != 1 && *stride != expected {
             return false;
         }
-        // At most the number of elements, which is checked before.
+        // Cannot overflow: the product of all sizes was checked by the caller.
         expected *= size;
     }
     true

@@ -1,9 +1,8 @@
-//! Writing a state dict as `torch.save` does: tensors as storages of a zip archive, and a pickle that names them.
+//! Writes a state dict as `torch.save` does: a zip archive with one storage per tensor, and a pickle that names them.
 //!
-//! The archive follows PKWARE's APPNOTE 6.3.10 as torch's own writer uses it: nothing compressed, each entry's
-//! checksum and sizes behind its data (so it streams), data at multiples of 64 for the memory map, records of 64 bits
-//! for what lies or ends beyond 4 GiB. The pickle is of protocol 2 and uses no instruction that torch's
-//! `weights_only` does not allow.
+//! The archive follows PKWARE's APPNOTE 6.3.10 as torch's writer does: no compression, each entry's checksum and sizes
+//! after its data (so that it can be streamed), data aligned to 64 bytes for memory maps, zip64 records for sizes and
+//! positions beyond 4 GiB. The pickle has protocol 2 and uses only instructions that torch's `weights_only` allows.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,28 +14,28 @@ use crate::checkpoint::convert::output::Output;
 use crate::checkpoint::convert::plan::{Payload, Sink};
 use crate::quant::Scheme;
 
-/// Where data begins, as torch aligns it for memory maps.
+/// Alignment of data in bytes, as in torch's files, for memory maps.
 const ALIGNMENT: u64 = 64;
 
-/// Largest number of the narrow fields; it stands there for "see the wide one".
+/// Largest number of a 32-bit field. It marks a number that is in the zip64 field.
 const NARROW: u64 = u32::MAX as u64;
 
-/// The flag of an entry whose checksum and sizes stand behind its data, and of a name in UTF-8.
+/// Flags of an entry whose checksum and sizes follow its data, and of a name in UTF-8.
 const FLAGS: u16 = 1 << 3 | 1 << 11;
 
-/// Version of the format that knows records of 64 bits.
+/// First version of the zip format with zip64 records.
 const VERSION: u16 = 45;
 
 /// A state dict to be written.
 #[derive(Debug)]
 pub struct StateDict {
-    /// Where it will be.
+    /// Path of the file.
     pub path: PathBuf,
-    /// The archive's folder; torch calls it after the file.
+    /// The archive's folder; torch names it after the file.
     pub root: &'static str,
-    /// The tensors, each a storage of its own, all dense.
+    /// The tensors, all dense. Each gets a storage.
     pub tensors: Vec<Output>,
-    /// Further names for some of them, by number.
+    /// Further names of tensors, with the index of the tensor.
     pub aliases: Vec<(String, usize)>,
 }
 
@@ -52,7 +51,7 @@ impl Payload for StateDict {
             Ok(())
         }));
         let data: u64 = self.tensors.iter().map(Output::size).sum();
-        // Counting cannot fail.
+        // A sink that only counts returns no error.
         let _ = self.entries(&mut archive, |_, _| Ok(0)).and_then(|()| archive.finish());
         drop(archive);
         total + data
@@ -77,7 +76,7 @@ impl Payload for StateDict {
 }
 
 impl StateDict {
-    /// All entries in torch's order; `put` gives a tensor's data to the sink, and its checksum.
+    /// Writes all entries in torch's order. `put` passes a tensor's data to the sink and returns its checksum.
     fn entries(
         &self,
         archive: &mut Archive<'_>,
@@ -105,7 +104,7 @@ impl StateDict {
     }
 }
 
-/// A name and `_rebuild_tensor_v2((storage), 0, shape, strides, False, OrderedDict())`.
+/// Appends a name and `_rebuild_tensor_v2((storage), 0, shape, strides, False, OrderedDict())`.
 fn put_tensor(out: &mut Vec<u8>, name: &str, tensor: &Output, storage: usize) {
     let kind = match tensor.scheme {
         Scheme::F16 => "HalfStorage",
@@ -139,7 +138,7 @@ fn put_numbers(out: &mut Vec<u8>, numbers: impl Iterator<Item = usize>) {
     out.push(b't');
 }
 
-/// A number in four bytes if it fits, else in eight.
+/// Appends a number in four bytes if it fits, else in eight.
 fn put_number(out: &mut Vec<u8>, number: usize) {
     match i32::try_from(number) {
         Ok(number) => {
@@ -178,7 +177,7 @@ impl<'a> Archive<'a> {
         })
     }
 
-    /// One entry; `put` gives its `size` bytes of data to the sink, and their checksum.
+    /// Writes an entry. `put` passes its `size` bytes of data to the sink and returns their checksum.
     fn entry(
         &mut self,
         name: &str,
@@ -187,19 +186,19 @@ impl<'a> Archive<'a> {
     ) -> io::Result<()> {
         let start = self.position;
         let wide_sizes = if size >= NARROW { wide(&[size, size]) } else { Vec::new() };
-        // Header, name, wide sizes, the padding's own header; then the padding.
+        // Header, name, 64-bit sizes, the padding's header; the padding itself follows.
         let fixed = start + 30 + name.len() as u64 + wide_sizes.len() as u64 + 4;
         let padding = vec![0; (fixed.next_multiple_of(ALIGNMENT) - fixed) as usize];
         let mut header = b"PK\x03\x04".to_vec();
         header.extend([VERSION, FLAGS, 0, 0, 0].map(u16::to_le_bytes).concat());
-        // Of a checksum and sizes that stand behind the data, nothing is said here but how wide they are.
-        let unsaid = if size >= NARROW { u32::MAX } else { 0 };
-        header.extend([0, unsaid, unsaid].map(u32::to_le_bytes).concat());
+        // The checksum and the sizes follow the data; here, all ones announce sizes of 64 bits.
+        let placeholder = if size >= NARROW { u32::MAX } else { 0 };
+        header.extend([0, placeholder, placeholder].map(u32::to_le_bytes).concat());
         header.extend((name.len() as u16).to_le_bytes());
         header.extend(((wide_sizes.len() + 4 + padding.len()) as u16).to_le_bytes());
         header.extend(name.as_bytes());
         header.extend(wide_sizes);
-        // torch's own id for padding.
+        // The id that torch gives to the padding.
         header.extend(b"FB");
         header.extend((padding.len() as u16).to_le_bytes());
         header.extend(padding);
@@ -232,7 +231,7 @@ impl<'a> Archive<'a> {
         self.entries += 1;
     }
 
-    /// Directory and end records, the wide one always, as torch has it.
+    /// Writes the directory and the end records. Like torch, it always writes the zip64 record.
     fn finish(&mut self) -> io::Result<()> {
         let directory = std::mem::take(&mut self.directory);
         let (start, size, entries) = (self.position, directory.len() as u64, self.entries);
@@ -254,12 +253,12 @@ impl<'a> Archive<'a> {
     }
 }
 
-/// A number for a narrow field, all ones where it is too large.
+/// Returns a number for a 32-bit field; all ones if it is too large.
 fn narrow(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// The extra field of numbers that are too large for their own.
+/// Returns the zip64 extra field for numbers that are too large for 32-bit fields.
 fn wide(numbers: &[u64]) -> Vec<u8> {
     let length = 8 * numbers.len() as u16;
     let mut extra = [1, length].map(u16::to_le_bytes).concat();
@@ -300,7 +299,7 @@ mod tests {
         .unwrap();
         assert_eq!(written.len() as u64, dict.size());
         let place = |data: &[u8]| written.windows(data.len()).position(|bytes| bytes == data).unwrap();
-        // The second begins as the first does: its own place is the one with all of it.
+        // Both tensors begin with the same values, so only the longer one is searched for.
         for data in [dict.pickle(), b"little".to_vec(), bytes.clone()] {
             let end = place(&data) + data.len();
             assert!(place(&data).is_multiple_of(64));
@@ -309,7 +308,7 @@ mod tests {
         }
     }
 
-    /// Checked once with files of 8 GiB, which torch, litgpt and Python's zipfile read; too large for a test.
+    /// Files of 8 GiB were checked once: torch, litgpt and Python's zipfile read them. They are too large for a test.
     #[test]
     fn numbers_of_more_than_32_bits_stand_in_the_extra_field() {
         let large = 1 << 32;

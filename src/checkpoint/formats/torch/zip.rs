@@ -1,9 +1,9 @@
-//! The zip archives that `torch.save` writes: entries stored as they are, found through the central directory.
+//! Reads the zip archives that `torch.save` writes: uncompressed entries, found through the central directory.
 //!
-//! Follows PKWARE's APPNOTE 6.3.10 (sections 4.3 and 4.5.3), and is stricter: one disk, no comment, no gap before
-//! the directory's end, no compression, no entry twice, none over another, and each entry's own header must say what
-//! the directory says. The `zip` crate keeps the last of two entries of one name and compares no spans, so a
-//! file could be one thing to us and another to a scanner.
+//! Follows PKWARE's APPNOTE 6.3.10 (sections 4.3 and 4.5.3), with stricter rules: one disk, no comment, no gap before
+//! the directory's end, no compression, no repeated or overlapping entries, and each entry's local header must agree
+//! with the directory. The `zip` crate keeps the last of two entries with one name and does not check for overlaps, so
+//! this program and a scanner could see different contents of one file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,28 +13,28 @@ use bytes::Bytes;
 use crate::checkpoint::Error;
 use crate::checkpoint::tensors::MOST_TENSORS;
 
-/// Most entries: a storage for each tensor, and some small ones beside.
+/// Most entries: a storage for each tensor, and a few small entries.
 const MOST_ENTRIES: u64 = MOST_TENSORS as u64 + 64;
 
-/// Sizes of the fixed parts: the end record, its zip64 locator and record, a directory header, an entry's header.
+/// Sizes in bytes without variable fields: end record, zip64 locator, zip64 end record, directory header, local header.
 const END: usize = 22;
 const LOCATOR: usize = 20;
 const WIDE_END: usize = 56;
 const HEADER: usize = 46;
 const LOCAL: usize = 30;
 
-/// The flag of an encrypted entry, and of one whose sizes stand behind its data.
+/// Flags of an encrypted entry, and of an entry whose sizes follow its data.
 const ENCRYPTED: u16 = 1;
-const SIZES_BEHIND: u16 = 1 << 3;
+const SIZES_AFTER_DATA: u16 = 1 << 3;
 
-/// The entries by name, each exactly its bytes.
+/// The contents of an archive: each entry's data by its name.
 pub struct Archive(BTreeMap<String, Bytes>);
 
 impl Archive {
     /// Reads the directory and checks every entry against it.
     ///
     /// # Errors
-    /// The archive breaks a rule above.
+    /// The archive breaks a rule of the module.
     pub fn read(path: &Path, bytes: &Bytes) -> Result<Self, Error> {
         let reader = Reader { path, bytes };
         let directory = reader.directory()?;
@@ -60,18 +60,18 @@ impl Archive {
         }
     }
 
-    /// An entry's bytes.
+    /// Returns an entry's data.
     pub fn get(&self, name: &str) -> Option<&Bytes> {
         self.0.get(name)
     }
 
-    /// All entries' names.
+    /// Returns the names of all entries.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 }
 
-/// Where the directory's headers lie, and how many there are.
+/// The directory's position in the file, and its number of headers.
 struct Directory {
     start: usize,
     end: usize,
@@ -84,7 +84,7 @@ struct Entry {
     local: usize,
     size: usize,
     flags: u16,
-    /// Where the next header begins.
+    /// Position of the next directory header.
     next: usize,
 }
 
@@ -99,7 +99,7 @@ impl Reader<'_> {
     }
 
     fn cut(&self) -> Error {
-        self.malformed("is no whole zip archive: its directory is missing or cut short")
+        self.malformed("is not a whole zip archive: its directory is missing or cut short")
     }
 
     fn array<const N: usize>(&self, at: usize) -> Result<[u8; N], Error> {
@@ -118,7 +118,7 @@ impl Reader<'_> {
         self.array(at).map(u64::from_le_bytes)
     }
 
-    /// The directory, by the record at the file's end and the wider one that torch always writes before it.
+    /// Finds the directory by the end record and by the zip64 record before it, which torch always writes.
     fn directory(&self) -> Result<Directory, Error> {
         let end = self.bytes.len().checked_sub(END).ok_or_else(|| self.cut())?;
         if self.array(end)? != *b"PK\x05\x06" {
@@ -149,11 +149,11 @@ impl Reader<'_> {
                 "the archive promises {count} entries, more than its directory can hold or the limit of {MOST_ENTRIES}"
             )));
         }
-        // The directory begins and ends within the file, so both are whole numbers of this machine.
+        // The directory lies within the mapped file, so both numbers fit into `usize`.
         Ok(Directory { start: start as usize, end: closes, count })
     }
 
-    /// The header at `at` of a directory that ends at `end`.
+    /// Reads the directory header at `at`; the directory ends at `end`.
     fn entry(&self, at: usize, end: usize) -> Result<Entry, Error> {
         if end - at < HEADER || self.array(at)? != *b"PK\x01\x02" {
             return Err(self.cut());
@@ -189,7 +189,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Numbers of 32 bits, those that are all ones replaced by the ones of 64 bits in the extra field 1.
+    /// Widens numbers to 64 bits. A number whose bits are all ones is taken from the zip64 extra field (id 1).
     fn widened(&self, narrow: [u32; 3], mut extra: &[u8]) -> Option<[u64; 3]> {
         let mut numbers = narrow.map(u64::from);
         if !narrow.contains(&u32::MAX) {
@@ -210,8 +210,8 @@ impl Reader<'_> {
         }
     }
 
-    /// First and last byte of an entry's data, which lies before the directory at `limit`, behind a header that says
-    /// the same as the directory.
+    /// Returns the start and the end of an entry's data. Checks that the data ends before the directory, which begins
+    /// at `limit`, and that the entry's local header agrees with the directory.
     fn span(&self, entry: &Entry, limit: usize) -> Result<(usize, usize), Error> {
         let Entry { name, local: at, size, flags, .. } = entry;
         let beyond = || self.malformed(format!("the entry {name} reaches beyond the archive's entries"));
@@ -222,7 +222,7 @@ impl Reader<'_> {
         let same = self.array(*at)? == *b"PK\x03\x04"
             && self.u16(at + 6)? == *flags
             && self.u16(at + 8)? == 0
-            && (flags & SIZES_BEHIND != 0 || sizes.iter().all(agrees))
+            && (flags & SIZES_AFTER_DATA != 0 || sizes.iter().all(agrees))
             && usize::from(name_length) == name.len()
             && self.bytes[name_at..].starts_with(name.as_bytes());
         if !same {

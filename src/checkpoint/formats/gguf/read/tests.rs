@@ -1,6 +1,6 @@
 use super::*;
 
-/// A header under construction.
+/// Builds a GGUF file piece by piece.
 #[derive(Clone, Default)]
 pub(in super::super) struct File(Vec<u8>);
 
@@ -104,7 +104,10 @@ fn repeated_names_and_shared_bytes_are_refused() {
 #[test]
 fn unknown_types_and_versions_are_named() {
     assert_refused(File::new(1, 0).tensor("t", &[256], 16, 0).padded(4096), "ggml type 16");
-    assert_refused(File::new(1, 0).tensor("t", &[33], 2, 0).padded(4096), "no whole number of q4_0 blocks");
+    assert_refused(
+        File::new(1, 0).tensor("t", &[33], 2, 0).padded(4096),
+        "not a whole number of q4_0 blocks",
+    );
     assert_refused(File(b"GGUF\x01\0\0\0".to_vec()), "GGUF version 1");
     assert_refused(File(b"GGML\x03\0\0\0".to_vec()), "does not begin with GGUF");
     assert_refused(File::new(0, 1).string("k").u32(13).padded(64), "unknown type 13");

@@ -72,7 +72,7 @@ fn what_is_not_read_says_what_it_is() {
         ("transposed.bin", "tensor t, a transposed or strided view, is not supported"),
         ("broadcast.bin", "tensor t, a transposed or strided view, is not supported"),
         ("double.bin", "tensor t in a DoubleStorage is not supported"),
-        ("number.bin", "step is no tensor"),
+        ("number.bin", "step is not a tensor"),
         ("module.bin", "asks for torch.nn.modules.linear.Linear"),
         ("numpy.bin", "asks for numpy"),
         ("compressed.bin", "compressed or encrypted"),
@@ -103,14 +103,14 @@ fn tuple(values: &[i64]) -> Vec<u8> {
     [b"(".to_vec(), values.iter().flat_map(|v| number(*v)).collect(), b"t".to_vec()].concat()
 }
 
-/// The pickle of `{"t": tensor}`.
+/// Returns the pickle of `{"t": tensor}`.
 fn view(elements: i64, offset: i64, shape: &[i64], stride: &[i64]) -> Vec<u8> {
     let start = b"\x80\x02}\x8c\x01tctorch._utils\n_rebuild_tensor_v2\n((\x8c\x07storagectorch\nFloatStorage\n\x8c\x010\x8c\x03cpu";
     let end = b"\x89ccollections\nOrderedDict\n)RtRs.";
     [&start[..], &number(elements), b"tQ", &number(offset), &tuple(shape), &tuple(stride), end].concat()
 }
 
-/// An archive with this pickle and one storage of so many bytes.
+/// Returns an archive with this pickle and one storage of `storage` bytes.
 fn archive(pickle: &[u8], storage: usize) -> Vec<u8> {
     zip(&[("x/data.pkl", pickle), ("x/data/0", &vec![1; storage])]).bytes
 }
@@ -135,11 +135,11 @@ fn views_beyond_their_storage_and_sizes_that_wrap_are_refused() {
     refused(view(6, 0, &[2, 2], &[1]), "differ in length");
     refused(view(6, 0, &[6], &[0]), "strided view");
     refused(view(6, 0, &[1; 9], &[1; 9]), "not of whole numbers");
-    // CVE-2026-24747: more elements promised than the storage has.
+    // CVE-2026-24747: the pickle promises more elements than the storage has.
     refused(view(1 << 40, 0, &[1 << 40], &[1]), "a storage of 24 bytes");
     refused(view(5, 0, &[5], &[1]), "a storage of 24 bytes");
     let absent = zip(&[("x/data.pkl", &view(6, 0, &[6], &[1]))]).bytes;
-    assert_refused(absent, "storage 0, which is not there");
+    assert_refused(absent, "storage 0, which is missing");
 }
 
 #[test]
@@ -154,16 +154,16 @@ fn no_function_is_called_and_no_foreign_class_built() {
         (b"\x80\x02ccollections\nOrderedDict\n)\x81.", "instruction 0x81"),
         (b"\x80\x02\x82\x01.", "instruction 0x82"),
         (b"\x80\x02P0\n.", "instruction 0x50"),
-        (b"\x80\x02ctorch._utils\n_rebuild_parameter\n}b.", "attributes of what is no dict"),
-        (b"\x80\x02)K\x01a.", "append to what is no list"),
-        (b"\x80\x02\x8c\x01tK\x01K\x02s.", "assignment to what is no dict"),
+        (b"\x80\x02ctorch._utils\n_rebuild_parameter\n}b.", "attributes of something that is not a dict"),
+        (b"\x80\x02)K\x01a.", "append to something that is not a list"),
+        (b"\x80\x02\x8c\x01tK\x01K\x02s.", "assignment to something that is not a dict"),
     ];
     for (pickle, part) in cases {
         assert_refused(archive(pickle, 4), part);
     }
 }
 
-/// litgpt's incremental saver numbers its storages where torch names them.
+/// litgpt's incremental saver numbers its storages; torch names them.
 #[test]
 fn a_storage_may_be_called_by_a_number() {
     let named = view(6, 0, &[2, 3], &[3, 1]);
@@ -184,7 +184,7 @@ fn broken_pickles_are_refused() {
         (b"]a.", "stack is empty"),
         (b"](a.", "stack is empty"),
         (b"t.", "no mark"),
-        (b"h\x07.", "never kept"),
+        (b"h\x07.", "not in the memo"),
         (b"q\x07.", "stack is empty"),
         (b"}(K\x01u.", "key without a value"),
         (b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff.", "ends within a value"),
@@ -200,16 +200,16 @@ fn broken_pickles_are_refused() {
 
 #[test]
 fn bombs_cost_what_their_bytes_cost() {
-    // A list that holds itself; a dict that is its own value.
+    // A list that contains itself; a dict that is its own value.
     assert_refused(archive(b"]q\0h\0a.", 0), "no dict of tensors");
-    assert_refused(archive(b"}q\0\x8c\x01th\0s.", 0), "t is no tensor");
-    // Each tuple holds the one before twice: 2^100000 leaves.
+    assert_refused(archive(b"}q\0\x8c\x01th\0s.", 0), "t is not a tensor");
+    // Each tuple holds the previous tuple twice: 2^100000 leaves.
     let doubled = [&b")q\0"[..], &b"h\0\x86q\0".repeat(100_000), b"."].concat();
     assert_refused(archive(&doubled, 0), "no dict of tensors");
     let deep = |count: usize| [&b"]".repeat(count)[..], &b"a".repeat(count - 1), b"."].concat();
     assert_refused(archive(&deep(200_000), 0), "no dict of tensors");
     assert_refused(archive(&deep(1_000_000), 0), "more values than a model has");
-    // References to one value: on the stack, in a list, in tuples; and names of one.
+    // References to one value on the stack, in a list and in tuples; then memo entries of one value.
     for (start, step) in
         [(&b"N\x94"[..], &b"h\0"[..]), (b"N\x94]", b"h\x00a"), (b"N\x94", b"(h\0h\0h\0t"), (b"N", b"\x94")]
     {
@@ -223,7 +223,7 @@ fn bombs_cost_what_their_bytes_cost() {
 
 // ---------------------------------------------------------------- archives
 
-/// An archive of stored entries, and where in it the entries' headers, the directory's and the end lie.
+/// An archive of stored entries, with the positions of its local headers, directory headers and end record.
 struct Zip {
     bytes: Vec<u8>,
     local: Vec<usize>,
@@ -267,7 +267,7 @@ fn archives_that_lie_are_refused() {
         assert_refused(file, part);
     };
     let wide = |value: u32| value.to_le_bytes().to_vec();
-    // In the directory: size, stored size, offset, method, flags, name.
+    // In the directory: size, stored size, position, method, flags, name.
     with(&|z| (z.central[1] + 24, wide(25)), "two sizes");
     with(&|z| (z.central[1] + 20, [wide(25), wide(25)].concat()), "differs from what the directory says");
     with(&|z| (z.central[1] + 20, [wide(23), wide(23)].concat()), "differs from what the directory says");
@@ -284,11 +284,11 @@ fn archives_that_lie_are_refused() {
         bytes[at..at + 8].copy_from_slice(&[wide(25), wide(25)].concat());
     }
     assert_refused(bytes, "reaches beyond the archive's entries");
-    // In an entry's own header: method, size, name's length.
+    // In a local header: method, size, length of the name.
     with(&|z| (z.local[1] + 8, vec![8]), "differs from what the directory says");
     with(&|z| (z.local[1] + 22, wide(9)), "differs from what the directory says");
     with(&|z| (z.local[1] + 26, vec![7]), "differs from what the directory says");
-    // At the end: count, size and start of the directory.
+    // In the end record: count, size and start of the directory.
     with(&|z| (z.end + 10, vec![1]), "more than its entries");
     with(&|z| (z.end + 10, vec![3]), "promises 3 entries");
     with(&|z| (z.end + 10, vec![0xff, 0xff]), "promises 65535 entries");
@@ -297,16 +297,16 @@ fn archives_that_lie_are_refused() {
 }
 
 #[test]
-fn entries_that_are_there_twice_or_overlap_are_refused() {
+fn repeated_and_overlapping_entries_are_refused() {
     let pickle = view(6, 0, &[6], &[1]);
     let twice = zip(&[("x/data.pkl", &pickle), ("x/data/0", &[1; 24]), ("x/data/0", &[2; 24])]);
     assert_refused(twice.bytes, "two entries named x/data/0");
-    // Two directory headers of one entry, under two names as long.
+    // Two directory headers for one entry, with names of the same length.
     let mut over = zip(&[("x/data.pkl", &pickle), ("x/data/0", &[1; 24]), ("x/data/1", &[1; 24])]);
     let first = (over.local[1] as u32).to_le_bytes();
     over.bytes[over.central[2] + 42..][..4].copy_from_slice(&first);
     assert_refused(over.bytes, "differs from what the directory says");
-    // An entry whose data is an entry: the inner one is in the directory as well.
+    // An entry whose data is another entry that is in the directory too.
     let inner = zip(&[("x/data/0", &[1; 24])]);
     let mut outer = zip(&[
         ("x/data.pkl", &pickle),
@@ -345,7 +345,7 @@ proptest! {
     }
 }
 
-/// Whole instructions, so that a random sequence of them gets somewhere.
+/// Returns whole instructions, so that random sequences of them reach deep states.
 fn instructions() -> Vec<Vec<u8>> {
     let whole = view(6, 0, &[6], &[1]);
     let tensor = whole[3..whole.len() - 2].to_vec();
