@@ -1,5 +1,5 @@
-//! Layouts of checkpoints: what the files of a folder are called, how they describe a model, and how they name its tensors.
-//! Each folder has a layout's config, reading and writing.
+//! Layouts of checkpoints: the names of a folder's files, the description of the model, and the names of its tensors.
+//! Each folder here holds one layout: its config, its reader and its writer.
 
 pub mod gguf;
 pub mod huggingface;

@@ -1,5 +1,5 @@
-//! The model's description in a GGUF file's metadata: the llama architecture, which is also what Mistral's and
-//! Mixtral's files are.
+//! Reads and writes the model's description in a GGUF file's metadata, for the architecture `llama`. Mistral's and
+//! Mixtral's files have it too.
 
 use super::names;
 use crate::arch::{Architecture, Config, ExpertCount, Rope, RopeScaling};
@@ -9,7 +9,7 @@ use crate::checkpoint::formats::gguf::{Gguf, Value};
 use crate::kernels::pointwise::RopeLayout;
 use crate::system::quote::{quoted, short};
 
-/// Entries under `llama.` that are read below, or that say nothing about what the weights compute.
+/// Entries under `llama.` that are read below, or that do not affect what the weights compute.
 const UNDERSTOOD: [&str; 28] = [
     "attention.head_count",
     "attention.head_count_kv",
@@ -41,7 +41,7 @@ const UNDERSTOOD: [&str; 28] = [
     "vocab_size",
 ];
 
-/// The config of a GGUF file, checked.
+/// Reads and checks the config of a GGUF file.
 ///
 /// # Errors
 /// The architecture is not `llama`, or an entry is missing, of the wrong type, beyond its limits or not
@@ -58,11 +58,11 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
         }
         None => return fields.fail("general.architecture is missing"),
     }
-    fields.nothing_else()?;
+    fields.check_unknown()?;
     let hidden_size = fields.size("embedding_length")?;
     let query_heads = fields.size("attention.head_count")?;
     let head_size = fields.optional_size("attention.key_length")?.unwrap_or(hidden_size / query_heads.max(1));
-    fields.same_again(hidden_size, head_size)?;
+    fields.check_derived(hidden_size, head_size)?;
     let vocabulary_size = match (gguf.tensor("token_embd.weight"), fields.optional_size("vocab_size")?) {
         (Some(embedding), _) => embedding.shape.first().copied().unwrap_or(0),
         (None, Some(size)) => size,
@@ -103,7 +103,7 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
         key_value_heads: fields.optional_size("attention.head_count_kv")?.unwrap_or(query_heads),
         head_size,
         norm_epsilon: match fields.optional_number("attention.layer_norm_rms_epsilon")? {
-            // The file holds an f32: 1e-5 is meant, not 9.99999974e-6.
+            // The file holds an f32, but the exact decimal is meant: 1e-5, not 9.99999974e-6.
             Some(epsilon) => (epsilon as f32).to_string().parse().unwrap_or(epsilon),
             None => return fields.fail("llama.attention.layer_norm_rms_epsilon is missing"),
         },
@@ -119,7 +119,7 @@ pub fn from_gguf(gguf: &Gguf) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// The entries that say what [`from_gguf`] reads, in the types that llama.cpp wants.
+/// Returns the entries from which [`from_gguf`] reads this config, with the types that llama.cpp requires.
 pub fn entries(config: &Config) -> Vec<(String, Entry)> {
     // Sizes of a checked config are far below 2^32.
     let size = |value: usize| Entry::U32(value as u32);
@@ -137,7 +137,7 @@ pub fn entries(config: &Config) -> Vec<(String, Entry)> {
         ("rope.freq_base", Entry::F32(config.rope.theta as f32)),
         ("vocab_size", size(config.vocabulary_size)),
     ];
-    // llama.cpp gives all keys to a model of architecture llama, whatever this says; we read it.
+    // llama.cpp ignores the window of architecture llama and attends to all keys; this program reads it.
     entries.extend(config.window.map(|window| ("attention.sliding_window", size(window))));
     if let Some(experts) = config.experts {
         entries.extend([("expert_count", size(experts.all)), ("expert_used_count", size(experts.active))]);
@@ -149,7 +149,7 @@ pub fn entries(config: &Config) -> Vec<(String, Entry)> {
     entries.into_iter().map(|(key, entry)| (format!("llama.{key}"), entry)).collect()
 }
 
-/// The divisor of each rotary frequency, for `rope_freqs.weight`; none where an entry says it.
+/// Returns the divisor of each rotary frequency, for `rope_freqs.weight`; `None` if the entries describe the scaling.
 pub fn rope_factors(config: &Config) -> Option<Vec<f32>> {
     match &config.rope.scaling {
         RopeScaling::None | RopeScaling::Linear { .. } => None,
@@ -176,8 +176,8 @@ impl Fields<'_> {
         Err(Error::not_understood(self.gguf.path(), format!("{what} is not understood")))
     }
 
-    /// Sizes and a factor that follow from others.
-    fn same_again(&self, hidden_size: usize, head_size: usize) -> Result<(), Error> {
+    /// Checks sizes and a factor that are determined by other entries.
+    fn check_derived(&self, hidden_size: usize, head_size: usize) -> Result<(), Error> {
         let of_heads = [
             "attention.value_length",
             "attention.key_length_swa",
@@ -193,7 +193,7 @@ impl Fields<'_> {
                 return self.fail(format!("llama.{name} is {size}, which differs from {what} of {same}"));
             }
         }
-        // What scores are multiplied by; 0 where it is left to the heads' size.
+        // The factor of attention scores; 0 means the usual one for the head size.
         let usual = 1.0 / (head_size as f64).sqrt();
         let is_usual = |scale: &f64| *scale == 0.0 || (scale - usual).abs() <= 1e-6 * usual;
         match self.optional_number("attention.scale")?.filter(|scale| !is_usual(scale)) {
@@ -211,7 +211,7 @@ impl Fields<'_> {
         }
     }
 
-    /// A whole number; a list of equal ones, as some files give per layer, counts as one.
+    /// Reads a whole number. Some files have a list with one number per layer; it is read if all are equal.
     fn optional_size(&self, name: &str) -> Result<Option<usize>, Error> {
         let same = |value: &Value| match value {
             Value::Array(items) => {
@@ -246,7 +246,7 @@ impl Fields<'_> {
             (None | Some("linear"), Some(factor), None) => Ok(RopeScaling::Linear { factor }),
             (_, None, Some(tensor)) => match tensor.matrix(1, tensor.shape.iter().product()) {
                 Some(matrix) => Ok(RopeScaling::Factors { factors: matrix.to_f32() }),
-                None => self.fail("rope_freqs.weight is no list of factors"),
+                None => self.fail("rope_freqs.weight is not a list of factors"),
             },
             (_, Some(_), Some(_)) => {
                 self.fail("rope factors are given twice: one for all, and rope_freqs.weight")
@@ -257,13 +257,13 @@ impl Fields<'_> {
         }
     }
 
-    fn nothing_else(&self) -> Result<(), Error> {
+    fn check_unknown(&self) -> Result<(), Error> {
         let is_dense = self.optional_size("expert_count")?.is_none_or(|count| count == 0);
         let entries =
             self.gguf.entries().filter_map(|(key, value)| Some((key.strip_prefix("llama.")?, value)));
         let mut unknown = entries.filter(|(name, value)| {
-            let is_of_no_expert = is_dense && name.starts_with("expert");
-            !UNDERSTOOD.contains(name) && !is_of_no_expert && !super::entries::is_neutral(name, value)
+            let is_unused = is_dense && name.starts_with("expert");
+            !UNDERSTOOD.contains(name) && !is_unused && !super::entries::is_neutral(name, value)
         });
         match unknown.next() {
             Some((name, value)) => {
@@ -274,7 +274,7 @@ impl Fields<'_> {
     }
 }
 
-/// A value for a message, where it is short.
+/// Formats a value for a message; empty for a list.
 fn shown(value: &Value) -> String {
     match value {
         Value::Text(_) => value.as_text().map_or(String::new(), |text| format!(" ({})", quoted(&text))),

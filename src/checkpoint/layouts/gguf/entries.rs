@@ -1,8 +1,8 @@
-//! Entries of a GGUF file's metadata that change nothing, by their names or by their values.
+//! Metadata entries of a GGUF file that change nothing, by their names or by their values.
 //!
-//! llama.cpp is the reference (`llama-arch.cpp` names all entries, `llama-model.cpp` says which are read for `llama`): it
-//! ignores what it does not read for an architecture. This program refuses what would change a model of another
-//! architecture, at a value at which it would.
+//! llama.cpp is the reference: `llama-arch.cpp` names all entries, and `llama-model.cpp` shows which it reads for
+//! `llama`. It ignores entries that it does not read for an architecture. This program refuses an entry whose value
+//! would change a model of another architecture.
 
 use crate::checkpoint::formats::gguf::Value;
 
@@ -18,7 +18,7 @@ enum Neutral {
 use Neutral::{Any, Flag, Numbers, Texts};
 
 const ZERO: Neutral = Numbers(&[0.0]);
-/// A factor that is not there is 0.
+/// A factor of 0 counts as missing.
 const ONE: Neutral = Numbers(&[0.0, 1.0]);
 
 /// Entries under `llama.`.
@@ -36,7 +36,7 @@ const NEUTRAL: [(&str, Neutral); 56] = [
     ("attention.q_lora_rank", ZERO),
     ("attention.relative_buckets_count", ZERO),
     ("attention.shared_kv_layers", ZERO),
-    // Every so many layers one sees everything.
+    // The period, in layers, of full attention.
     ("attention.sliding_window_pattern", ONE),
     ("attention.temperature_length", Any),
     ("attention.temperature_scale", ZERO),
@@ -47,14 +47,14 @@ const NEUTRAL: [(&str, Neutral); 56] = [
     ("decoder_start_token_id", Any),
     ("embedding_length_per_layer_input", ZERO),
     ("embedding_scale", ONE),
-    // 1 stands for softmax.
+    // 1 is softmax.
     ("expert_gating_func", ONE),
     ("expert_group_count", ONE),
     ("expert_group_scale", ONE),
     ("expert_group_used_count", ONE),
     ("expert_shared_count", ZERO),
     ("expert_shared_feed_forward_length", ZERO),
-    // The weights of the experts of a token always sum to 1.
+    // The routing weights of a token's experts always sum to 1.
     ("expert_weights_norm", Flag(true)),
     ("expert_weights_scale", ONE),
     ("experts_per_group", ZERO),
@@ -69,25 +69,25 @@ const NEUTRAL: [(&str, Neutral); 56] = [
     ("moe_latent_size", ZERO),
     ("n_deepstack_layers", ZERO),
     ("nextn_predict_layers", ZERO),
-    // How a text's rows become one vector, which nobody asks for here.
+    // How embedding models pool a text's rows into one vector. This program has no embeddings of texts.
     ("pooling_type", Any),
     ("rescale_every_n_layers", ZERO),
     ("residual_scale", ONE),
     ("rope.scaling.alpha", ONE),
     ("rope.scaling.yarn_attn_factor", ONE),
-    // YaRN's own; of types of scaling it is none that runs.
+    // Settings of YaRN, a rope type that is refused.
     ("rope.scaling.yarn_beta_fast", Any),
     ("rope.scaling.yarn_beta_slow", Any),
     ("rope.scaling.yarn_ext_factor", Numbers(&[0.0, -1.0])),
     ("rope.scaling.yarn_log_multiplier", ZERO),
     ("router_logit_softcapping", ZERO),
-    // Rows of queries and keys are in one order in all files of this architecture, whatever this calls it.
+    // Rows of queries and keys have the same order in all files of this architecture, whatever this entry says.
     ("tensor_data_layout", Any),
     ("token_shift_count", ZERO),
     ("use_parallel_residual", Flag(false)),
 ];
 
-/// Whether an entry under `llama.` changes nothing with this value; a list has one for each layer.
+/// Returns whether an entry under `llama.` changes nothing at this value. A list has one value per layer.
 pub fn is_neutral(name: &str, value: &Value) -> bool {
     let Some((_, neutral)) = NEUTRAL.iter().find(|(known, _)| *known == name) else { return false };
     match value {

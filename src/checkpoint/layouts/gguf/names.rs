@@ -1,9 +1,9 @@
-//! The names of GGUF files of the architecture `llama`.
+//! Names of fields and tensors in GGUF files of the architecture `llama`.
 
 use crate::arch::FieldNames;
 use crate::checkpoint::names::Table;
 
-/// Fields of a GGUF file of the architecture `llama`.
+/// Names of a config's fields.
 pub const FIELDS: FieldNames = FieldNames {
     vocabulary_size: "the number of rows of token_embd.weight",
     hidden_size: "llama.embedding_length",
@@ -23,7 +23,7 @@ pub const FIELDS: FieldNames = FieldNames {
     original_context: "original_max_position_embeddings",
 };
 
-/// Tensors. Experts one by one are in its older files only.
+/// Names of tensors. Only older files have a tensor for each expert.
 pub const TENSORS: Table = Table {
     top: &[
         ("token_embd.weight", "model.embed_tokens.weight"),

@@ -1,7 +1,7 @@
-//! Writing a GGUF file, version 3, that llama.cpp loads: architecture `llama`, which covers Mistral and Mixtral.
+//! Writes a GGUF file of version 3 that llama.cpp loads: architecture `llama`, which covers Mistral and Mixtral.
 //!
-//! Names, types of entries and the order of rotary pairs are those of llama.cpp's own converter
-//! (`conversion/llama.py`). As there, vectors and routers are f32 whatever the rest is: its kernels want it so.
+//! Names, types of entries and the order of rotary pairs are those of llama.cpp's converter (`conversion/llama.py`).
+//! As in its files, vectors and routers are always f32: llama.cpp's kernels require it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,10 +19,10 @@ use crate::kernels::pointwise::RopeLayout;
 use crate::quant::{Layout, Matrix, Scheme};
 use crate::text::Vocabulary;
 
-/// `tokenizer.ggml.token_type` of an id that stands for nothing.
+/// `tokenizer.ggml.token_type` of an id without a token.
 const UNUSED: i32 = 5;
 
-/// `general.file_type` by the scheme of most of the bytes (`llama_ftype` in llama.h).
+/// `general.file_type` by the scheme that takes the most bytes (`llama_ftype` in llama.h).
 const FILE_TYPES: [(Scheme, u32); 13] = [
     (Scheme::F32, 0),
     (Scheme::F16, 1),
@@ -39,7 +39,7 @@ const FILE_TYPES: [(Scheme, u32); 13] = [
     (Scheme::Bf16, 32),
 ];
 
-/// Plans to write `checkpoint` and its tokenizer as the file `path`, its weights as `rounding` says.
+/// Plans to write `checkpoint` and its tokenizer to the file `path`, with its weights rounded by `rounding`.
 ///
 /// # Errors
 /// The vocabulary has more tokens than the model.
@@ -63,7 +63,7 @@ pub fn plan(
         ("general.type".into(), Entry::Text("model".into())),
         ("general.name".into(), Entry::Text(name(checkpoint))),
         ("general.file_type".into(), Entry::U32(file_type(&tensors))),
-        // The block schemes are ggml's second version of them.
+        // The block schemes are those of ggml's quantization version 2.
         ("general.quantization_version".into(), Entry::U32(2)),
     ];
     entries.extend(checkpoint.suggestions.entries());
@@ -73,11 +73,11 @@ pub fn plan(
     Ok(Plan { payloads: vec![Box::new(file)], texts: Vec::new(), stale: Vec::new(), base: None })
 }
 
-/// What the model is called: what its GGUF file says, or its folder's name.
+/// Returns the model's name: `general.name` of its GGUF file, or its folder's name.
 fn name(checkpoint: &Checkpoint) -> String {
-    let said = checkpoint.gguf.as_ref().and_then(|gguf| gguf.get("general.name")?.as_str());
+    let named = checkpoint.gguf.as_ref().and_then(|gguf| gguf.get("general.name")?.as_str());
     let folder = checkpoint.folder.file_name().unwrap_or_default().to_string_lossy();
-    said.map_or_else(|| folder.into_owned(), str::to_string)
+    named.map_or_else(|| folder.into_owned(), str::to_string)
 }
 
 fn file_type(tensors: &[Output]) -> u32 {
@@ -89,7 +89,7 @@ fn file_type(tensors: &[Output]) -> u32 {
     FILE_TYPES.iter().find(|(scheme, _)| Some(*scheme) == most).map_or(0, |(_, id)| *id)
 }
 
-/// The divisors of the rotary frequencies as a tensor, where one factor for all does not say it.
+/// Returns the divisors of the rotary frequencies as a tensor; `None` if one factor describes the scaling.
 fn rope_factors(config: &Config) -> Option<Output> {
     let factors = metadata::rope_factors(config)?;
     let bytes: Vec<u8> = factors.iter().flat_map(|factor| factor.to_le_bytes()).collect();
@@ -105,10 +105,10 @@ fn rope_factors(config: &Config) -> Option<Output> {
     })
 }
 
-/// The tokenizer's entries, with an unused token for every id of the model that the vocabulary lacks.
+/// Returns the tokenizer's entries, with an unused token for each of the model's ids that the vocabulary lacks.
 fn tokenizer(vocabulary: &Vocabulary, size: usize, path: &Path) -> Result<Vec<(String, Entry)>, Error> {
     let known = vocabulary.tokens.len();
-    // A tokenizer may name tokens that the model has no rows for: nothing can be computed with them.
+    // Control, user-defined and unused tokens (3 to 5) beyond the model's rows are dropped: it cannot compute them.
     let is_text = |id: usize| !matches!(vocabulary.token_types.get(id), Some(3..=5));
     if let Some(id) = (size..known).rfind(|id| is_text(*id)) {
         let rule = format!("the tokenizer has {} tokens, the model {size}", id + 1);
@@ -167,7 +167,7 @@ mod tests {
         all.into_iter().map(|(name, matrix)| (name, matrix.to_f32())).collect()
     }
 
-    /// Writes a checkpoint with a vocabulary and opens what was written.
+    /// Writes a checkpoint with a vocabulary and opens the new file.
     fn written(checkpoint: &Checkpoint, vocabulary: &Vocabulary) -> (tempfile::TempDir, Checkpoint) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.gguf");
@@ -182,7 +182,7 @@ mod tests {
         Vocabulary { model: "gpt2".into(), tokens, merges, ..Vocabulary::default() }
     }
 
-    /// llama.cpp's own files in our fixtures were made from the folders of the same name.
+    /// llama.cpp's converter made the GGUF fixtures from the folders of the same names.
     #[test]
     fn a_folder_becomes_the_weights_that_llama_cpps_layout_has() {
         for name in ["llama-gqa", "mistral-window", "mixtral"] {

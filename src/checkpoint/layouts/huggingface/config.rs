@@ -1,10 +1,10 @@
-//! `config.json` of Hugging Face checkpoints, in the old spelling (`rope_theta`, `rope_scaling`, `torch_dtype`)
+//! Reads `config.json` of Hugging Face checkpoints, in the old spelling (`rope_theta`, `rope_scaling`, `torch_dtype`)
 //! and the new (`rope_parameters`, `dtype`).
 //!
-//! transformers is the reference: what a file leaves out is what its classes fill in (`MistralConfig` and its kin,
-//! version 5.24; the end token only where no other file names one), and what they ignore is ignored, as far as
-//! [`harmless`](super::harmless) knows it. A field that is not understood is an error: it may change what the weights mean. A
-//! field that is null, false or empty is off.
+//! transformers is the reference. A missing field has the default of its classes (`MistralConfig` and the others,
+//! version 5.24); the default end token applies only if no other file names one. Fields that the classes ignore are
+//! ignored if [`harmless`](super::harmless) lists them. An unknown field is an error, since it may change what the
+//! weights mean. A field that is null, false or empty is off.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use crate::json::shown;
 use crate::kernels::pointwise::RopeLayout;
 use crate::system::quote::short;
 
-/// Of what is harmless, what may be large, and is passed over while it is read.
+/// Harmless fields that may be large and are skipped while parsing.
 const SKIPPED: [&str; 3] = ["id2label", "label2id", "transformers.js_config"];
 
 /// The names of a config's fields in `config.json`.
@@ -41,10 +41,10 @@ const FIELDS: FieldNames = FieldNames {
     original_context: "original_max_position_embeddings",
 };
 
-/// What transformers' class of an architecture fills in.
+/// The defaults of transformers' config class of an architecture.
 struct Defaults {
     intermediate_size: usize,
-    /// `None` for as many as there are query heads.
+    /// `None` for the number of query heads.
     key_value_heads: Option<usize>,
     context_length: usize,
     norm_epsilon: f64,
@@ -53,11 +53,11 @@ struct Defaults {
 }
 
 impl Defaults {
-    /// The same in all three classes: V, C, layers, H.
+    /// Vocabulary size, hidden size, layers and query heads, the same in all three classes.
     const SIZES: [usize; 4] = [32_000, 4096, 32, 32];
-    /// Of `MixtralConfig`.
+    /// The experts of `MixtralConfig`.
     const EXPERTS: ExpertCount = ExpertCount { all: 8, active: 2 };
-    /// The same in all three classes: `eos_token_id`.
+    /// `eos_token_id`, the same in all three classes.
     const END_ID: u32 = 2;
 
     fn of(architecture: Architecture) -> Self {
@@ -84,16 +84,17 @@ impl Defaults {
     }
 }
 
-/// The config of a Hugging Face checkpoint, checked. `path` is what errors name.
+/// Reads and checks the config of a Hugging Face checkpoint. Errors name `path`.
 ///
 /// # Errors
-/// The JSON is broken, the architecture is not of this family, or a field is of the wrong type, beyond its limits or not
-/// understood.
+/// The JSON is broken, the architecture is not Llama, Mistral or Mixtral, or a field is of the wrong type, beyond its
+/// limits or not understood.
 pub fn from_json(text: &str, path: &Path) -> Result<Config, Error> {
     read(text, path).map(|(config, _)| config)
 }
 
-/// The same, and the sizes that the file leaves out: where the weights have others, that is what is wrong.
+/// Reads and checks a config like [`from_json`]. Also returns the sizes that the file leaves out, for the error if
+/// their defaults do not fit the weights.
 pub(in crate::checkpoint) fn read(text: &str, path: &Path) -> Result<(Config, Vec<&'static str>), Error> {
     let mut fields = Fields::from_json_without(&SKIPPED, text, path)?;
     let architecture = fields.architecture()?;
@@ -114,7 +115,7 @@ pub(in crate::checkpoint) fn read(text: &str, path: &Path) -> Result<(Config, Ve
     let intermediate_size = size(&mut fields, "intermediate_size", defaults.intermediate_size)?;
     let context_length = fields.context_length()?.unwrap_or(defaults.context_length);
     let window = fields.window(architecture, defaults.window)?;
-    // Null stands for none.
+    // A field that is null means no end token; the default is for a missing field.
     let default_end_id = (!fields.map.contains_key("eos_token_id")).then_some(Defaults::END_ID);
     let config = Config {
         architecture,
@@ -128,7 +129,7 @@ pub(in crate::checkpoint) fn read(text: &str, path: &Path) -> Result<(Config, Ve
         norm_epsilon: fields.optional_number("rms_norm_eps")?.unwrap_or(defaults.norm_epsilon),
         rope: fields.rope(defaults.theta, context_length)?,
         context_length,
-        window: fields.by_layer_types(architecture, layers, window)?,
+        window: fields.window_by_layer_types(architecture, layers, window)?,
         experts: fields.experts(architecture)?,
         tied_head: fields.flag("tie_word_embeddings")?.unwrap_or(false),
         end_ids: fields.ids("eos_token_id")?,
@@ -138,14 +139,14 @@ pub(in crate::checkpoint) fn read(text: &str, path: &Path) -> Result<(Config, Ve
         return fields.not_understood(format!("hidden_act is {}, which", short(shown(&value))));
     }
     fields.expect("partial_rotary_factor", &[Value::from(1.0), Value::from(1)])?;
-    fields.unquantized()?;
+    fields.check_unquantized()?;
     fields.nothing_left(is_harmless)?;
     config.check(&FIELDS).map_err(Error::impossible(path))?;
     Ok((config, assumed))
 }
 
-/// The architecture of a name in `architectures` or `model_type`.
-fn called(name: &str) -> Option<Architecture> {
+/// Returns the architecture of a name in `architectures` or `model_type`.
+fn architecture_of(name: &str) -> Option<Architecture> {
     match name {
         "LlamaForCausalLM" | "llama" => Some(Architecture::Llama),
         "MistralForCausalLM" | "mistral" => Some(Architecture::Mistral),
@@ -154,22 +155,22 @@ fn called(name: &str) -> Option<Architecture> {
     }
 }
 
-/// Whether a `config.json` names another architecture than those of the family. What is wrong with it otherwise is told by
-/// whoever opens it.
+/// Returns whether a `config.json` names another architecture than Llama, Mistral and Mixtral. Other errors are left to
+/// [`from_json`].
 pub fn is_of_another(config: &[u8]) -> bool {
     let Ok(config) = serde_json::from_slice::<serde_json::Map<String, Value>>(config) else { return false };
     let first = config.get("architectures").and_then(|v| v.get(0)).or_else(|| config.get("model_type"));
-    first.and_then(Value::as_str).is_some_and(|name| called(name).is_none())
+    first.and_then(Value::as_str).is_some_and(|name| architecture_of(name).is_none())
 }
 
 impl Fields<'_> {
-    /// What `model_type` says, by which transformers chooses its class whatever `architectures` says; without it, what that
-    /// says. A name in either that is of no class of the family is not passed over.
+    /// Reads the architecture: `model_type`, by which transformers chooses its class, or `architectures` if that is
+    /// missing. An unsupported name in either field is an error.
     fn architecture(&mut self) -> Result<Architecture, Error> {
         let named = self.map.get("architectures").and_then(|v| v.get(0)).and_then(Value::as_str);
         let kind = self.map.get("model_type").filter(|kind| !kind.is_null());
         let of = |name: &str| {
-            called(name).ok_or_else(|| {
+            architecture_of(name).ok_or_else(|| {
                 let what = "(this program runs Llama, Mistral and Mixtral models)";
                 Error::unsupported_model(self.path, format!("the architecture {} {what}", short(name)))
             })
@@ -181,11 +182,11 @@ impl Fields<'_> {
                 self.fail(format!("model_type is {}, it must be a name", short(shown(kind))))
             }
             (None, Some(named)) => Ok(named),
-            (None, None) => self.fail("names no architecture: neither architectures nor model_type is there"),
+            (None, None) => self.fail("names no architecture: both architectures and model_type are missing"),
         }
     }
 
-    /// `max_position_embeddings`; the first Llamas called it `max_sequence_length`.
+    /// Reads `max_position_embeddings`, which the first Llamas called `max_sequence_length`.
     fn context_length(&mut self) -> Result<Option<usize>, Error> {
         match self.optional_size("max_position_embeddings")? {
             Some(length) => Ok(Some(length)),
@@ -193,18 +194,18 @@ impl Fields<'_> {
         }
     }
 
-    /// As many as query heads where the field is null, which is not the same as left out.
+    /// Reads the number of key/value heads. Null means the number of query heads; a missing field means the default.
     fn key_value_heads(&mut self, query_heads: usize, default: Option<usize>) -> Result<usize, Error> {
         let is_null = self.map.get("num_key_value_heads").is_some_and(Value::is_null);
         let heads = self.optional_size("num_key_value_heads")?;
         Ok(heads.or(default.filter(|_| !is_null)).unwrap_or(query_heads))
     }
 
-    /// `sliding_window`; null stands for none. `use_sliding_window` is of Qwen's classes: those of this family have the
-    /// window whatever it says.
+    /// Reads `sliding_window`; null means no window. `use_sliding_window` belongs to Qwen's classes; those of Llama,
+    /// Mistral and Mixtral ignore it.
     fn window(&mut self, architecture: Architecture, default: Option<usize>) -> Result<Option<usize>, Error> {
-        // A Llama's attention has none: transformers 5.24 computes the same logits at any value. (Its cache, as it generates,
-        // forgets what lies before the window, whereby it contradicts itself without a cache.)
+        // A Llama's attention has no window: transformers 5.24 computes the same logits at any value. (Its KV cache
+        // drops the keys before the window, so its results with and without a cache differ.)
         if architecture == Architecture::Llama {
             self.take("sliding_window");
             return Ok(None);
@@ -217,7 +218,7 @@ impl Fields<'_> {
         if architecture != Architecture::Mixtral {
             return Ok(None);
         }
-        // Two names of one attribute.
+        // transformers has both names for one attribute.
         let (local, all) = (self.optional_size("num_local_experts")?, self.optional_size("num_experts")?);
         if let (Some(local), Some(all)) = (local, all)
             && local != all
@@ -229,7 +230,7 @@ impl Fields<'_> {
         Ok(Some(ExpertCount { all: local.or(all).unwrap_or(default), active }))
     }
 
-    /// `rope_parameters`, or `rope_theta` and `rope_scaling`. Both spellings at once must agree.
+    /// Reads `rope_parameters`, or `rope_theta` and `rope_scaling`. If a file has both spellings, they must agree.
     fn rope(&mut self, default_theta: f64, context_length: usize) -> Result<Rope, Error> {
         let top_theta = self.optional_number("rope_theta")?;
         let new = self.take("rope_parameters");
@@ -237,7 +238,7 @@ impl Fields<'_> {
         let (mut theta, mut scaling) = (top_theta, RopeScaling::None);
         for value in [new, old].into_iter().flatten() {
             let Value::Object(map) = value else {
-                return self.fail("the rotary settings are no JSON object");
+                return self.fail("the rotary settings are not a JSON object");
             };
             let mut fields = Fields { map, path: self.path };
             if let Some(inner) = fields.optional_number("rope_theta")? {
@@ -257,7 +258,7 @@ impl Fields<'_> {
             fields.expect("partial_rotary_factor", &[Value::from(1.0), Value::from(1)])?;
             let is_plain = scaling == RopeScaling::None;
             fields.nothing_left(|name, value| match name {
-                // A context that was stretched before, or a factor that stretches nothing.
+                // The context before scaling, a note of finetuning, or a factor that changes nothing.
                 "original_max_position_embeddings" | "finetuned" => true,
                 "factor" | "attention_factor" => is_plain && value.as_f64() == Some(1.0),
                 _ => false,
@@ -269,7 +270,7 @@ impl Fields<'_> {
         Ok(Rope { theta, layout: RopeLayout::HalfSplit, scaling })
     }
 
-    /// The context of the first training, beside the rotary settings and not in them: only Llama 3's scaling asks for it.
+    /// Checks the original context length that stands outside the rotary settings. Only Llama 3's scaling uses it.
     fn original_context(&mut self, scaling: &RopeScaling) -> Result<(), Error> {
         let Some(outer) = self.optional_number("original_max_position_embeddings")? else { return Ok(()) };
         match scaling {
@@ -314,16 +315,16 @@ impl Fields<'_> {
         }
     }
 
-    /// The window, after what `layer_types` says of each layer, as newer configs do. transformers takes a Mistral with such a
-    /// list for a Ministral, whose layers are what the list says; a Mixtral's list it does not look at.
-    fn by_layer_types(
+    /// Applies `layer_types`, the list of each layer's attention in newer configs, to the window. transformers treats a
+    /// Mistral with such a list as a Ministral, whose layers follow the list. It ignores a Mixtral's list.
+    fn window_by_layer_types(
         &mut self,
         architecture: Architecture,
         layers: usize,
         window: Option<usize>,
     ) -> Result<Option<usize>, Error> {
         let Some(types) = self.take("layer_types") else { return Ok(window) };
-        // Its attention looks at neither.
+        // A Llama's attention uses neither the list nor the window.
         if architecture == Architecture::Llama {
             return Ok(None);
         }
@@ -339,8 +340,8 @@ impl Fields<'_> {
         }
     }
 
-    /// Weights that other programs have quantized are stored in tensors of other names and meanings.
-    fn unquantized(&mut self) -> Result<(), Error> {
+    /// Checks that no other program has quantized the weights: such tensors have other names and meanings.
+    fn check_unquantized(&mut self) -> Result<(), Error> {
         for field in ["quantization_config", "compression_config", "quantization"] {
             let is_off =
                 |value: &Value| *value == false || value.as_object().is_some_and(|map| map.is_empty());

@@ -1,11 +1,11 @@
-//! Fields of a `config.json` that change nothing about what the weights compute, by their names or by their values.
+//! Fields of a `config.json` that do not change what the weights compute, by their names or by their values.
 //!
-//! transformers ignores every field that its class does not read. This program refuses what it does not know, as it may
-//! belong to a model of another kind that only calls itself by a known name; so what is known must be listed.
+//! transformers ignores every field that its class does not read. This program refuses unknown fields, since they may
+//! belong to another kind of model under a known name. So harmless fields must be listed here.
 
 use serde_json::Value;
 
-/// What transformers writes into every config, or once did (`PreTrainedConfig`), and what other programs note beside it.
+/// Fields that transformers writes into every config or once did (`PreTrainedConfig`), and notes of other programs.
 const NOTES: [&str; 53] = [
     "_commit_hash",
     "_from_model_config",
@@ -62,7 +62,7 @@ const NOTES: [&str; 53] = [
     "use_return_dict",
 ];
 
-/// Defaults of generation, which old configs carry (`GenerationConfig`): transformers 5 drops them as it reads.
+/// Generation settings (`GenerationConfig`) of old configs. transformers 5 drops them while reading.
 const GENERATION: [&str; 44] = [
     "assistant_confidence_threshold",
     "assistant_lookbehind",
@@ -110,7 +110,7 @@ const GENERATION: [&str; 44] = [
     "typical_p",
 ];
 
-/// What matters to training, to losses and to the making of new weights only.
+/// Fields that matter only for training, losses and the initialisation of weights.
 const TRAINING: [&str; 50] = [
     "aux_loss_alpha",
     "aux_loss_coef",
@@ -164,7 +164,7 @@ const TRAINING: [&str; 50] = [
     "z_loss_coef",
 ];
 
-/// Which of several ways to the same numbers is taken, and by how many devices.
+/// Fields that choose among implementations with the same results, or the number of devices.
 const IMPLEMENTATION: [&str; 32] = [
     "_flash_attn_2_enabled",
     "attn_impl",
@@ -200,7 +200,7 @@ const IMPLEMENTATION: [&str; 32] = [
     "use_kernels",
 ];
 
-/// Lengths that other programs, or older versions, name: the context is what `max_position_embeddings` says.
+/// Lengths in the configs of other programs or older versions. `max_position_embeddings` is the context length.
 const LENGTHS: [&str; 10] = [
     "max_seq_len",
     "max_seq_length",
@@ -214,10 +214,10 @@ const LENGTHS: [&str; 10] = [
     "training_seq_length",
 ];
 
-/// What transformers' classes of this family do not read, though others of its classes do.
+/// Fields that other classes of transformers read, but not those of Llama, Mistral and Mixtral.
 const UNREAD: [&str; 4] = ["layer_norm_eps", "layer_norm_epsilon", "max_window_layers", "use_sliding_window"];
 
-/// Whether a field that was not read changes nothing.
+/// Returns whether a field that was not read changes nothing.
 pub fn is_harmless(name: &str, value: &Value) -> bool {
     let lists: [&[&str]; 6] = [&NOTES, &GENERATION, &TRAINING, &IMPLEMENTATION, &LENGTHS, &UNREAD];
     let by_its_kind = name.ends_with("_token_id")
@@ -231,7 +231,7 @@ pub fn is_harmless(name: &str, value: &Value) -> bool {
     lists.iter().any(|list| list.contains(&name)) || by_its_kind || is_neutral(name, value)
 }
 
-/// Whether a field has the value at which it says what is done anyway.
+/// Returns whether a field has the value that describes what this program does.
 fn is_neutral(name: &str, value: &Value) -> bool {
     let text = value.as_str().map(str::to_lowercase);
     let one_of = |texts: &[&str]| text.as_deref().is_some_and(|text| texts.contains(&text));
@@ -264,8 +264,8 @@ fn is_neutral(name: &str, value: &Value) -> bool {
     }
 }
 
-/// Whether this is a name of the activation that all models of the family have: silu, also called swish; of the gated
-/// network around it swiglu.
+/// Returns whether this names the activation of Llama, Mistral and Mixtral: silu, also called swish, or swiglu for the
+/// gated network around it.
 pub fn is_silu(value: &Value) -> bool {
     value.as_str().is_some_and(|name| ["silu", "swish", "swiglu"].contains(&name.to_lowercase().as_str()))
 }

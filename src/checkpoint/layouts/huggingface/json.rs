@@ -1,5 +1,5 @@
-//! Writing `config.json`, in the spelling of 2023 (`rope_theta`, `rope_scaling`, `torch_dtype`), which every version
-//! of transformers reads, and other programs.
+//! Writes `config.json` in the spelling of 2023 (`rope_theta`, `rope_scaling`, `torch_dtype`), which all versions of
+//! transformers and other programs read.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use crate::arch::{Architecture, Config, RopeScaling};
 use crate::checkpoint::error::Error;
 use crate::quant::Scheme;
 
-/// The fields that say what [`from_json`](super::config::from_json) reads. `dtype` is the type of the weights, `path` what
-/// an error names.
+/// Returns the JSON from which [`from_json`](super::config::from_json) reads this config. `dtype` is the type of the
+/// weights; errors name `path`.
 ///
 /// # Errors
-/// Each rotary frequency has a divisor of its own, for which there is no field.
+/// Each rotary frequency has a separate divisor, for which `config.json` has no field.
 pub fn to_json(config: &Config, dtype: Scheme, bos: Option<u32>, path: &Path) -> Result<Value, Error> {
     let (class, kind) = match config.architecture {
         Architecture::Llama => ("LlamaForCausalLM", "llama"),
@@ -54,7 +54,7 @@ pub fn to_json(config: &Config, dtype: Scheme, bos: Option<u32>, path: &Path) ->
     Ok(json)
 }
 
-/// One id, a list of several, or null.
+/// Returns an id, a list of several ids, or null.
 pub fn end_ids(ids: &[u32]) -> Value {
     match ids {
         [] => Value::Null,
@@ -73,13 +73,12 @@ fn rope_scaling(config: &Config, path: &Path) -> Result<Value, Error> {
                 "factor": factor,
                 "low_freq_factor": low_frequency_factor,
                 "high_freq_factor": high_frequency_factor,
-                // transformers wants a whole number.
+                // transformers requires a whole number.
                 "original_max_position_embeddings": *original_context as u64,
             }))
         }
         RopeScaling::Factors { .. } => {
-            let what =
-                "a config.json for rope_freqs.weight, which gives each frequency a divisor of its own,";
+            let what = "a config.json for rope_freqs.weight, which gives each frequency a separate divisor,";
             Err(Error::unsupported(path, what))
         }
     }

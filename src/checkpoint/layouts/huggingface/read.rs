@@ -1,4 +1,4 @@
-//! Hugging Face's folders: `config.json` beside `model*.safetensors`, or `pytorch_model*.bin`.
+//! Reads Hugging Face's folders: `config.json` beside `model*.safetensors` or `pytorch_model*.bin`.
 
 use std::path::Path;
 
@@ -8,18 +8,18 @@ use crate::checkpoint::read::read_text;
 use crate::checkpoint::shards::{self, Storage};
 use crate::checkpoint::validate::{self, Contents};
 
-/// The files that hold a Hugging Face folder's weights, best first: stored how, whole, the index of shards.
+/// The files that may hold a folder's weights, in order of preference: format, single file, index of shards.
 const WEIGHTS: [(Storage, &str, &str); 2] = [
     (Storage::SafeTensors, "model.safetensors", "model.safetensors.index.json"),
     (Storage::Torch, "pytorch_model.bin", "pytorch_model.bin.index.json"),
 ];
 
-/// Whether a file of this name holds weights, or names those that do.
+/// Returns whether a file of this name holds weights, or lists the files that do.
 pub fn holds_weights(name: &str) -> bool {
     WEIGHTS.iter().any(|(_, whole, index)| name == *whole || name == *index)
 }
 
-/// The description and the weights of a folder.
+/// Reads the description and the weights of a folder.
 ///
 /// # Errors
 /// A file is missing or breaks a rule.

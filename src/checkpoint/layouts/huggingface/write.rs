@@ -1,8 +1,8 @@
-//! Writing a Hugging Face folder that transformers loads: `config.json`, `generation_config.json` and safetensors,
-//! in shards with an index where one file would be too large.
+//! Writes a Hugging Face folder that transformers loads: `config.json`, `generation_config.json` and safetensors, in
+//! shards with an index if one file would be too large.
 //!
-//! Published names and order of rotary pairs; dense weights are the bytes that they were. Tensors stream from the
-//! map to the file one at a time.
+//! Names and the order of rotary pairs are Hugging Face's. Dense weights keep their bytes unless they are rounded.
+//! Tensors stream from the memory map to the file one at a time.
 
 use std::path::Path;
 
@@ -21,23 +21,25 @@ use crate::checkpoint::suggestions;
 use crate::kernels::pointwise::RopeLayout;
 use crate::quant::Scheme;
 
-/// What transformers looks for in a safetensors header.
+/// The `format` that transformers expects in a safetensors header.
 const FORMAT: &str = "pt";
 
 const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// Bytes of a shard where nobody says otherwise, as transformers 4 cut them.
+/// Default size of a shard in bytes, that of transformers 4.
 pub const SHARD_SIZE: u64 = 5_000_000_000;
 
-/// Plans to write `checkpoint` into `folder` in shards of at most `shard_size` bytes, or one tensor where that alone is
-/// larger. Dense weights are rounded to `dense` where that is given, and blocks are widened to it, or to f32. `ids` are
-/// the tokenizer's BOS and end ids, `sidecars` the files that go with the weights; a `generation_config.json` among
-/// them is taken as it is. The config takes its name last: a folder without it holds no checkpoint.
+/// Plans to write `checkpoint` into `folder`.
+///
+/// A shard has at most `shard_size` bytes, or holds one larger tensor. Dense weights are rounded to `dense` if it is
+/// given; blocks are widened to it, or to f32. `ids` are the tokenizer's BOS id and end ids. `sidecars` are the files
+/// that go with the weights; a `generation_config.json` among them is written unchanged. The config is renamed into
+/// place last, so a folder without it holds no checkpoint.
 ///
 /// # Errors
-/// The rotary frequencies cannot be said in a `config.json`.
+/// A `config.json` cannot express the rotary frequencies.
 pub fn plan(
     checkpoint: &Checkpoint,
     folder: &Path,
@@ -62,7 +64,7 @@ pub fn plan(
     }
     stale.push(folder.join(manifest::FILE));
     match shards.len() {
-        // An index is believed before a single file.
+        // Readers prefer an index to a single file.
         1 => stale.push(folder.join(INDEX)),
         _ => texts.push((folder.join(INDEX), text(&index(&shards)).into())),
     }
@@ -76,7 +78,7 @@ pub fn plan(
     Ok(Plan { payloads, texts, stale, base: None })
 }
 
-/// Cuts the tensors, in their order, into shards, and names these.
+/// Distributes the tensors, in their order, over shards. Returns the shards with their file names.
 fn shards(tensors: Vec<Output>, shard_size: u64) -> Vec<(String, Vec<Output>)> {
     let mut shards: Vec<Vec<Output>> = vec![Vec::new()];
     let mut filled = 0;
@@ -105,7 +107,7 @@ fn index(shards: &[(String, Vec<Output>)]) -> Value {
     json!({"metadata": {"total_size": size}, "weight_map": entries.collect::<Map<_, _>>()})
 }
 
-/// JSON as people read it, with a newline at its end.
+/// Formats JSON with indentation and a newline at its end.
 fn text(json: &Value) -> Vec<u8> {
     format!("{json:#}\n").into_bytes()
 }
@@ -177,7 +179,7 @@ mod tests {
             (checkpoint.weights.head.to_f32(), network(3))
         };
         assert_eq!(values(&ours), values(&theirs));
-        // A head of 16 rows: the second pair of the first head, then values, which have no pairs.
+        // Heads have 16 rows. Compares the second pair of the first head, then the values, which have no pairs.
         let c = ours.config.hidden_size;
         let [a, b] = [&ours, &theirs].map(|checkpoint| checkpoint.weights.layers[0].qkv.to_f32());
         assert_eq!((&a[c..2 * c], &a[9 * c..10 * c]), (&b[2 * c..3 * c], &b[3 * c..4 * c]));
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_writing_leaves_nothing() {
+    fn a_failed_write_leaves_nothing() {
         let (source, folder) = (fixture("models/mixtral"), tempfile::tempdir().unwrap());
         let plan = planned(&source, folder.path(), 150_000);
         let mut left = 400_000;

@@ -1,8 +1,8 @@
-//! litgpt's description of a model: `model_config.yaml`, until March 2024 `lit_config.json`. Both hold every field
-//! of its class `Config` (`litgpt/config.py`).
+//! Reads and writes litgpt's description of a model: `model_config.yaml`, until March 2024 `lit_config.json`. Both hold
+//! every field of the class `Config` (`litgpt/config.py`).
 //!
-//! litgpt's class covers many families, and its defaults are not those of this one: what makes a model of this
-//! family must be there.
+//! The class covers many architectures, and its defaults are not those of Llama. So the fields that make a Llama,
+//! Mistral or Mixtral are required.
 
 use std::path::Path;
 
@@ -19,26 +19,26 @@ use crate::kernels::pointwise::RopeLayout;
 const HARMLESS: [&str; 6] =
     ["gelu_approximate", "hf_config", "name", "norm_qk_type", "org", "padding_multiple"];
 
-/// What fields were called before: old, new.
+/// Renamed fields: old name, new name.
 const RENAMED: [(&str, &str); 3] = [
     ("_norm_class", "norm_class_name"),
     ("_mlp_class", "mlp_class_name"),
     ("condense_ratio", "rope_condense_ratio"),
 ];
 
-/// The config of a `lit_config.json`, checked. `path` is what errors name.
+/// Reads and checks the config in a `lit_config.json`. Errors name `path`.
 ///
 /// # Errors
-/// The JSON is broken, the model is not of this family, or a field is missing, of the wrong type, beyond its
-/// limits or not understood.
+/// The JSON is broken, the model is not a Llama, Mistral or Mixtral, or a field is missing, of the wrong type, beyond
+/// its limits or not understood.
 pub fn from_lit_json(text: &str, path: &Path) -> Result<Config, Error> {
     Fields::from_json(text, path)?.litgpt()
 }
 
-/// The config of a `model_config.yaml`, checked. `path` is what errors name.
+/// Reads and checks the config in a `model_config.yaml`. Errors name `path`.
 ///
 /// # Errors
-/// As [`from_lit_json`], for YAML.
+/// The YAML is broken; otherwise the cases of [`from_lit_json`].
 pub fn from_lit_yaml(text: &str, path: &Path) -> Result<Config, Error> {
     Fields { map: yaml::read(text, path)?, path }.litgpt()
 }
@@ -59,8 +59,8 @@ impl Fields<'_> {
         self.expect("routed_scaling_factor", &[1.into(), 1.0.into()])?;
         self.expect("norm_1", &[true.into()])?;
         self.expect("norm_2", &[true.into()])?;
-        // How many of the rows stand for tokens, which the tokenizer says as well. But it ends litgpt's YAML, which has no
-        // end of its own: a file without it was cut.
+        // The number of tokens, which the tokenizer has too. But the field is the last of litgpt's YAML, which has no
+        // end mark: a file without it was cut.
         self.size("vocab_size")?;
         let (hidden_size, query_heads) = (self.size("n_embd")?, self.size("n_head")?);
         let layers = self.size("n_layer")?;
@@ -97,12 +97,12 @@ impl Fields<'_> {
         Ok(config)
     }
 
-    /// The window, if each of the layers has it or none has.
+    /// Reads the window. Either all layers have it or none.
     fn window_of_all(&mut self, layers: usize) -> Result<Option<usize>, Error> {
         let (window, flags) =
             (self.optional_size("sliding_window_size")?, self.take("sliding_window_indices"));
         let (Some(window), Some(flags)) = (window, flags) else { return Ok(window) };
-        // litgpt looks at the first ones only if there are more.
+        // litgpt ignores flags beyond the number of layers.
         let flags = flags.as_array().and_then(|flags| flags.get(..layers));
         match flags {
             Some(flags) if flags.iter().all(|flag| *flag == 1) => Ok(Some(window)),
@@ -119,7 +119,7 @@ impl Fields<'_> {
                 Ok(Some(ExpertCount { all, active }))
             }
             Some("LLaMAMLP") => {
-                // Without experts they count nothing.
+                // A dense network has no experts.
                 self.expect("n_expert", &[0.into()])?;
                 self.expect("n_expert_per_token", &[0.into()])?;
                 Ok(None)
@@ -132,7 +132,7 @@ impl Fields<'_> {
         }
     }
 
-    /// `rope_condense_ratio` or `rope_adjustments`: to divide positions is to divide frequencies.
+    /// Reads `rope_condense_ratio`, which divides positions (this equals dividing frequencies), or `rope_adjustments`.
     fn rope_adjustments(&mut self) -> Result<RopeScaling, Error> {
         let ratio = self.optional_number("rope_condense_ratio")?.filter(|ratio| *ratio != 1.0);
         let adjustments = match (self.take("rope_adjustments"), ratio) {
@@ -162,13 +162,13 @@ impl Fields<'_> {
     }
 }
 
-/// The fields that say what [`from_lit_yaml`] reads, as YAML; all others are at litgpt's defaults. `name` is what
-/// litgpt chooses its prompt style by, `path` what an error names.
+/// Returns the YAML from which [`from_lit_yaml`] reads this config; other fields keep litgpt's defaults. litgpt chooses
+/// its prompt style by `name`; errors name `path`.
 ///
 /// # Errors
-/// Each rotary frequency has a divisor of its own, for which there is no field.
+/// Each rotary frequency has a separate divisor, for which litgpt has no field.
 pub fn to_lit_yaml(config: &Config, name: &str, path: &Path) -> Result<String, Error> {
-    // JSON's quoting is YAML's.
+    // A quoted JSON string is valid YAML.
     let name = Value::from(name);
     let (class, experts) = match config.experts {
         Some(experts) => ("LLaMAMoE", experts),
@@ -216,7 +216,7 @@ fn adjustments(config: &Config, path: &Path) -> Result<String, Error> {
         }
         RopeScaling::Factors { .. } => {
             let what =
-                "a litgpt config for rope_freqs.weight, which gives each frequency a divisor of its own,";
+                "a litgpt config for rope_freqs.weight, which gives each frequency a separate divisor,";
             return Err(Error::unsupported(path, what));
         }
     };
@@ -224,7 +224,7 @@ fn adjustments(config: &Config, path: &Path) -> Result<String, Error> {
     Ok(entries.into_iter().map(line).collect())
 }
 
-/// A number as PyYAML reads it: whole where it is, else with a point, and with a sign to its exponent.
+/// Formats a number so that PyYAML reads it as one: whole if it is whole, else with a point and a signed exponent.
 fn number(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() < 1e15 {
         return format!("{value:.0}");
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// What litgpt wrote in February 2024 for Mixtral 8x7B.
+    /// Returns the file that litgpt wrote for Mixtral 8x7B in February 2024.
     fn old() -> Value {
         json!({"name": "Mixtral-8x7B-v0.1", "hf_config": {"org": "mistralai", "name": "Mixtral-8x7B-v0.1"},
             "block_size": 32768, "vocab_size": 32000, "padding_multiple": 512, "padded_vocab_size": 32000, "n_layer": 32,
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(read(&dense).unwrap().experts, None);
     }
 
-    /// litgpt's own defaults for them are LayerNorm, a quarter rotary, biases.
+    /// litgpt's defaults are LayerNorm, rotary embedding of a quarter of each head, and biases.
     #[test]
     fn what_litgpt_would_fill_in_otherwise_must_be_there() {
         for name in [

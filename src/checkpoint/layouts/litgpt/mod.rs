@@ -1,4 +1,4 @@
-//! litgpt's folders: `lit_model.pth` beside `model_config.yaml`, until March 2024 `lit_config.json`.
+//! litgpt's layout: `lit_model.pth` beside `model_config.yaml`, until March 2024 `lit_config.json`.
 
 pub(in crate::checkpoint) mod config;
 pub(in crate::checkpoint) mod names;

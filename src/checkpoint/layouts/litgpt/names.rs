@@ -1,9 +1,9 @@
-//! The names of litgpt's folders.
+//! Names of fields and tensors in litgpt's layout.
 
 use crate::arch::FieldNames;
 use crate::checkpoint::names::Table;
 
-/// Fields of `model_config.yaml` and `lit_config.json`.
+/// Names of a config's fields in `model_config.yaml` and `lit_config.json`.
 pub const FIELDS: FieldNames = FieldNames {
     vocabulary_size: "padded_vocab_size",
     hidden_size: "n_embd",
@@ -23,7 +23,7 @@ pub const FIELDS: FieldNames = FieldNames {
     original_context: "rope_adjustments.original_max_seq_len",
 };
 
-/// Tensors, with queries, keys and values one below the other.
+/// Names of tensors. Queries, keys and values are fused.
 pub const TENSORS: Table = Table {
     top: &[
         ("transformer.wte.weight", "model.embed_tokens.weight"),

@@ -1,7 +1,8 @@
-//! litgpt's folders: `lit_model.pth` beside `model_config.yaml`, until March 2024 `lit_config.json`.
+//! Reads litgpt's folders: `lit_model.pth` beside `model_config.yaml`, until March 2024 `lit_config.json`.
 //!
-//! Queries, keys and values are one tensor. Until December 2024 it lay group by group of query heads
-//! (`attn.attn.weight`), since then one kind after another (`attn.qkv.weight`), whatever the config's name.
+//! Queries, keys and values are one tensor. Until December 2024 it was ordered by groups of query heads
+//! (`attn.attn.weight`); since then it holds all queries, then all keys, then all values (`attn.qkv.weight`). The order
+//! does not depend on the config's name.
 
 use std::path::Path;
 
@@ -17,17 +18,17 @@ use crate::system::files;
 pub(super) const CONFIG: &str = "model_config.yaml";
 const OLD_CONFIG: &str = "lit_config.json";
 
-/// The files that describe the model, best first.
+/// The files that describe the model, in order of preference.
 pub const CONFIGS: [&str; 2] = [CONFIG, OLD_CONFIG];
 
-/// The file of weights.
+/// File name of the weights.
 pub const WEIGHTS: &str = "lit_model.pth";
 
-/// How the fused tensor is called where it lies group by group, and where it does not.
+/// Suffixes of the fused tensor's name: ordered by groups of query heads, and not.
 const GROUPED: &str = ".attn.attn.weight";
 const FUSED: &str = ".attn.qkv.weight";
 
-/// The description and the weights of a folder.
+/// Reads the description and the weights of a folder.
 ///
 /// # Errors
 /// A file is missing or breaks a rule.

@@ -1,7 +1,7 @@
-//! Writing a folder that litgpt loads: `lit_model.pth`, `model_config.yaml` and the tokenizer's files.
+//! Writes a folder that litgpt loads: `lit_model.pth`, `model_config.yaml` and the tokenizer's files.
 //!
-//! Names and layout are those of litgpt since December 2024. Tensors stream from the map to the file one at a time;
-//! a tied head is a second name for the embedding's bytes.
+//! Names and layout are those of litgpt since December 2024. Tensors stream from the memory map to the file one at a
+//! time. A tied head is a second name of the embedding's storage.
 
 use std::path::Path;
 
@@ -18,13 +18,15 @@ use crate::checkpoint::open::{self, Checkpoint};
 use crate::kernels::pointwise::RopeLayout;
 use crate::quant::Scheme;
 
-/// Plans to write `checkpoint` into `folder`. Dense weights are rounded to `dense` where that is given, and blocks are
-/// widened to it, or to f32. `name` is what litgpt knows the model by: its prompt style depends on it. `sidecars` are
-/// the files that go with the weights. The config takes its name last: a folder without it holds no checkpoint.
+/// Plans to write `checkpoint` into `folder`.
+///
+/// Dense weights are rounded to `dense` if it is given; blocks are widened to it, or to f32. litgpt chooses its prompt
+/// style by `name`. `sidecars` are the files that go with the weights. The config is renamed into place last, so a
+/// folder without it holds no checkpoint.
 ///
 /// # Errors
-/// The rotary frequencies cannot be said in a `model_config.yaml`; the folder holds another layout, which would be opened
-/// before this one.
+/// A `model_config.yaml` cannot express the rotary frequencies, or the folder holds a layout that takes precedence over
+/// litgpt's.
 pub fn plan(
     checkpoint: &Checkpoint,
     folder: &Path,
@@ -104,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tied_head_takes_no_bytes_of_its_own() {
+    fn a_tied_head_shares_the_embeddings_bytes() {
         let (tied, folder) = (fixture("models/llama-tied"), tempfile::tempdir().unwrap());
         let plan = planned(&tied, folder.path());
         plan.write(&mut |_| Ok(())).unwrap();
@@ -121,13 +123,13 @@ mod tests {
         assert_eq!(ours.weights.head.to_f32(), theirs.weights.head.to_f32());
         let c = ours.config.hidden_size;
         let [a, b] = [&ours, &theirs].map(|checkpoint| checkpoint.weights.layers[0].qkv.to_f32());
-        // Of a head of 16 rows the second pair, then values, which have no pairs.
+        // Heads have 16 rows. Compares the second pair of the first head, then the values, which have no pairs.
         assert_eq!((&a[c..2 * c], &a[9 * c..10 * c]), (&b[2 * c..3 * c], &b[3 * c..4 * c]));
         assert_eq!(a[96 * c..], b[96 * c..]);
     }
 
     #[test]
-    fn a_failed_writing_leaves_nothing() {
+    fn a_failed_write_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let mut calls = 0;
         let full = |_| {

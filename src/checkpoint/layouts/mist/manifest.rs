@@ -1,11 +1,10 @@
-//! The `mist` format: `mist.json` beside `mist.safetensors`.
+//! Reads `mist.json`, the description of a conversion.
 //!
-//! The safetensors file holds the weights under Hugging Face's names with queries, keys and values fused
-//! (`self_attn.qkv_proj`), gate and up fused (`mlp.gate_up_proj`) and experts stacked (`mlp.experts.…`), each
-//! in the scheme it came in. Block schemes are tensors of type U8 whose last dimension counts bytes; the JSON
-//! names their schemes, and how their rows lie: as [`Layout::Panels`], sixteen rows of each matrix (of each expert)
-//! interleaved for the products of [`packed`](crate::kernels::packed). Matrices whose parts differ in scheme stay
-//! apart. The tokenizer's files lie beside it.
+//! `mist.safetensors` beside it holds the weights under Hugging Face's names, with queries, keys and values fused
+//! (`self_attn.qkv_proj`), gate and up fused (`mlp.gate_up_proj`) and experts stacked (`mlp.experts.…`). Matrices
+//! whose parts differ in scheme are not fused. Tensors of blocks have type U8, and their last dimension counts bytes.
+//! The JSON holds their schemes and the order of their rows: [`Layout::Panels`] interleaves 16 rows of each matrix (of
+//! each expert) for the products of [`packed`](crate::kernels::packed). The tokenizer's files lie in the same folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,31 +39,31 @@ const FIELDS: FieldNames = FieldNames {
     original_context: "original_context",
 };
 
-/// The description's file name.
+/// File name of the description.
 pub const FILE: &str = "mist.json";
 
-/// The weights' file name.
+/// File name of the weights.
 pub const WEIGHTS: &str = "mist.safetensors";
 
-/// The version that this program writes, and the newest that it reads. In 0, the only other one, rows lay one after
-/// another.
+/// The version that this program writes, and the newest that it reads. Version 0, the only other one, stores rows one
+/// after another.
 pub const VERSION: u32 = 1;
 
-/// `mist.json`.
+/// The contents of `mist.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Version of the format.
     pub version: u32,
-    /// How rows of blocks lie in the weights' file.
+    /// Order of the rows of blocks in the file of weights.
     pub layout: Layout,
     /// The description of the model.
     pub config: Config,
-    /// The safetensors files.
+    /// Names of the safetensors files.
     pub weights: Vec<String>,
     /// The scheme of each tensor of blocks.
     pub schemes: BTreeMap<String, Scheme>,
-    /// What it was made of.
+    /// The files that the conversion was made from, and how types were changed.
     #[serde(default)]
     pub origin: Provenance,
 }
@@ -73,7 +72,7 @@ impl Manifest {
     /// Reads and checks `mist.json` of a folder.
     ///
     /// # Errors
-    /// It is of a newer version, is no such JSON, or describes an impossible model.
+    /// The file has a newer version, is not such a description, or describes an impossible model.
     pub fn read(folder: &Path) -> Result<Self, Error> {
         #[derive(Deserialize)]
         struct Version {
@@ -82,7 +81,7 @@ impl Manifest {
         let path = folder.join(FILE);
         let text = read_text(&path)?;
         let malformed = |e: json::Error| {
-            Error::config(&path, format!("is no description of a converted checkpoint: {e}"))
+            Error::config(&path, format!("is not a description of a converted checkpoint: {e}"))
         };
         let Version { version } = json::skimmed(text.as_bytes()).map_err(malformed)?;
         if version > VERSION {

@@ -1,4 +1,4 @@
-//! What a conversion was made of: enough of each file to see later that another one lies in its place.
+//! The provenance of a conversion: sizes and sampled hashes of its source files, by which changes are detected.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -10,48 +10,49 @@ use crate::checkpoint::convert::output::Rounding;
 use crate::checkpoint::read::is_plain_file_name;
 use crate::system::files;
 
-/// Places of a file that are hashed, evenly spread, and the bytes of each: no change of a stretch of a 255th of a file is
-/// missed.
+/// Number of samples of a file that are hashed. They are evenly spread, so a changed stretch of 1/255 of the file hits
+/// at least one of them.
 const SAMPLES: u64 = 256;
+/// Size of a sample, in bytes.
 const SAMPLE: u64 = 4 << 10;
 
-/// How a conversion was made.
+/// What a conversion was made from, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// What became of the types of weights, one after the other where a conversion was converted; none if they are as
-    /// they were.
+    /// How types of weights were changed, step by step if a conversion was converted again; empty if they were not
+    /// changed.
     pub roundings: Vec<Rounding>,
-    /// The files of weights that it was made from at first.
+    /// The files of weights that the first conversion was made from.
     pub sources: Vec<Source>,
 }
 
-/// A file of weights.
+/// A file of weights that a conversion was made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// Its name.
+    /// Name of the file.
     pub file: String,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
-    /// The SHA-256 of samples of it, in hexadecimal.
+    /// SHA-256 of the file's samples, in hexadecimal.
     pub samples: String,
 }
 
 impl Provenance {
-    /// The sources in whose place other files lie in `folder`. Those that are not there were deleted,
-    /// perhaps; those that cannot be read are not others as far as can be told.
+    /// Returns the names of the sources that differ from the files of these names in `folder`. Files that are missing
+    /// (they may have been deleted) or unreadable do not count.
     pub fn changed(&self, folder: &Path) -> Vec<&str> {
         let other = |source: &&Source| {
             let file = folder.join(&source.file);
-            is_plain_file_name(&source.file) && file.is_file() && !source.is(&file)
+            is_plain_file_name(&source.file) && file.is_file() && !source.matches(&file)
         };
         self.sources.iter().filter(other).map(|source| source.file.as_str()).collect()
     }
 }
 
 impl Source {
-    /// What a file has to show.
+    /// Returns the name, size and sampled hash of a file.
     pub(in crate::checkpoint) fn of(path: &Path) -> io::Result<Self> {
         let mut file = files::open(path)?;
         let bytes = file.metadata()?.len();
@@ -69,8 +70,9 @@ impl Source {
         Ok(Self { file, bytes, samples })
     }
 
-    /// Whether `file` is this one, as far as can be told: one that cannot be read may be.
-    pub(super) fn is(&self, file: &Path) -> bool {
+    /// Returns whether `file` has the size and the sampled hash of this source. A file that cannot be read counts as
+    /// equal.
+    pub(super) fn matches(&self, file: &Path) -> bool {
         match Self::of(file) {
             Ok(found) => found.bytes == self.bytes && found.samples == self.samples,
             Err(_) => true,
@@ -93,7 +95,7 @@ mod tests {
         let provenance = Provenance { roundings: Vec::new(), sources: vec![Source::of(&file).unwrap()] };
         let changed = || !provenance.changed(folder.path()).is_empty();
         assert!(!changed());
-        // A hundredth of it, wherever that is.
+        // A hundredth of the file, at any place.
         for start in (0..bytes.len()).step_by(91_111) {
             let mut other = bytes.clone();
             other[start..(start + 30_000).min(bytes.len())].fill(0);

@@ -1,4 +1,4 @@
-//! The `mist` format: what a checkpoint becomes in it.
+//! Plans the conversion of a checkpoint to the `mist` layout.
 
 use std::path::Path;
 
@@ -13,14 +13,16 @@ use crate::checkpoint::formats::safetensors::write::File;
 use crate::checkpoint::open::Checkpoint;
 use crate::quant::{Layout, Matrix, Scheme};
 
-/// What the header says that the file is.
+/// The `format` in the header of the safetensors file.
 const FORMAT: &str = "mist";
 
-/// Plans to write `checkpoint` into `folder`, its weights as `rounding` says. `sidecars` are the files that go with
-/// it: the tokenizer's. The description takes its name last: a folder without it holds no finished conversion.
+/// Plans to write `checkpoint` into `folder`, with its weights rounded by `rounding`.
+///
+/// `sidecars` are the tokenizer's files. The description is renamed into place last, so a folder without it holds no
+/// finished conversion.
 ///
 /// # Errors
-/// Matrices are not of the sizes that the config says, which validation sees to; a file of the originals cannot be read.
+/// Matrices do not have the config's sizes, which validation rules out; a source file cannot be read.
 pub fn plan(
     checkpoint: &Checkpoint,
     folder: &Path,
@@ -30,8 +32,8 @@ pub fn plan(
     plan_of(checkpoint, folder, rounding, sidecars.into(), Provenance::of(checkpoint, rounding)?)
 }
 
-/// Whether what [`plan`] would write is there already: a conversion of the same weights and the same description, with
-/// the same files beside it.
+/// Returns whether `folder` already holds what [`plan`] would write: a conversion of the same weights with the same
+/// description and the same sidecar files.
 pub fn is_there(
     checkpoint: &Checkpoint,
     folder: &Path,
@@ -44,10 +46,10 @@ pub fn is_there(
     plan.is_some_and(|plan| plan.is_ok_and(|plan| plan.is_there()))
 }
 
-/// The tensors that a checkpoint quantized to the mix of `scheme` has: layer, what it is, bytes.
+/// Returns the layer, the kind and the size in bytes of each tensor of `checkpoint`, quantized to the mix of `scheme`.
 ///
 /// # Errors
-/// As [`plan`].
+/// Matrices do not have the config's sizes, which validation rules out.
 pub fn quantized_sizes(
     checkpoint: &Checkpoint,
     scheme: Scheme,
@@ -83,7 +85,7 @@ fn plan_of(
     Ok(Plan { payloads, texts, stale, base: None })
 }
 
-/// The tensors of a checkpoint rounded so, in the order in which a token meets them.
+/// Returns the tensors of a checkpoint, rounded by `rounding`, in the order in which a token passes through them.
 fn outputs(checkpoint: &Checkpoint, rounding: Rounding) -> Result<Vec<Output>, Error> {
     let broken = || Error::malformed(&checkpoint.folder, "its matrices are not those of its config");
     listed(checkpoint, rounding.of(&checkpoint.config)).ok_or_else(broken)
@@ -94,20 +96,20 @@ fn listed(checkpoint: &Checkpoint, rules: Rules) -> Option<Vec<Output>> {
     let mut list = List { rules, outputs: Vec::new() };
     let matrices: Vec<_> =
         schema::matrices(config).map(|spec| (spec, checkpoint.weights.of(&spec))).collect();
-    // A layer's router and experts follow one another; what else there is stands by itself.
+    // A group is a layer's router with its experts, or a single matrix.
     for group in matrices.chunk_by(|(a, _), (b, _)| a.is_of_mixture() && b.is_of_mixture()) {
         let is_mixture = group.iter().any(|(spec, _)| spec.is_of_mixture());
         match is_mixture && group.iter().all(|(spec, matrices)| list.can_be_stacked(spec, matrices)) {
             true => group.iter().for_each(|(spec, matrices)| {
                 list.push(spec.whole(None), matrices.iter().copied().cloned().collect());
             }),
-            // Experts one by one, after the router.
+            // The router, then the experts one by one.
             false => {
                 let count = group.iter().map(|(spec, _)| spec.count()).max()?;
                 for expert in 0..count {
                     for (spec, matrices) in group {
                         if let Some(matrix) = matrices.get(expert) {
-                            list.fused(spec, expert, matrix)?;
+                            list.push_fused(spec, expert, matrix)?;
                         }
                     }
                 }
@@ -128,8 +130,8 @@ impl List {
         self.outputs.push(Output::new(tensor, scheme, Layout::Panels, matrices));
     }
 
-    /// One tensor if all parts take one scheme, else the parts under their own names.
-    fn fused(&mut self, spec: &MatrixSpec<'_>, expert: usize, matrix: &Matrix) -> Option<()> {
+    /// Adds a fused matrix as one tensor if all its parts take one scheme, else a tensor for each part.
+    fn push_fused(&mut self, spec: &MatrixSpec<'_>, expert: usize, matrix: &Matrix) -> Option<()> {
         let parts = cut(matrix, &spec.heights())?.into_iter().zip(spec.parts(Some(expert)));
         let parts: Vec<_> = parts
             .map(|(part, tensor)| (self.rules.scheme(&tensor, std::slice::from_ref(&part)), tensor, part))
@@ -144,7 +146,8 @@ impl List {
         Some(())
     }
 
-    /// Whether all experts take one scheme, and none has to be widened for being of several types.
+    /// Returns whether the experts' matrices can be one tensor: all take one scheme, and no matrix has parts of several
+    /// schemes, which would be widened.
     fn can_be_stacked(&self, spec: &MatrixSpec<'_>, matrices: &[&Matrix]) -> bool {
         let tensor = spec.whole(None);
         let scheme = |matrix: &Matrix| self.rules.scheme(&tensor, std::slice::from_ref(matrix));

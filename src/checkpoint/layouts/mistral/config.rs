@@ -1,4 +1,4 @@
-//! `params.json` of Mistral's own layout, as `mistral_inference/args.py` reads it.
+//! Reads `params.json` of Mistral's layout, as `mistral_inference/args.py` does.
 
 use std::path::Path;
 
@@ -15,17 +15,17 @@ use crate::system::quote::short;
 /// Fields that do not change what the weights compute.
 const HARMLESS: [&str; 2] = ["dtype", "max_batch_size"];
 
-/// Positions where the file does not tell, as the files of 2023 and 2024 do not: what the first models were made
-/// for, and the least of any. mistral-inference itself stops at 128,000 whatever the model.
+/// Context length of a file that states none, as the files of 2023 and 2024. The first models were made for this
+/// length, and no model has a shorter one. mistral-inference stops at 128,000 for every model.
 const CONTEXT: usize = 32_768;
 
-/// The config of Mistral's own layout, checked. `path` is what errors name.
+/// Reads and checks the config of Mistral's layout. Errors name `path`.
 ///
 /// # Errors
 /// The JSON is broken, or a field is missing, of the wrong type, beyond its limits or not understood.
 pub fn from_params(text: &str, path: &Path) -> Result<Config, Error> {
     let mut fields = Fields::from_json(text, path)?;
-    let window = fields.one_window()?;
+    let window = fields.window_of_all_layers()?;
     let experts = fields.moe()?;
     let context_length = fields.optional_size("max_position_embeddings")?;
     let trained_length = fields.optional_size("max_seq_len")?;
@@ -42,8 +42,8 @@ pub fn from_params(text: &str, path: &Path) -> Result<Config, Error> {
         rope: Rope {
             theta: match (fields.optional_number("rope_theta")?, window) {
                 (Some(theta), _) => theta,
-                // Left out by the first files. With a window it is Mistral 7B v0.1, without it a later one: so
-                // mistral-inference read them until its release 1.0, which forgot the first case.
+                // The first files leave theta out. A file with a window is Mistral 7B v0.1, a file without is a later
+                // model. mistral-inference told them apart in this way until release 1.0, which lost the first case.
                 (None, Some(_)) => 1e4,
                 (None, None) => 1e6,
             },
@@ -66,8 +66,8 @@ pub fn from_params(text: &str, path: &Path) -> Result<Config, Error> {
 }
 
 impl Fields<'_> {
-    /// A number, or a number as text. A list gives each layer its own, which is not understood.
-    fn one_window(&mut self) -> Result<Option<usize>, Error> {
+    /// Reads the window: a number, or a number as text. A list with a window for each layer is an error.
+    fn window_of_all_layers(&mut self) -> Result<Option<usize>, Error> {
         if self.map.contains_key("sliding_window") && self.map.contains_key("_sliding_window") {
             return self.fail("sliding_window is given twice, the second time as _sliding_window");
         }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Mistral 7B v0.1's.
+    /// Returns the file of Mistral 7B v0.1.
     fn v01() -> Value {
         json!({"dim": 4096, "n_layers": 32, "head_dim": 128, "hidden_dim": 14336, "n_heads": 32, "n_kv_heads": 8,
             "norm_eps": 1e-05, "sliding_window": 4096, "vocab_size": 32000})

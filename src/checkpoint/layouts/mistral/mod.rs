@@ -1,4 +1,4 @@
-//! Mistral's own layout: `params.json` beside `consolidated*.safetensors`.
+//! Mistral's layout: `params.json` beside `consolidated*.safetensors`.
 
 pub(in crate::checkpoint) mod config;
 pub(in crate::checkpoint) mod names;

@@ -1,9 +1,9 @@
-//! The names of Mistral's own layout.
+//! Names of fields and tensors in Mistral's layout.
 
 use crate::arch::FieldNames;
 use crate::checkpoint::names::Table;
 
-/// Fields of `params.json`.
+/// Names of a config's fields in `params.json`.
 pub const FIELDS: FieldNames = FieldNames {
     vocabulary_size: "vocab_size",
     hidden_size: "dim",
@@ -23,7 +23,7 @@ pub const FIELDS: FieldNames = FieldNames {
     original_context: "original_max_position_embeddings",
 };
 
-/// Tensors.
+/// Names of tensors.
 pub const TENSORS: Table = Table {
     top: &[
         ("tok_embeddings.weight", "model.embed_tokens.weight"),

@@ -1,9 +1,9 @@
-//! Mistral's own layout: `params.json` beside `consolidated.safetensors`, or before 2024 `consolidated.00.pth`.
+//! Reads Mistral's layout: `params.json` beside `consolidated.safetensors`, or before 2024 `consolidated.00.pth`.
 //!
-//! Queries and keys lie in the order in which neighbours are rotary pairs, and run as they lie. The first Mixtral
-//! came as `consolidated.00.pt` to `consolidated.07.pt` with other tensors in each (transformers'
-//! `convert_mixtral_weights_to_hf.py` joins them so); parts of one tensor in each, as Llama was published, are
-//! refused, for nothing in the files says how they were cut.
+//! Queries and keys have interleaved rotary pairs and are computed in that order. The first Mixtral came as
+//! `consolidated.00.pt` to `consolidated.07.pt` with different tensors in each file (transformers'
+//! `convert_mixtral_weights_to_hf.py` joins them). Files that each hold a part of every tensor, as Llama was
+//! published, are refused: they do not say how the tensors were cut.
 
 use std::path::{Path, PathBuf};
 
@@ -19,12 +19,12 @@ pub const CONFIG: &str = "params.json";
 const WHOLE: &str = "consolidated.safetensors";
 const INDEX: &str = "consolidated.safetensors.index.json";
 
-/// Whether a file of this name holds weights.
+/// Returns whether a file of this name holds weights, or lists the files that do.
 pub fn holds_weights(name: &str) -> bool {
     name == WHOLE || name == INDEX || storage_of_shard(name).is_some()
 }
 
-/// How a shard is stored, by its name: `consolidated-00001-of-00013.safetensors`, `consolidated.00.pth`.
+/// Returns the format of a shard by its name: `consolidated-00001-of-00013.safetensors`, `consolidated.00.pth`.
 fn storage_of_shard(name: &str) -> Option<Storage> {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let (name, extension) = name.strip_prefix("consolidated")?.rsplit_once('.')?;
@@ -38,7 +38,7 @@ fn storage_of_shard(name: &str) -> Option<Storage> {
     }
 }
 
-/// The description and the weights of a folder.
+/// Reads the description and the weights of a folder.
 ///
 /// # Errors
 /// A file is missing or breaks a rule, or the weights are cut or stacked in a way that is not supported.
@@ -62,7 +62,7 @@ pub fn read(folder: &Path) -> Result<Contents, Error> {
     Ok(Contents { config, weights, files: shards::with_index(files, folder.join(INDEX)), warnings })
 }
 
-/// The files of weights: those that an index names, a whole one, or shards by their names.
+/// Returns the files of weights: the files that an index names, a single file, or shards found by their names.
 fn weights(folder: &Path) -> Result<(Storage, Vec<PathBuf>), Error> {
     if let Some(files) = shards::find(folder, WHOLE, INDEX)? {
         return Ok((Storage::SafeTensors, files));

@@ -71,7 +71,7 @@ fn sizes_beyond_limits_are_refused() {
     assert_refused("head_dim", json!(127), "odd");
 }
 
-/// A config of an architecture with only what has no default, and what transformers 5.24 fills in.
+/// A config that names only its architecture has the defaults of transformers 5.24.
 #[test]
 fn what_is_left_out_is_what_transformers_fills_in() {
     let bare = |class: &str, fields: Value| {
@@ -90,7 +90,7 @@ fn what_is_left_out_is_what_transformers_fills_in() {
     let mixtral = bare("MixtralForCausalLM", json!({}));
     assert_eq!((rest(&mixtral), mixtral.window), ((8, 128, 1e-5, 1e6, 131_072), None));
     assert_eq!(mixtral.experts, Some(ExpertCount { all: 8, active: 2 }));
-    // Null is a value.
+    // Null differs from a missing field.
     let nulls = json!({"num_key_value_heads": null, "sliding_window": null, "head_dim": null});
     let mistral = bare("MistralForCausalLM", nulls);
     assert_eq!((mistral.key_value_heads, mistral.window), (32, None));
@@ -102,7 +102,7 @@ fn what_is_left_out_is_what_transformers_fills_in() {
     assert_refused("tie_word_embeddings", json!("yes"), "tie_word_embeddings is \"yes\"");
 }
 
-/// `MistralConfig` has no such field.
+/// `MistralConfig` has no field `use_sliding_window`.
 #[test]
 fn a_window_stays_whatever_use_sliding_window_says() {
     for class in ["MistralForCausalLM", "MixtralForCausalLM"] {
@@ -116,7 +116,7 @@ fn a_window_stays_whatever_use_sliding_window_says() {
             config["use_sliding_window"] = used;
             assert_eq!(read(&config).unwrap().window, Some(4096));
         }
-        // A Mistral with such a list is a Ministral.
+        // A Mistral with `layer_types` is a Ministral.
         config["layer_types"] = json!(vec!["full_attention"; 32]);
         let full = (class == "MixtralForCausalLM").then_some(4096);
         assert_eq!(read(&config).unwrap().window, full);
@@ -127,7 +127,7 @@ fn a_window_stays_whatever_use_sliding_window_says() {
     }
 }
 
-/// transformers computes the same logits at any value.
+/// transformers computes the same logits of a Llama at any window.
 #[test]
 fn a_window_of_a_llama_is_passed_over_because_its_attention_has_none() {
     let mut llama = with("model_type", json!("llama"));
@@ -140,7 +140,7 @@ fn a_window_of_a_llama_is_passed_over_because_its_attention_has_none() {
     }
 }
 
-/// `AutoModelForCausalLM` chooses its class by `model_type`; one with a window took the name in `architectures`.
+/// `AutoModelForCausalLM` chooses its class by `model_type`.
 #[test]
 fn model_type_decides_where_architectures_says_another_one() {
     let mut config = with("model_type", json!("llama"));
@@ -162,7 +162,7 @@ fn model_type_decides_where_architectures_says_another_one() {
     }
 }
 
-/// Python's `json` reads them, and so does transformers; a setting that is needed cannot have them.
+/// Python's `json`, and so transformers, reads such numbers; a setting that is read must be finite.
 #[test]
 fn a_number_that_is_not_finite_is_passed_over_where_nothing_reads_it_and_named_where_something_does() {
     let text = |name: &str, number: &str| {
