@@ -1,11 +1,11 @@
-//! A conversion before it happens, its writing, and its proof.
+//! Plans, writes and verifies conversions of checkpoints.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`output`] | a tensor to be written: its type, and its bytes made on all cores |
-//! | [`plan`] | the files of a conversion, their writing, and the comparison with what they were made of |
-//! | `published`, `rows` | a checkpoint's tensors as others have them: apart, under their names |
-//! | `sidecar` | what a small file beside the weights will hold |
+//! | [`output`] | a tensor to be written: its scheme, and its bytes, computed on all cores |
+//! | [`plan`] | the files of a conversion: writes them, and compares them with the source |
+//! | `published`, `rows` | a checkpoint's tensors in published form: not fused, in the published order of rows |
+//! | `sidecar` | the content of a small file beside the weights |
 
 pub mod output;
 pub mod plan;

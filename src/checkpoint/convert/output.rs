@@ -1,4 +1,4 @@
-//! A tensor to be written: what it is called, what it becomes, and its bytes, made a run at a time on all cores.
+//! A tensor to be written: its name, its scheme, and its bytes, computed in runs on all cores.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -14,28 +14,27 @@ use crate::quant::quantize::quantize_rows;
 use crate::quant::{Layout, Matrix, ROWS, Scheme, layout};
 use crate::tensor::narrow;
 
-/// Weights that are converted at a time: bounds memory whatever a tensor's size. As f32 they are 16 MiB over all
-/// threads.
-const AT_A_TIME: usize = 4 << 20;
-/// Weights of one task of a thread: a few dozen blocks, so that threads end together.
-const OF_A_TASK: usize = 16 << 10;
-/// Bytes of a run that is passed on as it is.
+/// Weights that all threads together convert at a time, 16 MiB as f32. Bounds memory for tensors of any size.
+const WEIGHTS_OF_A_RUN: usize = 4 << 20;
+/// Weights of one task: a few dozen blocks, so that all threads finish at nearly the same time.
+const WEIGHTS_OF_A_TASK: usize = 16 << 10;
+/// Bytes of a run that is copied without conversion.
 const RUN: usize = 4 << 20;
 
-/// What becomes of the types of weights.
+/// How a conversion changes the types of weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rounding {
-    /// What is dense and stays dense is rounded to this; `None` keeps it.
+    /// Rounds dense weights that stay dense to this type; `None` keeps their type.
     pub dense: Option<Scheme>,
-    /// Matrices are quantized to this scheme or, where `pure` is not set, its mix.
+    /// Quantizes matrices to the mix of this scheme, or to the scheme itself if `pure` is set.
     pub quantize: Option<Scheme>,
-    /// One scheme throughout.
+    /// Uses one scheme for all matrices.
     pub pure: bool,
 }
 
 impl Rounding {
-    /// For the matrices of one model.
+    /// Returns the rules for a model's matrices.
     pub(in crate::checkpoint) fn of(self, config: &Config) -> Rules {
         let mix = self.quantize.map(|asked| Mix {
             asked,
@@ -49,7 +48,7 @@ impl Rounding {
     }
 }
 
-/// [`Rounding`] for the matrices of one model.
+/// [`Rounding`] applied to the matrices of one model.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::checkpoint) struct Rules {
     dense: Option<Scheme>,
@@ -57,13 +56,15 @@ pub(in crate::checkpoint) struct Rules {
 }
 
 impl Rules {
-    /// Whether matrices take schemes by what they do.
+    /// Returns whether matrices are quantized, each to a scheme that depends on its role.
     pub fn quantizes(self) -> bool {
         self.mix.is_some()
     }
 
-    /// The scheme that matrices take which are one tensor: by what it does in the model, where weights are quantized;
-    /// else the one they have, or f32 where they have several.
+    /// Returns the scheme of a tensor that consists of `matrices`.
+    ///
+    /// If weights are quantized, the scheme depends on the tensor's role. Otherwise the tensor keeps its scheme, or
+    /// takes f32 if the matrices have several.
     pub fn scheme(self, tensor: &TensorSpec, matrices: &[Matrix]) -> Scheme {
         let columns = matrices.first().map_or(0, Matrix::columns);
         if let Some((mix, role)) = self.mix.zip(tensor.role) {
@@ -76,35 +77,35 @@ impl Rules {
     }
 }
 
-/// One tensor to be written: matrices one below the other, in one scheme.
+/// A tensor to be written: matrices stacked by rows, in one scheme.
 #[derive(Debug)]
 pub(in crate::checkpoint) struct Output {
     pub name: String,
     pub shape: Vec<usize>,
-    /// The matrix of the model that it is, or is a part of, if it is one.
+    /// The kind of the model's matrix that this is or is a part of; `None` if it is no matrix of the model.
     pub kind: Option<MatrixKind>,
-    /// Its layer; `None` outside the layers.
+    /// The layer; `None` outside the layers.
     pub layer: Option<usize>,
     pub scheme: Scheme,
-    /// How rows of blocks will lie, those of each matrix by themselves.
+    /// Order of rows of blocks within each matrix.
     pub layout: Layout,
     pub matrices: Vec<Matrix>,
 }
 
 impl Output {
-    /// A tensor of the model that these matrices become.
+    /// Returns the output for a tensor of the model.
     pub fn new(tensor: TensorSpec, scheme: Scheme, layout: Layout, matrices: Vec<Matrix>) -> Self {
         let TensorSpec { name, shape, kind, layer, .. } = tensor;
         Self { name, shape, kind: Some(kind), layer, scheme, layout, matrices }
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         let row = |m: &Matrix| self.scheme.row_bytes(m.columns()).unwrap_or(0) as u64;
         self.matrices.iter().map(|m| m.rows() as u64 * row(m)).sum()
     }
 
-    /// Type and shape as a safetensors header has them: blocks are bytes.
+    /// Returns the type and shape for a safetensors header. Blocks have type U8, and their last dimension counts bytes.
     pub fn stored(&self) -> (&'static str, Vec<usize>) {
         let dtype = match self.scheme {
             Scheme::F32 => "F32",
@@ -119,7 +120,7 @@ impl Output {
         (dtype, shape)
     }
 
-    /// Bytes of the largest run that is given to a sink.
+    /// Returns the size in bytes of the largest run that [`produce`](Self::produce) passes to a sink.
     pub fn run(&self) -> u64 {
         let of_matrix = |matrix: &Matrix| {
             let rows = Self::rows_at_a_time(matrix).min(matrix.rows());
@@ -128,15 +129,15 @@ impl Output {
         self.matrices.iter().map(of_matrix).max().unwrap_or(0).max(self.size().min(RUN as u64))
     }
 
-    /// Whole panels, but for the last rows of a matrix.
+    /// Returns the rows that are converted at a time: whole panels, except at the end of a matrix.
     fn rows_at_a_time(matrix: &Matrix) -> usize {
-        (AT_A_TIME / matrix.columns().max(1)).next_multiple_of(ROWS).max(ROWS)
+        (WEIGHTS_OF_A_RUN / matrix.columns().max(1)).next_multiple_of(ROWS).max(ROWS)
     }
 
-    /// Gives all bytes to `sink`, in their order.
+    /// Passes all bytes to `sink`, in order.
     ///
     /// # Errors
-    /// A weight that its new type cannot hold, with the tensor's name; what `sink` returns.
+    /// A weight does not fit its new type (the error names the tensor), or `sink` fails.
     pub fn produce(&self, sink: &mut dyn FnMut(Bytes) -> io::Result<()>) -> io::Result<()> {
         let in_panels = self.layout == Layout::Panels && !self.scheme.is_dense();
         for matrix in &self.matrices {
@@ -148,7 +149,7 @@ impl Output {
         Ok(())
     }
 
-    /// Rows as they will be stored, a few million weights at a time.
+    /// Converts a matrix, a few million weights at a time, and passes its bytes to `sink`.
     fn convert(
         &self,
         matrix: &Matrix,
@@ -169,11 +170,12 @@ impl Output {
         Ok(())
     }
 
-    /// Rows from `first` on in the tensor's scheme, one after another: copied, or widened and rounded.
+    /// Returns `rows` rows from `first` on in the tensor's scheme, one after another. Copies rows of the same scheme;
+    /// widens and rounds others.
     fn rows(&self, matrix: &Matrix, first: usize, rows: usize) -> io::Result<Vec<u8>> {
         let columns = matrix.columns().max(1);
         let row_bytes = self.scheme.row_bytes(columns).unwrap_or(0);
-        let rows_at_once = (OF_A_TASK / columns).max(1);
+        let rows_at_once = (WEIGHTS_OF_A_TASK / columns).max(1);
         let rows_of_a_task = rows_at_once.next_multiple_of(ROWS);
         let mut bytes = vec![0; rows * row_bytes];
         let as_it_is = matrix.scheme() == Some(self.scheme);
@@ -193,7 +195,7 @@ impl Output {
             }
             Ok(())
         };
-        // Of several failures the first: which thread ends when says nothing.
+        // Keeps the failure with the lowest task, so that the message does not depend on the threads' timing.
         let failure = Mutex::new(None);
         pool::each_piece(&mut bytes, rows_of_a_task * row_bytes, |task, bytes| {
             if let Err(error) = convert(task, bytes) {
@@ -210,7 +212,7 @@ impl Output {
     }
 }
 
-/// f32 rows, the first of which is row `first` of a matrix, as bytes of a scheme.
+/// Encodes f32 rows as bytes of a scheme. The first row is row `first` of its matrix, for errors.
 fn encode(
     scheme: Scheme,
     rows: &[f32],

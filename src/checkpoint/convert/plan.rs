@@ -1,5 +1,4 @@
-//! A conversion: what will be written, made before anything is; then the writing, and the proof that what was written
-//! is what the originals give.
+//! The plan of a conversion: the files to write, their checks before writing, the writing, and the verification.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -21,33 +20,33 @@ use crate::system::files::{
 };
 use crate::system::threads::{self, NoThread};
 
-/// Runs of bytes that wait for the disk while the next ones are made.
-const WAITING: usize = 4;
+/// Capacity of the queue of runs that wait for the disk while later runs are computed.
+const QUEUED_RUNS: usize = 4;
 
-/// Takes a run of bytes; its error ends what makes them.
+/// Receives runs of bytes. An error stops the producer.
 pub(in crate::checkpoint) type Sink<'a> = dyn FnMut(Bytes) -> io::Result<()> + 'a;
 
-/// A file of weights, as the bytes that it will have.
+/// A file of weights to be written.
 pub(in crate::checkpoint) trait Payload: Debug {
-    /// Where it will be.
+    /// Returns the path of the file.
     fn path(&self) -> &Path;
-    /// Bytes.
+    /// Returns the size in bytes.
     fn size(&self) -> u64;
-    /// The tensors in it.
+    /// Returns the tensors in the file.
     fn tensors(&self) -> &[Output];
-    /// Gives all of its bytes to `sink`, in their order, the same each time.
+    /// Passes the file's bytes to `sink`, in order. Every call passes the same bytes.
     ///
     /// # Errors
-    /// A weight that its new type cannot hold; what `sink` returns.
+    /// A weight does not fit its new type, or `sink` fails.
     fn produce(&self, sink: &mut Sink<'_>) -> io::Result<()>;
 }
 
 /// The small files that go with a converted checkpoint: the tokenizer's.
 #[derive(Debug, Default)]
 pub struct SidecarFiles {
-    /// Those that are written, by name.
+    /// Files to write, by name.
     pub files: Vec<(String, Content)>,
-    /// Names of those that must not be there: they would be taken for this checkpoint's.
+    /// Names of files that must not exist, since readers would take them for this checkpoint's.
     pub absent: Vec<String>,
 }
 
@@ -59,45 +58,46 @@ impl From<Vec<(String, Vec<u8>)>> for SidecarFiles {
 }
 
 impl SidecarFiles {
-    /// What of them a plan for `folder` writes, and what is stale there.
+    /// Returns the files to write into `folder`, and the stale files to delete there.
     pub(in crate::checkpoint) fn placed(self, folder: &Path) -> (Vec<(PathBuf, Content)>, Vec<PathBuf>) {
         let files = self.files.into_iter().map(|(name, content)| (folder.join(name), content));
         (files.collect(), self.absent.iter().map(|name| folder.join(name)).collect())
     }
 }
 
-/// What a conversion will write.
+/// The files that a conversion will write.
 #[derive(Debug)]
 pub struct Plan {
     pub(in crate::checkpoint) payloads: Vec<Box<dyn Payload>>,
-    /// Small files, the one that makes a folder a checkpoint last.
+    /// Small files. The last is the description, which makes the folder a checkpoint.
     pub(in crate::checkpoint) texts: Vec<(PathBuf, Content)>,
-    /// Files that would be believed before the new ones, or that the new ones are not of.
+    /// Files to delete: they would take precedence over the new files, or belong to another checkpoint.
     pub(in crate::checkpoint) stale: Vec<PathBuf>,
-    /// The folder beneath which no link is followed on the way to the files.
+    /// The folder below which symbolic links on the way to the files are not followed.
     pub(in crate::checkpoint) base: Option<PathBuf>,
 }
 
 impl Plan {
-    /// The same, written without following a link beneath `folder`, a checkpoint's, which may come from a stranger: for
-    /// places in it that the user did not name.
+    /// Returns the plan with symbolic links below `folder` not followed.
+    ///
+    /// Used for paths in a checkpoint's folder that the user did not name, since the folder may be untrusted.
     pub fn without_links_in(self, folder: &Path) -> Self {
         Self { base: Some(folder.into()), ..self }
     }
 
-    /// The files that will be written, with their sizes in bytes.
+    /// Returns the files that will be written, with their sizes in bytes.
     pub fn files(&self) -> Vec<(PathBuf, u64)> {
         let payloads = self.payloads.iter().map(|file| (file.path().to_path_buf(), file.size()));
         let texts = self.texts.iter().map(|(path, content)| (path.clone(), content.size()));
         payloads.chain(texts).collect()
     }
 
-    /// Bytes of all files of weights: what `progress` is told of.
+    /// Returns the total size in bytes of all files of weights, which `progress` counts.
     pub fn weights_size(&self) -> u64 {
         self.payloads.iter().map(|file| file.size()).sum()
     }
 
-    /// How many tensors are stored in each scheme.
+    /// Returns the number of tensors in each scheme.
     pub fn schemes(&self) -> BTreeMap<Scheme, usize> {
         let mut counts = BTreeMap::new();
         for tensor in self.payloads.iter().flat_map(|file| file.tensors()) {
@@ -106,16 +106,19 @@ impl Plan {
         counts
     }
 
-    /// The most bytes that writing keeps in memory, the maps of the originals not counted: runs that wait, the one
-    /// that is written, the one that is made, in rows and in panels, and the program's own.
+    /// Returns the peak memory of writing in bytes, without the memory maps of the source.
+    ///
+    /// This is the queued runs, the run that is written, the run that is computed (as rows and as panels), and the
+    /// program's other memory.
     pub fn memory(&self) -> u64 {
-        // A vocabulary alone takes 30 MB on its way to a GGUF file.
-        const OWN: u64 = 64 << 20;
+        // A vocabulary alone takes 30 MB while it is written to a GGUF file.
+        const OVERHEAD: u64 = 64 << 20;
         let runs = self.payloads.iter().flat_map(|file| file.tensors()).map(Output::run);
-        (WAITING as u64 + 3) * runs.max().unwrap_or(0) + OWN
+        (QUEUED_RUNS as u64 + 3) * runs.max().unwrap_or(0) + OVERHEAD
     }
 
-    /// Whether all of it is there already and nothing stale, as far as sizes and the small files tell.
+    /// Returns whether all files already exist and no stale file does. Compares the sizes of the files of weights, and
+    /// the contents of the small files.
     pub fn is_there(&self) -> bool {
         let size = |file: &Path| fs::metadata(file).map(|data| data.len()).ok();
         self.other_stale().is_none()
@@ -123,17 +126,21 @@ impl Plan {
             && self.texts.iter().all(|(path, content)| content.is_in(path).is_ok_and(|same| same))
     }
 
-    /// A stale file that is there and will not be written.
+    /// Returns a stale file that exists and will not be overwritten.
     fn other_stale(&self) -> Option<&PathBuf> {
         let files = self.files();
         self.stale.iter().find(|stale| files.iter().all(|(path, _)| path != *stale) && stale.exists())
     }
 
-    /// Checks that nothing is in the way: a file of one of these names with another content, or one that would be
-    /// believed before the new ones, unless `force`; or a disk too full, less what killed conversions have left.
+    /// Checks that the files can be written.
+    ///
+    /// Temporary files of killed conversions count as free space, since [`write`](Self::write) deletes them.
     ///
     /// # Errors
-    /// The first thing that is.
+    /// - [`Error::Exists`], unless `force` is set: a file of weights, a stale file, or a small file with other content
+    ///   exists.
+    /// - [`Error::NoSpace`]: the disk has too little free space.
+    /// - [`Error::Read`]: a file or the disk's free space cannot be read.
     pub fn check(&self, force: bool) -> Result<(), Error> {
         if let Some(file) = self.payloads.iter().find(|file| !force && file.path().exists()) {
             return Err(Error::Exists(file.path().into()));
@@ -161,13 +168,15 @@ impl Plan {
         }
     }
 
-    /// Writes the files. They take their names when all of them are complete and on the disk, in the order of
-    /// [`files`](Self::files); meanwhile the description of what was there before is gone. `progress` is told of every
-    /// run of bytes of weights; its error ends the writing.
+    /// Writes the files.
+    ///
+    /// Writes to temporary files first. When all are complete and on the disk, deletes the old description and the
+    /// stale files, then renames the new files in the order of [`files`](Self::files). Calls `progress` with the size
+    /// of each run of weights.
     ///
     /// # Errors
-    /// A file cannot be written, a weight is too large for its new type, or `progress` failed: what was there before
-    /// is as it was. A file cannot take its name: the folder is no checkpoint any more, or not yet.
+    /// - A file cannot be written, a weight does not fit its new type, or `progress` fails: old files are unchanged.
+    /// - A file cannot be deleted or renamed: the folder holds no complete checkpoint.
     pub fn write(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), Error> {
         let folders = self.make_folders()?;
         let place = |path: &Path| place(&folders, path).map_err(Error::write(path));
@@ -203,7 +212,7 @@ impl Plan {
         folders.iter().try_for_each(|(path, folder)| folder.sync().map_err(Error::write(path)))
     }
 
-    /// The folders of all files, by path, made where they do not exist.
+    /// Opens the folders of all files, creating those that do not exist. Returns them by path.
     fn make_folders(&self) -> Result<BTreeMap<PathBuf, Folder>, Error> {
         let files = self.files();
         let mut folders = BTreeMap::new();
@@ -219,10 +228,11 @@ impl Plan {
         Ok(folders)
     }
 
-    /// Reads the files of weights again and compares them with what the originals give.
+    /// Reads the files of weights again and compares them with bytes computed from the source.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for the first file that differs; one that cannot be read; `progress` failed.
+    /// - [`Error::Malformed`]: a file differs.
+    /// - [`Error::Read`]: a file cannot be read, or `progress` fails.
     pub fn verify(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), Error> {
         for file in &self.payloads {
             let path = file.path();
@@ -249,13 +259,13 @@ impl Plan {
     }
 }
 
-/// The opened folder that a file belongs to, and its name.
+/// Returns the opened folder of a file, and the file's name.
 fn place<'a>(folders: &'a BTreeMap<PathBuf, Folder>, path: &Path) -> io::Result<(&'a Folder, OsString)> {
     let folder = path.parent().and_then(|folder| folders.get(folder));
     folder.zip(path.file_name().map(OsStr::to_owned)).ok_or(io::ErrorKind::InvalidInput.into())
 }
 
-/// Writes a file, not yet under its name: one thread waits for the disk while the others make the next bytes.
+/// Writes a file under a temporary name. One thread waits for the disk while the others compute the next bytes.
 fn write_payload(
     payload: &dyn Payload,
     file: Replacement,
@@ -263,7 +273,7 @@ fn write_payload(
 ) -> io::Result<Replacement> {
     let mut file = InLargePages::new(file);
     thread::scope(|scope| {
-        let (sender, runs) = sync_channel::<Bytes>(WAITING);
+        let (sender, runs) = sync_channel::<Bytes>(QUEUED_RUNS);
         let write = move || {
             for run in runs {
                 file.write_all(&run)?;
@@ -274,7 +284,7 @@ fn write_payload(
         let writer = writer.and_then(|thread| thread.spawn_scoped(scope, write)).map_err(NoThread)?;
         let produced = payload.produce(&mut |run| {
             let bytes = run.len() as u64;
-            // A writer that has ended has an error to tell.
+            // Fails if the writer has ended; its own error is reported below.
             sender.send(run).map_err(io::Error::other)?;
             progress(bytes)
         });
@@ -286,16 +296,16 @@ fn write_payload(
 
 #[cfg(test)]
 impl Plan {
-    /// Writes it as a command does, and checks what every plan owes.
+    /// Writes the files as a command does, and checks the properties of every plan.
     pub(in crate::checkpoint) fn write_checked(&self) {
         self.check(false).unwrap();
-        let mut told = 0;
+        let mut reported = 0;
         self.write(&mut |bytes| {
-            told += bytes;
+            reported += bytes;
             Ok(())
         })
         .unwrap();
-        assert_eq!(told, self.weights_size());
+        assert_eq!(reported, self.weights_size());
         for (path, size) in self.files() {
             assert_eq!(fs::metadata(&path).unwrap().len(), size, "{}", path.display());
         }
@@ -309,7 +319,7 @@ impl Plan {
 mod tests {
     use super::*;
 
-    /// A file of one run, and what becomes of it.
+    /// A file with its path and its bytes.
     #[derive(Debug)]
     struct Simple(PathBuf, &'static [u8]);
 
@@ -335,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_proven_and_what_differs_is_found() {
+    fn written_files_verify_and_differences_are_found() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("new");
         let plan = plan(&folder);
@@ -352,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_leaves_what_was_there() {
+    fn a_failure_leaves_the_old_files() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("old"), "x").unwrap();
         fs::write(root.path().join("w"), "before").unwrap();

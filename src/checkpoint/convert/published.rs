@@ -1,5 +1,6 @@
-//! A checkpoint's tensors as they are published: what is fused is taken apart, and joined again where a layout has it so.
-//! Names are Hugging Face's.
+//! Returns a checkpoint's tensors in published form, under Hugging Face's names.
+//!
+//! Splits fused matrices, and joins them again if a layout does so.
 
 use super::output::{Output, Rounding, Rules};
 use super::rows::{cut, rotary};
@@ -10,21 +11,21 @@ use crate::kernels::pointwise::RopeLayout;
 use crate::quant::mix::Role;
 use crate::quant::{Layout, Matrix};
 
-/// What of a layer a layout has in one tensor.
+/// The matrices that a layout joins in one tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joined {
-    /// Nothing, each matrix of each expert is a tensor: Hugging Face.
+    /// Joins nothing; each matrix of each expert is a tensor (Hugging Face).
     Nothing,
-    /// Queries, keys and values: litgpt.
+    /// Joins queries, keys and values (litgpt).
     QueriesKeysValues,
-    /// The gates of all experts, their ups, and their downs: GGUF.
+    /// Joins the gates of all experts, likewise their ups and their downs (GGUF).
     Experts,
 }
 
-/// All tensors, in the order in which a token meets them, their types as `rounding` says.
+/// Returns all tensors, rounded by `rounding`, in the order in which a token passes through them.
 ///
 /// # Errors
-/// Matrices are not of the sizes that the config says, which validation sees to.
+/// Matrices do not have the config's sizes, which validation rules out.
 pub fn tensors(
     checkpoint: &Checkpoint,
     rounding: Rounding,
@@ -49,7 +50,7 @@ fn listed(checkpoint: &Checkpoint, rules: Rules, layout: RopeLayout, joined: Joi
         outputs.push(Output::new(tensor, scheme, Layout::Rows, matrices));
     };
     for spec in schema::matrices(config) {
-        // The parts of each expert's matrix, or of the only one.
+        // For each expert, or once, the parts of the matrix.
         let mut each = Vec::new();
         for matrix in checkpoint.weights.of(&spec) {
             let parts = cut(matrix, &spec.heights())?.into_iter().zip(spec.parts(None));

@@ -1,10 +1,10 @@
-//! Cutting and reordering matrices by rows, over the same bytes: between our fused matrices and published ones.
+//! Cuts and reorders matrices by rows without copying, to convert between fused and published matrices.
 
 use crate::kernels::attention::Heads;
 use crate::kernels::pointwise::RopeLayout;
 use crate::quant::Matrix;
 
-/// Cuts a matrix into pieces of so many rows each, from the top. `None` if those are not exactly its rows.
+/// Cuts a matrix into pieces of `heights` rows, from the top. `None` if `heights` do not add up to its rows.
 pub fn cut(matrix: &Matrix, heights: &[usize]) -> Option<Vec<Matrix>> {
     if heights.iter().sum::<usize>() != matrix.rows() {
         return None;
@@ -17,10 +17,10 @@ pub fn cut(matrix: &Matrix, heights: &[usize]) -> Option<Vec<Matrix>> {
     heights.iter().map(piece).collect()
 }
 
-/// Queries or keys of `heads` heads in another order of rotary pairs.
+/// Reorders the rotary pairs of the queries or keys of `heads` heads.
 ///
-/// Of a head of size 6, pair i is rows i and i + 3 in one order (`HalfSplit`), 2i and 2i + 1 in the other
-/// (`Interleaved`). So rows 0 1 2 3 4 5 of the first are 0 3 1 4 2 5 in the second, and back 0 2 4 1 3 5.
+/// In a head of size 6, pair i has rows i and i + 3 in `HalfSplit` order, and rows 2i and 2i + 1 in `Interleaved`
+/// order. So rows 0 1 2 3 4 5 become 0 3 1 4 2 5 for `Interleaved`, and 0 2 4 1 3 5 for `HalfSplit`.
 pub fn rotary(matrix: &Matrix, heads: usize, to: RopeLayout) -> Option<Matrix> {
     let size = matrix.rows() / heads;
     let half = size / 2;
@@ -36,10 +36,10 @@ pub fn rotary(matrix: &Matrix, heads: usize, to: RopeLayout) -> Option<Matrix> {
     Matrix::stack(rows.collect::<Option<Vec<_>>>()?)
 }
 
-/// Queries, keys and values that lie group by group (H/G queries, a key, a value, each of D rows), one kind after
-/// another.
+/// Reorders queries, keys and values from groups (H/G query heads, a key head, a value head, each of D rows) to all
+/// queries, then all keys, then all values.
 ///
-/// Of 4 query heads in 2 groups the heads lie as q0 q1 k0 v0 q2 q3 k1 v1, and become q0 q1 q2 q3 k0 k1 v0 v1.
+/// For 4 query heads in 2 groups, the heads q0 q1 k0 v0 q2 q3 k1 v1 become q0 q1 q2 q3 k0 k1 v0 v1.
 pub fn ungrouped(matrix: &Matrix, heads: Heads) -> Option<Matrix> {
     let Heads { query: h, key_value: g, size: d } = heads;
     if (h + 2 * g) * d != matrix.rows() {

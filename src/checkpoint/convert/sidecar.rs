@@ -1,5 +1,6 @@
-//! What a small file beside the weights will hold: bytes that were made, or those of another file, which are copied and
-//! compared a piece at a time. A stranger's folder may hold one of any size.
+//! The content of a small file beside the weights: bytes in memory, or a copy of another file.
+//!
+//! Files are copied and compared piece by piece, since files of an untrusted folder may have any size.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -8,15 +9,15 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::error::Error;
 use crate::system::files;
 
-/// Bytes that are copied or compared at once.
+/// Bytes that are copied or compared at a time.
 const PIECE: usize = 64 << 10;
 
-/// What a file will hold.
+/// The content of a file to be written.
 #[derive(Debug)]
 pub enum Content {
     /// These bytes.
     Bytes(Vec<u8>),
-    /// The bytes of this file, which are so many.
+    /// The bytes of this file, with their number.
     CopyOf(PathBuf, u64),
 }
 
@@ -27,16 +28,16 @@ impl From<Vec<u8>> for Content {
 }
 
 impl Content {
-    /// What a regular file holds. It is not read yet.
+    /// Returns the content of a regular file without reading it.
     ///
     /// # Errors
-    /// It cannot be opened, or is no regular file.
+    /// The file cannot be opened or is not a regular file.
     pub fn copy_of(path: &Path) -> Result<Self, Error> {
         let length = files::open(path).and_then(|file| file.metadata()).map(|data| data.len());
         Ok(Self::CopyOf(path.into(), length.map_err(Error::read(path))?))
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
@@ -44,10 +45,10 @@ impl Content {
         }
     }
 
-    /// All of its bytes, at most `limit`.
+    /// Returns the bytes. A copied file has at most `limit`.
     ///
     /// # Errors
-    /// The file that is copied is larger, or cannot be read.
+    /// The copied file is larger than `limit` or cannot be read.
     pub fn read(&self, limit: u64) -> Result<Vec<u8>, Error> {
         match self {
             Self::Bytes(bytes) => Ok(bytes.clone()),
@@ -55,10 +56,10 @@ impl Content {
         }
     }
 
-    /// Whether a file holds this, and no more.
+    /// Returns whether the file at `path` has exactly this content.
     ///
     /// # Errors
-    /// One of them cannot be read.
+    /// That file or the copied file cannot be read.
     pub(in crate::checkpoint) fn is_in(&self, path: &Path) -> io::Result<bool> {
         let mut there = files::open(path)?;
         if there.metadata()?.len() != self.size() {
@@ -70,10 +71,10 @@ impl Content {
         }
     }
 
-    /// Writes it.
+    /// Writes the content to `to`.
     ///
     /// # Errors
-    /// What writing reports; the file that is copied cannot be read, or has changed its size.
+    /// Writing fails, or the copied file cannot be read or has changed its size.
     pub(in crate::checkpoint) fn write(&self, to: &mut impl Write) -> io::Result<()> {
         let Self::CopyOf(from, length) = self else {
             let Self::Bytes(bytes) = self else { return Ok(()) };
@@ -96,7 +97,7 @@ impl Content {
     }
 }
 
-/// Whether two streams hold the same bytes.
+/// Returns whether two streams hold the same bytes.
 fn same(a: &mut impl Read, b: &mut impl Read) -> io::Result<bool> {
     let mut pieces = [vec![0; PIECE], vec![0; PIECE]];
     loop {
@@ -110,7 +111,7 @@ fn same(a: &mut impl Read, b: &mut impl Read) -> io::Result<bool> {
     }
 }
 
-/// Reads until the piece is full or the end is reached.
+/// Reads until `piece` is full or the stream ends. Returns the number of bytes read.
 fn fill(from: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < piece.len() {
