@@ -1,4 +1,4 @@
-//! What can be wrong with a checkpoint.
+//! Errors of checkpoints, with hints for the user.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::system::files::{self, Refused};
 use crate::system::hinted::Hinted;
 use crate::system::quote::about;
 
-/// A rule that a checkpoint breaks. Every message names the file and the field or tensor.
+/// An error of reading or writing a checkpoint. Every message names the file and, if there is one, the field or tensor.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Error {
@@ -30,7 +30,7 @@ pub enum Error {
     Malformed { path: PathBuf, rule: String },
     #[error("{}: {what} is not supported", path.display())]
     Unsupported { path: PathBuf, what: String },
-    #[error("{} asks for {what}; of a PyTorch file plain tensors are read, and nothing is executed", path.display())]
+    #[error("{} asks for {what}; only plain tensors of a PyTorch file are read, and nothing is executed", path.display())]
     ForeignPickle { path: PathBuf, what: String },
     #[error("{}", about(path, rule))]
     Vocabulary { path: PathBuf, rule: String },
@@ -57,43 +57,44 @@ pub enum Error {
 }
 
 impl Error {
-    /// A file that breaks its format's rules.
+    /// Returns the error for a file that breaks its format's rules.
     pub fn malformed(path: &Path, rule: impl Into<String>) -> Self {
         Error::Malformed { path: path.into(), rule: rule.into() }
     }
 
-    /// A GGUF file whose tokenizer lacks something or contradicts itself. The file is whole, and may be published so.
+    /// Returns the error for a GGUF file whose tokenizer is incomplete or inconsistent. The file itself is whole, so it
+    /// may have been published like this.
     pub fn vocabulary(path: &Path, rule: impl Into<String>) -> Self {
         Error::Vocabulary { path: path.into(), rule: rule.into() }
     }
 
-    /// A config that is inconsistent, incomplete or beyond a limit.
+    /// Returns the error for a config that is inconsistent, incomplete or beyond a limit.
     pub fn config(path: &Path, rule: impl Into<String>) -> Self {
         Error::Config { path: path.into(), rule: rule.into() }
     }
 
-    /// A description that no model can have, read from `path`.
+    /// Returns the error for an impossible model, whose description is in `path`.
     pub fn impossible(path: &Path) -> impl FnOnce(Impossible) -> Self + '_ {
         move |rule| Error::config(path, rule.to_string())
     }
 
-    /// Something that this program does not do.
+    /// Returns the error for a feature that this program does not support.
     pub fn unsupported(path: &Path, what: impl Into<String>) -> Self {
         Error::Unsupported { path: path.into(), what: what.into() }
     }
 
-    /// A kind of model that this program does not run.
+    /// Returns the error for a kind of model that this program does not run.
     pub fn unsupported_model(path: &Path, what: impl Into<String>) -> Self {
         Error::UnsupportedModel { path: path.into(), what: what.into() }
     }
 
-    /// A setting that may change what the weights compute, in a way that this program does not know. The sentence
-    /// ends with "is not understood".
+    /// Returns the error for an unknown setting that may change what the weights compute. `what` ends with "is not
+    /// understood".
     pub fn not_understood(path: &Path, what: impl Into<String>) -> Self {
         Error::NotUnderstood { path: path.into(), what: what.into() }
     }
 
-    /// A file that cannot be read.
+    /// Returns the error for a file that cannot be read.
     pub fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| match files::explained(path, source) {
             source if source.kind() == io::ErrorKind::NotFound => Error::NoSuchPath(path.into()),
@@ -101,12 +102,12 @@ impl Error {
         }
     }
 
-    /// A file that cannot be written.
+    /// Returns the error for a file that cannot be written.
     pub fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Error::Write { path: path.into(), source }
     }
 
-    /// Why a file that exists is neither read nor written, if that is it.
+    /// Returns why this program refuses to read or write an existing file, if that is the error.
     pub fn refused(&self) -> Option<Refused> {
         match self {
             Error::Read { source, .. } | Error::Write { source, .. } => Refused::inside(source),
@@ -115,13 +116,13 @@ impl Error {
     }
 }
 
-impl Hinted for Error {
-    /// Whether what was typed names too little or too much, whatever lies on the disk.
-    fn is_wrong_call(&self) -> bool {
+    /// Returns whether the command line is wrong: it names a folder where it must name one of several files.
+    pub fn is_wrong_call(&self) -> bool {
         matches!(self, Error::SeveralGguf { .. })
     }
 
-    fn hint(&self) -> Option<String> {
+    /// Returns what the user can do, mostly a command to type.
+    pub fn hint(&self) -> Option<String> {
         match self {
             Error::NoSuchPath(_) | Error::NoCheckpoint(_) => Some(
                 "fetch one with `mist download ORG/NAME`, or give a folder with config.json and *.safetensors, or a .gguf file"
@@ -135,7 +136,7 @@ impl Hinted for Error {
             Error::Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("`mist convert --output-dir FOLDER` writes elsewhere".into())
             }
-            Error::Exists(_) => Some("--output-dir FOLDER writes elsewhere, --force writes it anew".into()),
+            Error::Exists(_) => Some("--output-dir FOLDER writes elsewhere, --force overwrites it".into()),
             Error::ForeignPickle { .. } => Some("look for the same model as *.safetensors".into()),
             Error::Malformed { .. } | Error::MissingTensor { .. } => {
                 Some("the file may be incomplete: fetch it again with `mist download`".into())
@@ -163,7 +164,7 @@ fn tensors(count: usize) -> String {
     }
 }
 
-/// The first few of a list of names.
+/// Formats the first three names of a list.
 fn few(names: &[String]) -> String {
     let shown = names.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > 3 { format!("{shown}, …") } else { shown }

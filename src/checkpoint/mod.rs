@@ -1,21 +1,22 @@
-//! Checkpoints on disk: every untrusted file becomes a checked config and matrices over the mapped bytes.
+//! Opens and converts checkpoints. An untrusted folder or file becomes a [`Checkpoint`]: a checked config, and matrices
+//! over memory-mapped bytes.
 //!
-//! Knows bytes, names, shapes and the description of a model. Never knows how a model computes. What comes out is a
-//! [`Checkpoint`]. Between the two lies [`validate`]: sizes, caps, checked arithmetic, spans, names, and shapes
-//! against the config, before anything is allocated by a number from a file.
+//! Knows bytes, names, shapes and the description of a model, but not how a model computes. Readers check sizes,
+//! limits, spans and names with checked arithmetic before they allocate by a number from a file. Then [`validate`]
+//! checks the shapes against the config.
 //!
 //! | folder or file | what |
 //! |---|---|
-//! | [`open`] | which layout a folder or file is |
+//! | [`open`] | finds the layout of a folder or file, and opens it |
 //! | [`layouts`] | Hugging Face, Mistral, litgpt, GGUF, `mist`: config, reading, writing |
 //! | [`formats`] | the containers: safetensors, GGUF, PyTorch's; JSON fields and YAML |
-//! | [`validate`] | tensors against the config: what is used is what is there |
-//! | [`convert`] | a conversion before it happens, its writing, and its proof |
-//! | `tensors`, `shards` | names, shapes and bytes as files give them; the files that together hold the weights |
-//! | `names` | renaming between layouts, as data |
-//! | `read` | files as every layout reads them |
-//! | [`suggestions`] | how the publishers say that tokens should be chosen |
-//! | [`error`] | what can be wrong |
+//! | [`validate`] | checks tensors against the config: none is missing, none is left over |
+//! | [`convert`] | plans, writes and verifies conversions |
+//! | `tensors`, `shards` | tensors with their names, shapes and bytes; the files that together hold the weights |
+//! | `names` | tables of tensor names, to rename between layouts |
+//! | `read` | reads files as every layout needs them |
+//! | [`suggestions`] | the publishers' suggested sampling settings |
+//! | [`error`] | errors and their hints |
 
 pub mod convert;
 pub mod error;

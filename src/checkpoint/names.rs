@@ -1,20 +1,20 @@
-//! Renaming between layouts, as data. The names in code are those of Hugging Face's checkpoints.
+//! Tables of tensor names, to rename between layouts. "Our" names are those of Hugging Face's checkpoints.
 
-/// The names of one layout beside ours.
+/// The tensor names of a layout ("theirs") with our names.
 #[derive(Debug)]
 pub struct Table {
-    /// Outside the layers: theirs, ours.
+    /// Tensors outside the layers: theirs, ours.
     pub top: &'static [(&'static str, &'static str)],
-    /// What stands before a layer's number.
+    /// The prefix of a layer's number.
     pub layers: &'static str,
-    /// Within layer N: theirs, ours after `model.layers.N.`.
+    /// Tensors of layer N without the layer's prefix: theirs, ours after `model.layers.N.`.
     pub layer: &'static [(&'static str, &'static str)],
-    /// One expert's matrices within layer N: theirs before and after the expert's number, ours.
+    /// Matrices of an expert within a layer: theirs before the expert's number, theirs after it, ours.
     pub experts: &'static [(&'static str, &'static str, &'static str)],
 }
 
 impl Table {
-    /// Our name for one of theirs, if it is in the table.
+    /// Returns our name for one of theirs; `None` if the table does not have it.
     pub fn ours(&self, name: &str) -> Option<String> {
         if let Some((_, ours)) = self.top.iter().find(|(theirs, _)| *theirs == name) {
             return Some((*ours).into());
@@ -29,7 +29,7 @@ impl Table {
         })
     }
 
-    /// Their name for one of ours; one that is in no table stays as it is.
+    /// Returns their name for one of ours. A name that the table does not have is returned unchanged.
     pub fn theirs(&self, name: &str) -> String {
         if let Some((theirs, _)) = self.top.iter().find(|(_, ours)| *ours == name) {
             return (*theirs).into();

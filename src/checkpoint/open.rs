@@ -1,4 +1,4 @@
-//! Which layout a folder or file is, and its opening: config and weights, checked and mapped.
+//! Finds the layout of a folder or file and opens it: checks its config and maps its weights.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,37 +18,37 @@ use super::validate::{self, Contents};
 use crate::arch::{Config, Weights};
 use crate::system::files;
 
-/// A checkpoint, opened: everything about it was checked, nothing of its weights was read.
+/// An opened checkpoint. All of it has been checked, but no weights have been read.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// The description of the model.
     pub config: Config,
-    /// The weights, mapped.
+    /// The weights, memory-mapped.
     pub weights: Weights,
-    /// The layout it came in.
+    /// The layout of the files.
     pub format: Format,
-    /// The folder it lies in.
+    /// The folder of the files.
     pub folder: PathBuf,
-    /// The files that hold the weights, and the index that names them.
+    /// The files that hold the weights, and the index of shards or the description of a conversion.
     pub files: Vec<PathBuf>,
-    /// The GGUF file, where it is one: it holds the tokenizer as well.
+    /// The GGUF file of a checkpoint in GGUF, which holds the tokenizer too.
     pub gguf: Option<Gguf>,
-    /// What a converted checkpoint was made of.
+    /// The provenance of a conversion.
     pub origin: Option<Provenance>,
-    /// How its publishers say that tokens should be chosen.
+    /// The publishers' suggested sampling settings.
     pub suggestions: Suggestions,
-    /// What was decided where its files contradict each other, a sentence each.
+    /// How contradictions between the files were resolved, one sentence each.
     pub warnings: Vec<String>,
 }
 
 /// The layouts that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// The converted form, ready to run.
+    /// A conversion, ready to run.
     Mist,
     /// A Hugging Face folder.
     HuggingFace,
-    /// A folder in Mistral's own layout.
+    /// A folder in Mistral's layout.
     Mistral,
     /// A litgpt folder.
     LitGpt,
@@ -57,7 +57,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What `mist inspect` calls it.
+    /// Returns the name that `mist inspect` prints.
     pub fn name(self) -> &'static str {
         match self {
             Format::Mist => "mist",
@@ -69,70 +69,70 @@ impl Format {
     }
 }
 
-/// The largest `config.json` that is looked at only to tell what lies in a folder, in bytes.
+/// Largest `config.json`, in bytes, that is read only to identify a folder's model.
 const LARGEST_CONFIG: u64 = 1 << 20;
 
 impl Checkpoint {
-    /// Opens the checkpoint at `path`: a GGUF file, or a folder (converted, Hugging Face's, Mistral's own, litgpt's, or
-    /// with one GGUF file). A folder's converted form is preferred to its originals.
+    /// Opens the checkpoint at `path`: a GGUF file, or a folder with a conversion, one GGUF file, or the layout of
+    /// Hugging Face, Mistral or litgpt. Prefers a conversion to the originals beside it.
     ///
     /// # Errors
-    /// There is none, or it breaks a rule of its layout.
+    /// `path` holds no checkpoint, or the checkpoint breaks a rule of its layout.
     pub fn open(path: &Path) -> Result<Self, Error> {
         open(find(path)?)
     }
 
-    /// Whether a folder holds a checkpoint by its files' names: a converted form, or a description with its weights.
+    /// Returns whether a folder holds a conversion, or a description with its weights, by the names of its files.
     pub fn is_at(folder: &Path) -> bool {
-        // What cannot be opened is reported by whoever opens it.
+        // An unreadable file counts as present; opening it reports the error.
         files::exists(&folder.join(manifest::FILE)).unwrap_or(true) || published(folder).is_some()
     }
 
-    /// Whether a folder's `config.json` names an architecture that is not one of this family's.
+    /// Returns whether a folder's `config.json` names another architecture than Llama, Mistral and Mixtral.
     pub fn is_of_another_family(folder: &Path) -> bool {
         let config = files::read(&folder.join("config.json"), LARGEST_CONFIG);
         config.is_ok_and(|config| huggingface::config::is_of_another(&config))
     }
 
-    /// The layout that `path` would be opened as, by the names of its files.
+    /// Returns the layout that [`open`](Self::open) would choose for `path`, by the names of its files.
     pub fn layout(path: &Path) -> Option<Format> {
         find(path).ok().map(|(format, _)| format)
     }
 
-    /// Whether there is more at `path` than conversions.
+    /// Returns whether `path` holds a complete checkpoint that is not a conversion.
     pub fn has_original(path: &Path) -> bool {
-        whole(path).is_ok_and(|found| found.is_some())
+        complete(path).is_ok_and(|found| found.is_some())
     }
 
-    /// Opens the originals, though there may be a converted form beside them.
+    /// Opens the originals at `path` even if there is a conversion beside them.
     ///
     /// # Errors
-    /// As [`Checkpoint::open`].
+    /// `path` holds no checkpoint, or the checkpoint breaks a rule of its layout.
     pub fn open_original(path: &Path) -> Result<Self, Error> {
-        match whole(path)? {
-            // A file that was made of the conversion, perhaps: the other is then the better one.
+        match complete(path)? {
+            // The GGUF file may have been made from the conversion, so the conversion is nearer to the originals.
             Some((Format::Gguf, file)) if path.is_dir() && !is_source(path, &file) => open_mist(path.into()),
             Some(found) => open(found),
-            // Deleted after it was converted, perhaps, or not all there: that is told where there is nothing else.
+            // The originals are deleted or incomplete. `open` reports that if there is no conversion either.
             None => Self::open(path),
         }
     }
 }
 
-/// Where a checkpoint's tokenizer is.
+/// The place of a checkpoint's tokenizer.
 #[derive(Debug)]
 pub enum Tokenizing {
-    /// In the folder's files, or this one.
+    /// The files of this folder, or this file.
     Folder(PathBuf),
-    /// In the metadata of a GGUF file.
+    /// The metadata of a GGUF file.
     Gguf(Box<Gguf>),
 }
 
 impl Tokenizing {
-    /// The tokenizer's place for the checkpoint at `path`, which need not have weights.
+    /// Finds the tokenizer of the checkpoint at `path`, which need not have weights.
     ///
     /// # Errors
-    /// There is nothing, or a GGUF file that breaks a rule.
+    /// `path` holds no checkpoint, or a GGUF file breaks a rule.
     pub fn find(path: &Path) -> Result<Self, Error> {
         if crate::text::is_at(path) {
             return Ok(Tokenizing::Folder(path.into()));
@@ -144,7 +144,7 @@ impl Tokenizing {
     }
 }
 
-/// A layout, and the folder or file that has it.
+/// A layout and the folder or file in it.
 type Found = (Format, PathBuf);
 
 fn find(path: &Path) -> Result<Found, Error> {
@@ -165,26 +165,26 @@ fn open((format, path): Found) -> Result<Checkpoint, Error> {
     }
 }
 
-/// How others publish a model in a folder.
+/// A layout in which models are published as a folder.
 struct Published {
     format: Format,
-    /// The files that may describe it.
+    /// Names of the files that may describe the model.
     configs: &'static [&'static str],
-    /// Whether a file of this name holds weights.
+    /// Returns whether a file of this name holds weights.
     holds_weights: fn(&str) -> bool,
 }
 
 impl Published {
-    fn is_described(&self, names: &[String]) -> bool {
+    fn has_config(&self, names: &[String]) -> bool {
         names.iter().any(|name| self.configs.contains(&name.as_str()))
     }
 
-    fn is_weighed(&self, names: &[String]) -> bool {
+    fn has_weights(&self, names: &[String]) -> bool {
         names.iter().any(|name| (self.holds_weights)(name))
     }
 }
 
-/// The layouts of folders, best first.
+/// The layouts of folders, in order of preference.
 const PUBLISHED: [Published; 3] = [
     Published {
         format: Format::HuggingFace,
@@ -199,40 +199,40 @@ const PUBLISHED: [Published; 3] = [
     },
 ];
 
-/// The layout of what was downloaded, if anything was.
+/// Returns the layout of the originals at `path`, complete or not.
 fn original(path: &Path) -> Result<Option<Found>, Error> {
-    if let Some(found) = whole(path)? {
+    if let Some(found) = complete(path)? {
         return Ok(Some(found));
     }
-    // One of the two: opening it says what is missing.
+    // Either the config or the weights: opening the folder reports what is missing.
     let names = file_names(path)?;
-    let begun = |layout: &&Published| layout.is_described(&names) || layout.is_weighed(&names);
-    Ok(PUBLISHED.iter().find(begun).map(|layout| (layout.format, path.to_path_buf())))
+    let incomplete = |layout: &&Published| layout.has_config(&names) || layout.has_weights(&names);
+    Ok(PUBLISHED.iter().find(incomplete).map(|layout| (layout.format, path.to_path_buf())))
 }
 
-/// The layout of a folder's originals that are no GGUF file. Both must be there: what litgpt trained lies beside the
-/// config.json of what it began with.
+/// Returns the layout of a folder's originals, GGUF files aside. Requires both config and weights, since litgpt's
+/// trainers leave the `config.json` of the base model beside their own weights.
 fn published(folder: &Path) -> Option<Format> {
     let names = file_names(folder).unwrap_or_default();
-    let both = |layout: &&Published| layout.is_described(&names) && layout.is_weighed(&names);
+    let both = |layout: &&Published| layout.has_config(&names) && layout.has_weights(&names);
     PUBLISHED.iter().find(both).map(|layout| layout.format)
 }
 
-/// What a folder is opened as, if that is another layout than litgpt's, whatever of litgpt's lies in it. A converted form
-/// is not asked for.
+/// Returns the layout that takes precedence over litgpt's in a folder, if there is one. Ignores conversions.
 pub(super) fn opened_before_litgpt(folder: &Path) -> Option<Format> {
     published(folder).filter(|format| *format != Format::LitGpt)
 }
 
-/// Whether what is converted in a folder was made of this file of it, or nothing is.
+/// Returns whether the folder's conversion was made from `file`. Also true if there is no conversion or it lists no
+/// sources.
 fn is_source(folder: &Path, file: &Path) -> bool {
     let Ok(manifest) = manifest::Manifest::read(folder) else { return true };
     let sources = manifest.origin.sources;
     sources.is_empty() || sources.iter().any(|s| file.file_name().is_some_and(|name| name == s.file.as_str()))
 }
 
-/// The layout of originals that have a description and weights.
-fn whole(path: &Path) -> Result<Option<Found>, Error> {
+/// Returns the layout of originals that have both a description and weights.
+fn complete(path: &Path) -> Result<Option<Found>, Error> {
     let metadata = fs::metadata(path).map_err(Error::read(path))?;
     if !metadata.is_dir() {
         return Ok(Some((Format::Gguf, path.into())));
@@ -241,18 +241,18 @@ fn whole(path: &Path) -> Result<Option<Found>, Error> {
     if let Some(format) = published(path) {
         return Ok(Some((format, path.to_path_buf())));
     }
-    Ok(the_gguf(path, &names)?.map(|file| (Format::Gguf, file)))
+    Ok(only_gguf(path, &names)?.map(|file| (Format::Gguf, file)))
 }
 
-/// A folder's one GGUF file, or the first part of its only one.
-fn the_gguf(folder: &Path, names: &[String]) -> Result<Option<PathBuf>, Error> {
+/// Returns a folder's only GGUF file, or the first part of its only checkpoint in several files.
+fn only_gguf(folder: &Path, names: &[String]) -> Result<Option<PathBuf>, Error> {
     let is_gguf = |name: &&String| {
         let named = Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
         named && !folder.join(name).is_dir()
     };
     let mut files: Vec<PathBuf> = names.iter().filter(is_gguf).map(|name| folder.join(name)).collect();
     if files.iter().any(|file| file.exists()) {
-        // Links that lead nowhere are not what is meant.
+        // Dangling links are ignored beside existing files.
         files.retain(|file| file.exists());
     }
     match files.as_slice() {
@@ -275,7 +275,7 @@ fn open_mist(folder: PathBuf) -> Result<Checkpoint, Error> {
         let blocks_of = |name: &str| manifest.schemes.get(name).map(|scheme| (*scheme, manifest.layout));
         safetensors::read(&folder.join(file), &mut tensors, blocks_of)?;
     }
-    // Without the weights the description would be believed still.
+    // The description belongs to the files of weights: whoever deletes them must not leave it behind.
     let mut files = tensors.files();
     files.push(folder.join(manifest::FILE));
     let mut config = manifest.config;
@@ -302,7 +302,7 @@ fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
     Ok(Checkpoint { config, weights, format, folder, files, gguf, origin, suggestions, warnings })
 }
 
-/// Opens a folder whose config and weights `read` reads. Which ids end a reply its `generation_config.json` also says.
+/// Opens a folder with `read`, and adds the end ids of its `generation_config.json` to the config.
 fn open_folder(
     format: Format,
     folder: PathBuf,
@@ -321,7 +321,7 @@ fn open_folder(
 mod tests {
     use super::*;
 
-    /// A folder with so many of the fixtures' files.
+    /// Returns a folder with copies of these fixture files.
     fn folder(files: &[&str]) -> tempfile::TempDir {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let folder = tempfile::tempdir().unwrap();
@@ -342,9 +342,9 @@ mod tests {
         const GGUF: &str = "gguf/mistral-window.gguf";
         let cases: [(&[&str], Format); 6] = [
             (&[HF[0], HF[1], MISTRAL[0], MISTRAL[1]], Format::HuggingFace),
-            // A repository of which only these were fetched.
+            // A repository that was fetched in part.
             (&[HF[0], MISTRAL[0], MISTRAL[1]], Format::Mistral),
-            // What litgpt's trainers leave.
+            // The files that litgpt's trainers leave.
             (&[HF[0], LITGPT[0], LITGPT[1]], Format::LitGpt),
             (&[MISTRAL[0], LITGPT[0], LITGPT[1]], Format::LitGpt),
             (&[HF[0], GGUF], Format::Gguf),

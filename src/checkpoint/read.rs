@@ -1,4 +1,4 @@
-//! Files as every layout reads them: large ones mapped, small ones as text; names that come from them.
+//! Reads files as every layout needs them: memory-maps large files, reads small files as text, checks file names.
 
 use std::path::Path;
 
@@ -8,16 +8,16 @@ use super::error::Error;
 use crate::system::files::{self, is_lfs_pointer};
 use crate::system::map;
 
-/// Largest JSON file beside the weights. The largest are indexes, of 100 bytes a tensor.
+/// Largest JSON file beside the weights, in bytes. Indexes of shards are the largest; a tensor takes 100 bytes there.
 const LARGEST_JSON: u64 = 16 << 20;
 
-/// Whether a name from a file can be joined to a folder and stay in it, on every system.
+/// Returns whether a name from an untrusted file stays in a folder it is joined to, on every operating system.
 pub(super) fn is_plain_file_name(name: &str) -> bool {
     let forbidden = |c: char| c.is_control() || matches!(c, '/' | '\\' | ':');
     !name.is_empty() && name != "." && name != ".." && !name.contains(forbidden)
 }
 
-/// The bytes of a file of weights, mapped.
+/// Memory-maps a file of weights.
 ///
 /// # Errors
 /// The file cannot be mapped, is empty, or is the pointer that `git lfs` leaves in place of a large file.
@@ -32,7 +32,10 @@ pub(super) fn map_weights(path: &Path) -> Result<Bytes, Error> {
     }
 }
 
-/// A JSON file's text, of a sane size.
+/// Reads the text of a JSON file of limited size.
+///
+/// # Errors
+/// The file cannot be read, is too large, is not UTF-8, or is a pointer that `git lfs` leaves in place of a large file.
 pub(super) fn read_text(path: &Path) -> Result<String, Error> {
     let bytes = files::read(path, LARGEST_JSON).map_err(Error::read(path))?;
     if is_lfs_pointer(&bytes) {

@@ -1,7 +1,7 @@
-//! How a model's publishers say that its tokens should be chosen: `generation_config.json` beside the weights, entries of
-//! a GGUF file, or, for one model, its card.
+//! The sampling settings that a model's publishers suggest: from `generation_config.json` beside the weights, from
+//! entries of a GGUF file, or, for one model, from its card.
 //!
-//! Values are as they were written: whoever chooses tokens knows which make sense.
+//! Values are not checked here; the sampler decides which are valid.
 
 use std::path::{Path, PathBuf};
 
@@ -18,29 +18,29 @@ use crate::json;
 use crate::system::files;
 use crate::system::quote::{quoted, short};
 
-/// The file of a folder that holds them.
+/// Name of a folder's file of suggestions.
 pub const FILE: &str = "generation_config.json";
 
-/// Suggested values of sampling, each by itself.
+/// Suggested sampling settings. Each may be missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Suggestions {
-    /// Where they were found.
+    /// The file that they come from.
     pub file: PathBuf,
-    /// Logits are divided by it.
+    /// Divisor of the logits.
     pub temperature: Option<f64>,
-    /// Only the k most likely tokens.
+    /// Keeps the k most likely tokens.
     pub top_k: Option<f64>,
-    /// Only the fewest tokens whose shares reach p.
+    /// Keeps the fewest, most likely tokens whose probabilities sum to at least p.
     pub top_p: Option<f64>,
-    /// Only tokens at least this share as likely as the most likely one.
+    /// Keeps tokens whose probability is at least this fraction of the highest one.
     pub min_p: Option<f64>,
-    /// Logits of tokens that occurred are divided by it.
+    /// Penalty on the logits of tokens that occurred.
     pub repetition_penalty: Option<f64>,
-    /// What was passed over as no number, a sentence each.
+    /// Values that were ignored because they are not numbers, one sentence each.
     pub passed_over: Vec<String>,
 }
 
-/// The values by name: in JSON, and in a GGUF file after `general.sampling.` (llama.cpp's `llama-arch.cpp`).
+/// The names of the settings: in JSON, and in a GGUF file after `general.sampling.` (llama.cpp's `llama-arch.cpp`).
 const NAMES: [(&str, &str); 5] = [
     ("temperature", "temp"),
     ("top_k", "top_k"),
@@ -49,17 +49,17 @@ const NAMES: [(&str, &str); 5] = [
     ("repetition_penalty", "penalty_repeat"),
 ];
 
-/// The one file whose card suggests values that the file itself does not: the starter model's, by its size and the
-/// SHA-256 of the samples that [`Source`] takes.
+/// The starter model's file, by its size and the SHA-256 of the samples that [`Source`] takes. It is the only file
+/// whose card suggests settings that the file itself lacks.
 ///
-/// The file is pinned by its whole SHA-256 (`hub::starter`), and a test holds that the two mean the same file. Hashing
-/// 98 MB at each start would take longer than the rest of it; what `mist-download.json` says about a file lies beside it,
-/// and does not go with a copy. The samples are of the file itself, and are what conversions remember of their sources.
-/// They cost 7 ms of `inspect`'s 91 (two busy cores, November 2026), and are taken of files of this size only.
+/// `hub::starter` pins the file by its full SHA-256, and a test checks that both mean the same file. Hashing all 98 MB
+/// at each start would take longer than the rest of the start. `mist-download.json` lists the full hash, but is lost
+/// when only the model file is copied. The sampled hash needs only the file itself, and conversions record it for their
+/// sources. It takes 7 ms of the 91 ms of `inspect` (two busy cores, November 2026), and only for files of this size.
 const STARTER: (u64, &str) = (98_362_432, "53bfc3cdaf681a318d6b17914e9f89d3721c1b3b0ad8c5810d0341452fa80ac3");
 
 impl Suggestions {
-    /// Those of a GGUF file.
+    /// Reads the suggestions of a GGUF file.
     pub(super) fn of_gguf(gguf: &Gguf) -> Self {
         let (size, _) = STARTER;
         let has_its_size = std::fs::metadata(gguf.path()).is_ok_and(|data| data.len() == size);
@@ -70,7 +70,7 @@ impl Suggestions {
         for (name, entry) in NAMES {
             let entry = format!("general.sampling.{entry}");
             match gguf.get(&entry).map(|value| (value.as_f64(), value)) {
-                // The file holds an f32: 0.6 is meant, not 0.60000002384.
+                // The file holds an f32, but the exact decimal is meant: 0.6, not 0.60000002384.
                 Some((Some(number), _)) => {
                     *found.value(name) = Some((number as f32).to_string().parse().unwrap_or(number));
                 }
@@ -84,7 +84,7 @@ impl Suggestions {
         found
     }
 
-    /// Those of a conversion that was made of `sources`, in whose folder there are no others.
+    /// Returns the suggestions of a conversion in `folder` that was made from `sources` and has no file of suggestions.
     pub(super) fn of_sources(folder: &Path, sources: &[Source]) -> Self {
         match sources {
             [source] if is_starter(source) => Self::of_starter(folder),
@@ -92,15 +92,16 @@ impl Suggestions {
         }
     }
 
-    /// <https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct>: its examples generate so.
+    /// Returns the starter's settings, those of the examples in its card:
+    /// <https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct>.
     fn of_starter(file: &Path) -> Self {
         Self { file: file.into(), temperature: Some(0.2), top_p: Some(0.9), ..Self::default() }
     }
 
-    /// Those of a folder, and the ids that end a reply as far as the file says.
+    /// Reads the suggestions of a folder, and the end ids that its file lists.
     ///
     /// # Errors
-    /// The file cannot be read, is no JSON object, or names end tokens that are none.
+    /// The file cannot be read, is not a JSON object, or has an invalid `eos_token_id`.
     pub(super) fn of_folder(folder: &Path) -> Result<(Self, Vec<u32>), Error> {
         let path = folder.join(FILE);
         if !files::exists(&path).map_err(Error::read(&path))? {
@@ -109,7 +110,7 @@ impl Suggestions {
         Self::of_json(&read_text(&path)?, &path)
     }
 
-    /// Those of a `generation_config.json`; `do_sample` has no say.
+    /// Parses a `generation_config.json`. Ignores `do_sample`.
     fn of_json(text: &str, path: &Path) -> Result<(Self, Vec<u32>), Error> {
         let map = json::object(text.as_bytes(), json::SETTINGS, &[]);
         let map = map.map_err(|e| Error::config(path, json::rule(&e)))?;
@@ -128,13 +129,13 @@ impl Suggestions {
         Ok((found, end_ids))
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no suggestions.
     pub fn is_empty(&self) -> bool {
         self.named().next().is_none()
     }
 
-    /// A `generation_config.json` with them, the tokenizer's BOS and the end ids. transformers heeds them where
-    /// `do_sample` is true.
+    /// Returns a `generation_config.json` with the suggestions, the tokenizer's BOS id and the end ids. transformers
+    /// uses the suggestions only if `do_sample` is true.
     pub fn to_json(&self, bos: Option<u32>, end_ids: &[u32]) -> Value {
         let mut map = Map::new();
         map.insert("_from_model_config".into(), true.into());
@@ -151,7 +152,7 @@ impl Suggestions {
         Value::Object(map)
     }
 
-    /// The entries of a GGUF file that say them, in the types that llama.cpp wants.
+    /// Returns the suggestions as entries of a GGUF file, with the types that llama.cpp requires.
     pub(super) fn entries(&self) -> Vec<(String, Entry)> {
         let entry = |(name, value): (&str, f64)| {
             let (_, theirs) = NAMES.iter().find(|(ours, _)| *ours == name)?;
@@ -164,7 +165,7 @@ impl Suggestions {
         self.named().filter_map(entry).collect()
     }
 
-    /// The values that there are, by their names in JSON.
+    /// Returns the suggested values with their names in JSON.
     fn named(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let values = [self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty];
         NAMES.into_iter().zip(values).filter_map(|((name, _), value)| Some((name, value?)))
@@ -180,7 +181,7 @@ impl Suggestions {
         }
     }
 
-    /// What the file calls a value, by the field of `Sampling` that it sets.
+    /// Returns the file's name of the suggestion for a field of `Sampling`.
     pub fn name(&self, field: &str) -> String {
         let json = if field == "repeat_penalty" { "repetition_penalty" } else { field };
         let is_gguf = self.file.extension().is_some_and(|extension| extension == "gguf");

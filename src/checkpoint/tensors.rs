@@ -1,4 +1,4 @@
-//! Tensors as a file gives them: name, scheme, shape, bytes.
+//! Tensors as files store them: name, scheme, shape, bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,59 +9,59 @@ use super::error::Error;
 use super::names::Table;
 use crate::quant::{Layout, Matrix, Scheme};
 
-/// Most tensors in a checkpoint: Mixtral 8x22B with an entry per expert has about 1,700.
+/// Most tensors of a checkpoint: Mixtral 8x22B, with a tensor per expert, has about 1,700.
 pub const MOST_TENSORS: usize = 1 << 17;
 
-/// One tensor, its outermost dimension first.
+/// A tensor over memory-mapped bytes.
 #[derive(Clone, Debug)]
 pub struct Tensor {
-    /// How its elements are stored.
+    /// Scheme of the elements.
     pub scheme: Scheme,
-    /// How its rows lie.
+    /// Order of the rows.
     pub layout: Layout,
-    /// Dimensions in elements, the row last.
+    /// Dimensions in elements, outermost first.
     pub shape: Vec<usize>,
-    /// Exactly the elements' bytes.
+    /// The bytes of the elements, no more.
     pub bytes: Bytes,
 }
 
 impl Tensor {
-    /// The tensor as a matrix of `rows` by its last dimension. `None` if that is not its size.
+    /// Returns the tensor as a matrix of `rows` by `columns`. `None` if the bytes do not have that size.
     pub fn matrix(&self, rows: usize, columns: usize) -> Option<Matrix> {
         Matrix::laid(self.layout, self.scheme, rows, columns, self.bytes.clone())
     }
 }
 
-/// The tensors of a checkpoint by name, over all its files.
+/// The tensors of all files of a checkpoint, by name.
 #[derive(Clone, Debug)]
 pub struct Tensors {
-    /// What an error names: the checkpoint's folder or file.
+    /// The checkpoint's folder or file, for errors.
     path: PathBuf,
     files: BTreeSet<PathBuf>,
     tensors: BTreeMap<String, Tensor>,
-    /// What the files call them, where that is not the names here.
+    /// The files' names of the tensors, if they differ from ours.
     table: Option<&'static Table>,
 }
 
 impl Tensors {
-    /// No tensors yet, of the checkpoint at `path`.
+    /// Returns an empty set of tensors for the checkpoint at `path`.
     pub fn new(path: &Path) -> Self {
         Self { path: path.into(), files: BTreeSet::new(), tensors: BTreeMap::new(), table: None }
     }
 
-    /// The same, from files with the names of a table: errors have these.
+    /// Sets the table of the files' names, which errors use.
     pub fn named_by(self, table: &'static Table) -> Self {
         Self { table: Some(table), ..self }
     }
 
-    /// What the files call a tensor, or would; `whole` is our name for it with others in one tensor, which may be the only
-    /// one that they have a name for.
+    /// Returns the files' name of a tensor. `whole` is our name of the fused tensor that it is a part of; some layouts
+    /// have a name for that tensor only.
     pub fn name_in_file(&self, name: &str, whole: &str) -> String {
         let theirs = |name: &str| self.table.map(|table| table.theirs(name)).filter(|theirs| theirs != name);
         theirs(name).or_else(|| theirs(whole)).unwrap_or_else(|| name.into())
     }
 
-    /// Where they come from.
+    /// Returns the checkpoint's folder or file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -69,7 +69,7 @@ impl Tensors {
     /// Adds a tensor from `file`.
     ///
     /// # Errors
-    /// There is one of that name, or there are too many.
+    /// A tensor of this name exists already, or there are too many tensors.
     pub fn insert(&mut self, file: &Path, name: String, tensor: Tensor) -> Result<(), Error> {
         if self.tensors.len() >= MOST_TENSORS {
             return Err(Error::malformed(file, format!("more than {MOST_TENSORS} tensors")));
@@ -84,15 +84,15 @@ impl Tensors {
         Ok(())
     }
 
-    /// The files that tensors came from.
+    /// Returns the files that hold the tensors.
     pub fn files(&self) -> Vec<PathBuf> {
         self.files.iter().cloned().collect()
     }
 
-    /// The same tensors under the names that `rename` gives them.
+    /// Returns the tensors under the names that `rename` returns.
     ///
     /// # Errors
-    /// It knows some of the names not, or gives two tensors one name.
+    /// `rename` returns `None` for a tensor, or one name for two tensors.
     pub fn renamed(self, rename: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let unknown: Vec<String> = self.names().filter(|n| rename(n).is_none()).map(str::to_string).collect();
         if !unknown.is_empty() {
@@ -106,17 +106,17 @@ impl Tensors {
         Ok(renamed)
     }
 
-    /// Takes a tensor out.
+    /// Removes and returns a tensor.
     pub fn take(&mut self, name: &str) -> Option<Tensor> {
         self.tensors.remove(name)
     }
 
-    /// Whether there is one of that name.
+    /// Returns whether a tensor of this name is left.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
 
-    /// The names that are left.
+    /// Returns the names of the tensors that are left.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }

@@ -1,5 +1,7 @@
-//! Tensors against the config: every matrix that the config implies is there in the right shape, and nothing
-//! that is there is left over, but for what is known to do no harm.
+//! Validates tensors against the config, and assembles the weights.
+//!
+//! Every matrix that the config implies must exist in the right shape. Every tensor must be used, except for those
+//! that are known to be harmless.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,33 +12,33 @@ use crate::arch::schema::{self, MatrixKind, MatrixSpec, TensorSpec};
 use crate::arch::{Config, LayerWeights, Weights};
 use crate::quant::Matrix;
 
-/// What came of tensors and a config.
+/// The weights assembled from tensors and a config.
 #[derive(Debug)]
 pub struct Assembled {
     /// The weights.
     pub weights: Weights,
-    /// What was decided where the two contradict each other, a sentence each.
+    /// How contradictions between tensors and config were resolved, one sentence each.
     pub warnings: Vec<String>,
 }
 
-/// What a folder holds, validated.
+/// The validated contents of a folder.
 #[derive(Debug)]
 pub struct Contents {
-    /// The description.
+    /// The description of the model.
     pub config: Config,
     /// The weights.
     pub weights: Weights,
     /// The files that hold the weights, and the index that names them.
     pub files: Vec<PathBuf>,
-    /// What was decided where the two contradict each other, a sentence each.
+    /// How contradictions between tensors and config were resolved, one sentence each.
     pub warnings: Vec<String>,
 }
 
-/// Tensors that do no harm where they are not used: tables that we compute ourselves.
+/// Suffixes of tensors that may be unused: tables that this program computes itself.
 const HARMLESS_SUFFIXES: [&str; 1] = [".rotary_emb.inv_freq"];
 
-/// Checks the tensors against the config and gives them their places. `config` loses its tied head where the tensors have
-/// another head than the embedding.
+/// Checks the tensors against the config and assembles the weights. Clears `config.tied_head` if the tensors have a
+/// head that differs from the embedding.
 ///
 /// # Errors
 /// A tensor is missing, has another shape than the config implies, or is not used.
@@ -49,7 +51,7 @@ pub fn assemble(config: &mut Config, tensors: Tensors) -> Result<Assembled, Erro
     let warning = (checked.tied_head && !config.tied_head).then(|| {
         let path = taker.tensors.path().display();
         format!(
-            "{path}: the config says that the head is the embedding, and another one is stored: that is used"
+            "{path}: the config ties the head to the embedding, but a different head is stored; the stored head is used"
         )
     });
     let head = head.unwrap_or_else(|| embedding.clone());
@@ -63,7 +65,7 @@ pub fn assemble(config: &mut Config, tensors: Tensors) -> Result<Assembled, Erro
     Ok(Assembled { weights, warnings: warning.into_iter().collect() })
 }
 
-/// Whether two matrices of one shape hold the same values. As soon as they differ nothing more is read.
+/// Returns whether two matrices of the same shape hold the same values. Stops reading at the first difference.
 fn same(a: &Matrix, b: &Matrix) -> bool {
     let is_same = |(a, b): (&[u8], &[u8])| std::ptr::eq(a, b) || a == b;
     if a.parts().eq(b.parts()) && a.bytes().zip(b.bytes()).all(is_same) {
@@ -84,11 +86,10 @@ struct Taker<'a> {
 }
 
 impl Taker<'_> {
-    /// The embedding, and the head where it is another matrix.
+    /// Returns the embedding, and the head if it differs from the embedding.
     ///
-    /// A head that is said to be tied may be stored as well, and PyTorch's files always hold it. Where it is not the
-    /// embedding again, the config is wrong, not the weights: transformers 5 takes the head that is there, too. Where only
-    /// one of the two is stored, it is both.
+    /// A tied head may be stored too; PyTorch's files always store it. If it differs from the embedding, the config is
+    /// wrong and the stored head is used, as in transformers 5. If only one of the two is stored, it serves as both.
     fn ends(&mut self, embedding: &TensorSpec, head: &TensorSpec) -> Result<(Matrix, Option<Matrix>), Error> {
         let tied = self.config.tied_head;
         if tied && !self.has(embedding) && self.has(head) {
@@ -103,8 +104,10 @@ impl Taker<'_> {
         Ok((embedding, is_other.then_some(head)))
     }
 
-    /// A layer; its experts as published (one by one), as GGUF has them (gates, ups, downs stacked), or as transformers 5
-    /// and `mist` have them (gate and up fused, all stacked).
+    /// Returns the weights of a layer.
+    ///
+    /// Its experts may be single tensors (as published), stacked gates, ups and downs (GGUF), or stacked tensors with
+    /// gate and up fused (transformers 5 and `mist`).
     fn layer(&mut self, layer: usize) -> Result<LayerWeights, Error> {
         let config = self.config;
         let mut gate_up = schema::layer(config, layer).filter(MatrixSpec::is_of_experts);
@@ -126,7 +129,7 @@ impl Taker<'_> {
         LayerWeights::assemble(|kind| found.remove(&kind)).ok_or_else(broken)
     }
 
-    /// One matrix that is stored whole, or in parts.
+    /// Returns a matrix that is stored as one tensor or in parts.
     fn single(&mut self, matrix: &MatrixSpec<'_>, expert: usize) -> Result<Matrix, Error> {
         let whole = matrix.whole(Some(expert));
         if self.has(&whole) {
@@ -137,14 +140,14 @@ impl Taker<'_> {
         Matrix::stack(parts).ok_or_else(|| self.missing(&whole, &whole))
     }
 
-    /// `count` matrices whose parts are stacked in one tensor each.
+    /// Returns `count` matrices. Each part of them is stored as one tensor that stacks all `count`.
     fn stacked(&mut self, parts: &[TensorSpec], count: usize) -> Result<Vec<Matrix>, Error> {
         let split = |part: &TensorSpec| {
             let pieces = self.matrix(part)?.split(count).ok_or_else(|| self.missing(part, part))?;
             Ok(pieces.into_iter())
         };
         let mut parts = parts.iter().map(split).collect::<Result<Vec<_>, Error>>()?;
-        // Parts of one matrix have the same width: stacking them cannot fail.
+        // Parts of one matrix have the same number of columns, so stacking them cannot fail.
         let stack = |_| Matrix::stack(parts.iter_mut().filter_map(Iterator::next));
         Ok((0..count).filter_map(stack).collect())
     }
@@ -157,8 +160,8 @@ impl Taker<'_> {
         self.part(tensor, tensor)
     }
 
-    /// A tensor of exactly this shape, as a matrix whose columns are the last dimension; or `whole`, of which it is a part,
-    /// is what the files have a name for.
+    /// Takes the tensor `part`, which must have exactly its shape, as a matrix whose columns are the last dimension.
+    /// Errors name `whole`, the tensor that it is a part of, if the files have a name for that only.
     fn part(&mut self, part: &TensorSpec, whole: &TensorSpec) -> Result<Matrix, Error> {
         let TensorSpec { name, shape, .. } = part;
         let tensor = self.tensors.take(name).ok_or_else(|| self.missing(part, whole))?;

@@ -83,7 +83,7 @@ fn shards_that_are_cut_missing_or_elsewhere() {
     let index = "consolidated.safetensors.index.json";
     let folder = copy_of_layout("mistral-shards");
     fs::remove_file(folder.path().join("consolidated-00002-of-00002.safetensors")).unwrap();
-    inspect_refused(folder.path(), &[index, "which is not there"]);
+    inspect_refused(folder.path(), &[index, "which is missing"]);
     fs::remove_file(folder.path().join(index)).unwrap();
     inspect_refused(folder.path(), &["is missing"]);
     let folder = copy_of_layout("mistral-shards");

@@ -107,7 +107,7 @@ fn a_head_that_is_not_the_embedding_it_is_tied_to() {
     let folder = tied(|_| ());
     let ended = done(folder.path(), &format!("generate --checkpoint-dir . {GREEDY} --quiet"));
     assert_eq!(ended.json()["output_ids"], expected);
-    let warning = "warning: .: the config says that the head is the embedding, and another one is stored: that is used\n";
+    let warning = "warning: .: the config ties the head to the embedding, but a different head is stored; the stored head is used\n";
     assert_eq!(ended.stderr, warning);
     for (to, opened) in [("mist", "mist"), ("hf", "hf"), ("gguf", "gguf"), ("litgpt", "litgpt")] {
         let ended = done(folder.path(), &format!("convert --checkpoint-dir . --to {to} --output-dir {to}"));
