@@ -1,4 +1,4 @@
-//! The description of a model: what the weights mean, whatever layout they came in.
+//! The description of a model: its sizes and settings, independent of the layout of its files.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,107 +6,108 @@ use super::naming::FieldNames;
 use crate::kernels::attention::Heads;
 use crate::kernels::pointwise::RopeLayout;
 
-/// A description that no model can have: the rule that is broken.
+/// The rule that an impossible description breaks.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Impossible(String);
 
-/// The shape of a Llama, Mistral or Mixtral model.
+/// The description of a Llama, Mistral or Mixtral model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The family's member.
+    /// The architecture.
     pub architecture: Architecture,
-    /// V, token ids in the embedding and the head.
+    /// V, number of token ids in the embedding and the head.
     pub vocabulary_size: usize,
     /// C, width of the residual stream.
     pub hidden_size: usize,
-    /// F, inner width of the feed-forward network, of one expert where there are several.
+    /// F, inner width of the feed-forward network, or of one expert.
     pub intermediate_size: usize,
-    /// Transformer layers.
+    /// Number of transformer layers.
     pub layers: usize,
-    /// H, query heads.
+    /// H, number of query heads.
     pub query_heads: usize,
-    /// G, key/value heads; divides H.
+    /// G, number of key/value heads; divides H.
     pub key_value_heads: usize,
     /// D, size of a head; H·D need not be C.
     pub head_size: usize,
     /// Added to the mean square in RMSNorm.
     pub norm_epsilon: f64,
-    /// Rotary positions.
+    /// Rotary embedding.
     pub rope: Rope,
-    /// Positions that the model was made for.
+    /// Number of positions that the model was made for.
     pub context_length: usize,
-    /// W, keys that a token sees, its own included; `None` for all.
+    /// W, number of keys that a token sees, its own included; `None` for all.
     pub window: Option<usize>,
-    /// Experts, where the feed-forward network is a mixture.
+    /// Numbers of experts if the feed-forward network is a mixture.
     pub experts: Option<ExpertCount>,
     /// Whether the head is the embedding.
     pub tied_head: bool,
-    /// Ids that end a reply, as far as the config says.
+    /// The end ids that the config lists.
     pub end_ids: Vec<u32>,
-    /// The id that ends a reply where no file names one: what transformers fills in.
+    /// The end id if no file lists one: the default of transformers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_end_id: Option<u32>,
 }
 
-/// The family's member; decides only what a field means, never sizes.
+/// The architecture of a model. It affects the meaning of fields, but not sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Architecture {
     /// Llama: no window, no experts.
     Llama,
-    /// Mistral: Llama with a sliding window, or none.
+    /// Mistral: Llama with an optional sliding window.
     Mistral,
     /// Mixtral: Mistral with experts.
     Mixtral,
 }
 
-/// E experts, of which A take part in a token.
+/// The numbers of experts of a mixture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpertCount {
-    /// E, all experts of a layer.
+    /// E, number of experts of a layer.
     pub all: usize,
-    /// A, experts that a token is sent to.
+    /// A, number of experts that a token is sent to.
     pub active: usize,
 }
 
-/// Rotary positions: frequency i of D/2 is theta^(-2i/D), scaled.
+/// Settings of the rotary embedding. Frequency i of D/2 is theta^(-2i/D), scaled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rope {
     /// Base of the frequencies.
     pub theta: f64,
-    /// How the weights of queries and keys are laid out.
+    /// Order of rotary pairs in the weights of queries and keys.
     pub layout: RopeLayout,
-    /// How frequencies are changed for contexts longer than the model was first trained for.
+    /// Scaling of the frequencies for contexts longer than the original one.
     pub scaling: RopeScaling,
 }
 
-/// A change to the rotary frequencies.
+/// A scaling of the rotary frequencies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type", deny_unknown_fields)]
 pub enum RopeScaling {
-    /// As they are.
+    /// Keeps the frequencies.
     None,
-    /// All divided by one factor (Chen et al. 2023).
+    /// Divides all frequencies by one factor (Chen et al. 2023).
     Linear {
         /// The divisor.
         factor: f64,
     },
-    /// Llama 3.1's: long wavelengths divided by `factor`, short ones kept, between them blended.
+    /// The scaling of Llama 3.1: divides the frequencies of long wavelengths by `factor`, keeps those of short
+    /// wavelengths, and blends in between.
     Llama3 {
-        /// The divisor of long wavelengths.
+        /// The divisor for long wavelengths.
         factor: f64,
         /// Wavelengths above `original_context / low_frequency_factor` are long.
         low_frequency_factor: f64,
         /// Wavelengths below `original_context / high_frequency_factor` are short.
         high_frequency_factor: f64,
-        /// The context of the first training.
+        /// The context length before scaling.
         original_context: f64,
     },
-    /// Each of the D/2 frequencies divided by its own factor, as GGUF's `rope_freqs.weight` gives them.
+    /// Divides each of the D/2 frequencies by a separate factor, those of GGUF's `rope_freqs.weight`.
     Factors {
         /// D/2 divisors.
         factors: Vec<f32>,
@@ -114,7 +115,7 @@ pub enum RopeScaling {
 }
 
 impl Rope {
-    /// The D/2 angular frequencies per position, in f64: tables are made from them and rounded once.
+    /// Returns the D/2 angular frequencies, in radians per position. They are f64, so that tables round only once.
     pub fn frequencies(&self, head_size: usize) -> Vec<f64> {
         let half = head_size / 2;
         let base = (0..half).map(|i| libm::pow(self.theta, -2.0 * i as f64 / head_size as f64));
@@ -133,19 +134,19 @@ impl Rope {
     }
 }
 
-/// Largest value of a size in a config: far above any model, far below overflow of a product of two.
+/// Largest size in a config: far above any model, and far too small for a product of two sizes to overflow.
 const LARGEST: usize = 1 << 24;
 
 impl Config {
-    /// Sizes of the attention.
+    /// Returns the sizes of the attention.
     pub fn heads(&self) -> Heads {
         Heads { query: self.query_heads, key_value: self.key_value_heads, size: self.head_size }
     }
 
-    /// Checks every size against its limits and the others.
+    /// Checks every size against its limits and against other sizes.
     ///
     /// # Errors
-    /// The first rule that is broken, naming the field, which is called as in its file.
+    /// A rule is broken; the message names the field by `names`.
     pub fn check(&self, names: &FieldNames) -> Result<(), Impossible> {
         let fail = |rule: String| Err(Impossible(rule));
         let sizes = [

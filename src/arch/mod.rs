@@ -1,12 +1,12 @@
-//! The model's own words: its description, its weights, and the names of its tensors.
+//! The architecture of a model: its description, its weights, and the names of its tensors.
 //!
-//! Knows shapes. Never knows files, nor devices.
+//! Knows shapes, but neither files nor devices.
 //!
 //! | file | what |
 //! |---|---|
 //! | [`config`] | the description of a model |
-//! | `naming` | what a layout calls the fields of it |
-//! | [`schema`] | the tensors of a model: what each does, its shape, its names, its order |
+//! | `naming` | the names of the description's fields in a layout |
+//! | [`schema`] | the tensors of a model: their roles, shapes, names and order |
 //! | [`weights`] | all weights of a model, layer by layer |
 
 pub mod config;

@@ -1,4 +1,4 @@
-//! What a layout's files call the sizes of a [`Config`](super::config::Config), for the messages of its check.
+//! Names of the fields of a [`Config`](super::config::Config) in a layout's files, for the messages of its check.
 
 /// The names of a config's fields in the files of one layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

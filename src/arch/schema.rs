@@ -1,30 +1,30 @@
-//! The tensors of a model as data: what each does, its shape, its names, and how they are fused and stacked.
+//! The tensors of a model as data: their roles, shapes and names, and how they are fused and stacked.
 //!
-//! Validation, conversion, publishing and planning walk [`matrices`]; none of them lists tensors by itself. Names are those
-//! of Hugging Face's checkpoints; a layout that has others renames these.
+//! Validation, conversion, publishing and placement walk [`matrices`]; none of them has its own list of tensors. Names
+//! are those of Hugging Face's checkpoints; other layouts rename them.
 
 use super::config::Config;
 use crate::quant::ActivationBits;
 use crate::quant::mix::Role;
 
-/// A matrix that the model computes with: one published tensor, or several, one below the other.
+/// A kind of matrix that the model computes with. A matrix is one published tensor, or several stacked by rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MatrixKind {
     /// Token embedding, `(V, C)`.
     Embedding,
     /// Norm before the attention, `(1, C)`.
     AttentionNorm,
-    /// Queries, keys, values: `((H + 2G)·D, C)`.
+    /// Queries, keys and values: `((H + 2G)·D, C)`.
     QueriesKeysValues,
-    /// Output of the attention, `(C, H·D)`.
+    /// Output projection of the attention, `(C, H·D)`.
     AttentionOutput,
     /// Norm before the feed-forward network, `(1, C)`.
     MlpNorm,
     /// The router of a mixture, `(E, C)`.
     Router,
-    /// Gate, then up, of each network: `(2F, C)`.
+    /// Gate, then up, of a feed-forward network: `(2F, C)`.
     GateUp,
-    /// Down, of each network: `(C, F)`.
+    /// Down of a feed-forward network: `(C, F)`.
     Down,
     /// Final norm, `(1, C)`.
     FinalNorm,
@@ -33,11 +33,11 @@ pub enum MatrixKind {
 }
 
 impl MatrixKind {
-    /// Those of a layer, in the order in which a token meets them.
+    /// The kinds of a layer, in the order in which a token passes through them.
     pub const OF_LAYER: [Self; 7] =
         [AttentionNorm, QueriesKeysValues, AttentionOutput, MlpNorm, Router, GateUp, Down];
 
-    /// What people call it.
+    /// Returns a description for people.
     pub fn description(self) -> &'static str {
         match self {
             Embedding => "embedding",
@@ -54,7 +54,7 @@ impl MatrixKind {
     }
 }
 
-/// A size of a [`Config`].
+/// A size that depends on the [`Config`].
 #[derive(Clone, Copy, Debug)]
 enum Size {
     One,
@@ -72,19 +72,19 @@ use MatrixKind::{
 };
 use Size::{Experts, Hidden, Inner, KeyValues, One, Queries, Vocabulary};
 
-/// A published tensor: its name, what it does where a quantization asks for that, its rows.
+/// A published tensor: its name, its role if quantization depends on it, its rows.
 type Part = (&'static str, Option<Role>, Size);
 
-/// One kind of matrix. Names within a layer go without `model.layers.N.`; `*` stands for an expert's number.
+/// The definition of a kind of matrix. Names within a layer lack `model.layers.N.`; `*` is the number of an expert.
 #[derive(Debug)]
 struct Definition {
     kind: MatrixKind,
     columns: Size,
-    /// Its published tensors from top to bottom.
+    /// The published tensors from top to bottom.
     parts: &'static [Part],
-    /// The name of all parts as one tensor, where they are several.
+    /// The name of several parts as one tensor.
     fused: Option<&'static str>,
-    /// Of a mixture: the name where experts are fused and stacked, as transformers 5 and `mist` have them.
+    /// The name of a mixture's tensor in checkpoints of transformers 5 and `mist`, which fuse and stack experts.
     stacked: Option<&'static str>,
 }
 
@@ -102,7 +102,7 @@ impl Definition {
     }
 }
 
-/// Embedding, final norm, head.
+/// The matrices outside the layers: embedding, final norm, head.
 const ENDS: [Definition; 3] = [
     matrix(Embedding, Hidden, &[("model.embed_tokens.weight", Some(Role::Embedding), Vocabulary)]),
     matrix(FinalNorm, Hidden, &[("model.norm.weight", None, One)]),
@@ -130,7 +130,7 @@ const DENSE: [Definition; 2] = [
     matrix(Down, Inner, &[("mlp.down_proj.weight", Some(Role::Down), Hidden)]),
 ];
 
-/// Under the names of Mixtral's authors.
+/// Gate and up of an expert, under the names of Mixtral's authors.
 const EXPERT_GATE_UP: &[Part] = &[
     ("block_sparse_moe.experts.*.w1.weight", Some(Role::GateUp), Inner),
     ("block_sparse_moe.experts.*.w3.weight", Some(Role::GateUp), Inner),
@@ -145,31 +145,31 @@ const MIXTURE: [Definition; 3] = [
     matrix(Down, Inner, EXPERT_DOWN).stacked("mlp.experts.down_proj"),
 ];
 
-/// A matrix of a model, or where networks are experts, one of each expert.
+/// A matrix of a model; for the networks of a mixture, the matrices of all experts.
 #[derive(Clone, Copy, Debug)]
 pub struct MatrixSpec<'a> {
     config: &'a Config,
     definition: &'static Definition,
-    /// Its layer; `None` outside the layers.
+    /// The layer; `None` outside the layers.
     pub layer: Option<usize>,
 }
 
 /// A tensor as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
-    /// The name in Hugging Face's checkpoints, or in transformers 5's where experts are fused and stacked.
+    /// The name in Hugging Face's checkpoints; that of transformers 5 if experts are fused and stacked.
     pub name: String,
-    /// Dimensions in elements, the row last.
+    /// Dimensions in elements, outermost first.
     pub shape: Vec<usize>,
-    /// The matrix that it is, or is a part of.
+    /// The kind of the matrix that this is or is a part of.
     pub kind: MatrixKind,
-    /// Its layer; `None` outside the layers.
+    /// The layer; `None` outside the layers.
     pub layer: Option<usize>,
-    /// What it does, where its scheme depends on that: not of norms and routers, nor of several parts that differ in it.
+    /// The role on which the tensor's scheme depends; `None` for norms, routers and fused parts with different roles.
     pub role: Option<Role>,
 }
 
-/// All matrices of a model, in the order in which a token meets them. A tied head is the embedding, and none of them.
+/// Returns all matrices of a model, in the order in which a token passes through them. Omits a tied head.
 pub fn matrices(config: &Config) -> impl Iterator<Item = MatrixSpec<'_>> {
     let [embedding, norm, head] = ends(config);
     let layers = (0..config.layers).flat_map(|i| layer(config, i));
@@ -177,12 +177,12 @@ pub fn matrices(config: &Config) -> impl Iterator<Item = MatrixSpec<'_>> {
     [embedding].into_iter().chain(layers).chain([norm]).chain(head)
 }
 
-/// The matrices outside the layers: embedding, final norm, and the head, tied or not.
+/// Returns the matrices outside the layers: embedding, final norm, and the head, tied or not.
 pub fn ends(config: &Config) -> [MatrixSpec<'_>; 3] {
     ENDS.each_ref().map(|definition| MatrixSpec { config, definition, layer: None })
 }
 
-/// The matrices of one layer.
+/// Returns the matrices of a layer.
 pub fn layer(config: &Config, layer: usize) -> impl Iterator<Item = MatrixSpec<'_>> {
     let network = if config.experts.is_some() { &MIXTURE[..] } else { &DENSE };
     let definitions = ATTENTION.iter().chain(network);
@@ -190,39 +190,39 @@ pub fn layer(config: &Config, layer: usize) -> impl Iterator<Item = MatrixSpec<'
 }
 
 impl MatrixSpec<'_> {
-    /// Which matrix.
+    /// Returns the kind of the matrix.
     pub fn kind(&self) -> MatrixKind {
         self.definition.kind
     }
 
-    /// Whether its names depend on how the experts are stored: a mixture's router and experts.
+    /// Returns whether this is a mixture's router or experts, whose names depend on how the experts are stored.
     pub fn is_of_mixture(&self) -> bool {
         self.definition.stacked.is_some()
     }
 
-    /// Whether each expert has one.
+    /// Returns whether each expert has such a matrix.
     pub fn is_of_experts(&self) -> bool {
         self.is_of_mixture() && self.kind() != Router
     }
 
-    /// How many there are: E of experts, else 1.
+    /// Returns the number of matrices: E for experts, else 1.
     pub fn count(&self) -> usize {
         if self.is_of_experts() { self.size(Experts) } else { 1 }
     }
 
-    /// Rows of each part.
+    /// Returns the rows of each part.
     pub fn heights(&self) -> Vec<usize> {
         self.definition.parts.iter().map(|(.., rows)| self.size(*rows)).collect()
     }
 
-    /// The published tensors of one expert (any number where there are no experts), or with `None` those in which all
-    /// experts are stacked, as GGUF has them.
+    /// Returns the published tensors of one expert (`expert` is ignored without experts). `None` returns the tensors in
+    /// which GGUF stacks all experts.
     pub fn parts(&self, expert: Option<usize>) -> Vec<TensorSpec> {
         let part = |(name, role, rows): &Part| self.tensor(name, self.size(*rows), *role, expert);
         self.definition.parts.iter().map(part).collect()
     }
 
-    /// All parts as one tensor, of one expert, or with `None` of all, stacked.
+    /// Returns all parts as one tensor, of one expert, or with `None` of all experts, stacked.
     pub fn whole(&self, expert: Option<usize>) -> TensorSpec {
         let Definition { parts, fused, stacked, .. } = self.definition;
         let stacked = stacked.filter(|_| expert.is_none());
@@ -259,7 +259,7 @@ impl MatrixSpec<'_> {
 }
 
 impl Config {
-    /// Weights in all, and those that take part in one token.
+    /// Returns the number of weights in total, and the number that one token uses.
     pub fn parameters(&self) -> (u64, u64) {
         let active = self.experts.map_or(1, |experts| experts.active);
         let of_matrix = |spec: MatrixSpec<'_>| {
@@ -269,11 +269,12 @@ impl Config {
         matrices(self).map(of_matrix).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
-    /// What activations are rounded to for products with blocks, where nobody asks for something else: 16 bits for a small
-    /// model, of which 8 bits would change every other text while speed is plenty. (The machine makes no difference: a text
-    /// is the same on every one.)
+    /// Returns the default activation bits for products with blocks: 16 bits for a small model, else 8.
+    ///
+    /// 8 bits would change every other text of a small model, and such a model is fast enough with 16. The default does
+    /// not depend on the machine, so that a text is the same on every machine.
     pub fn activation_bits(&self) -> ActivationBits {
-        /// Parameters of the smallest model that is not small.
+        /// Models with fewer parameters are small.
         const LARGE: u64 = 1 << 29;
         if self.parameters().0 < LARGE { ActivationBits::Sixteen } else { ActivationBits::Eight }
     }
@@ -285,7 +286,7 @@ mod tests {
     use crate::arch::{Architecture, ExpertCount, Rope, RopeScaling};
     use crate::kernels::pointwise::RopeLayout;
 
-    /// A model of two layers with heads of size 4, tied, and with experts where they are counted.
+    /// Returns a model with two layers, heads of size 4, a tied head, and these experts.
     fn config(experts: Option<ExpertCount>) -> Config {
         Config {
             architecture: Architecture::Mistral,
@@ -346,7 +347,7 @@ mod tests {
         let count = |config: &Config| matrices(config).filter(|spec| spec.kind() == MatrixKind::Head).count();
         let (tied, mixture) = (config(None), config(EIGHT));
         assert_eq!((count(&tied), count(&Config { tied_head: false, ..tied.clone() })), (0, 1));
-        // Embedding, and twice attention, norms and three matrices; the final norm.
+        // The embedding; attention and norms of two layers; the final norm. 1152 is a network's three matrices.
         let others = 50 * 16 + 2 * (64 * 16 + 2 * 16) + 16;
         assert_eq!(tied.parameters(), (others + 2 * 1152, others + 2 * 1152));
         let routers = 2 * 8 * 16;

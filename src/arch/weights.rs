@@ -3,7 +3,7 @@
 use super::schema::{MatrixKind, MatrixSpec};
 use crate::quant::Matrix;
 
-/// All weights of a model, over the mapped files.
+/// All weights of a model, over the memory-mapped files.
 #[derive(Clone, Debug)]
 pub struct Weights {
     /// Token embedding, `(V, C)`.
@@ -12,7 +12,7 @@ pub struct Weights {
     pub layers: Vec<LayerWeights>,
     /// Final norm, `(1, C)`.
     pub norm: Matrix,
-    /// The head, `(V, C)`; the embedding again where the two are tied.
+    /// The head, `(V, C)`; the same matrix as the embedding if it is tied.
     pub head: Matrix,
 }
 
@@ -21,9 +21,9 @@ pub struct Weights {
 pub struct LayerWeights {
     /// Norm before the attention, `(1, C)`.
     pub attention_norm: Matrix,
-    /// Queries, keys, values: `((H + 2G)·D, C)`.
+    /// Queries, keys and values: `((H + 2G)·D, C)`.
     pub qkv: Matrix,
-    /// Output of the attention, `(C, H·D)`.
+    /// Output projection of the attention, `(C, H·D)`.
     pub output: Matrix,
     /// Norm before the feed-forward network, `(1, C)`.
     pub mlp_norm: Matrix,
@@ -34,18 +34,18 @@ pub struct LayerWeights {
 /// A feed-forward network.
 #[derive(Clone, Debug)]
 pub enum Mlp {
-    /// One for all tokens.
+    /// A single network for all tokens.
     Dense(Experts),
-    /// A mixture: a router `(E, C)` sends each token to some of the experts.
+    /// A mixture: a router sends each token to a few experts.
     Mixture {
         /// The router, `(E, C)`.
         router: Matrix,
-        /// E experts.
+        /// The E experts.
         experts: Vec<Experts>,
     },
 }
 
-/// One gated feed-forward network, an expert where there are several.
+/// A gated feed-forward network: the dense network, or an expert of a mixture.
 #[derive(Clone, Debug)]
 pub struct Experts {
     /// Gate, then up: `(2F, C)`.
@@ -55,8 +55,8 @@ pub struct Experts {
 }
 
 impl LayerWeights {
-    /// A layer of the matrices that `take` has of each kind: one, or of a mixture's networks one of each expert. Without
-    /// a router it is no mixture. `None` if one is missing.
+    /// Assembles a layer from the matrices that `take` returns for each kind: one matrix, or one per expert for the
+    /// networks of a mixture. Without a router the network is dense. `None` if a matrix is missing.
     pub fn assemble(mut take: impl FnMut(MatrixKind) -> Option<Vec<Matrix>>) -> Option<Self> {
         let mut one = |kind| take(kind)?.pop();
         let (attention_norm, qkv) = (one(MatrixKind::AttentionNorm)?, one(MatrixKind::QueriesKeysValues)?);
@@ -71,18 +71,18 @@ impl LayerWeights {
         Some(Self { attention_norm, qkv, output, mlp_norm, mlp })
     }
 
-    /// Bytes of its matrices.
+    /// Returns the size of the layer's matrices in bytes.
     pub fn size(&self) -> u64 {
         self.matrices().iter().map(|(_, matrix)| matrix.size() as u64).sum()
     }
 
-    /// The layer's matrices.
+    /// Returns the layer's matrices with their kinds.
     pub fn matrices(&self) -> Vec<(MatrixKind, &Matrix)> {
         let of_kind = |kind| self.of(kind).into_iter().map(move |matrix| (kind, matrix));
         MatrixKind::OF_LAYER.into_iter().flat_map(of_kind).collect()
     }
 
-    /// Its matrices of one kind, in a mixture's networks one of each expert.
+    /// Returns the layer's matrices of one kind: one matrix, or one per expert for the networks of a mixture.
     fn of(&self, kind: MatrixKind) -> Vec<&Matrix> {
         let (router, networks) = match &self.mlp {
             Mlp::Dense(network) => (None, std::slice::from_ref(network)),
@@ -102,7 +102,7 @@ impl LayerWeights {
 }
 
 impl Weights {
-    /// The matrix that the schema describes, where networks are experts one of each expert.
+    /// Returns the matrices that `spec` describes: one matrix, or one per expert for the networks of a mixture.
     pub fn of(&self, spec: &MatrixSpec<'_>) -> Vec<&Matrix> {
         match (spec.kind(), spec.layer.and_then(|layer| self.layers.get(layer))) {
             (kind, Some(layer)) => layer.of(kind),
@@ -113,7 +113,7 @@ impl Weights {
         }
     }
 
-    /// All matrices with the names of what they do; a tied head is the embedding.
+    /// Returns all matrices with descriptions for people; without the head if it is `tied`.
     pub fn matrices(&self, tied: bool) -> Vec<(String, &Matrix)> {
         let ends = [(MatrixKind::Embedding, &self.embedding), (MatrixKind::FinalNorm, &self.norm)];
         let head = (!tied).then_some((MatrixKind::Head, &self.head));
