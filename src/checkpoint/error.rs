@@ -116,13 +116,12 @@ impl Error {
     }
 }
 
-    /// Returns whether the command line is wrong: it names a folder where it must name one of several files.
-    pub fn is_wrong_call(&self) -> bool {
+impl Hinted for Error {
+    fn is_wrong_call(&self) -> bool {
         matches!(self, Error::SeveralGguf { .. })
     }
 
-    /// Returns what the user can do, mostly a command to type.
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         match self {
             Error::NoSuchPath(_) | Error::NoCheckpoint(_) => Some(
                 "fetch one with `mist download ORG/NAME`, or give a folder with config.json and *.safetensors, or a .gguf file"

@@ -36,12 +36,12 @@ impl<'a> Fields<'a> {
         map.map(|map| Self { map, path }).map_err(|e| Error::config(path, json::rule(&e)))
     }
 
-    /// Returns the error that the file breaks `rule`.
+    /// Returns an error that names the file and the broken `rule`.
     pub fn fail<T>(&self, rule: impl Into<String>) -> Result<T, Error> {
         Err(Error::config(self.path, rule))
     }
 
-    /// Returns the error that `what` is not understood.
+    /// Returns an error that names the file and says that `what` is not understood.
     pub fn not_understood<T>(&self, what: impl std::fmt::Display) -> Result<T, Error> {
         Err(Error::not_understood(self.path, format!("{what} is not understood")))
     }

@@ -1,13 +1,13 @@
-//! GGUF files: entries of metadata, and tensors.
+//! Reads and writes GGUF files: metadata entries and tensors.
 //!
-//! | file | what it knows |
+//! | file | what |
 //! |---|---|
-//! | `read` | a file of version 2 or 3, checked: metadata, and tensors over the map |
-//! | `cursor` | a position in the header, and the values that metadata holds |
-//! | `split` | a checkpoint in several files, as `llama-gguf-split` cuts it |
-//! | `vocabulary` | the tokenizer's entries |
-//! | `keys` | which entries of a tokenizer must be there, and which unknown one is a misspelt one |
-//! | `write` | a file of version 3 as bytes |
+//! | `read` | reads and checks a file of version 2 or 3: metadata, and memory-mapped tensors |
+//! | `cursor` | a cursor over the header, and the values of metadata |
+//! | `split` | opens a checkpoint in several files, as `llama-gguf-split` writes it |
+//! | `vocabulary` | reads the tokenizer's entries |
+//! | `keys` | checks the tokenizer's keys for missing and misspelt keys |
+//! | `write` | writes a file of version 3 |
 
 mod cursor;
 mod keys;

@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::checkpoint::Error;
 
 /// Most values. The same limit holds for the stack, for the items of all tuples, lists and dicts, and for the memo. A
-/// tensor takes about twenty values, and the largest published file has some hundred tensors.
+/// tensor takes about twenty values, and the largest published file has a few hundred tensors.
 const MOST_VALUES: usize = 1 << 18;
 
 /// Most tensors. A tensor takes as much memory as ten other values.

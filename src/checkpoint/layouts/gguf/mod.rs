@@ -1,12 +1,12 @@
-//! GGUF of the architecture `llama`.
+//! GGUF files of the architecture `llama`.
 //!
-//! | file | what it knows |
+//! | file | what |
 //! |---|---|
-//! | `config` | metadata as a description, and back |
-//! | `entries` | entries of metadata that change nothing |
-//! | `names` | its names of fields and tensors |
-//! | `read` | its tensors under our names |
-//! | `write` | a file that llama.cpp loads |
+//! | `config` | reads and writes the description in the metadata |
+//! | `entries` | metadata entries that change nothing |
+//! | `names` | names of fields and tensors |
+//! | `read` | reads the tensors under Hugging Face's names |
+//! | `write` | writes a file that llama.cpp loads |
 
 pub(in crate::checkpoint) mod config;
 mod entries;
