@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use crate::system::memory::{given, may_fail};
+use crate::system::memory::given;
 use crate::system::threads::{self, NO_THREAD};
 
 /// The limits for one piece of work.
@@ -96,8 +96,8 @@ pub fn within<T: Send + 'static>(
 
 /// Finds out why a thread with this stack size could not be started: the system reports both reasons by one error.
 fn not_started(stack: usize) -> Exceeded {
-    let mut room = Vec::<u8>::new();
-    match may_fail(|| room.try_reserve_exact(stack)) {
+    // With what a thread takes beside its stack: where only that is missing, it is memory too.
+    match threads::room(stack) {
         Ok(()) => Exceeded::NoThread,
         Err(_) => Exceeded::NoStack(stack),
     }
