@@ -64,8 +64,7 @@ fn open_cuda(index: usize) -> candle_core::Result<Device> {
     #[cfg(feature = "cuda")]
     {
         // SAFETY: the events that are disabled order uses of memory by several streams of a GPU. This device has one
-        // stream, and no second device is opened on its context; copies between two GPUs wait for an event of their
-        // own.
+        // stream, and no second device is opened on its context; copies between two GPUs wait for a separate event.
         #[allow(unsafe_code)]
         unsafe {
             device.as_cuda_device()?.disable_event_tracking();

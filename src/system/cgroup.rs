@@ -58,7 +58,7 @@ fn of_group(group: &Path, [limit, used]: [&str; 2]) -> Option<Limits> {
         let value = |line: &str| line.strip_prefix(name)?.trim().parse::<u64>().ok();
         statistics.lines().find_map(value).unwrap_or(0)
     };
-    // Version 1 reports the totals of the groups below under names of their own.
+    // Version 1 reports the totals of the groups below under separate names.
     let totals: u64 = ["total_inactive_file ", "total_active_file "].map(of_files).iter().sum();
     let own: u64 = ["inactive_file ", "active_file "].map(of_files).iter().sum();
     let taken = number(used)?.saturating_sub(totals.max(own));
