@@ -5,11 +5,13 @@
 //! | file | what |
 //! |---|---|
 //! | [`config`] | the description of a model |
+//! | `describe` | the description in words |
 //! | `naming` | the names of the description's fields in a layout |
 //! | [`schema`] | the tensors of a model: their roles, shapes, names and order |
 //! | [`weights`] | all weights of a model, layer by layer |
 
 pub mod config;
+mod describe;
 mod naming;
 pub mod schema;
 pub mod weights;

@@ -15,6 +15,8 @@ use rand::distr::Alphanumeric;
 use super::conversation::Conversation;
 use super::file::{self, FileError, LARGEST_FILE};
 use crate::system::files::{self, Claim, Folder};
+use crate::system::quote::counted;
+use crate::system::state;
 
 /// Maximum number of conversations; the least recently changed one is deleted first.
 pub const MOST_CONVERSATIONS: usize = 100;
@@ -49,6 +51,17 @@ pub struct Saved {
     pub model: String,
     /// The conversation.
     pub conversation: Conversation,
+}
+
+impl Saved {
+    /// What is gone on with, for a person: how long it is, and that it was with another model than `autosave`'s.
+    pub fn described(&self, autosave: Option<&Autosave>) -> String {
+        let mut words = format!("a conversation of {}", counted(self.conversation.exchanges().len(), "turn"));
+        if autosave.is_some_and(|autosave| !autosave.is_with(&self.model)) {
+            words.push_str(&format!(", which was with {}", self.model.replace("--", "/")));
+        }
+        words
+    }
 }
 
 impl Autosave {
@@ -127,6 +140,19 @@ impl Autosave {
     pub fn go_on(&mut self, saved: &Saved) {
         self.begin(&saved.conversation);
         self.file = self.is_with(&saved.model).then(|| saved.file.clone());
+    }
+
+    /// The conversation that was saved last, with whatever model.
+    ///
+    /// # Errors
+    /// [`FileError`] as for [`Conversation::load`].
+    pub fn last_of_all() -> Result<Option<Saved>, FileError> {
+        Self::folder().map_or(Ok(None), |folder| Self::new(folder, "").last())
+    }
+
+    /// Where conversations are saved, if there is such a place.
+    pub fn folder() -> Option<PathBuf> {
+        Some(state::folder()?.join("chats"))
     }
 
     /// Loads the most recently changed conversation other than the current one.

@@ -9,6 +9,7 @@
 //! | `fit` | drops the oldest turns so that the rest fits |
 //! | `file` | a conversation as JSON, written completely or not at all |
 //! | `autosave` | saves conversations automatically |
+//! | `settings` | how replies are generated: what `/set` changes |
 //! | `command` | the slash commands, defined by one table |
 
 mod autosave;
@@ -16,9 +17,11 @@ mod command;
 mod conversation;
 mod file;
 mod fit;
+mod settings;
 
 pub use autosave::{Autosave, MOST_CONVERSATIONS, Saved};
 pub use command::{Command, CommandError, Turn, help};
 pub use conversation::{Conversation, ConversationError, Exchange};
 pub use file::{FileError, LARGEST_FILE, MOST_MESSAGES, ParseError, read_text};
 pub use fit::FitError;
+pub use settings::{SettingError, Settings};

@@ -15,11 +15,13 @@
 //! | `tensors`, `shards` | tensors with their names, shapes and bytes; the files that together hold the weights |
 //! | `names` | tables of tensor names, to rename between layouts |
 //! | `read` | reads files as every layout needs them |
+//! | `finite` | checks that every weight is a finite number |
 //! | [`suggestions`] | the publishers' suggested sampling settings |
 //! | [`error`] | errors and their hints |
 
 pub mod convert;
 pub mod error;
+mod finite;
 pub mod formats;
 pub mod layouts;
 mod names;
@@ -31,6 +33,7 @@ pub mod tensors;
 pub mod validate;
 
 pub use error::Error;
+pub use finite::NotFinite;
 pub use layouts::mist::Provenance;
 pub use open::{Checkpoint, Format, Tokenizing};
 pub use suggestions::Suggestions;

@@ -116,7 +116,7 @@ fn hinted(error: &anyhow::Error) -> impl Iterator<Item = &dyn Hinted> {
 /// What is found to be one of the library's errors.
 type Known = for<'e> fn(&'e (dyn Error + 'static)) -> Option<&'e dyn Hinted>;
 
-const HINTED: [Known; 13] = [
+const HINTED: [Known; 15] = [
     known::<mist::Error>,
     known::<checkpoint::Error>,
     known::<placement::Error>,
@@ -126,6 +126,8 @@ const HINTED: [Known; 13] = [
     known::<chat::ConversationError>,
     known::<chat::FitError<text::Error>>,
     known::<chat::FileError>,
+    known::<chat::SettingError>,
+    known::<hub::Damaged>,
     known::<SamplingError>,
     known::<RemovalError>,
     known::<InterruptError>,

@@ -3,26 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::anyhow;
 use clap::Args;
 use indicatif::HumanBytes;
-use mist::arch::Config;
 use mist::checkpoint::open::Checkpoint;
 use mist::hub::Manifest;
 use mist::kernels::attention::CacheType;
-use mist::quant::{Matrix, Scheme};
+use mist::quant::Scheme;
 use mist::runtime::opened::{tokenizer, warn};
-use mist::runtime::{Wanted, schemes};
+use mist::runtime::{Speech, Wanted, schemes};
 use mist::system::numbers::at_least;
 use mist::system::quote::{counted, quoted};
 use mist::terminal::Printer;
 use mist::text::Tokenizer;
 use serde_json::json;
 
-use super::exit::{Hint, Status};
+use super::exit::Status;
 use super::located::CheckpointArgs;
 use super::running::Running;
-use super::speech::Speech;
+use super::sampling::SamplingArgs;
 
 /// Describe a checkpoint and compare its tensors with its config.
 #[derive(Args, Debug)]
@@ -50,14 +48,16 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     warn(&checkpoint, &mut Running::new(printer));
     let tokenizer = tokenizer(&checkpoint)?;
     compare_ids(&checkpoint, &tokenizer, printer)?;
-    let speech = Speech::of(&checkpoint, &tokenizer, printer)?;
+    let sampling = SamplingArgs::default().sampling(&checkpoint, printer)?;
+    let speech = Speech::of(&checkpoint, &tokenizer, sampling);
+    let schemes = schemes(&checkpoint);
+    let weights: u64 = schemes.values().sum();
     if args.verify {
-        verify(&checkpoint, printer)?;
+        let bar = printer.bytes_bar("Verifying", weights);
+        checkpoint.check_finite(&mut |bytes| bar.add(bytes))?;
     }
     let config = &checkpoint.config;
     let (total, active) = config.parameters();
-    let schemes = schemes(&checkpoint);
-    let weights: u64 = schemes.values().sum();
     let positions = args.context_length.unwrap_or(config.context_length);
     let held = config.window.unwrap_or(positions).min(positions);
     let cache = |cache: CacheType| {
@@ -81,21 +81,21 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
             "config": config,
         });
         json.as_object_mut().into_iter().for_each(|json| speech.add_to(json));
-        printer.data(&format!("{json}\n"))?;
+        printer.result(json)?;
         return Ok(Status::Success);
     }
-    for (name, value) in describe(&checkpoint, config) {
-        printer.data(&format!("{name:14} {value}\n"))?;
+    printer.result(format!("{:14} {}", "format", checkpoint.format.name()))?;
+    for (name, value) in config.described() {
+        printer.result(format!("{name:14} {value}"))?;
     }
     let millions = |count: u64| format!("{:.2} M", count as f64 / 1e6);
     let active = if active == total { String::new() } else { format!(" ({} active)", millions(active)) };
-    printer.data(&format!("{:14} {}{active}\n", "parameters", millions(total)))?;
-    printer.data(&format!("{:14} {} ({})\n", "weights", HumanBytes(weights), shares(&schemes)))?;
+    printer.result(format!("{:14} {}{active}", "parameters", millions(total)))?;
+    printer.result(format!("{:14} {} ({})", "weights", HumanBytes(weights), shares(&schemes)))?;
     let sizes = (HumanBytes(cache(CacheType::F32)), HumanBytes(cache(CacheType::F16)));
-    printer
-        .data(&format!("{:14} {} in f32, {} in f16, for {held} positions\n", "cache", sizes.0, sizes.1))?;
+    printer.result(format!("{:14} {} in f32, {} in f16, for {held} positions", "cache", sizes.0, sizes.1))?;
     for (name, value) in speech.lines() {
-        printer.data(&format!("{name:14} {value}\n"))?;
+        printer.result(format!("{name:14} {value}"))?;
     }
     if args.verify {
         if let Some(files) = hashed {
@@ -131,36 +131,6 @@ fn compare_ids(checkpoint: &Checkpoint, tokenizer: &Tokenizer, printer: &Printer
     Ok(())
 }
 
-fn describe(checkpoint: &Checkpoint, config: &Config) -> Vec<(&'static str, String)> {
-    let heads = format!(
-        "{} of size {}, {} for keys and values",
-        config.query_heads, config.head_size, config.key_value_heads
-    );
-    let mut lines = vec![
-        ("format", checkpoint.format.name().to_string()),
-        ("architecture", format!("{:?}", config.architecture).to_lowercase()),
-        ("layers", config.layers.to_string()),
-        ("hidden size", config.hidden_size.to_string()),
-        ("inner size", config.intermediate_size.to_string()),
-        ("heads", heads),
-        ("vocabulary", config.vocabulary_size.to_string()),
-        ("context", config.context_length.to_string()),
-        ("rope theta", config.rope.theta.to_string()),
-    ];
-    if let Some(window) = config.window {
-        lines.push(("window", window.to_string()));
-    }
-    if let Some(experts) = config.experts {
-        lines.push(("experts", format!("{}, {} active", experts.all, experts.active)));
-    }
-    lines
-}
-
-/// The matrices of a checkpoint with their names.
-fn matrices(checkpoint: &Checkpoint) -> Vec<(String, &Matrix)> {
-    checkpoint.weights.matrices(checkpoint.config.tied_head)
-}
-
 /// The schemes in use, most bytes first, such as `q4_k 82.0 %`.
 pub fn shares(schemes: &BTreeMap<Scheme, u64>) -> String {
     let total = schemes.values().sum::<u64>().max(1) as f64;
@@ -185,32 +155,5 @@ fn verify_download(path: &Path, printer: &Printer) -> anyhow::Result<Option<usiz
     if damages.is_empty() {
         return Ok(Some(manifest.files()));
     }
-    let (damaged, all) = (damages.len(), manifest.files());
-    let each: Vec<String> = damages.iter().map(|d| format!("{}: {}", d.file, d.why)).collect();
-    let (folder, each) = (folder.display(), each.join("; "));
-    let are = if damaged == 1 { "is not that" } else { "are not those" };
-    let (all, origin) = (counted(all, "file"), manifest.origin());
-    let error = anyhow!("{damaged} of {all} in {folder} {are} of {origin}: {each}");
-    let repository = manifest.repository().map(|r| r.to_string()).unwrap_or_default();
-    let commit = manifest.commit().map(|c| format!(" --revision {c}")).unwrap_or_default();
-    Err(error.context(Hint(format!(
-        "delete what is wrong, then `mist download {repository}{commit}` fetches it again"
-    ))))
-}
-
-/// Reads every weight.
-fn verify(checkpoint: &Checkpoint, printer: &Printer) -> anyhow::Result<()> {
-    let matrices = matrices(checkpoint);
-    let bar = printer.bytes_bar("Verifying", matrices.iter().map(|(_, m)| m.size() as u64).sum());
-    for (name, matrix) in matrices {
-        let mut row = vec![0.0; matrix.columns()];
-        for i in 0..matrix.rows() {
-            matrix.rows_f32(i, &mut row);
-            if let Some(value) = row.iter().find(|v| !v.is_finite()) {
-                anyhow::bail!("{}: a weight of {name} is {value}", checkpoint.folder.display());
-            }
-        }
-        bar.add(matrix.size() as u64);
-    }
-    Ok(())
+    Err(manifest.damaged(folder, &damages).into())
 }

@@ -1,14 +1,11 @@
 //! `mist list`: the checkpoints on this machine.
 
-use std::path::{Path, PathBuf};
-
 use clap::Args;
-use mist::checkpoint::layouts::mist::manifest;
-use mist::checkpoint::open::{Checkpoint, Format};
+use mist::checkpoint::open::Format;
 use mist::hub::Size;
-use mist::quant::Scheme;
 use mist::runtime::located::different;
-use mist::store::{Found, Place, Store, bytes_at};
+use mist::store::{Listed, Store};
+use mist::system::quote::from_home;
 use mist::terminal::{Printer, Table, escaped};
 use serde_json::json;
 
@@ -26,15 +23,6 @@ pub struct ListArgs {
     json: bool,
 }
 
-/// A checkpoint, as it is shown.
-struct Row {
-    found: Found,
-    layout: Option<Format>,
-    bytes: u64,
-    /// The names of its conversions.
-    conversions: Vec<String>,
-}
-
 /// Runs `mist list`.
 pub fn run(args: &ListArgs, printer: &Printer) -> anyhow::Result<Status> {
     let store = Store::from_environment();
@@ -43,10 +31,10 @@ pub fn run(args: &ListArgs, printer: &Printer) -> anyhow::Result<Status> {
         printer.data(&names.collect::<String>())?;
         return Ok(Status::Success);
     }
-    let rows: Vec<Row> = store.all().into_iter().map(|found| Row::of(&store, found)).collect();
+    let rows = store.listed();
     if args.json {
-        let rows: Vec<_> = rows.iter().map(Row::as_json).collect();
-        printer.data(&format!("{}\n", json!({ "checkpoints": rows })))?;
+        let rows: Vec<_> = rows.iter().map(Listed::as_json).collect();
+        printer.result(json!({ "checkpoints": rows }))?;
         return Ok(Status::Success);
     }
     if rows.is_empty() {
@@ -59,63 +47,11 @@ pub fn run(args: &ListArgs, printer: &Printer) -> anyhow::Result<Status> {
             escaped(&row.found.name).into_owned(),
             row.layout.map_or("", Format::name).into(),
             Size(row.bytes).to_string(),
-            place(&store, row.found.place),
+            from_home(&store.root(row.found.place).unwrap_or_default()),
             row.conversions.join(", "),
         ]);
     }
     let table = table.numbers([false, false, true, false, false]);
     printer.table(&table)?;
     Ok(Status::Success)
-}
-
-impl Row {
-    fn of(store: &Store, found: Found) -> Self {
-        let conversions = store.conversions_made(&found);
-        let bytes = bytes_at(&found.path).saturating_sub(within(&found.path, &conversions));
-        let conversions =
-            in_place(&found.path).into_iter().chain(conversions.iter().map(|folder| scheme(folder)));
-        let conversions = conversions.collect();
-        Self { layout: Checkpoint::layout(&found.path), bytes, conversions, found }
-    }
-
-    fn as_json(&self) -> serde_json::Value {
-        json!({
-            "name": self.found.name,
-            "layout": self.layout.map(Format::name),
-            "bytes": self.bytes,
-            "conversions": self.conversions,
-            "path": self.found.path.to_string_lossy(),
-            "revision": self.found.revision,
-            "read_only": self.found.place == Place::HubCache,
-        })
-    }
-}
-
-/// The scheme of a conversion that lies beside the originals in their folder.
-fn in_place(folder: &Path) -> Option<String> {
-    let is_beside = folder.join(manifest::FILE).is_file() && Checkpoint::has_original(folder);
-    let manifest = manifest::Manifest::read(folder).ok().filter(|_| is_beside)?;
-    let scheme = manifest.origin.roundings.last().and_then(|rounding| rounding.quantize);
-    Some(format!("{} in place", scheme.map_or("mist", Scheme::name)))
-}
-
-/// Bytes of the conversions that lie in the checkpoint's own folder.
-fn within(folder: &Path, conversions: &[PathBuf]) -> u64 {
-    conversions
-        .iter()
-        .filter(|path| path.starts_with(folder) && !path.is_symlink())
-        .map(|path| bytes_at(path))
-        .sum()
-}
-
-/// `q8_0` of `x.q8_0` and of a folder of that name.
-fn scheme(folder: &Path) -> String {
-    folder.extension().or(folder.file_name()).unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// A place's folder, with `~` for the user's own.
-fn place(store: &Store, place: Place) -> String {
-    let root = store.root(place).unwrap_or_default();
-    let below_home = std::env::home_dir().and_then(|home| Some(root.strip_prefix(home).ok()?.to_path_buf()));
-    below_home.map_or(root.display().to_string(), |below| format!("~/{}", below.display()))
 }

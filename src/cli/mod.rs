@@ -19,7 +19,6 @@ mod output;
 mod remove;
 mod running;
 mod sampling;
-mod speech;
 mod tokenize;
 mod values;
 

@@ -5,12 +5,11 @@ use std::io::{self, IsTerminal};
 use anyhow::anyhow;
 use clap::Args;
 use mist::hub::Size;
-use mist::store::{Found, ModelName, Place, Removal, Store};
+use mist::store::{Place, Store};
 use mist::system::quote::{counted, quoted};
 use mist::terminal::{Printer, escaped};
-use serde_json::json;
 
-use super::exit::{Hint, Status, Usage};
+use super::exit::{Hint, Status};
 use super::located::ask;
 
 /// Delete a checkpoint from this machine, with its conversions.
@@ -31,7 +30,7 @@ pub struct RemoveArgs {
 /// Runs `mist remove`.
 pub fn run(args: &RemoveArgs, printer: &Printer) -> anyhow::Result<Status> {
     let store = Store::from_environment();
-    let Some((found, variant)) = find(&store, &args.name)? else {
+    let Some((found, variant)) = store.find_with_variant(&args.name)? else {
         let error = anyhow!("there is no checkpoint {} on this machine", quoted(&args.name));
         return Err(error.context(Hint("`mist list` shows the names".into())));
     };
@@ -55,7 +54,7 @@ pub fn run(args: &RemoveArgs, printer: &Printer) -> anyhow::Result<Status> {
             return Ok(Status::Failure);
         }
     }
-    let json = as_json(&removal);
+    let json = removal.as_json();
     let bytes = removal.bytes();
     removal.carry_out()?;
     printer.note(&format!("Deleted {}", Size(bytes)));
@@ -63,36 +62,7 @@ pub fn run(args: &RemoveArgs, printer: &Printer) -> anyhow::Result<Status> {
         printer.note(&format!("{} itself stays: it lies in the hub's own cache", escaped(&found.name)));
     }
     if args.json {
-        printer.data(&format!("{json}\n"))?;
+        printer.result(json)?;
     }
     Ok(Status::Success)
-}
-
-/// The checkpoint of a name, and the conversion or file of it that is named behind a colon.
-fn find(store: &Store, typed: &str) -> anyhow::Result<Option<(Found, Option<String>)>> {
-    let name = ModelName::parse(typed.as_ref());
-    if name.file.is_some() || name.revision.is_some() {
-        let hint = format!("`mist remove {}` removes the repository", name.path.display());
-        return Err(Usage::with_hint(
-            "an address of a file or a revision is nothing that can be removed",
-            hint,
-        ));
-    }
-    if let Some(found) = store.find(&name)? {
-        // A link to what is only read is deleted itself.
-        let found = if name.variant.is_some() { store.resolved(found) } else { found };
-        return Ok(Some((found, name.variant)));
-    }
-    // Conversions have more names than schemes: `f16-q4_k`, `mist`.
-    let Some((name, variant)) = typed.rsplit_once(':') else { return Ok(None) };
-    let found = store.find(&ModelName::parse(name.as_ref()))?;
-    Ok(found.map(|found| (store.resolved(found), Some(variant.to_string()))))
-}
-
-fn as_json(removal: &Removal) -> serde_json::Value {
-    let deleted = removal
-        .doomed
-        .iter()
-        .map(|d| json!({"path": d.path.to_string_lossy(), "bytes": d.bytes, "files": d.files}));
-    json!({ "deleted": deleted.collect::<Vec<_>>(), "bytes": removal.bytes() })
 }

@@ -3,10 +3,10 @@
 
 use clap::Args;
 use mist::checkpoint::open::Checkpoint;
-use mist::generate::{Sampling, SamplingError, Suggested};
+use mist::generate::{Sampling, SamplingError};
+use mist::runtime;
 use mist::system::numbers::{at_least, number};
 use mist::terminal::Printer;
-use serde_json::{Value, json};
 
 /// How tokens are chosen.
 #[derive(Args, Clone, Debug, Default)]
@@ -41,22 +41,16 @@ impl SamplingArgs {
     /// The values for a model. What its publishers suggest and no sampler can do is passed over with a word, but where a
     /// flag says otherwise anyway.
     pub fn sampling(&self, checkpoint: &Checkpoint, printer: &Printer) -> anyhow::Result<Sampling> {
-        let suggested = &checkpoint.suggestions;
-        let unless = |value: Option<f64>, is_typed: bool| value.filter(|_| !is_typed);
-        let asked = Suggested {
-            temperature: unless(suggested.temperature, self.temperature.is_some()),
-            top_k: unless(suggested.top_k, self.top_k.is_some()),
-            top_p: unless(suggested.top_p, self.top_p.is_some()),
-            min_p: unless(suggested.min_p, self.min_p.is_some()),
-            repeat_penalty: unless(suggested.repetition_penalty, self.repeat_penalty.is_some()),
+        let is_typed = |field: &str| match field {
+            "temperature" => self.temperature.is_some(),
+            "top_k" => self.top_k.is_some(),
+            "top_p" => self.top_p.is_some(),
+            "min_p" => self.min_p.is_some(),
+            _ => self.repeat_penalty.is_some(),
         };
-        let (sampling, impossible) = Sampling::default().as_suggested(&asked);
-        let impossible =
-            impossible.into_iter().map(|error| error.called(|field| suggested.name(field)).to_string());
-        for sentence in suggested.passed_over.iter().cloned().chain(impossible) {
-            printer.warn(&format!("{}: {sentence}: passed over", suggested.file.display()));
-        }
-        let sampling = self.over(sampling);
+        let (suggested, passed_over) = runtime::suggested_sampling(&checkpoint.suggestions, &is_typed);
+        passed_over.iter().for_each(|line| printer.warn(line));
+        let sampling = self.over(suggested);
         sampling.check().map_err(as_typed)?;
         Ok(sampling)
     }
@@ -87,18 +81,4 @@ impl SamplingArgs {
 /// With the name of the flag.
 fn as_typed(error: SamplingError) -> SamplingError {
     error.called(|field| format!("--{}", field.replace('_', "-")))
-}
-
-/// The values as `--json` has them.
-pub fn to_json(sampling: &Sampling) -> Value {
-    let Sampling { temperature, top_k, top_p, min_p, repeat_penalty } = sampling;
-    // As they are typed: 0.2 is not 0.20000000298.
-    let number = |value: &f32| value.to_string().parse::<f64>().unwrap_or_else(|_| f64::from(*value));
-    json!({
-        "temperature": number(temperature),
-        "top_k": top_k,
-        "top_p": number(top_p),
-        "min_p": number(min_p),
-        "repeat_penalty": number(repeat_penalty),
-    })
 }

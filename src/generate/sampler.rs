@@ -2,6 +2,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
 
 use crate::kernels::pointwise::softmax;
 use crate::system::hinted::Hinted;
@@ -88,6 +89,20 @@ impl Sampling {
         take(suggested.min_p, &plainly(|s| &mut s.min_p));
         take(suggested.repeat_penalty, &plainly(|s| &mut s.repeat_penalty));
         (sampling, impossible)
+    }
+
+    /// The values for a program.
+    pub fn as_json(&self) -> Value {
+        let Sampling { temperature, top_k, top_p, min_p, repeat_penalty } = self;
+        // As they are typed: 0.2 is not 0.20000000298.
+        let number = |value: &f32| value.to_string().parse::<f64>().unwrap_or_else(|_| f64::from(*value));
+        json!({
+            "temperature": number(temperature),
+            "top_k": top_k,
+            "top_p": number(top_p),
+            "min_p": number(min_p),
+            "repeat_penalty": number(repeat_penalty),
+        })
     }
 
     /// Checks that every value is in its range.

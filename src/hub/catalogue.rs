@@ -1,6 +1,8 @@
 //! The repositories that `mist download` lists. Only the listing and the hints use this table. A model is described by its
 //! own `config.json`, and any repository of the family loads.
 
+use super::size::Size;
+
 /// A line of the listing. Unknown values are `None`; none is guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -19,7 +21,23 @@ pub struct Entry {
     pub gated: Option<bool>,
 }
 
+/// What the cells of a row are.
+pub const HEADINGS: [&str; 6] = ["repository", "parameters", "active", "context", "disk", "licence"];
+
 impl Entry {
+    /// The entry as a row of a table under [`HEADINGS`]. What is unknown is blank, and open access goes without saying.
+    pub fn cells(&self) -> [String; 6] {
+        let gated = self.gated.unwrap_or(false).then_some("gated");
+        [
+            self.name.to_string(),
+            self.parameters.map(count).unwrap_or_default(),
+            self.active.map(count).unwrap_or_default(),
+            self.context.map(|tokens| tokens.to_string()).unwrap_or_default(),
+            self.disk_bytes().map(|bytes| Size(bytes).to_string()).unwrap_or_default(),
+            self.licence.into_iter().chain(gated).collect::<Vec<_>>().join(", "),
+        ]
+    }
+
     /// Bytes of the weights on disk. All of these models are published with 16 bits a parameter.
     pub fn disk_bytes(&self) -> Option<u64> {
         self.parameters.map(|n| 2 * n)
@@ -35,6 +53,14 @@ impl Entry {
 
     const fn gated(self, gated: bool) -> Self {
         Self { gated: Some(gated), ..self }
+    }
+}
+
+/// A number of parameters: `135 M`, `46.7 B`.
+fn count(n: u64) -> String {
+    match n {
+        0..1_000_000_000 => format!("{:.0} M", n as f64 / 1e6),
+        _ => format!("{:.1} B", n as f64 / 1e9),
     }
 }
 
@@ -212,5 +238,22 @@ mod tests {
     fn of_equally_near_names_the_earlier_wins() {
         assert_eq!(nearest("mistralai/Mistral-7B-v0.4"), Some("mistralai/Mistral-7B-v0.1"));
         assert_eq!(nearest("mistralai/Mistral-7B-Instruct-v0.5"), Some("mistralai/Mistral-7B-Instruct-v0.1"));
+    }
+
+    #[test]
+    fn a_row_fits_a_hundred_columns_and_without_the_licence_eighty() {
+        let widest = |i: usize| ENTRIES.iter().map(|e| e.cells()[i].len()).chain([HEADINGS[i].len()]).max();
+        let widths: Vec<usize> = (0..6).filter_map(widest).collect();
+        let [all, narrow] = [6, 5].map(|columns| widths[..columns].iter().sum::<usize>() + 2 * (columns - 1));
+        assert!(all <= 100 && narrow <= 80, "{all}, {narrow}");
+    }
+
+    #[test]
+    fn what_is_unknown_is_blank_and_open_access_goes_without_saying() {
+        let blank = Entry { parameters: None, ..dense("org/name", 0) };
+        assert_eq!(blank.cells().concat(), "org/name");
+        let shown = [(None, Some(true)), (Some("mrl"), Some(true)), (Some("mit"), Some(false))]
+            .map(|(licence, gated)| Entry { licence, gated, ..blank }.cells()[5].clone());
+        assert_eq!(shown, ["gated", "mrl, gated", "mit"]);
     }
 }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{Commit, Digest, Entry, Error, FileName, Plan, RepoId, folder};
 use crate::json;
 use crate::system::files::{self, Refused, Replacement};
+use crate::system::hinted::Hinted;
+use crate::system::quote::counted;
 
 /// The name of the manifest.
 const FILE: &str = "mist-download.json";
@@ -48,7 +50,34 @@ pub struct Damage {
     pub why: String,
 }
 
+/// Files that are not those that were downloaded.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Damaged {
+    message: String,
+    hint: String,
+}
+
+impl Hinted for Damaged {
+    fn hint(&self) -> Option<String> {
+        Some(self.hint.clone())
+    }
+}
+
 impl Manifest {
+    /// The error of what [`verify`](Self::verify) has found in `folder`.
+    pub fn damaged(&self, folder: &Path, damages: &[Damage]) -> Damaged {
+        let each: Vec<String> = damages.iter().map(|d| format!("{}: {}", d.file, d.why)).collect();
+        let are = if damages.len() == 1 { "is not that" } else { "are not those" };
+        let (all, origin, each) = (counted(self.files(), "file"), self.origin(), each.join("; "));
+        let message = format!("{} of {all} in {} {are} of {origin}: {each}", damages.len(), folder.display());
+        let repository = self.repository().map(|r| r.to_string()).unwrap_or_default();
+        let commit = self.commit().map(|c| format!(" --revision {c}")).unwrap_or_default();
+        let hint =
+            format!("delete what is wrong, then `mist download {repository}{commit}` fetches it again");
+        Damaged { message, hint }
+    }
+
     /// Makes a manifest for `entries` of `commit`, with the records of `earlier` about them and, if it is of the same
     /// commit, about other files.
     pub(super) fn new<'a>(

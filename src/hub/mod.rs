@@ -76,7 +76,7 @@ pub use entry::Entry;
 pub use error::Error;
 pub use hash::{BlobId, Hash};
 pub use json::{catalogue_as_json, plan_as_json};
-pub use manifest::Manifest;
+pub use manifest::{Damage, Damaged, Manifest};
 pub use names::{Commit, Digest, FileName, RepoId, Revision};
 pub use plan::{Plan, PlannedFile};
 pub use report::{Report, Silent};

@@ -19,6 +19,7 @@
 //! | `checked` | what was found out about a conversion holds until a file changes |
 //! | `conversion` | a conversion as it was asked for |
 //! | `writing` | one process at a time, stopped without a trace, verified |
+//! | `speech`, `suggested` | what a model does with text; how its publishers suggest that tokens are chosen |
 //! | `sidecars` | the files beside weights |
 //! | `settings`, `placing` | how a model is run; which layer goes where, and how large caches are |
 //! | `report`, `error` | who receives what happens; what can go wrong |
@@ -42,6 +43,8 @@ pub mod quantize;
 mod report;
 mod settings;
 mod sidecars;
+mod speech;
+mod suggested;
 pub mod writing;
 
 pub use builder::Builder;
@@ -58,3 +61,5 @@ pub use placing::{Placed, Room};
 pub use quantize::Quantize;
 pub use report::{Report, Silent, Step};
 pub use settings::{Precision, Settings};
+pub use speech::Speech;
+pub use suggested::suggested_sampling;

@@ -11,11 +11,10 @@ use super::options::Options;
 use super::placing::Placed;
 use super::report::{Report, Step};
 use super::settings::{Precision, Settings};
+use super::suggested::suggested_sampling;
 use crate::checkpoint::open::Checkpoint;
 use crate::evaluate::{Likelihood, likelihood};
-use crate::generate::{
-    Engine, GenerationError, Limits, NextToken, Request, Sampler, Sampling, Suggested, TextStream,
-};
+use crate::generate::{Engine, GenerationError, Limits, NextToken, Request, Sampler, Sampling, TextStream};
 use crate::kernels::attention::CacheType;
 use crate::model::Transformer;
 use crate::placement::{self, Share};
@@ -154,15 +153,7 @@ impl Model {
 
     /// How its publishers suggest that tokens are chosen, else the defaults.
     pub fn sampling(&self) -> Sampling {
-        let suggested = &self.checkpoint().suggestions;
-        let suggested = Suggested {
-            temperature: suggested.temperature,
-            top_k: suggested.top_k,
-            top_p: suggested.top_p,
-            min_p: suggested.min_p,
-            repeat_penalty: suggested.repetition_penalty,
-        };
-        Sampling::default().as_suggested(&suggested).0
+        suggested_sampling(&self.checkpoint().suggestions, &|_| false).0
     }
 
     /// The ids of a text, with the beginning token where the tokenizer's own settings put it.

@@ -21,17 +21,20 @@
 //! | `contents` | finds the checkpoints in a folder of checkpoints |
 //! | `find` | looks up names |
 //! | `conversions` | locates a checkpoint's conversions |
+//! | `listing` | describes every checkpoint |
 //! | `removal` | deletes a checkpoint with its conversions |
 
 mod contents;
 mod conversions;
 mod find;
+mod listing;
 mod name;
 mod places;
 mod removal;
 
 pub use contents::{bytes_at, ggufs};
 pub use find::Found;
+pub use listing::Listed;
 pub use name::{ModelName, NONE, is_gguf, is_variant, variant};
 pub use places::{Place, Store};
 pub use removal::{Doomed, Removal, RemovalError};

@@ -3,9 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use super::contents;
 use super::conversions::DIGEST;
-use super::{Found, Place, Store};
+use super::{Found, ModelName, Place, Store};
+use crate::hub;
 use crate::system::files::{Claim, folder_of};
 use crate::system::hinted::Hinted;
 
@@ -59,6 +62,12 @@ pub enum RemovalError {
         /// The requested variant.
         variant: String,
     },
+    /// A part of a repository, as an address of the hub names one.
+    #[error("an address of a file or a revision is nothing that can be removed")]
+    Part(PathBuf),
+    /// A checkpoint cannot be looked up.
+    #[error(transparent)]
+    Find(#[from] hub::Error),
     /// Another process is writing to the folder.
     #[error("another mist is writing to {}", .0.display())]
     Busy(PathBuf),
@@ -83,13 +92,43 @@ impl Hinted for RemovalError {
                 None => "`mist list` lists all models".into(),
             }),
             Self::NoConversion { .. } => Some("`mist list` lists all models".into()),
+            Self::Part(path) => Some(format!("`mist remove {}` removes the repository", path.display())),
             Self::Busy(_) => Some("wait until it has ended".into()),
+            Self::Find(error) => error.hint(),
             Self::Io { .. } => None,
+        }
+    }
+
+    fn is_wrong_call(&self) -> bool {
+        match self {
+            Self::Part(_) => true,
+            Self::Find(error) => error.is_wrong_call(),
+            _ => false,
         }
     }
 }
 
 impl Store {
+    /// The checkpoint that `typed` names, and the conversion or file of it that is named behind a colon.
+    ///
+    /// # Errors
+    /// An address of a file or a revision; the hub's cache has several revisions.
+    pub fn find_with_variant(&self, typed: &str) -> Result<Option<(Found, Option<String>)>, RemovalError> {
+        let name = ModelName::parse(typed.as_ref());
+        if name.file.is_some() || name.revision.is_some() {
+            return Err(RemovalError::Part(name.path));
+        }
+        if let Some(found) = self.find(&name)? {
+            // A link to what is only read is deleted itself.
+            let found = if name.variant.is_some() { self.resolved(found) } else { found };
+            return Ok(Some((found, name.variant)));
+        }
+        // Conversions have more names than schemes: `f16-q4_k`, `mist`.
+        let Some((name, variant)) = typed.rsplit_once(':') else { return Ok(None) };
+        let found = self.find(&ModelName::parse(name.as_ref()))?;
+        Ok(found.map(|found| (self.resolved(found), Some(variant.to_string()))))
+    }
+
     /// Lists what to delete for a checkpoint: its folder or file, and all its conversions; with a `variant` only that
     /// conversion or GGUF file. Deletes nothing.
     ///
@@ -188,6 +227,12 @@ fn size(path: &Path) -> (usize, u64) {
 }
 
 impl Removal {
+    /// What is deleted, for a program.
+    pub fn as_json(&self) -> Value {
+        let path = |doomed: &Doomed| json!({"path": doomed.path.to_string_lossy(), "bytes": doomed.bytes, "files": doomed.files});
+        json!({ "deleted": self.doomed.iter().map(path).collect::<Vec<_>>(), "bytes": self.bytes() })
+    }
+
     /// Returns the total size in bytes.
     pub fn bytes(&self) -> u64 {
         self.doomed.iter().map(|doomed| doomed.bytes).sum()

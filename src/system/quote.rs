@@ -74,6 +74,13 @@ pub fn shell_word(word: &str) -> String {
     }
 }
 
+/// Writes a path with `~` for the user's own folder.
+pub fn from_home(path: &Path) -> String {
+    let home = std::env::home_dir();
+    let below = home.and_then(|home| path.strip_prefix(home).ok());
+    below.map_or(path.display().to_string(), |below| format!("~/{}", below.display()))
+}
+
 /// Formats a count with its noun: `1 token`, `2 tokens`.
 pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })

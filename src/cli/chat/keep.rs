@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use mist::chat::{Autosave, Conversation, Saved};
-use mist::system::state;
 use mist::terminal::Printer;
 
 use crate::cli::exit::Hint;
@@ -20,8 +19,8 @@ pub struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     /// Saves what is said to `model`, if `saves`.
     pub fn new(saves: bool, model: &str, printer: &'a Printer) -> Self {
-        let autosave = || Some(Autosave::new(folder()?, model));
-        let autosave = saves.then(autosave).flatten();
+        let folder = saves.then(Autosave::folder).flatten();
+        let autosave = folder.map(|folder| Autosave::new(folder, model));
         if saves && autosave.is_none() {
             printer
                 .warn("the conversation is not saved: neither XDG_STATE_HOME nor HOME names a folder for it");
@@ -60,30 +59,17 @@ impl<'a> Keeper<'a> {
 
     /// Goes on with a conversation, and says so.
     pub fn go_on(&mut self, saved: Saved) -> Conversation {
-        let mut note = match saved.conversation.exchanges().len() {
-            1 => "Continuing a conversation of 1 turn".to_owned(),
-            turns => format!("Continuing a conversation of {turns} turns"),
-        };
+        self.printer.note(&format!("Continuing {}", saved.described(self.autosave.as_ref())));
         if let Some(autosave) = &mut self.autosave {
-            if !autosave.is_with(&saved.model) {
-                note.push_str(&format!(", which was with {}", saved.model.replace("--", "/")));
-            }
             autosave.go_on(&saved);
         }
-        self.printer.note(&note);
         saved.conversation
     }
 }
 
-/// Where conversations are saved.
-fn folder() -> Option<PathBuf> {
-    Some(state::folder()?.join("chats"))
-}
-
 /// The conversation that `--continue` goes on with.
 pub fn last() -> anyhow::Result<Saved> {
-    let last = folder().map_or(Ok(None), |folder| Autosave::new(folder, "").last())?;
-    last.ok_or_else(|| {
+    Autosave::last_of_all()?.ok_or_else(|| {
         anyhow!("no conversation is saved yet").context(Hint("`mist chat` begins one, and saves it".into()))
     })
 }

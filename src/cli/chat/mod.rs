@@ -3,7 +3,6 @@
 //! | file | one idea |
 //! |---|---|
 //! | `choose` | which checkpoint, where none is named |
-//! | `settings` | what `/set` changes |
 //! | `talk` | a turn: from the message to the reply on the screen |
 //! | `prompt` | a person's turns and commands |
 //! | `pipe` | one turn a line |
@@ -13,7 +12,6 @@ mod choose;
 mod keep;
 mod pipe;
 mod prompt;
-mod settings;
 mod talk;
 
 use std::io::IsTerminal;

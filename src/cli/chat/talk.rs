@@ -3,11 +3,11 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use mist::chat::Settings;
 use mist::generate::{Finish, Generation};
 use mist::runtime::{Chat, Error, Options, Replying};
 use mist::terminal::{Interrupt, Output, Printer, watch};
 
-use super::settings::Settings;
 use crate::cli::output::note_timings;
 
 /// A conversation on the screen.

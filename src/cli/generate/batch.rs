@@ -12,7 +12,8 @@ use mist::runtime::{Error, Model};
 use mist::system::quote::counted;
 use mist::terminal::{Estimate, Output, Progress};
 
-use super::{Job, Prompt, Text};
+use super::job::{Job, Text};
+use super::prompts::Prompt;
 use crate::cli::exit::Status;
 
 /// Generates `num_samples` texts of each prompt; those of a blank line are empty.

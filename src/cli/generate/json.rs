@@ -7,13 +7,13 @@ use mist::placement;
 use mist::runtime::{Quantize, weights};
 use serde_json::json;
 
-use super::{Job, Prompt, Text};
-use crate::cli::sampling;
+use super::job::{Job, Text};
+use super::prompts::Prompt;
 
 impl Job<'_> {
     /// What a text depends on beside the model and the prompt, as `--json` has it.
     fn settings(&self) -> serde_json::Value {
-        let mut settings = sampling::to_json(&self.options.sampling.clone().unwrap_or_default());
+        let mut settings = self.options.sampling.clone().unwrap_or_default().as_json();
         settings["stop"] = json!(self.args.stop);
         settings["max_new_tokens"] = json!(self.args.max_new_tokens);
         settings["ignore_eos"] = json!(self.args.ignore_eos);

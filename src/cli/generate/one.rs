@@ -7,7 +7,8 @@ use mist::generate::{Engine, Finish};
 use mist::system::process::BytesRead;
 use mist::terminal::watch;
 
-use super::{Job, Prompt, Text};
+use super::job::{Job, Text};
+use super::prompts::Prompt;
 use crate::cli::exit::Status;
 use crate::cli::output::{note_reading, note_timings};
 

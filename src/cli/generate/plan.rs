@@ -6,7 +6,9 @@ use mist::runtime::{Placed, Room};
 use mist::terminal::{Printer, Table};
 use serde_json::json;
 
-use super::{GenerateArgs, prompts, room};
+use super::args::GenerateArgs;
+use super::job::room;
+use super::prompts;
 use crate::cli::exit::Status;
 use crate::cli::model::ModelArgs;
 use crate::cli::running::Running;

@@ -9,7 +9,7 @@ use mist::system::files::{self, Limited};
 use mist::terminal::Printer;
 use mist::text::Message;
 
-use super::GenerateArgs;
+use super::args::GenerateArgs;
 
 /// lit-gpt's default prompt.
 const DEFAULT_PROMPT: &str = "What food do llamas eat?";

@@ -2,19 +2,54 @@
 
 use std::num::NonZeroUsize;
 
-use anyhow::anyhow;
-use mist::generate::Sampling;
-use mist::system::numbers::{Expected, at_least, number, positive};
-
-use crate::cli::exit::Hint;
+use crate::generate::{Sampling, SamplingError};
+use crate::system::hinted::Hinted;
+use crate::system::numbers::{Expected, at_least, number, positive};
 
 /// How replies are generated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
+    /// How tokens are chosen.
     pub sampling: Sampling,
+    /// Where the random numbers begin.
     pub seed: u64,
     /// Tokens of a reply; `None` for as many as the context has room for.
     pub max_new_tokens: Option<NonZeroUsize>,
+}
+
+/// A setting that cannot be set so.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum SettingError {
+    /// No such setting.
+    #[error("there is no setting {name:?}")]
+    Unknown {
+        /// As it was typed.
+        name: String,
+        /// The settings there are.
+        names: String,
+    },
+    /// A value of another kind.
+    #[error("{name} cannot be {value:?}: {expected}")]
+    Value {
+        /// The setting.
+        name: String,
+        /// As it was typed.
+        value: String,
+        /// What would be one.
+        expected: Expected,
+    },
+    /// A value out of its range.
+    #[error(transparent)]
+    Range(SamplingError),
+}
+
+impl Hinted for SettingError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { names, .. } => Some(format!("there are {names}")),
+            Self::Value { .. } | Self::Range(_) => None,
+        }
+    }
 }
 
 /// What stands for no limit.
@@ -22,7 +57,10 @@ const NONE: &str = "none";
 
 impl Settings {
     /// Sets one value, or with an error none. Names are written with `-` or `_`.
-    pub fn set(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// There is no such setting, or it cannot have this value.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
         let mut changed = self.clone();
         let sampling = &mut changed.sampling;
         let name = name.replace('_', "-");
@@ -37,12 +75,11 @@ impl Settings {
             "max-new-tokens" => changed.max_new_tokens = Some(parsed(&name, value, positive)?),
             _ => {
                 let names = self.values().map(|(name, _)| name).join(", ");
-                return Err(
-                    anyhow!("there is no setting {name:?}").context(Hint(format!("there are {names}")))
-                );
+                return Err(SettingError::Unknown { name, names });
             }
         }
-        changed.sampling.check().map_err(|error| error.called(|field| field.replace('_', "-")))?;
+        let named = |error: SamplingError| error.called(|field| field.replace('_', "-"));
+        changed.sampling.check().map_err(|error| SettingError::Range(named(error)))?;
         *self = changed;
         Ok(())
     }
@@ -62,8 +99,12 @@ impl Settings {
     }
 }
 
-fn parsed<T>(name: &str, value: &str, parse: impl Fn(&str) -> Result<T, Expected>) -> anyhow::Result<T> {
-    parse(value).map_err(|error| anyhow!("{name} cannot be {value:?}: {error}"))
+fn parsed<T>(
+    name: &str,
+    value: &str,
+    parse: impl Fn(&str) -> Result<T, Expected>,
+) -> Result<T, SettingError> {
+    parse(value).map_err(|expected| SettingError::Value { name: name.into(), value: value.into(), expected })
 }
 
 #[cfg(test)]
@@ -98,7 +139,7 @@ mod tests {
             ("seed", "none", "seed cannot be \"none\": expected a whole number, 0 or more"),
         ] {
             let mut changed = settings();
-            assert_eq!(changed.set(name, value).unwrap_err().root_cause().to_string(), message);
+            assert_eq!(changed.set(name, value).unwrap_err().to_string(), message);
             assert_eq!(changed, settings());
         }
         assert!(settings().set("max-new-tokens", "0").is_err());

@@ -1,16 +1,15 @@
 //! What a checkpoint says about text: its tokenizer, its chat format, where a text ends, how tokens are chosen.
 
-use mist::checkpoint::open::Checkpoint;
-use mist::generate::Sampling;
-use mist::runtime::opened::end_ids;
-use mist::system::quote::quoted;
-use mist::terminal::Printer;
-use mist::text::Tokenizer;
 use serde_json::{Map, Value, json};
 
-use super::sampling::{self, SamplingArgs};
+use super::opened::end_ids;
+use crate::checkpoint::open::Checkpoint;
+use crate::generate::Sampling;
+use crate::system::quote::quoted;
+use crate::text::Tokenizer;
 
 /// What a model does with text where no flag says otherwise.
+#[derive(Clone, Debug)]
 pub struct Speech {
     kind: &'static str,
     vocabulary_size: usize,
@@ -23,25 +22,25 @@ pub struct Speech {
 }
 
 impl Speech {
-    /// That of a checkpoint.
-    pub fn of(checkpoint: &Checkpoint, tokenizer: &Tokenizer, printer: &Printer) -> anyhow::Result<Self> {
+    /// That of a checkpoint, whose tokens are chosen by `sampling`.
+    pub fn of(checkpoint: &Checkpoint, tokenizer: &Tokenizer, sampling: Sampling) -> Self {
         let named = |ids: &[u32]| {
             ids.iter().map(|id| (*id, tokenizer.token(*id).unwrap_or_default().to_string())).collect()
         };
         let ends = end_ids(checkpoint, tokenizer);
         let chat_ends =
             tokenizer.turn_ends().iter().copied().filter(|id| !ends.contains(id)).collect::<Vec<_>>();
-        Ok(Self {
+        Self {
             kind: tokenizer.kind(),
             vocabulary_size: tokenizer.vocabulary_size(),
             chat_format: tokenizer.chat_format(),
             ends: named(&ends),
             chat_ends: named(&chat_ends),
-            sampling: SamplingArgs::default().sampling(checkpoint, printer)?,
-        })
+            sampling,
+        }
     }
 
-    /// Adds it to the object of `--json`.
+    /// Adds it to a JSON object for a program.
     pub fn add_to(&self, json: &mut Map<String, Value>) {
         let tokens = |tokens: &[(u32, String)]| -> Value {
             tokens.iter().map(|(id, token)| json!({"id": id, "token": token})).collect()
@@ -50,7 +49,7 @@ impl Speech {
         json.insert("chat_format".into(), json!(self.chat_format));
         json.insert("end_tokens".into(), tokens(&self.ends));
         json.insert("chat_end_tokens".into(), tokens(&self.chat_ends));
-        json.insert("sampling".into(), sampling::to_json(&self.sampling));
+        json.insert("sampling".into(), self.sampling.as_json());
     }
 
     /// A line for each: its name, and what it is.

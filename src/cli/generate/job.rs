@@ -1,0 +1,83 @@
+//! What a run has at hand for each of its texts.
+
+use std::io;
+
+use mist::checkpoint::open::Checkpoint;
+use mist::generate::Request;
+use mist::runtime::{Error, Model, Options, Room};
+use mist::system::process::PeakMemory;
+use mist::terminal::{Interrupt, Output, Printer};
+
+use super::args::GenerateArgs;
+use super::prompts::Prompt;
+
+/// The cache that the prompts need: those of a file are computed together.
+pub fn room(args: &GenerateArgs, checkpoint: &Checkpoint, prompts: &[Prompt]) -> Room {
+    let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.ids.len()).collect();
+    let samples = if args.prompts_file.is_some() { args.num_samples } else { 1 };
+    Room::of_texts(checkpoint, &lengths, args.max_new_tokens, samples as usize)
+}
+
+/// Which text of a prompt.
+#[derive(Clone, Copy)]
+pub struct Text {
+    /// Its number among those of its prompt.
+    pub sample: u32,
+    /// With this seed a run gives it alone.
+    pub seed: u64,
+}
+
+/// What a run has at hand.
+pub struct Job<'a> {
+    pub args: &'a GenerateArgs,
+    pub model: Model,
+    pub options: Options,
+    pub memory: &'a PeakMemory,
+    pub interrupt: &'a Interrupt,
+    pub printer: &'a Printer,
+}
+
+impl Job<'_> {
+    /// The request for a text that continues `prompt`, with chance that begins at `seed`.
+    pub fn request(&self, prompt: &Prompt, seed: u64) -> Result<Request, Error> {
+        self.model.request(prompt.ids.clone(), &self.options, seed)
+    }
+
+    /// A text on its way out, which is shown as it comes or (`collects`) not at all.
+    pub fn output<'o>(&'o self, prompt: &'o Prompt, collects: bool) -> Output<'o> {
+        let echo = if self.args.echo && !self.args.json { prompt.text.as_str() } else { "" };
+        Output::new(collects, self.printer).echoing(echo)
+    }
+
+    /// What stands behind each text.
+    pub fn end(&self) -> &'static str {
+        let several = self.args.num_samples > 1 || self.args.prompts_file.is_some();
+        match self.args.null {
+            true => "\0",
+            false if several || self.printer.stdout_is_terminal() => "\n",
+            false => "",
+        }
+    }
+
+    /// Separates a text from the one before it, if there is one.
+    pub fn separate(&self, number: usize) -> io::Result<()> {
+        let on_terminal = self.printer.stdout_is_terminal().then_some("---");
+        match self.args.separator.as_deref().or(on_terminal) {
+            Some(line) if number > 0 && !self.args.json && !self.args.null => {
+                self.printer.data(&format!("{line}\n"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The warning about texts that the context cut short, of as many as there are.
+    pub fn warn_of_context(&self, cut: usize, texts: usize) {
+        let context = self.model.context_length();
+        let which = match (cut, texts) {
+            (0, _) => return,
+            (1, 1) => "the text".into(),
+            _ => format!("{cut} of {texts} texts"),
+        };
+        self.printer.warn(&format!("{which} ended because the context of {context} tokens is full"));
+    }
+}
