@@ -1,5 +1,5 @@
-//! Mistral-family language models (Mistral, Mixtral, and the Llama shape under them) from the hub to running text, on one
-//! device or several.
+//! Runs Mistral-family language models (Mistral, Mixtral, and the Llama architecture that they share) on one device or
+//! several, from the download to the generated text.
 //!
 //! ```
 //! use mist::{Model, Sampling};
@@ -16,30 +16,36 @@
 //! # }
 //! ```
 //!
-//! [`Model`] is the front door: it finds a checkpoint on this machine, quantizes it where that is asked for, spreads its
-//! layers over devices, generates, talks, and measures perplexity. [`Model::builder`] says how, [`Options`] what is
-//! generated, [`Chat`] holds a conversation whose cache is kept from turn to turn, [`Error`] says what is wrong and what to
-//! do. `docs/library.md` has a program for each, and `examples/` has three to copy from. The command `mist` does nothing
-//! else.
+//! [`Model`] is the main entry point: it finds a checkpoint on this machine, quantizes it on request, assigns its
+//! layers to devices, generates text, chats, and measures perplexity.
 //!
-//! What stands behind it is public as well. The rooms of the house, from the ground up; a room imports only rooms below it:
+//! - [`Model::builder`] sets how the model is opened.
+//! - [`Options`] sets how text is generated.
+//! - [`Chat`] holds a conversation and keeps its KV cache between turns.
+//! - [`Error`] describes what is wrong and what the user can do.
+//!
+//! `docs/library.md` has a program for each of them, and `examples/` has three programs to copy. The command `mist`
+//! uses the same library.
+//!
+//! The modules behind it are public as well. Each module is a room of the house; a room imports only rooms on lower
+//! floors:
 //!
 //! | floor | room | knows |
 //! |---|---|---|
-//! | 11 | [`terminal`] | the one printer and line editor, and what commands need around them |
-//! | 10 | [`runtime`] | the front door: a model found, opened, placed and talked to |
-//! | 9 | [`chat`], [`evaluate`], [`bench`](mod@bench) | a conversation and its ids; perplexity; measuring |
-//! | 8 | [`generate`], [`placement`] | loops over token ids: sampling, stopping; devices, and which layer goes where |
-//! | 7 | [`model`], [`store`] | the transformer, shapes at line ends; where checkpoints lie on this machine |
-//! | 6 | [`checkpoint`] | layouts and formats of files, conversion |
+//! | 11 | [`terminal`] | printing, line editing, and what commands need around them |
+//! | 10 | [`runtime`] | the front door: finds, opens, places and runs a model |
+//! | 9 | [`chat`], [`evaluate`], [`bench`](mod@bench) | conversations; perplexity; speed measurements |
+//! | 8 | [`generate`], [`placement`] | the generation loop, sampling, stopping; devices and their layers |
+//! | 7 | [`model`], [`store`] | the transformer; where checkpoints lie on this machine |
+//! | 6 | [`checkpoint`] | layouts and formats of checkpoint files; conversion |
 //! | 5 | [`text`], [`hub`] | tokenizers and chat formats; downloads |
-//! | 4 | [`arch`], [`tensor`] | the model's own words; rows and weights wherever they live |
-//! | 3 | [`kernels`] | products, attention, pointwise |
-//! | 2 | [`quant`] | schemes, matrices over bytes, blocks from f32 and back |
+//! | 4 | [`arch`], [`tensor`] | a model's description and weights; rows and weights on any device |
+//! | 3 | [`kernels`] | matrix products, attention, pointwise functions |
+//! | 2 | [`quant`] | quantization schemes, matrices over bytes, quantizing and dequantizing blocks |
 //! | 1 | [`cpu`], [`json`] | instruction sets, SIMD vectors, threads; JSON within limits |
 //! | 0 | [`system`] | files, signals, memory, environment, limits |
 
-// Tests make files as users and strangers do.
+// Tests make files as users and other programs do.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod arch;
@@ -65,7 +71,7 @@ pub mod text;
 pub use generate::{Finish, Sampling};
 pub use runtime::{Chat, Error, Model, Options, Piece, Pieces, Reply, Report};
 
-/// The programs of `docs/library.md`, which run as tests.
+/// Runs the programs of `docs/library.md` as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/library.md")]
 pub struct LibraryPage;

@@ -118,7 +118,7 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Nothing, as it was cancelled before anything was computed.
+    /// Returns the empty result of a generation that was cancelled before it began.
     pub fn interrupted() -> Self {
         let (ids, timings) = (Vec::new(), Timings::default());
         Self { ids, finish: Finish::Interrupted, stop_text: false, timings }

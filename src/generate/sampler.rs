@@ -52,7 +52,7 @@ pub enum SamplingError {
 }
 
 impl Sampling {
-    /// The most likely token each time.
+    /// Returns parameters that always take the most likely token.
     pub fn greedy() -> Self {
         Self { temperature: 0.0, ..Self::default() }
     }

@@ -96,7 +96,7 @@ pub fn within<T: Send + 'static>(
 
 /// Finds out why a thread with this stack size could not be started: the system reports both reasons by one error.
 fn not_started(stack: usize) -> Exceeded {
-    // With what a thread takes beside its stack: where only that is missing, it is memory too.
+    // `room` also counts the memory that a thread needs beside its stack; a lack of that is a lack of memory too.
     match threads::room(stack) {
         Ok(()) => Exceeded::NoThread,
         Err(_) => Exceeded::NoStack(stack),
