@@ -99,7 +99,7 @@ impl Builder {
         self
     }
 
-    /// With so many CPU threads, for all models of this process.
+    /// With this number of CPU threads, for all models of this process. Has no effect once the process has computed something.
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.settings.threads = Some(threads);
         self

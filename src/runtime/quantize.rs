@@ -1,6 +1,8 @@
 //! Which weights run: as published, or a conversion.
 
 use super::error::Error;
+use crate::checkpoint::convert::output::Rounding;
+use crate::checkpoint::open::Checkpoint;
 use crate::quant::Scheme;
 use crate::quant::quantize::names;
 
@@ -22,6 +24,19 @@ impl Quantize {
         match names::named(name) {
             None if name.eq_ignore_ascii_case(Self::NONE) => Some(Self::None),
             scheme => scheme.map(Self::To),
+        }
+    }
+
+    /// Returns the name of what runs the weights of `checkpoint` again, which was opened with `asked`: `none` for weights as
+    /// published, a scheme for a conversion, or `None` where only the conversion's own folder leads to it.
+    pub fn again(asked: Option<Self>, checkpoint: &Checkpoint) -> Option<&'static str> {
+        match (asked, &checkpoint.origin) {
+            (Some(Self::To(scheme)), _) => Some(scheme.name()),
+            (Some(Self::None), _) | (None, None) => Some(Self::NONE),
+            (None, Some(origin)) => match origin.roundings.as_slice() {
+                [Rounding { dense: None, quantize: Some(scheme), pure: false }] => Some(scheme.name()),
+                _ => None,
+            },
         }
     }
 

@@ -1,7 +1,5 @@
 //! A text as `--json` has it, with all that it depends on.
 
-use mist::checkpoint::convert::output::Rounding;
-use mist::checkpoint::open::Checkpoint;
 use mist::generate::Generation;
 use mist::placement;
 use mist::runtime::{Quantize, weights};
@@ -40,7 +38,7 @@ impl Job<'_> {
         let layers: Vec<usize> = model.shares().iter().map(|share| share.layers.len()).collect();
         json!({
             "model": model.name(),
-            "quantization": quantization(self.args.model.quantize, model.checkpoint()),
+            "quantization": Quantize::again(self.args.model.quantize, model.checkpoint()),
             "weights": weights(model.checkpoint()),
             "device": devices.join(","),
             "split": layers,
@@ -62,18 +60,5 @@ impl Job<'_> {
             "weights_bytes_per_token": placement::bytes_per_token(model.checkpoint()),
             "disk_bytes_per_token": disk,
         })
-    }
-}
-
-/// The `--quantize` that runs these weights again: `none` for those that were published; of a conversion its scheme, or
-/// `None` where only the folder that it lies in leads to it.
-fn quantization(asked: Option<Quantize>, checkpoint: &Checkpoint) -> Option<&'static str> {
-    match (asked, &checkpoint.origin) {
-        (Some(Quantize::To(scheme)), _) => Some(scheme.name()),
-        (Some(Quantize::None), _) | (None, None) => Some(Quantize::NONE),
-        (None, Some(origin)) => match origin.roundings.as_slice() {
-            [Rounding { dense: None, quantize: Some(scheme), pure: false }] => Some(scheme.name()),
-            _ => None,
-        },
     }
 }
