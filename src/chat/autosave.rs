@@ -54,7 +54,7 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// What is gone on with, for a person: how long it is, and that it was with another model than `autosave`'s.
+    /// Describes the conversation for a message: its length, and its model if that is not the one of `autosave`.
     pub fn described(&self, autosave: Option<&Autosave>) -> String {
         let mut words = format!("a conversation of {}", counted(self.conversation.exchanges().len(), "turn"));
         if autosave.is_some_and(|autosave| !autosave.is_with(&self.model)) {
@@ -142,15 +142,15 @@ impl Autosave {
         self.file = self.is_with(&saved.model).then(|| saved.file.clone());
     }
 
-    /// The conversation that was saved last, with whatever model.
+    /// Loads the most recently changed conversation with any model.
     ///
     /// # Errors
-    /// [`FileError`] as for [`Conversation::load`].
+    /// The errors of [`Conversation::load`].
     pub fn last_of_all() -> Result<Option<Saved>, FileError> {
         Self::folder().map_or(Ok(None), |folder| Self::new(folder, "").last())
     }
 
-    /// Where conversations are saved, if there is such a place.
+    /// Returns the folder of saved conversations; `None` for a user without a state folder.
     pub fn folder() -> Option<PathBuf> {
         Some(state::folder()?.join("chats"))
     }

@@ -9,7 +9,7 @@
 //! | `fit` | drops the oldest turns so that the rest fits |
 //! | `file` | a conversation as JSON, written completely or not at all |
 //! | `autosave` | saves conversations automatically |
-//! | `settings` | how replies are generated: what `/set` changes |
+//! | `settings` | the settings that `/set` changes |
 //! | `command` | the slash commands, defined by one table |
 
 mod autosave;

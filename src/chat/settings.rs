@@ -1,4 +1,4 @@
-//! What `/set` changes and `/show` shows.
+//! The settings that `/set` changes and `/show` prints.
 
 use std::num::NonZeroUsize;
 
@@ -6,39 +6,39 @@ use crate::generate::{Sampling, SamplingError};
 use crate::system::hinted::Hinted;
 use crate::system::numbers::{Expected, at_least, number, positive};
 
-/// How replies are generated.
+/// Settings for the generation of replies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// How tokens are chosen.
+    /// Parameters of sampling.
     pub sampling: Sampling,
-    /// Where the random numbers begin.
+    /// Seed of the random number generator.
     pub seed: u64,
-    /// Tokens of a reply; `None` for as many as the context has room for.
+    /// Maximum tokens of a reply; `None` for as many as fit into the context.
     pub max_new_tokens: Option<NonZeroUsize>,
 }
 
-/// A setting that cannot be set so.
+/// The error of setting a value.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum SettingError {
-    /// No such setting.
-    #[error("there is no setting {name:?}")]
+    /// The setting does not exist.
+    #[error("unknown setting {name:?}")]
     Unknown {
-        /// As it was typed.
+        /// The name as typed.
         name: String,
-        /// The settings there are.
+        /// Names of all settings.
         names: String,
     },
-    /// A value of another kind.
+    /// The value has the wrong type.
     #[error("{name} cannot be {value:?}: {expected}")]
     Value {
-        /// The setting.
+        /// Name of the setting.
         name: String,
-        /// As it was typed.
+        /// The value as typed.
         value: String,
-        /// What would be one.
+        /// The expected type.
         expected: Expected,
     },
-    /// A value out of its range.
+    /// The value is out of range.
     #[error(transparent)]
     Range(SamplingError),
 }
@@ -46,20 +46,20 @@ pub enum SettingError {
 impl Hinted for SettingError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown { names, .. } => Some(format!("there are {names}")),
+            Self::Unknown { names, .. } => Some(format!("the settings are {names}")),
             Self::Value { .. } | Self::Range(_) => None,
         }
     }
 }
 
-/// What stands for no limit.
+/// The value of `max-new-tokens` that means no limit.
 const NONE: &str = "none";
 
 impl Settings {
-    /// Sets one value, or with an error none. Names are written with `-` or `_`.
+    /// Sets one value. Changes nothing on an error. The name may be written with `-` or `_`.
     ///
     /// # Errors
-    /// There is no such setting, or it cannot have this value.
+    /// The setting does not exist, or the value is invalid.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
         let mut changed = self.clone();
         let sampling = &mut changed.sampling;
@@ -84,7 +84,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Names and values.
+    /// Returns the names and values of all settings.
     pub fn values(&self) -> [(&'static str, String); 7] {
         let Sampling { temperature, top_k, top_p, min_p, repeat_penalty } = &self.sampling;
         [
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_wrong_name_or_value_changes_nothing_and_is_named() {
         for (name, value, message) in [
-            ("temperatur", "1", "there is no setting \"temperatur\""),
+            ("temperatur", "1", "unknown setting \"temperatur\""),
             ("temperature", "-1", "temperature is -1, it must be 0 or more"),
             ("temperature", "NaN", "temperature is NaN, it must be 0 or more"),
             ("top-p", "1,5", "top-p cannot be \"1,5\": expected a number, such as 0.7"),

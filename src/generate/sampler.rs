@@ -91,10 +91,10 @@ impl Sampling {
         (sampling, impossible)
     }
 
-    /// The values for a program.
+    /// Returns the parameters for JSON output.
     pub fn as_json(&self) -> Value {
         let Sampling { temperature, top_k, top_p, min_p, repeat_penalty } = self;
-        // As they are typed: 0.2 is not 0.20000000298.
+        // Goes through text, so that 0.2 is not printed as 0.20000000298.
         let number = |value: &f32| value.to_string().parse::<f64>().unwrap_or_else(|_| f64::from(*value));
         json!({
             "temperature": number(temperature),

@@ -1,4 +1,4 @@
-//! What `mist list` shows: every checkpoint with its size, layout and conversions.
+//! Lists all checkpoints with size, layout and conversions, for `mist list`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,21 +9,21 @@ use crate::checkpoint::layouts::mist::manifest;
 use crate::checkpoint::open::{Checkpoint, Format};
 use crate::quant::Scheme;
 
-/// A checkpoint of the store, described.
+/// The description of a checkpoint in the store.
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// The checkpoint.
     pub found: Found,
-    /// The layout of its files, where it is known.
+    /// The layout of its files, if known.
     pub layout: Option<Format>,
-    /// Bytes of its files, its conversions left out.
+    /// Total size in bytes of its files, without conversions.
     pub bytes: u64,
-    /// The names of its conversions.
+    /// Names of its conversions.
     pub conversions: Vec<String>,
 }
 
 impl Store {
-    /// All checkpoints, described.
+    /// Returns descriptions of all checkpoints.
     pub fn listed(&self) -> Vec<Listed> {
         self.all().into_iter().map(|found| Listed::of(self, found)).collect()
     }
@@ -39,7 +39,7 @@ impl Listed {
         Self { layout: Checkpoint::layout(&found.path), bytes, conversions, found }
     }
 
-    /// The same for a program.
+    /// Returns the description for JSON output.
     pub fn as_json(&self) -> Value {
         json!({
             "name": self.found.name,
@@ -53,7 +53,7 @@ impl Listed {
     }
 }
 
-/// The scheme of a conversion that lies beside the originals in their folder.
+/// Returns the name of a conversion whose files lie beside the original ones in the same folder.
 fn in_place(folder: &Path) -> Option<String> {
     let is_beside = folder.join(manifest::FILE).is_file() && Checkpoint::has_original(folder);
     let manifest = manifest::Manifest::read(folder).ok().filter(|_| is_beside)?;
@@ -61,7 +61,7 @@ fn in_place(folder: &Path) -> Option<String> {
     Some(format!("{} in place", scheme.map_or("mist", Scheme::name)))
 }
 
-/// Bytes of the conversions that lie in the checkpoint's own folder.
+/// Returns the total size in bytes of the conversions in the checkpoint's own folder.
 fn within(folder: &Path, conversions: &[PathBuf]) -> u64 {
     conversions
         .iter()
@@ -70,7 +70,7 @@ fn within(folder: &Path, conversions: &[PathBuf]) -> u64 {
         .sum()
 }
 
-/// `q8_0` of `x.q8_0` and of a folder of that name.
+/// Returns the scheme in a conversion's name: `q8_0` for `x.q8_0` and for `q8_0`.
 fn scheme(folder: &Path) -> String {
     folder.extension().or(folder.file_name()).unwrap_or_default().to_string_lossy().into_owned()
 }

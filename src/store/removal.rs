@@ -62,10 +62,10 @@ pub enum RemovalError {
         /// The requested variant.
         variant: String,
     },
-    /// A part of a repository, as an address of the hub names one.
-    #[error("an address of a file or a revision is nothing that can be removed")]
+    /// The name is an address of a file or a revision in a repository.
+    #[error("an address of a file or a revision cannot be removed")]
     Part(PathBuf),
-    /// A checkpoint cannot be looked up.
+    /// The checkpoint cannot be looked up.
     #[error(transparent)]
     Find(#[from] hub::Error),
     /// Another process is writing to the folder.
@@ -109,21 +109,21 @@ impl Hinted for RemovalError {
 }
 
 impl Store {
-    /// The checkpoint that `typed` names, and the conversion or file of it that is named behind a colon.
+    /// Looks up the checkpoint that `typed` names; returns it with the variant after the colon, if there is one.
     ///
     /// # Errors
-    /// An address of a file or a revision; the hub's cache has several revisions.
+    /// `typed` is an address of a file or a revision; the hub's cache has several revisions.
     pub fn find_with_variant(&self, typed: &str) -> Result<Option<(Found, Option<String>)>, RemovalError> {
         let name = ModelName::parse(typed.as_ref());
         if name.file.is_some() || name.revision.is_some() {
             return Err(RemovalError::Part(name.path));
         }
         if let Some(found) = self.find(&name)? {
-            // A link to what is only read is deleted itself.
+            // Without a variant, a link to a checkpoint in the hub's cache is deleted itself.
             let found = if name.variant.is_some() { self.resolved(found) } else { found };
             return Ok(Some((found, name.variant)));
         }
-        // Conversions have more names than schemes: `f16-q4_k`, `mist`.
+        // A conversion's name need not be a scheme: `f16-q4_k`, `mist`.
         let Some((name, variant)) = typed.rsplit_once(':') else { return Ok(None) };
         let found = self.find(&ModelName::parse(name.as_ref()))?;
         Ok(found.map(|found| (self.resolved(found), Some(variant.to_string()))))
@@ -227,7 +227,7 @@ fn size(path: &Path) -> (usize, u64) {
 }
 
 impl Removal {
-    /// What is deleted, for a program.
+    /// Returns the list for JSON output.
     pub fn as_json(&self) -> Value {
         let path = |doomed: &Doomed| json!({"path": doomed.path.to_string_lossy(), "bytes": doomed.bytes, "files": doomed.files});
         json!({ "deleted": self.doomed.iter().map(path).collect::<Vec<_>>(), "bytes": self.bytes() })

@@ -74,7 +74,7 @@ pub fn shell_word(word: &str) -> String {
     }
 }
 
-/// Writes a path with `~` for the user's own folder.
+/// Formats a path, with `~` for the user's home folder.
 pub fn from_home(path: &Path) -> String {
     let home = std::env::home_dir();
     let below = home.and_then(|home| path.strip_prefix(home).ok());
