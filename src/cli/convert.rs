@@ -12,13 +12,12 @@ use mist::runtime::conversion::{Conversion, Target};
 use mist::runtime::quantize::one_of;
 use mist::runtime::{Precision, Wanted, opened, writing};
 use mist::system::process::PeakMemory;
-use mist::terminal::Printer;
+use mist::terminal::{Printer, Running};
 use serde_json::json;
 
 use super::exit::{Status, Usage};
 use super::located::CheckpointArgs;
 use super::model::precision;
-use super::running::Running;
 use super::values::scheme;
 
 /// Convert a checkpoint to the mapped `mist` format, or to that of another program; its weights as they are, or

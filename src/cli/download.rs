@@ -13,12 +13,11 @@ use mist::runtime::{conversions, fetch};
 use mist::store::{ModelName, Store};
 use mist::system::quote::shell_word;
 use mist::terminal::command::Offering;
-use mist::terminal::{Interrupt, Printer, TerminalReport};
+use mist::terminal::{Interrupt, Printer, Running, TerminalReport};
 use serde_json::json;
 
 use super::catalogue;
 use super::exit::Status;
-use super::running::Running;
 use super::values::scheme;
 
 /// Fetch a repository from the hub; without one, list those that are known to work.

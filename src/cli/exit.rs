@@ -5,13 +5,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use mist::generate::SamplingError;
-use mist::store::RemovalError;
+use mist::hub;
 use mist::system::hinted::Hinted;
 use mist::system::memory;
-use mist::system::quote::beginning;
-use mist::terminal::{InterruptError, Printer, command};
-use mist::{chat, checkpoint, hub, placement, text};
+use mist::terminal::{self, Printer, command};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,32 +107,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
 
 /// Those of an error's causes that know what to do about them.
 fn hinted(error: &anyhow::Error) -> impl Iterator<Item = &dyn Hinted> {
-    error.chain().filter_map(|cause| HINTED.iter().find_map(|known| known(cause)))
-}
-
-/// What is found to be one of the library's errors.
-type Known = for<'e> fn(&'e (dyn Error + 'static)) -> Option<&'e dyn Hinted>;
-
-const HINTED: [Known; 15] = [
-    known::<mist::Error>,
-    known::<checkpoint::Error>,
-    known::<placement::Error>,
-    known::<text::Error>,
-    known::<hub::Error>,
-    known::<chat::CommandError>,
-    known::<chat::ConversationError>,
-    known::<chat::FitError<text::Error>>,
-    known::<chat::FileError>,
-    known::<chat::SettingError>,
-    known::<hub::Damaged>,
-    known::<SamplingError>,
-    known::<RemovalError>,
-    known::<InterruptError>,
-    known::<io::Error>,
-];
-
-fn known<'e, E: Hinted + 'static>(cause: &'e (dyn Error + 'static)) -> Option<&'e dyn Hinted> {
-    cause.downcast_ref::<E>().map(|error| error as &dyn Hinted)
+    error.chain().filter_map(terminal::hinted)
 }
 
 /// Shows an error that ended a command, or something in it that could be tried again.
@@ -164,29 +136,10 @@ pub fn usage(error: &clap::Error, called: &str, program: &clap::Command, printer
     Status::Usage.into()
 }
 
-/// Most bytes of one of an error's causes.
-const LONGEST: usize = 4096;
-
-/// The chain of causes in one line, hints and repetitions left out.
+/// The chain of causes in one line, without the hint.
 fn message(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    let hint = error.downcast_ref::<Hint>().map(|h| h.0.as_str());
-    for cause in error.chain().map(|c| without_backtrace(&beginning(c, LONGEST).to_string())) {
-        if Some(cause.as_str()) == hint || line.contains(&cause) {
-            continue;
-        }
-        if !line.is_empty() {
-            line.push_str(": ");
-        }
-        line.push_str(&cause);
-    }
-    line
-}
-
-/// An error's own text: candle's append a backtrace to it where `RUST_BACKTRACE` asks for one.
-fn without_backtrace(text: &str) -> String {
-    let is_frame = |line: &&str| line.trim_start().starts_with("0: ");
-    text.lines().take_while(|line| !is_frame(line)).collect::<Vec<_>>().join(" ").trim_end().into()
+    let hint = error.downcast_ref::<Hint>().map(|hint| hint.0.as_str());
+    terminal::one_line(error.chain(), hint)
 }
 
 /// Runs a command; a panic, which was reported already, is a failure.

@@ -1,25 +1,18 @@
 //! `mist inspect`: what a checkpoint is, what it needs, and whether it is whole.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Args;
-use indicatif::HumanBytes;
 use mist::checkpoint::open::Checkpoint;
 use mist::hub::Manifest;
-use mist::kernels::attention::CacheType;
-use mist::quant::Scheme;
-use mist::runtime::opened::{tokenizer, warn};
-use mist::runtime::{Speech, Wanted, schemes};
+use mist::runtime::opened::{compare_ids, tokenizer, warn};
+use mist::runtime::{Inspected, Speech, Wanted, schemes};
 use mist::system::numbers::at_least;
-use mist::system::quote::{counted, quoted};
-use mist::terminal::Printer;
-use mist::text::Tokenizer;
-use serde_json::json;
+use mist::system::quote::counted;
+use mist::terminal::{Printer, Running};
 
 use super::exit::Status;
 use super::located::CheckpointArgs;
-use super::running::Running;
 use super::sampling::SamplingArgs;
 
 /// Describe a checkpoint and compare its tensors with its config.
@@ -45,56 +38,24 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     // First: of a damaged file it is the most that can be said.
     let hashed = if args.verify { verify_download(&path, printer)? } else { None };
     let checkpoint = Checkpoint::open(&path)?;
-    warn(&checkpoint, &mut Running::new(printer));
+    let report = &mut Running::new(printer);
+    warn(&checkpoint, report);
     let tokenizer = tokenizer(&checkpoint)?;
-    compare_ids(&checkpoint, &tokenizer, printer)?;
+    compare_ids(&checkpoint, &tokenizer, report)?;
     let sampling = SamplingArgs::default().sampling(&checkpoint, printer)?;
     let speech = Speech::of(&checkpoint, &tokenizer, sampling);
-    let schemes = schemes(&checkpoint);
-    let weights: u64 = schemes.values().sum();
+    let mut inspected = Inspected::new(&checkpoint, speech, args.context_length);
+    inspected.hashed_files = hashed;
     if args.verify {
-        let bar = printer.bytes_bar("Verifying", weights);
+        let bar = printer.bytes_bar("Verifying", schemes(&checkpoint).values().sum());
         checkpoint.check_finite(&mut |bytes| bar.add(bytes))?;
+        inspected.is_finite = true;
     }
-    let config = &checkpoint.config;
-    let (total, active) = config.parameters();
-    let positions = args.context_length.unwrap_or(config.context_length);
-    let held = config.window.unwrap_or(positions).min(positions);
-    let cache = |cache: CacheType| {
-        let position = cache.position(config.key_value_heads, config.head_size);
-        (held as u64).saturating_mul((position * config.layers) as u64)
-    };
     if args.json {
-        let mut json = json!({
-            "format": checkpoint.format.name(),
-            "architecture": config.architecture,
-            "parameters": total,
-            "active_parameters": active,
-            "weight_bytes": weights,
-            "context_length": config.context_length,
-            "cache_positions": held,
-            "cache_bytes_f32": cache(CacheType::F32),
-            "cache_bytes_f16": cache(CacheType::F16),
-            "scheme_bytes": schemes,
-            "finite": args.verify.then_some(true),
-            "hashed_files": hashed,
-            "config": config,
-        });
-        json.as_object_mut().into_iter().for_each(|json| speech.add_to(json));
-        printer.result(json)?;
+        printer.result(inspected.as_json())?;
         return Ok(Status::Success);
     }
-    printer.result(format!("{:14} {}", "format", checkpoint.format.name()))?;
-    for (name, value) in config.described() {
-        printer.result(format!("{name:14} {value}"))?;
-    }
-    let millions = |count: u64| format!("{:.2} M", count as f64 / 1e6);
-    let active = if active == total { String::new() } else { format!(" ({} active)", millions(active)) };
-    printer.result(format!("{:14} {}{active}", "parameters", millions(total)))?;
-    printer.result(format!("{:14} {} ({})", "weights", HumanBytes(weights), shares(&schemes)))?;
-    let sizes = (HumanBytes(cache(CacheType::F32)), HumanBytes(cache(CacheType::F16)));
-    printer.result(format!("{:14} {} in f32, {} in f16, for {held} positions", "cache", sizes.0, sizes.1))?;
-    for (name, value) in speech.lines() {
+    for (name, value) in inspected.lines() {
         printer.result(format!("{name:14} {value}"))?;
     }
     if args.verify {
@@ -106,39 +67,6 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     printer.note("Every tensor that the config implies is there, in its shape, and no other");
     Ok(Status::Success)
-}
-
-/// Compares the tokenizer's ids with the rows of the embedding. Plain text must lead to no id without a row; of other
-/// tokens models are published that are never looked up, such as a padding token.
-fn compare_ids(checkpoint: &Checkpoint, tokenizer: &Tokenizer, printer: &Printer) -> anyhow::Result<()> {
-    let rows = checkpoint.config.vocabulary_size;
-    let named = |ids: &[u32]| {
-        let name = |id: &u32| format!("{} ({id})", quoted(tokenizer.token(*id).unwrap_or_default()));
-        let shown: Vec<String> = ids.iter().take(3).map(name).collect();
-        let more = if ids.len() > 3 { format!(" and {} more", ids.len() - 3) } else { String::new() };
-        format!("{}{more}", shown.join(", "))
-    };
-    let folder = checkpoint.folder.display();
-    let [of_texts, others] = tokenizer.beyond(rows);
-    if !of_texts.is_empty() {
-        let named = named(&of_texts);
-        anyhow::bail!("{folder}: the embedding has {rows} rows, none for tokens that texts lead to: {named}");
-    }
-    if !others.is_empty() {
-        let named = named(&others);
-        printer.warn(&format!("the embedding has {rows} rows, none for added tokens: {named}"));
-    }
-    Ok(())
-}
-
-/// The schemes in use, most bytes first, such as `q4_k 82.0 %`.
-pub fn shares(schemes: &BTreeMap<Scheme, u64>) -> String {
-    let total = schemes.values().sum::<u64>().max(1) as f64;
-    let mut sorted: Vec<_> = schemes.iter().collect();
-    sorted.sort_by_key(|(_, bytes)| std::cmp::Reverse(**bytes));
-    let share =
-        |(scheme, bytes): &(&Scheme, &u64)| format!("{scheme} {:.1} %", **bytes as f64 * 100.0 / total);
-    sorted.iter().map(share).collect::<Vec<_>>().join(", ")
 }
 
 /// Hashes what was downloaded to the folder of `path` again, and gives the number of files; `None` if nothing says

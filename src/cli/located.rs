@@ -1,15 +1,15 @@
 //! The model that a command is called with: found on this machine, or fetched if the user agrees.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::{Args, ValueHint};
-use mist::hub::{self, Client, Plan, Request, Settings, Size};
+use mist::hub::{self, Client, Request, Settings, Size};
 use mist::runtime::located::{downloads, find, only};
 use mist::runtime::{Error, Located, Missing, Search, Wanted, fetch};
 use mist::store::Store;
-use mist::terminal::{Interrupt, Printer, TerminalReport};
+use mist::terminal::{Interrupt, Printer, TerminalReport, ask};
 
 use super::exit::Hint;
 
@@ -82,59 +82,11 @@ impl CheckpointArgs {
             error => error.into(),
         })?;
         plan.check_space()?;
-        if !self.yes && !agrees(&plan, printer)? {
+        let question = format!("Fetch {} of {}? [Y/n] ", Size(plan.missing()), plan.repo);
+        if !self.yes && !ask(&question, true, &mut io::stdin().lock(), printer)? {
             return Err(anyhow!("{asked} was not fetched"));
         }
         report.carry_out(&client, &plan, &Interrupt::install()?, &format!("mist download {asked}"))?;
         Ok(())
-    }
-}
-
-/// Asks whether to fetch a plan, which has been shown.
-fn agrees(plan: &Plan, printer: &Printer) -> anyhow::Result<bool> {
-    let missing = Size(plan.missing());
-    ask(&format!("Fetch {missing} of {}? [Y/n] ", plan.repo), true, &mut io::stdin().lock(), printer)
-}
-
-/// Asks a question on stderr until `answers` has yes or no; an empty line is `default`.
-pub fn ask(
-    question: &str,
-    default: bool,
-    answers: &mut impl BufRead,
-    printer: &Printer,
-) -> anyhow::Result<bool> {
-    loop {
-        printer.show(question);
-        let mut line = String::new();
-        if answers.read_line(&mut line).context("cannot read the answer")? == 0 {
-            return Ok(false);
-        }
-        match line.trim().to_ascii_lowercase().as_str() {
-            "" => return Ok(default),
-            "y" | "yes" => return Ok(true),
-            "n" | "no" => return Ok(false),
-            _ => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_question_is_asked_until_it_is_answered() {
-        let printer = Printer::new(true, false);
-        for (answers, default, expected) in [
-            ("y\n", false, true),
-            ("perhaps\nYES\n", false, true),
-            ("n\n", true, false),
-            ("\n", true, true),
-            ("\n", false, false),
-            ("", true, false),
-        ] {
-            let answered = ask("", default, &mut answers.as_bytes(), &printer).unwrap();
-            assert_eq!(answered, expected, "{answers:?}");
-        }
     }
 }

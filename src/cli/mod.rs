@@ -17,7 +17,6 @@ mod man;
 mod model;
 mod output;
 mod remove;
-mod running;
 mod sampling;
 mod tokenize;
 mod values;

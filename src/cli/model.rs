@@ -12,13 +12,12 @@ use mist::runtime::{
     Error, Located, Model, Opened, Placed, Precision, Quantize, Report, Room, Settings, Wanted,
 };
 use mist::system::numbers::{at_least, positive, whole};
-use mist::terminal::Printer;
 use mist::terminal::command::Offering;
+use mist::terminal::{Printer, Running};
 use mist::text::Tokenizer;
 
 use super::exit::Interrupted;
 use super::located::CheckpointArgs;
-use super::running::Running;
 use super::values::quantize;
 
 /// How a model is run.
@@ -71,13 +70,13 @@ pub struct ModelArgs {
 #[command(next_help_heading = "Devices")]
 pub struct DevicesArgs {
     /// How many devices, or a list such as cuda:0,cuda:1,cpu; the one of --device by default.
-    #[arg(long, value_name = "DEVICES", value_parser = devices)]
+    #[arg(long, value_name = "DEVICES")]
     devices: Option<Devices>,
     /// Layers of each device, such as 10,12,10; by default so that the fullest device holds as little as can be.
     #[arg(long, hide_short_help = true, value_name = "LAYERS", value_delimiter = ',', value_parser = at_least(0usize))]
     split: Vec<usize>,
     /// Memory of each device, such as 20GiB,20GiB, or one size for all; what is free on accelerators by default.
-    #[arg(long, hide_short_help = true, value_name = "SIZES", value_parser = memories)]
+    #[arg(long, hide_short_help = true, value_name = "SIZES")]
     memory: Option<Memories>,
 }
 
@@ -211,14 +210,4 @@ fn cache() -> impl TypedValueParser<Value = Cache> {
     let types = [CacheType::F32, CacheType::F16, CacheType::Bf16, CacheType::Q8_0];
     let names = PossibleValuesParser::new(["auto"].into_iter().chain(types.map(CacheType::name)));
     names.map(move |name| Cache(types.into_iter().find(|cache| cache.name() == name)))
-}
-
-/// A value of `--devices`.
-fn devices(text: &str) -> Result<Devices, placement::Error> {
-    text.parse()
-}
-
-/// A value of `--memory`.
-fn memories(text: &str) -> Result<Memories, placement::Error> {
-    text.parse()
 }

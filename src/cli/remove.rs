@@ -7,10 +7,9 @@ use clap::Args;
 use mist::hub::Size;
 use mist::store::{Place, Store};
 use mist::system::quote::{counted, quoted};
-use mist::terminal::{Printer, escaped};
+use mist::terminal::{Printer, ask, escaped};
 
 use super::exit::{Hint, Status};
-use super::located::ask;
 
 /// Delete a checkpoint from this machine, with its conversions.
 #[derive(Args, Debug)]

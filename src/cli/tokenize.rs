@@ -1,6 +1,5 @@
 //! `mist tokenize`: text to ids, a conversation to ids, ids to text.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
@@ -10,15 +9,14 @@ use mist::json::{self, Capped};
 use mist::runtime::Wanted;
 use mist::runtime::opened::tokenizer_at;
 use mist::system::files::{self, Limited};
-use mist::system::numbers::at_least;
-use mist::system::quote::{counted, quoted};
+use mist::system::quote::counted;
 use mist::terminal::{Printer, Table, escaped};
-use mist::text::{Message, Tokenizer};
-use serde::{Deserialize, Serialize, Serializer};
+use mist::text::{self, Decoded, Encoded, IdsError, Message, Tokenizer};
 
 use super::exit::{Status, Usage};
 use super::located::CheckpointArgs;
 use super::model::BeginningArgs;
+
 /// Show how a model's tokenizer sees a text.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  mist tokenize mistralai/Mistral-7B-v0.1 --text \"How are you?\"")]
@@ -68,8 +66,8 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
     };
     let token = |id: &u32| tokenizer.token(*id).unwrap_or_default();
     if args.json {
-        let tokens = Spellings { ids: &ids, tokenizer: &tokenizer };
-        printer.data_line(|out| Ok(serde_json::to_writer(out, &Encoded { ids: &ids, tokens })?))?;
+        let encoded = Encoded { ids: &ids, tokenizer: &tokenizer };
+        printer.data_line(|out| Ok(serde_json::to_writer(out, &encoded)?))?;
     } else if printer.stdout_is_terminal() {
         let mut table = Table::new(["id", "token"]).numbers([true, false]);
         ids.iter().for_each(|id| table.row([id.to_string(), escaped(token(id)).replace('\n', "\\n")]));
@@ -90,8 +88,14 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
 fn decode(args: &TokenizeArgs, tokenizer: &Tokenizer, printer: &Printer) -> anyhow::Result<Status> {
     let is_typed = args.decode != ["-"];
     let lists = match args.decode.as_slice() {
-        _ if !is_typed => lists(&read_stdin()?)?,
-        words => vec![ids(words.iter().flat_map(|word| word.split_whitespace())).map_err(Usage)?],
+        _ if !is_typed => text::lists(&read_stdin()?).map_err(|error| match error {
+            IdsError::Word { .. } => anyhow!("stdin: {error}"),
+            error => anyhow!(error).context("stdin is no JSON of `mist tokenize` or `mist generate`"),
+        })?,
+        words => {
+            let ids = text::ids(words.iter().flat_map(|word| word.split_whitespace()));
+            vec![ids.map_err(|error| Usage(error.to_string()))?]
+        }
     };
     for ids in lists {
         if let Some(unknown) = ids.iter().find(|id| tokenizer.token(**id).is_none()) {
@@ -99,59 +103,13 @@ fn decode(args: &TokenizeArgs, tokenizer: &Tokenizer, printer: &Printer) -> anyh
             let error = format!("no token has the id {unknown}: the vocabulary has {size} ids");
             return Err(if is_typed { Usage(error).into() } else { anyhow!(error) });
         }
-        let text = Text { ids: &ids, tokenizer };
+        let decoded = Decoded { ids: &ids, tokenizer };
         printer.data_line(|out| match args.json {
-            true => Ok(serde_json::to_writer(out, &Decoded { ids: &ids, text })?),
-            false => write!(out, "{text}"),
+            true => Ok(serde_json::to_writer(out, &decoded)?),
+            false => write!(out, "{decoded}"),
         })?;
     }
     Ok(Status::Success)
-}
-
-/// Ids with their spellings, as `--json` has them.
-#[derive(Serialize)]
-struct Encoded<'a> {
-    ids: &'a [u32],
-    tokens: Spellings<'a>,
-}
-
-/// Ids with their text, as `--json` has them.
-#[derive(Serialize)]
-struct Decoded<'a> {
-    ids: &'a [u32],
-    text: Text<'a>,
-}
-
-/// The spelling of each id, written one after another.
-struct Spellings<'a> {
-    ids: &'a [u32],
-    tokenizer: &'a Tokenizer,
-}
-
-impl Serialize for Spellings<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.ids.iter().map(|id| self.tokenizer.token(*id).unwrap_or_default()))
-    }
-}
-
-/// The text of ids, written token by token.
-struct Text<'a> {
-    ids: &'a [u32],
-    tokenizer: &'a Tokenizer,
-}
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut detokenizer = self.tokenizer.detokenizer_at_start();
-        self.ids.iter().try_for_each(|id| f.write_str(detokenizer.push(*id)))?;
-        f.write_str(detokenizer.flush())
-    }
-}
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 /// The tokenizer alone: a folder without weights, as `mist download --tokenizer-only` leaves it, has one too.
@@ -164,39 +122,6 @@ fn text(args: &TokenizeArgs) -> anyhow::Result<String> {
         Some("-") | None => read_stdin(),
         Some(text) => Ok(text.into()),
     }
-}
-
-/// Most ids in a list of JSON.
-const MOST_IDS: usize = 1 << 24;
-
-/// What `--json` of this command has, or of `mist generate`, whose text is meant.
-#[derive(Deserialize)]
-struct Object {
-    ids: Option<Capped<u32, MOST_IDS>>,
-    output_ids: Option<Capped<u32, MOST_IDS>>,
-}
-
-/// The lists of ids in a text: of JSON objects one each; else one of numbers, with spaces, commas or brackets between.
-fn lists(text: &str) -> anyhow::Result<Vec<Vec<u32>>> {
-    if !text.trim_start().starts_with('{') {
-        let words = text.split([',', ' ', '\n', '\r', '\t', '[', ']']).filter(|word| !word.is_empty());
-        return Ok(vec![ids(words).map_err(|error| anyhow!("stdin: {error}"))?]);
-    }
-    let wrong = "stdin is no JSON of `mist tokenize` or `mist generate`";
-    let list = |object: Result<Object, serde_json::Error>| {
-        let object = object.map_err(json::Error::from).context(wrong)?;
-        let Capped(ids) =
-            object.ids.or(object.output_ids).context("it has neither ids nor output_ids").context(wrong)?;
-        Ok(ids)
-    };
-    serde_json::Deserializer::from_str(text).into_iter().map(list).collect()
-}
-
-/// Words as ids.
-fn ids<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<u32>, String> {
-    words
-        .map(|word| at_least(0)(word).map_err(|error| format!("{} is no token id: {error}", quoted(word))))
-        .collect()
 }
 
 fn read_stdin() -> anyhow::Result<String> {

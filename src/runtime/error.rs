@@ -67,6 +67,8 @@ pub enum Error {
     NothingToScore { tokens: usize },
     #[error("the model gave likelihoods that are not numbers")]
     NotNumbers { narrow_cache: bool },
+    #[error("{}: the embedding has {rows} rows, none for tokens that texts lead to: {tokens}", folder.display())]
+    NoRows { folder: PathBuf, rows: usize, tokens: String },
     #[error("{}: {source}", path.display())]
     GgufTokenizer { path: PathBuf, source: Box<text::Error> },
     #[error(transparent)]

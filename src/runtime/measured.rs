@@ -1,13 +1,16 @@
 //! What came of measuring a model's speed, beside what the machine's memory gives.
 
+use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
-use super::model::{Model, most};
+use super::inspected::shares;
+use super::model::{Model, most, schemes};
 use crate::bench::{Rates, ReadRate, Work};
 use crate::checkpoint::open::Checkpoint;
 use crate::cpu::{self, pool};
 use crate::placement;
 use crate::quant::Scheme;
+use crate::system::quote::counted;
 
 /// What came of a measurement.
 #[derive(Debug)]
@@ -75,6 +78,56 @@ impl Measured {
         self.model.is_on_host().then(|| cpu::level().name())
     }
 
+    /// Headings of [`rows`](Self::rows).
+    pub const HEADINGS: [&str; 5] = ["", "tokens/s", "GB/s", "of reading", "weights alone"];
+
+    /// Returns a row of a table for each part that was measured.
+    pub fn rows(&self) -> Vec<[String; 5]> {
+        let gigabytes = |bytes: Option<f64>| bytes.map_or(String::new(), |b| format!("{:.2}", b / 1e9));
+        let in_percent = |share: Option<f64>| share.map_or(String::new(), percent);
+        let rate = |rates: &Rates| match rates.deviation() {
+            Some(deviation) => format!("{:.2} ± {deviation:.2}", rates.mean()),
+            None => format!("{:.2}", rates.mean()),
+        };
+        let row = |name: String, rates: Option<&Rates>, bytes, shares: [Option<f64>; 2]| {
+            let [all, weights] = shares.map(in_percent);
+            [name, rates.map_or(String::new(), rate), gigabytes(bytes), all, weights]
+        };
+        let prompt = self
+            .prompt
+            .as_ref()
+            .map(|rates| row(format!("prompt of {}", self.work.prompt_tokens), Some(rates), None, [None; 2]));
+        let generate = self.generate.as_ref().map(|rates| {
+            let shares = [self.bandwidth_share(), self.weights_share()];
+            let name = format!("generating {}", self.work.generate_tokens);
+            row(name, Some(rates), self.effective_bandwidth(), shares)
+        });
+        let read = self.read.map(|read| row("reading memory".into(), None, Some(read.median), [None; 2]));
+        [prompt, generate, read].into_iter().flatten().collect()
+    }
+
+    /// Returns two lines about what was measured: devices, kernels and types; sizes and the time to load.
+    pub fn lines(&self) -> [String; 2] {
+        let (model, weights) = (&self.model, shares(&schemes(self.checkpoint())));
+        let threads = counted(pool::threads(), "thread");
+        let kernels = self.kernels().map_or(String::new(), |name| format!("{threads}, {name} kernels; "));
+        let activations =
+            model.activations().map_or(String::new(), |bits| format!("activations {bits} bits; "));
+        let (devices, cache) = (model.devices(), model.cache_dtype().name());
+        let bytes = HumanBytes(placement::bytes_per_token(self.checkpoint()));
+        let peak = self.peak_memory.map_or(String::new(), |peak| {
+            format!("; at most {} of memory beside mapped weights", HumanBytes(peak))
+        });
+        let large = self
+            .large_pages
+            .map_or(String::new(), |share| format!(", {} of which in large pages", percent(share)));
+        let load = model.load_seconds();
+        [
+            format!("On {devices}: {kernels}weights {weights}; {activations}cache {cache}"),
+            format!("A token reads {bytes} of weights. Loaded in {load:.2} s{peak}{large}"),
+        ]
+    }
+
     /// The object of `mist bench --json`.
     pub fn as_json(&self) -> Value {
         json!({
@@ -112,4 +165,8 @@ fn rates(rates: &Rates) -> Value {
         "stddev": rates.deviation(),
         "samples": rates.samples(),
     })
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
 }

@@ -9,7 +9,8 @@
 //! | `builder` | [`Model::open`]: from a name to a model |
 //! | `model` | [`Model`]: what is ready, with what belongs to it |
 //! | `options`, `piece`, `pieces` | [`Model::generate`]: a text in pieces |
-//! | `chat` | [`Model::chat`]: turns, of which only what is new is computed |
+//! | `texts` | [`Model::texts`]: many texts at once, in their order |
+//! | `chat`, `chat_settings` | [`Model::chat`]: turns, of which only what is new is computed; their settings |
 //! | `measured` | what came of measuring a model's speed |
 //! | `located` | a name: found here, or known to be missing |
 //! | `fetch` | which files of a repository a name asks for |
@@ -20,17 +21,20 @@
 //! | `conversion` | a conversion as it was asked for |
 //! | `writing` | one process at a time, stopped without a trace, verified |
 //! | `speech`, `suggested` | what a model does with text; how its publishers suggest that tokens are chosen |
+//! | `inspected` | the facts of a checkpoint |
 //! | `sidecars` | the files beside weights |
 //! | `settings`, `placing` | how a model is run; which layer goes where, and how large caches are |
 //! | `report`, `error` | who receives what happens; what can go wrong |
 
 mod builder;
 mod chat;
+mod chat_settings;
 mod checked;
 pub mod conversion;
 pub mod conversions;
 mod error;
 pub mod fetch;
+mod inspected;
 pub mod located;
 mod measured;
 mod model;
@@ -45,11 +49,13 @@ mod settings;
 mod sidecars;
 mod speech;
 mod suggested;
+mod texts;
 pub mod writing;
 
 pub use builder::Builder;
 pub use chat::{Chat, Reply, Replying};
 pub use error::Error;
+pub use inspected::Inspected;
 pub use located::{Located, Missing, Search, Wanted};
 pub use measured::Measured;
 pub use model::{Model, most, schemes, weights};
@@ -63,3 +69,4 @@ pub use report::{Report, Silent, Step};
 pub use settings::{Precision, Settings};
 pub use speech::Speech;
 pub use suggested::suggested_sampling;
+pub use texts::{EndedText, Texts};

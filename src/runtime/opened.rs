@@ -9,6 +9,7 @@ use crate::checkpoint;
 use crate::checkpoint::formats::gguf::Gguf;
 use crate::checkpoint::open::{Checkpoint, Tokenizing};
 use crate::hub::Manifest;
+use crate::system::quote::quoted;
 use crate::text::Tokenizer;
 
 /// A checkpoint with its tokenizer. Of the weights nothing was read yet.
@@ -142,6 +143,33 @@ pub fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer, Error> {
         Some(gguf) => gguf_tokenizer(gguf),
         None => Ok(Tokenizer::from_folder(&checkpoint.folder)?),
     }
+}
+
+/// Compares the tokenizer's ids with the rows of the embedding. Plain text must not lead to an id without a row. Published
+/// models have other tokens without one that are never looked up, such as a padding token: a warning names them.
+///
+/// # Errors
+/// [`Error::NoRows`].
+pub fn compare_ids(
+    checkpoint: &Checkpoint,
+    tokenizer: &Tokenizer,
+    report: &mut dyn Report,
+) -> Result<(), Error> {
+    let rows = checkpoint.config.vocabulary_size;
+    let named = |ids: &[u32]| {
+        let name = |id: &u32| format!("{} ({id})", quoted(tokenizer.token(*id).unwrap_or_default()));
+        let shown: Vec<String> = ids.iter().take(3).map(name).collect();
+        let more = if ids.len() > 3 { format!(" and {} more", ids.len() - 3) } else { String::new() };
+        format!("{}{more}", shown.join(", "))
+    };
+    let [of_texts, others] = tokenizer.beyond(rows);
+    if !of_texts.is_empty() {
+        return Err(Error::NoRows { folder: checkpoint.folder.clone(), rows, tokens: named(&of_texts) });
+    }
+    if !others.is_empty() {
+        report.warn(&format!("the embedding has {rows} rows, none for added tokens: {}", named(&others)));
+    }
+    Ok(())
 }
 
 /// The tokenizer of what lies at `path`, which need not have weights: a folder as `mist download --tokenizer-only` leaves it

@@ -1,5 +1,8 @@
 //! Which layer goes to which device, as the settings and the devices' memory have it, and how large caches may be.
 
+use indicatif::HumanBytes;
+use serde_json::{Value, json};
+
 use super::error::Error;
 use super::settings::{Precision, Settings};
 use crate::checkpoint::open::Checkpoint;
@@ -7,7 +10,7 @@ use crate::cpu;
 use crate::generate::{MOST_AT_ONCE, sequence_slots};
 use crate::kernels::attention::CacheType;
 use crate::placement::{
-    self, DeviceName, Devices, HostMemory, Needs, Place, Plan, Share, advised, most_slots,
+    self, DeviceName, Devices, HostMemory, Load, Needs, Place, Plan, Share, advised, most_slots,
 };
 
 /// Slots of each layer's KV caches.
@@ -125,6 +128,45 @@ impl Placed {
             n => format!("{n} x {}", describe(&run[0].device)),
         };
         runs.map(name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Each device's share, place and footprint.
+    fn devices(&self) -> impl Iterator<Item = (&Share, &Place, Load)> {
+        let loads = self.plan.loads(&self.needs);
+        let places = self.plan.shares.iter().zip(&self.places);
+        places.zip(loads).map(|((share, place), load)| (share, place, load))
+    }
+
+    /// Returns the object of `mist generate --plan --json`.
+    pub fn as_json(&self) -> Value {
+        let device = |(share, place, load): (&Share, &Place, Load)| {
+            json!({
+                "device": share.device.to_string(),
+                "first_layer": share.layers.start,
+                "layers": share.layers.len(),
+                "weight_bytes": load.weights,
+                "head_bytes": load.head,
+                "cache_bytes": load.cache,
+                "total_bytes": load.total(),
+                "limit_bytes": place.memory,
+            })
+        };
+        json!({"positions": self.needs.slots, "devices": self.devices().map(device).collect::<Vec<_>>()})
+    }
+
+    /// Headings of [`rows`](Self::rows).
+    pub const HEADINGS: [&str; 7] = ["device", "layers", "weights", "head", "cache", "total", "memory"];
+
+    /// Returns a row of a table for each device.
+    pub fn rows(&self) -> Vec<[String; 7]> {
+        let size = |bytes: u64| HumanBytes(bytes).to_string();
+        let row = |(share, place, load): (&Share, &Place, Load)| {
+            let layers = format!("{}-{}", share.layers.start, share.layers.end - 1);
+            let [weights, head, cache, total] = [load.weights, load.head, load.cache, load.total()].map(size);
+            let memory = place.memory.map_or("any".into(), size);
+            [share.device.to_string(), layers, weights, head, cache, total, memory]
+        };
+        self.devices().map(row).collect()
     }
 
     /// Whether no device but the CPU computes.

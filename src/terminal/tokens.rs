@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::interrupt::Interrupt;
-use super::progress::Rate;
+use super::progress::{Progress, Rate};
 use crate::generate::Watch;
 use crate::system::threads;
 
@@ -81,6 +81,18 @@ pub fn watch(interrupt: &Interrupt, progress: &Arc<TokenProgress>) -> Watch {
     Watch::new(move || flag.load(Ordering::Relaxed), move |done, all| progress.report(done, all))
 }
 
+/// Shows how far prompts are behind `bar`, which counts texts, and ends computing at Ctrl-C.
+pub fn watch_behind(interrupt: &Interrupt, bar: &Arc<Progress>) -> Watch {
+    let (flag, bar, estimate) = (interrupt.flag(), bar.clone(), Mutex::new(Estimate::default()));
+    let report =
+        move |done: usize, all: usize| match lock(&estimate).at(Instant::now(), done as u64, all as u64) {
+            _ if done == all => bar.message(""),
+            Some(words) => bar.message(&format!(" texts, prompts {done}/{all}{words}")),
+            None => {}
+        };
+    Watch::new(move || flag.load(Ordering::Relaxed), report)
+}
+
 impl Drop for TokenProgress {
     fn drop(&mut self) {
         self.clear();
@@ -138,14 +150,14 @@ impl Shown {
 
 /// The time left and the rate, in words.
 #[derive(Debug, Default)]
-pub struct Estimate {
+struct Estimate {
     rate: Rate,
     last: Option<(Instant, u64)>,
 }
 
 impl Estimate {
     /// The words when `done` of `all` tokens are computed, `None` where those of a moment ago still hold.
-    pub fn at(&mut self, now: Instant, done: u64, all: u64) -> Option<String> {
+    fn at(&mut self, now: Instant, done: u64, all: u64) -> Option<String> {
         match self.last {
             // Something else has begun.
             Some((_, before)) if done < before => *self = Self::default(),

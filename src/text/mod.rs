@@ -22,6 +22,8 @@
 //! | `detokenizer` | [`Detokenizer`]: ids to text, one at a time |
 //! | `chat/` | chat formats: Mistral's, and Jinja templates, with limits |
 //! | `write/` | from a model to files |
+//! | `ids` | lists of ids, from words or from JSON |
+//! | `shown` | ids with their tokens or their text, written piece by piece |
 //! | `alphabet` | how a vocabulary spells bytes |
 //! | `control` | the control tokens: finding them, cutting at them |
 //! | `guard` | panics of a dependency on hostile input, turned into errors |
@@ -34,9 +36,11 @@ mod encode;
 mod error;
 mod files;
 mod guard;
+mod ids;
 mod message;
 mod model;
 mod read;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
@@ -46,7 +50,9 @@ mod write;
 pub use detokenizer::Detokenizer;
 pub use error::Error;
 pub use files::{FILES, is_at, is_file};
+pub use ids::{IdsError, ids, lists};
 pub use message::Message;
 pub use read::config_beside;
+pub use shown::{Decoded, Encoded};
 pub use tokenizer::Tokenizer;
 pub use vocabulary::{MOST_MERGES, MOST_TOKENS, NEW_GGUF, Vocabulary};

@@ -1,14 +1,14 @@
 //! Which checkpoint, where none is named: the one there is, the one of several that a person picks, or the
 //! starter model.
 
-use std::io::{self, BufRead};
+use std::io;
 
-use anyhow::{Context, anyhow};
-use mist::hub::{self, Size, starter};
+use anyhow::anyhow;
+use mist::hub::{Size, starter};
 use mist::runtime::Located;
 use mist::runtime::located::{different, downloads, is_offline, several};
-use mist::store::{Found, Store};
-use mist::terminal::{Interrupt, Printer, TerminalReport};
+use mist::store::Store;
+use mist::terminal::{Interrupt, Printer, TerminalReport, pick};
 
 use crate::cli::exit::Hint;
 
@@ -27,7 +27,12 @@ pub fn checkpoint(
             0
         }
         1 => 0,
-        _ if ask => pick(&found, &mut io::stdin().lock(), printer)?,
+        _ if ask => {
+            let names = found.iter().map(|found| found.name.as_str());
+            let picked = pick("Which checkpoint?", names, &mut io::stdin().lock(), printer)?;
+            let named = || Hint("name one: -m ORG/NAME".into());
+            picked.ok_or_else(|| anyhow!("no checkpoint was chosen").context(named()))?
+        }
         _ => return Err(several(&found).into()),
     };
     if index >= found.len() {
@@ -44,55 +49,6 @@ fn fetch_starter(store: &Store, interrupt: &Interrupt, printer: &Printer) -> any
             Size(starter::SIZE)
         ));
     }
-    let mut report = TerminalReport::new(printer);
-    let listening = interrupt.listen();
-    let path = starter::ensure(&root, interrupt.flag(), &mut report);
-    drop(listening);
-    report.done();
-    if let Err(hub::Error::Interrupted) = path {
-        printer.note("Stopped: `mist chat` goes on from here");
-    }
-    path?;
+    TerminalReport::new(printer).starter(&root, interrupt, "mist chat")?;
     Ok(())
-}
-
-/// Asks on stderr until `answers` has one of the numbers.
-fn pick(several: &[Found], answers: &mut impl BufRead, printer: &Printer) -> anyhow::Result<usize> {
-    for (number, found) in (1..).zip(several) {
-        printer.show(&format!("{number:>3}  {}\n", found.name.replace('\n', " ")));
-    }
-    loop {
-        printer.show(&format!("Which checkpoint? (1-{}) ", several.len()));
-        let mut line = String::new();
-        if answers.read_line(&mut line).context("cannot read the answer")? == 0 {
-            return Err(anyhow!("no checkpoint was chosen").context(Hint("name one: -m ORG/NAME".into())));
-        }
-        match line.trim().parse::<usize>() {
-            Ok(number) if (1..=several.len()).contains(&number) => return Ok(number - 1),
-            _ => continue,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use mist::store::Place;
-
-    use super::*;
-
-    #[test]
-    fn the_question_is_asked_until_a_number_comes() {
-        let printer = Printer::new(true, false);
-        let found = |name: &str| Found {
-            name: name.into(),
-            path: name.into(),
-            place: Place::Checkpoints,
-            repo: None,
-            revision: None,
-        };
-        let several = ["a", "b"].map(found);
-        let pick = |mut answers: &[u8]| pick(&several, &mut answers, &printer);
-        assert_eq!(pick(b"0\n3\nb\n\n 2 \n").unwrap(), 1);
-        assert!(pick(b"3\n").is_err());
-    }
 }

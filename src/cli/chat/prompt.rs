@@ -85,12 +85,12 @@ fn obey(
             printer.show(&format!("{:<15} {}\n", "checkpoint", checkpoint.display()));
             let saved = keeper.path().map_or("not yet".into(), |path| path.display().to_string());
             printer.show(&format!("{:<15} {saved}\n", "saved as"));
-            for (name, value) in talk.values()? {
+            for (name, value) in talk.chat.values()? {
                 printer.show(&format!("{name:<15} {value}\n"));
             }
         }
         Command::Set { name, value } => {
-            talk.set(&name, &value)?;
+            talk.chat.set(&name, &value)?;
             printer.note(&format!("{name} is {value}"));
         }
         Command::System(text) => {

@@ -1,11 +1,9 @@
 //! A turn: from the message to the reply on the screen.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use mist::chat::Settings;
 use mist::generate::{Finish, Generation};
-use mist::runtime::{Chat, Error, Options, Replying};
+use mist::runtime::{Chat, Error, Replying};
 use mist::terminal::{Interrupt, Output, Printer, watch};
 
 use crate::cli::output::note_timings;
@@ -103,46 +101,5 @@ impl<'a> Talk<'a> {
             }
             _ => {}
         }
-    }
-
-    /// Sets a value of [`Settings`]. Random numbers go on where they were, but for a new seed.
-    pub fn set(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
-        let mut settings = self.settings();
-        settings.set(name, value)?;
-        self.chat.set_options(Options {
-            sampling: Some(settings.sampling),
-            max_new_tokens: settings.max_new_tokens.map(usize::from),
-            ..self.chat.current_options().clone()
-        });
-        if name == "seed" {
-            self.chat.reseed(settings.seed);
-        }
-        Ok(())
-    }
-
-    fn settings(&self) -> Settings {
-        let max_new_tokens = self.chat.current_options().max_new_tokens.and_then(NonZeroUsize::new);
-        Settings { sampling: self.chat.sampling(), seed: self.chat.seed(), max_new_tokens }
-    }
-
-    /// The settings, and how much of the context is taken.
-    pub fn values(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
-        let (chat, model) = (&self.chat, self.chat.model());
-        let turns = chat.conversation().exchanges().len();
-        let used = chat.used()?;
-        let system = chat.conversation().system().map_or("none".into(), |text| format!("{text:?}"));
-        let mut values = vec![("system prompt", system)];
-        values.extend(self.settings().values());
-        let format = model.tokenizer().chat_format().unwrap_or_else(|| "none".into());
-        values.push(("chat format", format));
-        let stops: Vec<String> = chat.current_options().stop.iter().map(|stop| format!("{stop:?}")).collect();
-        values.push(("stop texts", if stops.is_empty() { "none".into() } else { stops.join(", ") }));
-        values.push(("dtype", model.dtype().name().into()));
-        let activations = model.activations().map_or("not rounded".into(), |bits| format!("{bits} bits"));
-        values.push(("activations", activations));
-        values.push(("cache dtype", model.cache_dtype().to_string()));
-        values.push(("turns", turns.to_string()));
-        values.push(("context", format!("{used} of {} tokens are used", model.context_length())));
-        Ok(values)
     }
 }

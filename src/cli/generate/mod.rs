@@ -74,6 +74,6 @@ fn run_on(args: &GenerateArgs, model: &ModelArgs, printer: &Printer) -> anyhow::
     let job = Job { args, model, options, memory: &memory, interrupt: &interrupt, printer };
     match prompts.as_slice() {
         [prompt] if args.prompts_file.is_none() => one::run(&job, prompt, seed),
-        prompts => batch::run(&job, prompts, seed),
+        prompts => batch::run(&job, prompts),
     }
 }

@@ -1,25 +1,31 @@
-//! What the library reports, on stderr.
+//! The opening of a model on stderr: lines, and a bar for each step.
 
 use std::sync::atomic::Ordering;
 
-use mist::runtime::{Report, Step};
-use mist::terminal::{Interrupt, InterruptError, Listening, Printer, Progress};
+use super::interrupt::{Interrupt, InterruptError, Listening};
+use super::printer::Printer;
+use super::progress::Progress;
+use crate::runtime::{Report, Step};
 
-/// Shows what is done while a model is opened, converted and loaded.
+/// Shows on stderr what is done while a model is opened, converted and loaded.
+#[derive(Debug)]
 pub struct Running<'a> {
     printer: &'a Printer,
     bar: Option<Progress>,
-    /// Ctrl-C stops what is done.
+    /// Stops what is done on Ctrl-C.
     interrupt: Option<(Interrupt, Listening)>,
 }
 
 impl<'a> Running<'a> {
-    /// Where Ctrl-C ends the process.
+    /// A report during which Ctrl-C ends the process.
     pub fn new(printer: &'a Printer) -> Self {
         Self { printer, bar: None, interrupt: None }
     }
 
-    /// Where Ctrl-C stops a conversion, which then leaves nothing behind.
+    /// A report during which Ctrl-C stops a conversion, which then leaves nothing behind.
+    ///
+    /// # Errors
+    /// The handler of Ctrl-C cannot be installed.
     pub fn stoppable(printer: &'a Printer) -> Result<Self, InterruptError> {
         let interrupt = Interrupt::install()?;
         let listening = interrupt.listen();

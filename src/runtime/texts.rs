@@ -1,0 +1,190 @@
+//! Many texts at once: several texts of each prompt, computed together and returned in their order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::error::Error;
+use super::model::Model;
+use super::options::Options;
+use crate::generate::{Ended, Engine, Event, Finish, Generation, Id, MOST_AT_ONCE, Timings, Watch};
+
+/// A text that has ended.
+#[derive(Clone, Debug)]
+pub struct EndedText {
+    /// Index of its prompt.
+    pub prompt: usize,
+    /// Index among the texts of its prompt.
+    pub sample: usize,
+    /// The seed that gives this text when it is generated alone.
+    pub seed: u64,
+    /// The text.
+    pub text: String,
+    /// Its ids, why it ended, and how long it took.
+    pub generation: Generation,
+}
+
+/// Texts on their way, which [`Model::texts`] begins. Only a few more than are computed at once are with the engine.
+#[derive(Debug)]
+pub struct Texts<'p> {
+    model: Model,
+    engine: Engine,
+    options: Options,
+    /// Seed of the first text that is computed; each further one has the next.
+    seed: u64,
+    /// Ids of the prompts; an empty prompt is not computed, and its texts are empty.
+    prompts: Vec<&'p [u32]>,
+    /// Number of texts of each prompt.
+    samples: usize,
+    /// Indices of the prompts that are computed.
+    computed: Vec<usize>,
+    /// The sequences of the texts, in the order in which they are computed.
+    ids: Vec<Id>,
+    /// What has come of texts that have begun and not ended, by their positions in `ids`.
+    begun: BTreeMap<usize, String>,
+    /// Texts that have ended and were not taken, by their indices.
+    ended: BTreeMap<usize, (String, Generation)>,
+    /// Number of texts that were taken.
+    taken: usize,
+    /// Number of prompt tokens that were given to the engine.
+    added: Arc<AtomicUsize>,
+}
+
+impl Model {
+    /// Begins `samples` texts of each prompt, given as ids. A prompt without ids is not computed; its texts are empty.
+    /// Each text is the same as when it is generated alone with its seed.
+    pub fn texts<'p>(
+        &self,
+        prompts: Vec<&'p [u32]>,
+        samples: usize,
+        options: impl Into<Options>,
+    ) -> Texts<'p> {
+        let options = options.into();
+        let computed: Vec<usize> = (0..prompts.len()).filter(|i| !prompts[*i].is_empty()).collect();
+        let empty = |index: usize| {
+            let (ids, timings) = (Vec::new(), Timings::default());
+            (index, (String::new(), Generation { ids, finish: Finish::Stop, stop_text: false, timings }))
+        };
+        let indices = 0..prompts.len().saturating_mul(samples);
+        let ended = indices.filter(|index| prompts[index / samples].is_empty()).map(empty).collect();
+        Texts {
+            model: self.clone(),
+            engine: self.engine(),
+            seed: options.seed.unwrap_or_else(|| rand::random::<u32>().into()),
+            options,
+            prompts,
+            samples,
+            computed,
+            ids: Vec::new(),
+            begun: BTreeMap::new(),
+            ended,
+            taken: 0,
+            added: Arc::default(),
+        }
+    }
+}
+
+impl Texts<'_> {
+    /// Returns the number of texts.
+    pub fn count(&self) -> usize {
+        self.prompts.len().saturating_mul(self.samples)
+    }
+
+    /// Returns the number of texts that have ended.
+    pub fn ended(&self) -> usize {
+        self.taken + self.ended.len()
+    }
+
+    /// Returns the number of texts that were taken.
+    pub fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// Sets the observer of the computation. It gets the number of computed prompt tokens, and that of all prompt tokens
+    /// which no cache holds, also of texts that wait. It may end the texts.
+    pub fn watch(&mut self, watch: Watch) {
+        let tokens = self.computed.iter().map(|prompt| self.prompts[*prompt].len()).sum::<usize>();
+        let (all, added) = (tokens.saturating_mul(self.samples), self.added.clone());
+        let interrupting = watch.clone();
+        let report = move |done: usize, expected: usize| {
+            let cached = added.load(Ordering::Relaxed).saturating_sub(expected);
+            watch.report(done, all - cached.min(all));
+        };
+        self.engine.watch(Watch::new(move || interrupting.is_interrupted(), report));
+    }
+
+    /// Computes a step: a token of some texts, or a part of some prompts. Returns false once all texts have ended; they
+    /// end as they are where the watch interrupts.
+    ///
+    /// # Errors
+    /// A prompt fills the context, a value of the sampling is out of its range, the logits are not numbers; or errors of a
+    /// device. Texts that have ended can still be taken.
+    pub fn step(&mut self) -> Result<bool, Error> {
+        self.fill()?;
+        let explained = |error| self.model.explained(error);
+        let mut ended = Vec::new();
+        for (id, event) in self.engine.step().map_err(explained)? {
+            // Ids increase in the order of the texts.
+            let Ok(position) = self.ids.binary_search(&id) else { continue };
+            match event {
+                Event::Token { text, .. } => self.begun.entry(position).or_default().push_str(text),
+                Event::Scores(_) => {}
+                Event::End(result) => ended.push((position, result)),
+            }
+        }
+        for (position, result) in ended {
+            let result = result.map_err(|error| self.model.explained(error))?;
+            self.end(position, *result);
+        }
+        if self.engine.is_interrupted() {
+            self.cancel();
+            return Ok(false);
+        }
+        Ok(!self.engine.is_idle() || self.ids.len() < self.computed.len().saturating_mul(self.samples))
+    }
+
+    /// Returns the next text in the order of the prompts, if it has ended.
+    pub fn take(&mut self) -> Option<EndedText> {
+        let index = self.taken;
+        let (text, generation) = self.ended.remove(&index)?;
+        self.taken += 1;
+        let (prompt, sample) = (index / self.samples, index % self.samples);
+        let before = self.computed.partition_point(|computed| *computed < prompt);
+        let seed = self.seed_at(before * self.samples + sample);
+        Some(EndedText { prompt, sample, seed, text, generation })
+    }
+
+    /// Returns the seed of the text at a position among those that are computed.
+    fn seed_at(&self, position: usize) -> u64 {
+        self.seed.wrapping_add(position as u64)
+    }
+
+    /// Gives the engine more texts, while few wait.
+    fn fill(&mut self) -> Result<(), Error> {
+        let texts = self.computed.len().saturating_mul(self.samples);
+        while self.ids.len() < texts && self.engine.counts().0 < MOST_AT_ONCE {
+            let position = self.ids.len();
+            let prompt = self.prompts[self.computed[position / self.samples]].to_vec();
+            self.added.fetch_add(prompt.len(), Ordering::Relaxed);
+            let request = self.model.request(prompt, &self.options, self.seed_at(position))?;
+            self.ids.push(self.engine.add(request).map_err(|error| self.model.explained(error))?);
+        }
+        Ok(())
+    }
+
+    /// Ends the running texts as they are. Those that have not begun do not end.
+    fn cancel(&mut self) {
+        let (_, running) = self.engine.counts();
+        let ids = self.ids.iter().enumerate();
+        let ended = ids.filter_map(|(position, id)| Some((position, self.engine.cancel(*id)?)));
+        let ended: Vec<_> = ended.take(running).collect();
+        ended.into_iter().for_each(|(position, ended)| self.end(position, ended));
+    }
+
+    /// Keeps a text that has ended.
+    fn end(&mut self, position: usize, Ended { generation, rest, .. }: Ended) {
+        let index = self.computed[position / self.samples] * self.samples + position % self.samples;
+        let text = self.begun.remove(&position).unwrap_or_default() + &rest;
+        self.ended.insert(index, (text, generation));
+    }
+}
