@@ -30,6 +30,9 @@ const FLOORS: [&[&str]; 13] = [
 /// Most lines of a file.
 const LONGEST_FILE: usize = 450;
 
+/// Most lines of the room that reads arguments and prints: what decides something belongs to a room of the library.
+const LARGEST_CLI: usize = 3000;
+
 /// Identifiers that were retired for the field's terms.
 const RETIRED: [&str; 10] =
     ["Of32", "Reach", "Growth", "Made", "Bed", "Post", "apart", "companions", "Companions", "uninitialized"];
@@ -46,6 +49,7 @@ fn faults(house: &House) -> Vec<String> {
     let mut faults = upward(&imports);
     faults.extend(circles(&imports));
     faults.extend(long_files(house));
+    faults.extend(large_cli(house));
     faults.extend(retired_words(house));
     faults
 }
@@ -137,6 +141,12 @@ fn long_files(house: &House) -> Vec<String> {
     house.files().iter().filter_map(is_long).collect()
 }
 
+fn large_cli(house: &House) -> Option<String> {
+    let files = house.files().iter().filter(|(file, _)| room(file) == "cli");
+    let lines: usize = files.map(|(_, text)| text.lines().count()).sum();
+    (lines > LARGEST_CLI).then(|| format!("cli has {lines} lines, at most {LARGEST_CLI}"))
+}
+
 fn retired_words(house: &House) -> Vec<String> {
     let mut faults = Vec::new();
     for (file, names) in house.identifiers() {
@@ -223,4 +233,11 @@ fn a_retired_name_is_a_fault_and_a_standard_one_is_not() {
 #[test]
 fn a_long_file_is_a_fault() {
     assert!(planted("model/rope.rs", &"// line\n".repeat(LONGEST_FILE)).contains("lines"));
+}
+
+#[test]
+fn a_large_command_line_is_a_fault() {
+    let mut house = House::read().only(&["cli"]);
+    house.add("cli/exit.rs", &"// line\n".repeat(LARGEST_CLI));
+    assert!(large_cli(&house).unwrap().contains("at most 3000"));
 }
