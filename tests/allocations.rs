@@ -12,7 +12,7 @@ use mist::checkpoint::open::Checkpoint;
 use mist::generate::{Engine, Event, Limits, NextToken, Request, Sampler, Sampling, TextStream};
 use mist::kernels::attention::CacheType;
 use mist::model::Transformer;
-use mist::placement::{self, DeviceName, Needs, Place, Plan};
+use mist::placement::{self, DeviceName, MemoryRequirement, Place, Plan};
 use mist::tensor::Arithmetic;
 use mist::text::Tokenizer;
 
@@ -59,14 +59,14 @@ fn load(path: &Path, dtype: Option<DType>, devices: usize) -> (Arc<Transformer>,
     let checkpoint = Checkpoint::open(path).unwrap();
     let devices = devices.min(checkpoint.config.layers);
     let places = Place::all(&vec![DeviceName::Cpu; devices], None).unwrap();
-    let needs = Needs::new(&checkpoint, dtype, CacheType::F32, 0);
-    let plan = Plan::fit(&needs, &places).unwrap();
+    let requirement = MemoryRequirement::new(&checkpoint, dtype, CacheType::F32, 0);
+    let plan = Plan::fit(&requirement, &places).unwrap();
     let arithmetic = Arithmetic { dtype, activations: checkpoint.config.activation_bits() };
     let tokenizer = match &checkpoint.gguf {
         Some(gguf) => Tokenizer::from_vocabulary(gguf.vocabulary().unwrap()).unwrap(),
         None => Tokenizer::from_folder(&checkpoint.folder).unwrap(),
     };
-    let model = placement::load(&checkpoint, &plan, &needs, arithmetic, &mut |_, _| ()).unwrap();
+    let model = placement::load(&checkpoint, &plan, &requirement, arithmetic, &mut |_, _| ()).unwrap();
     (Arc::new(model), tokenizer)
 }
 

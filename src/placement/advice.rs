@@ -2,7 +2,7 @@
 
 use indicatif::HumanBytes;
 
-use super::{DeviceName, Error, Needs, Place, Plan};
+use super::{DeviceName, Error, MemoryRequirement, Place, Plan};
 use crate::checkpoint::open::Checkpoint;
 use crate::quant::Scheme;
 
@@ -16,22 +16,23 @@ const SCHEMES: [Scheme; 4] = [Scheme::Q8_0, Scheme::Q6K, Scheme::Q5K, Scheme::Q4
 /// The errors of `make`, which is [`Plan::fit`] or [`Plan::split`].
 pub fn advised(
     checkpoint: &Checkpoint,
-    needs: &Needs,
+    requirement: &MemoryRequirement,
     places: &[Place],
     fewest: usize,
-    make: impl Fn(&Needs) -> Result<Plan, Error>,
+    make: impl Fn(&MemoryRequirement) -> Result<Plan, Error>,
 ) -> Result<Plan, Error> {
-    let mut error = match make(needs) {
+    let mut error = match make(requirement) {
         Err(error) => error,
         made => return made,
     };
     if let Error::DoesNotFit { fits, .. } = &mut error {
-        *fits = match Plan::fit(needs, places) {
+        *fits = match Plan::fit(requirement, places) {
             Ok(_) => vec!["the automatic split, without --split".into()],
             Err(_) => [
-                fewer_tokens(needs, fewest, &make).map(|tokens| format!("--context-length {tokens}")),
-                quantization(checkpoint, needs, places, &make).map(|scheme| format!("--quantize {scheme}")),
-                more_devices(needs, places),
+                fewer_tokens(requirement, fewest, &make).map(|tokens| format!("--context-length {tokens}")),
+                quantization(checkpoint, requirement, places, &make)
+                    .map(|scheme| format!("--quantize {scheme}")),
+                more_devices(requirement, places),
             ]
             .into_iter()
             .flatten()
@@ -42,8 +43,14 @@ pub fn advised(
 }
 
 /// Returns the maximum number of positions that fit, if it is at least `fewest`.
-fn fewer_tokens(needs: &Needs, fewest: usize, make: impl Fn(&Needs) -> Result<Plan, Error>) -> Option<usize> {
-    let fit = most_slots(0, needs.slots, |slots| make(&Needs { slots, ..needs.clone() }).is_ok());
+fn fewer_tokens(
+    requirement: &MemoryRequirement,
+    fewest: usize,
+    make: impl Fn(&MemoryRequirement) -> Result<Plan, Error>,
+) -> Option<usize> {
+    let fit = most_slots(0, requirement.slots, |slots| {
+        make(&MemoryRequirement { slots, ..requirement.clone() }).is_ok()
+    });
     (fit >= fewest).then_some(fit)
 }
 
@@ -62,25 +69,26 @@ pub fn most_slots(mut fit: usize, mut too_many: usize, fits: impl Fn(usize) -> b
 /// Returns the largest scheme that fits. Quantization does not help on accelerators, where weights are dense.
 fn quantization(
     checkpoint: &Checkpoint,
-    needs: &Needs,
+    requirement: &MemoryRequirement,
     places: &[Place],
-    make: impl Fn(&Needs) -> Result<Plan, Error>,
+    make: impl Fn(&MemoryRequirement) -> Result<Plan, Error>,
 ) -> Option<Scheme> {
     if places.iter().all(|place| place.device != DeviceName::Cpu) {
         return None;
     }
-    let fits =
-        |scheme: &Scheme| needs.quantized(checkpoint, *scheme).is_some_and(|needs| make(&needs).is_ok());
+    let fits = |scheme: &Scheme| {
+        requirement.quantized(checkpoint, *scheme).is_some_and(|requirement| make(&requirement).is_ok())
+    };
     SCHEMES.into_iter().find(fits)
 }
 
 /// Says how many more devices like the last one would be enough.
-fn more_devices(needs: &Needs, places: &[Place]) -> Option<String> {
+fn more_devices(requirement: &MemoryRequirement, places: &[Place]) -> Option<String> {
     let last = *places.last()?;
     let memory = last.memory?;
     let with = |more: &usize| [places, &vec![last; *more]].concat();
-    let more = (1..=needs.layers().saturating_sub(places.len()))
-        .find(|more| Plan::fit(needs, &with(more)).is_ok())?;
+    let more = (1..=requirement.layers().saturating_sub(places.len()))
+        .find(|more| Plan::fit(requirement, &with(more)).is_ok())?;
     let devices = if more == 1 { "one more device".into() } else { format!("{more} more devices") };
     Some(format!("{devices} of {}", HumanBytes(memory)))
 }

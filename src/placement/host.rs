@@ -2,7 +2,7 @@
 
 use candle_core::DType;
 
-use super::{DeviceName, Needs, Place, Plan};
+use super::{DeviceName, MemoryRequirement, Place, Plan};
 use crate::arch::schema::MatrixKind;
 use crate::checkpoint::open::Checkpoint;
 use crate::quant::{Matrix, Scheme};
@@ -18,21 +18,21 @@ pub struct HostMemory {
 }
 
 impl HostMemory {
-    /// Computes the memory for a plan that was made from `needs`, with `dtype` as the computation's type. Devices with
-    /// a memory limit count as 0, since the plan already respects their limit.
+    /// Computes the memory for a plan that was made from `requirement`, with `dtype` as the computation's type.
+    /// Devices with a memory limit count as 0, since the plan already respects their limit.
     pub fn on_host(
         checkpoint: &Checkpoint,
         plan: &Plan,
-        needs: &Needs,
+        requirement: &MemoryRequirement,
         places: &[Place],
         dtype: Option<DType>,
     ) -> Self {
         let mut made = Self { cache: 0, copies: 0 };
-        for ((share, load), place) in plan.shares.iter().zip(plan.loads(needs)).zip(places) {
+        for ((share, footprint), place) in plan.shares.iter().zip(plan.footprints(requirement)).zip(places) {
             if share.device == DeviceName::Cpu && place.memory.is_none() {
                 let matrices =
                     checkpoint.weights.layers[share.layers.clone()].iter().flat_map(|l| l.matrices());
-                made.cache = made.cache.saturating_add(load.cache);
+                made.cache = made.cache.saturating_add(footprint.cache);
                 made.copies += matrices.map(|(_, matrix)| rounded(matrix, dtype)).sum::<u64>();
             }
         }
@@ -100,10 +100,10 @@ mod tests {
     fn caches_and_rounded_weights_are_made_and_memory_that_was_given_is_planned_already() {
         let checkpoint = fixture("models/llama-gqa");
         let made = |places: &[Place], dtype| {
-            let needs = Needs::new(&checkpoint, dtype, CacheType::F16, 100);
-            let plan = Plan::fit(&needs, places).unwrap();
-            let load = needs.load(DeviceName::Cpu, 0..needs.layers());
-            (HostMemory::on_host(&checkpoint, &plan, &needs, places, dtype), load.cache)
+            let requirement = MemoryRequirement::new(&checkpoint, dtype, CacheType::F16, 100);
+            let plan = Plan::fit(&requirement, places).unwrap();
+            let footprint = requirement.footprint(DeviceName::Cpu, 0..requirement.layers());
+            (HostMemory::on_host(&checkpoint, &plan, &requirement, places, dtype), footprint.cache)
         };
         let cpu = [place(DeviceName::Cpu); 2];
         let (as_stored, cache) = made(&cpu, None);
@@ -120,8 +120,8 @@ mod tests {
         let stay = |checkpoint: &Checkpoint, device, dtype| {
             let layers = checkpoint.weights.layers.len();
             let places = [place(device), place(DeviceName::Cpu)];
-            let needs = Needs::new(checkpoint, dtype, CacheType::F16, 1);
-            let plan = Plan::split(&needs, &places, &[1, layers - 1]).unwrap();
+            let requirement = MemoryRequirement::new(checkpoint, dtype, CacheType::F16, 1);
+            let plan = Plan::split(&requirement, &places, &[1, layers - 1]).unwrap();
             stay_as_stored(checkpoint, &plan, dtype)
         };
         assert!(stay(&blocks, DeviceName::Cpu, None) && stay(&dense, DeviceName::Cpu, None));

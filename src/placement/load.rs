@@ -3,7 +3,7 @@
 use candle_core::Device;
 
 use super::memory::available_memory;
-use super::{DeviceName, Error, Needs, Plan, host_memory};
+use super::{DeviceName, Error, MemoryRequirement, Plan, host_memory};
 use crate::arch::LayerWeights;
 use crate::checkpoint::open::Checkpoint;
 use crate::model::{Stage, Transformer};
@@ -11,8 +11,8 @@ use crate::quant::Matrix;
 use crate::system::pages;
 use crate::tensor::{Arithmetic, Target};
 
-/// Loads a model by `plan`, which was made from `needs`, to compute in `arithmetic`. Without a type there, the CPU
-/// computes in f32 and accelerators in bf16. Calls `progress` after each layer.
+/// Loads a model by `plan`, which was made from `requirement`, to compute in `arithmetic`. Without a type there, the
+/// CPU computes in f32 and accelerators in bf16. Calls `progress` after each layer.
 ///
 /// On the CPU, the weights of a converted checkpoint stay in the map. Blocks in another order are copied to panels if
 /// there is memory for them beside the KV cache; the original pages stay in the page cache, which the system gives up
@@ -24,13 +24,14 @@ use crate::tensor::{Arithmetic, Target};
 pub fn load(
     checkpoint: &Checkpoint,
     plan: &Plan,
-    needs: &Needs,
+    requirement: &MemoryRequirement,
     arithmetic: Arithmetic,
     progress: &mut dyn FnMut(usize, DeviceName),
 ) -> Result<Transformer, Error> {
     let config = &checkpoint.config;
     let reads_ahead = is_larger_than_memory(checkpoint, plan).is_some();
-    let packs = available_memory().is_some_and(|memory| has_room_for_copies(checkpoint, plan, needs, memory));
+    let packs =
+        available_memory().is_some_and(|memory| has_room_for_copies(checkpoint, plan, requirement, memory));
     let mut opened: Vec<(DeviceName, Device)> = Vec::new();
     let mut stages = Vec::new();
     for share in &plan.shares {
@@ -57,16 +58,21 @@ pub fn load(
 
 /// Returns whether `memory` has room for the panels and the host's KV caches, with a fifth of it left for everything
 /// else.
-fn has_room_for_copies(checkpoint: &Checkpoint, plan: &Plan, needs: &Needs, memory: u64) -> bool {
+fn has_room_for_copies(
+    checkpoint: &Checkpoint,
+    plan: &Plan,
+    requirement: &MemoryRequirement,
+    memory: u64,
+) -> bool {
     let size = |matrix: &Matrix| matrix.packed_size() as u64;
     let of_layer = |layer: &LayerWeights| layer.matrices().into_iter().map(|(_, m)| size(m)).sum::<u64>();
     let (mut copies, mut cache) = (0, 0);
-    for (share, load) in plan.shares.iter().zip(plan.loads(needs)) {
+    for (share, footprint) in plan.shares.iter().zip(plan.footprints(requirement)) {
         if share.device == DeviceName::Cpu {
             let is_last = share.layers.end == checkpoint.config.layers;
             copies += checkpoint.weights.layers[share.layers.clone()].iter().map(of_layer).sum::<u64>();
             copies += if is_last { size(&checkpoint.weights.head) } else { 0 };
-            cache += load.cache;
+            cache += footprint.cache;
         }
     }
     copies.saturating_add(cache) <= memory / 5 * 4
@@ -104,9 +110,9 @@ mod tests {
         let checkpoint = Checkpoint::open(&file).unwrap();
         let places = [Place { device: DeviceName::Cpu, memory: None }];
         let has_room = |slots, memory| {
-            let needs = Needs::new(&checkpoint, None, CacheType::F16, slots);
-            let plan = Plan::fit(&needs, &places).unwrap();
-            has_room_for_copies(&checkpoint, &plan, &needs, memory)
+            let requirement = MemoryRequirement::new(&checkpoint, None, CacheType::F16, slots);
+            let plan = Plan::fit(&requirement, &places).unwrap();
+            has_room_for_copies(&checkpoint, &plan, &requirement, memory)
         };
         let weights = &checkpoint.weights;
         let layers = weights.layers.iter().flat_map(|layer| layer.matrices()).map(|(_, matrix)| matrix);
@@ -114,8 +120,8 @@ mod tests {
         assert!(copies > 0);
         let least = copies.div_ceil(4) * 5;
         assert!(has_room(0, least + 5) && !has_room(0, least - 5));
-        let cache = Needs::new(&checkpoint, None, CacheType::F16, 1000)
-            .load(DeviceName::Cpu, 0..weights.layers.len())
+        let cache = MemoryRequirement::new(&checkpoint, None, CacheType::F16, 1000)
+            .footprint(DeviceName::Cpu, 0..weights.layers.len())
             .cache;
         assert!(cache > 0 && !has_room(1000, least + 5));
         assert!(has_room(1000, (copies + cache).div_ceil(4) * 5 + 5));

@@ -8,7 +8,7 @@
 //! | `name` | a device's name in plans and messages |
 //! | `device` | the devices of the command line and of this machine, and how they are opened |
 //! | `memory` | the memory of devices, and how memory sizes are typed |
-//! | `needs` | the size in bytes of a model's parts, on the host and on an accelerator |
+//! | `requirement` | the size in bytes of a model's parts, on the host and on an accelerator |
 //! | `plan` | which layer goes to which device: the best split that fits, or the requested one |
 //! | `host` | the host memory that a plan allocates, and which weights stay as they are stored |
 //! | `advice` | what would fit when a model does not |
@@ -22,8 +22,8 @@ mod host;
 mod load;
 mod memory;
 mod name;
-mod needs;
 mod plan;
+mod requirement;
 
 pub use advice::{advised, most_slots};
 pub use device::{Devices, accelerators};
@@ -32,5 +32,5 @@ pub use host::{HostMemory, stay_as_stored};
 pub use load::{is_larger_than_memory, load};
 pub use memory::{Memories, available_memory, host_memory};
 pub use name::DeviceName;
-pub use needs::{Load, Needs, Sizes, bytes_per_token};
 pub use plan::{Place, Plan, Share};
+pub use requirement::{Footprint, MemoryRequirement, Sizes, bytes_per_token};

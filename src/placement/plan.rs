@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{DeviceName, Error, Load, Needs};
+use super::{DeviceName, Error, Footprint, MemoryRequirement};
 
 /// The layers of each device, in order. Together they are all layers, and no device is without layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,8 @@ pub struct Place {
 }
 
 impl Place {
-    fn holds(&self, load: Load) -> bool {
-        self.memory.is_none_or(|memory| load.total() <= memory)
+    fn holds(&self, footprint: Footprint) -> bool {
+        self.memory.is_none_or(|memory| footprint.total() <= memory)
     }
 }
 
@@ -49,42 +49,42 @@ impl Plan {
     /// # Errors
     /// There is no device, or more devices than layers; no split fits. The error then describes the split that exceeds
     /// memory least.
-    pub fn fit(needs: &Needs, places: &[Place]) -> Result<Self, Error> {
-        let (layers, devices) = (needs.layers(), places.len());
+    pub fn fit(requirement: &MemoryRequirement, places: &[Place]) -> Result<Self, Error> {
+        let (layers, devices) = (requirement.layers(), places.len());
         if devices == 0 || devices > layers {
             return Err(Error::MoreDevicesThanLayers { layers, devices });
         }
         let mixed = places.iter().any(|place| place.device != DeviceName::Cpu);
-        let load = |i: usize, layers: Range<usize>| needs.load(places[i].device, layers);
-        let on_host = |i: usize, load: Load| match places[i].device {
-            DeviceName::Cpu if mixed => load.total(),
+        let footprint = |i: usize, layers: Range<usize>| requirement.footprint(places[i].device, layers);
+        let on_host = |i: usize, footprint: Footprint| match places[i].device {
+            DeviceName::Cpu if mixed => footprint.total(),
             _ => 0,
         };
         let smallest = cheapest(
             layers,
             devices,
             |i, layers| {
-                let load = load(i, layers);
-                places[i].holds(load).then(|| (on_host(i, load), load.total()))
+                let footprint = footprint(i, layers);
+                places[i].holds(footprint).then(|| (on_host(i, footprint), footprint.total()))
             },
             |a, b| (a.0.saturating_add(b.0), a.1.max(b.1)),
         );
         let Some(((_, largest), _)) = smallest else {
-            return Err(Self::missing_least(needs, places));
+            return Err(Self::missing_least(requirement, places));
         };
         let even = cheapest(
             layers,
             devices,
             |i, layers| {
-                let load = load(i, layers);
-                let fits = places[i].holds(load) && load.total() <= largest;
-                let total = u128::from(load.total());
-                fits.then(|| (on_host(i, load), total.saturating_mul(total)))
+                let footprint = footprint(i, layers);
+                let fits = places[i].holds(footprint) && footprint.total() <= largest;
+                let total = u128::from(footprint.total());
+                fits.then(|| (on_host(i, footprint), total.saturating_mul(total)))
             },
             |a, b| (a.0.saturating_add(b.0), a.1.saturating_add(b.1)),
         );
         // The split of the first pass also fits in the second.
-        let (_, ranges) = even.ok_or_else(|| Self::missing_least(needs, places))?;
+        let (_, ranges) = even.ok_or_else(|| Self::missing_least(requirement, places))?;
         Ok(Self::of(places, ranges))
     }
 
@@ -92,8 +92,8 @@ impl Plan {
     ///
     /// # Errors
     /// The numbers do not match the devices or the layers, a number is 0, or some layers do not fit on their device.
-    pub fn split(needs: &Needs, places: &[Place], counts: &[usize]) -> Result<Self, Error> {
-        let (layers, devices) = (needs.layers(), places.len());
+    pub fn split(requirement: &MemoryRequirement, places: &[Place], counts: &[usize]) -> Result<Self, Error> {
+        let (layers, devices) = (requirement.layers(), places.len());
         let split = counts.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         if counts.len() != devices {
             return Err(Error::SplitCount { split, parts: counts.len(), devices });
@@ -111,23 +111,23 @@ impl Plan {
             first = range.end;
             range
         };
-        Self::of(places, counts.iter().map(range).collect()).fits(needs, places)
+        Self::of(places, counts.iter().map(range).collect()).fits(requirement, places)
     }
 
     /// Returns the plan if every device has enough memory.
     ///
     /// # Errors
     /// Some device does not; the error describes the one that exceeds its memory most.
-    pub fn fits(self, needs: &Needs, places: &[Place]) -> Result<Self, Error> {
-        match self.lack(needs, places) {
+    pub fn fits(self, requirement: &MemoryRequirement, places: &[Place]) -> Result<Self, Error> {
+        match self.lack(requirement, places) {
             Some(lack) => Err(lack),
             None => Ok(self),
         }
     }
 
     /// Returns the footprint of each device.
-    pub fn loads(&self, needs: &Needs) -> Vec<Load> {
-        self.shares.iter().map(|share| needs.load(share.device, share.layers.clone())).collect()
+    pub fn footprints(&self, requirement: &MemoryRequirement) -> Vec<Footprint> {
+        self.shares.iter().map(|share| requirement.footprint(share.device, share.layers.clone())).collect()
     }
 
     fn of(places: &[Place], ranges: Vec<Range<usize>>) -> Self {
@@ -136,21 +136,22 @@ impl Plan {
     }
 
     /// Returns the error for the split that exceeds memory least.
-    fn missing_least(needs: &Needs, places: &[Place]) -> Error {
+    fn missing_least(requirement: &MemoryRequirement, places: &[Place]) -> Error {
         let missing = |i: usize, layers: Range<usize>| {
-            let total = needs.load(places[i].device, layers).total();
+            let total = requirement.footprint(places[i].device, layers).total();
             Some(places[i].memory.map_or(0, |memory| total.saturating_sub(memory)))
         };
-        let least = cheapest(needs.layers(), places.len(), missing, |a, b| *a.max(b));
+        let least = cheapest(requirement.layers(), places.len(), missing, |a, b| *a.max(b));
         let plan = least.map(|(_, ranges)| Self::of(places, ranges));
-        let lack = plan.and_then(|plan| plan.lack(needs, places));
-        lack.unwrap_or(Error::MoreDevicesThanLayers { layers: needs.layers(), devices: places.len() })
+        let lack = plan.and_then(|plan| plan.lack(requirement, places));
+        lack.unwrap_or(Error::MoreDevicesThanLayers { layers: requirement.layers(), devices: places.len() })
     }
 
     /// Returns the error for the device that exceeds its memory most, if there is one.
-    fn lack(&self, needs: &Needs, places: &[Place]) -> Option<Error> {
+    fn lack(&self, requirement: &MemoryRequirement, places: &[Place]) -> Option<Error> {
         let lack = |(i, (share, place)): (usize, (&Share, &Place))| {
-            let (needed, memory) = (needs.load(share.device, share.layers.clone()).total(), place.memory?);
+            let (needed, memory) =
+                (requirement.footprint(share.device, share.layers.clone()).total(), place.memory?);
             let missing = needed.checked_sub(memory).filter(|missing| *missing > 0)?;
             Some((missing, i, share.layers.clone(), needed, memory))
         };
@@ -216,9 +217,9 @@ mod tests {
     use super::*;
     use rand::{Rng, SeedableRng};
 
-    fn needs(layers: Vec<u64>, embedding: u64, head: u64, slots: usize) -> Needs {
+    fn requirement(layers: Vec<u64>, embedding: u64, head: u64, slots: usize) -> MemoryRequirement {
         let sizes = Sizes { layers, embedding, norm: 1, head, tied: false, slot: 3 };
-        Needs { accelerator: sizes.clone(), host: sizes, slots }
+        MemoryRequirement { accelerator: sizes.clone(), host: sizes, slots }
     }
 
     fn places(memories: &[Option<u64>]) -> Vec<Place> {
@@ -227,46 +228,54 @@ mod tests {
 
     /// Checks whether the layers can be split so that no device exceeds `limit` or its memory. Uses another algorithm
     /// than the plan: the set of layers at which the runs of the first devices can end.
-    fn can_be_split(needs: &Needs, places: &[Place], limit: u64) -> bool {
+    fn can_be_split(requirement: &MemoryRequirement, places: &[Place], limit: u64) -> bool {
         let mut ends = vec![0];
         for place in places {
             let most = place.memory.unwrap_or(u64::MAX).min(limit);
             let reaches = |end: &usize| {
-                ends.iter().any(|start| start < end && needs.load(place.device, *start..*end).total() <= most)
+                ends.iter().any(|start| {
+                    start < end && requirement.footprint(place.device, *start..*end).total() <= most
+                })
             };
-            ends = (1..=needs.layers()).filter(reaches).collect();
+            ends = (1..=requirement.layers()).filter(reaches).collect();
         }
-        ends.contains(&needs.layers())
+        ends.contains(&requirement.layers())
     }
 
     /// Checks that the plan is complete, ordered, without empty runs and within memory, and that no split has a smaller
     /// maximum footprint.
     #[track_caller]
-    fn assert_best(needs: &Needs, places: &[Place]) {
-        let what = format!("{} layers, {places:?}", needs.layers());
-        let plan = match Plan::fit(needs, places) {
+    fn assert_best(requirement: &MemoryRequirement, places: &[Place]) {
+        let what = format!("{} layers, {places:?}", requirement.layers());
+        let plan = match Plan::fit(requirement, places) {
             Ok(plan) => plan,
             Err(Error::MoreDevicesThanLayers { .. }) => {
-                return assert!(places.len() > needs.layers(), "{what}");
+                return assert!(places.len() > requirement.layers(), "{what}");
             }
             Err(Error::DoesNotFit { missing, needed, memory, .. }) => {
                 assert!(missing > 0 && needed == memory + missing, "{what}");
-                return assert!(!can_be_split(needs, places, u64::MAX), "{what}");
+                return assert!(!can_be_split(requirement, places, u64::MAX), "{what}");
             }
             Err(error) => panic!("{what}: {error}"),
         };
         let shares = &plan.shares;
         assert_eq!(shares.len(), places.len());
-        assert_eq!((shares[0].layers.start, shares[shares.len() - 1].layers.end), (0, needs.layers()));
+        assert_eq!((shares[0].layers.start, shares[shares.len() - 1].layers.end), (0, requirement.layers()));
         assert!(shares.windows(2).all(|pair| pair[0].layers.end == pair[1].layers.start), "{what}");
         assert!(shares.iter().all(|share| !share.layers.is_empty()), "{what}");
-        let loads: Vec<u64> = plan.loads(needs).into_iter().map(Load::total).collect();
+        let footprints: Vec<u64> = plan.footprints(requirement).into_iter().map(Footprint::total).collect();
         assert!(
-            loads.iter().zip(places).all(|(load, place)| place.memory.is_none_or(|m| *load <= m)),
+            footprints
+                .iter()
+                .zip(places)
+                .all(|(footprint, place)| place.memory.is_none_or(|m| *footprint <= m)),
             "{what}"
         );
-        let largest = loads.iter().max().unwrap();
-        assert!(can_be_split(needs, places, *largest) && !can_be_split(needs, places, largest - 1), "{what}");
+        let largest = footprints.iter().max().unwrap();
+        assert!(
+            can_be_split(requirement, places, *largest) && !can_be_split(requirement, places, largest - 1),
+            "{what}"
+        );
     }
 
     #[test]
@@ -274,8 +283,8 @@ mod tests {
         for layers in 1..=96 {
             for devices in 1..=16 {
                 for (embedding, head) in [(0, 0), (250, 250), (900, 40)] {
-                    let needs = needs(vec![100; layers], embedding, head, 7);
-                    assert_best(&needs, &places(&vec![None; devices]));
+                    let requirement = requirement(vec![100; layers], embedding, head, 7);
+                    assert_best(&requirement, &places(&vec![None; devices]));
                 }
             }
         }
@@ -288,13 +297,17 @@ mod tests {
         for _ in 0..3000 {
             let (layers, devices) = (rng.random_range(1..=96), rng.random_range(1..=16));
             let sizes = (0..layers).map(|_| rng.random_range(50..150)).collect();
-            let needs =
-                needs(sizes, rng.random_range(0..400), rng.random_range(0..400), rng.random_range(0..9));
-            let even = needs.load(DeviceName::Cpu, 0..layers).total() / devices as u64;
+            let requirement = requirement(
+                sizes,
+                rng.random_range(0..400),
+                rng.random_range(0..400),
+                rng.random_range(0..9),
+            );
+            let even = requirement.footprint(DeviceName::Cpu, 0..layers).total() / devices as u64;
             let memory = |_| rng.random_bool(0.9).then(|| rng.random_range(even / 2..even * 2 + 300));
             let places = places(&(0..devices).map(memory).collect::<Vec<_>>());
-            assert_best(&needs, &places);
-            match Plan::fit(&needs, &places) {
+            assert_best(&requirement, &places);
+            match Plan::fit(&requirement, &places) {
                 Ok(_) => fit += 1,
                 Err(_) => too_small += 1,
             }
@@ -306,8 +319,8 @@ mod tests {
     fn equal_layers_are_split_as_evenly_as_they_can_be() {
         for layers in 1..=96 {
             for devices in 1..=layers.min(16) {
-                let needs = needs(vec![100; layers], 0, 0, 0);
-                let plan = Plan::fit(&needs, &places(&vec![None; devices])).unwrap();
+                let requirement = requirement(vec![100; layers], 0, 0, 0);
+                let plan = Plan::fit(&requirement, &places(&vec![None; devices])).unwrap();
                 let sizes = || plan.shares.iter().map(|share| share.layers.len());
                 assert!(sizes().max().unwrap() - sizes().min().unwrap() <= 1, "{plan:?}");
             }
@@ -316,11 +329,16 @@ mod tests {
 
     #[test]
     fn a_card_is_filled_before_the_host_takes_the_rest() {
-        let needs = needs(vec![100; 10], 50, 50, 0);
+        let requirement = requirement(vec![100; 10], 50, 50, 0);
         let card = Place { device: DeviceName::Cuda(0), memory: Some(800) };
         let host = Place { device: DeviceName::Cpu, memory: None };
         let layers = |places: &[Place]| {
-            Plan::fit(&needs, places).unwrap().shares.into_iter().map(|s| s.layers.len()).collect::<Vec<_>>()
+            Plan::fit(&requirement, places)
+                .unwrap()
+                .shares
+                .into_iter()
+                .map(|s| s.layers.len())
+                .collect::<Vec<_>>()
         };
         assert_eq!(layers(&[card, host]), [7, 3]);
         assert_eq!(layers(&[host, card]), [3, 7]);
@@ -330,8 +348,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told_of_the_split_that_misses_least() {
-        let needs = needs(vec![100; 4], 0, 0, 0);
-        let error = Plan::fit(&needs, &places(&[Some(150), Some(250)])).unwrap_err();
+        let requirement = requirement(vec![100; 4], 0, 0, 0);
+        let error = Plan::fit(&requirement, &places(&[Some(150), Some(250)])).unwrap_err();
         let Error::DoesNotFit { device, layers, needed, memory, missing, .. } = error else {
             panic!("{error}");
         };
@@ -341,16 +359,16 @@ mod tests {
 
     #[test]
     fn a_tied_head_counts_once_where_one_device_holds_both() {
-        let mut needs = needs(vec![100; 2], 70, 70, 0);
-        (needs.host.tied, needs.accelerator.tied) = (true, true);
-        assert_eq!(needs.load(DeviceName::Cpu, 0..2).total(), 271);
-        assert_eq!(needs.load(DeviceName::Cpu, 1..2).total(), 171);
+        let mut requirement = requirement(vec![100; 2], 70, 70, 0);
+        (requirement.host.tied, requirement.accelerator.tied) = (true, true);
+        assert_eq!(requirement.footprint(DeviceName::Cpu, 0..2).total(), 271);
+        assert_eq!(requirement.footprint(DeviceName::Cpu, 1..2).total(), 171);
     }
 
     #[test]
     fn a_split_must_fit_devices_layers_and_memory() {
-        let (needs, places) = (needs(vec![100; 32], 0, 0, 0), places(&[None, Some(1200), None]));
-        let split = |counts: &[usize]| Plan::split(&needs, &places, counts);
+        let (requirement, places) = (requirement(vec![100; 32], 0, 0, 0), places(&[None, Some(1200), None]));
+        let split = |counts: &[usize]| Plan::split(&requirement, &places, counts);
         assert_eq!(split(&[10, 12, 10]).unwrap().shares[1].layers, 10..22);
         assert!(matches!(split(&[16, 16]), Err(Error::SplitCount { .. })));
         assert!(matches!(split(&[16, 16, 16]), Err(Error::SplitSum { sum: 48, .. })));

@@ -66,7 +66,8 @@ impl Model {
         let arithmetic = Arithmetic { dtype: settings.dtype.dtype(), activations };
         report.begin(Step::Loading, checkpoint.config.layers as u64);
         let mut progress = |_, _| report.progress(1);
-        let loaded = placement::load(checkpoint, &placed.plan, &placed.needs, arithmetic, &mut progress);
+        let loaded =
+            placement::load(checkpoint, &placed.plan, &placed.requirement, arithmetic, &mut progress);
         report.end();
         Ok(Self(Arc::new(Parts {
             transformer: Arc::new(loaded?),
@@ -75,7 +76,7 @@ impl Model {
             arithmetic,
             dtype: settings.dtype,
             cache_dtype: placed.cache_dtype,
-            slots: placed.needs.slots,
+            slots: placed.requirement.slots,
             devices: placed.names(),
             is_on_host: placed.is_on_host(),
             shares: placed.plan.shares,

@@ -10,7 +10,8 @@ use crate::cpu;
 use crate::generate::{MOST_AT_ONCE, sequence_slots};
 use crate::kernels::attention::CacheType;
 use crate::placement::{
-    self, DeviceName, Devices, HostMemory, Load, Needs, Place, Plan, Share, advised, most_slots,
+    self, DeviceName, Devices, Footprint, HostMemory, MemoryRequirement, Place, Plan, Share, advised,
+    most_slots,
 };
 
 /// Slots of each layer's KV caches.
@@ -50,7 +51,7 @@ pub struct Placed {
     /// The layers of each device.
     pub plan: Plan,
     /// What the model's parts take.
-    pub needs: Needs,
+    pub requirement: MemoryRequirement,
     /// The devices with their limits.
     pub places: Vec<Place>,
     /// Type of the keys and values in the cache.
@@ -83,29 +84,29 @@ impl Placed {
         let dtype = settings.dtype;
         let places = Place::all(names, settings.memory.as_ref())?;
         let cache_dtype = cache_dtype(settings, names)?;
-        let needs = |slots| Needs::new(checkpoint, dtype.dtype(), cache_dtype, slots);
-        let make = |needs: &Needs| match settings.split.as_slice() {
-            [] => Plan::fit(needs, &places),
-            counts => Plan::split(needs, &places, counts),
+        let requirement = |slots| MemoryRequirement::new(checkpoint, dtype.dtype(), cache_dtype, slots);
+        let make = |requirement: &MemoryRequirement| match settings.split.as_slice() {
+            [] => Plan::fit(requirement, &places),
+            counts => Plan::split(requirement, &places, counts),
         };
-        let least = needs(room.least);
+        let least = requirement(room.least);
         let plan = advised(checkpoint, &least, &places, room.fewest, make)?;
         if room.wanted <= room.least {
-            return Ok(Self { plan, needs: least, places, cache_dtype, dtype });
+            return Ok(Self { plan, requirement: least, places, cache_dtype, dtype });
         }
         // Where a card is filled before the host its layers stay: only what is free there goes to more texts.
         let mixed = names.contains(&DeviceName::Cpu) && names.iter().any(|n| *n != DeviceName::Cpu);
-        let make = |needs: &Needs| match mixed {
-            true => plan.clone().fits(needs, &places),
-            false => make(needs),
+        let make = |requirement: &MemoryRequirement| match mixed {
+            true => plan.clone().fits(requirement, &places),
+            false => make(requirement),
         };
         let fits = |slots| {
-            let needs = needs(slots);
-            make(&needs).is_ok_and(|plan| host_has_room(&plan, &needs, &places))
+            let requirement = requirement(slots);
+            make(&requirement).is_ok_and(|plan| host_has_room(&plan, &requirement, &places))
         };
         let slots = if fits(room.wanted) { room.wanted } else { most_slots(room.least, room.wanted, fits) };
-        let needs = needs(slots);
-        Ok(Self { plan: make(&needs)?, needs, places, cache_dtype, dtype })
+        let requirement = requirement(slots);
+        Ok(Self { plan: make(&requirement)?, requirement, places, cache_dtype, dtype })
     }
 
     /// The devices in one line; equal ones that follow each other once, with their number.
@@ -131,27 +132,27 @@ impl Placed {
     }
 
     /// Each device's share, place and footprint.
-    fn devices(&self) -> impl Iterator<Item = (&Share, &Place, Load)> {
-        let loads = self.plan.loads(&self.needs);
+    fn devices(&self) -> impl Iterator<Item = (&Share, &Place, Footprint)> {
+        let footprints = self.plan.footprints(&self.requirement);
         let places = self.plan.shares.iter().zip(&self.places);
-        places.zip(loads).map(|((share, place), load)| (share, place, load))
+        places.zip(footprints).map(|((share, place), footprint)| (share, place, footprint))
     }
 
     /// Returns the object of `mist generate --plan --json`.
     pub fn as_json(&self) -> Value {
-        let device = |(share, place, load): (&Share, &Place, Load)| {
+        let device = |(share, place, footprint): (&Share, &Place, Footprint)| {
             json!({
                 "device": share.device.to_string(),
                 "first_layer": share.layers.start,
                 "layers": share.layers.len(),
-                "weight_bytes": load.weights,
-                "head_bytes": load.head,
-                "cache_bytes": load.cache,
-                "total_bytes": load.total(),
+                "weight_bytes": footprint.weights,
+                "head_bytes": footprint.head,
+                "cache_bytes": footprint.cache,
+                "total_bytes": footprint.total(),
                 "limit_bytes": place.memory,
             })
         };
-        json!({"positions": self.needs.slots, "devices": self.devices().map(device).collect::<Vec<_>>()})
+        json!({"positions": self.requirement.slots, "devices": self.devices().map(device).collect::<Vec<_>>()})
     }
 
     /// Headings of [`rows`](Self::rows).
@@ -160,9 +161,10 @@ impl Placed {
     /// Returns a row of a table for each device.
     pub fn rows(&self) -> Vec<[String; 7]> {
         let size = |bytes: u64| HumanBytes(bytes).to_string();
-        let row = |(share, place, load): (&Share, &Place, Load)| {
+        let row = |(share, place, footprint): (&Share, &Place, Footprint)| {
             let layers = format!("{}-{}", share.layers.start, share.layers.end - 1);
-            let [weights, head, cache, total] = [load.weights, load.head, load.cache, load.total()].map(size);
+            let [weights, head, cache, total] =
+                [footprint.weights, footprint.head, footprint.cache, footprint.total()].map(size);
             let memory = place.memory.map_or("any".into(), size);
             [share.device.to_string(), layers, weights, head, cache, total, memory]
         };
@@ -176,7 +178,7 @@ impl Placed {
 
     /// What the plan makes in the host's memory, beside the weights that are mapped.
     pub fn host_memory(&self, checkpoint: &Checkpoint) -> HostMemory {
-        HostMemory::on_host(checkpoint, &self.plan, &self.needs, &self.places, self.dtype.dtype())
+        HostMemory::on_host(checkpoint, &self.plan, &self.requirement, &self.places, self.dtype.dtype())
     }
 
     /// Whether weights stay as they are stored where they are computed with.
@@ -186,10 +188,10 @@ impl Placed {
 }
 
 /// Whether caches on the host are a small part of its memory, where no limit was given.
-fn host_has_room(plan: &Plan, needs: &Needs, places: &[Place]) -> bool {
-    let unlimited = plan.loads(needs).into_iter().zip(places);
+fn host_has_room(plan: &Plan, requirement: &MemoryRequirement, places: &[Place]) -> bool {
+    let unlimited = plan.footprints(requirement).into_iter().zip(places);
     let unlimited = unlimited.filter(|(_, place)| place.device == DeviceName::Cpu && place.memory.is_none());
-    let cache: u64 = unlimited.map(|(load, _)| load.cache).sum();
+    let cache: u64 = unlimited.map(|(footprint, _)| footprint.cache).sum();
     placement::host_memory().is_none_or(|memory| cache <= memory / PART_OF_HOST)
 }
 
@@ -221,8 +223,14 @@ mod tests {
         let room = Room { wanted: slots, ..Room::of_one(&checkpoint, 107) };
         let names = [DeviceName::Cuda(0), DeviceName::Cpu];
         let placed = Placed::on(&names, &settings, &checkpoint, room).unwrap();
-        let loads = placed.plan.loads(&placed.needs);
-        placed.plan.shares.iter().zip(loads).map(|(share, load)| (share.layers.len(), load.cache)).collect()
+        let footprints = placed.plan.footprints(&placed.requirement);
+        placed
+            .plan
+            .shares
+            .iter()
+            .zip(footprints)
+            .map(|(share, footprint)| (share.layers.len(), footprint.cache))
+            .collect()
     }
 
     #[test]

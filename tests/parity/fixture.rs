@@ -9,7 +9,7 @@ use mist::checkpoint::open::Checkpoint;
 use mist::generate::{Engine, Limits, Request, Sampler, Sampling, sequence_slots};
 use mist::kernels::attention::CacheType;
 use mist::model::Transformer;
-use mist::placement::{self, DeviceName, Needs, Place, Plan};
+use mist::placement::{self, DeviceName, MemoryRequirement, Place, Plan};
 use mist::quant::ActivationBits;
 use mist::tensor::Arithmetic;
 use mist::text::Tokenizer;
@@ -141,9 +141,9 @@ pub const fn rounded(activations: ActivationBits) -> Arithmetic {
 pub fn load_in(checkpoint: &Checkpoint, devices: usize, arithmetic: Arithmetic) -> Arc<Transformer> {
     let dtype = arithmetic.dtype;
     let places = Place::all(&vec![DeviceName::Cpu; devices], None).unwrap();
-    let needs = Needs::new(checkpoint, dtype, CacheType::F32, 0);
-    let plan = Plan::fit(&needs, &places).unwrap();
-    Arc::new(placement::load(checkpoint, &plan, &needs, arithmetic, &mut |_, _| ()).unwrap())
+    let requirement = MemoryRequirement::new(checkpoint, dtype, CacheType::F32, 0);
+    let plan = Plan::fit(&requirement, &places).unwrap();
+    Arc::new(placement::load(checkpoint, &plan, &requirement, arithmetic, &mut |_, _| ()).unwrap())
 }
 
 /// The logits after every one of `ids`, computed `chunk` tokens at a time: row after row.

@@ -28,6 +28,6 @@ pub fn print(args: &GenerateArgs, model: &ModelArgs, printer: &Printer) -> anyho
         placed.rows().into_iter().for_each(|row| table.row(row));
         printer.data(&table.to_string())?;
     }
-    printer.note(&format!("The cache is counted for {} positions", placed.needs.slots));
+    printer.note(&format!("The cache is counted for {} positions", placed.requirement.slots));
     Ok(Status::Success)
 }

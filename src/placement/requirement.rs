@@ -15,7 +15,7 @@ use crate::quant::{Matrix, Scheme};
 /// The memory requirement of a model. On the host weights are as stored, on an accelerator dense in the computation's
 /// type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Needs {
+pub struct MemoryRequirement {
     /// Sizes on the host.
     pub host: Sizes,
     /// Sizes on an accelerator.
@@ -43,7 +43,7 @@ pub struct Sizes {
 
 /// The footprint of a model on one device, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
+pub struct Footprint {
     /// Weights of the device's layers, and the embedding on the first device.
     pub weights: u64,
     /// The final norm and the head, on the last device.
@@ -72,14 +72,14 @@ impl Sizes {
     }
 }
 
-impl Load {
+impl Footprint {
     /// Returns the sum.
     pub fn total(self) -> u64 {
         self.weights.saturating_add(self.head).saturating_add(self.cache)
     }
 }
 
-impl Needs {
+impl MemoryRequirement {
     /// Computes the requirement of a checkpoint that computes in `dtype` (`None`: the default of each device), with
     /// `slots` slots of type `cache` in each layer's KV cache.
     pub fn new(checkpoint: &Checkpoint, dtype: Option<DType>, cache: CacheType, slots: usize) -> Self {
@@ -121,7 +121,7 @@ impl Needs {
     }
 
     /// Returns the footprint of a run of layers on a device.
-    pub fn load(&self, device: DeviceName, layers: Range<usize>) -> Load {
+    pub fn footprint(&self, device: DeviceName, layers: Range<usize>) -> Footprint {
         let sizes = match device {
             DeviceName::Cpu => &self.host,
             DeviceName::Cuda(_) | DeviceName::Metal => &self.accelerator,
@@ -130,7 +130,7 @@ impl Needs {
         let sum = |sizes: &[u64]| sizes.iter().fold(0u64, |sum, size| sum.saturating_add(*size));
         let head = if sizes.tied && first { 0 } else { sizes.head };
         let slots = (self.slots as u64).saturating_mul(layers.len() as u64);
-        Load {
+        Footprint {
             weights: sum(&sizes.layers[layers]).saturating_add(if first { sizes.embedding } else { 0 }),
             head: if last { head.saturating_add(sizes.norm) } else { 0 },
             cache: sizes.slot.saturating_mul(slots),
