@@ -1,4 +1,4 @@
-//! Opening a model by its name.
+//! Opens a model by its name.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -16,23 +16,25 @@ use crate::placement::{DeviceName, Devices, Memories};
 use crate::store::Store;
 
 impl Model {
-    /// Opens a model: a folder (Hugging Face's layout, Mistral's own, litgpt's, or converted), a `.gguf` file, or `ORG/NAME`,
-    /// looked for under `./checkpoints`, then in `MIST_HOME`, then in the hub's own cache. `ORG/NAME:q4_k` quantizes it, once.
-    /// Nothing is fetched: `mist download` or the [`hub`](crate::hub) room does.
+    /// Opens a model by its path or name.
+    ///
+    /// A path is a folder (in the layout of Hugging Face, Mistral, litgpt or `mist`) or a `.gguf` file. `ORG/NAME` is
+    /// searched under `./checkpoints`, then in `MIST_HOME`, then in the hub's own cache. `ORG/NAME:q4_k` quantizes the
+    /// model once and keeps the conversion. This function never downloads: use `mist download` or [`hub`](crate::hub).
     ///
     /// # Errors
-    /// There is no such model, its files break a rule, or a device has no memory for it.
+    /// The model is not on this machine, its files are invalid, or a device has too little memory for it.
     pub fn open(name: impl AsRef<Path>) -> Result<Self, Error> {
         Self::builder().open(name)
     }
 
-    /// Says how a model is opened, where it is not as [`open`](Self::open) does.
+    /// Returns a builder that opens a model with other settings than [`open`](Self::open).
     pub fn builder() -> Builder {
         Builder::default()
     }
 }
 
-/// How a model is opened. What is not set is the best choice for the model and the machine.
+/// Settings for opening a model. Unset settings get the best values for the model and the machine.
 pub struct Builder {
     settings: Settings,
     quantize: Option<Quantize>,
@@ -58,69 +60,70 @@ impl fmt::Debug for Builder {
 }
 
 impl Builder {
-    /// On this device; by default the first accelerator, else the CPU.
+    /// Sets the device [default: the first accelerator, else the CPU].
     pub fn device(self, device: DeviceName) -> Self {
         self.devices(Devices::These(vec![device]))
     }
 
-    /// With its layers spread over these devices.
+    /// Sets the devices to spread the layers over.
     pub fn devices(mut self, devices: Devices) -> Self {
         self.settings.devices = Some(devices);
         self
     }
 
-    /// With so many layers on each device.
+    /// Sets the number of layers on each device.
     pub fn split(mut self, layers: impl Into<Vec<usize>>) -> Self {
         self.settings.split = layers.into();
         self
     }
 
-    /// With so much memory of each device.
+    /// Sets the memory limit of each device.
     pub fn memory(mut self, memory: Memories) -> Self {
         self.settings.memory = Some(memory);
         self
     }
 
-    /// Computing in this type.
+    /// Sets the type of computation.
     pub fn dtype(mut self, dtype: Precision) -> Self {
         self.settings.dtype = dtype;
         self
     }
 
-    /// With keys and values kept in this type.
+    /// Sets the type of keys and values in the KV cache.
     pub fn cache(mut self, cache: CacheType) -> Self {
         self.settings.cache = Some(cache);
         self
     }
 
-    /// Quantized to this scheme, by a conversion that is made once and kept; or the weights as published.
+    /// Sets the scheme to quantize to, or selects the weights as published. The conversion is made once and kept.
     pub fn quantize(mut self, quantize: impl Into<Quantize>) -> Self {
         self.quantize = Some(quantize.into());
         self
     }
 
-    /// With this number of CPU threads, for all models of this process. Has no effect once the process has computed something.
+    /// Sets the number of CPU threads for all models of this process. Has no effect after the process has computed
+    /// something.
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.settings.threads = Some(threads);
         self
     }
 
-    /// With a context of at most so many tokens, for which memory is planned.
+    /// Limits the context to `tokens`; memory is planned for this length.
     pub fn context(mut self, tokens: usize) -> Self {
         self.context = Some(tokens);
         self
     }
 
-    /// Reporting what is done.
+    /// Sets the receiver of messages and progress.
     pub fn report(mut self, report: impl Report + 'static) -> Self {
         self.report = Box::new(report);
         self
     }
 
-    /// Opens a model as [`Model::open`] does.
+    /// Opens a model by its path or name, like [`Model::open`].
     ///
     /// # Errors
-    /// Those of [`Model::open`]; a device that does not exist, or settings that contradict each other or the model.
+    /// Those of [`Model::open`]; a device does not exist; settings contradict each other or the model.
     pub fn open(self, name: impl AsRef<Path>) -> Result<Model, Error> {
         let Self { settings, quantize, context, mut report } = self;
         settings.set_threads();

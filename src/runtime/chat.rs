@@ -1,4 +1,4 @@
-//! A conversation with a model, whose cache holds most of it from turn to turn.
+//! A conversation with a model. Its KV cache is kept from turn to turn.
 
 use std::fmt;
 
@@ -10,28 +10,28 @@ use crate::chat::{Conversation, ConversationError, Exchange};
 use crate::generate::{Ended, Engine, Finish, Generation, GenerationError, NextToken, Sampling, Watch};
 use crate::text::Message;
 
-/// Tokens that are kept free for a reply whose length nobody limits; a quarter of a small context.
+/// Number of tokens that are reserved for a reply without a length limit; a quarter of the context if that is less.
 const ROOM: usize = 256;
 
-/// A conversation. What was said before is in the cache: a turn computes its new tokens only.
+/// A conversation with a model. The KV cache holds the earlier turns, so that a turn computes only its new tokens.
 #[derive(Debug)]
 pub struct Chat {
     model: Model,
     engine: Engine,
     options: Options,
     seed: u64,
-    /// Chooses the tokens of the next reply: random numbers go on from one to the next.
+    /// The sampler, kept between replies so that its random numbers continue.
     next: Option<NextToken>,
     conversation: Conversation,
     dropped: usize,
 }
 
-/// What a model said.
+/// The reply of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
     /// The text.
     pub text: String,
-    /// Its ids, why it ended, and how long it took.
+    /// The ids, the reason for the end, and the timings.
     pub generation: Generation,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for Reply {
 }
 
 impl Model {
-    /// Begins a conversation. Replies run to the end of the turn, or of the context.
+    /// Begins a conversation. Replies run to the end of the turn or of the context.
     pub fn chat(&self) -> Chat {
         Chat {
             model: self.clone(),
@@ -57,19 +57,19 @@ impl Model {
 }
 
 impl Chat {
-    /// With a system prompt, in place of an earlier one.
+    /// Sets the system prompt.
     pub fn system(mut self, text: impl Into<String>) -> Self {
         self.conversation.set_system(Some(text.into()));
         self
     }
 
-    /// With other options for the replies to come: how tokens are chosen, the seed, limits and stop texts.
+    /// Sets the options of later replies: sampling, seed, limits and stop texts.
     pub fn options(mut self, options: impl Into<Options>) -> Self {
         self.set_options(options);
         self
     }
 
-    /// Sets the options for the replies to come. Random numbers begin anew where the seed is another.
+    /// Sets the options of later replies. A different seed restarts the random numbers.
     pub fn set_options(&mut self, options: impl Into<Options>) {
         let options = Options { chat: true, ..options.into() };
         if let Some(seed) = options.seed
@@ -80,71 +80,71 @@ impl Chat {
         self.options = options;
     }
 
-    /// Random numbers begin anew, at `seed`.
+    /// Restarts the random numbers from `seed`.
     pub fn reseed(&mut self, seed: u64) {
         (self.seed, self.next) = (seed, None);
     }
 
-    /// Where the random numbers began.
+    /// Returns the seed of the random numbers.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The options of replies.
+    /// Returns the options of replies.
     pub fn current_options(&self) -> &Options {
         &self.options
     }
 
-    /// What was said so far.
+    /// Returns the conversation so far.
     pub fn conversation(&self) -> &Conversation {
         &self.conversation
     }
 
-    /// What was said so far, to be changed: the next turn computes what is new.
+    /// Returns the conversation so far for changes. The next turn computes all tokens after the first change.
     pub fn conversation_mut(&mut self) -> &mut Conversation {
         &mut self.conversation
     }
 
-    /// The model.
+    /// Returns the model.
     pub fn model(&self) -> &Model {
         &self.model
     }
 
-    /// From here on `watch` looks on while prompts are computed, and may end replies.
+    /// Sets the watch, which observes the prefill of prompts and can end replies.
     pub fn watch(&mut self, watch: Watch) {
         self.engine.watch(watch);
     }
 
-    /// Whether the model only continues text: it has no chat format, and each message is by itself.
+    /// Returns whether the model has no chat format. It then continues each message as a separate text.
     pub fn is_plain(&self) -> bool {
         self.model.tokenizer().chat_format().is_none()
     }
 
-    /// Says `text`; the reply. What fails leaves the conversation as it was.
+    /// Sends a message and returns the reply. An error leaves the conversation unchanged.
     ///
     /// # Errors
-    /// The message does not fit into the context, a value of the sampling is out of its range; or errors of a device.
+    /// The message does not fit into the context; a sampling value is out of its range; a device fails.
     pub fn say(&mut self, text: &str) -> Result<Reply, Error> {
         self.stream(text)?.reply()
     }
 
-    /// Says `text`; the reply in pieces, as its tokens come.
+    /// Sends a message and returns the reply in pieces, as its tokens are computed.
     ///
     /// # Errors
-    /// As [`say`](Self::say).
+    /// Those of [`say`](Self::say).
     pub fn stream(&mut self, text: &str) -> Result<Replying<'_>, Error> {
         self.turn(|conversation| conversation.push_user(text))
     }
 
-    /// Has the last message replied to again.
+    /// Generates another reply to the last message.
     ///
     /// # Errors
-    /// There is none, and as [`say`](Self::say).
+    /// The conversation has no message yet; those of [`say`](Self::say).
     pub fn retry(&mut self) -> Result<Replying<'_>, Error> {
         self.turn(|conversation| conversation.retry().map(drop).ok_or(ConversationError::NothingToAnswer))
     }
 
-    /// Begins the reply to the message that `ask` leaves.
+    /// Begins the reply to the conversation as changed by `ask`, and restores the conversation on an error.
     fn turn(
         &mut self,
         ask: impl FnOnce(&mut Conversation) -> Result<(), ConversationError>,
@@ -183,12 +183,12 @@ impl Chat {
         Ok(Steps::new(id))
     }
 
-    /// How tokens are chosen.
+    /// Returns the sampling settings of replies.
     pub fn sampling(&self) -> Sampling {
         self.options.sampling.clone().unwrap_or_else(|| self.model.sampling())
     }
 
-    /// The ids that the reply continues. Where the context is full, the oldest turns go.
+    /// Returns the ids of the prompt. Drops the oldest turns if the context is full.
     fn prompt(&mut self) -> Result<Vec<u32>, Error> {
         let tokenizer = self.model.tokenizer();
         let context = self.model.context_length();
@@ -205,21 +205,22 @@ impl Chat {
         let limit = context - room;
         self.dropped = self.conversation.fit(limit, count)?;
         if self.dropped > 0 {
-            // What is left is computed anew. With a quarter more gone the next turns need not be, which would each
-            // drop one turn and compute all the others. Where the newest turn is that long, it stays alone.
+            // The remaining turns are recomputed. Freeing a further quarter of the limit spares the next turns this
+            // cost: otherwise each of them would drop one turn and recompute all others. A newest turn longer than
+            // three quarters of the limit is kept alone.
             self.dropped += self.conversation.fit(limit / 4 * 3, count).unwrap_or(0);
         }
         Ok(tokenizer.encode_chat(&self.conversation.messages())?)
     }
 
-    /// Tokens that the conversation takes, less what ends the last reply.
+    /// Returns the number of tokens of the conversation, without the end of the last reply.
     ///
     /// # Errors
-    /// Those of the chat format.
+    /// The chat format refuses the conversation.
     pub fn used(&self) -> Result<usize, Error> {
         let tokenizer = self.model.tokenizer();
         let mut asked = self.conversation.clone();
-        // Formats may refuse a conversation of nothing.
+        // Chat formats may refuse an empty conversation.
         if self.is_plain() || asked.retry().is_none() {
             return Ok(0);
         }
@@ -232,13 +233,15 @@ impl Chat {
     }
 }
 
-/// A reply on its way, in pieces. Once it has ended it is part of the conversation; one that is dropped before ends as it is,
-/// and one that fails, or ends before a word came, leaves the conversation as it was.
+/// The pieces of a reply, each computed on demand.
+///
+/// A finished reply becomes part of the conversation. Dropping this value ends the reply early and keeps its text so far.
+/// A reply that fails, or is interrupted before its first text, leaves the conversation unchanged.
 #[derive(Debug)]
 pub struct Replying<'c> {
     chat: &'c mut Chat,
     steps: Steps,
-    /// The conversation before the turn, until that has ended.
+    /// The conversation before the turn; `None` once the turn has ended.
     before: Option<Conversation>,
     text: String,
     dropped: usize,
@@ -246,12 +249,12 @@ pub struct Replying<'c> {
 }
 
 impl Replying<'_> {
-    /// How many of the oldest turns were dropped for this one, as the context is full.
+    /// Returns the number of old turns that this turn dropped because the context is full.
     pub fn dropped(&self) -> usize {
         self.dropped
     }
 
-    /// The whole reply.
+    /// Returns the whole reply.
     ///
     /// # Errors
     /// Those of the pieces.
@@ -263,12 +266,12 @@ impl Replying<'_> {
         }
     }
 
-    /// The ids, why the reply ended and how long it took, once it has ended.
+    /// Returns the ids, the reason for the end and the timings of a finished reply.
     pub fn generation(&self) -> Option<&Generation> {
         self.generation.as_ref()
     }
 
-    /// The turn has ended.
+    /// Adds the finished reply to the conversation.
     fn settle(&mut self, Ended { generation, rest, next }: Ended) -> Result<(), Error> {
         self.text.push_str(&rest);
         self.chat.next = Some(next);
@@ -276,8 +279,8 @@ impl Replying<'_> {
         if generation.finish == Finish::Interrupted && self.text.is_empty() {
             self.go_back(before);
         } else {
-            // A control token in the middle of a reply is not said again: it is no text, and may end a turn. Nor is the
-            // stop text that a reply was cut at.
+            // The ids are kept for the next prompt only if they encode exactly the text. They do not if the reply has a
+            // control token, which is no text and may end a turn, or was cut at a stop text.
             let tokenizer = self.chat.model.tokenizer();
             let is_text = !generation.stop_text && !generation.ids.iter().any(|&id| tokenizer.is_control(id));
             let ids = if is_text { generation.ids.clone() } else { Vec::new() };
@@ -318,7 +321,7 @@ impl Iterator for Replying<'_> {
 impl Drop for Replying<'_> {
     fn drop(&mut self) {
         if let Some(ended) = self.steps.cancel(&mut self.chat.engine) {
-            // A message waits for this reply: it is taken.
+            // `settle` only fails without a message to reply to, and this turn has one.
             let _ = self.settle(*ended);
         }
     }

@@ -1,9 +1,9 @@
-//! A conversion that was once found to be of its originals is believed again for as long as no file of either has changed.
+//! The record that a conversion matches its originals, valid as long as no file of either changes.
 //!
-//! To find it out takes the originals opened, their tokenizer written anew and compared: two to three times what a run that
-//! names the conversion takes to begin. So what was found is kept in a hidden file of the conversion, with a [`Stamp`] of
-//! every file that it depends on: size, times, number, and the first bytes. Anything that differs, or that cannot be read,
-//! leads to the whole check.
+//! The full check opens the originals, then writes and compares their tokenizer. It takes two to three times as long as
+//! starting a run by the path of the conversion. Its result is therefore recorded in a hidden file of the conversion, with
+//! a [`Stamp`] of every file that it depends on: size, times, inode number, and the first bytes. A difference, or a file
+//! that cannot be read, leads to a full check.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -19,67 +19,67 @@ use crate::json;
 use crate::quant::Scheme;
 use crate::system::files::{self, Folder, Replacement};
 
-/// The file's name. It is hidden: no listing of a checkpoint's folder looks at such files.
+/// The name of the record's file. Listings of a checkpoint's folder skip hidden files.
 const FILE: &str = ".mist-checked.json";
 
-/// The largest such file that is read, in bytes.
+/// Size limit for reading the record, in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// The version of the check and of this file: one with another number is not believed.
+/// The version of the check and of the record. A record of another version is ignored.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
 
-/// Files younger than this when a check begins may change once more without a change of their times: some file systems count
-/// times in steps of two seconds.
+/// Age that a file must have when the check begins. A younger file may change again without a change of its times, as
+/// some file systems store times in steps of two seconds.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// Bytes at a file's beginning that are compared.
+/// Number of bytes at the beginning of a file that are hashed.
 const HEAD: u64 = 4 << 10;
 
-/// What a check found out about.
+/// The record of a successful check.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
     version: String,
     scheme: Scheme,
-    /// The original that was named, if it is a file and not a folder.
+    /// The name of the original; `None` if it is a folder.
     file: Option<String>,
     originals: Listing,
     conversion: Listing,
 }
 
-/// What lies in a folder.
+/// The contents of a folder.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Listing {
-    /// Everything by name, but hidden files; whether it is a folder.
+    /// Whether each entry is a folder, by name, without hidden entries.
     names: BTreeMap<String, bool>,
     files: BTreeMap<String, Stamp>,
 }
 
-/// What tells a file from another version of it.
+/// The properties that distinguish a file from a changed version of it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stamp {
     bytes: u64,
-    /// Since 1970, when the bytes were changed.
+    /// Time of the last change of the bytes, since 1970.
     modified: Duration,
-    /// What nobody can set back, where the system has it.
+    /// The properties that no program can set back; `None` if the system has none.
     identity: Option<Identity>,
-    /// The SHA-256 of its first bytes.
+    /// The SHA-256 of the first [`HEAD`] bytes.
     head: String,
 }
 
-/// A file to its system.
+/// The identity of a file in its file system.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Identity {
-    /// Seconds and nanoseconds since 1970, when anything about the file was changed.
+    /// Time of the last change of the file or its metadata (ctime), in seconds and nanoseconds since 1970.
     changed: (i64, i64),
-    /// Numbers of its disk, and of the file there.
+    /// The device number and the inode number.
     number: (u64, u64),
 }
 
-/// Whether the conversion in `folder` was found to be that of `path` to `scheme`, and nothing has changed since.
+/// Returns whether a valid record says that `folder` holds the conversion of `path` to `scheme`.
 pub fn is_known(path: &Path, folder: &Path, scheme: Scheme) -> bool {
     let Ok(bytes) = files::read(&folder.join(FILE), LARGEST) else { return false };
     let Ok(record) = json::typed::<Record>(&bytes, json::SETTINGS) else { return false };
@@ -91,9 +91,10 @@ pub fn is_known(path: &Path, folder: &Path, scheme: Scheme) -> bool {
         && conversion.is_in(folder, true)
 }
 
-/// Keeps in `folder` that its conversion is that of `path` to `scheme`, which `checkpoint` was opened from, as a check that
-/// began at `since` has found out; unless a file has changed lately. Beneath `base` no link is followed. Where nothing can be
-/// written the next run checks again.
+/// Records in `folder` that it holds the conversion of `path` to `scheme`, unless a file has changed recently.
+///
+/// `checkpoint` is the one opened from `path`; `since` is the time when the check began. Follows no links below `base`.
+/// If the record cannot be written, the next run does a full check.
 pub fn keep(
     path: &Path,
     checkpoint: &Checkpoint,
@@ -105,7 +106,7 @@ pub fn keep(
     let record = || -> io::Result<Record> {
         let originals = originals_of(path);
         let names = checkpoint.files.iter().filter_map(|file| Some(file.file_name()?.to_str()?.to_owned()));
-        // A GGUF file is its own tokenizer and its own description.
+        // A GGUF file contains the tokenizer and the description.
         let mut originals = match checkpoint.gguf {
             Some(_) => Listing::of(originals, names)?,
             None => Listing::of_all(originals)?,
@@ -130,11 +131,11 @@ pub fn keep(
     let written = opened
         .and_then(|folder| Replacement::in_folder(&folder, FILE))
         .and_then(|file| file.finish_with(&serde_json::to_vec(&record)?));
-    // The next run checks again.
+    // Without a record the next run does a full check.
     let _ = written;
 }
 
-/// The folder that the originals lie in.
+/// Returns the folder of the originals.
 fn originals_of(path: &Path) -> &Path {
     match path.parent() {
         _ if path.is_dir() => path,
@@ -143,27 +144,27 @@ fn originals_of(path: &Path) -> &Path {
     }
 }
 
-/// The name of a path that is a file.
+/// Returns the file name of a path; `None` for a folder.
 fn file_name(path: &Path) -> Option<String> {
     let name = (!path.is_dir()).then(|| path.file_name()).flatten();
     name.map(|name| name.to_string_lossy().into_owned())
 }
 
 impl Listing {
-    /// A folder with all of its files but hidden ones.
+    /// Lists a folder, with stamps of all files except hidden ones.
     fn of_all(folder: &Path) -> io::Result<Self> {
         let names = names(folder)?;
         let files = names.iter().filter(|(_, is_folder)| !**is_folder).map(|(name, _)| name.clone());
         Self::of(folder, files)
     }
 
-    /// A folder with some of its files.
+    /// Lists a folder, with stamps of the given files.
     fn of(folder: &Path, files: impl Iterator<Item = String>) -> io::Result<Self> {
         let stamped = |name: String| Stamp::of(&folder.join(&name)).map(|stamp| (name, stamp));
         Ok(Self { names: names(folder)?, files: files.map(stamped).collect::<io::Result<_>>()? })
     }
 
-    /// Whether this is what `folder` holds now. Sizes and times come first: they cost less than the beginnings of files.
+    /// Returns whether the stamps, and the names if `with_names`, match the current contents of `folder`.
     fn is_in(&self, folder: &Path, with_names: bool) -> bool {
         let is_same = |(name, stamp): (&String, &Stamp)| {
             Stamp::of(&folder.join(name)).is_ok_and(|found| found == *stamp)
@@ -173,7 +174,7 @@ impl Listing {
     }
 }
 
-/// What a folder holds but hidden files, and whether each is a folder.
+/// Returns whether each entry of a folder is itself a folder, by name, without hidden entries.
 fn names(folder: &Path) -> io::Result<BTreeMap<String, bool>> {
     let mut names = BTreeMap::new();
     for entry in std::fs::read_dir(folder)? {
@@ -197,7 +198,7 @@ impl Stamp {
         Ok(Self { bytes: data.len(), modified, identity: identity(&data), head })
     }
 
-    /// When the file was changed last, since 1970.
+    /// Returns the time of the file's last change, since 1970.
     fn newest(&self) -> Duration {
         let changed = self.identity.as_ref().and_then(|Identity { changed: (seconds, nanos), .. }| {
             Some(Duration::new(u64::try_from(*seconds).ok()?, u32::try_from(*nanos).ok()?))
@@ -217,7 +218,7 @@ fn identity(_: &Metadata) -> Option<Identity> {
     None
 }
 
-// The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
+// The lint exempts functions marked as tests, but not their helpers. A panic in a helper fails its test.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -226,7 +227,7 @@ mod tests {
     use super::*;
     use crate::runtime::{Silent, writing};
 
-    /// A checkpoint with a conversion that was checked; whether that is still believed after `change`.
+    /// Checks a conversion, applies `change` to the checkpoint, and returns whether the record is still valid.
     fn is_known_after(change: impl FnOnce(&Path)) -> bool {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/tiny-mistral");
         let folder = tempfile::tempdir().unwrap();
@@ -238,7 +239,7 @@ mod tests {
         let checkpoint = Checkpoint::open_original(path).unwrap();
         let kept = path.join("q8_0");
         writing::quantize(&checkpoint, &kept, Scheme::Q8_0, false, &mut Silent).unwrap();
-        // What was just written is not believed: it may change once more in the same tick of a clock.
+        // A file that was just written may change again within the same clock tick, so nothing is recorded.
         keep(path, &checkpoint, &kept, Some(path), Scheme::Q8_0, SystemTime::now());
         assert!(!is_known(path, &kept, Scheme::Q8_0));
         let later = SystemTime::now() + 2 * SETTLED;
@@ -248,7 +249,7 @@ mod tests {
         is_known(path, &kept, Scheme::Q8_0)
     }
 
-    /// Other bytes of the same size, at the end, with the time of before.
+    /// Changes the last byte of a file and keeps its size and time.
     fn change_end(file: &Path) {
         let time = fs::metadata(file).unwrap().modified().unwrap();
         let mut bytes = fs::read(file).unwrap();
@@ -274,7 +275,7 @@ mod tests {
                 file.set_modified(SystemTime::now() + SETTLED).unwrap();
             };
             assert!(!is_known_after(touched), "{name}");
-            // Another file of the same bytes and times.
+            // A changed byte with the old time, and a copy with the same bytes and time.
             if cfg!(unix) {
                 assert!(!is_known_after(|path| change_end(&file(path))), "{name}");
                 let replaced = |path: &Path| {

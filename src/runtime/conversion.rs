@@ -1,4 +1,4 @@
-//! A conversion as it was asked for: where it goes, and what it will write.
+//! A requested conversion: its folder and its plan.
 
 use std::path::{Path, PathBuf};
 
@@ -16,56 +16,58 @@ use crate::checkpoint::layouts::{gguf, huggingface, litgpt, mist};
 use crate::checkpoint::open::Checkpoint;
 use crate::quant::Scheme;
 
-/// What is to be written of a checkpoint.
+/// A requested conversion of a checkpoint.
 #[derive(Clone, Debug)]
 pub struct Conversion {
-    /// The format.
+    /// The target format.
     pub to: Target,
     /// The type that dense weights are rounded to.
     pub dtype: Precision,
-    /// The scheme that they are quantized to.
+    /// The scheme to quantize to; `None` for no quantization.
     pub quantize: Option<Scheme>,
-    /// That scheme throughout, and no mix.
+    /// Whether all matrices get this scheme, without a mix.
     pub pure: bool,
-    /// Where to write; `None` for beside the originals.
+    /// The output folder; `None` for a folder in or beside the originals.
     pub output: Option<PathBuf>,
 }
 
-/// A format that is written.
+/// A target format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Target {
-    /// Ready to run.
+    /// The layout of `mist`, whose bytes are memory-mapped.
     #[default]
     Mist,
-    /// Hugging Face's folder.
+    /// A folder in the layout of Hugging Face.
     Hf,
     /// A GGUF file.
     Gguf,
-    /// litgpt's folder.
+    /// A folder in the layout of litgpt.
     Litgpt,
 }
 
 impl Target {
-    /// The names, in their order.
+    /// The names of the formats, in the order of the variants.
     pub const NAMES: [&str; 4] = ["mist", "hf", "gguf", "litgpt"];
 
-    /// The format of a name.
+    /// Returns the format with this name.
     pub fn named(name: &str) -> Option<Self> {
         [Self::Mist, Self::Hf, Self::Gguf, Self::Litgpt].into_iter().find(|target| target.name() == name)
     }
 
-    /// Its name.
+    /// Returns the name of the format.
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]
     }
 }
 
 impl Conversion {
-    /// Where the files go. A GGUF file may be one of several in its folder, which is opened by the only one: its conversions
-    /// have folders of their own beside it. What is only read is converted into the store.
+    /// Returns the folder of the conversion.
+    ///
+    /// A conversion of a GGUF file gets a separate folder, because the folder of the file may hold several models. The
+    /// conversion of a read-only checkpoint goes to the store.
     ///
     /// # Errors
-    /// [`Error::NoPlace`].
+    /// The checkpoint is read-only and there is no store ([`Error::NoPlace`]).
     pub fn folder(&self, located: &Located, checkpoint: &Checkpoint) -> Result<PathBuf, Error> {
         if located.is_read_only && self.output.is_none() {
             let elsewhere = located.elsewhere.as_ref().ok_or_else(|| no_place(located))?;
@@ -83,8 +85,9 @@ impl Conversion {
         })
     }
 
-    /// How the weights are rounded, as the name of a folder: `q4_k`, where a run with `--quantize q4_k` looks for it;
-    /// `f16-q4_k-pure`; `mist` where they are kept as they are.
+    /// Returns a folder name for the rounding of the weights, such as `f16-q4_k-pure`; `mist` without rounding.
+    ///
+    /// A run with `--quantize q4_k` looks for a folder `q4_k`.
     fn rounded_name(&self) -> String {
         let dense = (self.dtype != Precision::Auto).then(|| self.dtype.name());
         let pure = self.pure.then_some("pure");
@@ -92,7 +95,7 @@ impl Conversion {
         if parts.is_empty() { Target::Mist.name().into() } else { parts.join("-") }
     }
 
-    /// What will be written into `folder`.
+    /// Plans the files that the conversion writes into `folder`.
     ///
     /// # Errors
     /// The format cannot express the model or its tokenizer; a file of the originals cannot be read.
@@ -107,7 +110,7 @@ impl Conversion {
                     None => {
                         let tokenizer = tokenizer(checkpoint)?;
                         let mut vocabulary = tokenizer.vocabulary()?;
-                        // There is no other place for what only the config says.
+                        // GGUF stores end ids only with the vocabulary, so an id of the config goes there.
                         let end_id = end_ids(checkpoint, &tokenizer).first().copied();
                         vocabulary.eos = vocabulary.eos.or(end_id);
                         vocabulary
@@ -133,10 +136,11 @@ impl Conversion {
         })
     }
 
-    /// Deletes the original weights, once what was written opens as what it should be.
+    /// Deletes the original weights after checking that the conversion opens in its format.
     ///
     /// # Errors
-    /// [`Error::OpensAsAnother`], and what was written cannot be opened: nothing was deleted; a file cannot be deleted.
+    /// The conversion cannot be opened, or opens in another format ([`Error::OpensAsAnother`]); nothing is deleted then. A
+    /// file cannot be deleted.
     pub fn replace_originals(
         &self,
         checkpoint: &Checkpoint,
@@ -154,7 +158,7 @@ impl Conversion {
         }
     }
 
-    /// The name of the GGUF file that is written.
+    /// Returns the name of the GGUF file that the conversion writes.
     fn gguf_name(&self, checkpoint: &Checkpoint) -> String {
         let name = name(checkpoint);
         match self.quantize {
@@ -164,7 +168,7 @@ impl Conversion {
     }
 }
 
-/// What the model is called: as the folder, or the GGUF file, that it is made from.
+/// Returns the name of the model: that of its folder, or of its GGUF file without the extension.
 fn name(checkpoint: &Checkpoint) -> String {
     let source = checkpoint.gguf.as_ref().map_or(checkpoint.folder.as_path(), |gguf| gguf.path());
     let source = std::fs::canonicalize(source).unwrap_or_else(|_| source.into());

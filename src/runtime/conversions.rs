@@ -1,4 +1,4 @@
-//! The conversions of a model: the one that is there, or one that is made and kept.
+//! Finds the conversion of a model, or makes and keeps it.
 
 use std::ffi::OsString;
 use std::io;
@@ -22,8 +22,9 @@ use crate::quant::Scheme;
 use crate::system::files::{self, Claim};
 
 impl Located {
-    /// Opens the weights that are asked for: as published, a conversion that is made and kept if it is not there, or without
-    /// a wish what lies there, a conversion first.
+    /// Opens the weights that `quantize` selects. A missing conversion is made and kept.
+    ///
+    /// Without a selection, opens a conversion in the model's folder if there is one, else the weights as published.
     ///
     /// # Errors
     /// Those of [`conversion`] and [`Opened::new`].
@@ -36,10 +37,10 @@ impl Located {
         }
     }
 
-    /// The same, of a conversion only where it is there: nothing is made.
+    /// Opens the weights that `quantize` selects, but makes no conversion.
     ///
     /// # Errors
-    /// [`Error::NotPlanned`] where it is not, and those of [`Opened::new`].
+    /// The conversion does not exist ([`Error::NotPlanned`]); those of [`Opened::new`].
     pub fn open_existing(&self, report: &mut dyn Report) -> Result<Opened, Error> {
         let Some(scheme) = self.scheme() else { return self.open(report) };
         let existing = existing(self, scheme)?;
@@ -47,10 +48,10 @@ impl Located {
         Opened::new(&self.name, &existing, report)
     }
 
-    /// The path that is opened: of a name with a scheme that of the conversion.
+    /// Returns the path of the weights: that of the conversion if the name has a scheme.
     ///
     /// # Errors
-    /// [`Error::NoConversion`].
+    /// The conversion does not exist ([`Error::NoConversion`]).
     pub fn opened_as(&self) -> Result<PathBuf, Error> {
         let Some(scheme) = self.scheme() else { return Ok(self.path.clone()) };
         let existing = existing(self, scheme)?;
@@ -58,25 +59,27 @@ impl Located {
     }
 }
 
-/// The conversion of a checkpoint to `scheme`: what lies there, if it is one; else a folder of the scheme's name in it,
-/// or of a GGUF file's beside that, or, where that cannot be written to, in the store. It is made if it is not there, or is
-/// not of the weights, the description and the tokenizer that are.
+/// Returns the path of the conversion of a checkpoint to `scheme`, and makes the conversion if necessary.
+///
+/// The path is the checkpoint itself if it is such a conversion. Otherwise it is a folder named after the scheme: in the
+/// checkpoint's folder, beside a GGUF file, or in the store if these are not writable. A conversion is replaced if it does
+/// not match the current weights, description and tokenizer.
 ///
 /// # Errors
-/// Something else is in the place of the conversion ([`Error::InTheWay`]); there is none ([`Error::NoPlace`]); it cannot be
-/// written, or was stopped.
+/// The folder holds something else ([`Error::InTheWay`]); there is no folder for the conversion ([`Error::NoPlace`]); the
+/// conversion cannot be written, or was stopped.
 pub fn conversion(located: &Located, scheme: Scheme, report: &mut dyn Report) -> Result<PathBuf, Error> {
     if let Some(there) = existing(located, scheme)? {
         return Ok(there);
     }
     let checkpoint = Checkpoint::open_original(&located.path)?;
-    // Another run may be at it: the second waits, and then finds what the first made.
+    // Another run may be making this conversion. The claim waits for it, so search again.
     let (kept, _claim) = claim(located, &checkpoint, scheme, report)?;
     if let Some(there) = existing(located, scheme)? {
         return Ok(there);
     }
-    report.note(&format!("Quantizing to {scheme}, once: {} keeps it", kept.display()));
-    // An earlier one may be replaced, and nothing else of that name.
+    report.note(&format!("Quantizing to {scheme}, once; stored in {}", kept.display()));
+    // Only an outdated conversion with the same rounding is replaced, no other folder of this name.
     let is_earlier = |there: Manifest| there.origin.is_rounded_as(&checkpoint, rounding(scheme));
     let earlier = Manifest::read(&kept).is_ok_and(is_earlier);
     writing::quantize(&checkpoint, &kept, scheme, earlier, report).map_err(|error| match error {
@@ -88,10 +91,12 @@ pub fn conversion(located: &Located, scheme: Scheme, report: &mut dyn Report) ->
     Ok(kept)
 }
 
-/// Quantizes what was downloaded to `folder`: in it, or of a GGUF file beside that, in place of an earlier conversion.
+/// Quantizes the checkpoint that was downloaded to `folder`, and replaces an earlier conversion.
+///
+/// The conversion goes into `folder`, or beside a GGUF file.
 ///
 /// # Errors
-/// What is there cannot be opened, or the conversion cannot be written, or was stopped.
+/// The checkpoint cannot be opened; the conversion cannot be written, or was stopped.
 pub fn of_download(folder: &Path, scheme: Scheme, report: &mut dyn Report) -> Result<(), Error> {
     let checkpoint = Checkpoint::open_original(folder)?;
     let folder = match &checkpoint.gguf {
@@ -99,11 +104,11 @@ pub fn of_download(folder: &Path, scheme: Scheme, report: &mut dyn Report) -> Re
         None => folder.into(),
     };
     let _claim = writing::claim(None, &folder, report)?;
-    report.note(&format!("Quantizing to {scheme}: {} keeps it", folder.display()));
+    report.note(&format!("Quantizing to {scheme}; stored in {}", folder.display()));
     writing::quantize(&checkpoint, &folder, scheme, true, report)
 }
 
-/// The folder that a conversion is kept in, claimed.
+/// Returns the first writable folder for a conversion, with a claim on it.
 fn claim(
     located: &Located,
     checkpoint: &Checkpoint,
@@ -121,27 +126,27 @@ fn claim(
     Ok((last.clone(), writing::claim(None, last, report)?))
 }
 
-/// Whether the user may not write there.
+/// Returns whether an error means that the folder is not writable.
 fn is_refused(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
-/// The error of a user without a home.
+/// Returns the error for a read-only checkpoint without a folder for conversions.
 pub fn no_place(located: &Located) -> Error {
     Error::NoPlace { name: located.name.clone() }
 }
 
-/// The conversion, if it is there: of these weights, this description and this tokenizer.
+/// Returns the path of the conversion to `scheme` if it exists and matches the weights, description and tokenizer.
 ///
 /// # Errors
-/// The originals cannot be opened; what lies in the place of a conversion's description is no file.
+/// The originals cannot be opened; the description of a conversion is not a regular file.
 pub fn existing(located: &Located, scheme: Scheme) -> Result<Option<PathBuf>, Error> {
     let (since, rounding, path) = (SystemTime::now(), rounding(scheme), located.path.as_path());
     if let Some(known) = known(located, scheme) {
         return Ok(Some(known));
     }
     if !Checkpoint::has_original(path) && !is_converted(path) {
-        // Without originals what was kept of them is what there is.
+        // Without originals there is nothing to compare a conversion with.
         let there = [path.join(scheme.name()), beside(path, scheme.name())].into_iter();
         let mut there = there.filter(|folder| is_converted(folder));
         if let Some(there) = there.next() {
@@ -154,7 +159,7 @@ pub fn existing(located: &Located, scheme: Scheme) -> Result<Option<PathBuf>, Er
     }
     for folder in [path.to_path_buf()].into_iter().chain(kept(located, &checkpoint, scheme)) {
         if is_converted(&folder) {
-            // A damaged one is made anew; what is no file stands in the way.
+            // A damaged description leads to a new conversion, but one that is not a regular file is an error.
             if let Err(error) = Manifest::read(&folder)
                 && error.refused().is_some()
             {
@@ -175,7 +180,7 @@ pub fn existing(located: &Located, scheme: Scheme) -> Result<Option<PathBuf>, Er
     Ok(None)
 }
 
-/// A conversion that was checked before and has not changed since, nor its originals.
+/// Returns a conversion with a valid record of an earlier check.
 fn known(located: &Located, scheme: Scheme) -> Option<PathBuf> {
     let (path, scheme_name) = (located.path.as_path(), scheme.name());
     let elsewhere = located.elsewhere.as_deref();
@@ -183,7 +188,7 @@ fn known(located: &Located, scheme: Scheme) -> Option<PathBuf> {
     if path.is_dir() {
         [Some(path), elsewhere].into_iter().flatten().for_each(|folder| {
             places.push(folder.join(scheme_name));
-            // Of the folder's one GGUF file, whatever that is called.
+            // The folder may hold one GGUF file, whose name is not known here.
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
             let named = |folder: &PathBuf| folder.extension().is_some_and(|end| end == scheme_name);
             places.extend(entries.map(|entry| entry.path()).filter(named));
@@ -196,13 +201,14 @@ fn known(located: &Located, scheme: Scheme) -> Option<PathBuf> {
     places.into_iter().find(|folder| checked::is_known(path, folder, scheme))
 }
 
-/// Whether a folder has a conversion's description. What is wrong with it is reported by whoever opens it.
+/// Returns whether a folder has the description of a conversion. Opening it reports errors in the description.
 fn is_converted(folder: &Path) -> bool {
     files::exists(&folder.join(manifest::FILE)).unwrap_or(true)
 }
 
-/// What the folder of a conversion is called among those of one revision: as the conversion, behind its file's name for a
-/// GGUF file, which may be one of several.
+/// Returns the folder name of a conversion in the store: the name of the conversion, after the file's name for GGUF.
+///
+/// The store has one folder per revision of a repository, which may have several GGUF files.
 pub fn name_elsewhere(checkpoint: &Checkpoint, conversion: &str) -> OsString {
     match &checkpoint.gguf {
         Some(gguf) => beside(gguf.path(), conversion).file_name().unwrap_or_default().to_owned(),
@@ -210,7 +216,7 @@ pub fn name_elsewhere(checkpoint: &Checkpoint, conversion: &str) -> OsString {
     }
 }
 
-/// Where a run keeps its conversion, best first.
+/// Returns the folders in which a run may keep its conversion, best first.
 fn kept(located: &Located, checkpoint: &Checkpoint, scheme: Scheme) -> Vec<PathBuf> {
     let path = located.path.as_path();
     let near = match &checkpoint.gguf {
@@ -223,7 +229,7 @@ fn kept(located: &Located, checkpoint: &Checkpoint, scheme: Scheme) -> Vec<PathB
     near.into_iter().chain(elsewhere).collect()
 }
 
-/// The folder of a GGUF file's conversion, beside the file: `x.q8_0` of `x.gguf`.
+/// Returns the folder for a conversion of a GGUF file, such as `x.q8_0` beside `x.gguf`.
 pub fn beside(file: &Path, conversion: &str) -> PathBuf {
     match file.extension() {
         Some(extension) if extension == "gguf" => file.with_extension(conversion),

@@ -1,4 +1,4 @@
-//! What can go wrong between a model's name and its text.
+//! The error type of the library's API.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::system::hinted::Hinted;
 use crate::system::quote::{counted, quoted};
 use crate::{checkpoint, hub, placement, text};
 
-/// What can go wrong between a model's name and its text. Errors of the rooms below are passed through.
+/// An error of finding, opening, converting or running a model. Errors of other modules are passed through.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Error {
@@ -22,7 +22,7 @@ pub enum Error {
     OtherLetters { asked: String, here: String },
     #[error("{asked} is not on this machine, and HF_HUB_OFFLINE is set: nothing is fetched")]
     Offline { asked: String },
-    #[error("{asked} was fetched and is not found")]
+    #[error("{asked} was downloaded, but is not found")]
     Vanished { asked: String },
     #[error("there is no checkpoint on this machine{}", if *offline { ", and HF_HUB_OFFLINE is set: nothing is fetched" } else { "" })]
     NoCheckpoints { offline: bool },
@@ -36,7 +36,7 @@ pub enum Error {
     TwoSchemes,
     #[error("{repository} has {} GGUF files: {}", files.len(), files.join(", "))]
     SeveralGguf { repository: String, files: Vec<String>, variant: Option<String> },
-    #[error("{repository} has no GGUF file {variant}: there {} {}", if files.len() == 1 { "is" } else { "are" }, files.join(", "))]
+    #[error("{repository} has no GGUF file {variant}, only {}", files.join(", "))]
     NoGguf { repository: String, variant: String, files: Vec<String> },
     #[error("there is no folder for models: neither HOME nor MIST_HOME is set")]
     NoHome,
@@ -44,7 +44,7 @@ pub enum Error {
     NoConversion { name: String, scheme: Scheme },
     #[error("{} has no conversion to {scheme} to plan with", path.display())]
     NotPlanned { path: PathBuf, scheme: Scheme },
-    #[error("{name} is only read, and there is no folder for its conversion")]
+    #[error("{name} is read-only, and there is no folder for its conversion")]
     NoPlace { name: String },
     #[error("{source}")]
     InTheWay { folder: PathBuf, source: Box<checkpoint::Error> },
@@ -52,9 +52,9 @@ pub enum Error {
     OpensAsAnother(PathBuf),
     #[error("cannot delete {}: {source}", path.display())]
     Delete { path: PathBuf, source: io::Error },
-    #[error("{} is half way to {origin}: {file} is still an older one", folder.display())]
+    #[error("{} is partly updated to {origin}: {file} is still the old version", folder.display())]
     HalfDownloaded { folder: PathBuf, origin: String, file: String, repository: String },
-    /// [`Report::is_stopped`](super::Report::is_stopped) said so.
+    /// [`Report::is_stopped`](super::Report::is_stopped) returned `true`.
     #[error("interrupted")]
     Interrupted,
     #[error("--cache-dtype q8_0 is only supported on the CPU")]
@@ -133,7 +133,7 @@ impl Hinted for Error {
             Self::NoHome => "set MIST_HOME to a folder, or make the folder checkpoints here".into(),
             Self::NoConversion { name, scheme } => format!("`mist convert {name}:{scheme}` makes it"),
             Self::NotPlanned { scheme, .. } => {
-                format!("a run with --quantize {scheme} makes one and keeps it")
+                format!("a run with --quantize {scheme} makes and keeps it")
             }
             Self::NoPlace { .. } => "set MIST_HOME to a folder".into(),
             Self::InTheWay { folder, .. } => format!("delete or rename {}", folder.display()),
@@ -161,8 +161,8 @@ impl Hinted for Error {
     }
 }
 
-/// What to do about logits that are not numbers: keys and values beyond 65504 are none in an f16 cache, nor scales in one of
-/// q8_0.
+/// Returns the hint for logits that are not numbers. An f16 cache holds no keys and values beyond 65504. A q8_0 cache has
+/// f16 scales with the same limit.
 fn not_numbers(narrow_cache: bool) -> String {
     let verify = "`mist inspect --verify` finds damaged weights";
     match narrow_cache {

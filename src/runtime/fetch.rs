@@ -1,4 +1,4 @@
-//! Which files of a repository a model's name asks for.
+//! Chooses the files of a repository that a model's name asks for.
 
 use std::path::Path;
 
@@ -7,10 +7,11 @@ use crate::hub::{self, Client, FileName, Plan, Report, Request};
 use crate::quant::quantize::names;
 use crate::store::{NONE, is_gguf, is_variant, variant};
 
-/// The plan of a download. Of several GGUF files the one whose name ends with `asked`.
+/// Plans a download. `asked` chooses among several GGUF files by the end of their names.
 ///
 /// # Errors
-/// [`Error::SeveralGguf`] where none is asked for, [`Error::NoGguf`], [`Error::NoScheme`], and those of [`hub::plan`].
+/// There are several GGUF files and `asked` is `None` ([`Error::SeveralGguf`]); those of [`check_variant`] and
+/// [`hub::plan`].
 pub fn plan(
     client: &Client,
     request: Request,
@@ -33,10 +34,11 @@ pub fn plan(
     }
 }
 
-/// A plan, if its weights are what the variant asks for: a file of that name, or weights that can be quantized to it.
+/// Returns the plan if its weights fit the variant: a GGUF file of this variant, or weights to quantize to this scheme.
 ///
 /// # Errors
-/// [`Error::NoGguf`], [`Error::NoScheme`].
+/// The repository has GGUF files, none of this variant ([`Error::NoGguf`]); the variant is no scheme
+/// ([`Error::NoScheme`]).
 pub fn check_variant(plan: Plan, asked: Option<&str>) -> Result<Plan, Error> {
     let Some(variant) = asked else { return Ok(plan) };
     let mut ggufs =

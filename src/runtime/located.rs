@@ -1,4 +1,4 @@
-//! A model by its name: found on this machine, or known to be missing.
+//! Finds a model on this machine by its name.
 
 use std::path::{Path, PathBuf};
 
@@ -12,31 +12,31 @@ use crate::store::{Found, ModelName, NONE, Place, Store, ggufs, is_gguf};
 use crate::system::environment::{self, HF_HUB_OFFLINE};
 use crate::system::files;
 
-/// A model on this machine, and what its name asks for.
+/// A model on this machine, with the weights that its name selects.
 #[derive(Clone, Debug)]
 pub struct Located {
-    /// As it was named, less its scheme.
+    /// The name as typed, without its scheme.
     pub name: String,
-    /// Its folder or file.
+    /// The folder or file of the model.
     pub path: PathBuf,
-    /// Which of its weights the name asks for.
+    /// The weights that the name selects; `None` if it selects none.
     pub quantize: Option<Quantize>,
-    /// Where its conversions are kept if it cannot be written to.
+    /// The folder for conversions if the model's folder is not writable.
     pub elsewhere: Option<PathBuf>,
-    /// It is not to be written to.
+    /// Whether the model's folder must not be written to.
     pub is_read_only: bool,
 }
 
-/// What is wanted of a model.
+/// The parts of a model that a caller needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// All of it.
+    /// The whole model.
     Weights,
-    /// A folder without weights has a tokenizer too.
+    /// Only the tokenizer, which a folder without weights may have.
     Tokenizer,
 }
 
-/// What a name leads to.
+/// The result of a search for a model.
 #[derive(Debug)]
 pub enum Search {
     /// A model on this machine.
@@ -45,27 +45,29 @@ pub enum Search {
     Missing(Missing),
 }
 
-/// A repository that is not on this machine, or not as it is wanted.
+/// A repository that is not on this machine, or lacks the needed parts there.
 #[derive(Clone, Debug)]
 pub struct Missing {
-    /// The name that leads to it.
+    /// The name that was searched for.
     pub name: ModelName,
     /// The repository.
     pub repo: RepoId,
-    /// What is wanted of it.
+    /// The needed parts.
     pub wanted: Wanted,
 }
 
-/// Looks up the model that `typed` names: a path, `ORG/NAME` under `./checkpoints`, in `MIST_HOME` or in the hub's own cache,
-/// `ORG/NAME:SCHEME`, or an address of the hub.
+/// Finds the model that `typed` names: a path, `ORG/NAME`, `ORG/NAME:SCHEME`, or a URL of the hub.
+///
+/// Searches under `./checkpoints`, then in `MIST_HOME`, then in the hub's own cache.
 ///
 /// # Errors
-/// [`Error::Unknown`], [`Error::NoScheme`], [`Error::OtherRevision`]; of several revisions in the hub's cache none is chosen.
+/// The name is no path, repository or checkpoint ([`Error::Unknown`]); its scheme is unknown ([`Error::NoScheme`]); the
+/// model has another revision ([`Error::OtherRevision`]) or, in the hub's cache, several revisions.
 pub fn find(store: &Store, typed: &Path, wanted: Wanted) -> Result<Search, Error> {
     let name = ModelName::parse(typed.as_os_str());
-    // What cannot be opened is reported by whoever opens it.
+    // If the check fails, opening the path reports the error.
     let exists = files::exists(typed).unwrap_or(true);
-    // A folder that is called as a repository and holds none of it is not what is meant where there is another.
+    // A folder may have the name of a repository by chance. Without files of a checkpoint it is the last choice.
     let is_meant = exists && (name.repo.is_none() || !typed.is_dir() || holds_something(typed));
     if is_meant {
         return Ok(Search::Here(Located::at(store, typed)));
@@ -76,23 +78,23 @@ pub fn find(store: &Store, typed: &Path, wanted: Wanted) -> Result<Search, Error
             let repo = repo.clone();
             Ok(Search::Missing(Missing { name, repo, wanted }))
         }
-        // Of a GGUF file that was deleted there may be a conversion.
+        // A conversion may remain of a deleted GGUF file.
         _ if exists || is_gguf(typed) => Ok(Search::Here(Located::at(store, typed))),
         _ => Err(unknown(store, typed)),
     }
 }
 
-/// Something here with a scheme after its name, or a checkpoint of the store.
+/// Returns the path with a scheme, or the checkpoint of the store, that `name` stands for.
 fn named(store: &Store, name: &ModelName, wanted: Wanted) -> Result<Option<Located>, Error> {
     let is_here = name.variant.is_some() && (name.path.is_file() || holds_something(&name.path));
     let found = if is_here { Some(here(&name.path)) } else { store.find(name)? };
     found.map_or(Ok(None), |found| choose(store, name, found, wanted))
 }
 
-/// The only checkpoint on this machine.
+/// Returns the only checkpoint on this machine.
 ///
 /// # Errors
-/// [`Error::NoCheckpoints`], [`Error::Several`].
+/// There is none ([`Error::NoCheckpoints`]), or more than one ([`Error::Several`]).
 pub fn only(store: &Store) -> Result<Located, Error> {
     let mut all = different(store.all());
     match all.len() {
@@ -102,12 +104,12 @@ pub fn only(store: &Store) -> Result<Located, Error> {
     }
 }
 
-/// The error of several checkpoints where none is named.
+/// Returns the error for several checkpoints without a name that chooses one.
 pub fn several(all: &[Found]) -> Error {
     Error::Several { names: all.iter().map(|found| found.name.clone()).collect() }
 }
 
-/// Checkpoints without those that lie behind another of their name.
+/// Removes checkpoints that have the same name as an earlier one, which takes precedence.
 pub fn different(all: Vec<Found>) -> Vec<Found> {
     let mut different: Vec<Found> = Vec::new();
     for found in all {
@@ -118,39 +120,40 @@ pub fn different(all: Vec<Found>) -> Vec<Found> {
     different
 }
 
-/// The model of a saved conversation, whose name has `--` for its slash, if it is still here.
+/// Returns the model of a saved conversation if it is still on this machine. `model` has `--` in place of a slash.
 pub fn spoken_with(store: &Store, model: &str) -> Option<Located> {
     let name = ModelName::parse(model.replacen("--", "/", 1).as_ref());
     let found = store.find(&name).ok().flatten().filter(|found| store.holds_weights(found))?;
     Some(Located::found(store, found))
 }
 
-/// The folder that downloads go to.
+/// Returns the folder for downloads.
 ///
 /// # Errors
-/// [`Error::NoHome`]: a user without a home and without a folder `checkpoints`.
+/// The user has neither a home nor a folder `checkpoints` ([`Error::NoHome`]).
 pub fn downloads(store: &Store) -> Result<PathBuf, Error> {
     store.downloads().ok_or(Error::NoHome)
 }
 
-/// Whether nothing may be fetched.
+/// Returns whether downloads are disabled by `HF_HUB_OFFLINE`.
 pub fn is_offline() -> bool {
     environment::is_true(HF_HUB_OFFLINE)
 }
 
 impl Missing {
-    /// As it was asked for: `ORG/NAME`, with its variant.
+    /// Returns the name as `ORG/NAME`, with the variant if there is one.
     pub fn asked(&self) -> String {
         self.name.variant.as_ref().map_or(self.repo.to_string(), |variant| format!("{}:{variant}", self.repo))
     }
 
-    /// Whether it may be fetched.
+    /// Checks that the repository may be downloaded.
     ///
     /// # Errors
-    /// [`Error::OtherLetters`]: a checkpoint is here whose name differs in capitals only; [`Error::Offline`].
+    /// A checkpoint on this machine has the same name in other capitals ([`Error::OtherLetters`]); downloads are disabled
+    /// ([`Error::Offline`]).
     pub fn check(&self, store: &Store) -> Result<(), Error> {
         let (asked, typed) = (self.asked(), self.repo.to_string());
-        // The hub's names are one in whatever letters; a folder's are not on every system.
+        // Names of the hub are case-insensitive; names of folders are not on every system.
         let in_other_letters = |name: &String| *name != typed && name.eq_ignore_ascii_case(&typed);
         match similar(store, &typed).filter(in_other_letters) {
             Some(here) => Err(Error::OtherLetters { asked, here }),
@@ -159,31 +162,31 @@ impl Missing {
         }
     }
 
-    /// The model, once it was fetched.
+    /// Returns the model after its download.
     ///
     /// # Errors
-    /// [`Error::Vanished`], and those of [`find`].
+    /// The model is not found ([`Error::Vanished`]); those of [`find`].
     pub fn fetched(&self, store: &Store) -> Result<Located, Error> {
         let found = named(store, &self.name, self.wanted)?;
         found.ok_or_else(|| Error::Vanished { asked: self.name.path.display().to_string() })
     }
 }
 
-/// What lies at a path, which is in none of the store's places.
+/// Returns a path as a checkpoint that belongs to no folder of the store.
 fn here(path: &Path) -> Found {
     let name = path.display().to_string();
     Found { name, path: path.into(), place: Place::Checkpoints, repo: None, revision: None }
 }
 
-/// Whether a folder has a file that belongs to a checkpoint, whole or not.
+/// Returns whether a folder has any file of a checkpoint.
 fn holds_something(folder: &Path) -> bool {
     Checkpoint::is_at(folder) || !ggufs(folder).is_empty() || folder.join("config.json").exists()
 }
 
-/// What a name asks for of the checkpoint that it leads to: a file of it, or a scheme. `None` if that is not there and may
-/// be fetched.
+/// Applies the file or variant of a name to the checkpoint that was found. Returns `None` if the file is missing and may
+/// be downloaded.
 fn choose(store: &Store, name: &ModelName, found: Found, wanted: Wanted) -> Result<Option<Located>, Error> {
-    // What lies in the cache without weights cannot be completed there.
+    // A snapshot in the hub's cache without weights cannot be completed there.
     let is_cached = found.place == Place::HubCache;
     if is_cached && wanted == Wanted::Weights && !store.holds_weights(&found) {
         return Ok(None);
@@ -206,14 +209,14 @@ fn choose(store: &Store, name: &ModelName, found: Found, wanted: Wanted) -> Resu
     let files = ggufs(&found.path);
     let is_of_files = !files.is_empty() && !found.path.join("config.json").exists();
     match names::named(variant) {
-        // In small letters and without a mix it is a scheme; else the name of a file that is not here.
+        // A lower-case name without a mix, such as `q4_k`, is a scheme. Any other name is that of a missing file.
         _ if is_of_files && found.repo.is_some() && names::own(variant).is_none() => Ok(None),
         Some(scheme) => Ok(Some(Located { quantize: Some(Quantize::To(scheme)), ..located })),
         None => Err(Error::NoScheme { name: found.name, variant: variant.clone() }),
     }
 }
 
-/// That what is here is of the revision that an address names.
+/// Checks that the checkpoint has the revision that a URL names.
 fn check_revision(name: &ModelName, found: &Found) -> Result<(), Error> {
     let Some(revision) = name.revision.as_ref().map(ToString::to_string) else { return Ok(()) };
     match revision == "main" || found.revision.as_ref() == Some(&revision) {
@@ -222,8 +225,8 @@ fn check_revision(name: &ModelName, found: &Found) -> Result<(), Error> {
     }
 }
 
-/// The checkpoint on this machine that a name was meant for: the same in other letters, without its organisation, or the
-/// only one with the text in its name.
+/// Returns the checkpoint on this machine that `text` probably means: the same name in other capitals or without its
+/// organisation, or the only name that contains `text`.
 fn similar(store: &Store, text: &str) -> Option<String> {
     let text = text.to_ascii_lowercase();
     let names: Vec<String> = different(store.all()).into_iter().map(|found| found.name).collect();
@@ -239,7 +242,7 @@ fn similar(store: &Store, text: &str) -> Option<String> {
     holding.next().filter(|_| holding.next().is_none()).cloned()
 }
 
-/// The error of a name that is nothing here and no repository's.
+/// Returns the error for a name that is neither on this machine nor a repository's.
 fn unknown(store: &Store, typed: &Path) -> Error {
     let typed = typed.display().to_string();
     let listed = || catalogue::nearest(&typed).or_else(|| catalogue::called(&typed));
@@ -255,17 +258,17 @@ fn unknown(store: &Store, typed: &Path) -> Error {
 }
 
 impl Located {
-    /// The scheme that its name asks for.
+    /// Returns the scheme that the name selects.
     pub fn scheme(&self) -> Option<Scheme> {
         self.quantize.and_then(Quantize::scheme)
     }
 
-    /// What lies at a path.
+    /// Returns the model at a path.
     fn at(store: &Store, path: &Path) -> Self {
         Self::found(store, here(path))
     }
 
-    /// A checkpoint that was found. One that lies in the hub's own cache is only read, however it was named.
+    /// Returns a checkpoint as a model. A checkpoint in the hub's own cache is read-only, whatever path it was found by.
     pub fn found(store: &Store, found: Found) -> Self {
         let found = store.resolved(found);
         Self {

@@ -1,4 +1,4 @@
-//! What came of measuring a model's speed, beside what the machine's memory gives.
+//! The result of measuring a model's speed, compared with the machine's memory bandwidth.
 
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
@@ -12,26 +12,26 @@ use crate::placement;
 use crate::quant::Scheme;
 use crate::system::quote::counted;
 
-/// What came of a measurement.
+/// The result of measuring a model's speed.
 #[derive(Debug)]
 pub struct Measured {
     /// The model.
     pub model: Model,
-    /// What it did.
+    /// The measured work.
     pub work: Work,
-    /// How often each part was measured.
+    /// Number of measurements of each part.
     pub repetitions: u16,
-    /// Weights are computed with as they are stored.
+    /// Whether the weights are multiplied as they are stored.
     pub as_stored: bool,
-    /// Rates of the prompt, if there was one.
+    /// Rates of prefill; `None` without a prompt.
     pub prompt: Option<Rates>,
-    /// Rates of generating, if anything was generated.
+    /// Rates of decoding; `None` if nothing was generated.
     pub generate: Option<Rates>,
-    /// The rate at which memory is read, where the CPU computes.
+    /// The memory bandwidth for reading; `None` if the CPU does not compute.
     pub read: Option<ReadRate>,
-    /// The peak of memory in bytes, where the system reports it.
+    /// Peak memory in bytes; `None` if the system does not report it.
     pub peak_memory: Option<u64>,
-    /// The part of the mapped weights that is in large pages.
+    /// Fraction of the memory-mapped weights that is in large pages.
     pub large_pages: Option<f64>,
 }
 
@@ -40,15 +40,16 @@ impl Measured {
         self.model.checkpoint()
     }
 
-    /// Bytes of keys and values that a generated token reads.
+    /// Returns the bytes of keys and values that a generated token reads.
     pub fn cache_bytes(&self) -> f64 {
         let config = &self.checkpoint().config;
         let position = self.model.cache_dtype().position(config.key_value_heads, config.head_size);
         self.work.positions_seen(config.window) * (position * config.layers) as f64
     }
 
-    /// Bytes of weights that a generated token reads: the sequences of a step share its reading. `None` where they are not
-    /// read as they are stored, and where it is not known which experts the sequences share.
+    /// Returns the bytes of weights that a generated token reads, which the sequences of a step share.
+    ///
+    /// `None` if weights are not read as they are stored, or if the sequences may choose different experts.
     fn weights_bytes(&self) -> Option<f64> {
         let shares_experts = self.work.sequences > 1 && self.checkpoint().config.experts.is_some();
         if shares_experts || !self.as_stored {
@@ -58,22 +59,22 @@ impl Measured {
         Some(placement::bytes_per_token(self.checkpoint()) as f64 * steps / self.work.sequences as f64)
     }
 
-    /// Bytes of weights and caches that generating reads in a second.
+    /// Returns the bytes of weights and KV caches that decoding reads per second.
     pub fn effective_bandwidth(&self) -> Option<f64> {
         Some((self.weights_bytes()? + self.cache_bytes()) * self.generate.as_ref()?.median())
     }
 
-    /// Its part of the rate at which memory is read.
+    /// Returns the effective bandwidth as a fraction of the memory bandwidth.
     pub fn bandwidth_share(&self) -> Option<f64> {
         Some(self.effective_bandwidth()? / self.read?.median)
     }
 
-    /// The same of weights alone.
+    /// Returns the bandwidth of reading weights alone as a fraction of the memory bandwidth.
     pub fn weights_share(&self) -> Option<f64> {
         Some(self.weights_bytes()? * self.generate.as_ref()?.median() / self.read?.median)
     }
 
-    /// The set of CPU kernels, where the CPU computes.
+    /// Returns the name of the CPU kernels; `None` if the CPU does not compute.
     pub fn kernels(&self) -> Option<&'static str> {
         self.model.is_on_host().then(|| cpu::level().name())
     }

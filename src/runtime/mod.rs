@@ -1,20 +1,20 @@
-//! The front door: a model found on this machine by its name, opened, placed, and talked to.
+//! The API of a whole model: finds it on this machine by its name, opens it, places its layers on devices, and generates.
 //!
-//! Knows where checkpoints and conversions lie, which weights run, on which devices, and how large their caches may be.
-//! Never knows terminals or HTTP, and prints nothing: what happens goes to a [`Report`]. The commands are its users: what
-//! they open and what they say is what a program gets here.
+//! Knows where checkpoints and conversions are stored, which weights run, on which devices, and how large caches may be.
+//! Knows neither terminals nor HTTP. It prints nothing and sends its messages to a [`Report`]. The commands use this API
+//! like any other program.
 //!
-//! | file | one idea |
+//! | file | what |
 //! |---|---|
 //! | `builder` | [`Model::open`]: from a name to a model |
-//! | `model` | [`Model`]: what is ready, with what belongs to it |
+//! | `model` | [`Model`]: a loaded model with its checkpoint and tokenizer |
 //! | `options`, `piece`, `pieces` | [`Model::generate`]: a text in pieces |
 //! | `texts` | [`Model::texts`]: many texts at once, in their order |
 //! | `chat`, `chat_settings` | [`Model::chat`]: turns, of which only what is new is computed; their settings |
 //! | `measured` | what came of measuring a model's speed |
 //! | `located` | a name: found here, or known to be missing |
 //! | `fetch` | which files of a repository a name asks for |
-//! | `quantize` | which weights run, and how schemes are called |
+//! | `quantize` | which weights run, and the names of schemes |
 //! | `opened` | a checkpoint with its tokenizer |
 //! | `conversions` | the conversion that is there, or one that is made and kept |
 //! | `checked` | what was found out about a conversion holds until a file changes |

@@ -1,4 +1,4 @@
-//! A model that is ready, with what belongs to it.
+//! A loaded model with its checkpoint and tokenizer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,12 +22,11 @@ use crate::quant::Scheme;
 use crate::tensor::Arithmetic;
 use crate::text::Tokenizer;
 
-/// A model that is ready to be talked to. A clone is another handle on the same one; handles go to other threads, and each
-/// text that is generated has a cache of its own.
+/// A loaded model. Clones share it and may be sent to other threads. Each generated text has a separate KV cache.
 #[derive(Clone, Debug)]
 pub struct Model(Arc<Parts>);
 
-/// What a model consists of.
+/// The parts that all clones of a model share.
 #[derive(Debug)]
 struct Parts {
     opened: Opened,
@@ -43,10 +42,10 @@ struct Parts {
 }
 
 impl Model {
-    /// Loads a model as it was placed.
+    /// Loads a model onto its devices.
     ///
     /// # Errors
-    /// A device cannot be opened, or has no memory for its layers.
+    /// A device cannot be opened, or has too little memory for its layers.
     pub fn load(
         opened: Opened,
         placed: Placed,
@@ -83,67 +82,67 @@ impl Model {
         })))
     }
 
-    /// The name that it was opened by.
+    /// Returns the name that the model was opened by.
     pub fn name(&self) -> &str {
         &self.0.opened.name
     }
 
-    /// Checkpoint and tokenizer.
+    /// Returns the checkpoint and the tokenizer.
     pub fn opened(&self) -> &Opened {
         &self.0.opened
     }
 
-    /// The description and the weights.
+    /// Returns the description and the weights.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.0.opened.checkpoint
     }
 
-    /// Text to ids and back, and the chat format.
+    /// Returns the tokenizer, which also has the chat format.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.0.opened.tokenizer
     }
 
-    /// What computes.
+    /// Returns the transformer.
     pub fn transformer(&self) -> &Arc<Transformer> {
         &self.0.transformer
     }
 
-    /// Most tokens of a sequence.
+    /// Returns the maximum number of tokens of a sequence.
     pub fn context_length(&self) -> usize {
         self.checkpoint().config.context_length
     }
 
-    /// Type of the keys and values in the cache.
+    /// Returns the type of keys and values in the KV cache.
     pub fn cache_dtype(&self) -> CacheType {
         self.0.cache_dtype
     }
 
-    /// The type of computation that was asked for.
+    /// Returns the type of computation from the settings.
     pub fn dtype(&self) -> Precision {
         self.0.dtype
     }
 
-    /// The devices in one line.
+    /// Returns the devices in one line.
     pub fn devices(&self) -> &str {
         &self.0.devices
     }
 
-    /// The layers of each device.
+    /// Returns the layers of each device.
     pub fn shares(&self) -> &[Share] {
         &self.0.shares
     }
 
-    /// Whether no device but the CPU computes.
+    /// Returns whether only the CPU computes.
     pub fn is_on_host(&self) -> bool {
         self.0.is_on_host
     }
 
-    /// Seconds from opening the files to the model being ready.
+    /// Returns the seconds from opening the files to the end of loading.
     pub fn load_seconds(&self) -> f64 {
         self.0.load_seconds
     }
 
-    /// Bits that activations are rounded to; `None` where they are not, as no weights are multiplied in integers.
+    /// Returns the activation bits; `None` if no weights are multiplied in integers, so that activations are not rounded.
     pub fn activations(&self) -> Option<u32> {
         let in_integers = |scheme: &Scheme| scheme.activation_block().is_some();
         let rounds = self.is_on_host()
@@ -152,12 +151,12 @@ impl Model {
         rounds.then(|| self.0.arithmetic.activations.count())
     }
 
-    /// How its publishers suggest that tokens are chosen, else the defaults.
+    /// Returns the sampling settings that the model's publishers suggest, with defaults for missing ones.
     pub fn sampling(&self) -> Sampling {
         suggested_sampling(&self.checkpoint().suggestions, &|_| false).0
     }
 
-    /// The ids of a text, with the beginning token where the tokenizer's own settings put it.
+    /// Returns the ids of a text, with the BOS token if the tokenizer's settings add it.
     ///
     /// # Errors
     /// Those of [`Tokenizer::encode`].
@@ -165,25 +164,25 @@ impl Model {
         Ok(self.tokenizer().encode(text, self.tokenizer().adds_bos())?)
     }
 
-    /// The text of ids; control tokens are left out.
+    /// Returns the text of ids, without control tokens.
     pub fn detokenize(&self, ids: &[u32]) -> String {
         self.tokenizer().decode(ids)
     }
 
-    /// The perplexity of a text, as one window of at most the model's context: how well the model predicts each token from
-    /// those before it.
+    /// Returns the likelihood of a text, from which its perplexity follows. The text is scored in one window.
     ///
     /// # Errors
-    /// The text has fewer than 2 tokens, or more than the context; the model gives no numbers.
+    /// The text has fewer than 2 tokens, or more than the context; the model computes NaN or infinite likelihoods.
     pub fn perplexity(&self, text: &str) -> Result<Likelihood, Error> {
         self.likelihood(&self.tokenize(text)?, None, |_| ())
     }
 
-    /// Scores ids in windows of `window` tokens (`None`: one for all), each from its second token on. `progress` is told how
-    /// many are computed.
+    /// Scores ids in windows of `window` tokens (`None`: one window), each from its second token on.
+    ///
+    /// `progress` receives the number of tokens that are computed so far.
     ///
     /// # Errors
-    /// As [`perplexity`](Self::perplexity).
+    /// Those of [`perplexity`](Self::perplexity), with the window in place of the text.
     pub fn likelihood(
         &self,
         ids: &[u32],
@@ -199,16 +198,16 @@ impl Model {
         }
     }
 
-    /// An engine with the memory that was planned for caches.
+    /// Returns a new engine with the memory that was planned for KV caches.
     pub fn engine(&self) -> Engine {
         let Parts { transformer, cache_dtype, slots, .. } = &*self.0;
         Engine::new(transformer.clone(), Limits::new(transformer, *cache_dtype, *slots))
     }
 
-    /// The request for a text that continues `prompt`, with chance that begins at `seed`.
+    /// Returns the request for a text that continues `prompt`, with random numbers from `seed`.
     ///
     /// # Errors
-    /// A value of the sampling is out of its range.
+    /// A sampling value is out of its range.
     pub fn request(&self, prompt: Vec<u32>, options: &Options, seed: u64) -> Result<Request, Error> {
         let tokenizer = self.tokenizer();
         let detokenizer =
@@ -225,7 +224,7 @@ impl Model {
         })
     }
 
-    /// An error of generating, with what is known here about its reason.
+    /// Converts an error of generation, adding a possible cause: a cache type of narrow range.
     pub fn explained(&self, source: GenerationError) -> Error {
         Error::Generation { source, narrow_cache: self.has_narrow_cache() }
     }
@@ -236,10 +235,10 @@ impl Model {
 }
 
 impl Opened {
-    /// Tokens of a window in which `ids` are scored.
+    /// Returns the number of tokens in a window for scoring `ids`.
     ///
     /// # Errors
-    /// There are fewer than 2 ids, or a window is longer than the context.
+    /// There are fewer than 2 ids, or the window is longer than the context.
     pub fn window(&self, ids: &[u32], asked: Option<usize>) -> Result<usize, Error> {
         let (all, context) = (ids.len(), self.checkpoint.config.context_length);
         let tokens = asked.map_or(all, |asked| asked.min(all));
@@ -251,7 +250,7 @@ impl Opened {
     }
 }
 
-/// Where layers are: `layers 0-15 on cpu`, `layer 16 on cuda:0`.
+/// Describes the layers of a device, such as `layers 0-15 on cpu` or `layer 16 on cuda:0`.
 fn on_device(share: &Share) -> String {
     match (share.layers.start, share.layers.end - 1) {
         (first, last) if first == last => format!("layer {first} on {}", share.device),
@@ -259,7 +258,7 @@ fn on_device(share: &Share) -> String {
     }
 }
 
-/// Which weights run, in words: `q8_0 conversion`, `bf16 as published`.
+/// Describes the weights of a checkpoint, such as `q8_0 conversion` or `bf16 as published`.
 pub fn weights(checkpoint: &Checkpoint) -> String {
     let most = || most(checkpoint).unwrap_or(Scheme::F32);
     match (&checkpoint.origin, quantization(checkpoint)) {
@@ -269,18 +268,18 @@ pub fn weights(checkpoint: &Checkpoint) -> String {
     }
 }
 
-/// What a conversion made of the weights that were published, if it changed them.
+/// Returns the scheme that a conversion rounded the weights to, if it rounded them.
 fn quantization(checkpoint: &Checkpoint) -> Option<Scheme> {
     let last = checkpoint.origin.as_ref()?.roundings.last()?;
     last.quantize.or(last.dense)
 }
 
-/// The scheme that most of the weights are in.
+/// Returns the scheme with the most bytes of weights.
 pub fn most(checkpoint: &Checkpoint) -> Option<Scheme> {
     schemes(checkpoint).into_iter().max_by_key(|(_, bytes)| *bytes).map(|(scheme, _)| scheme)
 }
 
-/// The bytes in each scheme.
+/// Returns the bytes of weights in each scheme.
 pub fn schemes(checkpoint: &Checkpoint) -> BTreeMap<Scheme, u64> {
     let mut bytes = BTreeMap::new();
     let matrices = checkpoint.weights.matrices(checkpoint.config.tied_head);

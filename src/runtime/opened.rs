@@ -1,4 +1,4 @@
-//! A checkpoint that was opened, with the tokenizer that belongs to it, and what is reported about it at once.
+//! An opened checkpoint with its tokenizer, and the warnings about its files.
 
 use std::path::Path;
 use std::time::Instant;
@@ -12,34 +12,35 @@ use crate::hub::Manifest;
 use crate::system::quote::quoted;
 use crate::text::Tokenizer;
 
-/// A checkpoint with its tokenizer. Of the weights nothing was read yet.
+/// An opened checkpoint with its tokenizer. Its weights are memory-mapped but not read yet.
 #[derive(Debug)]
 pub struct Opened {
-    /// As it was named.
+    /// The name that the model was opened by.
     pub name: String,
-    /// Description and weights.
+    /// The description and the weights.
     pub checkpoint: Checkpoint,
-    /// Text to ids and back.
+    /// The tokenizer.
     pub tokenizer: Tokenizer,
-    /// Ids that end a text: the tokenizer's and the config's.
+    /// The end ids, of the tokenizer and of the config.
     pub end_ids: Vec<u32>,
-    /// When the opening began.
+    /// The time when opening began.
     pub since: Instant,
 }
 
 impl Opened {
-    /// Opens what lies at `path`, a conversion first, and the tokenizer that belongs to it.
+    /// Opens the checkpoint at `path` and its tokenizer. Prefers a conversion to the weights as published.
     ///
     /// # Errors
-    /// [`Error::HalfDownloaded`], and those of the checkpoint and its tokenizer.
+    /// The originals are partly downloaded ([`Error::HalfDownloaded`]); a file of the checkpoint or its tokenizer is missing
+    /// or invalid.
     pub fn new(name: &str, path: &Path, report: &mut dyn Report) -> Result<Self, Error> {
         Self::with(Checkpoint::open, name, path, report)
     }
 
-    /// Opens the weights as published, and the tokenizer that belongs to them.
+    /// Opens the weights as published and their tokenizer.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Those of [`new`](Self::new).
     pub fn as_published(name: &str, path: &Path, report: &mut dyn Report) -> Result<Self, Error> {
         Self::with(Checkpoint::open_original, name, path, report)
     }
@@ -59,10 +60,10 @@ impl Opened {
         Ok(Self { name: name.into(), checkpoint, tokenizer, end_ids, since })
     }
 
-    /// Makes the context `tokens` long, for which memory is then planned.
+    /// Shortens the context to `tokens`; memory is planned for this length.
     ///
     /// # Errors
-    /// [`Error::Context`]: the model's own is shorter.
+    /// The model's context is shorter than `tokens` ([`Error::Context`]).
     pub fn shorten(&mut self, tokens: usize) -> Result<(), Error> {
         let context = &mut self.checkpoint.config.context_length;
         if tokens > *context {
@@ -72,8 +73,8 @@ impl Opened {
         Ok(())
     }
 
-    /// Ids that end a text where `stops` are the texts that it ends before: `end_ids`, what these spell, and in the chat
-    /// format what the template writes behind a reply. With `ignore_eos` only what was asked for.
+    /// Returns the ids that end a text: control tokens spelled by `stops`, the end ids and, in a chat, the ids that the
+    /// template writes after a reply. With `ignore_eos` returns only those of `stops`.
     pub fn ends(&self, stops: &[String], chat: bool, ignore_eos: bool) -> Vec<u32> {
         let mut ends: Vec<u32> = stops.iter().filter_map(|stop| self.tokenizer.control(stop)).collect();
         if !ignore_eos {
@@ -86,7 +87,7 @@ impl Opened {
     }
 }
 
-/// Ids that end a text: the tokenizer's and the config's; where neither names one, the default of the model's kind.
+/// Returns the end ids of the tokenizer and the config; if both have none, the default of the architecture.
 pub fn end_ids(checkpoint: &Checkpoint, tokenizer: &Tokenizer) -> Vec<u32> {
     let config = &checkpoint.config;
     let mut end_ids = [tokenizer.end_ids(), &config.end_ids].concat();
@@ -98,10 +99,10 @@ pub fn end_ids(checkpoint: &Checkpoint, tokenizer: &Tokenizer) -> Vec<u32> {
     end_ids
 }
 
-/// Refuses originals that are half way from one commit of their repository to another: they open like any others.
+/// Checks that the originals are not a mix of two commits, as an interrupted update leaves them. Such files open normally.
 ///
 /// # Errors
-/// [`Error::HalfDownloaded`]; the list of what was downloaded cannot be read.
+/// A file is of an older commit ([`Error::HalfDownloaded`]); the manifest of the download cannot be read.
 pub fn refuse_half_a_download(checkpoint: &Checkpoint) -> Result<(), Error> {
     let manifest = match Manifest::read(&checkpoint.folder) {
         Ok(Some(manifest)) => manifest,
@@ -118,10 +119,10 @@ pub fn refuse_half_a_download(checkpoint: &Checkpoint) -> Result<(), Error> {
     })
 }
 
-/// Reports what was decided where a checkpoint's files contradict each other, and what is no longer what it was made of.
+/// Warns of contradictions between a checkpoint's files, and of a conversion whose originals have changed.
 pub fn warn(checkpoint: &Checkpoint, report: &mut dyn Report) {
     checkpoint.warnings.iter().for_each(|warning| report.warn(warning));
-    // A conversion runs also where the weights beside it are no longer those that it was made of.
+    // A conversion with changed originals still runs, so this is only a warning.
     let Some(origin) = &checkpoint.origin else { return };
     let own =
         |file: &str| checkpoint.files.iter().any(|own| own.file_name().is_some_and(|name| name == file));
@@ -129,15 +130,15 @@ pub fn warn(checkpoint: &Checkpoint, report: &mut dyn Report) {
     let changed: Vec<&str> = changed.into_iter().filter(|file| !own(file)).collect();
     if !changed.is_empty() {
         let (folder, files) = (checkpoint.folder.display(), changed.join(", "));
-        report.warn(&format!("{folder} was converted from other weights than now lie beside it ({files})"));
-        report.note("`mist convert` with its flags and --force does it anew");
+        report.warn(&format!("{folder} was converted from weights that have changed since ({files})"));
+        report.note("`mist convert` with the same flags and --force converts them again");
     }
 }
 
-/// The tokenizer beside, or in, a checkpoint.
+/// Opens the tokenizer of a checkpoint, from its folder or its GGUF file.
 ///
 /// # Errors
-/// Those of the tokenizer's files.
+/// A file of the tokenizer is missing or invalid.
 pub fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer, Error> {
     match &checkpoint.gguf {
         Some(gguf) => gguf_tokenizer(gguf),
@@ -176,7 +177,7 @@ pub fn compare_ids(
 /// has one too.
 ///
 /// # Errors
-/// There is none, or its files break a rule.
+/// A file of the tokenizer is missing or invalid.
 pub fn tokenizer_at(path: &Path) -> Result<Tokenizer, Error> {
     match Tokenizing::find(path)? {
         Tokenizing::Folder(folder) => Ok(Tokenizer::from_folder(&folder)?),
@@ -184,7 +185,7 @@ pub fn tokenizer_at(path: &Path) -> Result<Tokenizer, Error> {
     }
 }
 
-/// The tokenizer in a GGUF file. The text room knows no files: its errors get the file's name here.
+/// Opens the tokenizer of a GGUF file. Adds the file's name to errors, which [`text`](crate::text) does not know.
 fn gguf_tokenizer(gguf: &Gguf) -> Result<Tokenizer, Error> {
     let tokenizer = Tokenizer::from_vocabulary(gguf.vocabulary()?);
     tokenizer.map_err(|source| Error::GgufTokenizer { path: gguf.path().into(), source: Box::new(source) })

@@ -1,11 +1,11 @@
-//! How a text is generated.
+//! Options for generating a text.
 
 use crate::generate::Sampling;
 
-/// Most tokens of a text where nothing else is asked for, as `mist generate` has it.
+/// Default for the maximum number of new tokens, also of `mist generate`.
 pub const NEW_TOKENS: usize = 50;
 
-/// How a text is generated. The defaults are those of `mist generate`.
+/// Options for generating a text. The defaults are those of `mist generate`.
 ///
 /// ```
 /// use mist::{Options, Sampling};
@@ -16,17 +16,17 @@ pub const NEW_TOKENS: usize = 50;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// How tokens are chosen; `None` as the model's publishers suggest, else by [`Sampling::default`].
+    /// Sampling settings; `None` for the publishers' suggestions, completed by [`Sampling::default`].
     pub sampling: Option<Sampling>,
-    /// Same seed, same text; `None` draws one.
+    /// Seed of the random numbers; the same seed gives the same text. `None` for a random seed.
     pub seed: Option<u64>,
-    /// Most new tokens; `None` for as many as the context has room for.
+    /// Maximum number of new tokens; `None` for the rest of the context.
     pub max_new_tokens: Option<usize>,
-    /// The text ends before the first of these, or at the control token that one spells.
+    /// Stop texts. The text ends before the first of them, or at a control token that one of them spells.
     pub stop: Vec<String>,
-    /// The text goes on after the end token.
+    /// Whether the text continues after an end token.
     pub ignore_eos: bool,
-    /// The prompt is put into the model's chat format, as the user's message.
+    /// Whether the prompt is formatted as a user message in the model's chat format.
     pub chat: bool,
 }
 

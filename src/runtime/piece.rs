@@ -1,18 +1,18 @@
-//! A text in pieces, as its tokens come.
+//! The pieces of a text, and the loop that computes them.
 
 use std::collections::VecDeque;
 use std::fmt;
 
 use crate::generate::{Ended, Engine, Event, Finish, GenerationError, Id};
 
-/// A piece of a text: what a token adds to it.
+/// A piece of a text: the text that a token adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// The text that the token completes: empty in the middle of a character, and where it may become a stop text.
+    /// The text that the token completes. It is empty in the middle of a character, and while a stop text may follow.
     pub text: String,
-    /// The token; `None` for the last piece, which has the text that was held back until the end.
+    /// The token; `None` for the last piece, whose text was held back until the end.
     pub id: Option<u32>,
-    /// Why the text ends, with the last piece.
+    /// The reason for the end of the text; only the last piece has one.
     pub finish: Option<Finish>,
 }
 
@@ -22,14 +22,14 @@ impl fmt::Display for Piece {
     }
 }
 
-/// The whole text: pieces are put together without anything between them.
+/// Concatenates pieces into a text.
 impl FromIterator<Piece> for String {
     fn from_iter<I: IntoIterator<Item = Piece>>(pieces: I) -> Self {
         pieces.into_iter().map(|piece| piece.text).collect()
     }
 }
 
-/// A sequence on its way, and what its steps have brought that nobody has taken.
+/// A sequence that an engine computes, with its pieces that the caller has not taken yet.
 #[derive(Debug)]
 pub(super) struct Steps {
     id: Id,
@@ -37,59 +37,63 @@ pub(super) struct Steps {
     end: End,
 }
 
-/// How far a sequence is from its end.
+/// The state of a sequence's end.
 #[derive(Debug)]
 enum End {
-    Ahead,
-    Come(Result<Box<Ended>, GenerationError>),
+    /// The sequence has not ended.
+    Pending,
+    /// The sequence has ended, but the caller has not taken the result.
+    Reached(Result<Box<Ended>, GenerationError>),
+    /// The caller has taken the result.
     Taken,
 }
 
-/// What comes next of a sequence.
+/// The next item of a sequence.
 pub(super) enum Next {
     Piece(Piece),
-    /// It has ended.
+    /// The sequence has ended.
     End(Box<Ended>),
     Failed(GenerationError),
-    /// Its end was given before.
+    /// The end was returned before.
     Nothing,
 }
 
 impl Steps {
-    /// Of a sequence that was added to an engine, which has no other.
+    /// Creates the state for a sequence, the only one of its engine.
     pub fn new(id: Id) -> Self {
-        Self { id, pieces: VecDeque::new(), end: End::Ahead }
+        Self { id, pieces: VecDeque::new(), end: End::Pending }
     }
 
-    /// Steps the engine until there is something to give. Where its watch interrupts, the sequence ends as it is.
+    /// Steps the engine until there is a next item, and returns it. If the engine's watch interrupts, the sequence ends
+    /// early.
     pub fn next(&mut self, engine: &mut Engine) -> Next {
         loop {
             if let Some(piece) = self.pieces.pop_front() {
                 return Next::Piece(piece);
             }
             match std::mem::replace(&mut self.end, End::Taken) {
-                End::Ahead => self.end = End::Ahead,
-                End::Come(Ok(ended)) => return Next::End(ended),
-                End::Come(Err(error)) => return Next::Failed(error),
+                End::Pending => self.end = End::Pending,
+                End::Reached(Ok(ended)) => return Next::End(ended),
+                End::Reached(Err(error)) => return Next::Failed(error),
                 End::Taken => return Next::Nothing,
             }
             if engine.is_interrupted() {
                 let ended = engine.cancel(self.id).ok_or(GenerationError::NoSequence);
-                self.end = End::Come(ended.map(Box::new));
+                self.end = End::Reached(ended.map(Box::new));
                 continue;
             }
             if let Err(error) = self.step(engine) {
                 engine.cancel(self.id);
-                self.end = End::Come(Err(error));
+                self.end = End::Reached(Err(error));
             }
         }
     }
 
-    /// Ends the sequence as it is; `None` if it has ended.
+    /// Ends the sequence early and returns the result; `None` if the result was taken before or is an error.
     pub fn cancel(&mut self, engine: &mut Engine) -> Option<Box<Ended>> {
         match std::mem::replace(&mut self.end, End::Taken) {
-            End::Ahead => engine.cancel(self.id).map(Box::new),
-            End::Come(ended) => ended.ok(),
+            End::Pending => engine.cancel(self.id).map(Box::new),
+            End::Reached(ended) => ended.ok(),
             End::Taken => None,
         }
     }
@@ -100,7 +104,7 @@ impl Steps {
                 Event::Token { id, text } if of == self.id => {
                     self.pieces.push_back(Piece { text: text.into(), id: Some(id), finish: None });
                 }
-                Event::End(ended) if of == self.id => self.end = End::Come(ended),
+                Event::End(ended) if of == self.id => self.end = End::Reached(ended),
                 _ => {}
             }
         }
@@ -109,7 +113,7 @@ impl Steps {
 }
 
 impl Piece {
-    /// The last piece of a text.
+    /// Returns the last piece of a text.
     pub(super) fn last(ended: &Ended) -> Self {
         Self { text: ended.rest.clone(), id: None, finish: Some(ended.generation.finish) }
     }

@@ -1,4 +1,4 @@
-//! A text that continues a prompt.
+//! Generates a text that continues a prompt.
 
 use super::error::Error;
 use super::model::Model;
@@ -8,13 +8,15 @@ use crate::generate::{Engine, Generation, Watch};
 use crate::text::Message;
 
 impl Model {
-    /// Continues a prompt: the pieces of a text, as its tokens come. What is asked for is a [`Sampling`], or [`Options`].
+    /// Continues a prompt and returns the pieces of the text, each computed on demand.
+    ///
+    /// `options` is a [`Sampling`] or [`Options`].
     ///
     /// [`Sampling`]: crate::generate::Sampling
     ///
     /// # Errors
-    /// The prompt is empty or fills the context, a value of the sampling is out of its range, or the model has no chat format
-    /// that [`Options::chat`] asks for.
+    /// The prompt is empty or fills the context; a sampling value is out of its range; [`Options::chat`] is set and the
+    /// model has no chat format.
     pub fn generate(&self, prompt: &str, options: impl Into<Options>) -> Result<Pieces, Error> {
         let options = options.into();
         let ids = match options.chat {
@@ -29,7 +31,8 @@ impl Model {
     }
 }
 
-/// The pieces of a text, each computed when it is asked for. Together they are the text; the last one says why it ends.
+/// The pieces of a text, each computed on demand. Concatenated they are the text; the last piece has the reason for its
+/// end.
 #[derive(Debug)]
 pub struct Pieces {
     model: Model,
@@ -40,13 +43,13 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// `watch` looks on while the prompt is computed, and may end the text.
+    /// Sets the watch, which observes the prefill of the prompt and can end the text.
     pub fn watch(mut self, watch: Watch) -> Self {
         self.engine.watch(watch);
         self
     }
 
-    /// The rest of the text as a whole.
+    /// Returns the rest of the text.
     ///
     /// # Errors
     /// Those of the pieces.
@@ -54,12 +57,12 @@ impl Pieces {
         self.by_ref().collect()
     }
 
-    /// The seed that gives this text again.
+    /// Returns the seed, with which the same text can be generated again.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The ids, why the text ended and how long it took, once it has ended.
+    /// Returns the ids, the reason for the end and the timings of a finished text.
     pub fn generation(&self) -> Option<&Generation> {
         self.generation.as_ref()
     }

@@ -1,4 +1,4 @@
-//! Which layer goes to which device, as the settings and the devices' memory have it, and how large caches may be.
+//! Chooses the device of each layer and the size of the KV caches, from the settings and the devices' memory.
 
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
@@ -14,26 +14,28 @@ use crate::placement::{
     most_slots,
 };
 
-/// Slots of each layer's KV caches.
+/// The wanted capacity of each layer's KV caches, in slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// As many as there must be.
+    /// Minimum number of slots.
     pub least: usize,
-    /// As many as there are to be where memory allows.
+    /// Number of slots if memory allows.
     pub wanted: usize,
-    /// Positions below which there is no point: those of the longest prompt and a token.
+    /// Minimum useful number of positions: the longest prompt and one token.
     pub fewest: usize,
 }
 
 impl Room {
-    /// For one sequence of up to `positions`.
+    /// Returns the capacity for one sequence of up to `positions`.
     pub fn of_one(checkpoint: &Checkpoint, positions: usize) -> Self {
         let slots = sequence_slots(&checkpoint.config, positions);
         Self { least: slots, wanted: slots, fewest: 2 }
     }
 
-    /// For texts that continue prompts of so many tokens by up to `most`: the longest of them, and where there is memory as
-    /// many as are computed at once, of `samples` texts of each prompt.
+    /// Returns the capacity for `samples` texts of each prompt, which continue it by up to `most` tokens.
+    ///
+    /// `prompts` are the numbers of tokens. The minimum holds the longest text. If memory allows, the caches hold as many
+    /// texts as are computed at once.
     pub fn of_texts(checkpoint: &Checkpoint, prompts: &[usize], most: usize, samples: usize) -> Self {
         let longest = prompts.iter().copied().max().unwrap_or(0);
         let one = Self::of_one(checkpoint, longest.saturating_add(most));
@@ -45,28 +47,29 @@ impl Room {
     }
 }
 
-/// A plan, with what it was made of.
+/// A placement plan with its inputs.
 #[derive(Clone, Debug)]
 pub struct Placed {
-    /// The layers of each device.
+    /// The placement plan.
     pub plan: Plan,
     /// What the model's parts take.
     pub requirement: MemoryRequirement,
     /// The devices with their limits.
     pub places: Vec<Place>,
-    /// Type of the keys and values in the cache.
+    /// Type of keys and values in the KV cache.
     pub cache_dtype: CacheType,
     dtype: Precision,
 }
 
-/// The part of the host's memory that the caches of a batch may take where no limit is given.
-const PART_OF_HOST: u64 = 4;
+/// Divisor of the host's memory: without a limit, KV caches take at most a quarter of it.
+const HOST_MEMORY_DIVISOR: u64 = 4;
 
 impl Placed {
-    /// Which layer goes where.
+    /// Plans the placement of layers on devices.
     ///
     /// # Errors
-    /// The devices do not exist or are not enough ([`Error::Placement`]); [`Error::CacheOnAccelerator`].
+    /// A device does not exist, or the devices have too little memory ([`Error::Placement`]); the cache type is only
+    /// supported on the CPU ([`Error::CacheOnAccelerator`]).
     pub fn new(settings: &Settings, checkpoint: &Checkpoint, room: Room) -> Result<Self, Error> {
         let accelerators = placement::accelerators();
         let best = || Devices::These(vec![accelerators.first().copied().unwrap_or(DeviceName::Cpu)]);
@@ -94,7 +97,8 @@ impl Placed {
         if room.wanted <= room.least {
             return Ok(Self { plan, requirement: least, places, cache_dtype, dtype });
         }
-        // Where a card is filled before the host its layers stay: only what is free there goes to more texts.
+        // With an accelerator and the host, layers fill the accelerator first. More texts must not move them to the
+        // host: they only use memory that this plan leaves free.
         let mixed = names.contains(&DeviceName::Cpu) && names.iter().any(|n| *n != DeviceName::Cpu);
         let make = |requirement: &MemoryRequirement| match mixed {
             true => plan.clone().fits(requirement, &places),
@@ -109,12 +113,12 @@ impl Placed {
         Ok(Self { plan: make(&requirement)?, requirement, places, cache_dtype, dtype })
     }
 
-    /// The devices in one line; equal ones that follow each other once, with their number.
+    /// Returns the devices in one line, such as `2 x cpu`.
     pub fn names(&self) -> String {
         self.line(DeviceName::to_string)
     }
 
-    /// The same with the kernels that compute on the CPU: `2 x cpu (avx512)`.
+    /// Returns the devices in one line with the kernels of the CPU, such as `2 x cpu (avx512)`.
     pub fn described(&self) -> String {
         self.line(|device| match device {
             DeviceName::Cpu => format!("{device} ({})", cpu::level().name()),
@@ -176,12 +180,12 @@ impl Placed {
         self.plan.shares.iter().all(|share| share.device == DeviceName::Cpu)
     }
 
-    /// What the plan makes in the host's memory, beside the weights that are mapped.
+    /// Returns the host memory that the plan allocates, without memory-mapped weights.
     pub fn host_memory(&self, checkpoint: &Checkpoint) -> HostMemory {
         HostMemory::on_host(checkpoint, &self.plan, &self.requirement, &self.places, self.dtype.dtype())
     }
 
-    /// Whether weights stay as they are stored where they are computed with.
+    /// Returns whether all devices multiply the weights as they are stored.
     pub fn stay_as_stored(&self, checkpoint: &Checkpoint) -> bool {
         placement::stay_as_stored(checkpoint, &self.plan, self.dtype.dtype())
     }
@@ -195,7 +199,7 @@ fn host_has_room(plan: &Plan, requirement: &MemoryRequirement, places: &[Place])
     placement::host_memory().is_none_or(|memory| cache <= memory / PART_OF_HOST)
 }
 
-/// The type of the cache on these devices.
+/// Returns the type of the KV cache on these devices.
 fn cache_dtype(settings: &Settings, names: &[DeviceName]) -> Result<CacheType, Error> {
     let host = names.iter().all(|name| *name == DeviceName::Cpu);
     match (settings.cache, settings.dtype) {
@@ -215,7 +219,7 @@ mod tests {
     use super::*;
     use crate::system::hinted::Hinted;
 
-    /// Layers of each device, and their caches' bytes.
+    /// Returns the number of layers and the bytes of KV cache of each device.
     fn placed(slots: usize) -> Vec<(usize, u64)> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/mixtral");
         let checkpoint = Checkpoint::open(&path).unwrap();
@@ -234,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_in_blocks_is_the_cpus_alone() {
+    fn a_cache_in_blocks_is_only_supported_on_the_cpu() {
         let settings = Settings { cache: Some(CacheType::Q8_0), ..Settings::default() };
         assert_eq!(cache_dtype(&settings, &[DeviceName::Cpu]).unwrap(), CacheType::Q8_0);
         let error = cache_dtype(&settings, &[DeviceName::Cpu, DeviceName::Cuda(0)]).unwrap_err();
@@ -242,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn more_texts_take_what_is_free_on_the_card_and_move_none_of_its_layers() {
+    fn more_texts_use_free_memory_of_the_accelerator_and_move_no_layers() {
         assert_eq!(placed(107), [(4, 54_784), (1, 13_696)]);
         assert_eq!(placed(60 * 107), [(4, 175 << 10), (1, 44_800)]);
     }

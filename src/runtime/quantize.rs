@@ -1,4 +1,4 @@
-//! Which weights run: as published, or a conversion.
+//! The choice of weights to run: as published, or a conversion.
 
 use super::error::Error;
 use crate::checkpoint::convert::output::Rounding;
@@ -6,20 +6,21 @@ use crate::checkpoint::open::Checkpoint;
 use crate::quant::Scheme;
 use crate::quant::quantize::names;
 
-/// Which weights of a model run. Without it a conversion that lies in the model's folder, else the weights as published.
+/// The choice of weights to run. The default, without a choice, is a conversion in the model's folder, else the weights as
+/// published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantize {
-    /// The weights as published, whatever was converted beside them.
+    /// The weights as published, even if there is a conversion beside them.
     None,
-    /// The conversion to this scheme, which is made and kept if it is not there.
+    /// The conversion to this scheme, which is made and kept if it does not exist.
     To(Scheme),
 }
 
 impl Quantize {
-    /// What stands for the weights as published.
+    /// The name of the weights as published.
     pub const NONE: &str = crate::store::NONE;
 
-    /// What a name asks for, in any case; `None` for one that is no scheme's.
+    /// Returns the choice with this name, ignoring case; `None` for an unknown name.
     pub fn named(name: &str) -> Option<Self> {
         match names::named(name) {
             None if name.eq_ignore_ascii_case(Self::NONE) => Some(Self::None),
@@ -27,8 +28,10 @@ impl Quantize {
         }
     }
 
-    /// Returns the name of what runs the weights of `checkpoint` again, which was opened with `asked`: `none` for weights as
-    /// published, a scheme for a conversion, or `None` where only the conversion's own folder leads to it.
+    /// Returns the name that selects the weights of `checkpoint` again, which was opened with `asked`.
+    ///
+    /// `none` stands for the weights as published, a scheme for its conversion. `None` means that no name selects this
+    /// conversion, only the path of its folder.
     pub fn again(asked: Option<Self>, checkpoint: &Checkpoint) -> Option<&'static str> {
         match (asked, &checkpoint.origin) {
             (Some(Self::To(scheme)), _) => Some(scheme.name()),
@@ -40,7 +43,7 @@ impl Quantize {
         }
     }
 
-    /// The scheme, if it is one.
+    /// Returns the scheme to quantize to, if there is one.
     pub fn scheme(self) -> Option<Scheme> {
         match self {
             Self::None => None,
@@ -55,10 +58,10 @@ impl From<Scheme> for Quantize {
     }
 }
 
-/// What a setting or a model's name asks for.
+/// Returns the choice of a setting or of a model's name.
 ///
 /// # Errors
-/// [`Error::TwoSchemes`]: both ask, and for two.
+/// Both make a choice, and the choices differ ([`Error::TwoSchemes`]).
 pub fn one_of<T: PartialEq>(setting: Option<T>, name: Option<T>) -> Result<Option<T>, Error> {
     match (setting, name) {
         (Some(setting), Some(name)) if setting != name => Err(Error::TwoSchemes),

@@ -1,39 +1,40 @@
-//! Reports of what is done while a model is opened.
+//! The receiver of messages and progress while a model is opened.
 
-/// Receives, on the caller's thread, what happens while a model is opened, converted and loaded. Every method has a default
-/// that does nothing.
+/// Receives messages and progress while a model is opened, converted and loaded.
+///
+/// All calls are on the caller's thread. Every method has a default that does nothing.
 pub trait Report {
-    /// A line for a person: a decision, or where something was written.
+    /// Receives a line for the user: a decision, or the path of a written file.
     fn note(&mut self, _line: &str) {}
-    /// A line for a person who wants to know more.
+    /// Receives a line with details, which `--verbose` shows.
     fn detail(&mut self, _line: &str) {}
-    /// A line about something that may not be as it is meant.
+    /// Receives a warning.
     fn warn(&mut self, _line: &str) {}
-    /// Begins a step of `total` parts. It ends before another begins.
+    /// Begins a step of `total` parts. Each step ends before the next begins.
     fn begin(&mut self, _step: Step, _total: u64) {}
-    /// So many more parts of the step are done.
+    /// Advances the step by `parts`.
     fn progress(&mut self, _parts: u64) {}
-    /// Ends the step, done or not.
+    /// Ends the step, complete or not.
     fn end(&mut self) {}
-    /// Whether a conversion has to stop: it is asked many times a second, and what was begun then leaves nothing behind.
+    /// Returns whether a conversion has to stop. It is called many times per second. A stopped conversion leaves no files.
     fn is_stopped(&mut self) -> bool {
         false
     }
 }
 
-/// A long piece of work.
+/// A step that takes long enough for a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Weights go to their devices; its parts are layers.
+    /// Loads weights to their devices; the parts are layers.
     Loading,
-    /// A conversion is written; its parts are bytes of weights.
+    /// Writes a conversion; the parts are bytes of weights.
     Converting,
-    /// A conversion is read again and compared with its originals; its parts are bytes of weights.
+    /// Reads a conversion and compares it with its originals; the parts are bytes of weights.
     Verifying,
 }
 
 impl Step {
-    /// The step in a word, such as `Loading`.
+    /// Returns the name of the step, such as `Loading`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Loading => "Loading",

@@ -1,4 +1,4 @@
-//! How a model is run: where, in which types, with how many threads.
+//! Settings for running a model: devices, types and threads.
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -10,29 +10,29 @@ use crate::kernels::attention::CacheType;
 use crate::placement::{Devices, Memories};
 use crate::quant::{ActivationBits, Scheme};
 
-/// How a model is run. Each `None` is for the best choice for the model and the machine.
+/// Settings for running a model. Each `None` stands for the best value for the model and the machine.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// The devices; `None` for the best one there is.
+    /// The devices; `None` for the first accelerator, else the CPU.
     pub devices: Option<Devices>,
-    /// Layers of each device; none for a split that loads the fullest device least.
+    /// Number of layers of each device; empty for a split that minimizes the load of the fullest device.
     pub split: Vec<usize>,
-    /// Memory of each device, or one size for all; `None` for what is free on accelerators, and no limit on the CPU.
+    /// Memory limit of each device, or one limit for all; `None` for the free memory of accelerators and no limit on the
+    /// CPU.
     pub memory: Option<Memories>,
     /// Type of computation.
     pub dtype: Precision,
-    /// Bits that activations are rounded to on the CPU, for products with quantized weights; `None` for 16 in models of fewer
-    /// than 537 million parameters, else 8.
+    /// Activation bits on the CPU; `None` for 16 in models of fewer than 537 million parameters, else 8.
     pub activations: Option<ActivationBits>,
-    /// Type of the keys and values in the cache; `None` for f16 on the CPU, f32 where computation is in f32, else the type of
-    /// computation.
+    /// Type of keys and values in the KV cache; `None` for f32 if computation is in f32, else f16 on the CPU and the type of
+    /// computation on accelerators.
     pub cache: Option<CacheType>,
-    /// CPU threads, of all models in the process; `None` leaves them as they are: one per core, of the fast kind.
+    /// Number of CPU threads for all models of the process; `None` keeps the current number, by default one per fast core.
     pub threads: Option<NonZeroUsize>,
 }
 
 impl Settings {
-    /// Sets the threads, before anything is computed.
+    /// Sets the number of CPU threads. It has to be called before any computation.
     pub fn set_threads(&self) {
         if let Some(threads) = self.threads {
             pool::set_threads(threads);
@@ -40,13 +40,13 @@ impl Settings {
     }
 }
 
-/// A type of computation. On the CPU sums are always in f32.
+/// A type of computation. The CPU always sums in f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// The device's own: f32 on the CPU, bf16 on an accelerator.
+    /// The default of the device: f32 on the CPU, bf16 on an accelerator.
     #[default]
     Auto,
-    /// Computes on the values that quantized weights stand for, and rounds no activations.
+    /// Single precision: dequantizes weights and does not round activations.
     F32,
     /// Half precision.
     F16,
@@ -55,16 +55,16 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The names, in their order.
+    /// The names of the types, in the order of the variants.
     pub const NAMES: [&str; 4] = ["auto", "f32", "f16", "bf16"];
     const ALL: [Self; 4] = [Self::Auto, Self::F32, Self::F16, Self::Bf16];
 
-    /// Its name.
+    /// Returns the name of the type.
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]
     }
 
-    /// The scheme of dense weights in this type, `None` for [`Precision::Auto`].
+    /// Returns the scheme of dense weights in this type; `None` for [`Precision::Auto`].
     pub fn scheme(self) -> Option<Scheme> {
         match self {
             Self::Auto => None,
@@ -74,7 +74,7 @@ impl Precision {
         }
     }
 
-    /// The type of tensors, `None` for the device's own.
+    /// Returns the type of tensors; `None` for [`Precision::Auto`].
     pub(crate) fn dtype(self) -> Option<DType> {
         match self {
             Self::Auto => None,

@@ -1,4 +1,4 @@
-//! The files beside weights that a converted folder needs: copied, or made from a GGUF file.
+//! The sidecar files that a conversion needs, copied or made from a GGUF file.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,13 +12,13 @@ use crate::checkpoint::{self, suggestions};
 use crate::system::files::exists;
 use crate::text;
 
-/// The largest `tokenizer_config.json` that is changed, in bytes: no larger one is read.
+/// Size limit for reading a `tokenizer_config.json`, in bytes.
 const LARGEST_CONFIG: u64 = 16 << 20;
 
-/// The files beside the weights that a conversion in `folder` needs and does not share.
+/// Returns the sidecar files for a conversion in `folder`; none if it shares those of the originals.
 ///
 /// # Errors
-/// A file cannot be read, or the tokenizer cannot be written in other programs' form.
+/// A file cannot be read, or the tokenizer cannot be expressed as `tokenizer.json`.
 pub fn sidecar_files(checkpoint: &Checkpoint, folder: &Path) -> Result<SidecarFiles, Error> {
     let own_folder = same_folder(&checkpoint.folder, folder);
     if checkpoint.gguf.is_none() && own_folder {
@@ -34,7 +34,7 @@ pub fn sidecar_files(checkpoint: &Checkpoint, folder: &Path) -> Result<SidecarFi
             }
         }
     }
-    // Other programs may read no other form.
+    // Other programs may only read `tokenizer.json`.
     let has_tokenizer = checkpoint.gguf.is_some() || text::is_at(&checkpoint.folder);
     if has_tokenizer && !files.iter().any(|(name, _)| name == "tokenizer.json") {
         for (made, bytes) in tokenizer(checkpoint)?.files()? {
@@ -49,7 +49,7 @@ pub fn sidecar_files(checkpoint: &Checkpoint, folder: &Path) -> Result<SidecarFi
             *content = changed.into();
         }
     }
-    // Of a GGUF file, or of a model whose card says them.
+    // Suggestions may come from a GGUF file or a model card, without a file of their own to copy.
     let suggestions = &checkpoint.suggestions;
     if !suggestions.is_empty() && files.iter().all(|(name, _)| name != suggestions::FILE) {
         let tokenizer = tokenizer(checkpoint)?;
@@ -61,7 +61,7 @@ pub fn sidecar_files(checkpoint: &Checkpoint, folder: &Path) -> Result<SidecarFi
     Ok(SidecarFiles { files, absent })
 }
 
-/// The files of these folders that say how to run a model beside its weights, and those that there may be.
+/// Returns the names of all known sidecar files, and of those that these folders hold.
 fn names(folders: &[&Path]) -> BTreeSet<String> {
     let there = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
     let there = there.filter_map(|entry| entry.file_name().into_string().ok());

@@ -1,5 +1,4 @@
-//! A conversion is written: one process at a time, stopped without a trace, and compared with its originals before these are
-//! deleted.
+//! Writes conversions: locks the folder, leaves no files after an interrupt, and verifies before originals are deleted.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,11 +16,10 @@ use crate::hub::Manifest;
 use crate::quant::Scheme;
 use crate::system::files::{Claim, folder_of};
 
-/// Claims the folder that a conversion goes to, waiting for another process that writes there. What of its way lies in `base`
-/// is not followed.
+/// Claims the folder of a conversion, and waits while another process writes there. Follows no links below `base`.
 ///
 /// # Errors
-/// [`Error::Interrupted`]; the folder cannot be made or locked.
+/// The wait is interrupted ([`Error::Interrupted`]); the folder cannot be made or locked.
 pub fn claim(base: Option<&Path>, folder: &Path, report: &mut dyn Report) -> Result<Claim, Error> {
     let mut waiting = false;
     let claim = Claim::new(base, folder, &mut || {
@@ -45,10 +43,10 @@ pub fn claim(base: Option<&Path>, folder: &Path, report: &mut dyn Report) -> Res
     Ok(claim)
 }
 
-/// Quantizes a checkpoint to the `mist` format in `folder`, unless that has been done; `force` replaces what is there.
+/// Quantizes a checkpoint to the `mist` layout in `folder`, unless the conversion exists. `force` replaces existing files.
 ///
 /// # Errors
-/// Those of planning and [`write`].
+/// The originals are partly downloaded; the conversion cannot be planned; a file exists already; those of [`write`].
 pub fn quantize(
     checkpoint: &Checkpoint,
     folder: &Path,
@@ -70,18 +68,18 @@ pub fn quantize(
     write(&plan, false, report)
 }
 
-/// Warns of weights that are rounded for the second time.
+/// Warns if the weights are already quantized, so that they are rounded twice.
 pub fn warn_of_blocks(checkpoint: &Checkpoint, report: &mut dyn Report) {
     let matrices = checkpoint.weights.matrices(checkpoint.config.tied_head);
     if matrices.iter().any(|(_, matrix)| matrix.parts().any(|(scheme, _)| !scheme.is_dense())) {
-        report.warn("the weights are quantized already; doing it again loses more than doing it once");
+        report.warn("the weights are already quantized; quantizing twice loses more than quantizing once");
     }
 }
 
-/// Writes what is planned, and with `verify` reads it again and compares it with the originals.
+/// Writes the files of a plan. With `verify`, reads them again and compares them with the originals.
 ///
 /// # Errors
-/// [`Error::Interrupted`]; a file cannot be written, or does not hold what was written.
+/// The user stops it ([`Error::Interrupted`]); a file cannot be written, or differs from what was written.
 pub fn write(plan: &Plan, verify: bool, report: &mut dyn Report) -> Result<(), Error> {
     let written = pass(Step::Converting, plan, report, &|progress| plan.write(progress));
     if written.is_err() && report.is_stopped() {
@@ -91,7 +89,7 @@ pub fn write(plan: &Plan, verify: bool, report: &mut dyn Report) -> Result<(), E
     written?;
     stop_if_asked(report)?;
     if verify {
-        report.note("Reading it again, to compare it with the originals");
+        report.note("Comparing the conversion with the originals");
         let verified = pass(Step::Verifying, plan, report, &|progress| plan.verify(progress));
         stop_if_asked(report)?;
         verified?;
@@ -99,7 +97,7 @@ pub fn write(plan: &Plan, verify: bool, report: &mut dyn Report) -> Result<(), E
     Ok(())
 }
 
-/// A pass over the weights, which reports every run of bytes.
+/// A pass over the weights, which reports progress in bytes to its callback and stops at the callback's error.
 type Work<'a> = dyn Fn(&mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), checkpoint::Error> + 'a;
 
 fn pass(step: Step, plan: &Plan, report: &mut dyn Report, work: &Work<'_>) -> Result<(), checkpoint::Error> {
@@ -115,34 +113,33 @@ fn pass(step: Step, plan: &Plan, report: &mut dyn Report, work: &Work<'_>) -> Re
     done
 }
 
-/// Ends a conversion that is complete, if that was asked for.
+/// Returns an error if the user stops a conversion that is already complete.
 fn stop_if_asked(report: &mut dyn Report) -> Result<(), Error> {
     if !report.is_stopped() {
         return Ok(());
     }
-    report.note("Stopped: the conversion is complete, and the originals are there as well");
+    report.note("Stopped: the conversion is complete, and the originals are kept");
     Err(Error::Interrupted)
 }
 
-/// Deletes the original weights, which the conversion was compared with, and no other file: what describes the model
-/// and its text is small.
+/// Deletes the original weights, to which the conversion was compared. Keeps the small files: description and tokenizer.
 ///
 /// # Errors
-/// [`Error::Delete`]; the list of what was downloaded cannot be written.
+/// A file cannot be deleted ([`Error::Delete`]); the manifest of the download cannot be written.
 pub fn delete_originals(checkpoint: &Checkpoint, plan: &Plan, report: &mut dyn Report) -> Result<(), Error> {
-    // By what they are, not by how they are called: `x` is `./x`.
+    // Compares canonical paths: `x` and `./x` are the same file.
     let same = |file: &Path| std::fs::canonicalize(file).unwrap_or_else(|_| file.into());
     let written: Vec<PathBuf> = plan.files().iter().map(|(file, _)| same(file)).collect();
     let originals: Vec<_> = checkpoint.files.iter().filter(|file| !written.contains(&same(file))).collect();
     for file in &originals {
         match folder_of(file).and_then(|(folder, name)| folder.remove(name)) {
-            // An index of shards that the new files took the place of.
+            // The conversion already removed it: an index of shards is gone once the new files replace it.
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             deleted => deleted.map_err(|source| Error::Delete { path: file.to_path_buf(), source })?,
         }
         report.note(&format!("Deleted {}", file.display()));
     }
-    // What was deleted on purpose is not missing.
+    // Deleted originals must not count as missing files of the download.
     let names = originals.iter().filter_map(|file| file.file_name()?.to_str());
     Manifest::forget(&checkpoint.folder, &names.collect::<Vec<_>>())?;
     Ok(())

@@ -260,7 +260,7 @@ fn a_layout_that_would_not_be_opened_is_not_written_beside_a_conversion() {
 fn a_plan_makes_no_conversion() {
     let t = Folder::with(&model("llama-gqa"));
     let plan = "generate-sequential --checkpoint-dir m --quantize q8_0 --devices 2 --plan";
-    t.refused(plan, "hint: a run with --quantize q8_0 makes one and keeps it");
+    t.refused(plan, "hint: a run with --quantize q8_0 makes and keeps it");
     assert!(!t.has("m/q8_0"));
     t.done("convert --checkpoint-dir m --quantize q8_0");
     t.done(plan);
