@@ -1,4 +1,4 @@
-//! A conversation, a turn for each argument:
+//! Holds a conversation with one turn per argument:
 //! `cargo run --release --example chat -- ORG/NAME "How many days are there in a week?" "And in a year?"`
 #![allow(clippy::print_stdout)]
 
@@ -19,7 +19,7 @@ fn main() -> anyhow::Result<()> {
     let mut chat = model.chat().system("Be brief.").options(options);
     for text in turns {
         println!("> {text}");
-        // What was said before is in the cache: only what is new is computed.
+        // The KV cache holds the earlier turns, so that each turn computes only its new tokens.
         for piece in chat.stream(&text)? {
             print!("{}", piece?);
             stdout().flush()?;

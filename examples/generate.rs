@@ -1,4 +1,4 @@
-//! Continues a prompt, piece by piece:
+//! Continues a prompt and prints the text piece by piece:
 //! `cargo run --release --example generate -- ORG/NAME "Hello, my name is"`
 #![allow(clippy::print_stdout)]
 

@@ -1,4 +1,4 @@
-//! How well a model predicts a text:
+//! Measures the perplexity of a model on a text:
 //! `cargo run --release --example perplexity -- ORG/NAME TEXT.txt`
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 

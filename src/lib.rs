@@ -32,11 +32,11 @@
 //!
 //! | floor | room | knows |
 //! |---|---|---|
-//! | 11 | [`terminal`] | printing, line editing, and what commands need around them |
-//! | 10 | [`runtime`] | the front door: finds, opens, places and runs a model |
+//! | 11 | [`terminal`] | messages, progress, line editing, support for clap's commands |
+//! | 10 | [`runtime`] | the API of a whole model: finds, opens, places and runs it |
 //! | 9 | [`chat`], [`evaluate`], [`bench`](mod@bench) | conversations; perplexity; speed measurements |
 //! | 8 | [`generate`], [`placement`] | the generation loop, sampling, stopping; devices and their layers |
-//! | 7 | [`model`], [`store`] | the transformer; where checkpoints lie on this machine |
+//! | 7 | [`model`], [`store`] | the transformer; the folders of checkpoints on this machine |
 //! | 6 | [`checkpoint`] | layouts and formats of checkpoint files; conversion |
 //! | 5 | [`text`], [`hub`] | tokenizers and chat formats; downloads |
 //! | 4 | [`arch`], [`tensor`] | a model's description and weights; rows and weights on any device |

@@ -1,4 +1,4 @@
-//! What a checkpoint says about text: its tokenizer, its chat format, where a text ends, how tokens are chosen.
+//! The text defaults of a checkpoint: its tokenizer, chat format, end tokens and sampling settings.
 
 use serde_json::{Map, Value, json};
 
@@ -8,21 +8,21 @@ use crate::generate::Sampling;
 use crate::system::quote::quoted;
 use crate::text::Tokenizer;
 
-/// What a model does with text where no flag says otherwise.
+/// The text defaults of a model, which flags may override.
 #[derive(Clone, Debug)]
 pub struct Speech {
     kind: &'static str,
     vocabulary_size: usize,
     chat_format: Option<String>,
-    /// Ids and spellings of the tokens that end a text.
+    /// Ids and names of the tokens that end a text.
     ends: Vec<(u32, String)>,
-    /// Of those that end a reply as well.
+    /// Ids and names of the tokens that also end a reply in a chat.
     chat_ends: Vec<(u32, String)>,
     sampling: Sampling,
 }
 
 impl Speech {
-    /// That of a checkpoint, whose tokens are chosen by `sampling`.
+    /// Returns the text defaults of a checkpoint with these sampling settings.
     pub fn of(checkpoint: &Checkpoint, tokenizer: &Tokenizer, sampling: Sampling) -> Self {
         let named = |ids: &[u32]| {
             ids.iter().map(|id| (*id, tokenizer.token(*id).unwrap_or_default().to_string())).collect()
@@ -40,7 +40,7 @@ impl Speech {
         }
     }
 
-    /// Adds it to a JSON object for a program.
+    /// Adds the text defaults to a JSON object.
     pub fn add_to(&self, json: &mut Map<String, Value>) {
         let tokens = |tokens: &[(u32, String)]| -> Value {
             tokens.iter().map(|(id, token)| json!({"id": id, "token": token})).collect()
@@ -52,7 +52,7 @@ impl Speech {
         json.insert("sampling".into(), self.sampling.as_json());
     }
 
-    /// A line for each: its name, and what it is.
+    /// Returns the text defaults as pairs of a name and a description, one per line of output.
     pub fn lines(&self) -> [(&'static str, String); 4] {
         let tokens = |tokens: &[(u32, String)]| {
             let names: Vec<String> =

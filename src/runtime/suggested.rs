@@ -1,10 +1,11 @@
-//! How a model's publishers suggest that tokens are chosen.
+//! The sampling settings that a model's publishers suggest.
 
 use crate::checkpoint::Suggestions;
 use crate::generate::{Sampling, Suggested};
 
-/// The publishers' values in place of the defaults, but for fields that `is_typed` knows to be given otherwise; and a line
-/// about each value that no sampler can take.
+/// Returns the default sampling settings with the publishers' suggestions, and a line about each invalid suggestion.
+///
+/// `is_typed` returns whether the user set a field; its suggestion is then ignored.
 pub fn suggested_sampling(
     suggestions: &Suggestions,
     is_typed: &dyn Fn(&str) -> bool,

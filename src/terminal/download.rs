@@ -1,4 +1,4 @@
-//! A download on stderr: the plan as lines, then bars, then what came of it. Ctrl-C stops it.
+//! Shows a download on stderr: the plan as lines, then bars, then a summary. Ctrl-C stops the download.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,27 +9,27 @@ use super::progress::{Bars, Progress};
 use crate::hub::{self, Client, Error, FileName, Outcome, Plan, Report, Size, starter};
 use crate::system::quote::counted;
 
-/// Files smaller than this come at once; a bar for each would only flicker.
+/// Minimum size of a file for a bar, in bytes. The bar of a smaller file would only flicker.
 const WORTH_A_BAR: u64 = 1 << 20;
 
-/// Shows a download on stderr: the plan as lines, then a bar over all of its bytes and one for each running file.
+/// Shows a download on stderr: the plan as lines, then a bar for all bytes and a bar for each file in progress.
 #[derive(Debug)]
 pub struct TerminalReport<'a> {
     printer: &'a Printer,
     total: u64,
-    /// Bytes that are here of each file that was begun.
+    /// Number of bytes on this machine of each started file.
     here: BTreeMap<FileName, u64>,
     files: BTreeMap<FileName, Progress>,
     bars: Option<Bars>,
 }
 
 impl<'a> TerminalReport<'a> {
-    /// A report that shows nothing yet.
+    /// Creates a report, which shows nothing yet.
     pub fn new(printer: &'a Printer) -> Self {
         Self { printer, total: 0, here: BTreeMap::new(), files: BTreeMap::new(), bars: None }
     }
 
-    /// Fetches what a plan says, until it is there or Ctrl-C comes; `command` is what goes on with it then.
+    /// Downloads the files of a plan. Ctrl-C stops it; a message then says that `command` continues the download.
     ///
     /// # Errors
     /// Those of [`hub::carry_out`].
@@ -58,8 +58,8 @@ impl<'a> TerminalReport<'a> {
         Ok(outcomes)
     }
 
-    /// The path of the starter model under `root`, fetched if it is not there, until Ctrl-C comes; `command` is what goes
-    /// on with it then.
+    /// Returns the path of the starter model under `root`, and downloads it if it is missing. Ctrl-C stops the download; a
+    /// message then says that `command` continues it.
     ///
     /// # Errors
     /// Those of [`starter::ensure`].
@@ -70,7 +70,7 @@ impl<'a> TerminalReport<'a> {
         self.ended(fetched, command)
     }
 
-    /// An outcome as it is, and the bars gone; of one that was interrupted it is said how to go on.
+    /// Removes the bars and returns the outcome. After an interrupt prints the command that continues the download.
     fn ended<T>(&mut self, outcome: Result<T, Error>, command: &str) -> Result<T, Error> {
         self.done();
         if let Err(Error::Interrupted) = outcome {
@@ -79,7 +79,7 @@ impl<'a> TerminalReport<'a> {
         outcome
     }
 
-    /// Takes the bars away.
+    /// Removes the bars.
     pub fn done(&mut self) {
         self.files.clear();
         self.bars = None;
@@ -152,7 +152,7 @@ impl Report for TerminalReport<'_> {
     }
 }
 
-/// A path for a person, in one line whatever it holds.
+/// Returns a path for display. Replaces control characters, so that it stays on one line.
 fn shown(path: &Path) -> String {
     path.display().to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

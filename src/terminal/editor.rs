@@ -1,10 +1,10 @@
-//! The chat's line editor: rustyline, with a history file and messages over several lines.
+//! The chat's line editor: rustyline with a history file and messages of several lines.
 //!
-//! Three quotes at the start of a message open it, three quotes at the end of a line close it; between
-//! them Enter is a new line, and the whole message can be edited. A paste is inserted as it is, whatever
-//! its newlines, and waits for Enter (bracketed paste; unix).
+//! Three quotes at the start of a message open a block, and three quotes at the end of a line close it. Within the block
+//! Enter starts a new line, and the whole message can be edited. On Unix a paste is inserted with its newlines and waits
+//! for Enter (bracketed paste).
 //!
-//! What is typed between two reads belongs to the next one: [`type_ahead`].
+//! Keys typed between two reads are kept for the next read by [`type_ahead`].
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -25,58 +25,60 @@ use crate::system::type_ahead::{self, TypeAhead};
 
 const QUOTES: &str = "\"\"\"";
 
-/// What came from the keyboard.
+/// The result of reading a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// A message as it was typed or pasted; it may be empty, or a command.
+    /// A message as typed or pasted. It may be empty, or a command.
     Text(String),
-    /// A message that stood in three quotes, without them: a message whatever it looks like.
+    /// A message typed within three quotes, without the quotes. It is never a command.
     Quoted(String),
-    /// Ctrl-C with nothing typed.
+    /// Ctrl-C on an empty line.
     Interrupted,
-    /// Ctrl-D with nothing typed, or the terminal is gone.
+    /// Ctrl-D on an empty line, or a closed terminal.
     End,
-    /// Bytes that are not UTF-8: the line with them is lost.
+    /// A line that is not UTF-8, and is lost.
     NotText,
 }
 
-/// The keyboard cannot be read.
+/// An error of reading from the keyboard.
 #[derive(Debug, thiserror::Error)]
 pub enum EditorError {
-    /// What the terminal reports.
+    /// The terminal cannot be opened or read.
     #[error("cannot read from the terminal: {0}")]
     Terminal(#[from] ReadlineError),
 }
 
-/// Terminals without the escape codes that editing needs; rustyline reads whole lines from these.
+/// Values of `TERM` for terminals without the escape codes that editing needs. rustyline reads whole lines from these.
 const PLAIN_TERMINALS: [&str; 3] = ["dumb", "cons25", "emacs"];
 
-/// Reads messages from the terminal. stdin has to be one; the prompt goes to the terminal even where
-/// stdout goes elsewhere. While it lives, what is typed between two reads is not echoed and waits for the next.
+/// Reads messages from the terminal.
+///
+/// stdin has to be a terminal. The prompt goes to the terminal even if stdout is redirected. While the editor exists, keys
+/// typed between two reads are not echoed and are kept for the next read.
 pub struct Editor {
     lines: rustyline::Editor<Quotes, DefaultHistory>,
-    /// `None` where the terminal cannot be set so.
+    /// Keeps keys for the next read; `None` if the terminal does not support it.
     type_ahead: Option<TypeAhead>,
-    /// Whether the terminal itself edits lines, and echoes them.
+    /// Whether the terminal itself edits and echoes lines.
     is_plain: bool,
-    /// Where messages are kept, until that fails once.
+    /// The file of the history; `None` without a usable file, or after writing to it failed.
     history: Option<PathBuf>,
 }
 
 impl Editor {
-    /// An editor with the history of earlier chats, as far as it can be read.
+    /// Creates an editor with the history of earlier chats, if it can be read.
     ///
     /// # Errors
-    /// [`EditorError::Terminal`] if the terminal cannot be opened.
+    /// The terminal cannot be opened ([`EditorError::Terminal`]).
     pub fn new() -> Result<Self, EditorError> {
         let kind = environment::value(environment::TERM).unwrap_or_default();
         let is_plain = PLAIN_TERMINALS.iter().any(|plain| plain.eq_ignore_ascii_case(&kind));
         let type_ahead = TypeAhead::keep(!is_plain).ok();
         let config = rustyline::Config::builder()
-            // Straight to the terminal: stdout is data.
+            // The prompt goes to the terminal because stdout is data.
             .behavior(Behavior::PreferTerm)
             .max_history_size(history::ENTRIES)?
-            // Where it is not on all the time.
+            // With `type_ahead` bracketed paste is always on.
             .bracketed_paste(cfg!(not(unix)) || type_ahead.is_none())
             .build();
         let mut lines = rustyline::Editor::with_config(config)?;
@@ -85,20 +87,20 @@ impl Editor {
         if cfg!(unix) && type_ahead.is_some() {
             lines.bind_sequence(KeyEvent::ctrl('Z'), EventHandler::Conditional(Box::new(Stop)));
         }
-        // There is nothing to complete, and a paste that is not bracketed may hold some.
+        // There is no completion, and a paste without brackets may contain tabs.
         lines.bind_sequence(KeyEvent::new('\t', Modifiers::NONE), Cmd::SelfInsert(1, '\t'));
         let history = history::path().filter(|file| history::prepare(file).is_ok());
         if let Some(file) = &history {
-            // There is none before the first chat.
+            // The file does not exist before the first chat.
             let _ = lines.load_history(file);
         }
         Ok(Self { lines, type_ahead, is_plain, history })
     }
 
-    /// One message. `prompt` may hold colours (`ESC [ … m`); they take no room.
+    /// Reads a message. `prompt` may contain colours (`ESC [ … m`), which do not count for its width.
     ///
     /// # Errors
-    /// [`EditorError::Terminal`] if the terminal cannot be read.
+    /// The terminal cannot be read ([`EditorError::Terminal`]).
     pub fn read(&mut self, prompt: &str) -> Result<Input, EditorError> {
         let prompt = (without_colours(prompt), prompt);
         loop {
@@ -110,7 +112,7 @@ impl Editor {
                 }
                 Err(ReadlineError::Eof) => return Ok(Input::End),
                 Err(ReadlineError::Signal(Signal::Resize)) => continue,
-                #[cfg(unix)] // An interrupt that does not come from the keyboard.
+                #[cfg(unix)] // SIGINT from another source than the keyboard.
                 Err(ReadlineError::Signal(Signal::Interrupt)) => return Ok(Input::Interrupted),
                 Err(ReadlineError::Interrupted) => return Ok(Input::Interrupted),
                 Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
@@ -129,12 +131,12 @@ impl Editor {
             type_ahead.pause();
         }
         let line = self.lines.readline(prompt);
-        // A shell may have set its own modes meanwhile, as where the chat began in the background.
+        // A shell may have changed the terminal's modes meanwhile, for example if the chat started in the background.
         type_ahead.resume();
         line
     }
 
-    /// Keeps a message at once, so that nothing is lost however the process ends.
+    /// Appends a message to the history file at once, so that it survives any end of the process.
     fn remember(&mut self, line: &str) {
         if line.trim().is_empty() || !matches!(self.lines.add_history_entry(line), Ok(true)) {
             return;
@@ -147,21 +149,21 @@ impl Editor {
     }
 }
 
-/// A finished line as what it means to the caller.
+/// Converts a finished line to an [`Input`].
 fn input(line: &str) -> Input {
     match Form::of(line) {
         Form::Closed(text) => Input::Quoted(text.to_string()),
-        // Open only where the terminal ended in the middle.
+        // `Open` only occurs if the terminal closed within a message.
         Form::Plain | Form::Open => Input::Text(line.trim_end_matches(['\n', '\r']).to_string()),
     }
 }
 
-/// A message with respect to its quotes.
+/// The form of a message: without quotes, or with an open or closed block of quotes.
 #[derive(Debug, PartialEq, Eq)]
 enum Form<'a> {
     Plain,
     Open,
-    /// What is between the quotes; the newlines next to them are not part of it.
+    /// The text between the quotes, without the newlines next to them.
     Closed(&'a str),
 }
 
@@ -178,7 +180,7 @@ impl<'a> Form<'a> {
     }
 }
 
-/// `text` without `ESC [ … letter` sequences: what a terminal shows of a coloured prompt.
+/// Removes `ESC [ … letter` sequences from a coloured prompt, which leaves the visible text.
 fn without_colours(text: &str) -> String {
     let mut parts = text.split("\x1b[");
     let mut shown = parts.next().unwrap_or_default().to_string();
@@ -190,7 +192,7 @@ fn without_colours(text: &str) -> String {
     shown
 }
 
-/// What rustyline asks: whether Enter ends the message. Everything else is its default.
+/// The helper of rustyline: decides whether Enter ends the message. All other methods are defaults.
 struct Quotes;
 
 impl Validator for Quotes {
@@ -213,7 +215,7 @@ impl Hinter for Quotes {
 impl Highlighter for Quotes {}
 impl rustyline::Helper for Quotes {}
 
-/// Ctrl-C: clears what was typed (Ctrl-Y brings it back); with nothing typed, leaves.
+/// The handler of Ctrl-C: clears the typed text, which Ctrl-Y restores; on an empty line, ends the read.
 struct ClearOrLeave;
 
 impl ConditionalEventHandler for ClearOrLeave {
@@ -225,7 +227,8 @@ impl ConditionalEventHandler for ClearOrLeave {
     }
 }
 
-/// Ctrl-Z. rustyline sends the signal to the process, so that any thread may have it, and at any time.
+/// The handler of Ctrl-Z. It replaces that of rustyline, which signals the process, so that any thread may receive the
+/// signal at any time.
 struct Stop;
 
 impl ConditionalEventHandler for Stop {
@@ -270,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_of_a_prompt_take_no_room() {
+    fn colours_of_a_prompt_have_no_width() {
         for (prompt, shown) in [
             (">> Prompt: ", ">> Prompt: "),
             ("\x1b[1;32m>>\x1b[0m Prompt: ", ">> Prompt: "),

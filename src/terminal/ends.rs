@@ -1,9 +1,9 @@
-//! Ends that no command sees coming, each reported in one line: a panic, and a mapped file that can no longer be read.
+//! Reports unexpected ends of the process in one line: a panic, and a memory-mapped file that becomes unreadable.
 
 use super::printer::Printer;
 use crate::system::signals;
 
-/// A panic is a bug of ours: it is reported in one line, and not by the runtime.
+/// Installs a hook that reports a panic as a bug in one line.
 pub fn report_panics(printer: &Printer) {
     let printer = printer.clone();
     std::panic::set_hook(Box::new(move |panic| {
@@ -18,7 +18,7 @@ pub fn report_panics(printer: &Printer) {
     }));
 }
 
-/// A mapped file that can no longer be read ends the process, which reports that in one line as well.
+/// Installs a handler that reports a memory-mapped file that becomes unreadable in one line. The process then ends.
 pub fn report_unreadable_maps(printer: &Printer) {
     let printer = printer.clone();
     signals::report_unreadable_maps(move |path| {

@@ -1,34 +1,32 @@
-//! Keeps text that `mist` did not write (a model's output, a hub's message, names inside a file) from
-//! steering the terminal it is shown on: moving the cursor, setting the title or the clipboard, reversing
-//! the reading order, hiding characters.
+//! Escapes characters that control a terminal, in text from models, servers and files.
 //!
-//! What is neutralised is shown as `\u{1b}`, never dropped, so that a reader sees that something was there.
-//! In a pipe nothing is filtered: those bytes are data.
+//! Such characters could move the cursor, set the title or the clipboard, reverse the reading order, or hide text. They
+//! are shown as `\u{1b}` and never dropped, so that a reader sees them. Text to a pipe is data and is not filtered.
 
 use std::borrow::Cow;
 
-/// Escapes what could steer a terminal or deceive its reader, over a text that arrives in pieces.
+/// Escapes characters that could control a terminal or deceive its reader, in a text that arrives in pieces.
 ///
-/// Escaped: C0 controls but newline and tab, DEL, C1 controls, bidirectional marks, and characters that take
-/// no room. `\r\n` becomes `\n`. Joiners and variation selectors, which emoji and many scripts need, pass
-/// where they can have an effect: after something visible, one at a time.
+/// Escapes C0 controls except newline and tab, DEL, C1 controls, bidirectional marks, and invisible characters. `\r\n`
+/// becomes `\n`. Joiners and variation selectors, which emoji and many scripts need, pass where they have an effect: one
+/// at a time, after a visible character.
 ///
-/// Decided character by character with one character of memory, so an escape sequence split over pieces
-/// is caught as surely as a whole one: its first character never passes.
+/// The filter decides character by character and remembers one character. It also catches an escape sequence that is
+/// split over pieces, because it never passes the first character of one.
 #[derive(Clone, Debug, Default)]
 pub struct EscapeFilter {
     before: Before,
-    /// A carriage return that waits for the next character: dropped before a newline, else shown.
+    /// Whether a carriage return is held back until the next character: dropped before a newline, else shown.
     held_return: bool,
 }
 
-/// What the last character was, as far as the next one's fate depends on it.
+/// The kind of the last character, on which the decision about a joiner or selector depends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Before {
-    /// Nothing that could be joined or varied: the start, white space, a joiner, an escaped character.
+    /// No character that can be joined or varied: the start, white space, a joiner, or an escaped character.
     #[default]
     Nothing,
-    /// A visible ASCII character; no script that needs joiners is written with these.
+    /// A visible ASCII character. Scripts that need joiners do not use ASCII.
     Ascii,
     /// A visible character beyond ASCII.
     Visible,
@@ -37,8 +35,8 @@ enum Before {
 }
 
 impl EscapeFilter {
-    /// `piece` as it may be shown; borrowed where nothing had to be changed. A `\r` at the very end is
-    /// held back until the next piece or [`finish`](Self::finish).
+    /// Returns the escaped piece, borrowed if it is unchanged. Holds back a `\r` at its end until the next piece or
+    /// [`finish`](Self::finish).
     pub fn filter<'a>(&mut self, piece: &'a str) -> Cow<'a, str> {
         let first_change = match self.held_return {
             true => Some(0),
@@ -54,7 +52,7 @@ impl EscapeFilter {
         Cow::Owned(shown)
     }
 
-    /// What was held back at the end of the text, and a fresh start.
+    /// Returns the text that is held back, and resets the filter.
     pub fn finish(&mut self) -> &'static str {
         match std::mem::take(self).held_return {
             true => "\\u{d}",
@@ -77,7 +75,7 @@ impl EscapeFilter {
         }
     }
 
-    /// Whether `c` may be shown as it is; remembers it if so.
+    /// Returns whether `c` may be shown unescaped; if so, remembers its kind.
     fn passes(&mut self, c: char) -> bool {
         let (passes, then) = match c {
             '\n' | '\t' => (true, Before::Nothing),
@@ -95,7 +93,7 @@ impl EscapeFilter {
     }
 }
 
-/// A whole text at once, as [`EscapeFilter`] would show it.
+/// Escapes a whole text like [`EscapeFilter`].
 pub fn escaped(text: &str) -> Cow<'_, str> {
     let mut filter = EscapeFilter::default();
     let shown = filter.filter(text);
@@ -105,7 +103,8 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Zero width (non-)joiner: shapes letters in Arabic and Indic scripts, builds family and flag emoji.
+/// Returns whether `c` is a zero width joiner or non-joiner, which shape letters in Arabic and Indic scripts and build
+/// family and flag emoji.
 fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200C}' | '\u{200D}')
 }
@@ -114,14 +113,16 @@ fn is_selector(c: char) -> bool {
     matches!(c, '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}')
 }
 
-/// Marks, embeddings, overrides and isolates: "Trojan Source", CVE-2021-42574.
+/// Returns whether `c` is a bidirectional mark, embedding, override or isolate ("Trojan Source", CVE-2021-42574).
 fn is_bidirectional(c: char) -> bool {
     matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Unicode's Default_Ignorable_Code_Point less joiners, selectors and the soft hyphen, which some terminals
-/// show; and the line and paragraph separators, which some take for a new line. The tag characters of three
-/// flag emoji fall under it too: they are the usual way to hide a text in a text.
+/// Returns whether `c` is invisible.
+///
+/// The set is Unicode's Default_Ignorable_Code_Point without joiners, selectors and the soft hyphen, which some terminals
+/// show. It also has the line and paragraph separators, which some terminals treat as newlines, and the tag characters,
+/// which three flag emoji need but which are often used to hide text.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(filter.finish(), "");
     }
 
-    /// Characters that decide something, and any others.
+    /// Generates characters, most of which the filter treats specially.
     fn character() -> impl Strategy<Value = char> {
         let deciding: Vec<char> =
             "\u{1b}\u{9b}\u{7}\u{7f}\r\n\t \u{200B}\u{200C}\u{200D}\u{200E}\u{202E}\u{2067}\

@@ -1,23 +1,24 @@
-//! Where the editor keeps what was typed. Nothing here is worth failing a chat for.
+//! The file with the editor's history. Its errors never end a chat.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::system::{files, state};
 
-/// How many messages are kept.
+/// Maximum number of messages in the history.
 pub(super) const ENTRIES: usize = 1000;
 
-/// `history` in the folder for what is kept between runs, if there is one.
+/// Returns the path of the history in the state folder; `None` if there is no such folder.
 pub(super) fn path() -> Option<PathBuf> {
     Some(state::folder()?.join("history"))
 }
 
-/// The largest history that is read, in bytes.
+/// Size limit for reading the history, in bytes.
 const LARGEST: u64 = 64 << 20;
 
-/// Makes the folder of `file`, for this user only, and sees that what there is can be read. (The file itself rustyline
-/// opens by its name, and creates with mode 0600.)
+/// Makes the folder of `file`, private to this user, and checks that an existing file is readable.
+///
+/// rustyline opens the file itself by its name, and creates it with mode 0600.
 pub(super) fn prepare(file: &Path) -> io::Result<()> {
     let Some(folder) = file.parent() else {
         return Ok(());
@@ -45,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_history_that_is_no_file_is_not_used() {
+    fn a_history_that_is_not_a_regular_file_is_not_used() {
         let parent = tempfile::tempdir().unwrap();
         let file = parent.path().join("history");
         std::fs::write(&file, "#V2\nhi\n").unwrap();

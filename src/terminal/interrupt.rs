@@ -1,7 +1,6 @@
-//! Ctrl-C during a reply stops the reply, not the chat. Everywhere else it ends the process with 130.
+//! Handles Ctrl-C: it stops a running reply but not the chat. Otherwise it ends the process with status 130.
 //!
-//! The line editor reads Ctrl-C as a key, so no signal comes from there. `kill` and a closed terminal
-//! (SIGTERM, SIGHUP) are not caught: they end the process as they end any other.
+//! The line editor reads Ctrl-C as a key, so it causes no signal there. SIGTERM and SIGHUP are not caught.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,14 +9,14 @@ use crate::system::hinted::Hinted;
 use crate::system::threads::{self, NO_THREAD};
 use crate::system::type_ahead;
 
-/// The exit status of a process that was ended by Ctrl-C: 128 + SIGINT.
+/// The exit status after Ctrl-C: 128 + SIGINT.
 const STATUS: i32 = 130;
 
 static STATE: State = State::new();
 
-/// What the signal's thread and the program share.
+/// The state that the thread of the signal handler shares with the program.
 struct State {
-    /// Guards that live.
+    /// Number of [`Listening`] guards.
     listening: AtomicUsize,
     interrupted: AtomicBool,
 }
@@ -27,19 +26,19 @@ impl State {
         Self { listening: AtomicUsize::new(0), interrupted: AtomicBool::new(false) }
     }
 
-    /// Notes a signal. Whether it has to end the process: nobody listens, or the one before it was not taken.
+    /// Records a signal. Returns whether it ends the process: there is no guard, or the last signal was not taken.
     fn signal(&self) -> bool {
         self.listening.load(Ordering::SeqCst) == 0 || self.interrupted.swap(true, Ordering::SeqCst)
     }
 }
 
-/// Ctrl-C cannot be caught.
+/// An error of installing the Ctrl-C handler.
 #[derive(Debug, thiserror::Error)]
 pub enum InterruptError {
-    /// What the system reports, or that there is a handler already.
+    /// The system refuses the handler, or another handler exists.
     #[error("cannot install the Ctrl-C handler: {0}")]
     Install(ctrlc::Error),
-    /// The system gives this process no more threads.
+    /// The process cannot start another thread.
     #[error("no thread could be started to wait for Ctrl-C: {0}")]
     NoThread(std::io::Error),
 }
@@ -53,22 +52,22 @@ impl Hinted for InterruptError {
 impl From<ctrlc::Error> for InterruptError {
     fn from(error: ctrlc::Error) -> Self {
         match error {
-            // Its other errors of the system have no kind.
+            // ctrlc's other system errors have the kind `Other`.
             ctrlc::Error::System(cause) if cause.kind() != std::io::ErrorKind::Other => Self::NoThread(cause),
             error => Self::Install(error),
         }
     }
 }
 
-/// The process's handler of Ctrl-C.
+/// The Ctrl-C handler of the process.
 #[derive(Debug)]
 pub struct Interrupt(());
 
 impl Interrupt {
-    /// Installs the handler, if it is not there yet.
+    /// Installs the handler unless it is installed already.
     ///
     /// # Errors
-    /// [`InterruptError`] if there is another one or the system refuses.
+    /// Another handler exists; the system refuses the handler or its thread.
     pub fn install() -> Result<Self, InterruptError> {
         static INSTALLED: Mutex<bool> = Mutex::new(false);
         let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +78,7 @@ impl Interrupt {
         ctrlc::set_handler(|| {
             if STATE.signal() {
                 type_ahead::restore();
-                // The main thread is busy, or it would have taken the signal before: only this thread can end it.
+                // The main thread is busy, or it would have taken the earlier signal. Only this thread can end the process.
                 #[allow(clippy::exit)]
                 std::process::exit(STATUS);
             }
@@ -88,8 +87,9 @@ impl Interrupt {
         Ok(Self(()))
     }
 
-    /// From here until the guard is dropped, and others that live then, the first Ctrl-C only sets the flag, and the
-    /// second, if the first was not taken, ends the process. Clears the flag.
+    /// Clears the flag and returns a guard, during which the first Ctrl-C only sets the flag.
+    ///
+    /// A second Ctrl-C ends the process if the first was not taken. Guards may overlap.
     #[must_use = "Ctrl-C ends the process as soon as the guard is dropped"]
     pub fn listen(&self) -> Listening {
         STATE.interrupted.store(false, Ordering::SeqCst);
@@ -97,18 +97,18 @@ impl Interrupt {
         Listening(())
     }
 
-    /// Whether Ctrl-C came since [`listen`](Self::listen) or the last `take`; clears the flag.
+    /// Returns whether Ctrl-C was pressed since [`listen`](Self::listen) or the last `take`, and clears the flag.
     pub fn take(&self) -> bool {
         STATE.interrupted.swap(false, Ordering::SeqCst)
     }
 
-    /// The flag itself, for loops that only look.
+    /// Returns the flag for code that only reads it.
     pub fn flag(&self) -> &'static AtomicBool {
         &STATE.interrupted
     }
 }
 
-/// While it lives, Ctrl-C is a request and not the end.
+/// A guard during which Ctrl-C sets a flag instead of ending the process.
 #[derive(Debug)]
 pub struct Listening(());
 

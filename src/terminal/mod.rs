@@ -1,14 +1,14 @@
-//! Everything between `mist` and a person's terminal.
+//! Input and output on a terminal: messages, progress, the line editor, signals, and clap's commands.
 //!
 //! Knows streams, keys, signals and escape codes; clap's commands as such; how far a download, an opening or a prompt is; which
 //! errors have hints. Never knows models or files of weights, and never decides what a line that was typed means: that is
 //! [`crate::chat`]'s.
 //!
-//! | file | one idea |
+//! | file | what |
 //! |---|---|
 //! | `printer` | the only way to stdout and stderr |
-//! | `progress` | bars for a person who waits |
-//! | `tokens` | a prompt that is read: tokens, time left, rate |
+//! | `progress` | progress bars |
+//! | `tokens` | the progress of prefill: tokens, time left, rate |
 //! | `table` | columns padded to their widest cell |
 //! | `output` | text that comes in pieces, on its way to stdout |
 //! | `download` | a download: the plan as lines, then bars |

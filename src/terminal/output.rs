@@ -1,4 +1,4 @@
-//! Text that comes in pieces, on its way to stdout.
+//! Writes generated text to stdout in pieces.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -7,15 +7,15 @@ use super::filter::EscapeFilter;
 use super::printer::Printer;
 use super::tokens::TokenProgress;
 
-/// One text: from pieces to stdout as they come, made safe where a person reads it.
+/// Writes the pieces of a text to stdout, escaped on a terminal.
 #[derive(Debug)]
 pub struct Output<'a> {
     shown: Shown<'a>,
-    /// What happens before anything is shown.
+    /// Actions before the first output.
     before: Before<'a>,
 }
 
-/// What the text waits for: while a prompt is computed the line of its progress must have the line to itself.
+/// Actions before the first output. They wait for the first piece, because the progress of prefill uses the same line.
 #[derive(Debug, Default)]
 struct Before<'a> {
     progress: Option<&'a TokenProgress>,
@@ -23,45 +23,45 @@ struct Before<'a> {
     echo: &'a str,
 }
 
-/// What became of the text so far.
+/// The text so far and its output.
 #[derive(Debug)]
 struct Shown<'a> {
     printer: &'a Printer,
     filter: Option<EscapeFilter>,
-    /// Nothing is shown before the end, as for JSON.
+    /// Whether the text is only collected, for example for JSON.
     collects: bool,
     text: String,
-    /// Why stdout could not be written to.
+    /// The error of writing to stdout.
     failed: Option<io::Error>,
 }
 
 impl<'a> Output<'a> {
-    /// A text that is shown as it comes, or (`collects`) not at all.
+    /// Creates an output that shows pieces immediately, or only collects them (`collects`).
     pub fn new(collects: bool, printer: &'a Printer) -> Self {
         let filter = printer.stdout_is_terminal().then(EscapeFilter::default);
         let shown = Shown { printer, filter, collects, text: String::new(), failed: None };
         Self { shown, before: Before::default() }
     }
 
-    /// Takes `progress` away before anything is shown.
+    /// Removes `progress` before the first output.
     pub fn after(mut self, progress: &'a TokenProgress) -> Self {
         self.before.progress = Some(progress);
         self
     }
 
-    /// Shows `label` before the text; it is no part of it.
+    /// Shows `label` before the text, of which it is no part.
     pub fn labelled(mut self, label: &'a str) -> Self {
         self.before.label = label;
         self
     }
 
-    /// Begins with `echo`, which the model did not write, such as the prompt.
+    /// Begins the text with `echo`, such as the prompt.
     pub fn echoing(mut self, echo: &'a str) -> Self {
         self.before.echo = echo;
         self
     }
 
-    /// The prompt is computed.
+    /// Removes the progress line and shows the label and the echo, once.
     fn begin(&mut self) {
         let Before { progress, label, echo } = std::mem::take(&mut self.before);
         if let Some(progress) = progress {
@@ -75,7 +75,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Takes the next piece, which may be empty; breaks when stdout cannot be written to.
+    /// Adds a piece, which may be empty. Breaks if stdout cannot be written to.
     pub fn push(&mut self, piece: &str) -> ControlFlow<()> {
         self.begin();
         self.shown.write(piece);
@@ -85,7 +85,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Shows a collected text at once, and `end` behind it.
+    /// Shows a collected text followed by `end`.
     ///
     /// # Errors
     /// stdout cannot be written to.
@@ -97,10 +97,10 @@ impl<'a> Output<'a> {
         shown.printer.data(&format!("{}{end}", filtered.as_ref().unwrap_or(&shown.text)))
     }
 
-    /// Shows `end` behind what was shown; the whole text, as the model wrote it.
+    /// Shows `end` after the text unless it is only collected. Returns the whole text, not escaped.
     ///
     /// # Errors
-    /// stdout could not be written to, now or before.
+    /// This or an earlier write to stdout fails.
     pub fn finish(mut self, end: &str) -> io::Result<String> {
         self.begin();
         let mut shown = self.shown;

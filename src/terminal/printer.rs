@@ -1,4 +1,4 @@
-//! The only way to stdout and stderr. stdout is data; stderr is everything else.
+//! Writes to stdout and stderr, for the whole program. stdout gets data, stderr everything else.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -9,18 +9,18 @@ use super::table::Table;
 use super::tokens::TokenProgress;
 use crate::system::environment::{self, NO_COLOR, TERM};
 
-/// Most bytes of a line on stderr: messages quote names from files and servers, which may be of any length.
+/// Maximum number of bytes of a line on stderr. Messages quote names of any length from files and servers.
 const LONGEST_LINE: usize = 1 << 10;
 
-/// Bytes of a long line that are written at once.
+/// Size of the buffer for long lines, in bytes.
 const PIECE: usize = 64 << 10;
 
-/// Names the stream in its error: the system names no file.
+/// Adds the name of the stream to an error.
 fn on_stdout(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))
 }
 
-/// How much goes to stderr.
+/// The amount of messages on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verbosity {
     Quiet,
@@ -34,7 +34,7 @@ pub struct Printer {
     verbosity: Verbosity,
     stdout_is_terminal: bool,
     stderr_is_terminal: bool,
-    /// Whether the terminal on stderr obeys codes that move its cursor.
+    /// Whether stderr is a terminal that supports escape codes for the cursor.
     obeys_codes: bool,
     stdout_is_coloured: bool,
     stderr_is_coloured: bool,
@@ -42,7 +42,7 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// A printer for this process's streams. `quiet` wins over `verbose`.
+    /// Creates a printer for the streams of this process. `quiet` overrides `verbose`.
     pub fn new(quiet: bool, verbose: bool) -> Self {
         let takes_codes =
             |is_terminal| is_terminal && environment::value(TERM).is_none_or(|term| term != "dumb");
@@ -65,36 +65,36 @@ impl Printer {
         }
     }
 
-    /// Whether a person reads stdout.
+    /// Returns whether stdout is a terminal.
     pub fn stdout_is_terminal(&self) -> bool {
         self.stdout_is_terminal
     }
 
-    /// Whether what stdout gets may have colours.
+    /// Returns whether text on stdout may have colours.
     pub fn stdout_is_coloured(&self) -> bool {
         self.stdout_is_coloured
     }
 
-    /// Whether what stderr gets may have colours.
+    /// Returns whether text on stderr may have colours.
     pub fn stderr_is_coloured(&self) -> bool {
         self.stderr_is_coloured
     }
 
-    /// Characters in a line of the terminal on stdout, where there is one that tells.
+    /// Returns the width of the terminal on stdout in characters, if it is known.
     pub fn stdout_columns(&self) -> Option<usize> {
         let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
         Some(usize::from(width.0))
     }
 
-    /// Whether `--quiet` was given.
+    /// Returns whether `--quiet` was given.
     pub fn is_quiet(&self) -> bool {
         self.verbosity == Verbosity::Quiet
     }
 
-    /// Results: `text` to stdout as it is, flushed.
+    /// Writes results to stdout unchanged, and flushes.
     ///
     /// # Errors
-    /// What the stream reports; a closed pipe is [`io::ErrorKind::BrokenPipe`].
+    /// The stream cannot be written to; a closed pipe is [`io::ErrorKind::BrokenPipe`].
     pub fn data(&self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -102,7 +102,7 @@ impl Printer {
         written.map_err(on_stdout)
     }
 
-    /// A result on a line of its own, such as a JSON object.
+    /// Writes a result, such as a JSON object, and a newline.
     ///
     /// # Errors
     /// Those of [`data`](Self::data).
@@ -110,7 +110,7 @@ impl Printer {
         self.data(&format!("{result}\n"))
     }
 
-    /// A table of results. On a terminal columns that do not fit are left out; a person is told that `--json` has them.
+    /// Writes a table of results. On a terminal omits columns that do not fit, and prints a note that `--json` has them.
     ///
     /// # Errors
     /// Those of [`data`](Self::data).
@@ -123,7 +123,7 @@ impl Printer {
         Ok(())
     }
 
-    /// Prints a line of results piece by piece, as `write` writes them: a long one is never held whole.
+    /// Writes a line of results that `write` produces in pieces, so that a long line is never in memory as a whole.
     ///
     /// # Errors
     /// Those of [`data`](Self::data).
@@ -134,26 +134,26 @@ impl Printer {
         written.map_err(on_stdout)
     }
 
-    /// A line for a person, on stderr; hidden by `--quiet`.
+    /// Prints a line to stderr, unless `--quiet` is given.
     pub fn note(&self, line: &str) {
         if self.verbosity >= Verbosity::Default {
             self.line("", "", line);
         }
     }
 
-    /// A line that only `--verbose` shows, on stderr.
+    /// Prints a line to stderr if `--verbose` is given.
     pub fn detail(&self, line: &str) {
         if self.verbosity >= Verbosity::Verbose {
             self.line("", "", line);
         }
     }
 
-    /// A warning on stderr; `--quiet` does not hide it.
+    /// Prints a warning to stderr, also with `--quiet`.
     pub fn warn(&self, line: &str) {
         self.line("warning", "33", line);
     }
 
-    /// An error, and what to do about it, on stderr: one line each.
+    /// Prints an error and its hint to stderr, one line each.
     pub fn error(&self, message: &str, hint: Option<&str>) {
         self.line("error", "31", message);
         if let Some(hint) = hint {
@@ -161,35 +161,33 @@ impl Printer {
         }
     }
 
-    /// What a person asked for, or is asked: on stderr as it stands, no newline added; `--quiet` does not
-    /// hide it.
+    /// Prints text without an added newline to stderr, such as a question or a requested list; also with `--quiet`.
     pub fn show(&self, text: &str) {
         let text = match self.stderr_is_terminal {
             true => super::escaped(text),
             false => text.into(),
         };
-        // A stderr that cannot be written to is nobody's to report to.
+        // If stderr cannot be written to, there is no place to report that.
         let _ = write!(io::stderr().lock(), "{}{text}", self.shared.line_end());
     }
 
-    /// A bar over `total` bytes; invisible in a pipe and with `--quiet`.
+    /// Returns a progress bar over `total` bytes, which is hidden in a pipe and with `--quiet`.
     pub fn bytes_bar(&self, label: &str, total: u64) -> Progress {
         self.bar(label, total, progress::BYTES)
     }
 
-    /// A bar over `total` steps; invisible in a pipe and with `--quiet`.
+    /// Returns a progress bar over `total` steps, which is hidden in a pipe and with `--quiet`.
     pub fn steps_bar(&self, label: &str, total: u64) -> Progress {
         self.bar(label, total, progress::STEPS)
     }
 
-    /// A line about tokens that are computed one after another, which appears after a moment; never in a pipe and with
-    /// `--quiet`.
+    /// Returns a progress line for tokens, which appears after a short delay and is hidden in a pipe and with `--quiet`.
     pub fn tokens(&self, label: &str) -> TokenProgress {
         TokenProgress::new(self.draws_bars(), label)
     }
 
-    /// A bar over `total` bytes with one below it for each part that is under way; invisible in a pipe and with
-    /// `--quiet`.
+    /// Returns a progress bar over `total` bytes with a bar below for each part in progress. They are hidden in a pipe and
+    /// with `--quiet`.
     pub fn bytes_bars(&self, label: &str, total: u64) -> Bars {
         Bars::new(self.draws_bars(), label, total)
     }
@@ -202,21 +200,21 @@ impl Printer {
         self.obeys_codes && self.verbosity >= Verbosity::Default
     }
 
-    /// One line on stderr, cut at [`LONGEST_LINE`]. Newlines inside become spaces, so that an error stays one line; what else could
-    /// steer a terminal is escaped, as messages quote names from files and servers. A stderr that cannot be
-    /// written to is nobody's to report to.
+    /// Prints a line to stderr. Ignores errors, as there is no place to report them.
     fn line(&self, kind: &str, code: &str, text: &str) {
         let line = format!("{}{}", self.shared.line_end(), self.as_line(kind, code, text));
         let _ = io::stderr().lock().write_all(line.as_bytes());
     }
 
-    /// The bytes of an error as [`error`](Self::error) shows it, for whoever ends the process without coming back here; a
-    /// bar that may be on the line is wiped out.
+    /// Returns an error in the form that [`error`](Self::error) prints, for code that ends the process without this printer.
+    /// Its first bytes erase a progress bar on the line.
     pub fn last_words(&self, message: &str) -> String {
         let line = self.as_line("error", "31", message);
         if self.draws_bars() { format!("\r\x1b[K{line}") } else { line }
     }
 
+    /// Formats a line, cut at [`LONGEST_LINE`]. Newlines become spaces and, on a terminal, control characters are escaped,
+    /// because messages quote names from files and servers.
     fn as_line(&self, kind: &str, code: &str, text: &str) -> String {
         let mut text = text.trim_end().replace(['\n', '\r'], " ");
         if text.len() > LONGEST_LINE {

@@ -1,4 +1,4 @@
-//! Progress bars on stderr: for a person who waits.
+//! Progress bars on stderr.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -10,25 +10,25 @@ use indicatif::{
 
 use crate::system::threads;
 
-/// Bytes with what is said about them.
+/// Template of a bar over bytes with a message.
 const TOTAL: &str = "{prefix} {bar:24} {decimal_bytes}/{decimal_total_bytes} {msg}";
-/// Bytes with rate and time left.
+/// Template of a bar over bytes with the rate and the time left.
 pub(super) const BYTES: &str =
     "{prefix} {bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
-/// One part of something larger. The longest usual name is `model-00001-of-00019.safetensors`.
+/// Template of a bar for a part. The longest usual name is `model-00001-of-00019.safetensors`.
 const PART: &str = "  {prefix:32!} {bar:16} {decimal_bytes}/{decimal_total_bytes}";
 
-/// Steps, and what is said about them. The bar takes what is left of the line, which on a narrow terminal is nothing.
+/// Template of a bar over steps with a message. The bar fills the rest of the line, which may be empty.
 pub(super) const STEPS: &str = "{prefix} {pos}/{len}{msg} {wide_bar}";
 
-/// How often a bar is drawn anew while nothing is done.
+/// Interval of redrawing a bar without progress.
 const TICK: Duration = Duration::from_millis(200);
 
 /// A progress bar; it disappears when dropped.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
-    /// Ends the thread that draws it.
+    /// Dropping the sender ends the thread that redraws the bar.
     ticking: Option<Sender<()>>,
 }
 
@@ -43,22 +43,22 @@ impl Progress {
         Self { bar, ticking }
     }
 
-    /// `n` more units are done.
+    /// Advances the bar by `n` units.
     pub fn add(&self, n: u64) {
         self.bar.inc(n);
     }
 
-    /// `n` units are done.
+    /// Sets the bar to `n` units.
     pub fn set(&self, n: u64) {
         self.bar.set_position(n);
     }
 
-    /// Does something that writes lines to stderr, which then stand above the bar.
+    /// Calls `write`, which may print lines to stderr, so that they appear above the bar.
     pub fn above(&self, write: impl FnOnce()) {
         self.bar.suspend(write);
     }
 
-    /// What is being done now.
+    /// Sets the message of the bar.
     pub fn message(&self, text: &str) {
         self.bar.set_message(text.to_string());
     }
@@ -71,8 +71,9 @@ impl Drop for Progress {
     }
 }
 
-/// Draws a bar now and then until the sender is dropped: the time that is left goes on while nothing comes. indicatif's own
-/// ticker panics where the system gives no thread; such a bar is drawn when something is done, and no more.
+/// Starts a thread that redraws a bar until the sender is dropped, so that the time left stays current.
+///
+/// Returns `None` if no thread can be started; the bar is then drawn only on progress. The ticker of indicatif would panic.
 fn tick(bar: &ProgressBar) -> Option<Sender<()>> {
     bar.tick();
     let (sender, ended) = channel();
@@ -86,7 +87,7 @@ fn tick(bar: &ProgressBar) -> Option<Sender<()>> {
     threads::builder("progress", threads::STACK).and_then(|thread| thread.spawn(draw)).ok().map(|_| sender)
 }
 
-/// A bar over all bytes of something, and below it one for each part that is under way.
+/// A progress bar over all bytes, with a bar below for each part in progress.
 #[derive(Debug)]
 pub struct Bars {
     all: MultiProgress,
@@ -104,7 +105,7 @@ impl Bars {
         Self { all, bar, rate: Rate::default() }
     }
 
-    /// `n` bytes of the whole are here.
+    /// Sets the bar to `n` bytes, and updates the rate and the time left.
     pub fn set(&mut self, n: u64) {
         self.bar.set_position(n);
         let left = self.bar.length().unwrap_or(n).saturating_sub(n);
@@ -115,19 +116,19 @@ impl Bars {
         }
     }
 
-    /// `n` bytes of the whole were here before: they say nothing about the rate.
+    /// Sets the bar to `n` bytes that existed before, and restarts the measurement of the rate.
     pub fn skip_to(&mut self, n: u64) {
         self.bar.set_position(n);
         self.rate = Rate::default();
     }
 
-    /// A bar for a part of `size` bytes; it disappears when dropped.
+    /// Returns a bar for a part of `size` bytes, which disappears when dropped.
     pub fn part(&self, label: &str, size: u64) -> Progress {
         let bar = styled(self.all.add(ProgressBar::new(size)), label, PART);
         Progress { bar, ticking: None }
     }
 
-    /// Does something that writes lines to stderr, which then stand above the bars.
+    /// Calls `write`, which may print lines to stderr, so that they appear above the bars.
     pub fn above(&self, write: impl FnOnce()) {
         self.all.suspend(write);
     }
@@ -136,19 +137,20 @@ impl Bars {
 impl Drop for Bars {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
-        // The parts that were dropped a moment ago may still count as lines. A terminal that is gone has no lines.
+        // Parts that were just dropped may still count as lines. Errors mean that the terminal is closed.
         let _ = self.all.clear();
     }
 }
 
-/// The rate of the last seconds. indicatif's own counts what a resumed download begins with as fetched at once.
+/// The rate over the last seconds. That of indicatif would count the existing bytes of a resumed download as progress.
 #[derive(Debug, Default)]
 pub(super) struct Rate(VecDeque<(Instant, u64)>);
 
 impl Rate {
     const WINDOW: Duration = Duration::from_secs(10);
 
-    /// Units a second over the window before `now`, when `n` are done; `None` while that says nothing.
+    /// Adds the progress `n` at `now`, and returns the rate over the last window in units per second. Returns `None` for
+    /// less than half a second or one unit per second.
     pub(super) fn at(&mut self, now: Instant, n: u64) -> Option<f64> {
         self.0.push_back((now, n));
         while self.0.get(1).is_some_and(|(then, _)| now.duration_since(*then) >= Self::WINDOW) {

@@ -1,39 +1,39 @@
-//! Where text on stdout and lines on stderr meet: a line begins where a line begins.
+//! Keeps lines on stderr from starting in the middle of a line of stdout.
 //!
-//! stdout is the text and nothing else, so that a text may end without a newline. What follows on stderr then takes one along,
-//! if both go to the same terminal, pipe or file, or if stdout is a pipe whose reader (`cat`, `tee`) shows it on the terminal
-//! that stderr is.
+//! stdout gets only the text, which may end without a newline. A line on stderr then starts with a newline if both streams
+//! go to the same terminal, pipe or file. So it does if stderr is a terminal and stdout a pipe, whose reader (`cat`, `tee`)
+//! probably writes to that terminal.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What is known of the two streams.
+/// The state of the two streams.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
-    /// Lines on stderr stand below the text of stdout.
+    /// Whether both streams are shown in the same place.
     meets: bool,
-    /// The text goes to the terminal by way of another process.
+    /// Whether stdout reaches the terminal through another process.
     through_pipe: bool,
-    /// The text on stdout has begun a line and not ended it.
+    /// Whether the text on stdout ends in the middle of a line.
     unfinished: Arc<AtomicBool>,
 }
 
 impl Shared {
-    /// Of this process's streams.
+    /// Returns the state of this process's streams.
     pub fn new() -> Self {
         let through_pipe = stdout_is_pipe() && io::stderr().is_terminal();
         Self { meets: through_pipe || is_same(), through_pipe, unfinished: Arc::default() }
     }
 
-    /// `text` was written to stdout.
+    /// Records that `text` was written to stdout.
     pub fn wrote(&self, text: &str) {
         if !text.is_empty() {
             self.unfinished.store(self.meets && !text.ends_with('\n'), Ordering::Relaxed);
         }
     }
 
-    /// What ends the line that stdout has begun, before something is written to stderr.
+    /// Returns a newline if stdout has an unfinished line, for the start of a line on stderr.
     pub fn line_end(&self) -> &'static str {
         if !self.unfinished.swap(false, Ordering::Relaxed) {
             return "";
@@ -45,7 +45,7 @@ impl Shared {
     }
 }
 
-/// Whether stdout and stderr are one file, pipe or terminal.
+/// Returns whether stdout and stderr are the same file, pipe or terminal.
 #[cfg(unix)]
 fn is_same() -> bool {
     let [out, err] = [rustix::fs::fstat(io::stdout()), rustix::fs::fstat(io::stderr())];
@@ -58,7 +58,7 @@ fn stdout_is_pipe() -> bool {
     rustix::fs::fstat(io::stdout()).is_ok_and(|stat| kind(stat) == rustix::fs::FileType::Fifo)
 }
 
-/// Gives the reader of stdout a moment to show what it was given: nobody tells when it has.
+/// Waits until the reader of stdout has probably shown its input. There is no way to know when it has.
 #[cfg(unix)]
 fn wait_for_reader() {
     use std::thread::sleep;

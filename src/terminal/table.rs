@@ -1,8 +1,8 @@
-//! A plain table: columns padded to their widest cell, two spaces between.
+//! A plain text table: columns padded to their widest cell, with two spaces between.
 
 use std::fmt;
 
-/// Rows under a heading.
+/// A table of rows under a heading.
 #[derive(Clone, Debug)]
 pub struct Table<const N: usize> {
     rows: Vec<[String; N]>,
@@ -10,7 +10,7 @@ pub struct Table<const N: usize> {
 }
 
 impl<const N: usize> Table<N> {
-    /// A table with these headings.
+    /// Creates a table with these headings.
     pub fn new(heading: [&str; N]) -> Self {
         Self { rows: vec![heading.map(str::to_string)], numbers: [false; N] }
     }
@@ -20,17 +20,17 @@ impl<const N: usize> Table<N> {
         self.rows.push(cells);
     }
 
-    /// The table with these columns against their right edge.
+    /// Sets the columns that are aligned to the right.
     pub fn numbers(self, numbers: [bool; N]) -> Self {
         Self { numbers, ..self }
     }
 
-    /// Characters of the longest row.
+    /// Returns the width of the table in characters.
     pub fn width(&self) -> usize {
         self.edges()[N - 1]
     }
 
-    /// As many columns from the left as fit into `width` characters, and the first in any case.
+    /// Returns the leftmost columns that fit into `width` characters, at least the first.
     pub fn within(&self, width: usize) -> impl fmt::Display {
         let columns = self.edges().iter().filter(|edge| **edge <= width).count().max(1);
         fmt::from_fn(move |f| self.write(f, columns))
@@ -40,7 +40,7 @@ impl<const N: usize> Table<N> {
         std::array::from_fn(|i| self.rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0))
     }
 
-    /// Where each column ends.
+    /// Returns the position of each column's right edge, in characters.
     fn edges(&self) -> [usize; N] {
         let widths = self.widths();
         std::array::from_fn(|i| widths[..=i].iter().sum::<usize>() + 2 * i)

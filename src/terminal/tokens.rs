@@ -1,4 +1,4 @@
-//! Tokens that a person waits for: how many of all, the time left, and the rate.
+//! A progress line for tokens: their number, the time left, and the rate.
 
 use std::io::{self, Write};
 use std::sync::atomic::Ordering;
@@ -12,26 +12,25 @@ use super::progress::{Progress, Rate};
 use crate::generate::Watch;
 use crate::system::threads;
 
-/// What takes less time does not flicker.
+/// Delay before the line appears, so that it does not flicker for short work.
 const DELAY: Duration = Duration::from_millis(400);
-/// How often the line is drawn.
+/// Interval of drawing the line.
 const TICK: Duration = Duration::from_millis(200);
-/// How often the rate is computed anew.
+/// Interval of updating the rate.
 const EVERY: Duration = Duration::from_millis(100);
-/// Columns of a bar, and those without which it says nothing.
+/// Minimum and maximum number of columns of the bar.
 const BAR: std::ops::RangeInclusive<usize> = 8..=24;
-/// Columns that stay free: a terminal shows `^C` where the line ends.
+/// Number of columns that stay free for `^C`, which a terminal shows at the end of the line.
 const FREE: usize = 3;
 
-/// A line such as `Prompt 2048/8000, 0:52 left, 114 tokens/s` on stderr, with a bar where there is room for one. It appears
-/// after a moment and leaves nothing behind.
+/// A progress line such as `Prompt 2048/8000, 0:52 left, 114 tokens/s` on stderr, with a bar if it fits.
 ///
-/// indicatif leaves the cursor at the end of a full line, so that what a terminal echoes begins another one, which is then
-/// wiped out in its place.
+/// The line appears after a short delay and is erased at the end. It does not use indicatif, which leaves the cursor at
+/// the end of a full line. Echoed characters would then start another line, and indicatif would erase that line instead.
 #[derive(Debug)]
 pub struct TokenProgress {
     shown: Arc<Mutex<Shown>>,
-    /// The thread that draws, which ends when nobody can send to it.
+    /// The thread that draws the line, and the sender whose drop ends it.
     drawing: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
@@ -51,7 +50,7 @@ impl TokenProgress {
         Self { shown, drawing: Mutex::new(drawing) }
     }
 
-    /// `done` of `all` tokens are computed. May be called from any thread, and often.
+    /// Sets the progress to `done` of `all` tokens. May be called from any thread, and often.
     pub fn report(&self, done: usize, all: usize) {
         let mut shown = lock(&self.shown);
         (shown.done, shown.all) = (done as u64, all as u64);
@@ -60,22 +59,22 @@ impl TokenProgress {
         }
     }
 
-    /// What the tokens are of, from now on.
+    /// Sets the label and restarts the progress.
     pub fn relabel(&self, label: &str) {
         *lock(&self.shown) = Shown { label: label.into(), ..Shown::default() };
     }
 
-    /// Takes the line away, for good.
+    /// Removes the line permanently.
     pub fn clear(&self) {
         if let Some((sender, thread)) = lock(&self.drawing).take() {
             drop(sender);
-            // One that has panicked draws no more, either.
+            // A panic of the thread also ends the drawing.
             let _ = thread.join();
         }
     }
 }
 
-/// Shows how far prompts are on `progress`, and ends computing at Ctrl-C.
+/// Returns a watch that shows the prefill of prompts on `progress` and ends the computation at Ctrl-C.
 pub fn watch(interrupt: &Interrupt, progress: &Arc<TokenProgress>) -> Watch {
     let (flag, progress) = (interrupt.flag(), progress.clone());
     Watch::new(move || flag.load(Ordering::Relaxed), move |done, all| progress.report(done, all))
@@ -103,8 +102,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Draws the line now and then until the sender is dropped, and wipes it out. Nothing is drawn where the system gives no
-/// thread.
+/// Starts a thread that draws the line until the sender is dropped, and then erases it. Returns `None`, without drawing,
+/// if no thread can be started.
 fn draw(shown: Arc<Mutex<Shown>>) -> Option<(Sender<()>, JoinHandle<()>)> {
     let (sender, ended) = channel();
     let run = move || {
@@ -112,7 +111,7 @@ fn draw(shown: Arc<Mutex<Shown>>) -> Option<(Sender<()>, JoinHandle<()>)> {
         if !passed(DELAY) {
             return;
         }
-        // A stderr that cannot be written to is nobody's to report to.
+        // If stderr cannot be written to, there is no place to report that.
         let write = |text: &str| drop(io::stderr().lock().write_all(text.as_bytes()));
         loop {
             let columns =
@@ -129,12 +128,12 @@ fn draw(shown: Arc<Mutex<Shown>>) -> Option<(Sender<()>, JoinHandle<()>)> {
 }
 
 impl Shown {
-    /// The line on a terminal of so many columns.
+    /// Returns the line for a terminal of `columns` columns.
     fn line(&self, columns: usize) -> String {
         let Self { label, done, all, words, .. } = self;
         let room = columns.saturating_sub(FREE);
         let mut line = match all {
-            // Nothing was reported yet.
+            // There was no progress yet.
             0 => label.clone(),
             _ => format!("{label} {done}/{all}{words}"),
         };
@@ -148,7 +147,7 @@ impl Shown {
     }
 }
 
-/// The time left and the rate, in words.
+/// Formats the time left and the rate.
 #[derive(Debug, Default)]
 struct Estimate {
     rate: Rate,
@@ -159,7 +158,7 @@ impl Estimate {
     /// The words when `done` of `all` tokens are computed, `None` where those of a moment ago still hold.
     fn at(&mut self, now: Instant, done: u64, all: u64) -> Option<String> {
         match self.last {
-            // Something else has begun.
+            // Less progress than before means that another task has begun.
             Some((_, before)) if done < before => *self = Self::default(),
             Some((then, _)) if now.duration_since(then) < EVERY => return None,
             _ => {}
@@ -176,7 +175,7 @@ impl Estimate {
     }
 }
 
-/// `0:52`, `3:05`, `1:02:05`.
+/// Formats seconds, such as `0:52`, `3:05` or `1:02:05`.
 fn clock(seconds: u64) -> String {
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match hours {
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_estimate_begins_when_it_says_something_and_anew_with_something_else() {
+    fn the_estimate_needs_some_progress_and_restarts_with_another_task() {
         let (mut estimate, start) = (Estimate::default(), Instant::now());
         let mut at = |seconds: f64, done| estimate.at(start + Duration::from_secs_f64(seconds), done, 8000);
         assert_eq!(at(0.0, 0).as_deref(), Some(" tokens"));

@@ -1,6 +1,7 @@
-//! What is done to arguments before clap reads them, so that the calls of lit-gpt's tutorials run as they are:
-//! `--repo_id` is `--repo-id`, and `--from_safetensors true` is a switch with a value. What llama.cpp writes with one dash
-//! and several letters is not taken for several flags.
+//! Converts typed arguments to the form that clap parses, so that calls in the style of other programs work.
+//!
+//! Calls of lit-gpt's tutorials run unchanged: `--repo_id` becomes `--repo-id`, and the switch `--from_safetensors` may have
+//! a value `true`. A flag of llama.cpp with one dash and several letters is not split into several flags.
 
 use std::ffi::OsString;
 
@@ -8,14 +9,16 @@ use clap::{Arg, ArgAction, Command};
 
 use super::others;
 
-/// Known flags in kebab-case, and switches without a value: `--json=true` and `--json true` are `--json`, and with `false`
-/// nothing. A switch takes no other word for its value, so that `mist download --from-safetensors org/name` keeps the
-/// name. What follows a flag that takes a value is that value, and stays as it was typed.
+/// Converts known flags to kebab-case, and removes the values of switches.
+///
+/// `--json=true` and `--json true` become `--json`; with `false` the switch is removed. A switch takes no other word as its
+/// value, so that `mist download --from-safetensors org/name` keeps the name. A word after a flag that takes a value is
+/// never changed.
 pub fn normalise(typed: Vec<OsString>, command: &Command) -> Vec<OsString> {
     let known = flags(command);
     let mut out: Vec<OsString> = Vec::with_capacity(typed.len());
     let mut rest_is_literal = false;
-    // What the argument before this one leaves to be said.
+    // What the previous argument may take next.
     let mut expected = Takes::Nothing;
     for argument in typed {
         let text = argument.to_str().filter(|_| !rest_is_literal && expected != Takes::Value);
@@ -49,12 +52,12 @@ pub fn normalise(typed: Vec<OsString>, command: &Command) -> Vec<OsString> {
     out
 }
 
-/// Whether a switch is on, in any case: Python writes `True`.
+/// Parses the value of a switch, ignoring case because Python writes `True`.
 fn truth(value: &str) -> Option<bool> {
     ["true", "false"].iter().position(|known| value.eq_ignore_ascii_case(known)).map(|i| i == 0)
 }
 
-/// `--checkpoint_dir=a_b` as `--checkpoint-dir=a_b`, if that is a flag; anything else as it is.
+/// Converts `--checkpoint_dir=a_b` to `--checkpoint-dir=a_b` if that is a known flag; returns other text unchanged.
 fn kebab(text: &str, known: &[Flag]) -> String {
     if let Some(long) = others::long_form(text) {
         return long.into();
@@ -68,13 +71,13 @@ fn kebab(text: &str, known: &[Flag]) -> String {
     }
 }
 
-/// The command that was called, such as `mist generate`, as far as the arguments tell.
+/// Returns the called command, such as `mist generate`, or `mist` if the arguments name no command.
 pub fn called(typed: &[OsString], command: &Command) -> String {
     let verb = typed.iter().skip(1).filter_map(|a| a.to_str()).find_map(|a| command.find_subcommand(a));
     verb.map_or_else(|| "mist".into(), |verb| format!("mist {}", verb.get_name()))
 }
 
-/// A flag as it is typed, and what may follow it.
+/// A flag as typed, and what it takes.
 struct Flag {
     typed: String,
     takes: Takes,
@@ -83,12 +86,12 @@ struct Flag {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Takes {
     Nothing,
-    /// A value or not: it is there or it is not.
+    /// An optional `true` or `false`.
     Switch,
     Value,
 }
 
-/// The long flags of all commands, and the short ones that take values.
+/// Returns the long flags of all commands, and the short flags that take values.
 fn flags(command: &Command) -> Vec<Flag> {
     let flag = |arg: &Arg| {
         let takes = match arg.get_action() {

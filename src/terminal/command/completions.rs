@@ -1,16 +1,16 @@
-//! Scripts by which shells complete commands, flags and their values, and ask for the names of models when Tab is pressed.
+//! Completion scripts for shells. They complete commands, flags and values, and query the names of models.
 
 use std::fmt::Write;
 
 use clap::{Arg, Command, ValueHint};
 use clap_complete::{Shell, generate};
 
-/// The script for a shell. In `command` a boolean flag takes no value: a shell that knew of the optional one would offer
-/// `true` and `false` after the flag, and no other flag.
+/// Returns the completion script for a shell. In `command`, switches must not take an optional value: after a switch, the
+/// shell would offer `true` and `false` and no other flag.
 pub fn script(shell: Shell, command: Command) -> String {
     let mut command = command.mut_subcommands(|verb| verb.mut_args(no_files));
     let name = command.get_name().to_string();
-    // To memory: the generator panics where it cannot write.
+    // The generator panics if it cannot write, so it writes to memory.
     let mut script = Vec::new();
     generate(shell, &mut command, &name, &mut script);
     let mut script = String::from_utf8_lossy(&script).into_owned();
@@ -29,24 +29,24 @@ pub fn script(shell: Shell, command: Command) -> String {
     script
 }
 
-/// A value that is no path is none of the files that are there, which shells offer for what they know nothing of.
+/// Keeps shells from offering files for a value without a hint, which is no path.
 fn no_files(arg: Arg) -> Arg {
     match arg.get_value_hint() {
-        // The hint of an argument without a value is asked for by nobody.
+        // This also sets the hint of arguments without a value, which has no effect.
         ValueHint::Unknown => arg.value_hint(ValueHint::Other),
         _ => arg,
     }
 }
 
-/// The names of the models on this machine, asked for when Tab is pressed.
+/// The shell command that prints the names of the models on this machine. It runs when Tab is pressed.
 const NAMES: &str = "mist list --names 2>/dev/null";
 
-/// Whether a command takes the name of a model that is here as its first argument.
+/// Returns whether a command takes the name of a model on this machine as its first argument.
 fn takes_model(verb: &Command) -> bool {
     verb.get_positionals().any(|arg| arg.get_id() == "model" || arg.get_id() == "name")
 }
 
-/// For bash, a function around the generated one: it adds the models' names to the files.
+/// Returns a bash function that wraps the generated one and adds the names of models to the files.
 fn bash_models(command: &Command) -> String {
     let verbs = command.get_subcommands().filter(|verb| takes_model(verb));
     let verbs: Vec<&str> =
@@ -71,7 +71,7 @@ fn bash_models(command: &Command) -> String {
     )
 }
 
-/// For zsh, a function in the place of that for files.
+/// Adds a zsh function to the script that offers names of models as well as files.
 fn zsh_models(script: &str) -> String {
     let of_model =
         |line: &str| ["MODEL:_files", "'::model -- ", "':name -- "].iter().any(|mark| line.contains(mark));
@@ -80,7 +80,7 @@ fn zsh_models(script: &str) -> String {
         false => line.into(),
     };
     let mut lines: Vec<String> = script.lines().map(with_models).collect();
-    // After the line that says what the script is for.
+    // After the first line, which names the command of the script.
     lines.insert(
         1,
         format!(
@@ -100,8 +100,8 @@ _mist_models() {{
     lines.join("\n")
 }
 
-/// The lines on what is not a flag: for fish, clap_complete writes none for values, and none that ever hold for what
-/// follows `help`.
+/// Returns lines of a fish script for positional arguments. clap_complete writes none for their values, and only lines
+/// that never match after `help`.
 fn fish_positionals(command: &Command) -> String {
     let mut lines = String::new();
     for verb in command.get_subcommands() {

@@ -6,16 +6,15 @@ use clap::{Arg, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-/// A heading of the program's own page, and terms with what they mean.
+/// A section of the program's page: a heading, and terms with their meanings.
 pub type Section<'a> = (&'a str, &'a [(&'a str, &'a str)]);
 
-/// The pages by the names of their files, the program's first (`mist.1`, `mist-chat.1` and so on). `sections` end the
-/// program's own.
+/// Returns the file names and contents of the pages (`mist.1`, `mist-chat.1` and so on). `sections` end the first page.
 ///
 /// # Errors
-/// None: pages are written to memory, which the writer's interface does not know.
+/// Never fails: the pages are written to memory, but the interface for writing has an error type.
 pub fn pages(command: Command, sections: &[Section]) -> io::Result<Vec<(String, String)>> {
-    // What the help command prints is in the pages.
+    // The pages already contain the output of the help command.
     let command = command.disable_help_subcommand(true);
     let mut command = command.mut_subcommands(|verb| verb.mut_args(with_possible_values));
     command.build();
@@ -23,7 +22,7 @@ pub fn pages(command: Command, sections: &[Section]) -> io::Result<Vec<(String, 
     all.map(|one| Ok((format!("{}.1", title(one)), page(one, &command, sections)?))).collect()
 }
 
-/// Possible values within the text, as `--help` has them: in pages of its own clap_mangen gives each value a paragraph.
+/// Appends possible values to the help text, like `--help`. clap_mangen would give each value a separate paragraph.
 fn with_possible_values(arg: Arg) -> Arg {
     let values: Vec<String> = arg.get_possible_values().iter().map(|v| v.get_name().to_string()).collect();
     if values.is_empty() || arg.is_hide_possible_values_set() {
@@ -33,17 +32,17 @@ fn with_possible_values(arg: Arg) -> Arg {
     arg.help(format!("{help} [possible values: {}]", values.join(", "))).hide_possible_values(true)
 }
 
-/// `mist-chat`.
+/// Returns the title of a page, such as `mist-chat`.
 fn title(command: &Command) -> &str {
     command.get_display_name().unwrap_or_else(|| command.get_name())
 }
 
-/// The page of `command`, which is `root` or one of the commands under it.
+/// Returns the page of `command`, which is `root` or one of its subcommands.
 fn page(command: &Command, root: &Command, sections: &[Section]) -> io::Result<String> {
     let man = Man::new(command.clone());
     let mut page = Vec::new();
     let (name, version) = (root.get_name(), root.get_version().unwrap_or_default());
-    // By hand: clap_mangen leaves the date, which is empty, without quotes, so that the version takes its place.
+    // clap_mangen writes the empty date without quotes, so that the version would take its place.
     writeln!(page, ".TH {} 1 \"\" \"{name} {version}\"", title(command).to_uppercase())?;
     man.render_name_section(&mut page)?;
     synopsis(command).to_writer(&mut page)?;
@@ -68,7 +67,7 @@ fn page(command: &Command, root: &Command, sections: &[Section]) -> io::Result<S
     Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
-/// As `--help` has it: the page lists two dozen flags soon enough.
+/// Returns the synopsis in the short form of `--help`, because the page lists all flags below.
 fn synopsis(command: &Command) -> Roff {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage);
@@ -79,7 +78,7 @@ fn synopsis(command: &Command) -> Roff {
     roff
 }
 
-/// What follows the options in `--help`, line by line.
+/// Returns the example that follows the options in `--help`.
 fn example(text: &str) -> Roff {
     let text = text.strip_prefix("Example:\n").unwrap_or(text);
     let mut roff = Roff::new();
@@ -91,7 +90,7 @@ fn example(text: &str) -> Roff {
     roff
 }
 
-/// `mist-chat(1)`.
+/// Returns a reference to a page, such as `mist-chat(1)`.
 fn reference(command: &Command) -> Vec<Inline> {
     vec![bold(title(command)), roman("(1)")]
 }
@@ -104,7 +103,7 @@ fn named<'a>(table: &'a [(&str, &str)]) -> impl Iterator<Item = (Vec<Inline>, St
     table.iter().map(|(name, meaning)| (vec![italic(*name)], meaning.to_string()))
 }
 
-/// Terms, each with what it means.
+/// Returns a section with terms and their meanings.
 fn list(heading: &str, entries: impl Iterator<Item = (Vec<Inline>, String)>) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", [heading]);

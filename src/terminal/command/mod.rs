@@ -1,15 +1,14 @@
-//! What a tree of clap's commands needs around it: calls as users of other programs type them, wrong calls in words, and
-//! what shells and `man` read.
+//! Support for clap's commands: arguments in the style of other programs, error messages, shell completion, manual pages.
 //!
-//! Knows flags, commands and their help. Never knows what a command does.
+//! Knows flags, commands and their help, but not what a command does.
 //!
-//! | file | one idea |
+//! | file | what |
 //! |---|---|
-//! | `arguments` | arguments as they were typed, in the form that clap reads |
-//! | `others` | words of other programs, and what to type instead |
-//! | `wrong` | a wrong call: one line what is wrong, one what to type |
-//! | `offering` | values that shells offer, of more than can be listed |
-//! | `completions` | scripts by which shells complete commands |
+//! | `arguments` | converts typed arguments to the form that clap parses |
+//! | `others` | commands and flags of other programs, with hints for them |
+//! | `wrong` | the message and hint for a wrong call |
+//! | `offering` | completion of a value that has more valid values than are listed |
+//! | `completions` | completion scripts for shells |
 //! | `man` | manual pages |
 
 mod arguments;

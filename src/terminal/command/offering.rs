@@ -1,17 +1,17 @@
-//! Values that shells offer, of more than can be listed.
+//! Completion of a value that has more valid values than are listed.
 
 use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Command, Error};
 
-/// What `parser` takes, of which a shell offers `values`: there are more than can be listed. An argument with such
-/// values wants `hide_possible_values`, or its help says that there are no others.
+/// A parser with values for shells to offer, which are not all valid values. An argument with this parser needs
+/// `hide_possible_values`; otherwise its help claims that the list is complete.
 #[derive(Clone, Debug)]
 pub struct Offering<P> {
-    /// Makes the values that are offered.
+    /// Returns the values to offer.
     pub values: fn() -> Vec<&'static str>,
-    /// Reads what was typed.
+    /// Parses the typed value.
     pub parser: P,
 }
 

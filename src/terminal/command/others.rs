@@ -1,9 +1,9 @@
-//! Words of other programs that do what this one does: each leads to ours by a hint.
+//! Commands and flags of other programs, with hints for the equivalents in `mist`.
 
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Commands of other programs, and what to type here. The words of a row mean the same.
+/// Commands of other programs, and the hints for them. The commands of a row have the same meaning.
 pub const FOREIGN_COMMANDS: [(&[&str], &str); 24] = [
     (&["run"], "`mist chat MODEL` talks to a model, `mist generate MODEL -p TEXT` continues a text"),
     (&["cli"], "`mist chat MODEL` talks to a model"),
@@ -33,17 +33,18 @@ pub const FOREIGN_COMMANDS: [(&[&str], &str); 24] = [
     (&["login", "auth"], "an access token is given by HF_TOKEN or `mist download --access-token`"),
     (&["encode"], "`mist tokenize MODEL --text TEXT` shows the tokens of a text"),
     (&["version"], "`mist --version`"),
-    (&SERVING, "`mist generate --json` is for programs, until then"),
-    (&TRAINING, "`mist --help` lists the commands that are there"),
+    (&SERVING, "`mist generate --json` prints results for programs"),
+    (&TRAINING, "`mist --help` lists the commands"),
 ];
 
-/// Commands that will be ours.
+/// Commands that `mist` will have later.
 const SERVING: [&str; 2] = ["serve", "server"];
 const TRAINING: [&str; 7] =
     ["train", "prepare", "pretrain", "finetune", "finetune_full", "finetune_lora", "finetune_qlora"];
 
-/// Flags of other programs; what a command must have for the hint to be of use: flags, the name of an argument, or the
-/// command itself as `mist VERB`; and what to type there. The first row that fits counts.
+/// Flags of other programs, what a command must have for the hint to apply, and the hint.
+///
+/// The requirements are flags, names of arguments, or the command itself as `mist VERB`. The first matching row counts.
 pub const FOREIGN_FLAGS: [(&[&str], &[&str], &str); 30] = [
     (&MODEL_FLAGS, &["-m", "MODEL"], "the model is the first argument, or -m MODEL"),
     (&MODEL_FLAGS, &["ORG/NAME"], "the repository is the first argument, as ORG/NAME"),
@@ -64,7 +65,7 @@ pub const FOREIGN_FLAGS: [(&[&str], &[&str], &str); 30] = [
     (&CONTEXT_FLAGS, &["--context-length", "-c"], "-c N is the context in tokens"),
     (&CONTEXT_FLAGS, &["--context-length"], "--context-length N is the context in tokens"),
     (&["--temp"], &["--temperature"], "--temperature T"),
-    (&["--system-prompt"], &["--system"], "--system TEXT is what the model is told first"),
+    (&["--system-prompt"], &["--system"], "--system TEXT is the system prompt"),
     (&TALK_FLAGS, &["mist chat"], "leave it out: `mist chat` is a conversation as it is"),
     (&TALK_FLAGS, &[], "`mist chat` is a conversation"),
     (&["--format", "--output-format"], &["--json"], "--json prints JSON"),
@@ -125,7 +126,7 @@ const TALK_FLAGS: [&str; 2] = ["--conversation", "--interactive"];
 const LAYER_FLAGS: [&str; 2] = ["--n-gpu-layers", "--gpu-layers"];
 const TOKEN_FLAGS: [&str; 2] = ["--token", "--hf-token"];
 
-/// What a second bare argument of a command may have been meant as.
+/// Hints for a second positional argument, by command.
 pub const SECOND_ARGUMENTS: [(&str, &str); 8] = [
     ("generate", PROMPTED),
     ("generate-sequential", PROMPTED),
@@ -139,7 +140,7 @@ pub const SECOND_ARGUMENTS: [(&str, &str); 8] = [
 
 const PROMPTED: &str = "the first argument is the model; a prompt is given with -p TEXT";
 
-/// Flags of llama.cpp with one dash and several letters, which would be read as several flags.
+/// Flags of llama.cpp with one dash and several letters, which clap would parse as several flags, and their long forms.
 const ONE_DASH: [(&str, &str); 7] = [
     ("-hf", "--hf"),
     ("-hfr", "--hf"),
@@ -150,13 +151,14 @@ const ONE_DASH: [(&str, &str); 7] = [
     ("-ctk", "--cache-type-k"),
 ];
 
-/// The long form of a flag that llama.cpp writes with one dash.
+/// Returns the long form of a flag that llama.cpp writes with one dash.
 pub(super) fn long_form(flag: &str) -> Option<&'static str> {
     ONE_DASH.iter().find(|(short, _)| *short == flag).map(|(_, long)| *long)
 }
 
-/// What to say about a wrong call that another program would take: another message than clap's, if any, and the hint.
-/// `called` is the command, such as `mist generate`; `program` is the whole of `mist`.
+/// Returns a hint for a wrong call that another program would accept, and a message if it replaces that of clap.
+///
+/// `called` is the command, such as `mist generate`; `program` is the command tree of `mist`.
 pub(super) fn explained(
     error: &clap::Error,
     called: &str,
@@ -172,7 +174,7 @@ pub(super) fn explained(
             let word = word.rsplit('/').next().unwrap_or(word).to_ascii_lowercase();
             let (_, hint) = FOREIGN_COMMANDS.iter().find(|(names, _)| names.contains(&&*word))?;
             let is_to_come = SERVING.iter().chain(&TRAINING).any(|name| *name == word);
-            Some((is_to_come.then(|| format!("`mist {word}` is not there yet")), hint.to_string()))
+            Some((is_to_come.then(|| format!("`mist {word}` is not available yet")), hint.to_string()))
         }
         ErrorKind::UnknownArgument => {
             let argument = text(ContextKind::InvalidArg)?;
@@ -181,8 +183,8 @@ pub(super) fn explained(
                 (true, verb) => {
                     let flag = argument.split('=').next().unwrap_or(argument).replace('_', "-");
                     let called = verb.and_then(|verb| program.find_subcommand(verb));
-                    // A similar flag of the called command is a better guess than the same one of another, and one that
-                    // stands before its command is there already.
+                    // A similar flag of the called command is a better guess than the same flag of another command. A flag
+                    // that the command has was typed before it.
                     let is_near = error.get(ContextKind::SuggestedArg).is_some()
                         || called.is_some_and(|called| has(called, &flag));
                     let same = || elsewhere(&[&flag], program).filter(|_| !is_near);
@@ -199,7 +201,8 @@ pub(super) fn explained(
     }
 }
 
-/// What to type in `called` (`None` is `mist` itself) instead of another program's flag, or which command has that.
+/// Returns a hint for another program's flag: what to type in `called`, or which command has an equivalent. `called` is
+/// `None` for `mist` without a command.
 pub fn flag_hint(flag: &str, called: Option<&Command>, program: &Command) -> Option<String> {
     let Some(called) = called else { return without_command(flag, program) };
     let mut rows = FOREIGN_FLAGS.iter().filter(|(names, ..)| names.contains(&flag));
@@ -209,7 +212,7 @@ pub fn flag_hint(flag: &str, called: Option<&Command>, program: &Command) -> Opt
     }
 }
 
-/// What to type instead of a flag that no command came before.
+/// Returns a hint for a flag without a command.
 fn without_command(flag: &str, program: &Command) -> Option<String> {
     if MODEL_FLAGS.contains(&flag) || ["-p", "--prompt"].contains(&flag) {
         return Some("`mist chat -m MODEL`, or `mist generate -m MODEL -p TEXT`".into());
@@ -224,10 +227,10 @@ fn without_command(flag: &str, program: &Command) -> Option<String> {
     })
 }
 
-/// The commands, two at most, that have the flag that another one lacks.
+/// Returns a hint that names up to two commands with the needed flag.
 fn elsewhere(needed: &[&str], program: &Command) -> Option<String> {
     let flag = needed.first().filter(|flag| flag.starts_with("--"))?;
-    // It has the flags of `generate`.
+    // `generate-sequential` has the flags of `generate`.
     let others = program.get_subcommands().filter(|c| c.get_name() != "generate-sequential");
     let mut having: Vec<&str> = others.filter(|c| has_all(c, needed)).map(Command::get_name).collect();
     having.sort_by_key(|name| !["chat", "generate"].contains(name));
@@ -238,12 +241,13 @@ fn elsewhere(needed: &[&str], program: &Command) -> Option<String> {
     }
 }
 
-/// Whether a command has flags (`--json`, `-m`) and arguments (`MODEL`), or is the one that is named (`mist chat`).
+/// Returns whether a command has all of these flags (`--json`, `-m`) and arguments (`MODEL`), and is a named command
+/// (`mist chat`).
 pub fn has_all(command: &Command, needed: &[&str]) -> bool {
     needed.iter().all(|needed| has(command, needed))
 }
 
-/// Whether a command has a flag (`--json`, `-m`) or an argument (`MODEL`), or is the one that is named (`mist chat`).
+/// Returns whether a command has a flag (`--json`, `-m`) or argument (`MODEL`), or is the named command (`mist chat`).
 fn has(command: &Command, needed: &str) -> bool {
     if let Some(verb) = needed.strip_prefix("mist ") {
         return command.get_name() == verb;

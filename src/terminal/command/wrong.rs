@@ -1,4 +1,4 @@
-//! A wrong call, as clap reports it and as a person reads it: one line what is wrong, one what to type.
+//! Converts clap's error for a wrong call to a one-line message and a hint.
 
 use std::error::Error;
 
@@ -7,8 +7,8 @@ use clap::Command;
 use super::others;
 use crate::system::numbers;
 
-/// The message and the hint of a wrong call. `called` is the command, such as `mist chat`, as far as it could be read, of
-/// `program`, the whole tree.
+/// Returns the message and the hint for a wrong call. `called` is the command, such as `mist chat`, if it was recognised;
+/// `program` is the command tree of `mist`.
 pub fn explained(error: &clap::Error, called: &str, program: &Command) -> (String, String) {
     let mut text = error.render().to_string();
     if let Some(source) = error.source()
@@ -23,13 +23,13 @@ pub fn explained(error: &clap::Error, called: &str, program: &Command) -> (Strin
     }
 }
 
-/// Clap's text as a message and a hint. Its paragraphs are the error, tips, the usage, and a pointer to `--help`.
+/// Splits clap's text into a message and a hint. Its paragraphs are the error, tips, the usage, and a pointer to `--help`.
 fn lines(text: &str, command: &str) -> (String, String) {
     let joined = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     let paragraphs: Vec<String> = text.split("\n\n").map(joined).collect();
     let message = paragraphs.first().map_or("", String::as_str);
     let message = message.strip_prefix("error: ").unwrap_or(message).to_string();
-    // That a flag may stand after `--` helps nobody who mistook its name.
+    // The tip to put a flag after `--` does not help with a misspelt flag.
     let mut tips = text.lines().filter_map(|line| line.trim_start().strip_prefix("tip: "));
     let tip = tips.find(|tip| !tip.starts_with("to pass '"));
     let hint = match tip {
@@ -37,7 +37,7 @@ fn lines(text: &str, command: &str) -> (String, String) {
             Some(line) => format!("a flag follows its command: `mist {line}`"),
             None => tip.into(),
         },
-        None => format!("`{command} --help` lists what there is"),
+        None => format!("`{command} --help` lists the arguments"),
     };
     (message, hint)
 }
@@ -56,9 +56,9 @@ mod tests {
                        Usage: mist evaluate --file <TEXT.txt>\n\nFor more information, try '--help'.\n";
         let (message, hint) = lines(missing, "mist evaluate");
         assert_eq!(message, "the following required arguments were not provided: --file <TEXT.txt>");
-        assert_eq!(hint, "`mist evaluate --help` lists what there is");
+        assert_eq!(hint, "`mist evaluate --help` lists the arguments");
         let escaped = "error: unexpected argument '-x' found\n\n  tip: to pass '-x' as a value, use '-- -x'\n\n\
                        Usage: mist chat [MODEL]\n\nFor more information, try '--help'.\n";
-        assert_eq!(lines(escaped, "mist chat").1, "`mist chat --help` lists what there is");
+        assert_eq!(lines(escaped, "mist chat").1, "`mist chat --help` lists the arguments");
     }
 }
