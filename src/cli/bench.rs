@@ -1,4 +1,4 @@
-//! `mist bench`: how fast a model runs, beside what the machine's memory gives.
+//! `mist bench`: measures the speed of a model and compares it with the machine's memory bandwidth.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use mist::terminal::{Interrupt, Printer, Running, Table, watch};
 use super::exit::Status;
 use super::model::ModelArgs;
 
-/// Looks at memory while nothing but the model should run.
+/// Interval of measuring memory. It is long, so that only the model uses the CPU.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Measure how fast a model computes prompts and generates, without tokenizing and sampling.
@@ -59,14 +59,14 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
         return Ok(Status::Usage);
     }
     let located = args.model.locate(printer)?;
-    // Before a conversion is made of it. What is wrong with opening it is told below.
+    // Checks the context before making a conversion. Errors of opening are reported below.
     let original = located.quantize.and_then(|_| Checkpoint::open_original(&located.path).ok());
     original.map_or(Ok(()), |original| work.check_context(original.config.context_length))?;
     let opened = args.model.open(&located, printer)?;
     work.check_context(opened.checkpoint.config.context_length)?;
     let one = Room::of_one(&opened.checkpoint, work.positions());
     let slots = one.least.saturating_mul(work.sequences);
-    // There is no --context-length that could be advised.
+    // `mist bench` has no --context-length to suggest.
     let room = Room { least: slots, wanted: slots, fewest: usize::MAX };
     let settings = args.model.settings();
     let placed = Placed::new(&settings, &opened.checkpoint, room)?;
@@ -76,7 +76,7 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
     let model = Model::load(opened, placed, &settings, &mut Running::new(printer))?;
     let loading = memory.bytes();
     drop(memory);
-    // Between the two: the buffer is no memory that the model needs.
+    // The buffer of this measurement must not count as memory of the model, so it runs between the two watches.
     let read = model.is_on_host().then(mist::bench::read_rate).flatten();
     let memory = PeakMemory::watch_every(LOOK);
     let interrupt = Interrupt::install()?;
@@ -97,7 +97,7 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> anyhow::Result<Status> {
         return Ok(Status::Interrupted);
     }
     let peak_memory = memory.bytes().max(loading);
-    // Blocks of other formats are copied into the kernels' order.
+    // Only the `mist` layout is multiplied from the map: blocks of other layouts are copied to panels.
     let reads_map = as_stored && model.is_on_host() && model.checkpoint().format == Format::Mist;
     let large_pages = reads_map.then(in_large_pages).flatten();
     let measured = Measured {
@@ -125,7 +125,7 @@ impl BenchArgs {
     }
 }
 
-/// A table of the rates, and lines about what they were measured with.
+/// Prints a table of the rates, and lines about the devices and types.
 fn print(measured: &Measured, printer: &Printer) -> anyhow::Result<()> {
     let mut table = Table::new(Measured::HEADINGS).numbers([false, true, true, true, true]);
     measured.rows().into_iter().for_each(|row| table.row(row));

@@ -1,4 +1,4 @@
-//! `mist download` without a repository: the catalogue, for a script, a program or a person.
+//! `mist download` without a repository: prints the catalogue.
 
 use mist::hub;
 use mist::hub::catalogue::{ENTRIES, HEADINGS};
@@ -6,7 +6,7 @@ use mist::terminal::{Printer, Table};
 
 use super::exit::Status;
 
-/// Exactly the names, one a line, where a script reads; a table where a person does.
+/// Prints the catalogue: as JSON, as a table on a terminal, or as one name per line in a pipe.
 pub fn list(as_json: bool, printer: &Printer) -> anyhow::Result<Status> {
     if as_json {
         printer.result(hub::catalogue_as_json())?;

@@ -1,4 +1,4 @@
-//! `mist completions`: a script by which a shell completes commands, flags and their values.
+//! `mist completions`: prints a completion script for a shell.
 
 use clap::{Args, Command};
 use clap_complete::Shell;
@@ -15,7 +15,7 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Runs `mist completions` for the commands as they are typed.
+/// Runs `mist completions` for the command tree `program`.
 pub fn run(args: &CompletionsArgs, program: Command, printer: &Printer) -> anyhow::Result<Status> {
     printer.data(&command::script(args.shell, program))?;
     Ok(Status::Success)

@@ -1,4 +1,4 @@
-//! `mist convert`: a checkpoint in the form that is ready to run, or in one that other programs read.
+//! `mist convert`: converts a checkpoint to the `mist` layout, or to that of another program.
 
 use std::path::{Path, PathBuf};
 
@@ -57,7 +57,7 @@ pub struct ConvertArgs {
     checkpoint: CheckpointArgs,
 }
 
-/// A value of `--to`.
+/// Returns the parser of `--to`.
 fn target() -> impl TypedValueParser<Value = Target> {
     let names = PossibleValuesParser::new(Target::NAMES);
     names.try_map(|name| Target::named(&name).ok_or("there is no such format"))
@@ -88,7 +88,7 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     opened::warn(&checkpoint, report);
     let folder = conversion.folder(&located, &checkpoint)?;
     let base = args.output_dir.is_none().then_some(&*checkpoint.folder);
-    // From what is looked up there until all is written.
+    // The claim covers planning as well, which reads the files in the folder.
     let claim = if args.dry_run { None } else { Some(writing::claim(base, &folder, report)?) };
     let plan = conversion.plan(&checkpoint, &folder)?;
     if conversion.quantize.is_some() {
@@ -117,7 +117,7 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     Ok(Status::Success)
 }
 
-/// What will be written, and what that needs.
+/// Prints the files of a plan and the space that they need.
 fn note(plan: &Plan, printer: &Printer) {
     let files = plan.files();
     for (file, size) in &files {

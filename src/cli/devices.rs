@@ -1,4 +1,4 @@
-//! `mist devices`: what there is to run on.
+//! `mist devices`: lists the devices of this machine.
 
 use clap::Args;
 use mist::system::cores;

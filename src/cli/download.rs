@@ -1,4 +1,4 @@
-//! `mist download`: the catalogue, a repository, or the starter model.
+//! `mist download`: lists the catalogue, or downloads a repository or the starter model.
 
 use std::path::{Path, PathBuf};
 
@@ -66,19 +66,19 @@ pub struct DownloadArgs {
     starter: bool,
 }
 
-/// A repository: any, and shells offer those of the catalogue.
+/// Returns the parser of a repository's name. It accepts any name; shells offer those of the catalogue.
 fn listed() -> impl TypedValueParser<Value = String> {
     let values = || ENTRIES.iter().map(|entry| entry.name).collect();
     Offering { values, parser: StringValueParser::new() }
 }
 
 impl DownloadArgs {
-    /// The repository that was typed, in either way.
+    /// Returns the typed repository, of the argument or the flag.
     fn typed(&self) -> Option<&String> {
         self.repository.as_ref().or(self.repo_id.as_ref())
     }
 
-    /// The folder of all checkpoints.
+    /// Returns the folder of all checkpoints.
     fn root(&self, store: &Store) -> anyhow::Result<PathBuf> {
         match &self.checkpoints_dir {
             Some(folder) => Ok(folder.clone()),
@@ -86,7 +86,7 @@ impl DownloadArgs {
         }
     }
 
-    /// The command that goes on with this download. It holds no token: the shell's history would keep it.
+    /// Returns the command that continues this download. It omits the access token, which the shell's history would keep.
     fn command(&self) -> String {
         let mut command = vec!["mist".to_string(), "download".to_string()];
         let mut add = |words: &[&str]| command.extend(words.iter().map(|word| shell_word(word)));
@@ -116,7 +116,7 @@ impl DownloadArgs {
 /// Runs `mist download`.
 ///
 /// # Errors
-/// What the hub room reports, with its hint.
+/// The name is invalid; the repository does not exist; a download, or the conversion after it, fails.
 pub fn run(args: &DownloadArgs, printer: &Printer) -> anyhow::Result<Status> {
     let offline = args.offline || is_offline();
     match args.typed() {
@@ -142,7 +142,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
         file: file.or_else(|| name.file.clone()),
         cache: store.cache().cloned(),
     };
-    // A scheme is what to convert to; anything else is the quantization in a file's name.
+    // A variant is a scheme to convert to, or else the quantization in the name of a GGUF file.
     let variant = name.variant.as_deref();
     let scheme = args.quantize.or_else(|| variant.and_then(names::own));
     let mut report = TerminalReport::new(printer);
@@ -155,7 +155,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
     }
     let client = Client::new(Settings::from_environment(args.access_token.clone())?)?;
     let plan = match variant {
-        // What to name is said in this command's words.
+        // Without a variant, the hint for several GGUF files names the flag --file of this command.
         None => hub::plan(&client, &request, &mut report)?,
         variant => fetch::plan(&client, request, variant, &mut report)?,
     };
@@ -178,7 +178,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
     Ok(Status::Success)
 }
 
-/// The result: one JSON object, or the folder once all is there.
+/// Prints the result: a JSON object, or the folder after the download.
 fn print(
     args: &DownloadArgs,
     plan: &Plan,

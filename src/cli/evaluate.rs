@@ -1,4 +1,4 @@
-//! `mist evaluate`: the perplexity of a text.
+//! `mist evaluate`: measures the perplexity of a text.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct EvaluateArgs {
     model: ModelArgs,
 }
 
-/// The largest text that is read, in bytes.
+/// Size limit for reading a text, in bytes.
 const LARGEST_TEXT: u64 = 256 << 20;
 
 /// Runs `mist evaluate`.

@@ -1,4 +1,4 @@
-//! Exit codes, and how an error is shown: one line what is wrong, one line what to do.
+//! Exit codes, and the report of an error: one line with the message and one with the hint.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -10,20 +10,20 @@ use mist::system::hinted::Hinted;
 use mist::system::memory;
 use mist::terminal::{self, Printer, command};
 
-/// How a command ended.
+/// The outcome of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Done.
+    /// The command succeeded.
     Success,
-    /// It failed, and has said why.
+    /// The command failed, and has printed the reason.
     Failure,
-    /// The call is wrong.
+    /// The call is invalid.
     Usage,
-    /// Ended by Ctrl-C.
+    /// Ctrl-C ended the command.
     Interrupted,
 }
 
-/// The exit codes, as the manual has them.
+/// The exit codes and their descriptions in the manual.
 pub const MANUAL: [(&str, &str); 4] = [
     ("0", "Done; also where whoever read the output has closed it."),
     ("1", "It failed, and stderr says why."),
@@ -42,12 +42,12 @@ impl From<Status> for ExitCode {
     }
 }
 
-/// The error of work that Ctrl-C ended, and that has said so.
+/// The error of work that Ctrl-C ended, which has already been reported.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// What to do about an error: attached with [`anyhow::Error::context`], shown on the `hint:` line.
+/// A hint for an error, attached with [`anyhow::Error::context`] and printed on the `hint:` line.
 #[derive(Debug)]
 pub struct Hint(pub String);
 
@@ -57,19 +57,19 @@ impl std::fmt::Display for Hint {
     }
 }
 
-/// A wrong call: what was typed cannot be done on any machine, or names nothing. It ends with [`Status::Usage`].
+/// An invalid call, which cannot succeed on any machine. The command ends with [`Status::Usage`].
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
 impl Usage {
-    /// A wrong call, and what to type instead.
+    /// Returns the error of an invalid call, with a hint for what to type instead.
     pub fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
         anyhow::Error::from(Self(message.into())).context(Hint(hint.into()))
     }
 }
 
-/// Shows an outcome and turns it into the process's exit code. A closed pipe is success.
+/// Prints an outcome's error and returns the exit code. A closed pipe counts as success.
 pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
     let error = match outcome {
         Ok(status) => return status.into(),
@@ -78,7 +78,7 @@ pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
     if is_broken_pipe(&error) {
         return Status::Success.into();
     }
-    // Whoever was interrupted has said how to go on.
+    // The interrupted work has printed how to continue.
     if error.is::<Interrupted>() || error.chain().any(is_interrupted) {
         return Status::Interrupted.into();
     }
@@ -88,42 +88,44 @@ pub fn report(outcome: anyhow::Result<Status>, printer: &Printer) -> ExitCode {
     if is_wrong_call(&error) { Status::Usage } else { Status::Failure }.into()
 }
 
-/// Whether Ctrl-C ended work of the library's.
+/// Returns whether a cause is the library's error for Ctrl-C.
 fn is_interrupted(cause: &(dyn Error + 'static)) -> bool {
     matches!(cause.downcast_ref(), Some(hub::Error::Interrupted))
         || matches!(cause.downcast_ref(), Some(mist::Error::Interrupted))
 }
 
-/// Whether what was typed is at fault: each kind of error says so itself.
+/// Returns whether an error is caused by an invalid call.
 fn is_wrong_call(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<Usage>()) || hinted(error).any(Hinted::is_wrong_call)
 }
 
-/// The hint that was attached to an error, or that an error of one of the library's rooms carries.
+/// Returns the hint that is attached to an error, or that of a library error among its causes.
 fn hint(error: &anyhow::Error) -> Option<String> {
     let attached = error.downcast_ref::<Hint>().map(|hint| hint.0.clone());
     attached.or_else(|| hinted(error).find_map(Hinted::hint))
 }
 
-/// Those of an error's causes that know what to do about them.
+/// Returns the causes of an error that may have hints.
 fn hinted(error: &anyhow::Error) -> impl Iterator<Item = &dyn Hinted> {
     error.chain().filter_map(terminal::hinted)
 }
 
-/// Shows an error that ended a command, or something in it that could be tried again.
+/// Prints an error of a command, or of a step in it that the user can repeat.
 pub fn show(error: &anyhow::Error, printer: &Printer) {
     printer.error(&message(error), hint(error).as_deref());
 }
 
-/// Shows what clap says: help and version go to stdout with 0; a wrong call is reported as every other error is, one
-/// line what is wrong and one what to type, with 2. `called` is the command, as far as it could be read, of `program`.
+/// Prints the result of clap, and returns the exit code.
+///
+/// Help and version go to stdout, with code 0. An invalid call is reported as a message and a hint, with code 2. `called`
+/// is the command of `program`, if it was recognised.
 pub fn usage(error: &clap::Error, called: &str, program: &clap::Command, printer: &Printer) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) || !error.use_stderr() {
         let page = |is_coloured| match is_coloured {
             true => error.render().ansi().to_string(),
             false => error.render().to_string(),
         };
-        // Nothing is left to do when even this cannot be written.
+        // If this cannot be written, there is no place to report that.
         if error.use_stderr() {
             let _ = io::stderr().write_all(page(printer.stderr_is_coloured()).as_bytes());
             return Status::Usage.into();
@@ -136,18 +138,18 @@ pub fn usage(error: &clap::Error, called: &str, program: &clap::Command, printer
     Status::Usage.into()
 }
 
-/// The chain of causes in one line, without the hint.
+/// Returns the chain of causes as one line, without the hint.
 fn message(error: &anyhow::Error) -> String {
     let hint = error.downcast_ref::<Hint>().map(|hint| hint.0.as_str());
     terminal::one_line(error.chain(), hint)
 }
 
-/// Runs a command; a panic, which was reported already, is a failure.
+/// Runs a command and converts a panic to a failure. The panic hook has already reported it.
 pub fn catch_panics(run: impl FnOnce() -> anyhow::Result<Status>) -> anyhow::Result<Status> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(Ok(Status::Failure))
 }
 
-/// Whether whoever read stdout is gone.
+/// Returns whether an error is caused by a closed pipe.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()

@@ -1,4 +1,4 @@
-//! `mist inspect`: what a checkpoint is, what it needs, and whether it is whole.
+//! `mist inspect`: describes a checkpoint and checks its files.
 
 use std::path::Path;
 
@@ -32,10 +32,10 @@ pub struct InspectArgs {
     checkpoint: CheckpointArgs,
 }
 
-/// Runs `mist inspect`. Opening a checkpoint compares names and shapes with the config: what is wrong is its error.
+/// Runs `mist inspect`. Opening the checkpoint compares names and shapes of tensors with the config.
 pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     let path = args.checkpoint.locate(Wanted::Weights, printer)?.opened_as()?;
-    // First: of a damaged file it is the most that can be said.
+    // Hashes come first, because they describe a damaged file best.
     let hashed = if args.verify { verify_download(&path, printer)? } else { None };
     let checkpoint = Checkpoint::open(&path)?;
     let report = &mut Running::new(printer);
@@ -69,8 +69,8 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
     Ok(Status::Success)
 }
 
-/// Hashes what was downloaded to the folder of `path` again, and gives the number of files; `None` if nothing says
-/// what was downloaded there.
+/// Compares the hashes of files in the folder of `path` with those of their download, and returns the number of files.
+/// Returns `None` without a manifest of the download.
 fn verify_download(path: &Path, printer: &Printer) -> anyhow::Result<Option<usize>> {
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     let Some(manifest) = Manifest::read(folder)? else {

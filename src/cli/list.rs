@@ -1,4 +1,4 @@
-//! `mist list`: the checkpoints on this machine.
+//! `mist list`: lists the checkpoints on this machine.
 
 use clap::Args;
 use mist::checkpoint::open::Format;

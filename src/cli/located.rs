@@ -1,4 +1,4 @@
-//! The model that a command is called with: found on this machine, or fetched if the user agrees.
+//! Finds the model of a command on this machine, or downloads it if the user agrees.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use mist::terminal::{Interrupt, Printer, TerminalReport, ask};
 
 use super::exit::Hint;
 
-/// Which model.
+/// The flags for choosing a model.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Model")]
 pub struct CheckpointArgs {
@@ -21,7 +21,7 @@ pub struct CheckpointArgs {
     ///
     /// ORG/NAME is looked for under ./checkpoints, in MIST_HOME and in the hub's own cache. ORG/NAME:q4_k is quantized to
     /// that scheme, as --quantize does; where a repository has GGUF files, ORG/NAME:Q4_K_M is the one of that name.
-    // A folder as well: bash goes on into a folder, and takes spaces, for the hint of a file and for no other.
+    // The hint of a file also fits folders: only with this hint bash completes within folders and handles spaces.
     #[arg(
         value_name = "MODEL",
         value_hint = ValueHint::FilePath,
@@ -38,12 +38,12 @@ pub struct CheckpointArgs {
 }
 
 impl CheckpointArgs {
-    /// What was typed, if anything was.
+    /// Returns the typed name or path.
     pub fn typed(&self) -> Option<&Path> {
         self.model.as_deref().or(self.checkpoint_dir.as_deref())
     }
 
-    /// The model that is named, fetched if the user agrees, or the only one there is.
+    /// Returns the named model, and downloads it if the user agrees. Without a name, returns the only model on this machine.
     pub fn locate(&self, wanted: Wanted, printer: &Printer) -> anyhow::Result<Located> {
         let store = Store::from_environment();
         let Some(typed) = self.typed() else { return Ok(only(&store)?) };
@@ -56,7 +56,7 @@ impl CheckpointArgs {
         }
     }
 
-    /// Fetches what a name asks for of a repository: its weights, or the GGUF file of its variant.
+    /// Downloads the needed files of a repository: its weights, or the GGUF file of the variant.
     fn fetch(&self, store: &Store, missing: &Missing, printer: &Printer) -> anyhow::Result<()> {
         missing.check(store)?;
         let asked = missing.asked();

@@ -1,4 +1,4 @@
-//! `mist man`: the manual, a page for each command.
+//! `mist man`: prints or writes the manual pages.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub struct ManArgs {
     output_dir: Option<PathBuf>,
 }
 
-/// Runs `mist man` for the commands as they are typed.
+/// Runs `mist man` for the command tree `program`.
 pub fn run(args: &ManArgs, program: Command, printer: &Printer) -> anyhow::Result<Status> {
     let sections: [command::Section; 2] =
         [("ENVIRONMENT", &environment::MANUAL), ("EXIT STATUS", &exit::MANUAL)];

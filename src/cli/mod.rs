@@ -1,4 +1,4 @@
-//! The command line: arguments as typed, one file a verb, errors and exit codes in one place.
+//! The command line: one file per command, and the conversion of errors to messages and exit codes.
 
 mod bench;
 mod catalogue;
@@ -30,7 +30,7 @@ use mist::cpu;
 use mist::system::{signals, threads};
 use mist::terminal::{self, Printer, command as words};
 
-/// After a command's own flags, and before `--help`.
+/// Display order of the global flags: after the flags of a command and before `--help`.
 const LAST: usize = 900;
 
 /// Mistral-family language models from the hub to running text.
@@ -76,22 +76,22 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// The stack that a command runs on, whatever `ulimit -s` says of the first thread's.
+/// Stack size of the thread that runs a command, in bytes. That of the first thread depends on `ulimit -s`.
 const STACK: usize = 8 << 20;
 
-/// Runs the command that was typed, on a thread of its own.
+/// Runs the typed command on a new thread.
 pub fn main() -> ExitCode {
     signals::ignore_file_size_limit();
     mist::system::memory::share_arena_in_little_address_space();
     match threads::builder("main", STACK).and_then(|thread| thread.spawn(run_typed)) {
-        // A panic has been reported.
+        // A panic is an error that the hook has already reported.
         Ok(thread) => thread.join().unwrap_or(Status::Failure.into()),
-        // Without another thread the first one's stack must do.
+        // If no thread can be started, the command runs on the first thread.
         Err(_) => run_typed(),
     }
 }
 
-/// The only place where an outcome becomes an exit code.
+/// Parses the arguments, runs the command, and converts its outcome to an exit code.
 fn run_typed() -> ExitCode {
     let command = Cli::command();
     let typed = words::normalise(std::env::args_os().collect(), &command);

@@ -1,4 +1,4 @@
-//! What every command that runs a model shares: its flags, and the opening and loading of the model.
+//! The flags of commands that run a model, and opening and loading the model.
 
 use std::num::NonZeroUsize;
 
@@ -20,7 +20,7 @@ use super::exit::Interrupted;
 use super::located::CheckpointArgs;
 use super::values::quantize;
 
-/// How a model is run.
+/// The flags for running a model.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
@@ -65,7 +65,7 @@ pub struct ModelArgs {
     devices: DevicesArgs,
 }
 
-/// How a model's layers are spread.
+/// The flags for spreading a model's layers over devices.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Devices")]
 pub struct DevicesArgs {
@@ -80,7 +80,7 @@ pub struct DevicesArgs {
     memory: Option<Memories>,
 }
 
-/// Whether a text begins with the beginning token.
+/// The flags for the BOS token at the start of a text.
 #[derive(Args, Clone, Debug)]
 pub struct BeginningArgs {
     /// Begin with the beginning token, whatever the tokenizer's settings.
@@ -92,13 +92,13 @@ pub struct BeginningArgs {
 }
 
 impl BeginningArgs {
-    /// What the flags say, else the tokenizer's own settings.
+    /// Returns whether to add the BOS token, by the flags or else the tokenizer's settings.
     pub fn adds_bos(&self, tokenizer: &Tokenizer) -> bool {
         (tokenizer.adds_bos() || self.bos) && !self.no_bos
     }
 }
 
-/// How much of a model's context is used.
+/// The flag for the length of the context.
 #[derive(Args, Clone, Debug)]
 pub struct ContextArgs {
     /// Most tokens of the context, for which memory is planned [default: the model's context].
@@ -107,24 +107,24 @@ pub struct ContextArgs {
 }
 
 impl ContextArgs {
-    /// Makes the context of a model as short as was asked.
+    /// Shortens the context of a model to the flag's value.
     pub fn shorten(&self, opened: &mut Opened) -> Result<(), Error> {
         self.context_length.map_or(Ok(()), |tokens| opened.shorten(tokens.get()))
     }
 }
 
 impl ModelArgs {
-    /// The model that is named, or the only one there is.
+    /// Returns the named model, or the only model on this machine.
     pub fn locate(&self, printer: &Printer) -> anyhow::Result<Located> {
         self.with_scheme(self.checkpoint.locate(Wanted::Weights, printer)?)
     }
 
-    /// A model with the scheme that `--quantize` names, if it does.
+    /// Sets the scheme of a model to that of `--quantize`, if given.
     pub fn with_scheme(&self, located: Located) -> anyhow::Result<Located> {
         Ok(Located { quantize: one_of(self.quantize, located.quantize)?, ..located })
     }
 
-    /// Sets the threads, and opens a model, or its conversion where one is asked for.
+    /// Sets the number of threads, and opens a model or its conversion.
     pub fn open(&self, located: &Located, printer: &Printer) -> anyhow::Result<Opened> {
         self.settings().set_threads();
         if located.scheme().is_none() {
@@ -138,14 +138,14 @@ impl ModelArgs {
         }
     }
 
-    /// Loads the model over the devices, with room for `room` in its cache.
+    /// Loads the model onto its devices, with KV caches for `room`.
     pub fn load(&self, opened: Opened, room: Room, printer: &Printer) -> Result<Model, Error> {
         let settings = self.settings();
         let placed = Placed::new(&settings, &opened.checkpoint, room)?;
         Model::load(opened, placed, &settings, &mut Running::new(printer))
     }
 
-    /// How the flags have a model run.
+    /// Returns the settings that the flags stand for.
     pub fn settings(&self) -> Settings {
         let DevicesArgs { devices, split, memory } = &self.devices;
         let one = self.device.0.map(|device| Devices::These(vec![device]));
@@ -160,7 +160,7 @@ impl ModelArgs {
         }
     }
 
-    /// The same, where without a word about devices all accelerators are meant, else one CPU.
+    /// Returns the flags with another default for devices: all accelerators, else one CPU.
     pub fn on_all(&self) -> Self {
         let mut all = self.clone();
         if all.devices.devices.is_none() && all.device.0.is_none() {
@@ -170,19 +170,19 @@ impl ModelArgs {
     }
 }
 
-/// `--device`; `None` for auto.
+/// The value of `--device`; `None` for auto.
 #[derive(Clone, Debug)]
 struct Device(Option<DeviceName>);
 
-/// `--activations`; `None` for auto.
+/// The value of `--activations`; `None` for auto.
 #[derive(Clone, Copy, Debug)]
 struct Activations(Option<ActivationBits>);
 
-/// `--cache-dtype`; `None` for auto.
+/// The value of `--cache-dtype`; `None` for auto.
 #[derive(Clone, Copy, Debug)]
 struct Cache(Option<CacheType>);
 
-/// A value of `--device`. There are more than shells offer: one for each GPU.
+/// Returns the parser of `--device`. Shells offer only some of its values, which exist for each GPU.
 fn device() -> impl TypedValueParser<Value = Device> {
     let parser = |text: &str| match text {
         "auto" => Ok(Device(None)),
@@ -191,7 +191,7 @@ fn device() -> impl TypedValueParser<Value = Device> {
     Offering { values: || vec!["auto", "cpu", "cuda", "metal"], parser: parser as fn(&str) -> _ }
 }
 
-/// A value of `--dtype`.
+/// Returns the parser of `--dtype`.
 pub fn precision() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(Precision::NAMES).try_map(|name| name.parse::<Precision>())
 }

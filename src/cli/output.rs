@@ -1,4 +1,4 @@
-//! Lines about a generation on stderr.
+//! Prints lines about a generation to stderr.
 
 use indicatif::HumanBytes;
 use mist::checkpoint::open::Checkpoint;
@@ -6,7 +6,7 @@ use mist::generate::Timings;
 use mist::placement;
 use mist::terminal::Printer;
 
-/// The line about what decoding reads, where a token does not read all weights, or reads some of them from the disk.
+/// Prints the bytes that a token reads, for a mixture of experts and for weights that are read from the disk.
 pub fn note_reading(checkpoint: &Checkpoint, disk_a_token: Option<f64>, printer: &Printer) {
     let disk = disk_a_token.filter(|bytes| *bytes >= 1.0);
     if checkpoint.config.experts.is_none() && disk.is_none() {
@@ -18,7 +18,7 @@ pub fn note_reading(checkpoint: &Checkpoint, disk_a_token: Option<f64>, printer:
     printer.note(&format!("A token reads {weights} of weights{disk}."));
 }
 
-/// The line about a generation's speed; nothing where it was interrupted before the prompt was computed.
+/// Prints the speed of a generation, unless it was interrupted during prefill.
 pub fn note_timings(timings: &Timings, printer: &Printer) {
     if timings.prompt_tokens > 0 {
         printer.note(&timings.to_string());

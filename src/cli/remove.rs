@@ -1,4 +1,4 @@
-//! `mist remove`: a checkpoint and its conversions, deleted after it is said what goes.
+//! `mist remove`: deletes a checkpoint and its conversions, after listing them.
 
 use std::io::{self, IsTerminal};
 

@@ -1,5 +1,5 @@
-//! How tokens are chosen: what the flags say, else what the model's publishers suggest, else this program's defaults.
-//! `generate`, `generate-sequential` and `chat` all ask here.
+//! The sampling settings of `generate`, `generate-sequential` and `chat`: from flags, else from the model's publishers,
+//! else defaults.
 
 use clap::Args;
 use mist::checkpoint::open::Checkpoint;
@@ -8,7 +8,7 @@ use mist::runtime;
 use mist::system::numbers::{at_least, number};
 use mist::terminal::Printer;
 
-/// How tokens are chosen.
+/// The flags for sampling.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Sampling")]
 pub struct SamplingArgs {
@@ -33,13 +33,13 @@ pub struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// Checks what was typed, before a model is opened.
+    /// Checks the flags before a model is opened.
     pub fn check(&self) -> anyhow::Result<()> {
         Ok(self.over(Sampling::default()).check().map_err(as_typed)?)
     }
 
-    /// The values for a model. What its publishers suggest and no sampler can do is passed over with a word, but where a
-    /// flag says otherwise anyway.
+    /// Returns the sampling settings for a model. Ignores invalid suggestions of its publishers, with a warning unless a
+    /// flag overrides them.
     pub fn sampling(&self, checkpoint: &Checkpoint, printer: &Printer) -> anyhow::Result<Sampling> {
         let is_typed = |field: &str| match field {
             "temperature" => self.temperature.is_some(),
@@ -55,7 +55,7 @@ impl SamplingArgs {
         Ok(sampling)
     }
 
-    /// The values that were typed, in place of others.
+    /// Returns the settings with the values of flags in place of `others`.
     fn over(&self, others: Sampling) -> Sampling {
         Sampling {
             temperature: self.temperature.unwrap_or(others.temperature),
@@ -66,7 +66,7 @@ impl SamplingArgs {
         }
     }
 
-    /// The seed, drawn and told where chance plays a part and none was given.
+    /// Returns the seed. Without a flag draws one, and prints it if sampling is random.
     pub fn seed(&self, sampling: &Sampling, printer: &Printer) -> u64 {
         self.seed.unwrap_or_else(|| {
             let seed = rand::random::<u32>().into();
@@ -78,7 +78,7 @@ impl SamplingArgs {
     }
 }
 
-/// With the name of the flag.
+/// Adds the name of the flag to an error.
 fn as_typed(error: SamplingError) -> SamplingError {
     error.called(|field| format!("--{}", field.replace('_', "-")))
 }

@@ -1,4 +1,4 @@
-//! `mist tokenize`: text to ids, a conversation to ids, ids to text.
+//! `mist tokenize`: converts a text or a conversation to ids, or ids to text.
 
 use std::path::PathBuf;
 
@@ -40,7 +40,7 @@ pub struct TokenizeArgs {
     checkpoint: CheckpointArgs,
 }
 
-/// The largest text that is read, in bytes.
+/// Size limit for reading a text, in bytes.
 const LARGEST_TEXT: u64 = 256 << 20;
 
 /// Runs `mist tokenize`.
@@ -84,7 +84,7 @@ pub fn run(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Status> {
     Ok(Status::Success)
 }
 
-/// Shows ids as text: those that were typed, or each list that stdin has.
+/// Prints ids as text: the typed ids, or each list of ids on stdin.
 fn decode(args: &TokenizeArgs, tokenizer: &Tokenizer, printer: &Printer) -> anyhow::Result<Status> {
     let is_typed = args.decode != ["-"];
     let lists = match args.decode.as_slice() {
@@ -112,7 +112,7 @@ fn decode(args: &TokenizeArgs, tokenizer: &Tokenizer, printer: &Printer) -> anyh
     Ok(Status::Success)
 }
 
-/// The tokenizer alone: a folder without weights, as `mist download --tokenizer-only` leaves it, has one too.
+/// Opens the tokenizer, which needs no weights: `mist download --tokenizer-only` makes such folders.
 fn open(args: &TokenizeArgs, printer: &Printer) -> anyhow::Result<Tokenizer> {
     Ok(tokenizer_at(&args.checkpoint.locate(Wanted::Tokenizer, printer)?.path)?)
 }

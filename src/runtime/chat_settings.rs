@@ -1,4 +1,4 @@
-//! The settings of a conversation: what `/set` changes and `/show` shows.
+//! The settings of a conversation, which `/set` changes and `/show` prints.
 
 use std::num::NonZeroUsize;
 
@@ -8,10 +8,10 @@ use super::options::Options;
 use crate::chat::{SettingError, Settings};
 
 impl Chat {
-    /// Sets a value of [`Settings`] for the replies to come. Random numbers continue, unless the seed is set.
+    /// Sets a value of [`Settings`] for later replies. Random numbers continue, unless the seed is set.
     ///
     /// # Errors
-    /// There is no such setting, or it cannot have this value. Nothing has changed then.
+    /// There is no such setting, or it cannot have this value. An error changes nothing.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
         let mut settings = self.settings();
         settings.set(name, value)?;
@@ -31,10 +31,10 @@ impl Chat {
         Settings { sampling: self.sampling(), seed: self.seed(), max_new_tokens }
     }
 
-    /// Returns the names and values of the settings and of what they depend on, and how much of the context is used.
+    /// Returns the names and values of the settings, of the model's types, and of the use of the context.
     ///
     /// # Errors
-    /// Those of the chat format.
+    /// The chat format refuses the conversation.
     pub fn values(&self) -> Result<Vec<(&'static str, String)>, Error> {
         let (model, conversation) = (self.model(), self.conversation());
         let none = || "none".to_string();

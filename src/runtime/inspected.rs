@@ -1,4 +1,4 @@
-//! Describes a checkpoint: its shape, its size, and what it does with text.
+//! Describes a checkpoint: its sizes, its weights, and its defaults for text.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,21 +12,21 @@ use crate::checkpoint::open::Checkpoint;
 use crate::kernels::attention::CacheType;
 use crate::quant::Scheme;
 
-/// The facts of a checkpoint, as `mist inspect` shows them.
+/// The description of a checkpoint that `mist inspect` prints.
 #[derive(Debug)]
 pub struct Inspected<'a> {
     checkpoint: &'a Checkpoint,
     speech: Speech,
-    /// Number of positions whose KV cache is counted.
+    /// Number of positions for the size of the KV cache.
     positions: usize,
-    /// Whether every weight was found to be a finite number.
+    /// Whether all weights were checked to be finite.
     pub is_finite: bool,
-    /// Number of files whose hashes are those of the download, if they were compared.
+    /// Number of files whose hashes match those of the download; `None` if they were not compared.
     pub hashed_files: Option<usize>,
 }
 
 impl<'a> Inspected<'a> {
-    /// Describes a checkpoint, with the KV cache of `positions` positions (`None`: the model's context).
+    /// Describes a checkpoint, with the size of a KV cache for `positions` (`None`: the model's context).
     pub fn new(checkpoint: &'a Checkpoint, speech: Speech, positions: Option<usize>) -> Self {
         let config = &checkpoint.config;
         let positions = positions.unwrap_or(config.context_length);
@@ -41,7 +41,7 @@ impl<'a> Inspected<'a> {
         (self.positions as u64).saturating_mul((position * config.layers) as u64)
     }
 
-    /// Returns the object of `mist inspect --json`.
+    /// Returns the JSON object of `mist inspect --json`.
     pub fn as_json(&self) -> Value {
         let config = &self.checkpoint.config;
         let (total, active) = config.parameters();
@@ -65,7 +65,7 @@ impl<'a> Inspected<'a> {
         json
     }
 
-    /// Returns a name and a value for each fact.
+    /// Returns the description as names and values.
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let config = &self.checkpoint.config;
         let (total, active) = config.parameters();
@@ -84,7 +84,7 @@ impl<'a> Inspected<'a> {
     }
 }
 
-/// Lists schemes with their part of the bytes, most bytes first, such as `q4_k 82.0 %`.
+/// Lists schemes with their shares of the bytes, the largest first, such as `q4_k 82.0 %`.
 pub(super) fn shares(schemes: &BTreeMap<Scheme, u64>) -> String {
     let total = schemes.values().sum::<u64>().max(1) as f64;
     let mut sorted: Vec<_> = schemes.iter().collect();

@@ -82,7 +82,7 @@ impl Measured {
     /// Headings of [`rows`](Self::rows).
     pub const HEADINGS: [&str; 5] = ["", "tokens/s", "GB/s", "of reading", "weights alone"];
 
-    /// Returns a row of a table for each part that was measured.
+    /// Returns a table row for each measured part.
     pub fn rows(&self) -> Vec<[String; 5]> {
         let gigabytes = |bytes: Option<f64>| bytes.map_or(String::new(), |b| format!("{:.2}", b / 1e9));
         let in_percent = |share: Option<f64>| share.map_or(String::new(), percent);
@@ -107,7 +107,7 @@ impl Measured {
         [prompt, generate, read].into_iter().flatten().collect()
     }
 
-    /// Returns two lines about what was measured: devices, kernels and types; sizes and the time to load.
+    /// Returns two lines about the measured model: devices, kernels and types; sizes and the time to load.
     pub fn lines(&self) -> [String; 2] {
         let (model, weights) = (&self.model, shares(&schemes(self.checkpoint())));
         let threads = counted(pool::threads(), "thread");
@@ -129,7 +129,7 @@ impl Measured {
         ]
     }
 
-    /// The object of `mist bench --json`.
+    /// Returns the JSON object of `mist bench --json`.
     pub fn as_json(&self) -> Value {
         json!({
             "prompt_tokens_per_second": self.prompt.as_ref().map(rates),

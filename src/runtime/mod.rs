@@ -9,22 +9,22 @@
 //! | `builder` | [`Model::open`]: from a name to a model |
 //! | `model` | [`Model`]: a loaded model with its checkpoint and tokenizer |
 //! | `options`, `piece`, `pieces` | [`Model::generate`]: a text in pieces |
-//! | `texts` | [`Model::texts`]: many texts at once, in their order |
-//! | `chat`, `chat_settings` | [`Model::chat`]: turns, of which only what is new is computed; their settings |
-//! | `measured` | what came of measuring a model's speed |
-//! | `located` | a name: found here, or known to be missing |
+//! | `texts` | [`Model::texts`]: many texts, generated together and returned in order |
+//! | `chat`, `chat_settings` | [`Model::chat`]: a conversation, whose turns compute only new tokens; its settings |
+//! | `measured` | the result of measuring a model's speed |
+//! | `located` | the search for a model by its name |
 //! | `fetch` | which files of a repository a name asks for |
 //! | `quantize` | which weights run, and the names of schemes |
 //! | `opened` | a checkpoint with its tokenizer |
-//! | `conversions` | the conversion that is there, or one that is made and kept |
-//! | `checked` | what was found out about a conversion holds until a file changes |
-//! | `conversion` | a conversion as it was asked for |
-//! | `writing` | one process at a time, stopped without a trace, verified |
-//! | `speech`, `suggested` | what a model does with text; how its publishers suggest that tokens are chosen |
-//! | `inspected` | the facts of a checkpoint |
-//! | `sidecars` | the files beside weights |
-//! | `settings`, `placing` | how a model is run; which layer goes where, and how large caches are |
-//! | `report`, `error` | who receives what happens; what can go wrong |
+//! | `conversions` | finding, or making and keeping, the conversion of a model |
+//! | `checked` | the record that a conversion matches its originals, valid until a file changes |
+//! | `conversion` | a requested conversion: its folder and its plan |
+//! | `writing` | writing a conversion: locked, interruptible, verified |
+//! | `speech`, `suggested` | a model's defaults for text: chat format, end tokens, sampling |
+//! | `inspected` | the description of a checkpoint for `mist inspect` |
+//! | `sidecars` | the files beside the weights |
+//! | `settings`, `placing` | how to run a model; which layers go to which device, and the size of caches |
+//! | `report`, `error` | the receiver of messages and progress; errors |
 
 mod builder;
 mod chat;

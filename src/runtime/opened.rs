@@ -146,11 +146,13 @@ pub fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer, Error> {
     }
 }
 
-/// Compares the tokenizer's ids with the rows of the embedding. Plain text must not lead to an id without a row. Published
-/// models have other tokens without one that are never looked up, such as a padding token: a warning names them.
+/// Checks that the embedding has a row for every id that plain text may encode to.
+///
+/// Published models have other tokens without a row, such as a padding token, which are never looked up. A warning names
+/// them.
 ///
 /// # Errors
-/// [`Error::NoRows`].
+/// An id of plain text has no row ([`Error::NoRows`]).
 pub fn compare_ids(
     checkpoint: &Checkpoint,
     tokenizer: &Tokenizer,
@@ -173,8 +175,7 @@ pub fn compare_ids(
     Ok(())
 }
 
-/// The tokenizer of what lies at `path`, which need not have weights: a folder as `mist download --tokenizer-only` leaves it
-/// has one too.
+/// Opens the tokenizer at `path`, which needs no weights: `mist download --tokenizer-only` makes such folders.
 ///
 /// # Errors
 /// A file of the tokenizer is missing or invalid.

@@ -52,9 +52,9 @@ impl Room {
 pub struct Placed {
     /// The placement plan.
     pub plan: Plan,
-    /// What the model's parts take.
+    /// The memory requirements of the model's parts.
     pub requirement: MemoryRequirement,
-    /// The devices with their limits.
+    /// The devices with their memory limits.
     pub places: Vec<Place>,
     /// Type of keys and values in the KV cache.
     pub cache_dtype: CacheType,
@@ -135,14 +135,14 @@ impl Placed {
         runs.map(name).collect::<Vec<_>>().join(", ")
     }
 
-    /// Each device's share, place and footprint.
+    /// Returns the layers, memory limit and footprint of each device.
     fn devices(&self) -> impl Iterator<Item = (&Share, &Place, Footprint)> {
         let footprints = self.plan.footprints(&self.requirement);
         let places = self.plan.shares.iter().zip(&self.places);
         places.zip(footprints).map(|((share, place), footprint)| (share, place, footprint))
     }
 
-    /// Returns the object of `mist generate --plan --json`.
+    /// Returns the JSON object of `mist generate --plan --json`.
     pub fn as_json(&self) -> Value {
         let device = |(share, place, footprint): (&Share, &Place, Footprint)| {
             json!({
@@ -175,7 +175,7 @@ impl Placed {
         self.devices().map(row).collect()
     }
 
-    /// Whether no device but the CPU computes.
+    /// Returns whether only the CPU computes.
     pub fn is_on_host(&self) -> bool {
         self.plan.shares.iter().all(|share| share.device == DeviceName::Cpu)
     }
@@ -191,12 +191,12 @@ impl Placed {
     }
 }
 
-/// Whether caches on the host are a small part of its memory, where no limit was given.
+/// Returns whether the KV caches on the host take a small part of its memory. A host with a memory limit is not checked.
 fn host_has_room(plan: &Plan, requirement: &MemoryRequirement, places: &[Place]) -> bool {
     let unlimited = plan.footprints(requirement).into_iter().zip(places);
     let unlimited = unlimited.filter(|(_, place)| place.device == DeviceName::Cpu && place.memory.is_none());
     let cache: u64 = unlimited.map(|(footprint, _)| footprint.cache).sum();
-    placement::host_memory().is_none_or(|memory| cache <= memory / PART_OF_HOST)
+    placement::host_memory().is_none_or(|memory| cache <= memory / HOST_MEMORY_DIVISOR)
 }
 
 /// Returns the type of the KV cache on these devices.

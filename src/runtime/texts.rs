@@ -1,4 +1,4 @@
-//! Many texts at once: several texts of each prompt, computed together and returned in their order.
+//! Generates many texts together, several for each prompt, and returns them in order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,47 +12,48 @@ use crate::generate::{Ended, Engine, Event, Finish, Generation, Id, MOST_AT_ONCE
 /// A text that has ended.
 #[derive(Clone, Debug)]
 pub struct EndedText {
-    /// Index of its prompt.
+    /// Index of the prompt.
     pub prompt: usize,
-    /// Index among the texts of its prompt.
+    /// Index among the texts of the prompt.
     pub sample: usize,
-    /// The seed that gives this text when it is generated alone.
+    /// The seed with which the same text is generated alone.
     pub seed: u64,
     /// The text.
     pub text: String,
-    /// Its ids, why it ended, and how long it took.
+    /// The ids, the reason for the end, and the timings.
     pub generation: Generation,
 }
 
-/// Texts on their way, which [`Model::texts`] begins. Only a few more than are computed at once are with the engine.
+/// The texts that [`Model::texts`] generates. The engine gets only a few more of them than it computes at once.
 #[derive(Debug)]
 pub struct Texts<'p> {
     model: Model,
     engine: Engine,
     options: Options,
-    /// Seed of the first text that is computed; each further one has the next.
+    /// Seed of the first computed text. Each further text has the next seed.
     seed: u64,
-    /// Ids of the prompts; an empty prompt is not computed, and its texts are empty.
+    /// Ids of the prompts. An empty prompt is not computed, and its texts are empty.
     prompts: Vec<&'p [u32]>,
     /// Number of texts of each prompt.
     samples: usize,
-    /// Indices of the prompts that are computed.
+    /// Indices of the prompts that are not empty.
     computed: Vec<usize>,
-    /// The sequences of the texts, in the order in which they are computed.
+    /// The sequences of the started texts, in order.
     ids: Vec<Id>,
-    /// What has come of texts that have begun and not ended, by their positions in `ids`.
+    /// The texts so far of running sequences, by their positions in `ids`.
     begun: BTreeMap<usize, String>,
-    /// Texts that have ended and were not taken, by their indices.
+    /// The ended texts that the caller has not taken, by their indices.
     ended: BTreeMap<usize, (String, Generation)>,
-    /// Number of texts that were taken.
+    /// Number of texts that the caller has taken.
     taken: usize,
-    /// Number of prompt tokens that were given to the engine.
+    /// Number of prompt tokens that the engine has got.
     added: Arc<AtomicUsize>,
 }
 
 impl Model {
-    /// Begins `samples` texts of each prompt, given as ids. A prompt without ids is not computed; its texts are empty.
-    /// Each text is the same as when it is generated alone with its seed.
+    /// Begins `samples` texts of each prompt, given as ids. The texts of a prompt without ids are empty.
+    ///
+    /// Each text is the same as if generated alone with its seed.
     pub fn texts<'p>(
         &self,
         prompts: Vec<&'p [u32]>,
@@ -95,13 +96,15 @@ impl Texts<'_> {
         self.taken + self.ended.len()
     }
 
-    /// Returns the number of texts that were taken.
+    /// Returns the number of texts that the caller has taken.
     pub fn taken(&self) -> usize {
         self.taken
     }
 
-    /// Sets the observer of the computation. It gets the number of computed prompt tokens, and that of all prompt tokens
-    /// which no cache holds, also of texts that wait. It may end the texts.
+    /// Sets the watch, which observes the prefill of prompts and can end the texts.
+    ///
+    /// It receives the number of computed prompt tokens, and the total number, which includes texts that wait and excludes
+    /// tokens in KV caches.
     pub fn watch(&mut self, watch: Watch) {
         let tokens = self.computed.iter().map(|prompt| self.prompts[*prompt].len()).sum::<usize>();
         let (all, added) = (tokens.saturating_mul(self.samples), self.added.clone());
@@ -113,18 +116,19 @@ impl Texts<'_> {
         self.engine.watch(Watch::new(move || interrupting.is_interrupted(), report));
     }
 
-    /// Computes a step: a token of some texts, or a part of some prompts. Returns false once all texts have ended; they
-    /// end as they are where the watch interrupts.
+    /// Computes a step: the next tokens of some texts, and chunks of some prompts.
+    ///
+    /// Returns `false` once all texts have ended. If the watch interrupts, they end early.
     ///
     /// # Errors
-    /// A prompt fills the context, a value of the sampling is out of its range, the logits are not numbers; or errors of a
-    /// device. Texts that have ended can still be taken.
+    /// A prompt fills the context; a sampling value is out of its range; the logits are not numbers; a device fails. Ended
+    /// texts can still be taken.
     pub fn step(&mut self) -> Result<bool, Error> {
         self.fill()?;
         let explained = |error| self.model.explained(error);
         let mut ended = Vec::new();
         for (id, event) in self.engine.step().map_err(explained)? {
-            // Ids increase in the order of the texts.
+            // `ids` is sorted: the engine returns increasing ids.
             let Ok(position) = self.ids.binary_search(&id) else { continue };
             match event {
                 Event::Token { text, .. } => self.begun.entry(position).or_default().push_str(text),
@@ -143,7 +147,7 @@ impl Texts<'_> {
         Ok(!self.engine.is_idle() || self.ids.len() < self.computed.len().saturating_mul(self.samples))
     }
 
-    /// Returns the next text in the order of the prompts, if it has ended.
+    /// Returns the next text in order, if it has ended.
     pub fn take(&mut self) -> Option<EndedText> {
         let index = self.taken;
         let (text, generation) = self.ended.remove(&index)?;
@@ -154,12 +158,12 @@ impl Texts<'_> {
         Some(EndedText { prompt, sample, seed, text, generation })
     }
 
-    /// Returns the seed of the text at a position among those that are computed.
+    /// Returns the seed of the computed text at `position`.
     fn seed_at(&self, position: usize) -> u64 {
         self.seed.wrapping_add(position as u64)
     }
 
-    /// Gives the engine more texts, while few wait.
+    /// Adds texts to the engine while few wait there.
     fn fill(&mut self) -> Result<(), Error> {
         let texts = self.computed.len().saturating_mul(self.samples);
         while self.ids.len() < texts && self.engine.counts().0 < MOST_AT_ONCE {
@@ -172,7 +176,7 @@ impl Texts<'_> {
         Ok(())
     }
 
-    /// Ends the running texts as they are. Those that have not begun do not end.
+    /// Ends the running texts early. Waiting texts do not count as ended.
     fn cancel(&mut self) {
         let (_, running) = self.engine.counts();
         let ids = self.ids.iter().enumerate();
@@ -181,7 +185,7 @@ impl Texts<'_> {
         ended.into_iter().for_each(|(position, ended)| self.end(position, ended));
     }
 
-    /// Keeps a text that has ended.
+    /// Stores an ended text for the caller.
     fn end(&mut self, position: usize, Ended { generation, rest, .. }: Ended) {
         let index = self.computed[position / self.samples] * self.samples + position % self.samples;
         let text = self.begun.remove(&position).unwrap_or_default() + &rest;

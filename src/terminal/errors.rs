@@ -1,4 +1,4 @@
-//! An error as a person reads it: the causes in one line, and the cause that has a hint.
+//! Formats an error as one line, and finds the cause that has a hint.
 
 use std::error::Error;
 use std::io;
@@ -12,10 +12,10 @@ use crate::system::hinted::Hinted;
 use crate::system::quote::beginning;
 use crate::{checkpoint, hub, placement, runtime, text};
 
-/// Finds out whether a cause is an error of one type.
+/// A function that downcasts a cause to one type of errors with hints.
 type Known = for<'e> fn(&'e (dyn Error + 'static)) -> Option<&'e dyn Hinted>;
 
-/// The types of errors with hints.
+/// The downcasts for all types of errors with hints.
 const HINTED: [Known; 16] = [
     known::<runtime::Error>,
     known::<checkpoint::Error>,
@@ -35,14 +35,14 @@ const HINTED: [Known; 16] = [
     known::<io::Error>,
 ];
 
-/// Maximum bytes of one cause.
+/// Maximum number of bytes of a cause.
 const LONGEST: usize = 4096;
 
 fn known<'e, E: Hinted + 'static>(cause: &'e (dyn Error + 'static)) -> Option<&'e dyn Hinted> {
     cause.downcast_ref::<E>().map(|error| error as &dyn Hinted)
 }
 
-/// Returns a cause as an error with a hint, if it is one of this crate's.
+/// Returns a cause as an error with a hint, if its type has hints.
 pub fn hinted<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e dyn Hinted> {
     HINTED.iter().find_map(|known| known(cause))
 }
@@ -62,7 +62,7 @@ pub fn one_line<'e>(causes: impl Iterator<Item = &'e (dyn Error + 'static)>, hin
     line
 }
 
-/// Removes the backtrace that candle appends to an error's text where `RUST_BACKTRACE` asks for one.
+/// Removes the backtrace that candle appends to an error's text if `RUST_BACKTRACE` is set.
 fn without_backtrace(text: &str) -> String {
     let is_frame = |line: &&str| line.trim_start().starts_with("0: ");
     text.lines().take_while(|line| !is_frame(line)).collect::<Vec<_>>().join(" ").trim_end().into()

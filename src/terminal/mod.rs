@@ -1,8 +1,8 @@
 //! Input and output on a terminal: messages, progress, the line editor, signals, and clap's commands.
 //!
-//! Knows streams, keys, signals and escape codes; clap's commands as such; how far a download, an opening or a prompt is; which
-//! errors have hints. Never knows models or files of weights, and never decides what a line that was typed means: that is
-//! [`crate::chat`]'s.
+//! Knows streams, keys, signals, escape codes, clap's commands, the types of errors with hints, and the progress of
+//! downloads, opening and prefill. Knows neither models nor files of weights. It does not interpret typed lines:
+//! [`crate::chat`] does.
 //!
 //! | file | what |
 //! |---|---|
@@ -10,17 +10,17 @@
 //! | `progress` | progress bars |
 //! | `tokens` | the progress of prefill: tokens, time left, rate |
 //! | `table` | columns padded to their widest cell |
-//! | `output` | text that comes in pieces, on its way to stdout |
-//! | `download` | a download: the plan as lines, then bars |
-//! | `running` | the opening of a model: lines, and a bar for each step |
-//! | `question` | questions, asked until they are answered |
-//! | `ends` | a panic, or a file that can no longer be read, in one line |
-//! | `errors` | an error: its causes in one line, and its hint |
-//! | [`command`] | what a tree of clap's commands needs around it |
-//! | `shared` | a line on stderr begins a line, also where stdout goes to the same place |
-//! | `filter` | text that `mist` did not write cannot steer the terminal |
-//! | `editor` | one message from the keyboard, on one line or several |
-//! | `history` | where the editor keeps what was typed |
+//! | `output` | writing generated text to stdout in pieces |
+//! | `download` | the progress of a download: the plan as lines, then bars |
+//! | `running` | the progress of opening a model: messages, and a bar for each step |
+//! | `question` | questions to the user |
+//! | `ends` | reports of a panic, or of a mapped file that becomes unreadable, in one line |
+//! | `errors` | an error's causes in one line, and its hint |
+//! | [`command`] | support for clap's commands: error messages, shell completion, manual pages |
+//! | `shared` | keeps lines on stderr from starting in the middle of a line of stdout |
+//! | `filter` | escapes control characters in text from models, servers and files |
+//! | `editor` | reads messages of one or several lines from the keyboard |
+//! | `history` | the file with the editor's history |
 //! | `interrupt` | Ctrl-C stops a reply before it stops the process |
 
 pub mod command;

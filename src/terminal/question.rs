@@ -1,10 +1,10 @@
-//! Questions on stderr, and their answers.
+//! Asks the user questions on stderr and reads the answers.
 
 use std::io::{self, BufRead};
 
 use super::printer::Printer;
 
-/// Asks a question on stderr until `answers` has yes or no. An empty line is `default`; the end of `answers` is no.
+/// Asks a question on stderr until the answer is yes or no. An empty line means `default`; the end of `answers` means no.
 ///
 /// # Errors
 /// The answer cannot be read.
@@ -18,8 +18,9 @@ pub fn ask(question: &str, default: bool, answers: &mut impl BufRead, printer: &
     Ok(answered(question, parse, answers, printer)?.unwrap_or(false))
 }
 
-/// Lists `names` with their numbers on stderr, and asks `question` until `answers` has one of the numbers. Returns the
-/// index of the name; `None` if `answers` ends.
+/// Lists `names` with numbers on stderr, and asks `question` until the answer is one of the numbers.
+///
+/// Returns the index of the name; `None` at the end of `answers`.
 ///
 /// # Errors
 /// The answer cannot be read.
@@ -37,7 +38,7 @@ pub fn pick<'a>(
     answered(&format!("{question} (1-{count}) "), parse, answers, printer)
 }
 
-/// Asks a question until `answers` has a line that `parse` accepts; `None` if `answers` ends.
+/// Asks a question until `parse` accepts an answer. Returns `None` at the end of `answers`.
 fn answered<T>(
     question: &str,
     parse: impl Fn(&str) -> Option<T>,
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_question_is_asked_until_a_number_comes() {
+    fn the_question_is_asked_until_the_answer_is_a_number() {
         let printer = Printer::new(true, false);
         let pick = |mut answers: &[u8]| pick("Which?", ["a", "b"].into_iter(), &mut answers, &printer);
         assert_eq!(pick(b"0\n3\nb\n\n 2 \n").unwrap(), Some(1));

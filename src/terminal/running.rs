@@ -1,4 +1,4 @@
-//! The opening of a model on stderr: lines, and a bar for each step.
+//! Shows the opening of a model on stderr: messages, and a bar for each step.
 
 use std::sync::atomic::Ordering;
 
@@ -7,22 +7,22 @@ use super::printer::Printer;
 use super::progress::Progress;
 use crate::runtime::{Report, Step};
 
-/// Shows on stderr what is done while a model is opened, converted and loaded.
+/// Shows messages and progress on stderr while a model is opened, converted and loaded.
 #[derive(Debug)]
 pub struct Running<'a> {
     printer: &'a Printer,
     bar: Option<Progress>,
-    /// Stops what is done on Ctrl-C.
+    /// The handler by which Ctrl-C stops a conversion; `None` if Ctrl-C ends the process.
     interrupt: Option<(Interrupt, Listening)>,
 }
 
 impl<'a> Running<'a> {
-    /// A report during which Ctrl-C ends the process.
+    /// Creates a report during which Ctrl-C ends the process.
     pub fn new(printer: &'a Printer) -> Self {
         Self { printer, bar: None, interrupt: None }
     }
 
-    /// A report during which Ctrl-C stops a conversion, which then leaves nothing behind.
+    /// Creates a report during which Ctrl-C stops a conversion, which then leaves no files.
     ///
     /// # Errors
     /// The handler of Ctrl-C cannot be installed.

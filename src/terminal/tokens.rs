@@ -80,7 +80,8 @@ pub fn watch(interrupt: &Interrupt, progress: &Arc<TokenProgress>) -> Watch {
     Watch::new(move || flag.load(Ordering::Relaxed), move |done, all| progress.report(done, all))
 }
 
-/// Shows how far prompts are behind `bar`, which counts texts, and ends computing at Ctrl-C.
+/// Returns a watch that shows the prefill of prompts as the message of `bar`, which counts texts, and ends the
+/// computation at Ctrl-C.
 pub fn watch_behind(interrupt: &Interrupt, bar: &Arc<Progress>) -> Watch {
     let (flag, bar, estimate) = (interrupt.flag(), bar.clone(), Mutex::new(Estimate::default()));
     let report =
@@ -155,7 +156,7 @@ struct Estimate {
 }
 
 impl Estimate {
-    /// The words when `done` of `all` tokens are computed, `None` where those of a moment ago still hold.
+    /// Returns the time left and the rate as text, after `done` of `all` tokens. Returns `None` until the next update.
     fn at(&mut self, now: Instant, done: u64, all: u64) -> Option<String> {
         match self.last {
             // Less progress than before means that another task has begun.

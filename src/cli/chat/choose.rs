@@ -1,5 +1,4 @@
-//! Which checkpoint, where none is named: the one there is, the one of several that a person picks, or the
-//! starter model.
+//! Chooses a checkpoint if none is named: the only one, one that the user picks, or the starter model.
 
 use std::io;
 
@@ -12,7 +11,7 @@ use mist::terminal::{Interrupt, Printer, TerminalReport, pick};
 
 use crate::cli::exit::Hint;
 
-/// The only checkpoint on this machine, or the one that a person picks; `ask` says whether one can be asked.
+/// Returns the only checkpoint on this machine, or the one that the user picks. `ask` allows a question to the user.
 pub fn checkpoint(
     store: &Store,
     ask: bool,

@@ -1,4 +1,4 @@
-//! The conversation is saved as it goes, and gone on with later.
+//! Saves the conversation after each turn, and continues a saved one.
 
 use std::path::PathBuf;
 
@@ -8,16 +8,16 @@ use mist::terminal::Printer;
 
 use crate::cli::exit::Hint;
 
-/// Saves a conversation after each turn, or does not.
+/// Saves a conversation after each turn, if enabled.
 pub struct Keeper<'a> {
-    /// `None` where nothing is saved.
+    /// `None` if saving is disabled.
     autosave: Option<Autosave>,
     printer: &'a Printer,
     has_warned: bool,
 }
 
 impl<'a> Keeper<'a> {
-    /// Saves what is said to `model`, if `saves`.
+    /// Creates a keeper for a conversation with `model`, which saves it if `saves`.
     pub fn new(saves: bool, model: &str, printer: &'a Printer) -> Self {
         let folder = saves.then(Autosave::folder).flatten();
         let autosave = folder.map(|folder| Autosave::new(folder, model));
@@ -28,7 +28,7 @@ impl<'a> Keeper<'a> {
         Self { autosave, printer, has_warned: false }
     }
 
-    /// Saves the conversation. Where that fails it is said once: it is not worth ending a chat.
+    /// Saves the conversation. The first failure prints a warning; none ends the chat.
     pub fn save(&mut self, conversation: &Conversation) {
         let Some(autosave) = &mut self.autosave else { return };
         if let Err(error) = autosave.save(conversation)
@@ -38,26 +38,26 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// The file that the conversation is saved in, once it is.
+    /// Returns the file of the conversation, once it is saved.
     pub fn path(&self) -> Option<PathBuf> {
         self.autosave.as_ref().and_then(Autosave::path)
     }
 
-    /// `conversation` is another one, which is saved when it changes; the one of before stays saved.
+    /// Begins to save another conversation, once it changes. The file of the earlier one is kept.
     pub fn begin(&mut self, conversation: &Conversation) {
         if let Some(autosave) = &mut self.autosave {
             autosave.begin(conversation);
         }
     }
 
-    /// The conversation that was saved last, but for this one; from here on it is this one.
+    /// Loads the last saved conversation except the current one, and continues it.
     pub fn load_last(&mut self) -> anyhow::Result<Conversation> {
         let last = self.autosave.as_ref().map_or(Ok(None), Autosave::last)?;
         let last = last.ok_or_else(|| anyhow!("no other conversation is saved"))?;
         Ok(self.go_on(last))
     }
 
-    /// Goes on with a conversation, and says so.
+    /// Continues a saved conversation, and prints a note.
     pub fn go_on(&mut self, saved: Saved) -> Conversation {
         self.printer.note(&format!("Continuing {}", saved.described(self.autosave.as_ref())));
         if let Some(autosave) = &mut self.autosave {
@@ -67,7 +67,7 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// The conversation that `--continue` goes on with.
+/// Returns the conversation that `--continue` continues.
 pub fn last() -> anyhow::Result<Saved> {
     Autosave::last_of_all()?.ok_or_else(|| {
         anyhow!("no conversation is saved yet").context(Hint("`mist chat` begins one, and saves it".into()))

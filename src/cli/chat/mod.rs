@@ -1,12 +1,12 @@
-//! `mist chat`: a conversation, with a person at a terminal or line by line from a pipe.
+//! `mist chat`: holds a conversation on a terminal, or with one message per line from a pipe.
 //!
-//! | file | one idea |
+//! | file | what |
 //! |---|---|
-//! | `choose` | which checkpoint, where none is named |
-//! | `talk` | a turn: from the message to the reply on the screen |
-//! | `prompt` | a person's turns and commands |
-//! | `pipe` | one turn a line |
-//! | `keep` | the conversation is saved as it goes |
+//! | `choose` | the choice of a checkpoint if none is named |
+//! | `talk` | a turn: from the message to the printed reply |
+//! | `prompt` | messages and commands from the keyboard |
+//! | `pipe` | messages from a pipe |
+//! | `keep` | saving the conversation |
 
 mod choose;
 mod keep;
@@ -61,7 +61,7 @@ pub struct ChatArgs {
     sampling: SamplingArgs,
 }
 
-/// Help of the model, which has a default here that it has nowhere else.
+/// Help of the model, whose default differs from that of other commands.
 const MODEL: &str = "The model: ORG/NAME, a folder, a .gguf file, or an address of the hub [default: the only one there \
                      is, or a small one that is fetched]";
 
@@ -75,7 +75,7 @@ pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
         Some(_) => args.model.locate(printer)?,
         None => {
             let store = Store::from_environment();
-            // A conversation goes on with its own model.
+            // A saved conversation continues with its model.
             let spoken = last.as_ref().and_then(|saved| spoken_with(&store, &saved.model));
             let located = match spoken {
                 Some(located) => located,
@@ -100,7 +100,7 @@ pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
     let mut chat = model.chat().options(options);
     chat.conversation_mut().set_system(args.system.clone());
     let mut talk = Talk::new(chat, &interrupt, printer);
-    // What scripts say is not what a person wants to go on with.
+    // Conversations of scripts are not saved, so that `--continue` finds the user's last one.
     let saves = args.r#continue || at_terminal && args.prompt.is_none();
     let mut keeper = Keeper::new(saves, model.name(), printer);
     if let Some(last) = last {
@@ -120,7 +120,7 @@ pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
 }
 
-/// How a command ends whose last reply ended so.
+/// Returns the outcome of the command after its last reply.
 fn status(finish: Finish) -> Status {
     match finish {
         Finish::Interrupted => Status::Interrupted,

@@ -1,4 +1,4 @@
-//! One turn a line, from a pipe or a file. Every line is a message: there are no commands.
+//! Reads one message per line from a pipe or a file. There are no commands.
 
 use std::io;
 
@@ -10,10 +10,10 @@ use super::keep::Keeper;
 use super::talk::Talk;
 use crate::cli::exit::Status;
 
-/// The longest line that is read, in bytes.
+/// Size limit for reading a line, in bytes.
 const LONGEST: u64 = 64 << 20;
 
-/// A turn for every line that is not empty, until they end.
+/// Sends each line that is not empty as a message.
 pub fn run(talk: &mut Talk, keeper: &mut Keeper) -> anyhow::Result<Status> {
     for line in Lines::new(io::stdin().lock(), LONGEST) {
         let line = line.context("cannot read a message from stdin")?;

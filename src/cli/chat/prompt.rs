@@ -1,4 +1,4 @@
-//! A person's turns and commands, from the keyboard.
+//! Reads messages and commands from the keyboard.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -14,18 +14,18 @@ use crate::cli::exit::{self, Status};
 const PROMPT: &str = ">> Prompt: ";
 const REPLY: &str = ">> Reply: ";
 
-/// Takes what is typed until the person leaves. `checkpoint` is what `/show` shows.
+/// Handles typed messages and commands until the user leaves. `/show` prints `checkpoint`.
 pub fn run(
     talk: &mut Talk,
     keeper: &mut Keeper,
     checkpoint: &Path,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Status> {
-    // Between two prompts Ctrl-C never ends the chat: it may come when a reply has just ended.
+    // Between two prompts Ctrl-C never ends the chat, as the user may press it just after the end of a reply.
     let _listening = interrupt.listen();
     let mut editor = Editor::new()?;
     let printer = talk.printer;
-    // In a file the replies stand alone.
+    // A file gets the replies without labels.
     talk.label = if printer.stdout_is_terminal() { REPLY } else { "" };
     printer.note("/help lists the commands; Ctrl-C stops a reply; Ctrl-D or /exit leaves");
     loop {
@@ -47,7 +47,7 @@ pub fn run(
     }
 }
 
-/// Does what one input asks for. After an error the person can try something else.
+/// Handles an input. After an error the chat continues.
 fn take(
     input: Input,
     talk: &mut Talk,
@@ -132,7 +132,7 @@ fn obey(
     Ok(ControlFlow::Continue(()))
 }
 
-/// Enough of a message to know it by.
+/// Returns the beginning of a message, to identify it.
 fn beginning(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");

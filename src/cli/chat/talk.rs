@@ -1,4 +1,4 @@
-//! A turn: from the message to the reply on the screen.
+//! Runs a turn, from the message to the printed reply.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use mist::terminal::{Interrupt, Output, Printer, watch};
 
 use crate::cli::output::note_timings;
 
-/// A conversation on the screen.
+/// A conversation whose replies are printed.
 pub struct Talk<'a> {
-    /// What was said so far. A turn that comes to nothing leaves it as it was.
+    /// The conversation. A turn that fails leaves it unchanged.
     pub chat: Chat,
     interrupt: &'a Interrupt,
     pub printer: &'a Printer,
-    /// What stands before a reply.
+    /// The text that is printed before a reply.
     pub label: &'static str,
 }
 
 impl<'a> Talk<'a> {
-    /// Shows what is said in `chat`.
+    /// Creates a conversation whose replies are printed. Warns if the model has no chat format.
     pub fn new(chat: Chat, interrupt: &'a Interrupt, printer: &'a Printer) -> Self {
         if chat.is_plain() {
             printer.warn("the model has no chat format: each message is continued as plain text, on its own");
@@ -30,17 +30,17 @@ impl<'a> Talk<'a> {
         Self { chat, interrupt, printer, label: "" }
     }
 
-    /// Says `text`; why its reply ended.
+    /// Sends a message, and returns why its reply ended.
     pub fn say(&mut self, text: &str) -> anyhow::Result<Finish> {
         self.turn(|chat| chat.stream(text))
     }
 
-    /// Has the last message replied to again.
+    /// Generates another reply to the last message.
     pub fn retry(&mut self) -> anyhow::Result<Finish> {
         self.turn(Chat::retry)
     }
 
-    /// Shows the reply that `ask` begins while it is generated.
+    /// Prints the reply that `ask` begins while it is generated.
     fn turn(&mut self, ask: impl FnOnce(&mut Chat) -> Result<Replying<'_>, Error>) -> anyhow::Result<Finish> {
         let _listening = self.interrupt.listen();
         let progress = Arc::new(self.printer.tokens("Prompt"));
@@ -61,7 +61,7 @@ impl<'a> Talk<'a> {
         let mut failed = None;
         for piece in reply.by_ref() {
             match piece {
-                // Where stdout cannot be written to, finishing says so.
+                // `finish` reports that stdout cannot be written to.
                 Ok(piece) if output.push(&piece.text).is_break() => break,
                 Ok(_) => {}
                 Err(error) => failed = Some(error),
@@ -69,7 +69,7 @@ impl<'a> Talk<'a> {
         }
         let generation = reply.generation().cloned();
         drop(reply);
-        // The line is ended before an error is shown, too.
+        // This also ends the line before an error is printed.
         let text = output.finish("\n").inspect_err(|_| *self.chat.conversation_mut() = before)?;
         let generation = match (failed, generation) {
             (Some(error), _) => return Err(error.into()),
@@ -79,13 +79,13 @@ impl<'a> Talk<'a> {
         Ok(generation.finish)
     }
 
-    /// How fast the reply came, and why it ended if not by itself.
+    /// Prints the speed of the reply, and why it ended early.
     fn note_end(&self, generation: &Generation, text: &str, context: usize, most: Option<usize>) {
         let printer = self.printer;
         if generation.finish == Finish::Stop && text.is_empty() {
             printer.note("The reply is empty: the model ended it at once");
         }
-        // Stopped while the prompt was computed: there is no speed to report.
+        // A reply that was interrupted during prefill has no speed.
         if generation.timings.generated_tokens > 0 {
             note_timings(&generation.timings, printer);
         }

@@ -1,4 +1,4 @@
-//! The flags of `generate` and `generate-sequential`.
+//! The flags of `mist generate` and `mist generate-sequential`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Texts of many prompts at once, shown in their order.
+//! Generates texts of many prompts at once, and prints them in the order of the prompts.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use super::job::{Job, Text};
 use super::prompts::Prompt;
 use crate::cli::exit::Status;
 
-/// Generates `num_samples` texts of each prompt; those of a blank line are empty.
+/// Generates `num_samples` texts of each prompt. The texts of a blank line are empty.
 pub fn run(job: &Job, prompts: &[Prompt]) -> anyhow::Result<Status> {
     let ids = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
     let start = Instant::now();
@@ -34,7 +34,7 @@ pub fn run(job: &Job, prompts: &[Prompt]) -> anyhow::Result<Status> {
     drop(bar);
     let seconds = start.elapsed().as_secs_f64();
     let rate = match generated {
-        // One token only says how long its prompt took.
+        // The time of a single token is that of its prompt.
         0 | 1 => String::new(),
         _ => format!(", {} in all", per_second(generated as f64 / seconds)),
     };
@@ -45,26 +45,26 @@ pub fn run(job: &Job, prompts: &[Prompt]) -> anyhow::Result<Status> {
     Ok(if interrupted || count < all { Status::Interrupted } else { Status::Success })
 }
 
-/// How many of the texts have ended, in words.
+/// Formats the number of ended texts.
 fn ended(ended: usize, texts: usize) -> String {
     let all = counted(texts, "text");
     if ended < texts { format!("{ended} of {all}") } else { all }
 }
 
-/// What was shown of the texts so far.
+/// The texts printed so far.
 struct Shown<'a> {
     job: &'a Job<'a>,
     prompts: &'a [Prompt],
     bar: &'a Progress,
-    /// Of prompts, and generated.
+    /// Number of prompt tokens, and of generated tokens.
     tokens: [usize; 2],
-    /// Texts that ended because the context is full.
+    /// Number of texts that ended because the context is full.
     cut: usize,
     interrupted: bool,
 }
 
 impl Shown<'_> {
-    /// Shows the texts that have ended, as far as all before them have.
+    /// Prints the texts that have ended, up to the first that has not.
     fn show_ended(&mut self, texts: &mut Texts) -> anyhow::Result<()> {
         self.bar.set(texts.ended() as u64);
         while let Some(text) = texts.take() {
@@ -93,7 +93,7 @@ impl Shown<'_> {
         }
         self.job.separate(number)?;
         let mut output = self.job.output(prompt, true);
-        // What is collected goes nowhere yet, and cannot fail.
+        // Collecting text cannot fail.
         let _ = output.push(text);
         Ok(output.show(self.job.end())?)
     }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_the_texts_is_never_told_as_all_of_them() {
+    fn the_count_says_if_not_all_texts_have_ended() {
         let counts = [(1, 4), (0, 1), (1, 1), (4, 4)].map(|(done, texts)| ended(done, texts));
         assert_eq!(counts, ["1 of 4 texts", "0 of 1 text", "1 text", "4 texts"]);
     }

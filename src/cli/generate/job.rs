@@ -1,4 +1,4 @@
-//! What a run has at hand for each of its texts.
+//! The data of a run that all of its texts share.
 
 use std::io;
 
@@ -11,23 +11,23 @@ use mist::terminal::{Interrupt, Output, Printer};
 use super::args::GenerateArgs;
 use super::prompts::Prompt;
 
-/// The cache that the prompts need: those of a file are computed together.
+/// Returns the capacity of KV caches for the prompts. The prompts of a file are computed together.
 pub fn room(args: &GenerateArgs, checkpoint: &Checkpoint, prompts: &[Prompt]) -> Room {
     let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.ids.len()).collect();
     let samples = if args.prompts_file.is_some() { args.num_samples } else { 1 };
     Room::of_texts(checkpoint, &lengths, args.max_new_tokens, samples as usize)
 }
 
-/// Which text of a prompt.
+/// Identifies a text of a prompt.
 #[derive(Clone, Copy)]
 pub struct Text {
-    /// Its number among those of its prompt.
+    /// Index among the texts of the prompt.
     pub sample: u32,
-    /// With this seed a run gives it alone.
+    /// The seed with which a run generates this text alone.
     pub seed: u64,
 }
 
-/// What a run has at hand.
+/// The data of a run that all of its texts share.
 pub struct Job<'a> {
     pub args: &'a GenerateArgs,
     pub model: Model,
@@ -43,13 +43,13 @@ impl Job<'_> {
         self.model.request(prompt.ids.clone(), &self.options, seed)
     }
 
-    /// A text on its way out, which is shown as it comes or (`collects`) not at all.
+    /// Returns an output for a text, which prints pieces immediately or only collects them (`collects`).
     pub fn output<'o>(&'o self, prompt: &'o Prompt, collects: bool) -> Output<'o> {
         let echo = if self.args.echo && !self.args.json { prompt.text.as_str() } else { "" };
         Output::new(collects, self.printer).echoing(echo)
     }
 
-    /// What stands behind each text.
+    /// Returns the text to print after each text.
     pub fn end(&self) -> &'static str {
         let several = self.args.num_samples > 1 || self.args.prompts_file.is_some();
         match self.args.null {
@@ -59,7 +59,7 @@ impl Job<'_> {
         }
     }
 
-    /// Separates a text from the one before it, if there is one.
+    /// Prints the separator before text `number`, except before the first.
     pub fn separate(&self, number: usize) -> io::Result<()> {
         let on_terminal = self.printer.stdout_is_terminal().then_some("---");
         match self.args.separator.as_deref().or(on_terminal) {
@@ -70,7 +70,7 @@ impl Job<'_> {
         }
     }
 
-    /// The warning about texts that the context cut short, of as many as there are.
+    /// Warns that the full context ended `cut` of `texts` texts.
     pub fn warn_of_context(&self, cut: usize, texts: usize) {
         let context = self.model.context_length();
         let which = match (cut, texts) {

@@ -1,4 +1,4 @@
-//! A text as `--json` has it, with all that it depends on.
+//! The JSON object of a text, with all settings that the text depends on.
 
 use mist::generate::Generation;
 use mist::placement;
@@ -9,7 +9,7 @@ use super::job::{Job, Text};
 use super::prompts::Prompt;
 
 impl Job<'_> {
-    /// What a text depends on beside the model and the prompt, as `--json` has it.
+    /// Returns the settings that a text depends on, besides the model and the prompt.
     fn settings(&self) -> serde_json::Value {
         let mut settings = self.options.sampling.clone().unwrap_or_default().as_json();
         settings["stop"] = json!(self.args.stop);
@@ -23,8 +23,9 @@ impl Job<'_> {
         settings
     }
 
-    /// A text as `--json` has it: the flags of a run that gives it again, and what came of it. `model` is what
-    /// `--checkpoint-dir` takes, `device` what `--devices` takes, and so on; null is for leaving a flag out.
+    /// Returns the JSON object of a text: the flags that generate it again, and the result.
+    ///
+    /// `model` is a value for `--checkpoint-dir`, `device` for `--devices`, and so on. null stands for an omitted flag.
     pub fn json(
         &self,
         prompt: &Prompt,

@@ -1,14 +1,14 @@
-//! `mist generate` and `mist generate-sequential`: text from prompts, on stdout and nothing else.
+//! `mist generate` and `mist generate-sequential`: generate texts from prompts, and print only these to stdout.
 //!
-//! | file | one idea |
+//! | file | what |
 //! |---|---|
-//! | `args` | flags |
-//! | `job` | what a run has at hand for each of its texts |
-//! | `prompts` | where prompts come from, and their ids |
-//! | `one` | texts of one prompt, one after another, shown as they come |
-//! | `batch` | texts of many prompts at once, shown in their order |
-//! | `json` | a text with all that it depends on |
-//! | `plan` | what `--plan` prints |
+//! | `args` | the flags |
+//! | `job` | the data of a run that all of its texts share |
+//! | `prompts` | reading and encoding prompts |
+//! | `one` | texts of one prompt, generated one after another |
+//! | `batch` | texts of many prompts, generated together |
+//! | `json` | the JSON object of a text |
+//! | `plan` | the output of `--plan` |
 
 mod args;
 mod batch;
@@ -27,21 +27,21 @@ use self::job::{Job, room};
 use super::exit::Status;
 use super::model::ModelArgs;
 
-/// Help of `--devices` in `generate-sequential`, which has another default.
+/// Help of `--devices` in `generate-sequential`, where the default differs from that in `generate`.
 pub const SEQUENTIAL_DEVICES: &str =
     "How many devices, or a list such as cuda:0,cuda:1,cpu; all accelerators by default, else one CPU";
 
-/// An example of `generate-sequential`, which has the flags of `generate` and its own use.
+/// The example in the help of `generate-sequential`, whose flags are those of `generate`.
 pub const SEQUENTIAL_EXAMPLE: &str = "Example:
   mist generate-sequential mistralai/Mixtral-8x7B-v0.1 \\
     --devices 4 -p \"My name is\"";
 
-/// Runs `mist generate` on the best device, or on `--devices`.
+/// Runs `mist generate`, by default on the best device.
 pub fn run(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Status> {
     run_on(args, &args.model, printer)
 }
 
-/// Runs `mist generate-sequential`: without `--devices` on all accelerators, else on one CPU.
+/// Runs `mist generate-sequential`, by default on all accelerators, else on one CPU.
 pub fn run_sequential(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Status> {
     run_on(args, &args.model.on_all(), printer)
 }

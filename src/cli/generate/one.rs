@@ -1,4 +1,4 @@
-//! Texts of one prompt, one after another, shown as they come.
+//! Generates the texts of one prompt one after another, and prints them piece by piece.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -25,14 +25,14 @@ pub fn run(job: &Job, prompt: &Prompt, seed: u64) -> anyhow::Result<Status> {
     Ok(Status::Success)
 }
 
-/// Generates a text; why it ended.
+/// Generates and prints a text, and returns why it ended.
 fn text(job: &Job, prompt: &Prompt, of: Text, engine: &mut Engine) -> anyhow::Result<Finish> {
     let progress = Arc::new(job.printer.tokens("Prompt"));
     engine.watch(watch(job.interrupt, &progress));
     let mut output = job.output(prompt, job.args.json).after(&progress);
     let mut disk: Option<BytesRead> = None;
     let on_token = &mut |_, piece: &str| -> ControlFlow<()> {
-        // What comes after the first token is decoding.
+        // Decoding begins after the first token.
         disk.get_or_insert_with(BytesRead::now);
         output.push(piece)
     };
@@ -40,7 +40,7 @@ fn text(job: &Job, prompt: &Prompt, of: Text, engine: &mut Engine) -> anyhow::Re
     let ended = engine.add(request).and_then(|id| engine.finish(id, on_token));
     let ended = ended.map_err(|error| job.model.explained(error))?;
     let generation = ended.generation;
-    // Where stdout cannot be written to, finishing says so.
+    // `finish` reports that stdout cannot be written to.
     let _ = output.push(&ended.rest);
     let text = output.finish(job.end())?;
     let decoded = generation.timings.generated_tokens.saturating_sub(1);

@@ -1,4 +1,4 @@
-//! What `--plan` prints.
+//! Prints the placement plan for `--plan`.
 
 use mist::runtime::{Placed, Room};
 use mist::terminal::{Printer, Running, Table};
@@ -9,13 +9,13 @@ use super::prompts;
 use crate::cli::exit::Status;
 use crate::cli::model::ModelArgs;
 
-/// Prints the plan: one line a device. A plan makes nothing.
+/// Prints the placement plan with one line per device. Loads nothing and makes no conversion.
 pub fn print(args: &GenerateArgs, model: &ModelArgs, printer: &Printer) -> anyhow::Result<Status> {
     let settings = model.settings();
     settings.set_threads();
     let mut opened = model.locate(printer)?.open_existing(&mut Running::new(printer))?;
     args.context.shorten(&mut opened)?;
-    // The room of the prompts that are known; else of the whole context.
+    // Plans for the known prompts, or else for the whole context.
     let room = match prompts::named(args)? {
         Some(texts) => room(args, &opened.checkpoint, &prompts::encode(args, &opened, texts)?),
         None => Room::of_one(&opened.checkpoint, usize::MAX),

@@ -1,4 +1,4 @@
-//! Where prompts come from, and their ids.
+//! Reads prompts and encodes them.
 
 use std::io::IsTerminal;
 
@@ -11,20 +11,20 @@ use mist::text::Message;
 
 use super::args::GenerateArgs;
 
-/// lit-gpt's default prompt.
+/// The default prompt, that of lit-gpt.
 const DEFAULT_PROMPT: &str = "What food do llamas eat?";
 
-/// Largest prompt that is read from a file or a pipe.
+/// Size limit for reading prompts from a file or a pipe, in bytes.
 const LARGEST_PROMPT: u64 = 256 << 20;
 
-/// A text to be continued.
+/// A prompt with its ids.
 pub struct Prompt {
     pub text: String,
-    /// None of a blank line, which has an empty text.
+    /// Empty for a blank line of a file, whose text is empty.
     pub ids: Vec<u32>,
 }
 
-/// The prompts that the flags name; `None` where stdin would be read.
+/// Returns the prompts of the flags; `None` if the prompt comes from stdin.
 pub fn named(args: &GenerateArgs) -> anyhow::Result<Option<Vec<String>>> {
     match (&args.prompts_file, args.prompt.as_deref()) {
         (Some(_), _) => Ok(Some(of_file(args)?)),
@@ -33,7 +33,7 @@ pub fn named(args: &GenerateArgs) -> anyhow::Result<Option<Vec<String>>> {
     }
 }
 
-/// The prompts: of the file, of the flag, or of stdin.
+/// Returns the prompts of the file, the flag, or stdin.
 pub fn read(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Vec<String>> {
     if let Some(named) = named(args)? {
         return Ok(named);
@@ -44,7 +44,7 @@ pub fn read(args: &GenerateArgs, printer: &Printer) -> anyhow::Result<Vec<String
     }
     let stdin = Limited::new(std::io::stdin(), LARGEST_PROMPT);
     let mut text = stdin.text().context("cannot read the prompt from stdin")?;
-    // The newline that `echo` adds is not part of what is to be continued.
+    // The newline that `echo` adds is not part of the prompt.
     text.truncate(text.strip_suffix('\n').map_or(&*text, |t| t.strip_suffix('\r').unwrap_or(t)).len());
     Ok(vec![text])
 }
@@ -59,8 +59,8 @@ fn of_file(args: &GenerateArgs) -> anyhow::Result<Vec<String>> {
     Ok(text.lines().map(str::to_string).collect())
 }
 
-/// The prompts with their ids: plain, with the beginning token where the tokenizer's settings have it, or as chats. All are
-/// checked before anything is computed.
+/// Encodes prompts as plain text, with the BOS token if the tokenizer's settings add it, or in the chat format. Checks all
+/// of them before any computation.
 pub fn encode(args: &GenerateArgs, opened: &Opened, texts: Vec<String>) -> anyhow::Result<Vec<Prompt>> {
     let tokenizer = &opened.tokenizer;
     let prompt = |(i, text): (usize, String)| -> anyhow::Result<Prompt> {
