@@ -1,4 +1,4 @@
-//! The body of an answer while it comes: its silence, its pace, and its end.
+//! Reads the body of an answer: reports its bytes, and fails if it is too slow or ends early.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ pub(super) struct Patient<R> {
 }
 
 impl<R> Patient<R> {
-    /// Wraps `body`. Without another connection that could go on with the rest, it may be as slow as it is.
+    /// Wraps `body`. If no other connection can continue it (`can_go_on`), it may be as slow as it likes.
     pub(super) fn new(body: R, window: Duration, can_go_on: bool) -> Self {
         let least = if can_go_on { LEAST } else { 0 };
         Self { body, least, window, begun: Instant::now(), bytes: 0 }
@@ -61,7 +61,7 @@ impl<R: Read> Read for Patient<R> {
     }
 }
 
-/// The failure of a body that ended with `cause`.
+/// Returns the failure of a body that ended with `cause`.
 pub(super) fn failed(error: Error, cause: &io::Error) -> Failure {
     let answer = cause.get_ref().and_then(|cause| cause.downcast_ref::<reqwest::Error>());
     match cause.kind() == io::ErrorKind::TimedOut || answer.is_some_and(reqwest::Error::is_timeout) {
@@ -70,7 +70,7 @@ pub(super) fn failed(error: Error, cause: &io::Error) -> Failure {
     }
 }
 
-/// The last of a chain of causes.
+/// Returns the message of the last error in a chain of causes.
 pub(super) fn innermost(mut error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(next) = error.source() {
         error = next;

@@ -35,7 +35,8 @@ pub struct Snapshot {
 }
 
 impl HubCache {
-    /// `HF_HUB_CACHE`, else `hub` in `HF_HOME` (`~/.cache/huggingface`); `None` for a user without a home.
+    /// Finds the cache: `HF_HUB_CACHE`, else `hub` in `HF_HOME` (`~/.cache/huggingface`); `None` for a user without a
+    /// home.
     pub fn from_environment() -> Option<Self> {
         match environment::path(HF_HUB_CACHE) {
             Some(root) => Some(Self::at(root)),
@@ -43,17 +44,17 @@ impl HubCache {
         }
     }
 
-    /// The cache in this folder.
+    /// Returns the cache in this folder.
     pub fn at(root: PathBuf) -> Self {
         Self { root }
     }
 
-    /// The folder of the cache.
+    /// Returns the folder of the cache.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The model repositories in the cache, by name.
+    /// Returns the model repositories in the cache, by name.
     pub fn repositories(&self) -> Vec<RepoId> {
         let mut found: Vec<RepoId> =
             names(&self.root).iter().filter_map(|name| repository(name.strip_prefix(MODELS)?)).collect();
@@ -61,7 +62,7 @@ impl HubCache {
         found
     }
 
-    /// The snapshot of a repository's main branch, else its only snapshot.
+    /// Returns the snapshot of a repository's main branch, else its only snapshot.
     ///
     /// # Errors
     /// [`Error::SeveralSnapshots`] for several snapshots without the main branch's.
@@ -86,7 +87,7 @@ impl HubCache {
         }
     }
 
-    /// The repository and the revision of a path into a snapshot, also through links.
+    /// Returns the repository and the revision of a path into a snapshot, also through links.
     pub fn within(&self, path: &Path) -> Option<(RepoId, String)> {
         let root = fs::canonicalize(&self.root).ok()?;
         // The snapshot itself, or the folder of one of its files, which are links out of it.
@@ -122,7 +123,7 @@ fn repository(folder: &str) -> Option<RepoId> {
     folder.replacen("--", "/", 1).parse().ok()
 }
 
-/// The names in a folder, sorted; empty if it cannot be read.
+/// Returns the names in a folder, sorted; empty if it cannot be read.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -137,7 +138,7 @@ mod tests {
     use super::super::Digest;
     use super::*;
 
-    /// A cache with these files.
+    /// Returns a cache with these files.
     fn cache(files: &[(&str, &str)]) -> (tempfile::TempDir, HubCache) {
         let root = tempfile::tempdir().unwrap();
         for (file, content) in files {

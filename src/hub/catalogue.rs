@@ -21,11 +21,11 @@ pub struct Entry {
     pub gated: Option<bool>,
 }
 
-/// What the cells of a row are.
+/// Headings of the columns of [`Entry::cells`].
 pub const HEADINGS: [&str; 6] = ["repository", "parameters", "active", "context", "disk", "licence"];
 
 impl Entry {
-    /// The entry as a row of a table under [`HEADINGS`]. What is unknown is blank, and open access goes without saying.
+    /// Returns the entry as a row of a table under [`HEADINGS`]. Unknown values are blank; only gated access is named.
     pub fn cells(&self) -> [String; 6] {
         let gated = self.gated.unwrap_or(false).then_some("gated");
         [
@@ -38,7 +38,7 @@ impl Entry {
         ]
     }
 
-    /// Bytes of the weights on disk. All of these models are published with 16 bits a parameter.
+    /// Returns the bytes of the weights on disk. All of these models are published with 16 bits per parameter.
     pub fn disk_bytes(&self) -> Option<u64> {
         self.parameters.map(|n| 2 * n)
     }
@@ -56,7 +56,7 @@ impl Entry {
     }
 }
 
-/// A number of parameters: `135 M`, `46.7 B`.
+/// Formats a number of parameters: `135 M`, `46.7 B`.
 fn count(n: u64) -> String {
     match n {
         0..1_000_000_000 => format!("{:.0} M", n as f64 / 1e6),
@@ -64,12 +64,12 @@ fn count(n: u64) -> String {
     }
 }
 
-/// A dense model.
+/// Returns a dense model.
 const fn dense(name: &'static str, parameters: u64) -> Entry {
     Entry { name, parameters: Some(parameters), active: None, context: None, licence: None, gated: None }
 }
 
-/// A mixture of experts.
+/// Returns a mixture of experts.
 const fn sparse(name: &'static str, parameters: u64, active: u64) -> Entry {
     Entry { active: Some(active), ..dense(name, parameters) }
 }
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(nearest("mistral/Mistral-7B-Instruct-v0.3"), Some("mistralai/Mistral-7B-Instruct-v0.3"));
         assert_eq!(nearest("mixtral-8x7b-instruct-v0.1"), Some("mistralai/Mixtral-8x7B-Instruct-v0.1"));
         assert_eq!(nearest("SmolLM2-360M-Instruct"), Some("HuggingFaceTB/SmolLM2-360M-Instruct"));
-        // One letter away from it are v0.1 and v0.3.
+        // v0.1 and v0.3 differ from it in one letter.
         assert_eq!(nearest("mistralai/Mistral-7B-v0.2"), Some("unsloth/mistral-7b-v0.2"));
     }
 

@@ -102,7 +102,7 @@ fn weights(
     }
 }
 
-/// The listed parts of a split GGUF file (`X-00001-of-00003.gguf`), or any other file itself.
+/// Returns the listed parts of a split GGUF file (`X-00001-of-00003.gguf`), or any other file itself.
 fn parts(file: &FileName, listing: &[Entry]) -> BTreeSet<FileName> {
     let ends = |name: &str| {
         let (rest, all) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
@@ -116,8 +116,8 @@ fn parts(file: &FileName, listing: &[Entry]) -> BTreeSet<FileName> {
     }
 }
 
-/// The shards that an index names. Each must be a plain file of the listing: another name could lead out of the folder, or
-/// to another repository's address with our token.
+/// Returns the shards that an index names. Each must be a plain file of the listing: another name could lead out of the
+/// folder, or to another repository's address with our token.
 fn shards(
     repo: &RepoId,
     index: &Entry,
@@ -144,7 +144,7 @@ fn filter(listing: &[Entry], keep: impl Fn(&str) -> bool) -> impl Iterator<Item 
     listing.iter().filter(move |e| keep(e.name.as_str())).map(|e| e.name.clone())
 }
 
-/// The small files that a model is read with.
+/// Returns whether a file of this name is one of the small files that a model is read with.
 fn is_small(name: &str) -> bool {
     let fixed = [
         "config.json",
@@ -161,7 +161,7 @@ fn is_tokenizer(name: &FileName) -> bool {
     name.as_str().starts_with("tokenizer") || name.as_str() == "tekken.json"
 }
 
-/// Whether a file of this name has weights of any kind.
+/// Returns whether a file of this name holds weights of any kind.
 pub(super) fn is_weights(name: &str) -> bool {
     [".safetensors", ".bin", ".pth", ".pt", ".gguf"].iter().any(|kind| name.ends_with(kind))
 }
@@ -181,7 +181,7 @@ mod tests {
         serde_json::to_vec(&serde_json::json!({ "metadata": {}, "weight_map": map })).unwrap()
     }
 
-    /// The names chosen from `names`, with `content` for whatever is read.
+    /// Returns the names chosen from `names`, with `content` for whatever is read.
     fn chosen(names: &[&str], content: &[u8]) -> Result<Vec<String>, Error> {
         chosen_with(names, content, false, None)
     }

@@ -47,7 +47,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings without a token, with time limits that suit the hub.
+    /// Returns settings without a token, with time limits that suit the hub.
     pub fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
@@ -63,7 +63,7 @@ impl Settings {
         }
     }
 
-    /// Settings from the environment: `HF_ENDPOINT`, and `access_token` or else [`Token::from_environment`].
+    /// Reads settings from the environment: `HF_ENDPOINT`, and `access_token` or else [`Token::from_environment`].
     ///
     /// # Errors
     /// [`Error::Endpoint`].
@@ -128,17 +128,17 @@ impl Client {
         Ok(Self { settings, authorization, http: ManuallyDrop::new(http), silence })
     }
 
-    /// The hub's address.
+    /// Returns the hub's address.
     pub(super) fn endpoint(&self) -> &Endpoint {
         &self.settings.endpoint
     }
 
-    /// The address of a file's content.
+    /// Returns the address of a file's content.
     pub(super) fn resolve(&self, repo: &RepoId, commit: &Commit, file: &FileName) -> Url {
         self.endpoint().join(repo.parts().into_iter().chain(["resolve", commit.as_str(), file.as_str()]))
     }
 
-    /// Whether the hub answers within `limit`, name lookup included.
+    /// Returns whether the hub answers within `limit`, name lookup included.
     pub(super) fn probe(&self, limit: Duration, report: &mut dyn Report) -> Result<(), Error> {
         let host = self.endpoint().host();
         let asked = self.silence.watched(report, &|| {
@@ -149,12 +149,12 @@ impl Client {
         asked.map(drop).map_err(|e| unreachable(host, e))
     }
 
-    /// Time since the last byte, over all connections of this client.
+    /// Returns the time since the last byte, over all connections of this client.
     pub(super) fn silence(&self) -> &Silence {
         &self.silence
     }
 
-    /// Limit for the bytes of a file in one request.
+    /// Returns the limit for the bytes of a file in one request.
     pub(super) fn segment(&self) -> u64 {
         self.settings.segment
     }
@@ -210,7 +210,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// The target of a redirect, if the answer is one. Its body is not read, whatever length it claims.
+    /// Returns the target of a redirect, if the answer is one. Its body is not read, whatever length it claims.
     fn redirect(&self, answer: &Response) -> Result<Option<Url>, Failure> {
         if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
@@ -291,7 +291,7 @@ impl Client {
         Retries::new(first_pause, read_timeout, patience)
     }
 
-    /// [`Error::Answer`].
+    /// Returns [`Error::Answer`].
     pub(super) fn broken(&self, about: About<'_>, why: impl Into<String>) -> Error {
         Error::Answer { host: self.endpoint().host(), what: about.to_string(), why: why.into() }
     }
@@ -301,14 +301,14 @@ impl Client {
         Heard { body, silence: &self.silence }
     }
 
-    /// Wraps a body so that it fails if almost no bytes come and the rest `can_go_on` over another connection. A body that
-    /// would begin anew may be as slow as it is.
+    /// Wraps a body so that it fails if almost no bytes come and another connection can continue it (`can_go_on`). A
+    /// body that would have to start again may be slow.
     pub(super) fn patient<'a, R: Read + 'a>(&'a self, body: R, can_go_on: bool) -> Patient<Heard<'a, R>> {
         Patient::new(self.heard(body), self.settings.read_timeout, can_go_on)
     }
 
-    /// The error for a status other than success. The hub names the reason in `X-Error-Code`. Without a token it answers
-    /// 401 for a repository that does not exist, so that private ones stay hidden.
+    /// Returns the error for a status other than success. The hub names the reason in `X-Error-Code`. Without a token
+    /// it answers 401 for a repository that does not exist, so that private ones stay hidden.
     fn refusal(&self, status: StatusCode, headers: &HeaderMap, about: About<'_>) -> Error {
         let repo = about.repo.clone();
         let code = headers.get("x-error-code").and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -338,14 +338,15 @@ fn unreachable(host: String, error: reqwest::Error) -> Error {
     }
 }
 
-/// The error if the client's thread could not be started.
+/// Returns the error if the client's thread could not be started.
 fn no_thread(error: &reqwest::Error) -> Option<Error> {
     let cause = std::error::Error::source(error)?.downcast_ref::<io::Error>()?;
     let is_thread = matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory);
     is_thread.then(|| Error::NoThread { cause: cause.to_string() })
 }
 
-/// The innermost cause. The outer causes say "error sending request" and contain the address, which may be signed.
+/// Returns the innermost cause. The outer causes say "error sending request" and contain the address, which may be
+/// signed.
 fn cause(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_string();

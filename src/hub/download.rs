@@ -65,7 +65,7 @@ pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Resu
     };
     let choice = choice::choose(request.wanted(), &listing, &mut read)?;
     let folder = request.folder();
-    // A manifest that cannot be read is ignored and written anew.
+    // A manifest that cannot be read is ignored and overwritten.
     let manifest = Manifest::read(&folder).ok().flatten();
     let files = choice.files.into_iter().map(|entry| {
         let vouched = manifest.as_ref().is_some_and(|m| m.vouches(repo, &commit, &entry, &folder));
@@ -82,7 +82,7 @@ pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Resu
     Ok(plan)
 }
 
-/// Number of bytes of `entry` in `folder`, as far as is known without reading them.
+/// Returns the number of bytes of `entry` that `folder` has, as far as is known without reading the file.
 fn here(folder: &Path, entry: &Entry, vouched: bool) -> u64 {
     let whole = folder::size_of(&folder.join(entry.name.as_str())) == Some(entry.size);
     match vouched || (whole && entry.hash.is_some()) {

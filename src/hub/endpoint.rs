@@ -12,7 +12,7 @@ use crate::system::environment::{self, HF_ENDPOINT};
 pub struct Endpoint(Url);
 
 impl Endpoint {
-    /// `HF_ENDPOINT`, else `https://huggingface.co`.
+    /// Reads `HF_ENDPOINT`; the default is `https://huggingface.co`.
     ///
     /// # Errors
     /// [`Error::Endpoint`] if the variable holds no usable address.
@@ -20,17 +20,17 @@ impl Endpoint {
         environment::value(HF_ENDPOINT).as_deref().unwrap_or("https://huggingface.co").parse()
     }
 
-    /// The endpoint of an address.
+    /// Returns the endpoint of an address.
     pub(super) fn of(url: &Url) -> Self {
         Self(url.clone())
     }
 
-    /// Whether requests and redirects must stay on TLS.
+    /// Returns whether requests and redirects must stay on TLS.
     pub(super) fn is_https(&self) -> bool {
         self.0.scheme() == "https"
     }
 
-    /// The host, for messages.
+    /// Returns the host, for messages.
     pub(super) fn host(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();
         match self.0.port() {
@@ -39,7 +39,7 @@ impl Endpoint {
         }
     }
 
-    /// The address with `segments` below the endpoint. Each segment is escaped, slashes included.
+    /// Returns the address with `segments` below the endpoint. Each segment is escaped, slashes included.
     pub(super) fn join<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
         let mut url = self.0.clone();
         // An http address always has a path.

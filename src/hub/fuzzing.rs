@@ -9,17 +9,17 @@ fn entry(size: u64) -> Option<Entry> {
     Some(Entry { name: "x".parse().ok()?, size, hash: Some(Hash::Sha256(Digest([1; 32]))) })
 }
 
-/// Number of bytes on disk by a journal, for a partial file that has all `size` bytes.
+/// Returns the number of bytes that a journal lists for a partial file of `size` bytes.
 pub fn journal(text: &str, size: u64) -> u64 {
     entry(size).map_or(0, |entry| engine::said_by_journal(&entry, text, size))
 }
 
-/// The first line of such a journal.
+/// Returns the first line of the journal of a file of `size` bytes.
 pub fn heading(size: u64) -> String {
     entry(size).and_then(|entry| engine::journal_heading(&entry)).unwrap_or_default()
 }
 
-/// The names of the files on a page of a listing, whose `Link` header is `link`.
+/// Returns the names of the files on a page of a listing, whose `Link` header is `link`.
 pub fn listing(link: &str, body: &[u8]) -> Vec<String> {
     let mut headers = HeaderMap::new();
     if let (Ok(link), Ok(first)) =
@@ -27,7 +27,7 @@ pub fn listing(link: &str, body: &[u8]) -> Vec<String> {
     {
         headers.insert(LINK, link);
         let next = listing::next_link(&headers).and_then(|link| listing::next_page(&first, link));
-        // The next page is on the same host, whatever the link says.
+        // The next page is always on the same host.
         debug_assert!(next.is_none_or(|next| next.host_str() == first.host_str()));
     }
     let items = listing::page_items(body).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The hashes of a listing, and computing them while bytes come.
+//! The hashes of a listing, and hashers that compute them while bytes arrive.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ impl BlobId {
         hexadecimal(text).map(Self)
     }
 
-    /// The id of a file in large-file storage, for which git itself stores a pointer of three lines.
+    /// Returns the id of a file in large-file storage, for which git itself stores a pointer of three lines.
     pub(super) fn of_pointer(sha256: Digest, size: u64) -> Self {
         let note = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n");
         let mut hash = blob(note.len() as u64);
@@ -46,7 +46,7 @@ pub enum Hash {
 }
 
 impl Hash {
-    /// The sha256, if the hash is one.
+    /// Returns the sha256, if the hash is one.
     pub fn sha256(self) -> Option<Digest> {
         match self {
             Self::Sha256(digest) => Some(digest),
@@ -73,7 +73,7 @@ pub(super) struct Hasher {
 }
 
 impl Hasher {
-    /// A hasher for a file of `size` bytes with the listed hash `expected`.
+    /// Returns a hasher for a file of `size` bytes with the listed hash `expected`.
     pub fn new(expected: Option<Hash>, size: u64) -> Self {
         let blob = matches!(expected, Some(Hash::GitBlob(_))).then(|| blob(size));
         Self { expected, sha256: Sha256::new(), blob }
@@ -87,7 +87,7 @@ impl Hasher {
         }
     }
 
-    /// The sha256 of all bytes.
+    /// Returns the sha256 of all bytes.
     ///
     /// # Errors
     /// The hash differs from the expected one.

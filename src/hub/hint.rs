@@ -82,7 +82,7 @@ fn not_found_hint(repo: &RepoId, with_token: bool) -> String {
     }
 }
 
-/// How to fetch what may not be fetched now.
+/// Returns a hint on how to fetch a model while downloads are forbidden.
 fn fetch_hint(download: &str) -> String {
     match environment::is_true(HF_HUB_OFFLINE) {
         true => format!("unset {HF_HUB_OFFLINE}, then `mist download {download}` fetches it"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::system::environment::{self, HF_HOME, XDG_CACHE_HOME};
 
-/// The home folder: `HF_HOME`, else `huggingface` in the user's cache folder; `None` for a user without a home.
+/// Returns the home folder: `HF_HOME`, else `huggingface` in the user's cache folder; `None` for a user without a home.
 pub(super) fn home() -> Option<PathBuf> {
     if let Some(home) = environment::path(HF_HOME) {
         return Some(home);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::catalogue::{self, ENTRIES};
 use super::{FileName, Outcome, Plan, PlannedFile};
 
-/// The plan as JSON, with what became of each file; without outcomes, with what would.
+/// Returns a plan as JSON, with the outcome of each file, or its state before the download if `outcomes` is `None`.
 pub fn plan_as_json(plan: &Plan, outcomes: Option<&[Outcome]>) -> Value {
     let status = |i: usize, file: &PlannedFile| match outcomes.and_then(|o| o.get(i)) {
         Some(Outcome::Kept) => "kept",
@@ -36,7 +36,7 @@ pub fn plan_as_json(plan: &Plan, outcomes: Option<&[Outcome]>) -> Value {
     })
 }
 
-/// The repositories that `mist download` lists.
+/// Returns the repositories that `mist download` lists.
 pub fn catalogue_as_json() -> Value {
     let repository = |entry: &catalogue::Entry| {
         json!({

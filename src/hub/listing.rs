@@ -155,15 +155,15 @@ impl Ids {
     }
 }
 
-/// The target of `Link: <…>; rel="next"`.
+/// Returns the target of `Link: <…>; rel="next"`.
 pub(super) fn next_link(headers: &HeaderMap) -> Option<&str> {
     let links = headers.get(LINK)?.to_str().ok()?;
     let next = links.split(',').find(|part| part.contains("rel=\"next\""))?;
     Some(next.trim_start().trim_start_matches('<').split('>').next().unwrap_or_default())
 }
 
-/// The address of the page that `link` names. Only its cursor is used: the token must not follow a link to another host,
-/// and mirrors pass the hub's own links through.
+/// Returns the address of the page that `link` names. Only its cursor is used: the token must not follow a link to
+/// another host, and mirrors pass the hub's own links through.
 pub(super) fn next_page(first: &Url, link: &str) -> Option<Url> {
     let target = first.join(link).ok()?;
     let (_, cursor) = target.query_pairs().find(|(key, _)| key == "cursor")?;

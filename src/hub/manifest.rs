@@ -142,7 +142,7 @@ impl Manifest {
     /// Removes files that were deleted on purpose from the manifest of `folder`, if it has one.
     ///
     /// # Errors
-    /// As [`read`](Self::read); [`Error::Io`].
+    /// The errors of [`read`](Self::read), or [`Error::Io`].
     pub fn forget(folder: &Path, names: &[&str]) -> Result<(), Error> {
         let Some(mut manifest) = Self::read(folder)? else { return Ok(()) };
         manifest.files.retain(|record| !names.contains(&record.name.as_str()));
@@ -161,34 +161,34 @@ impl Manifest {
         self.put(Record { name: entry.name.to_string(), size: entry.size, sha256: None, modified: None });
     }
 
-    /// Whether `folder` has the content of `entry`, by this manifest's commit or by the same hash, untouched since it was
-    /// hashed.
+    /// Returns whether `folder` has the content of `entry`, by this manifest's commit or by the same hash, untouched
+    /// since it was hashed.
     pub(super) fn vouches(&self, repo: &RepoId, commit: &Commit, entry: &Entry, folder: &Path) -> bool {
         self.known(repo, commit, entry).is_some_and(|record| record.is_untouched(folder))
     }
 
-    /// Names of the files that are missing or have been touched.
+    /// Returns the names of the files that are missing or have been touched.
     pub(super) fn missing(&self, folder: &Path) -> Vec<FileName> {
         let missing = self.files.iter().filter(|r| !r.is_whole(folder));
         missing.filter_map(|r| FileName::parse(&r.name)).collect()
     }
 
-    /// Files that were begun and never became whole, so that an earlier commit's content is under their names.
+    /// Returns the files whose download started but never ended. An earlier commit's content may be under their names.
     pub fn unfinished(&self) -> impl Iterator<Item = &str> {
         self.files.iter().filter(|record| record.sha256.is_none()).map(|record| record.name.as_str())
     }
 
-    /// The commit, if the field is one.
+    /// Returns the commit, if the field is one.
     pub fn commit(&self) -> Option<Commit> {
         Commit::parse(&self.commit)
     }
 
-    /// Whether the manifest is of this commit.
+    /// Returns whether the manifest is of this commit.
     pub(super) fn is_at(&self, repo: &RepoId, commit: &Commit) -> bool {
         (self.repository.as_str(), self.commit.as_str()) == (&repo.to_string(), commit.as_str())
     }
 
-    /// The folder's commit, and a file of it that `plan`, of another commit, would leave beside its own files.
+    /// Returns the folder's commit, and a file of it that `plan`, of another commit, would leave beside its own files.
     pub(super) fn left_behind(&self, plan: &Plan) -> Option<(Commit, FileName)> {
         let commit = plan.commit.as_ref().filter(|commit| !self.is_at(&plan.repo, commit))?;
         let planned = |record: &&Record| plan.files.iter().any(|f| f.entry.name.as_str() == record.name);
@@ -197,22 +197,22 @@ impl Manifest {
         Some((self.commit().unwrap_or_else(|| commit.clone()), left))
     }
 
-    /// The repository and the commit, for people.
+    /// Returns the repository and the commit, for people.
     pub fn origin(&self) -> String {
         format!("{} at {}", self.repository, self.commit.get(..12).unwrap_or(&self.commit))
     }
 
-    /// The repository's name, if the field is one.
+    /// Returns the repository's name, if the field is one.
     pub fn repository(&self) -> Option<RepoId> {
         self.repository.parse().ok()
     }
 
-    /// Number of files.
+    /// Returns the number of files.
     pub fn files(&self) -> usize {
         self.files.len()
     }
 
-    /// Bytes of all files.
+    /// Returns the size of all files in bytes.
     pub fn total(&self) -> u64 {
         self.files.iter().fold(0, |sum, r| sum.saturating_add(r.size))
     }
@@ -240,7 +240,7 @@ impl Manifest {
         Ok(damaged)
     }
 
-    /// The record of an entry of a commit, if the content is certainly the same.
+    /// Returns the record of an entry of a commit, if the content is certainly the same.
     fn known(&self, repo: &RepoId, commit: &Commit, entry: &Entry) -> Option<&Record> {
         let record = self.files.iter().find(|r| r.name == entry.name.as_str() && r.size == entry.size)?;
         let listed = entry.hash.and_then(|h| h.sha256()).map(|d| d.to_string());
@@ -260,7 +260,7 @@ impl Manifest {
 }
 
 impl Record {
-    /// Whether the file was whole and exists in its size.
+    /// Returns whether the file was whole and exists in its size.
     fn is_whole(&self, folder: &Path) -> bool {
         self.sha256.is_some() && folder::size_of(&folder.join(&self.name)) == Some(self.size)
     }
@@ -272,7 +272,7 @@ impl Record {
     }
 }
 
-/// Nanoseconds since 1970.
+/// Returns a file's modification time in nanoseconds since 1970.
 fn modified(path: &Path) -> Option<u64> {
     let time = fs::metadata(path).ok()?.modified().ok()?;
     u64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
@@ -293,7 +293,7 @@ mod tests {
         Digest(Sha256::digest(content).into())
     }
 
-    /// A folder that holds `x` with a manifest that says so.
+    /// Returns a folder that holds `x`, with a manifest that lists it.
     fn folder(content: &str) -> (tempfile::TempDir, Entry, Manifest) {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("x"), content).unwrap();
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(read, manifest);
         let repo = "org/name".parse().unwrap();
         assert!(read.vouches(&repo, &commit('a'), &entry, root.path()));
-        // Another commit may have another content of that size; not if it has the same sha256.
+        // Another commit may have different content of the same size, unless its sha256 is the same.
         assert!(!read.vouches(&repo, &commit('b'), &entry, root.path()));
         let hash = Some(Hash::Sha256(sha256(b"abc")));
         assert!(read.vouches(&repo, &commit('b'), &Entry { hash, ..entry.clone() }, root.path()));

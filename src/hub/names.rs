@@ -15,7 +15,7 @@ pub struct RepoId {
 }
 
 impl RepoId {
-    /// The two parts.
+    /// Returns the two parts.
     pub fn parts(&self) -> [&str; 2] {
         [&self.org, &self.name]
     }
@@ -30,7 +30,7 @@ impl RepoId {
         (is_part(org) && is_part(name)).then(|| Self { org: org.to_string(), name: name.to_string() })
     }
 
-    /// The repository's folder, `root/ORG/NAME`.
+    /// Returns the repository's folder, `root/ORG/NAME`.
     pub fn folder(&self, root: &Path) -> PathBuf {
         root.join(&self.org).join(&self.name)
     }
@@ -55,7 +55,7 @@ impl Revision {
         (good && !text.contains("..")).then(|| Self(text.to_string()))
     }
 
-    /// The text, for an address.
+    /// Returns the text, for an address.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
@@ -84,22 +84,22 @@ impl fmt::Display for Commit {
 }
 
 impl Commit {
-    /// The digits.
+    /// Returns the hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The first twelve digits, for messages.
+    /// Returns the first twelve digits, for messages.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
     }
 
-    /// The revision that names this commit and nothing else.
+    /// Returns the revision that names this commit and nothing else.
     pub(super) fn as_revision(&self) -> Revision {
         Revision(self.0.clone())
     }
 
-    /// Parses a commit; `None` if `text` is none.
+    /// Parses a commit; `None` if `text` is not a commit.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let good = text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         good.then(|| Self(text.to_string()))
@@ -145,7 +145,7 @@ impl fmt::Display for Digest {
 pub struct FileName(String);
 
 impl FileName {
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -162,9 +162,9 @@ impl fmt::Display for FileName {
     }
 }
 
-/// Whether `name` is a plain component of a path on both Unix and Windows: no separator, drive or stream (`:`), wildcard,
-/// control or non-ASCII character, no leading dot (our own partial files have one), no trailing dot or space (Windows
-/// drops them), no device (`con`, `nul.txt`).
+/// Returns whether `name` is a plain component of a path on both Unix and Windows: no separator, drive or stream (`:`),
+/// wildcard, control or non-ASCII character, no leading dot (our own partial files have one), no trailing dot or space
+/// (Windows drops them), no device (`con`, `nul.txt`).
 fn is_plain(name: &str) -> bool {
     let known = |b: u8| (b.is_ascii_graphic() || b == b' ') && !br#"/\:*?"<>|%"#.contains(&b);
     let stem = name.split('.').next().unwrap_or(name).trim_end().to_ascii_lowercase();

@@ -34,12 +34,12 @@ pub struct PlannedFile {
 }
 
 impl PlannedFile {
-    /// Bytes of the file to fetch.
+    /// Returns the number of bytes of the file to fetch.
     pub fn missing(&self) -> u64 {
         if self.cached.is_some() { 0 } else { self.entry.size.saturating_sub(self.here) }
     }
 
-    /// Bytes that the file will take on the disk of `folder` in addition to those it takes already.
+    /// Returns the number of bytes that the file will take on the disk of `folder`, beyond those that it takes already.
     fn needed(&self, folder: &Path) -> u64 {
         match &self.cached {
             Some(content) if !on_one_disk(content, folder) => self.entry.size,
@@ -49,7 +49,7 @@ impl PlannedFile {
 }
 
 impl Plan {
-    /// Bytes of all files. Sizes come from the listing, so the sum saturates.
+    /// Returns the size of all files in bytes. The sum saturates, since the listing's sizes may be anything.
     pub fn total(&self) -> u64 {
         self.files.iter().fold(0, |sum, file| sum.saturating_add(file.entry.size))
     }
@@ -66,7 +66,7 @@ impl Plan {
         }
     }
 
-    /// Bytes to fetch.
+    /// Returns the number of bytes to fetch.
     pub fn missing(&self) -> u64 {
         self.files.iter().fold(0, |sum, file| sum.saturating_add(file.missing()))
     }

@@ -15,7 +15,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// The proxy for requests to this address, found as reqwest finds it.
+    /// Returns the proxy for requests to this address, found as reqwest finds it.
     pub fn of(url: &Url) -> Option<Self> {
         let intercept = Matcher::from_system().intercept(&url.as_str().parse().ok()?)?;
         let uri = intercept.uri();

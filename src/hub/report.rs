@@ -7,15 +7,15 @@ use super::plan::Plan;
 /// [`begin`](Self::begin), any number of [`progress`](Self::progress), and [`end`](Self::end). Several files are fetched at
 /// a time.
 pub trait Report {
-    /// The plan, before any file is fetched.
+    /// Reports the plan, before any file is fetched.
     fn plan(&mut self, plan: &Plan);
     /// Begins a file of `size` bytes, `here` of which are on disk.
     fn begin(&mut self, file: &FileName, size: u64, here: u64);
-    /// Number of the file's bytes on disk, fewer than before if it came wrong and begins anew.
+    /// Reports the number of the file's bytes on disk. It falls if the file was damaged and is fetched again.
     fn progress(&mut self, file: &FileName, here: u64);
     /// Ends a file that is whole, or that has to be fetched after all.
     fn end(&mut self, file: &FileName);
-    /// A line for a person.
+    /// Reports a line for a person.
     fn note(&mut self, line: &str);
 }
 

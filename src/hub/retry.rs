@@ -82,7 +82,7 @@ impl Retries {
     }
 }
 
-/// Whether a status means "later", not "no".
+/// Returns whether a status means "later" and not "no".
 pub(super) fn is_passing(status: StatusCode) -> bool {
     match status.as_u16() {
         408 | 425 | 429 => true,
@@ -92,7 +92,7 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
     }
 }
 
-/// A failure that may pass, after the pause that the server asks for if that is within the limit.
+/// Returns a failure that may pass, after the pause that the server asks for if that is within the limit.
 pub(super) fn pause_asked(error: Error, headers: &HeaderMap) -> Failure {
     match headers.get(RETRY_AFTER).and_then(|v| retry_after(v.to_str().ok()?, Utc::now())) {
         Some(pause) if pause > LONGEST_PAUSE => Failure::Final(error),
@@ -116,7 +116,8 @@ mod tests {
 
     use super::*;
 
-    /// The seconds at which a request fails whose attempts each are silent for so many seconds, and how many there are.
+    /// Returns the time in seconds after which a request fails if each attempt is silent for `silent` seconds, and the
+    /// number of attempts.
     fn gives_up(silent: u64) -> (f64, u32) {
         let seconds = Duration::from_secs;
         let mut retries = Retries::new(Duration::from_millis(500), seconds(28), seconds(60));
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn a_silent_hub_is_given_up_within_a_minute_pauses_included() {
         assert_eq!(gives_up(28), (56.5, 2));
-        // A connection that is not made.
+        // A connection that cannot be established.
         assert_eq!(gives_up(10), (31.5, 3));
         assert_eq!(gives_up(0), (7.5, 5));
         assert!((0..=28).all(|silent| gives_up(silent).0 < 60.0));
@@ -148,7 +149,7 @@ mod tests {
             retries.progress();
             assert!(retries.again(Failure::Silent(Error::TokenFormat), 28 * second).is_ok());
         }
-        // Nor is one that asks for pauses, but by the count of its refusals.
+        // A hub that asks for pauses is given up only after a number of refusals.
         let busy = || Error::Status { host: "hub".into(), status: 429, what: "x".into() };
         let mut retries = Retries::new(second, 28 * second, 60 * second);
         for _ in 1..ATTEMPTS {

@@ -75,7 +75,7 @@ impl Silence {
         self.state().kept += bytes;
     }
 
-    /// The line to report, once in each long silence.
+    /// Returns the line to report, once in each long silence.
     pub fn notice(&self) -> Option<String> {
         let mut state = self.state();
         let silent = state.since.elapsed();
@@ -112,12 +112,12 @@ impl Silence {
 }
 
 impl Waiting<'_> {
-    /// Time without a byte on any connection, at most since the request began.
+    /// Returns the time without a byte on any connection, at most since the request began.
     pub fn silent(&self) -> Duration {
         self.silence.state().since.max(self.begun).elapsed()
     }
 
-    /// Number of bytes that all connections have received and kept since the request began.
+    /// Returns the number of bytes that all connections have received and kept since the request began.
     pub fn kept(&self) -> u64 {
         self.silence.state().kept - self.kept
     }

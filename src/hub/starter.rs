@@ -88,7 +88,7 @@ struct Pinned {
     entry: Entry,
 }
 
-/// The hash above; a test checks that it is `Some`.
+/// Returns the pinned file. A test checks that it is `Some`.
 fn pinned() -> Option<Pinned> {
     let entry =
         Entry { name: FileName::parse(FILE)?, size: SIZE, hash: Some(Hash::Sha256(Digest::parse(SHA256)?)) };
@@ -114,7 +114,7 @@ fn fetch(
     }
 }
 
-/// Settings without a token: the repository is public, and no account needs to be used.
+/// Returns settings without a token: the repository is public and needs no account.
 fn from_hub(
     file: &Pinned,
     folder: &Folder,
@@ -151,7 +151,7 @@ mod tests {
         let file = std::fs::File::create(&path).unwrap();
         file.set_len(SIZE - 1).unwrap();
         assert_eq!(find(root.path()), None);
-        // A hole of the right size: were it hashed or fetched, this would fail or take minutes.
+        // A sparse file of the right size: hashing or fetching it would fail or take minutes.
         file.set_len(SIZE).unwrap();
         assert_eq!(ensure(root.path(), &AtomicBool::new(false), &mut Silent).unwrap(), path);
     }

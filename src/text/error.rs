@@ -123,12 +123,12 @@ impl Hinted for Error {
     }
 }
 
-/// An error for a vocabulary that contradicts itself, or for a file that is none.
+/// Returns the error for a vocabulary that is inconsistent, or for a file that is not a vocabulary.
 pub(super) fn malformed(reason: &str) -> Error {
     Error::Vocabulary(one_line(reason))
 }
 
-/// An error for a part that is well formed and not supported.
+/// Returns the error for a part that is well formed but not supported.
 pub(super) fn unknown(part: &'static str, what: &str) -> Error {
     Error::UnknownPart { part, what: one_line(what) }
 }

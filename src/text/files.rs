@@ -13,12 +13,12 @@ pub const FILES: [&str; 5] = [
     "chat_template.jinja",
 ];
 
-/// Whether a file of this name belongs to a tokenizer, as a vocabulary or as settings.
+/// Returns whether a file of this name belongs to a tokenizer, as a vocabulary or as settings.
 pub fn is_file(name: &str) -> bool {
     FILES.contains(&name) || read::is_vocabulary(name)
 }
 
-/// Whether the path is a folder with a tokenizer, or a tokenizer's file.
+/// Returns whether the path is a folder with a tokenizer, or a tokenizer's file.
 pub fn is_at(path: &Path) -> bool {
     read::is_at(path)
 }

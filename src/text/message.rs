@@ -18,7 +18,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message that no model generated.
+    /// Returns a message that no model generated.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
         Self { role: role.into(), content: content.into(), ids: Vec::new() }
     }

@@ -124,17 +124,17 @@ pub(super) struct Added {
 }
 
 impl Model {
-    /// The kind of `id`.
+    /// Returns the kind of `id`.
     pub(super) fn kind(&self, id: u32) -> Kind {
         self.kinds.get(id as usize).copied().unwrap_or(Kind::Unused)
     }
 
-    /// The spelling of `id`, if such a token exists.
+    /// Returns the spelling of `id`, if such a token exists.
     pub(super) fn token(&self, id: u32) -> Option<&str> {
         self.tokens.get(id as usize).map(String::as_str).filter(|token| !token.is_empty())
     }
 
-    /// Whether merges may lead to `id`. They never lead to a control token, so text stays text.
+    /// Returns whether merges may lead to `id`. They never lead to a control token, so text stays text.
     pub(super) fn is_text(&self, id: u32) -> bool {
         self.kind(id) == Kind::Normal || self.kind(id) == Kind::Added
     }
@@ -145,7 +145,7 @@ impl Model {
         self.all().map(|(_, token)| token).find(|token| !seen.insert(*token))
     }
 
-    /// The bytes of `id` in a text.
+    /// Returns the bytes of `id` in a text.
     pub(super) fn bytes(&self, id: u32) -> Vec<u8> {
         let Some(token) = self.token(id) else { return Vec::new() };
         match (self.kind(id), self.alphabet) {
@@ -157,7 +157,7 @@ impl Model {
         }
     }
 
-    /// All ids that have a token, with their spellings.
+    /// Returns all ids that have a token, with their spellings.
     pub(super) fn all(&self) -> impl Iterator<Item = (u32, &str)> {
         (0..).zip(&self.tokens).map(|(id, token)| (id, token.as_str())).filter(|(_, token)| !token.is_empty())
     }

@@ -1,4 +1,4 @@
-//! A tokenizer from end to end, against what others say.
+//! Tests of a tokenizer from end to end, against the results of other programs.
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -104,7 +104,7 @@ fn the_files_read_back_to_the_same_tokenizer() {
     }
 }
 
-/// In its other forms a file of Mistral's own has a template, which takes messages that alternate.
+/// A Mistral tokenizer in another format has a template, which only accepts alternating messages.
 #[test]
 fn a_tokenizer_of_mistrals_in_another_form_gives_the_same_ids() {
     for kind in MISTRAL {
@@ -117,7 +117,7 @@ fn a_tokenizer_of_mistrals_in_another_form_gives_the_same_ids() {
         for (name, bytes) in tokenizer.files().unwrap() {
             std::fs::write(folder.path().join(name), bytes).unwrap();
         }
-        // SentencePiece finds such a token without a space behind it; this form has no way to say so.
+        // SentencePiece finds such a token without a space behind it, which this format cannot express.
         cases.texts.retain(|case| !case.text.contains("[REF]"));
         assert_agrees(&Tokenizer::from_folder(folder.path()).unwrap(), &cases);
     }
@@ -129,7 +129,8 @@ fn a_tokenizer_written_as_gguf_metadata_reads_back_to_the_same_ids() {
         let after = Tokenizer::from_vocabulary(tokenizer(kind).vocabulary().unwrap()).unwrap();
         let mut cases = cases(kind);
         if kind == "metaspace" {
-            // It puts no space in front of one; the metadata can only say what SentencePiece does, which does.
+            // `Metaspace` puts no space in front of a leading space, but SentencePiece does, and the metadata can only
+            // describe SentencePiece.
             cases.texts.retain(|case| !case.text.starts_with([' ', '▁']));
             cases.chats.clear();
         }
@@ -205,7 +206,7 @@ fn decoding_any_ids_is_what_the_tokenizers_crate_decodes() {
                     (state >> 8) % tokenizer.vocabulary_size() as u32
                 })
                 .collect();
-            // Where bytes are not UTF-8 it also loses the valid ones beside them.
+            // If some bytes are not UTF-8, the crate also loses valid bytes beside them.
             let theirs = crates.decode(&ids, true).unwrap();
             if !theirs.contains(char::REPLACEMENT_CHARACTER) {
                 assert_eq!(tokenizer.decode(&ids), theirs, "{kind}: {ids:?}");
@@ -225,7 +226,7 @@ fn a_template_that_refuses_and_one_that_is_missing_are_errors() {
     assert!(matches!(none.encode_chat(&[message("user", "x")]), Err(Error::NoTemplate)));
 }
 
-/// Pieces of messages: whole spellings of control tokens, and any two parts of one.
+/// Returns pieces of messages: whole spellings of control tokens, and any two parts of a spelling.
 fn fragments(tokenizer: &Tokenizer) -> Vec<String> {
     let mut fragments: Vec<String> = ["", " ", "\n", "x", "user"].map(str::to_owned).to_vec();
     for id in 0..tokenizer.vocabulary_size() as u32 {

@@ -22,7 +22,7 @@ pub struct Tokenizer {
     names: Names,
     format: Option<Format>,
     bos: Option<u32>,
-    /// Whether a file names BOS, and chat templates thus have the name.
+    /// Whether a file names BOS, so that chat templates have the name.
     names_bos: bool,
     end_ids: Vec<u32>,
     /// The ids that the tokenizer's own settings put around a text.
@@ -147,7 +147,7 @@ impl Tokenizer {
         }
     }
 
-    /// The tokens that the chat template writes around turns.
+    /// Returns the tokens that the chat template writes around turns.
     fn turns(&self) -> Result<&TurnTokens, Error> {
         if let Some(turns) = self.turns.get() {
             return Ok(turns);
@@ -172,51 +172,51 @@ impl Tokenizer {
         Ok(TurnTokens { ends, tagged: Some(tagged) })
     }
 
-    /// Whether the tokenizer's own settings put BOS in front of a text.
+    /// Returns whether the tokenizer's own settings put BOS in front of a text.
     pub fn adds_bos(&self) -> bool {
         self.around.before.is_some()
     }
 
-    /// The end token that the tokenizer's own settings put behind a text, if any. A text to be continued is encoded
-    /// without it.
+    /// Returns the end token that the tokenizer's own settings put behind a text, if any. A text to be continued is
+    /// encoded without it.
     pub fn added_eos(&self) -> Option<u32> {
         self.around.after
     }
 
-    /// The token that begins a sequence.
+    /// Returns the token that begins a sequence.
     pub fn bos(&self) -> Option<u32> {
         self.bos
     }
 
-    /// The ids that end a text: end of sequence, and end of turn and of message if the files name them.
+    /// Returns the ids that end a text: end of sequence, and end of turn and of message if the files name them.
     pub fn end_ids(&self) -> &[u32] {
         &self.end_ids
     }
 
-    /// The tokens that the chat template writes behind a reply, and that thus end one. They need not be in
+    /// Returns the tokens that the chat template writes behind a reply, and that thus end one. They need not be in
     /// [`end_ids`](Self::end_ids). Empty for Mistral's format, whose end token is.
     pub fn turn_ends(&self) -> &[u32] {
         self.turns().map_or(&[], |turns| &turns.ends)
     }
 
-    /// The control token that a text spells, ignoring white space around it.
+    /// Returns the control token that a text spells, ignoring white space around it.
     pub fn control(&self, text: &str) -> Option<u32> {
         let id = self.id(text.trim())?;
         self.is_control(id).then_some(id)
     }
 
-    /// Whether `id` is a control token, which no text becomes and which has no text.
+    /// Returns whether `id` is a control token, which no text becomes and which has no text.
     pub fn is_control(&self, id: u32) -> bool {
         self.controls.spelling(id).is_some()
     }
 
-    /// Every id is below this.
+    /// Returns the vocabulary size. Every id is below it.
     pub fn vocabulary_size(&self) -> usize {
         self.model.tokens.len()
     }
 
-    /// The tokens that an embedding of `rows` rows cannot look up: first those that plain text leads to, then those that
-    /// are only used by name (control tokens, and tokens that settings beside the vocabulary add).
+    /// Returns the tokens that an embedding of `rows` rows cannot look up: first those that plain text leads to, then
+    /// those that are only used by name (control tokens, and tokens that settings beside the vocabulary add).
     pub fn beyond(&self, rows: usize) -> [Vec<u32>; 2] {
         let around = [self.around.before, self.around.after];
         let own = self.model.own_ids.unwrap_or(usize::MAX);
@@ -228,22 +228,23 @@ impl Tokenizer {
         ids.filter(|&id| self.model.token(id).is_some()).partition::<Vec<u32>, _>(is_of_texts).into()
     }
 
-    /// The spelling of an id in the vocabulary's own alphabet (`Ġhello`, `▁hello`, `<0x0A>`).
+    /// Returns the spelling of an id in the vocabulary's own alphabet (`Ġhello`, `▁hello`, `<0x0A>`).
     pub fn token(&self, id: u32) -> Option<&str> {
         self.model.token(id)
     }
 
-    /// The id of a spelling in the vocabulary's own alphabet.
+    /// Returns the id of a spelling in the vocabulary's own alphabet.
     pub fn id(&self, token: &str) -> Option<u32> {
         find(&self.model, token)
     }
 
-    /// A detokenizer for ids that continue a text: a space in front of the first word stays.
+    /// Returns a detokenizer for ids that continue a text: a space in front of the first word stays.
     pub fn detokenizer(&self) -> Detokenizer {
         Detokenizer::new(Arc::clone(&self.table), false)
     }
 
-    /// A detokenizer for ids that begin a text: SentencePiece's dummy space in front of the first word is removed.
+    /// Returns a detokenizer for ids that begin a text: SentencePiece's dummy space in front of the first word is
+    /// removed.
     pub fn detokenizer_at_start(&self) -> Detokenizer {
         Detokenizer::new(Arc::clone(&self.table), true)
     }
@@ -258,7 +259,7 @@ impl Tokenizer {
         text + detokenizer.flush()
     }
 
-    /// The name of the tokenizer's kind, as "byte-level BPE".
+    /// Returns the name of the tokenizer's kind, as "byte-level BPE".
     pub fn kind(&self) -> &'static str {
         match (&self.model.joins, self.model.alphabet) {
             (Joins::Scores(_), _) => "SentencePiece BPE",
@@ -268,7 +269,7 @@ impl Tokenizer {
         }
     }
 
-    /// The name of the chat format, if the model has one.
+    /// Returns the name of the chat format, if the model has one.
     pub fn chat_format(&self) -> Option<String> {
         self.format.as_ref().map(|format| match format {
             Format::Mistral(format) => format.name(),
@@ -276,12 +277,12 @@ impl Tokenizer {
         })
     }
 
-    /// The Jinja source of the chat format, if the files have one.
+    /// Returns the Jinja source of the chat format, if the files have one.
     pub fn chat_template(&self) -> Option<&str> {
         self.names.chat_template.as_deref()
     }
 
-    /// The files that [`from_folder`](Self::from_folder) reads this tokenizer back from: names and contents of
+    /// Returns the files that [`from_folder`](Self::from_folder) reads this tokenizer back from: names and contents of
     /// `tokenizer.json` and `tokenizer_config.json`.
     ///
     /// # Errors
@@ -293,7 +294,8 @@ impl Tokenizer {
         write::files(&self.model, &names, self.around)
     }
 
-    /// The metadata of a GGUF file that [`from_vocabulary`](Self::from_vocabulary) reads this tokenizer back from.
+    /// Returns the metadata of a GGUF file that [`from_vocabulary`](Self::from_vocabulary) reads this tokenizer back
+    /// from.
     ///
     /// # Errors
     /// [`Error::NoGgufName`], [`Error::Vocabulary`].
@@ -307,7 +309,8 @@ impl Tokenizer {
         write::vocabulary(&self.model, &self.names_for_others(), adds, |token| self.id(token))
     }
 
-    /// Names with a chat template for other programs, also if the format is Mistral's and no file has a template.
+    /// Returns the names with a chat template for other programs, even if the format is Mistral's and no file has a
+    /// template.
     fn names_for_others(&self) -> Names {
         let mut names = self.names.clone();
         if let (Some(Format::Mistral(format)), None) = (&self.format, &names.chat_template) {
@@ -327,7 +330,7 @@ struct TurnTokens {
     tagged: Option<(Encoder, Controls)>,
 }
 
-/// The control tokens of a model, and with `added` also its added tokens.
+/// Returns the control tokens of a model, and with `added` also its added tokens.
 fn controls(model: &Model, added: bool) -> Controls {
     let flags: HashMap<u32, &Added> = model.added.iter().map(|added| (added.id, added)).collect();
     let is_one = |id: u32| model.kind(id) == Kind::Control || added && flags.contains_key(&id);
@@ -351,8 +354,8 @@ fn find(model: &Model, token: &str) -> Option<u32> {
     Some(std::iter::once(first).chain(spelled).find(|&id| model.kind(id) == Kind::Control).unwrap_or(first))
 }
 
-/// The token at one end of a text: the named token if the settings say so, by default the one that the vocabulary's own
-/// file puts there.
+/// Returns the token at one end of a text: the named token if the settings say so, by default the one that the
+/// vocabulary's own file puts there.
 fn wanted(setting: Option<bool>, named: Option<u32>, own: Option<u32>) -> Option<u32> {
     match setting {
         Some(true) => named,

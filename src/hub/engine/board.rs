@@ -72,7 +72,7 @@ pub(super) struct Work {
 pub(super) enum Next {
     /// Fetch this stretch.
     Fetch(Work),
-    /// Start the hash of a file that has been begun, then ask again.
+    /// Start to hash a file whose download has started, then ask again.
     Follow(Arc<Part>),
 }
 
@@ -121,7 +121,7 @@ impl Board {
         }
     }
 
-    /// The next stretch of the file with the fewest connections, if it has at most `most`.
+    /// Claims the next stretch of the file with the fewest connections, if it has at most `most`.
     fn take(self: &Arc<Self>, state: &mut State, most: usize) -> Option<Work> {
         let open = |r: &&mut Running| r.connections <= most && r.gap().is_some();
         let running = state.running.iter_mut().filter(open).min_by_key(|r| r.connections)?;
@@ -137,14 +137,14 @@ impl Board {
         Some(Work { board: self.clone(), part, attempt, range, whole })
     }
 
-    /// Bytes of a request: a sixteenth of the file, at least so many that the request takes less time than its answer,
-    /// and at most the limit.
+    /// Returns the size of a request in bytes: a sixteenth of the file, at most the limit, and at least 8 MiB, so that
+    /// the request takes less time than its answer.
     fn segment_of(&self, size: u64) -> u64 {
         (size / 16).max(8 << 20).min(self.segment)
     }
 
-    /// Sets how many connections may be in use to what `decide` returns for the number in use. `decide` is not called
-    /// while fewer are in use than allowed, since there is no work for more.
+    /// Sets how many connections may be in use: the result of `decide` for the number in use. `decide` is not called
+    /// while fewer connections are in use than allowed, since there is no work for more.
     pub fn allow(&self, decide: impl FnOnce(usize) -> usize) {
         let mut state = self.state();
         if state.busy >= state.allowed {
@@ -153,13 +153,13 @@ impl Board {
         }
     }
 
-    /// Fetches all of a file again that came wrong.
+    /// Restarts a damaged file, so that all of it is fetched again.
     ///
     /// # Errors
     /// The partial file cannot be emptied, or no longer belongs to this download.
-    pub fn begin_anew(&self, part: &Part, attempt: Attempt) -> Result<Attempt, Refused> {
+    pub fn restart(&self, part: &Part, attempt: Attempt) -> Result<Attempt, Refused> {
         let mut state = self.state();
-        let attempt = part.begin_anew(attempt)?;
+        let attempt = part.restart(attempt)?;
         if let Some(running) = state.running.iter_mut().find(|r| std::ptr::eq(&*r.part, part)) {
             (running.attempt, running.claimed) = (attempt, Ranges::default());
         }
@@ -173,7 +173,7 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// The folder for the files.
+    /// Returns the folder for the files.
     pub fn folder(&self) -> &Folder {
         &self.folder
     }
@@ -186,7 +186,7 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// Whether the download has been stopped.
+    /// Returns whether the download has been stopped.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
     }

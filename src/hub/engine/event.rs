@@ -10,7 +10,7 @@ use crate::hub::{Digest, Error};
 pub(super) enum Event {
     /// A line for a person.
     Note(String),
-    /// A file has been begun.
+    /// The download of a file has started.
     Begun(Arc<Part>),
     /// A file is whole and has its name.
     Finished(Arc<Part>, Digest),

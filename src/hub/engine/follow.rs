@@ -12,8 +12,8 @@ use crate::hub::{Digest, Error};
 /// Bytes that are hashed at once.
 const CHUNK: usize = 1 << 20;
 
-/// Hashes `part` until it is whole and its hash is right. A wrong file is fetched again once, which `tell` reports. `None`
-/// if the download was stopped.
+/// Hashes `part` until it is whole and its hash is right. A damaged file is fetched again once, which `tell` reports.
+/// `None` if the download was stopped.
 ///
 /// # Errors
 /// [`Error::Hash`], or an error of the disk.
@@ -31,7 +31,7 @@ pub(super) fn follow(board: &Board, part: &Arc<Part>, tell: &dyn Fn(Event)) -> R
             return Err(error);
         }
         tell(Event::Note(format!("{error}; fetching it again")));
-        attempt = match board.begin_anew(part, attempt) {
+        attempt = match board.restart(part, attempt) {
             Ok(attempt) => attempt,
             Err(Refused::Outdated) => return Ok(None),
             Err(Refused::Disk(error)) => return Err(error),

@@ -54,18 +54,18 @@ impl Remains {
     }
 }
 
-/// Bytes of `entry` that an earlier run left in `folder`.
+/// Returns the number of bytes of `entry` that an earlier run left in `folder`.
 pub(in crate::hub) fn here(folder: &Path, entry: &Entry) -> u64 {
     Folder::open(folder).map_or(0, |folder| Remains::of(entry, &folder).have.total())
 }
 
-/// Bytes of `entry` on disk by the text of a journal, for a partial file of `length` bytes.
+/// Returns the number of bytes of `entry` that the text of a journal lists, for a partial file of `length` bytes.
 pub(in crate::hub) fn said(entry: &Entry, text: &str, length: u64) -> u64 {
     let remains = heading(entry).and_then(|heading| parse(text.as_bytes(), &heading, length.min(entry.size)));
     remains.map_or(0, |remains| remains.have.total())
 }
 
-/// Whether a validator can be stored, and sent to a server.
+/// Returns whether a validator can be stored, and sent to a server.
 pub(super) fn is_etag(text: &str) -> bool {
     text.starts_with('"')
         && text.len() <= LONGEST_ETAG
@@ -73,7 +73,8 @@ pub(super) fn is_etag(text: &str) -> bool {
         && HeaderValue::from_str(text).is_ok()
 }
 
-/// The first line. It names the content and not the commit, so that two commits with the same file share its pieces.
+/// Returns the first line. It names the content and not the commit, so that two commits with the same file share its
+/// pieces.
 pub(in crate::hub) fn heading(entry: &Entry) -> Option<String> {
     entry.hash.map(|hash| format!("mist 1 {} bytes, {hash}\n", entry.size))
 }
@@ -139,7 +140,7 @@ impl Journal {
     }
 
     /// Records that no piece is on disk.
-    pub fn begin_anew(&mut self, entry: &Entry) -> io::Result<()> {
+    pub fn restart(&mut self, entry: &Entry) -> io::Result<()> {
         self.file = None;
         *self = Self::begin(&self.folder, entry, &Remains::default())?;
         Ok(())
@@ -160,7 +161,7 @@ impl Journal {
         self.file.as_mut().map_or(Ok(()), |file| file.write_all(line.as_bytes()))
     }
 
-    /// Deletes the journal of a file that is whole or begins anew.
+    /// Deletes the journal of a file that is whole or is fetched again.
     pub fn remove(&mut self) {
         self.file = None;
         // A journal that stays has no partial file and is not read.
@@ -180,7 +181,7 @@ mod tests {
         Entry { name: "x".parse().unwrap(), size: 100, hash: Some(Hash::Sha256(Digest([hash; 32]))) }
     }
 
-    /// A folder with a partial file of that many bytes, and the path of the journal.
+    /// Returns a folder with a partial file of that many bytes, and the path of the journal.
     fn folder(partial: usize) -> (tempfile::TempDir, Folder, PathBuf) {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join(".x.partial"), vec![0; partial]).unwrap();
@@ -207,7 +208,7 @@ mod tests {
             let lines = String::from_utf8_lossy(&whole[..cut]).matches('\n').count();
             pieces.iter().take(lines.saturating_sub(2)).for_each(|p| expected.insert(p.0..p.1));
             assert_eq!(have, expected, "cut at {cut}");
-            // A journal that goes on after a cut says the same.
+            // A journal that is continued after a cut lists the same pieces.
             let again = Journal::begin(&folder, &entry(1), &Remains { have, etag: None }).unwrap();
             drop(again);
             assert_eq!(Remains::of(&entry(1), &folder).have, expected);
@@ -257,7 +258,7 @@ mod tests {
         {
             assert_eq!(of(&entry(1), &format!("{heading}0 10\n{line}\n")).have.total(), kept, "{line}");
         }
-        // What it was stands no longer in the way of what comes.
+        // A new journal replaces the malformed one.
         let mut journal = Journal::begin(&folder, &entry(1), &Remains::default()).unwrap();
         journal.add(0..5).unwrap();
         assert_eq!(Remains::of(&entry(1), &folder).have.total(), 5);

@@ -1,12 +1,12 @@
 //! The download engine: fetches files of a commit into a folder, whole or not at all, and continues an earlier run.
 //!
 //! ```text
-//! run (the caller's thread: tells the report, opens further connections, ends it all)
+//! run (the caller's thread: passes events to the report, opens further connections, ends the download)
 //!  ├─ 8 workers: Board::next ─► Fetch(stretch of a file) ─► worker::fetch ─► Part::write ─► partial file, journal
-//!  └─ 1 follower a file that has been begun: Part::wait ─► hash ─► Part::finish (sync, rename)
+//!  └─ 1 follower per started file: Part::wait ─► hash ─► Part::finish (sync, rename)
 //! ```
 //!
-//! Knows how one commit's files come over several connections. Never knows which files a checkpoint needs.
+//! Knows how to fetch one commit's files over several connections, but not which files a checkpoint needs.
 //!
 //! | file | one idea |
 //! |---|---|

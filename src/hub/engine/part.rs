@@ -12,13 +12,13 @@ use crate::hub::{Entry, Error, FileName};
 use crate::system::files::{self, Folder};
 use crate::system::memory;
 
-/// Counts how often a file was begun anew in this run. Answers to requests of an earlier attempt are not written.
+/// Counts how often a file was restarted in this run. Answers to requests of an earlier attempt are not written.
 pub(super) type Attempt = u32;
 
 /// The reason why a piece was not written.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// The download has been stopped, or the file has begun anew.
+    /// The download has been stopped, or the file has been restarted.
     Outdated,
     /// The disk failed.
     Disk(Error),
@@ -78,28 +78,29 @@ impl Part {
         })
     }
 
-    /// The name of the file.
+    /// Returns the name of the file.
     pub fn name(&self) -> &FileName {
         &self.entry.name
     }
 
-    /// Number of bytes on disk.
+    /// Returns the number of bytes on disk.
     pub fn here(&self) -> u64 {
         self.progress().remains.have.total()
     }
 
-    /// The first stretch of `within` that is not on disk. Also `None` for an outdated attempt, which has nothing to fetch.
+    /// Returns the first stretch of `within` that is not on disk. Also `None` for an outdated attempt, which has
+    /// nothing to fetch.
     pub fn gap(&self, attempt: Attempt, within: Range<u64>) -> Option<Range<u64>> {
         let progress = self.progress();
         progress.is_current(attempt).then(|| progress.remains.have.gap(within))?
     }
 
-    /// The ranges on disk.
+    /// Returns the ranges on disk.
     pub fn have(&self) -> Ranges {
         self.progress().remains.have.clone()
     }
 
-    /// The validator of the server's content, if it gave one.
+    /// Returns the validator of the server's content, if it gave one.
     pub fn etag(&self) -> Option<String> {
         self.progress().remains.etag.clone()
     }
@@ -158,7 +159,7 @@ impl Part {
         }
     }
 
-    /// Memory for a stretch of the file.
+    /// Allocates memory for a stretch of the file.
     pub fn buffer(&self, bytes: usize) -> Result<Vec<u8>, Error> {
         memory::buffer(bytes).map_err(Error::io("find memory to read", &self.partial))
     }
@@ -181,25 +182,25 @@ impl Part {
         folder.sync().map_err(Error::io("sync", folder.path())).map_err(Refused::Disk)
     }
 
-    /// Begins anew without any bytes, and returns the number of the new attempt.
-    pub fn begin_anew(&self, attempt: Attempt) -> Result<Attempt, Refused> {
+    /// Drops all bytes, and returns the number of the new attempt.
+    pub fn restart(&self, attempt: Attempt) -> Result<Attempt, Refused> {
         let _changing = self.enter(attempt).ok_or(Refused::Outdated)?;
         let mut progress = self.progress();
         progress.attempt += 1;
         progress.remains = Remains::default();
         self.moved.notify_all();
         // The journal first: a journal of pieces that are gone would be trusted until the hash fails.
-        let emptied = progress.journal.begin_anew(&self.entry).and_then(|()| self.file.set_len(0));
+        let emptied = progress.journal.restart(&self.entry).and_then(|()| self.file.set_len(0));
         emptied.map_err(Error::io("write", &self.partial)).map_err(Refused::Disk)?;
         Ok(progress.attempt)
     }
 
-    /// [`Error::Io`] for a partial file that another process has cut.
+    /// Returns [`Error::Io`] for a partial file that another process has cut.
     pub fn shrank(&self) -> Error {
         Error::io("read", &self.partial)(std::io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Deletes the partial file of a file that came wrong, unless it belongs to another process by now.
+    /// Deletes the partial file of a damaged file, unless another process has taken it over.
     pub fn discard(&self, attempt: Attempt) {
         if let Some(_changing) = self.enter(attempt) {
             let mut progress = self.progress();
@@ -245,8 +246,8 @@ mod tests {
         assert_eq!(part.gap(0, 0..100), Some(0..100));
         assert_eq!(part.write(0, 0, &[7; 100]).unwrap(), 100);
         assert_eq!(part.gap(0, 0..100), None);
-        assert_eq!(part.begin_anew(0).unwrap(), 1);
-        // Who has just brought the last piece of the first attempt must not ask for the file once more.
+        assert_eq!(part.restart(0).unwrap(), 1);
+        // A connection that wrote the last piece of the first attempt must not request the file again.
         assert_eq!(part.gap(0, 0..100), None);
         assert!(matches!(part.write(0, 0, &[7; 100]), Err(Refused::Outdated)));
         assert_eq!(part.gap(1, 0..100), Some(0..100));

@@ -29,7 +29,7 @@ impl Ramp {
         Self { begun: Instant::now(), before: None, rest: 0 }
     }
 
-    /// The length of the window, once one has passed since the last call that returned one.
+    /// Returns the length of the window, once one has passed since the last call that returned one.
     pub fn is_due(&mut self) -> Option<Duration> {
         let passed = self.begun.elapsed();
         (passed >= WINDOW).then(|| {
@@ -69,7 +69,8 @@ impl Ramp {
 mod tests {
     use super::*;
 
-    /// The connections after some windows on a line that gives `each` to a connection and `all` to all of them.
+    /// Returns the number of connections after `windows` windows, with `each` bytes a second per connection and at most
+    /// `all` in total.
     fn after(windows: usize, each: f64, all: f64) -> usize {
         let mut ramp = Ramp::new();
         (0..windows).fold(1, |busy, _| ramp.decide(busy, (busy as f64 * each).min(all)))

@@ -36,7 +36,7 @@ impl Ranges {
         self.0 = self.0.iter().flat_map(outside).collect();
     }
 
-    /// The first stretch of `within` that is not in the set.
+    /// Returns the first stretch of `within` that is not in the set.
     pub fn gap(&self, within: Range<u64>) -> Option<Range<u64>> {
         let mut start = within.start;
         for range in &self.0[self.0.partition_point(|r| r.end <= within.start)..] {
@@ -49,22 +49,22 @@ impl Ranges {
         Some(start..within.end).filter(|g| !g.is_empty())
     }
 
-    /// Number of positions in the set.
+    /// Returns the number of positions in the set.
     pub fn total(&self) -> u64 {
         self.0.iter().map(|r| r.end - r.start).sum()
     }
 
-    /// The first position that is not in the set.
+    /// Returns the first position that is not in the set.
     pub fn front(&self) -> u64 {
         self.0.first().filter(|r| r.start == 0).map_or(0, |r| r.end)
     }
 
-    /// Number of ranges.
+    /// Returns the number of ranges.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The ranges, in order.
+    /// Returns the ranges, in order.
     pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
         self.0.iter().cloned()
     }
@@ -90,7 +90,7 @@ mod tests {
             prop_assert_eq!(&listed, &expected);
             prop_assert_eq!(ranges.total(), expected.len() as u64);
             prop_assert_eq!(ranges.front(), set.iter().take_while(|b| **b).count() as u64);
-            // Disjoint and apart.
+            // The ranges neither overlap nor touch.
             let merged: Vec<_> = ranges.iter().collect();
             prop_assert!(merged.windows(2).all(|w| w[0].end < w[1].start));
             let gap = ranges.gap(5..50);

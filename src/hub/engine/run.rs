@@ -1,4 +1,4 @@
-//! Runs a download: starts the workers, receives their messages, and tells the report.
+//! Runs a download: starts the workers, receives their messages, and passes them to the report.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,8 +35,8 @@ pub(in crate::hub) struct Job<'a> {
 /// Fetches the entries of `job`, and calls `finished` with the sha256 of each once the file has its name.
 ///
 /// # Errors
-/// The hub refuses, a file came wrong twice, the disk fails, [`Error::Interrupted`], or an error of `finished`. The fetched
-/// bytes stay, and a later run continues with them.
+/// The hub refuses, a file was damaged twice, the disk fails, [`Error::Interrupted`], or an error of `finished`. The
+/// fetched bytes stay, and a later run continues with them.
 pub(in crate::hub) fn run(
     job: &Job<'_>,
     report: &mut dyn Report,
@@ -115,8 +115,8 @@ fn watch(
 /// Stack size of a thread. The default is four times as large, and address space may be limited.
 const STACK: usize = 512 << 10;
 
-/// Starts a thread of the download. Nobody joins it, since it may hang in a connection; it writes nothing once the board has
-/// been stopped.
+/// Starts a thread of the download. The thread is never joined, since it may hang in a connection. It writes nothing
+/// after the board has been stopped.
 fn start(folder: &Path, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     let thread = threads::builder("download", STACK).and_then(|thread| thread.spawn(run));
     thread.map(drop).map_err(Error::io("start a thread to download to", folder))
@@ -131,7 +131,7 @@ fn work(source: &Arc<Source>, board: &Arc<Board>, piece: &mut [u8], sender: &Sen
             Ok(Some(Next::Fetch(mut stretch))) => {
                 let outcome = worker::fetch(source, board, &mut stretch, piece, &tell);
                 if outcome.is_err() {
-                    // Before the stretch returns to the board, where another worker would try it as often again.
+                    // The board stops before the stretch returns to it: another worker would retry it as often.
                     board.stop();
                 }
                 outcome

@@ -23,12 +23,12 @@ impl Source {
         Self { client, repo, revision: commit.as_revision(), commit, bytes: AtomicU64::new(0) }
     }
 
-    /// The address of a file.
+    /// Returns the address of a file.
     pub fn url(&self, file: &FileName) -> Url {
         self.client.resolve(&self.repo, &self.commit, file)
     }
 
-    /// The subject of an error about a file.
+    /// Returns the subject of an error about a file.
     pub fn about<'a>(&'a self, file: &'a FileName) -> About<'a> {
         About { repo: &self.repo, revision: &self.revision, file: Some(file) }
     }

@@ -170,14 +170,14 @@ fn attempt(
     stream(source, work, &mut answer, came, piece, fresh)
 }
 
-/// The validator, if it is a strong one.
+/// Returns the validator, if it is a strong one.
 fn strong_etag(answer: &Response) -> Option<String> {
     let etag = answer.headers().get(ETAG)?.to_str().ok()?;
     is_etag(etag).then(|| etag.to_string())
 }
 
-/// The range of the answer, which must begin where the requested range does, in a file of the listing's size, and may end
-/// earlier.
+/// Returns the range of the answer, which must begin where the requested range does, in a file of the listing's size,
+/// and may end earlier.
 fn check_range(
     source: &Source,
     work: &Work,

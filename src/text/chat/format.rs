@@ -1,4 +1,4 @@
-//! Which chat format a model has.
+//! Finds a model's chat format.
 
 use super::mistral::{Mistral, Version};
 use crate::text::model::{Alphabet, Joins, Kind, Model};
@@ -11,7 +11,7 @@ pub(in crate::text) enum Format {
 }
 
 impl Format {
-    /// Chooses as the page of `chat` says. `version` is that of the tokenizer's own file.
+    /// Chooses the format by the rules on the page of `chat`. `version` is that of the tokenizer's own file.
     pub(in crate::text) fn of(
         model: &Model,
         version: Option<Version>,
@@ -27,13 +27,13 @@ impl Format {
     }
 }
 
-/// Whether a template writes Mistral's tags. Llama 2's are the same, but its system prompt has different ones.
+/// Returns whether a template writes Mistral's tags. Llama 2's are the same, but its system prompt has different ones.
 pub(in crate::text) fn writes_inst(template: &str) -> bool {
     template.contains("[INST]") && !template.contains("<<SYS>>")
 }
 
-/// Whether the pieces are those of Mistral's SentencePiece vocabulary. All versions have the same 31,741 pieces in the
-/// same order and differ in their control tokens. The checksum covers each piece and a newline.
+/// Returns whether the pieces are those of Mistral's SentencePiece vocabulary. All versions have the same 31,741 pieces
+/// in the same order and differ in their control tokens. The checksum covers each piece and a newline.
 fn is_mistrals(model: &Model) -> bool {
     const PIECES: usize = 31_741;
     const CHECK: u32 = 0x2890_50C4;

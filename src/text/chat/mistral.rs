@@ -43,7 +43,7 @@ impl Version {
         Self::ALL.into_iter().find(|(_, version)| *version == self).map_or("", |(name, _)| name)
     }
 
-    /// The version of a vocabulary of Mistral's, by the control tokens that came with each version.
+    /// Returns the version of a Mistral vocabulary, by the control tokens that came with each version.
     pub(in crate::text) fn of(model: &Model) -> Self {
         let has = |name: &str| control(model, name).is_some();
         match () {
@@ -103,7 +103,7 @@ impl Mistral {
         })
     }
 
-    /// The name of the format.
+    /// Returns the name of the format.
     pub(in crate::text) fn name(&self) -> String {
         format!("Mistral {}", self.version.name())
     }
@@ -151,7 +151,7 @@ impl Mistral {
         Ok(ids)
     }
 
-    /// The format as a Jinja template, for other programs. It accepts conversations in which user and assistant
+    /// Returns the format as a Jinja template, for other programs. It accepts conversations in which user and assistant
     /// alternate, and encodes them to the same ids.
     pub(in crate::text) fn template(&self) -> String {
         const FIND: &str = "{%- set ns = namespace(system='', user=-1) -%}{%- for m in messages -%}\
@@ -267,7 +267,7 @@ fn roles(messages: &[Message]) -> Result<Vec<Role>, Error> {
 mod tests {
     use super::*;
 
-    /// Control tokens 1 to 6; a byte of text is its value plus 100.
+    /// Encodes with control tokens 1 to 6; the id of a text's byte is its value plus 100.
     fn ids(version: Version, messages: &[(&str, &str)]) -> Result<String, String> {
         let names = ["<s>", "</s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"];
         let tokens: Vec<String> = names.map(str::to_owned).into();

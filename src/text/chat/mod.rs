@@ -1,6 +1,6 @@
 //! Chat formats: how a conversation is written for a model.
 //!
-//! Knows messages, control tokens and templates. Never knows the file that a tokenizer came from, or a terminal.
+//! Knows messages, control tokens and templates, but neither a tokenizer's files nor terminals.
 //!
 //! | file | idea |
 //! |---|---|

@@ -74,7 +74,7 @@ struct Stretches<'text> {
 }
 
 impl Stretches<'_> {
-    /// Range of the next text's characters.
+    /// Returns the range of the next text's characters.
     fn characters(&mut self, part: &Part<'_>) -> Option<Range<usize>> {
         let text = part.text()?;
         let start = text.as_ptr() as usize - self.outline.as_ptr() as usize;
@@ -85,9 +85,11 @@ impl Stretches<'_> {
     }
 }
 
-/// Finds the generated message that `text` is, whole and directly behind the prompt of a generation. Otherwise the text is
-/// encoded anew: a template may trim a reply or leave out a part, and if it writes more in front of a reply than the prompt
-/// of a generation has (such as a space), the generated ids would follow a text that they did not follow before.
+/// Finds the generated message that `text` is, whole and directly behind the prompt of a generation.
+///
+/// Without such a message the text is encoded again. A template may trim a reply or leave out a part of it. If it
+/// writes more in front of a reply than the prompt of a generation has (such as a space), the generated ids would
+/// follow a text that they did not follow before.
 fn reply<'m>(text: &[Ch], beginning: &[Ch], messages: &'m [Message]) -> Option<&'m Message> {
     let content = text.strip_prefix(beginning)?;
     let origin = content.first().map(|c| c.origin()).filter(|origin| *origin != SOMEONE)?;
@@ -103,7 +105,7 @@ mod tests {
     use super::*;
     use crate::text::control::Control;
 
-    /// Bytes for text, 1000 for `<e>`.
+    /// Encodes text as its bytes, and `<e>` as 1000.
     fn ids(template: &str, ids: &[u32]) -> Vec<u32> {
         let control = Control {
             spelling: "<e>".into(),
@@ -147,7 +149,7 @@ mod tests {
         assert_eq!(ids(&twice, &[7, 8]), bytes("u:aa|a:yes yes |u:bb|a:"));
     }
 
-    /// Every way of writing content down that a template has; none makes a control token of what a message says.
+    /// No way in which a template can write content turns text of a message into a control token.
     #[test]
     fn no_work_of_a_template_makes_a_control_token_of_a_message() {
         let controls = Controls::plain(&["<|END|>", "<|end|>", "[x]"]);

@@ -30,7 +30,7 @@ pub(in crate::text) struct Names<'a> {
     pub(in crate::text) unknown: Option<&'a str>,
 }
 
-/// The origin of a message's content.
+/// Returns the origin of a message's content.
 fn origin_of(message: usize) -> Origin {
     Origin::try_from(message + 1).unwrap_or(SOMEONE).min(SOMEONE)
 }
@@ -80,7 +80,8 @@ fn known_to_exceed<T>(source: &str, run: impl FnOnce() -> Result<T, Exceeded>) -
     })
 }
 
-/// The variables of transformers. A name that the tokenizer does not have stays undefined, since templates test for it.
+/// Returns the variables of transformers. A name that the tokenizer does not have stays undefined, since templates test
+/// for it.
 fn context(
     messages: &[Message],
     names: &[Option<String>; 3],

@@ -97,12 +97,12 @@ fn ids(parts: &[Part<'_>]) -> Vec<u32> {
     parts.iter().filter_map(id).collect()
 }
 
-/// Whether `id` is the last token in front of the reply.
+/// Returns whether `id` is the last token in front of the reply.
 fn begins_reply(id: u32, parts: &[Part<'_>]) -> bool {
     place_of(REPLY, parts).is_some_and(|reply| ids(&parts[..reply]).last() == Some(&id))
 }
 
-/// The token directly behind the reply, ignoring white space.
+/// Returns the token directly behind the reply, ignoring white space.
 fn behind_reply(parts: &[Part<'_>]) -> Option<u32> {
     let reply = place_of(REPLY, parts)?;
     let rest = parts[reply].text()?.rsplit(REPLY).next()?;
@@ -113,7 +113,8 @@ fn behind_reply(parts: &[Part<'_>]) -> Option<u32> {
     }
 }
 
-/// The tokens in front of the user's message, and the first token between it and the reply that does not end a turn.
+/// Returns the tokens in front of the user's message, and the first token between it and the reply that does not end a
+/// turn.
 fn tags_before_reply(parts: &[Part<'_>], ends: &[u32]) -> Vec<u32> {
     let Some(user) = place_of(USER, parts) else { return Vec::new() };
     let reply = place_of(REPLY, parts).filter(|reply| *reply >= user).unwrap_or(parts.len());
@@ -149,7 +150,7 @@ mod tests {
 
     const CHATML: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
 
-    /// `<|im_end|>` came into the reply, as only a conversation was looked at that ends with it.
+    /// A regression: `<|im_end|>` became part of the reply, since only a conversation that ends with it was examined.
     #[test]
     fn a_reply_ends_at_what_a_template_writes_only_before_another_turn() {
         let turn = "<|im_start|>{{ m.role }}\n{{ m.content }}";

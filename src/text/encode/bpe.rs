@@ -188,7 +188,7 @@ impl Bpe {
         }
     }
 
-    /// The merge of two neighbours, if one exists.
+    /// Returns the merge of two neighbours, if one exists.
     fn candidate(&self, word: &[u8], symbols: &[Symbol], left: u32, right: u32) -> Option<Join> {
         let (first, second) = (symbols[left as usize], symbols[right as usize]);
         let length = first.length + second.length;
@@ -232,7 +232,7 @@ impl Bpe {
     }
 }
 
-/// The text that a token spells, with spaces for `▁`; `None` for a token that no text spells.
+/// Returns the text that a token spells, with spaces for `▁`; `None` for a token that no text spells.
 fn spelling(alphabet: Alphabet, token: &str) -> Option<Vec<u8>> {
     match alphabet {
         Alphabet::Bytes => bytes_of(token),
@@ -247,7 +247,7 @@ fn only_character(text: &[u8]) -> Option<char> {
     characters.next().filter(|_| characters.next().is_none())
 }
 
-/// The ids of `<0x00>` to `<0xFF>`.
+/// Returns the ids of `<0x00>` to `<0xFF>`.
 fn fallback(model: &Model) -> Vec<u32> {
     let mut ids = vec![NONE; 256];
     for (id, token) in model.all().filter(|&(id, _)| model.kind(id) == Kind::Byte) {

@@ -10,7 +10,7 @@ use super::words::Words;
 use crate::text::Error;
 use crate::text::model::{Kind, Model, Prefix};
 
-/// Words longer than this many bytes are encoded anew each time.
+/// Words longer than this, in bytes, are not cached.
 const LONGEST_REMEMBERED: usize = 64;
 
 /// Encodes text to the ids of one model.
@@ -25,6 +25,8 @@ pub(in crate::text) struct Encoder {
 }
 
 impl Encoder {
+    /// Makes the encoder of a model.
+    ///
     /// # Errors
     /// [`Error::Vocabulary`] for an expression that cannot be used.
     pub(in crate::text) fn new(model: &Model) -> Result<Self, Error> {

@@ -25,6 +25,8 @@ enum Step {
 }
 
 impl Words {
+    /// Compiles the expressions of a model.
+    ///
     /// # Errors
     /// [`Error::Vocabulary`] for an expression that cannot be used.
     pub(in crate::text) fn new(model: &Model) -> Result<Self, Error> {

@@ -29,7 +29,7 @@ pub(super) struct Declared {
 }
 
 impl Declared {
-    /// A token of which only the name is known.
+    /// Returns a token of which only the name is known.
     pub(super) fn named(content: String, special: bool) -> Self {
         Self { special, content, ..Self::default() }
     }

@@ -33,7 +33,7 @@ impl Format {
         Some(Self::SentencePiece(Some(Version::named(version)?)))
     }
 
-    /// The kind of a file that the user names, which may have another name: mistral-common's files are called
+    /// Returns the kind of a file that the user names, which may have another name: mistral-common's files are called
     /// `mistral_instruct_tokenizer_240323.model.v3` and `tekken_240718.json`.
     fn pointed_to(name: &str) -> Option<Self> {
         let usual = match name.rsplit_once(".model") {
@@ -44,18 +44,18 @@ impl Format {
         Self::named(&usual)
     }
 
-    /// Whether Mistral made the file for its own models.
+    /// Returns whether Mistral made the file for its own models.
     fn is_mistrals(self) -> bool {
         matches!(self, Self::Tekken | Self::SentencePiece(Some(_)))
     }
 }
 
-/// Whether a file of this name is a tokenizer's vocabulary.
+/// Returns whether a file of this name is a tokenizer's vocabulary.
 pub(in crate::text) fn is_vocabulary(name: &str) -> bool {
     Format::named(name).is_some()
 }
 
-/// Whether a folder has a tokenizer's vocabulary, or the path is one.
+/// Returns whether a folder has a tokenizer's vocabulary, or the path is one.
 pub(in crate::text) fn is_at(path: &Path) -> bool {
     match path.is_file() {
         true => {

@@ -62,8 +62,8 @@ pub(in crate::text) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
         }
     }
     let added = model.all().filter(|&(id, _)| matches!(model.kind(id), Kind::Added));
-    // SentencePiece finds its own tokens in the text with its prefix. The others are found before that, and the text
-    // behind one begins anew.
+    // SentencePiece finds its own tokens in the text with its prefix. The others are found before that, and a new text
+    // begins behind each of them.
     let is_spaces = model.alphabet == Alphabet::Spaces;
     let is_own = |id: u32| is_spaces && vocabulary.scores.get(id as usize) != Some(&SCORE_OF_ADDED);
     let content = |token: &str| if is_spaces { token.replace(SPACE, " ") } else { token.to_owned() };
@@ -158,7 +158,7 @@ fn ids(vocabulary: &Vocabulary) -> Result<HashMap<&str, u32>, Error> {
     Ok(ids)
 }
 
-/// Whether a token is text of several characters, which only merges lead to.
+/// Finds a text token of several characters, which only merges lead to.
 fn of_several_characters(vocabulary: &Vocabulary) -> Option<&str> {
     let mut tokens = vocabulary.tokens.iter().enumerate();
     let is_text = |id: usize| vocabulary.token_types.get(id).is_none_or(|kind| *kind == NORMAL);
@@ -223,7 +223,7 @@ mod tests {
         Tokenizer::from_vocabulary(vocabulary)
     }
 
-    /// A few letters, and a control token that a merge leads to.
+    /// Returns a vocabulary with a few letters, and a control token that a merge leads to.
     fn small() -> Vocabulary {
         Vocabulary {
             model: "gpt2".into(),

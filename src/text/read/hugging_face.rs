@@ -83,7 +83,7 @@ struct Bpe {
     merges: Merges,
 }
 
-/// The vocabulary; a token that occurs twice is an error.
+/// Returns the vocabulary; a token that occurs twice is an error.
 fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashMap<String, u32>, D::Error> {
     json::Unique::new(MAX_IDS).deserialize(deserializer)
 }

@@ -21,7 +21,7 @@ pub(super) struct Merges {
 }
 
 impl Merges {
-    /// The left and right tokens.
+    /// Returns the left and right tokens.
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         let mut start = 0;
         self.ends.iter().map(move |ends| {

@@ -11,7 +11,7 @@ pub(super) fn parts<'a>(part: &'a Value, list: &str) -> Vec<&'a Value> {
     }
 }
 
-/// The type of a part.
+/// Returns the type of a part.
 pub(super) fn kind(part: &Value) -> &str {
     part["type"].as_str().unwrap_or("without a type")
 }

@@ -22,6 +22,8 @@ const BYTE: u64 = 6;
 /// The value of `TrainerSpec.ModelType.BPE`.
 const BPE: u64 = 2;
 
+/// Reads a `tokenizer.model`.
+///
 /// # Errors
 /// [`Error::Vocabulary`] for a malformed file; [`Error::UnknownPart`] for a part that is not supported.
 pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
@@ -65,7 +67,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, Error> {
     model.byte_fallback = trainer.byte_fallback;
     model.joins = Joins::Scores(scores);
     let id = |id: u64| u32::try_from(id).ok().filter(|&id| model.token(id).is_some());
-    // An id without a token, such as -1, means that there is none.
+    // An id without a token, such as -1, means that the model lacks this token.
     let spelling = |number: u64| Some(model.token(id(number)?)?.to_owned());
     let names = Names {
         bos: spelling(trainer.bos),

@@ -21,6 +21,8 @@ pub(in crate::text) struct Style {
 }
 
 impl Style {
+    /// Returns the style of the pre-tokenizer `name`, as in `tokenizer.ggml.pre`.
+    ///
     /// # Errors
     /// [`Error::UnknownPreTokenizer`].
     pub(super) fn named(name: Option<&str>) -> Result<Self, Error> {
@@ -43,7 +45,7 @@ impl Style {
         Ok(Self { expressions, whole_words: llama3 || tekken, adds_bos: llama3 || tekken })
     }
 
-    /// A name for these expressions, one of several that are equivalent.
+    /// Returns a name for these expressions, one of several that are equivalent.
     pub(in crate::text) fn name_of(expressions: &[&str], whole_words: bool) -> Option<&'static str> {
         let names = ["gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "tekken", "default"];
         let means = |name: &str| {

@@ -68,6 +68,8 @@ struct Special {
     token_str: String,
 }
 
+/// Reads a `tekken.json`.
+///
 /// # Errors
 /// [`Error::Vocabulary`] for a malformed file; [`Error::UnknownPart`] for a version that is not supported.
 pub(super) fn read(text: json::Text) -> Result<Source, Error> {

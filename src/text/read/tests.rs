@@ -1,4 +1,5 @@
-//! Folders, good and bad; in `tests/`, what lies beside a vocabulary, fields of its files, and variants of `tokenizer.json`.
+//! Tests of folders, good and bad. `tests/` covers the files beside a vocabulary, fields of its files, and variants of
+//! `tokenizer.json`.
 
 mod beside;
 mod combinations;
@@ -62,15 +63,15 @@ fn of_several_templates_the_default_one_is_taken_and_a_file_of_its_own_wins() {
     assert_eq!(default(json!([{"name": "rag", "template": "r"}])), None);
     let folder = folder(&[
         ("tokenizer.json", byte_level()),
-        // transformers does not look at it then.
+        // transformers ignores the field if the folder has a template file.
         ("tokenizer_config.json", json!({"chat_template": 1})),
         ("chat_template.jinja", json!("from its file")),
     ]);
     assert_eq!(load(folder.path()).unwrap().chat_template(), Some("from its file"));
 }
 
-/// As transformers 5.24 takes and refuses them. Forms that were not known were passed over: the model had no chat format, or
-/// Mistral's own.
+/// Templates are accepted and refused as in transformers 5.24. A regression: unknown forms were ignored, and the model
+/// had no chat format, or Mistral's.
 #[test]
 fn a_chat_template_in_a_form_that_transformers_refuses_is_an_error_that_names_the_field() {
     let with = |template: Value| {
@@ -142,7 +143,7 @@ fn bos_is_what_the_post_processor_puts_in_front_where_no_other_file_says() {
     let other = folder(&[("tokenizer.json", json), ("tokenizer_config.json", config)]);
     let tokenizer = load(other.path()).unwrap();
     assert_eq!((tokenizer.bos(), tokenizer.adds_bos()), (Some(1), true));
-    // As transformers has it: the post-processor does what it says.
+    // As in transformers, the post-processor decides, not the setting.
     assert_eq!(tokenizer.encode("", true).unwrap(), [2]);
     let none = load(folder(&[("tokenizer.json", byte_level())]).path()).unwrap();
     assert_eq!((none.bos(), none.adds_bos()), (None, false));
@@ -193,7 +194,7 @@ fn ids_that_no_vocabulary_has_and_empty_vocabularies_are_errors() {
     }
 }
 
-/// Every prefix of a valid file, and files that are something else.
+/// Checks prefixes of a valid file, and files of other kinds.
 #[test]
 fn damaged_files_are_errors_of_one_line() {
     let whole = byte_level().to_string();
@@ -216,7 +217,7 @@ fn a_file_beyond_the_limit_is_not_read() {
     assert!(matches!(load(folder.path()), Err(Error::FileTooLarge { limit: MAX_FILE, .. })));
 }
 
-/// Of several files one is read; which, the vocabulary's size tells.
+/// The vocabulary's size shows which of several files was read.
 #[test]
 fn of_several_files_mistrals_own_is_read_unless_the_template_is_of_another_format() {
     let fixture = |name: &str| {
@@ -254,8 +255,8 @@ fn of_several_files_mistrals_own_is_read_unless_the_template_is_of_another_forma
     assert_eq!(size(&[all[0], all[3]], ""), (of_json, None));
     assert_eq!(size(&[("tokenizer.model.v3", &model), all[1]], ""), (of_model, mistral("v7")));
     assert_eq!(size(&[("tokenizer.model.v3", &model)], ""), (of_model, mistral("v3")));
-    // Llama 2 has Mistral's tags, and a system prompt in others.
+    // Llama 2 has Mistral's tags, but other tags for the system prompt.
     assert_eq!(size(&all[1..2], "[INST] <<SYS>>"), (of_model, own));
-    // The name says nothing of a version, and the pieces are not those of Mistral's vocabulary.
+    // The name has no version, and the pieces are not those of Mistral's vocabulary.
     assert_eq!(size(&[("tokenizer.model", &model)], ""), (of_model, None));
 }

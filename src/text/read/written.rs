@@ -42,8 +42,10 @@ pub(super) struct Lists {
 }
 
 impl File {
+    /// Parses a file.
+    ///
     /// # Errors
-    /// The text is no JSON object, a key is given twice, or its contents exceed a limit.
+    /// The text is not a JSON object, a key is given twice, or its contents exceed a limit.
     pub(super) fn parse(text: &[u8]) -> Result<Self, json::Error> {
         let fields = json::object(text, OTHER_FIELDS, &LISTS)?;
         Ok(Self { fields: Value::Object(fields), lists: json::part(text)? })
@@ -129,7 +131,7 @@ impl<'de> Deserialize<'de> for Written {
 pub(super) struct Numbered(Vec<(u32, Object)>);
 
 impl Numbered {
-    /// Tokens by id.
+    /// Reads tokens by id.
     pub(super) fn declared(self) -> Vec<Declared> {
         let one = |(id, token): (u32, Object)| Declared { id: Some(id), ..token.declared(false) };
         let mut declared: Vec<Declared> = self.0.into_iter().map(one).collect();
@@ -206,7 +208,7 @@ pub(super) struct Special {
 }
 
 impl Special {
-    /// The tokens of a list or of a map.
+    /// Returns the tokens of a list or of a map.
     pub(super) fn declared(&self, named: bool) -> impl Iterator<Item = Declared> {
         let tokens = if self.is_named == named { self.tokens.as_slice() } else { &[] };
         tokens.iter().map(|token| token.declared(true))

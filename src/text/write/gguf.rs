@@ -87,7 +87,7 @@ fn token_types(model: &Model) -> Vec<i32> {
     (0..model.tokens.len() as u32).map(of).collect()
 }
 
-/// The name of the pre-tokenizer.
+/// Returns the name of the pre-tokenizer.
 fn pre(model: &Model) -> Result<String, Error> {
     let expression = |cut: &Cut| match cut {
         Cut::Matches(expression) => Ok(expression.clone()),
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(["<unk>", "<s>", "<0x0A>", "▁"].map(kind), [UNKNOWN, CONTROL, BYTE, 1]);
     }
 
-    /// The vocabulary that SentencePiece trained orders its pieces as the scores from the merges do.
+    /// Scores from merges order pieces as in the vocabulary that SentencePiece trained.
     #[test]
     fn scores_from_merges_order_pieces_as_sentencepiece_did() {
         let path =

@@ -85,7 +85,7 @@ fn sequence(list: &str, parts: Vec<Value>) -> Value {
     if parts.is_empty() { Value::Null } else { json!({"type": "Sequence", list: parts}) }
 }
 
-/// Whether the space rule is a pre-tokenizer, not a normalizer.
+/// Returns whether the space rule is a pre-tokenizer, not a normalizer.
 fn is_metaspace(model: &Model) -> bool {
     let missing = matches!(model.prefix, Prefix::Missing | Prefix::MissingAtStart);
     model.alphabet == Alphabet::Spaces && (missing || model.cuts.contains(&Cut::BeforeSpaces))

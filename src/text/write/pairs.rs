@@ -24,7 +24,7 @@ pub(super) fn pairs(model: &Model) -> Vec<[u32; 3]> {
             let (left, right) = token.split_at(at);
             if let (Some(&left_id), Some(&right_id)) = (ids.get(left), ids.get(right)) {
                 let score = by_score.and_then(|scores| scores.get(joined as usize)).copied().unwrap_or(0.0);
-                // Of the splits of one piece the longest left part comes first, as in generate_merges.
+                // The split of a piece with the longest left part comes first, as in generate_merges.
                 let order = match by_score {
                     Some(_) => (-(left.chars().count() as i64), 0),
                     None => (i64::from(left_id), i64::from(right_id)),

@@ -47,6 +47,8 @@ impl Given {
         }
     }
 
+    /// Checks that there are no arguments.
+    ///
     /// # Errors
     /// There is an argument.
     pub(super) fn none(self, of: &str) -> Result<()> {
@@ -59,7 +61,7 @@ pub(super) fn int_of(value: &Option<Value>) -> Result<i128> {
     value.as_ref().map_or(Ok(0), number::index)
 }
 
-/// Whether an argument is true.
+/// Returns whether an argument is true.
 pub(super) fn is_set(value: &Option<Value>) -> bool {
     value.as_ref().is_some_and(Value::is_true)
 }

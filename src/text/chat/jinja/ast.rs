@@ -28,7 +28,7 @@ pub(super) enum Statement {
     FilterBlock(Vec<(Rc<str>, Arguments)>, Body),
     /// A block, which sees the variables around it if `scoped`.
     Block(bool, Body),
-    /// A scope, at whose end its variables end.
+    /// A scope; its variables are dropped at its end.
     Scope(Body),
     Break,
     Continue,

@@ -14,8 +14,10 @@ use super::value::{Joiner, Value};
 const MAX_RANGE: usize = 100_000;
 
 impl Interpreter<'_> {
+    /// Calls a function, a macro or a method.
+    ///
     /// # Errors
-    /// The value cannot be called, or an error of the callee.
+    /// The value cannot be called, or the callee fails.
     pub(super) fn call(&mut self, callee: &Value, given: Given) -> Result<Value> {
         match callee.defined()? {
             Value::Function(name) => self.call_function(name, given),

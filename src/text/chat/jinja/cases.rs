@@ -6,7 +6,7 @@ use regex_automata::meta::Regex;
 
 use super::text::{Ch, is_space};
 
-/// Whether a character is in a Unicode class, given as a regular expression.
+/// Returns whether a character is in a Unicode class, given as a regular expression.
 fn is_of(class: &'static OnceLock<Option<Regex>>, expression: &str, c: char) -> bool {
     let regex = class.get_or_init(|| Regex::new(expression).ok());
     regex.as_ref().is_some_and(|regex| regex.is_match(c.encode_utf8(&mut [0; 4]).as_bytes()))
@@ -22,7 +22,7 @@ pub(super) fn is_decimal(c: char) -> bool {
     if c.is_ascii() { c.is_ascii_digit() } else { is_of(&CLASS, r"\p{Nd}", c) }
 }
 
-/// Whether a character is a decimal, or another digit of Unicode such as a superscript or a circled one.
+/// Returns whether a character is a decimal, or another digit of Unicode such as a superscript or a circled one.
 pub(super) fn is_digit(c: char) -> bool {
     const MORE: [(u32, u32); 16] = [
         (0xb2, 0xb3),
@@ -47,7 +47,7 @@ pub(super) fn is_digit(c: char) -> bool {
         || matches!(c as u32, 0x10a40..=0x10a43 | 0x10e60..=0x10e68 | 0x11052..=0x1105a | 0x1f100..=0x1f10a)
 }
 
-/// Whether a character is a digit, a fraction, or a Roman or Chinese number.
+/// Returns whether a character is a digit, a fraction, or a Roman or Chinese number.
 pub(super) fn is_numeric(c: char) -> bool {
     const CHINESE: &str = "㐅㒃㠪㭍一七万三九二五亖亿什仟仨伍佰億兆兩八六十千卄卅卌叁参參叄四壱壹幺廾廿弌弍弎弐拾捌柒\
         漆玖百肆萬貮貳貳贰阡陆陌陸零";
@@ -55,13 +55,13 @@ pub(super) fn is_numeric(c: char) -> bool {
     if c.is_ascii() { c.is_ascii_digit() } else { is_of(&CLASS, r"\p{N}", c) || CHINESE.contains(c) }
 }
 
-/// Whether Python's `repr` writes a character unescaped.
+/// Returns whether Python's `repr` writes a character unescaped.
 pub(super) fn is_printable(c: char) -> bool {
     static CLASS: OnceLock<Option<Regex>> = OnceLock::new();
     if c.is_ascii() { (' '..='~').contains(&c) } else { !is_of(&CLASS, r"[\p{C}\p{Z}]", c) }
 }
 
-/// Whether a character matches `\w` of Python's regular expressions.
+/// Returns whether a character matches `\w` of Python's regular expressions.
 pub(super) fn is_word(c: char) -> bool {
     c == '_' || is_alpha(c) || is_numeric(c)
 }
@@ -76,7 +76,7 @@ fn is_lower(c: char) -> bool {
     c.is_lowercase()
 }
 
-/// Whether a letter is in title case (`ǅ`). Such a letter counts for both cases.
+/// Returns whether a letter is in title case (`ǅ`). Such a letter counts for both cases.
 fn is_title_letter(c: char) -> bool {
     matches!(c, 'ǅ' | 'ǈ' | 'ǋ' | 'ǲ' | '\u{1f88}'..='\u{1f8f}' | '\u{1f98}'..='\u{1f9f}' | '\u{1fa8}'..='\u{1faf}' | 'ᾼ' | 'ῌ' | 'ῼ')
 }
@@ -89,7 +89,7 @@ fn is_cased(c: char) -> bool {
     is_lower(c) || is_upper(c) || is_title_letter(c)
 }
 
-/// Python's `str.islower` and `str.isupper`: a cased character, and none of the other case.
+/// Implements Python's `str.islower` and `str.isupper`: at least one cased character, and none of the other case.
 pub(super) fn all_lower(text: &[Ch]) -> bool {
     let mut chars = text.iter().map(|c| c.char());
     chars.clone().any(is_lower) && !chars.any(|c| is_upper(c) || is_title_letter(c))
@@ -100,7 +100,7 @@ pub(super) fn all_upper(text: &[Ch]) -> bool {
     chars.clone().any(is_upper) && !chars.any(|c| is_lower(c) || is_title_letter(c))
 }
 
-/// Python's `str.istitle`.
+/// Implements Python's `str.istitle`.
 pub(super) fn is_title(text: &[Ch]) -> bool {
     let (mut before, mut any) = (false, false);
     for c in text.iter().map(|c| c.char()) {
@@ -171,7 +171,7 @@ fn push_title(c: Ch, out: &mut Vec<Ch>) {
     }
 }
 
-/// Python's `str.title`: the first letter of every run of letters becomes a capital.
+/// Implements Python's `str.title`: the first letter of every run of letters becomes a capital.
 pub(super) fn title(text: &[Ch]) -> Vec<Ch> {
     let mut out = Vec::with_capacity(text.len());
     let mut before = false;
@@ -185,7 +185,7 @@ pub(super) fn title(text: &[Ch]) -> Vec<Ch> {
     out
 }
 
-/// Python's `str.capitalize`.
+/// Implements Python's `str.capitalize`.
 pub(super) fn capitalize(text: &[Ch]) -> Vec<Ch> {
     let mut out = Vec::with_capacity(text.len());
     for (at, &c) in text.iter().enumerate() {
@@ -221,7 +221,7 @@ pub(super) fn fold(text: &[Ch]) -> Vec<Ch> {
     out
 }
 
-/// Jinja's title filter, which cuts words differently from `str.title`.
+/// Implements Jinja's title filter, which cuts words differently from `str.title`.
 pub(super) fn title_words(text: &[Ch]) -> Vec<Ch> {
     let mut out = Vec::with_capacity(text.len());
     let begins = |c: &Ch| is_space(*c) || matches!(c.char(), '-' | '(' | '{' | '[' | '<');

@@ -132,7 +132,7 @@ const TESTS: [&str; 39] = [
     "upper",
 ];
 
-/// Whether a division leaves this remainder.
+/// Returns whether a division leaves this remainder.
 fn remainder(of: &Value, by: &Value, left: i128) -> Result<bool> {
     match number::operate("%", of.defined()?, by.defined()?) {
         Some(rest) => rest?.equals(&Value::Int(left)),
@@ -141,7 +141,7 @@ fn remainder(of: &Value, by: &Value, left: i128) -> Result<bool> {
     }
 }
 
-/// Whether two values are identical; immutable ones are compared by kind and value.
+/// Returns whether two values are identical; immutable ones are compared by kind and value.
 fn same(a: &Value, b: &Value) -> Result<bool> {
     if std::mem::discriminant(a) != std::mem::discriminant(b) {
         return Ok(false);

@@ -26,7 +26,7 @@ pub(super) fn compare(sign: &str, left: &Value, right: &Value) -> Result<bool> {
 }
 
 impl Value {
-    /// `==`.
+    /// Implements Python's `==`.
     ///
     /// # Errors
     /// The values are too large.
@@ -88,7 +88,7 @@ impl Value {
         Ok(true)
     }
 
-    /// Whether `item` equals one of `all`.
+    /// Returns whether `item` equals one of `all`.
     pub(super) fn among(item: &Value, all: &[Value]) -> Result<bool> {
         for other in all {
             if item.equals(other)? {

@@ -11,8 +11,10 @@ use super::text::{self, Ch, Text};
 use super::value::Value;
 
 impl<'t> Interpreter<'t> {
+    /// Evaluates an expression.
+    ///
     /// # Errors
-    /// What Python would raise, or a limit of the rendering.
+    /// Python would raise an error, or a limit of the rendering is exceeded.
     pub(super) fn eval(&mut self, expression: &'t Expr, scope: &Scope) -> Result<Value> {
         self.deeper(|it| it.eval_any(expression, scope))
     }

@@ -69,8 +69,10 @@ pub(super) fn spend_on_text(characters: usize) -> Result<()> {
 pub(super) struct Level(());
 
 impl Level {
+    /// Enters a level of a recursion over a value.
+    ///
     /// # Errors
-    /// The level is beyond [`MAX_DEPTH`]. A namespace may contain itself, which a check when it is made cannot see.
+    /// The level is beyond [`MAX_DEPTH`]. A namespace may contain itself, which no check at its creation can find.
     pub(super) fn enter() -> Result<Self> {
         spend(1)?;
         if LEVEL.get() > MAX_DEPTH + 1 {

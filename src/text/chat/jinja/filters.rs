@@ -86,8 +86,10 @@ fn made(text: Vec<Ch>) -> Result<Value> {
 }
 
 impl Interpreter<'_> {
+    /// Applies a filter to a value.
+    ///
     /// # Errors
-    /// What Python raises, or the filter is unknown or not supported.
+    /// Python would raise an error, or the filter is unknown or not supported.
     pub(super) fn filter(&mut self, name: &str, of: &Value, given: Given) -> Result<Value> {
         let text = |it: &Self| -> Result<Text> {
             let text = it.text(of)?;

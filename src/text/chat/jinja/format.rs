@@ -9,7 +9,7 @@ use super::text::{Ch, Text, plain};
 use super::value::Value;
 
 impl Interpreter<'_> {
-    /// Python's `format(value, spec)`.
+    /// Implements Python's `format(value, spec)`.
     fn formatted(&mut self, value: &Value, format: &Text) -> Result<Vec<Ch>> {
         if format.is_empty() {
             return self.text(value).map(|text| text.to_vec());
@@ -52,7 +52,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// Python's `text.format(…)`.
+    /// Implements Python's `text.format(…)`.
     ///
     /// # Errors
     /// What Python raises.

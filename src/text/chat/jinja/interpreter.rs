@@ -58,8 +58,10 @@ impl<'t> Interpreter<'t> {
         }
     }
 
+    /// Renders a template.
+    ///
     /// # Errors
-    /// A defect of the template, its own refusal, or the limit that it exceeded.
+    /// The template has a defect, raises an error itself, or exceeds a limit.
     pub(super) fn render(mut self, body: &'t Body) -> Result<Vec<Ch>> {
         let scope = self.root.clone();
         self.body(body, &scope)?;

@@ -16,7 +16,7 @@ pub(super) fn padded(text: &[Ch], left: usize, right: usize, fill: Ch) -> Result
     Ok([&vec![fill; left][..], text, &vec![fill; right]].concat())
 }
 
-/// Python's `str.center`: an odd fill goes to the left if the width is odd.
+/// Implements Python's `str.center`: an odd fill goes to the left if the width is odd.
 pub(super) fn centered(text: &[Ch], width: usize, fill: Ch) -> Result<Vec<Ch>> {
     let space = width.saturating_sub(text.len());
     let left = space / 2 + (space & width & 1);
@@ -47,7 +47,7 @@ pub(super) fn tabs_expanded(text: &[Ch], size: i128) -> Result<Vec<Ch>> {
     Ok(out)
 }
 
-/// Python's `str.replace`, which counts its output before it is made.
+/// Implements Python's `str.replace`, which counts its output before it is made.
 pub(super) fn replaced(text: &[Ch], old: &[Ch], new: &[Ch], most: usize) -> Result<Vec<Ch>> {
     let times = match old.is_empty() {
         true => text.len() + 1,

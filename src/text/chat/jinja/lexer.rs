@@ -37,8 +37,10 @@ struct Lexer<'s> {
     line_starts: bool,
 }
 
+/// Splits the source of a template into tokens.
+///
 /// # Errors
-/// The source is no template.
+/// The source is not a template.
 pub(super) fn tokens(source: &str) -> Result<Vec<Token>> {
     let mut lexer = Lexer { source, at: 0, line: 1, tokens: Vec::new(), line_starts: true };
     lexer.text().map_err(|error| {
@@ -100,7 +102,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// The text in front of a tag, without the white space that the tag removes.
+    /// Returns the text in front of a tag, without the white space that the tag removes.
     fn without_indent<'t>(&self, data: &'t str, mark: Option<char>, print: bool) -> &'t str {
         match mark {
             Some('-') => data.trim_end_matches(is_space),

@@ -55,7 +55,7 @@ const LIST: [&str; 3] = ["copy", "count", "index"];
 const TUPLE: [&str; 2] = ["count", "index"];
 const DICT: [&str; 6] = ["copy", "fromkeys", "get", "items", "keys", "values"];
 
-/// Whether Python has a method of this name that changes a value.
+/// Returns whether Python has a method of this name that changes a value.
 pub(super) fn changes(of: &Value, name: &str) -> bool {
     match of {
         Value::List(_) => {

@@ -29,8 +29,10 @@ fn padding(given: Given, name: &str) -> Result<(usize, Ch)> {
 }
 
 impl Interpreter<'_> {
+    /// Calls the method `name` of a value.
+    ///
     /// # Errors
-    /// The method does not accept the arguments, or what Python raises.
+    /// The method does not accept the arguments, or Python would raise an error.
     pub(super) fn call_method(&mut self, of: &Value, name: &'static str, given: Given) -> Result<Value> {
         match of {
             Value::Str(text) => {

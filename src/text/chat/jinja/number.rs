@@ -80,7 +80,7 @@ fn floor_div(a: i128, b: i128) -> i128 {
     if a % b != 0 && (a < 0) != (b < 0) { quotient - 1 } else { quotient }
 }
 
-/// Python's remainder, which has the sign of the divisor.
+/// Returns Python's remainder, which has the sign of the divisor.
 fn remainder(a: f64, b: f64) -> f64 {
     let rest = a % b;
     if rest != 0.0 && (rest < 0.0) != (b < 0.0) {
@@ -131,7 +131,7 @@ fn shortest(number: f64) -> (String, i32) {
     (digits.replace('.', ""), exponent.parse().unwrap_or(0))
 }
 
-/// Python's `repr` of a float.
+/// Returns Python's `repr` of a float.
 pub(super) fn float(number: f64) -> String {
     if number.is_nan() {
         return "nan".into();
@@ -179,7 +179,7 @@ fn numeral(text: &[Ch]) -> String {
     plain(text).chars().map(digit).collect::<String>().to_ascii_lowercase()
 }
 
-/// Python's `int(text, base)`.
+/// Implements Python's `int(text, base)`.
 pub(super) fn parse_int(text: &[Ch], base: u32) -> Option<i128> {
     let text = numeral(text);
     let (negative, digits) = match text.strip_prefix('-') {
@@ -208,7 +208,7 @@ pub(super) fn parse_int(text: &[Ch], base: u32) -> Option<i128> {
     Some(if negative { -number } else { number })
 }
 
-/// Python's `float(text)`.
+/// Implements Python's `float(text)`.
 pub(super) fn parse_float(text: &[Ch]) -> Option<f64> {
     let text = numeral(text);
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(&text);
@@ -221,7 +221,7 @@ pub(super) fn parse_float(text: &[Ch]) -> Option<f64> {
     without_underscores(&text)?.parse().ok()
 }
 
-/// Python's `int(number)`, which drops the fraction.
+/// Implements Python's `int(number)`, which drops the fraction.
 pub(super) fn truncate(number: f64) -> Result<i128> {
     match number {
         _ if number.is_nan() => fail("cannot convert float NaN to integer"),
@@ -231,7 +231,7 @@ pub(super) fn truncate(number: f64) -> Result<i128> {
     }
 }
 
-/// Python's `round(value, digits)`.
+/// Implements Python's `round(value, digits)`.
 pub(super) fn round(value: &Value, digits: i128) -> Result<Value> {
     if let Some(number) = value.as_int() {
         if digits >= 0 {

@@ -43,8 +43,10 @@ impl Parser {
         kind
     }
 
+    /// Fails with an error that names the token that was found.
+    ///
     /// # Errors
-    /// Always an error, which names the token that was found.
+    /// Always.
     pub(super) fn unexpected<T>(&self, wanted: &str) -> Result<T> {
         let found = self.kind().describe();
         let message = match wanted {

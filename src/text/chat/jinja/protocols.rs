@@ -4,7 +4,7 @@ use super::failure::{Result, fail, spend};
 use super::value::{Value, View};
 
 impl Value {
-    /// Whether Python takes it for true.
+    /// Returns whether Python takes the value for true.
     pub(super) fn is_true(&self) -> bool {
         match self {
             Self::Undefined(_) | Self::None => false,
@@ -19,6 +19,8 @@ impl Value {
         }
     }
 
+    /// Implements Python's `len(value)`.
+    ///
     /// # Errors
     /// The value has no length.
     pub(super) fn len(&self) -> Result<usize> {

@@ -8,7 +8,7 @@ use super::text::{Ch, Text, push};
 use super::value::{Value, View};
 
 impl Interpreter<'_> {
-    /// Python's `str(value)`.
+    /// Implements Python's `str(value)`.
     ///
     /// # Errors
     /// The value is too large, or its text would contain an address.
@@ -24,7 +24,7 @@ impl Interpreter<'_> {
     /// Appends `str(value)`.
     ///
     /// # Errors
-    /// As [`text`](Self::text).
+    /// The errors of [`text`](Self::text).
     pub(super) fn write(&self, value: &Value, out: &mut Vec<Ch>) -> Result<()> {
         match value {
             Value::Str(text) => {
@@ -40,7 +40,7 @@ impl Interpreter<'_> {
     /// Appends `repr(value)`.
     ///
     /// # Errors
-    /// As [`text`](Self::text).
+    /// The errors of [`text`](Self::text).
     pub(super) fn repr(&self, value: &Value, out: &mut Vec<Ch>) -> Result<()> {
         let _level = Level::enter()?;
         match value {
@@ -124,7 +124,7 @@ impl Interpreter<'_> {
     }
 }
 
-/// Python's `repr` of a string.
+/// Returns Python's `repr` of a string.
 pub(super) fn quoted(text: &[Ch], out: &mut Vec<Ch>) {
     let has = |quote: char| text.iter().any(|c| c.is(quote));
     let quote = if has('\'') && !has('"') { '"' } else { '\'' };

@@ -9,7 +9,7 @@ use super::{lexer, statements};
 /// Renders a template with these variables. `clock` formats the time by a format of `strftime`.
 ///
 /// # Errors
-/// A defect of the template, its own refusal, or the limit that it exceeded.
+/// The template has a defect, raises an error itself, or exceeds a limit.
 pub(in crate::text::chat) fn render(
     source: &str,
     context: Vec<(&str, Value)>,

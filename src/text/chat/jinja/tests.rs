@@ -1,4 +1,4 @@
-//! What Jinja itself made of some hundred templates, replayed; and templates that are built to end the process.
+//! Tests the results of a few hundred templates against Jinja's own, and templates that are built to end the process.
 
 use serde::Deserialize;
 
@@ -60,7 +60,7 @@ fn templates_become_what_jinja_makes_of_them() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Ways to make a value deeper by one, `V` being what it is.
+/// Expressions that nest a value `V` one level deeper.
 const DEEPER: [&str; 26] = [
     "[V]",
     "(V,)",

@@ -38,7 +38,7 @@ impl Ch {
         (self.0 >> BITS) as Origin
     }
 
-    /// Another character of the same origin.
+    /// Returns another character of the same origin.
     pub(super) fn with(self, character: char) -> Self {
         Self::new(character, self.origin())
     }
@@ -130,7 +130,7 @@ pub(in crate::text::chat) fn plain(text: &[Ch]) -> String {
     text.iter().map(|c| c.char()).collect()
 }
 
-/// Whether a text equals a word.
+/// Returns whether a text equals a word.
 pub(super) fn is(text: &[Ch], word: &str) -> bool {
     text.iter().map(|c| c.char()).eq(word.chars())
 }
@@ -139,7 +139,7 @@ pub(super) fn push(out: &mut Vec<Ch>, text: &str) {
     out.extend(text.chars().map(|c| Ch::new(c, 0)));
 }
 
-/// Whether Python's `str.isspace` is true of a character.
+/// Returns whether Python's `str.isspace` is true of a character.
 pub(super) fn is_space(c: Ch) -> bool {
     let c = c.char();
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
@@ -196,7 +196,7 @@ pub(super) fn trimmed(text: &[Ch], left: bool, right: bool, trims: impl Fn(Ch) -
     &text[start..end.max(start)]
 }
 
-/// Python's `replace`: at most `count` times.
+/// Implements Python's `replace`: at most `count` times.
 pub(super) fn replace(text: &[Ch], old: &[Ch], new: &[Ch], count: usize) -> Vec<Ch> {
     let mut out = Vec::new();
     let (mut rest, mut left) = (text, count);

@@ -28,7 +28,7 @@ pub(super) struct Token {
 }
 
 impl Kind {
-    /// The token as messages show it.
+    /// Returns the token as messages show it.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Data(_) => "template data / text".into(),
@@ -45,7 +45,7 @@ impl Kind {
         }
     }
 
-    /// The value of a constant.
+    /// Returns the value of a constant.
     pub(super) fn constant(&self) -> Option<Value> {
         match self {
             Self::Int(number) => Some(Value::Int(*number)),

@@ -116,9 +116,9 @@ impl std::hash::Hash for Text {
 /// Properties of a value's parts, computed when it is made.
 #[derive(Clone, Copy, Default)]
 struct Depth {
-    /// Levels of values in it.
+    /// Number of nested levels.
     levels: usize,
-    /// Whether they include a namespace, through which alone a value may contain itself.
+    /// Whether the parts include a namespace. Only through a namespace can a value contain itself.
     namespaces: bool,
     /// Whether they include a loop, to which `changed` may add a value later.
     loops: bool,
@@ -209,8 +209,10 @@ impl Value {
         Self::Undefined(reason.as_ref().into())
     }
 
+    /// Makes a list.
+    ///
     /// # Errors
-    /// The value would be too deep; also for the functions below.
+    /// The value would be too deep. This holds for the functions below too.
     pub(in crate::text::chat) fn list(items: Vec<Value>) -> Result<Self> {
         Ok(Self::List(Seq::new(items, false)?))
     }
@@ -254,18 +256,18 @@ impl Value {
         }
     }
 
-    /// Levels of values in it. A namespace counts as none, since it is stored by number and its contents belong to the
-    /// rendering.
+    /// Returns the number of nested levels. A namespace has none, since it is stored by number and its contents belong
+    /// to the rendering.
     pub(super) fn depth(&self) -> usize {
         self.depth_of().levels
     }
 
-    /// Whether it is or contains a namespace.
+    /// Returns whether the value is or contains a namespace.
     pub(super) fn holds_namespace(&self) -> bool {
         self.depth_of().namespaces
     }
 
-    /// Whether it is or contains a loop.
+    /// Returns whether the value is or contains a loop.
     pub(super) fn holds_loop(&self) -> bool {
         self.depth_of().loops
     }
@@ -288,6 +290,8 @@ impl Value {
         }
     }
 
+    /// Returns the value as a dictionary's key.
+    ///
     /// # Errors
     /// Python cannot hash the value.
     pub(super) fn key(&self) -> Result<Key> {
@@ -310,7 +314,7 @@ impl Value {
         })
     }
 
-    /// Python's name of its type.
+    /// Returns Python's name of the value's type.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
             Self::Undefined(_) => "Undefined",
@@ -349,7 +353,7 @@ impl Value {
         }
     }
 
-    /// The number of a bool or an int.
+    /// Returns the number of a bool or an int.
     pub(super) fn as_int(&self) -> Option<i128> {
         match self {
             Self::Bool(b) => Some(i128::from(*b)),
@@ -369,7 +373,7 @@ impl Value {
         self.as_text().is_some_and(|it| text::is(it, word))
     }
 
-    /// The value as messages show it.
+    /// Returns the value as messages show it.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Str(text) => plain(text),

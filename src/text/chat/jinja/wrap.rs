@@ -35,7 +35,7 @@ fn is_blank(chunk: &[Ch]) -> bool {
     chunk.iter().all(|c| is_space(c.char()))
 }
 
-/// Whether a character is white space for textwrap, which only knows ASCII's.
+/// Returns whether a character is white space for textwrap, which only knows ASCII's.
 fn is_space(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\x0b' | '\x0c' | '\r' | ' ')
 }

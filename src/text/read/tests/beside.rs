@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::text::{Error, Message, Tokenizer};
 
-/// A folder with a SentencePiece model of 900 pieces, and these files beside it.
+/// Returns a folder with a SentencePiece model of 900 pieces, and these files beside it.
 pub fn pieces(files: &[(&str, Value)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let fixture =
@@ -42,7 +42,7 @@ pub fn token(content: &str, special: bool, more: Value) -> Value {
     token
 }
 
-/// The three ways in which repositories have them.
+/// Returns folders with the three forms in which repositories store the tokens of ChatML.
 fn chatml() -> [Vec<(&'static str, Value)>; 3] {
     let config = |more: Value| {
         let mut config = json!({"bos_token": "<s>", "eos_token": "<|im_end|>", "chat_template": CHATML});
@@ -79,7 +79,7 @@ fn added_tokens_that_a_sentencepiece_model_does_not_have_are_read_from_beside_it
         assert_eq!((read.token(901), read.end_ids()), (Some("<|im_start|>"), &[900][..]), "{files:?}");
         assert_eq!(read.encode_chat(&messages).unwrap(), expected, "{files:?}");
         assert_eq!(read.decode(&[901, 900]), "");
-        // As it is written for others.
+        // The files that are written for other programs read back the same.
         let written = tempfile::tempdir().unwrap();
         for (name, bytes) in read.files().unwrap() {
             std::fs::write(written.path().join(name), bytes).unwrap();
@@ -94,7 +94,7 @@ fn added_tokens_that_a_sentencepiece_model_does_not_have_are_read_from_beside_it
     }
 }
 
-/// transformers 5 adds none of them, and knows those that have an id without it.
+/// transformers 5 adds none of these tokens; it knows those that already have an id.
 #[test]
 fn tokens_that_only_the_map_calls_additional_get_no_ids() {
     let map = (
@@ -115,7 +115,7 @@ fn tokens_that_only_the_map_calls_additional_get_no_ids() {
     assert_eq!((read.vocabulary_size(), read.token(900)), (901, Some("<x>")));
 }
 
-/// 10,500 of them were refused, as each took 2,300 bytes of memory.
+/// A regression: 10,500 tokens were refused, since each took 2,300 bytes of memory.
 #[test]
 fn settings_with_30_000_added_tokens() {
     let entry = |i: usize| {
@@ -126,7 +126,7 @@ fn settings_with_30_000_added_tokens() {
     let read = load(&pieces(&[("tokenizer_config.json", config.clone())]));
     assert_eq!(read.vocabulary_size(), 30_900);
     assert_eq!(read.encode("<custom_token_29999>", false).unwrap(), [30_899]);
-    // For the `tokenizer.json` that is made of both.
+    // The config for a `tokenizer.json` that is made from both files.
     let beside = crate::text::config_beside(config.to_string().as_bytes()).unwrap();
     let beside: Value = serde_json::from_slice(&beside).unwrap();
     assert_eq!(beside["added_tokens_decoder"]["30899"], token("<custom_token_29999>", false, json!({})));
@@ -168,7 +168,7 @@ fn flags_of_added_tokens_are_those_of_the_settings() {
     assert_eq!(ids(json!({"rstrip": true}), "a <x> b"), with("a ", "b"));
     assert_eq!(ids(json!({"single_word": true}), "a <x> b"), with("a ", " b"));
     assert_eq!(ids(json!({"single_word": true}), "a<x>"), bare.encode("a<x>", false).unwrap());
-    // Each stretch has its prefix, so that nothing is found behind one.
+    // The token is found before normalization even so, since each stretch gets a prefix.
     assert_eq!(ids(json!({"normalized": true}), "a<x>b"), with("a", "b"));
 }
 
@@ -218,8 +218,8 @@ fn an_added_token_that_contradicts_the_vocabulary_is_an_error_that_names_it() {
     assert!(error.contains("add_bos_token is not true or false"), "{error}");
 }
 
-/// `normalized: true` on a control token of a model that puts a space in front of texts: it is found behind a space,
-/// as transformers does.
+/// A control token with `normalized: true`, in a model that puts a space in front of texts, is found behind a space, as
+/// in transformers.
 #[test]
 fn control_tokens_that_are_normalized_are_found_where_transformers_finds_them() {
     let path =

@@ -31,7 +31,7 @@ fn step(kind: &str) -> Value {
     json!({"type": kind})
 }
 
-/// All lists of up to `most` of the steps, each as a `Sequence`.
+/// Returns all lists of up to `most` of the steps, each as a `Sequence`.
 fn sequences(list: &str, steps: &[Value], most: usize) -> Vec<Value> {
     let mut all = vec![vec![]];
     let mut longest = all.clone();
@@ -71,8 +71,8 @@ fn compared(json: &Value, steps: &Value) -> bool {
     for text in TEXTS {
         let ids = theirs.encode(text, false).unwrap().get_ids().to_vec();
         assert_eq!(ours.encode(text, false).unwrap(), ids, "{steps}: {text:?}");
-        // `Metaspace` takes away all spaces of the first token, where here one goes; and a byte is a byte here without
-        // `ByteFallback` too.
+        // There are two differences: `Metaspace` removes all leading spaces of the first token, and we remove one; we
+        // decode byte tokens even without `ByteFallback`.
         let is_byte = |id: &u32| theirs.id_to_token(*id).is_some_and(|token| token.starts_with("<0x"));
         let without = ids.iter().any(is_byte) && !steps.to_string().contains("ByteFallback");
         if !text.starts_with(' ') && !without {
@@ -107,8 +107,8 @@ fn pre_tokenizers() -> Vec<Value> {
     sequences("pretokenizers", &steps, 2)
 }
 
-/// A normalizer that replaces spaces was forgotten where `ByteLevel` came behind it, and one that puts a space in front where
-/// `Metaspace` did.
+/// A regression: a normalizer that replaces spaces was ignored before `ByteLevel`, and a normalizer that prepends a
+/// space was ignored before `Metaspace`.
 #[test]
 fn steps_before_the_model_in_any_combination_give_the_ids_of_the_reference_or_an_error() {
     let mut counts = Vec::new();
@@ -128,7 +128,7 @@ fn steps_before_the_model_in_any_combination_give_the_ids_of_the_reference_or_an
     assert_eq!(counts, [18, 130]);
 }
 
-/// A step that the others make senseless is not passed over: what it does to a text is what the reference does, or an error.
+/// No step is ignored, even if the others make it useless: it has the effect of the reference, or is an error.
 #[test]
 fn steps_behind_the_model_in_any_combination_give_the_text_of_the_reference_or_an_error() {
     let metaspace = |scheme: &str| json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": scheme, "split": true});
@@ -156,11 +156,11 @@ fn steps_behind_the_model_in_any_combination_give_the_text_of_the_reference_or_a
         }
         counts.push(understood);
     }
-    // The usual ones are among them: of bytes with and without a Fuse and a Strip, of spaces in both spellings.
+    // They include the usual combinations: for bytes with and without Fuse and Strip, for spaces in both spellings.
     assert!(counts[0] >= 3 && counts[1] >= 8, "{counts:?}");
 }
 
-/// What the reference refuses for a missing or foreign field is no other setting here.
+/// A step that the reference refuses for a missing or invalid field is an error, and gets no default.
 #[test]
 fn a_step_whose_field_is_missing_or_of_another_kind_is_an_error_that_names_it() {
     for (pre_tokenizer, part) in [

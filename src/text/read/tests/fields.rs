@@ -84,7 +84,7 @@ fn post_processors_are_understood_or_refused() {
     }
 }
 
-/// What transformers passes over has no effect, and what it uses has that effect, or is refused.
+/// A field that transformers ignores has no effect. A field that it uses has the same effect, or is refused.
 #[test]
 fn fields_of_a_tokenizer_are_used_refused_or_passed_over_as_the_reference_does() {
     let plain = byte_level(|_| (), json!({})).unwrap().encode("Hello  world 12", false).unwrap();
@@ -139,7 +139,8 @@ fn fields_of_a_tokenizer_are_used_refused_or_passed_over_as_the_reference_does()
         let tokenizer = byte_level(|_| (), config.clone()).unwrap();
         assert_eq!(tokenizer.encode("Hello  world 12", tokenizer.adds_bos()).unwrap(), plain, "{config}");
     }
-    // Of a `tokenizer.json` the post-processor says what is behind a text; of a SentencePiece model the settings do.
+    // For a `tokenizer.json`, the post-processor decides which token follows a text; for a SentencePiece model, the
+    // settings decide.
     let both = json!({"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "add_bos_token": true, "add_eos_token": true});
     let tokenizer = byte_level(|_| (), both).unwrap();
     assert_eq!((tokenizer.encode("", true).unwrap(), tokenizer.added_eos()), (vec![1], None));
@@ -153,7 +154,7 @@ fn fields_of_a_tokenizer_are_used_refused_or_passed_over_as_the_reference_does()
     assert_eq!((tokenizer.adds_bos(), tokenizer.added_eos()), (false, Some(2)));
 }
 
-/// New tokens get the next ids, whatever is written beside them: so does the crate that models are trained with.
+/// The crate `tokenizers`, with which models are trained, gives new tokens the next ids and ignores those in the file.
 #[test]
 fn an_added_token_whose_id_is_not_the_next_one_is_an_error_that_names_it() {
     let add = |id: u32| {

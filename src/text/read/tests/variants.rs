@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use crate::text::{Message, Tokenizer, Vocabulary};
 
-/// The 256 bytes in GPT-2's alphabet as ids 0 to 255, `more` after them.
+/// Returns the 256 bytes in GPT-2's alphabet as ids 0 to 255, `more` after them.
 fn bytes(more: &[&str]) -> Value {
     let letters = (0..=255u8).map(|byte| crate::text::alphabet::character_of(byte).to_string());
     let all = letters.chain(more.iter().map(|token| (*token).to_owned()));
     all.zip(0..).map(|(token, id)| (token, json!(id))).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// SentencePiece's kind: `<unk>`, the byte tokens of `bytes`, then `more`.
+/// Returns a vocabulary of SentencePiece's kind: `<unk>`, the byte tokens of `bytes`, then `more`.
 fn pieces(bytes: std::ops::Range<usize>, more: &[&str]) -> Value {
     let fallback = bytes.map(|byte| format!("<0x{byte:02X}>"));
     let all =
@@ -24,7 +24,7 @@ fn added(id: u32, content: &str, normalized: bool) -> Value {
         "normalized": normalized, "special": false})
 }
 
-/// Our ids are the crate's, for every text.
+/// Asserts that our ids equal those of the crate `tokenizers` for every text.
 #[track_caller]
 fn assert_as_the_crate(file: &Value, texts: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
@@ -174,8 +174,8 @@ fn an_end_token_that_texts_are_spelled_with_stays_text() {
     assert_eq!((tokenizer.end_ids(), tokenizer.is_control(11)), (&[11][..], false));
 }
 
-/// Whatever kind the file says it is: what the template writes around turns is a tag, and what a message writes is text.
-/// In a reply it is text as well, as its flag says.
+/// A token that the template writes around turns is a tag, and text if a message writes it. This does not depend on its
+/// kind in the file. In a reply it is text too, as its flag says.
 #[test]
 fn a_tag_of_the_template_is_no_text_of_a_message() {
     let vocab = bytes(&["<|s|>"]);
