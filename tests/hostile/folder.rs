@@ -52,13 +52,13 @@ fn shards_outside_the_folder() {
 
 #[test]
 fn an_index_that_is_none() {
-    index_refused(|index| *index = json!([]), &[INDEX, "no index of shards"]);
-    index_refused(|index| *index = json!({}), &[INDEX, "no index of shards", "weight_map"]);
-    index_refused(|index| index["weight_map"] = json!({"x": 1}), &[INDEX, "no index of shards"]);
+    index_refused(|index| *index = json!([]), &[INDEX, "not an index of shards"]);
+    index_refused(|index| *index = json!({}), &[INDEX, "not an index of shards", "weight_map"]);
+    index_refused(|index| index["weight_map"] = json!({"x": 1}), &[INDEX, "not an index of shards"]);
     index_refused(|index| index["weight_map"] = json!({}), &["is missing"]);
     let folder = copy_of("llama-tied");
     fs::write(folder.path().join(INDEX), "[".repeat(1 << 20)).unwrap();
-    inspect_refused(folder.path(), &[INDEX, "no index of shards"]);
+    inspect_refused(folder.path(), &[INDEX, "not an index of shards"]);
     fs::write(folder.path().join(INDEX), b"\xff\xfe{}").unwrap();
     inspect_refused(folder.path(), &[INDEX, "not UTF-8"]);
     // 17 MiB that take no disk.
