@@ -34,14 +34,14 @@ pub struct BenchArgs {
     /// Tokens that the cache holds before the prompt, and before generating.
     #[arg(short, long, value_name = "N", default_value_t = 0, value_parser = at_least(0usize))]
     depth: usize,
-    /// Sequences that are generated together; rates are those of all.
+    /// Number of sequences that are generated together; rates are for all of them.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(1..=MOST_AT_ONCE as u16))]
     sequences: u16,
-    /// How often each part is measured.
+    /// Number of measurements of each part.
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = at_least(1u16))]
     repetitions: u16,
-    /// One JSON object on stdout; bandwidth_share is the part of memory's read rate at which generating reads weights and
-    /// cache, weights_share that of weights alone, both null where it is unknown or weights are not read as stored.
+    /// Print one JSON object; bandwidth_share is the rate of reading weights and cache divided by the memory bandwidth,
+    /// weights_share that of weights alone; both are null if unknown or if weights are not read as stored.
     #[arg(long, help_heading = "Output")]
     json: bool,
     #[command(flatten)]

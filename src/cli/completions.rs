@@ -6,7 +6,7 @@ use mist::terminal::{Printer, command};
 
 use super::exit::Status;
 
-/// Print the script by which a shell completes commands, flags and values.
+/// Print a completion script for a shell.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  mist completions bash > ~/.local/share/bash-completion/completions/mist")]
 pub struct CompletionsArgs {

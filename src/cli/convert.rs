@@ -20,13 +20,12 @@ use super::located::CheckpointArgs;
 use super::model::precision;
 use super::values::scheme;
 
-/// Convert a checkpoint to the mapped `mist` format, or to that of another program; its weights as they are, or
-/// quantized.
+/// Convert a checkpoint to the memory-mapped `mist` format or to that of another program, optionally quantized.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example:\n  mist convert mistralai/Mistral-7B-v0.1 --quantize q4_k")]
 pub struct ConvertArgs {
-    /// Where to write; beside the originals by default, for hf and litgpt in a folder of that name there, and for a GGUF
-    /// file in a folder beside it: x.mist or x.q4_k of x.gguf.
+    /// Where to write [default: beside the originals; for hf and litgpt, in a folder of that name there; for x.gguf, in
+    /// a folder such as x.mist or x.q4_k beside it].
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     output_dir: Option<PathBuf>,
     /// Round dense weights to this type; auto keeps them as they are.
@@ -35,22 +34,22 @@ pub struct ConvertArgs {
     /// Quantize, with more bits where they matter most.
     #[arg(long, value_name = "SCHEME", value_parser = scheme(), ignore_case = true)]
     quantize: Option<Scheme>,
-    /// With --quantize: that scheme throughout.
+    /// With --quantize: use that scheme for all matrices, without a mix.
     #[arg(long, requires = "quantize")]
     pure: bool,
     /// The format to write.
     #[arg(long, value_parser = target(), default_value = "mist")]
     to: Target,
-    /// Say what would be written, and stop.
+    /// Print what would be written, and stop.
     #[arg(long)]
     dry_run: bool,
     /// Replace an earlier conversion.
     #[arg(long)]
     force: bool,
-    /// Read what was written again, compare it with the originals, and then delete their weights.
+    /// Compare the written files with the originals, and then delete the original weights.
     #[arg(long)]
     delete_originals: bool,
-    /// One JSON object on stdout.
+    /// Print one JSON object.
     #[arg(long, help_heading = "Output")]
     json: bool,
     #[command(flatten)]

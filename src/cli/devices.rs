@@ -10,11 +10,11 @@ use serde_json::json;
 
 use super::exit::Status;
 
-/// List the devices there are, and what the CPU's kernels use.
+/// List the devices of this machine, and the kernels of the CPU.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  mist devices --json")]
 pub struct DevicesArgs {
-    /// One JSON object on stdout.
+    /// Print one JSON object.
     #[arg(long, help_heading = "Output")]
     json: bool,
 }

@@ -20,48 +20,48 @@ use super::catalogue;
 use super::exit::Status;
 use super::values::scheme;
 
-/// Fetch a repository from the hub; without one, list those that are known to work.
+/// Download a repository from the hub; without one, list the models that are known to work.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  mist download mistralai/Mistral-7B-Instruct-v0.3")]
 pub struct DownloadArgs {
     /// The repository, as ORG/NAME.
     #[arg(value_name = "ORG/NAME", conflicts_with = "repo_id", value_parser = listed(), hide_possible_values = true)]
     repository: Option<String>,
-    /// The repository, as lit-gpt wants it given.
+    /// The repository, as an option.
     #[arg(long, value_name = "ORG/NAME", value_parser = listed(), hide_possible_values = true)]
     repo_id: Option<String>,
     /// A branch, a tag or a commit.
     #[arg(long, value_name = "REV", default_value = "main")]
     revision: String,
-    /// The access token of your account; else HF_TOKEN or the one that the hub's own tools have stored.
+    /// The access token of your account [default: HF_TOKEN, else the token stored by the hub's own tools].
     #[arg(long, value_name = "TOKEN")]
     access_token: Option<Token>,
     /// Accepted for lit-gpt's sake: safetensors are always preferred.
     #[arg(long)]
     from_safetensors: bool,
-    /// Only the tokenizer and the configuration, no weights.
+    /// Download only the tokenizer and the configuration, no weights.
     #[arg(long)]
     tokenizer_only: bool,
-    /// These weights of the repository and no others, for one of several GGUF files.
+    /// Download only this file of weights, such as one of several GGUF files.
     #[arg(long, value_name = "NAME", conflicts_with = "tokenizer_only")]
     file: Option<String>,
-    /// The folder of all checkpoints; files land in ORG/NAME under it [default: checkpoints where that folder exists, else
+    /// The folder of all checkpoints; files go to ORG/NAME under it [default: checkpoints if that folder exists, else
     /// MIST_HOME/models].
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, alias = "checkpoint-dir")]
     checkpoints_dir: Option<PathBuf>,
-    /// Say what would be fetched, and stop.
+    /// Print what would be downloaded, and stop.
     #[arg(long)]
     dry_run: bool,
-    /// Use no network: only check that the repository is there.
+    /// Use no network: only check that the files exist.
     #[arg(long, conflicts_with = "quantize")]
     offline: bool,
-    /// Convert what was fetched, quantized to this scheme.
+    /// Convert the downloaded model, quantized to this scheme.
     #[arg(long, value_name = "SCHEME", value_parser = scheme(), ignore_case = true, conflicts_with_all = ["tokenizer_only", "starter"])]
     quantize: Option<Scheme>,
-    /// One JSON object on stdout.
+    /// Print one JSON object.
     #[arg(long, help_heading = "Output")]
     json: bool,
-    /// Fetch the small model that `mist chat` starts with.
+    /// Download the small model that `mist chat` starts with.
     #[arg(long, conflicts_with_all = ["repository", "repo_id", "revision", "file", "tokenizer_only"])]
     starter: bool,
 }

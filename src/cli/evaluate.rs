@@ -25,10 +25,10 @@ pub struct EvaluateArgs {
     /// The text, in UTF-8; - reads stdin.
     #[arg(short, long, value_name = "TEXT.txt", value_hint = ValueHint::FilePath)]
     file: PathBuf,
-    /// Cut the text into windows of N tokens; without, it is one window.
+    /// Cut the text into windows of N tokens [default: one window].
     #[arg(short, long, value_name = "N", help_heading = "Model", value_parser = at_least(2u64))]
     context_length: Option<u64>,
-    /// One JSON object on stdout.
+    /// Print one JSON object.
     #[arg(long, help_heading = "Output")]
     json: bool,
     #[command(flatten)]

@@ -19,13 +19,13 @@ use super::sampling::SamplingArgs;
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  mist inspect mistralai/Mistral-7B-v0.1 --context-length 4096")]
 pub struct InspectArgs {
-    /// Count the cache for so many positions; the model's context by default.
+    /// Number of positions for the size of the cache [default: the model's context].
     #[arg(long, value_name = "N", value_parser = at_least(0usize))]
     context_length: Option<usize>,
-    /// Hash what was downloaded again, and check that every weight is a finite number.
+    /// Compare the hashes of downloaded files, and check that every weight is a finite number.
     #[arg(long)]
     verify: bool,
-    /// One JSON object on stdout.
+    /// Print one JSON object.
     #[arg(long, help_heading = "Output")]
     json: bool,
     #[command(flatten)]

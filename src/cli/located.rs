@@ -17,10 +17,10 @@ use super::exit::Hint;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Model")]
 pub struct CheckpointArgs {
-    /// The model: ORG/NAME, a folder, a .gguf file, or an address of the hub [default: the only one there is].
+    /// The model: ORG/NAME, a folder, a .gguf file, or a URL of the hub [default: the only model on this machine].
     ///
-    /// ORG/NAME is looked for under ./checkpoints, in MIST_HOME and in the hub's own cache. ORG/NAME:q4_k is quantized to
-    /// that scheme, as --quantize does; where a repository has GGUF files, ORG/NAME:Q4_K_M is the one of that name.
+    /// ORG/NAME is searched under ./checkpoints, in MIST_HOME and in the hub's own cache. ORG/NAME:q4_k quantizes it to
+    /// that scheme, like --quantize. If a repository has GGUF files, ORG/NAME:Q4_K_M selects the file of that name.
     // The hint of a file also fits folders: only with this hint bash completes within folders and handles spaces.
     #[arg(
         value_name = "MODEL",
@@ -32,7 +32,7 @@ pub struct CheckpointArgs {
     /// The model, as an option.
     #[arg(short = 'm', long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
     checkpoint_dir: Option<PathBuf>,
-    /// Fetch what is missing without a question.
+    /// Download a missing model without a question.
     #[arg(short, long)]
     yes: bool,
 }

@@ -43,10 +43,10 @@ const LAST: usize = 900;
     after_help = "Example:\n  mist chat"
 )]
 struct Cli {
-    /// Only errors, warnings and results.
+    /// Print only errors, warnings and results.
     #[arg(short, long, global = true, display_order = LAST, help_heading = "Output")]
     quiet: bool,
-    /// Say more about what is done.
+    /// Print more details.
     #[arg(short, long, global = true, display_order = LAST, help_heading = "Output")]
     verbose: bool,
     #[command(subcommand)]

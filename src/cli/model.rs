@@ -38,8 +38,7 @@ pub struct ModelArgs {
     device: Device,
     /// Type of computation.
     ///
-    /// On the CPU sums are always in f32. f32 computes on the values that quantized weights stand for, and rounds no
-    /// activations.
+    /// The CPU always sums in f32. f32 dequantizes quantized weights, and rounds no activations.
     #[arg(long, value_parser = precision(), default_value = "auto", hide_short_help = true)]
     dtype: Precision,
     /// Bits that activations are rounded to on the CPU, for products with quantized weights.
@@ -52,13 +51,13 @@ pub struct ModelArgs {
     /// auto is f16 on the CPU, f32 with --dtype f32, else the type of computation.
     #[arg(long, value_parser = cache(), default_value = "auto", hide_short_help = true)]
     cache_dtype: Cache,
-    /// Quantize to this scheme, converting once and reusing the result; none takes the weights as published.
+    /// Quantize to this scheme, converting once and reusing the result; none selects the weights as published.
     ///
-    /// By default a conversion that lies in the model's folder runs, else the weights as published. Names of llama.cpp's
-    /// mixes (Q4_K_M) are known, and capitals.
+    /// By default, a conversion in the model's folder runs, else the weights as published. Accepts capitals, and the
+    /// names of llama.cpp's mixes (Q4_K_M).
     #[arg(long, value_name = "SCHEME", value_parser = quantize(), ignore_case = true)]
     pub quantize: Option<Quantize>,
-    /// CPU threads [default: one per core, of the fast kind].
+    /// CPU threads [default: one per fast core].
     #[arg(short, long, value_name = "N", help_heading = "Devices", value_parser = whole(1..=1024u16))]
     threads: Option<u16>,
     #[command(flatten)]
@@ -69,13 +68,13 @@ pub struct ModelArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Devices")]
 pub struct DevicesArgs {
-    /// How many devices, or a list such as cuda:0,cuda:1,cpu; the one of --device by default.
+    /// Number of devices, or a list such as cuda:0,cuda:1,cpu [default: the device of --device].
     #[arg(long, value_name = "DEVICES")]
     devices: Option<Devices>,
-    /// Layers of each device, such as 10,12,10; by default so that the fullest device holds as little as can be.
+    /// Layers of each device, such as 10,12,10 [default: the split that loads the fullest device least].
     #[arg(long, hide_short_help = true, value_name = "LAYERS", value_delimiter = ',', value_parser = at_least(0usize))]
     split: Vec<usize>,
-    /// Memory of each device, such as 20GiB,20GiB, or one size for all; what is free on accelerators by default.
+    /// Memory limit of each device, such as 20GiB,20GiB, or one for all [default: the free memory of accelerators].
     #[arg(long, hide_short_help = true, value_name = "SIZES")]
     memory: Option<Memories>,
 }
@@ -83,10 +82,10 @@ pub struct DevicesArgs {
 /// The flags for the BOS token at the start of a text.
 #[derive(Args, Clone, Debug)]
 pub struct BeginningArgs {
-    /// Begin with the beginning token, whatever the tokenizer's settings.
+    /// Begin with the BOS token, whatever the tokenizer's settings.
     #[arg(long, conflicts_with = "no_bos")]
     bos: bool,
-    /// Do not begin with the beginning token.
+    /// Do not begin with the BOS token.
     #[arg(long)]
     no_bos: bool,
 }
@@ -101,7 +100,7 @@ impl BeginningArgs {
 /// The flag for the length of the context.
 #[derive(Args, Clone, Debug)]
 pub struct ContextArgs {
-    /// Most tokens of the context, for which memory is planned [default: the model's context].
+    /// Maximum number of tokens of the context, for which memory is planned [default: the model's context].
     #[arg(short, long, value_name = "N", help_heading = "Model", value_parser = positive)]
     context_length: Option<NonZeroUsize>,
 }

@@ -15,7 +15,7 @@ use super::exit::{Hint, Status};
 #[derive(Args, Debug)]
 #[command(visible_alias = "rm", after_help = "Example:\n  mist remove mistralai/Mistral-7B-Instruct-v0.3")]
 pub struct RemoveArgs {
-    /// The checkpoint, as `mist list` names it; NAME:q8_0 is that conversion, or that GGUF file, alone.
+    /// The checkpoint, as `mist list` names it; NAME:q8_0 selects that conversion, or that GGUF file, alone.
     #[arg(value_name = "NAME")]
     name: String,
     /// Delete without a question.

@@ -18,16 +18,16 @@ pub struct SamplingArgs {
     /// Choose among the K most likely tokens, 0 for all [default: the model's own, else 50].
     #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = at_least(0usize))]
     top_k: Option<usize>,
-    /// Choose among the fewest tokens whose probabilities reach P [default: the model's own, else 1].
+    /// Choose among the most likely tokens whose probabilities sum to P [default: the model's own, else 1].
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number)]
     top_p: Option<f32>,
-    /// Leave out tokens less than P times as likely as the most likely one [default: the model's own, else 0].
+    /// Exclude tokens less than P times as likely as the most likely token [default: the model's own, else 0].
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number, hide_short_help = true)]
     min_p: Option<f32>,
     /// Make tokens that occurred less likely, 1 for no change [default: the model's own, else 1].
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number, hide_short_help = true)]
     repeat_penalty: Option<f32>,
-    /// Same seed, same text; each further text has the next seed. Drawn and printed when not given.
+    /// Seed of the random numbers; each further text has the next seed [default: random, and printed].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least(0u64))]
     seed: Option<u64>,
 }

@@ -17,7 +17,7 @@ use super::exit::{Status, Usage};
 use super::located::CheckpointArgs;
 use super::model::BeginningArgs;
 
-/// Show how a model's tokenizer sees a text.
+/// Convert a text to token ids, or ids to text.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  mist tokenize mistralai/Mistral-7B-v0.1 --text \"How are you?\"")]
 #[group(id = "source", required = true, multiple = false, args = ["text", "messages", "decode"])]

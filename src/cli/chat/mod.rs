@@ -38,19 +38,19 @@ use super::sampling::SamplingArgs;
     after_help = "Example:\n  mist chat mistralai/Mistral-7B-Instruct-v0.3"
 )]
 pub struct ChatArgs {
-    /// What the model is told before the conversation.
+    /// The system prompt.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     system: Option<String>,
-    /// Go on with the conversation that was saved last, and save it again; its system prompt stays, if --system gives no other.
+    /// Continue the last saved conversation, and save it again; --system replaces its system prompt.
     #[arg(long)]
     r#continue: bool,
-    /// Say this, and leave after the reply.
+    /// Send this message, and exit after the reply.
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
     /// End a reply before this text, or at the control token that it spells; may be given several times.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Sampling")]
     stop: Vec<String>,
-    /// Most tokens of a reply; without it a reply ends where the model or its context does.
+    /// Maximum number of tokens of a reply [default: until the model or the context ends it].
     #[arg(short = 'n', long, value_name = "N", value_parser = positive)]
     max_new_tokens: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -62,8 +62,8 @@ pub struct ChatArgs {
 }
 
 /// Help of the model, whose default differs from that of other commands.
-const MODEL: &str = "The model: ORG/NAME, a folder, a .gguf file, or an address of the hub [default: the only one there \
-                     is, or a small one that is fetched]";
+const MODEL: &str = "The model: ORG/NAME, a folder, a .gguf file, or a URL of the hub [default: the only model on this \
+                     machine, or a small one to download]";
 
 /// Runs `mist chat`.
 pub fn run(args: &ChatArgs, printer: &Printer) -> anyhow::Result<Status> {

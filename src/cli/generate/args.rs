@@ -18,20 +18,20 @@ pub struct GenerateArgs {
     pub plan: bool,
     /// The text to continue [default: a pipe, or on a terminal "What food do llamas eat?"].
     ///
-    /// - or a pipe is read to its end, less its last newline.
+    /// - or a pipe is read to its end; its last newline is removed.
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     pub prompt: Option<String>,
-    /// A file with one prompt a line; they are computed together, and their texts printed in their order. The text of a
+    /// A file with one prompt per line, which are computed together; their texts are printed in order. The text of a
     /// blank line is empty.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "prompt")]
     pub prompts_file: Option<PathBuf>,
-    /// Most tokens to generate.
+    /// Maximum number of tokens to generate.
     #[arg(short = 'n', long, value_name = "N", default_value_t = NEW_TOKENS, value_parser = at_least(0usize))]
     pub max_new_tokens: usize,
     /// End before this text, or at the control token that it spells; may be given several times.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Sampling")]
     pub stop: Vec<String>,
-    /// Go on after the end token.
+    /// Continue after an end token.
     #[arg(long, hide_short_help = true, help_heading = "Sampling")]
     pub ignore_eos: bool,
     /// How many texts to generate from each prompt.
@@ -49,7 +49,7 @@ pub struct GenerateArgs {
     /// Put the prompt into the model's chat format, as the user's message.
     #[arg(long)]
     pub chat: bool,
-    /// One JSON object for each text, with all that is needed to get it again; --seed with its seed gives it alone.
+    /// Print one JSON object per text, with the settings to generate it again; --seed with its seed generates it alone.
     #[arg(long, help_heading = "Output")]
     pub json: bool,
     #[command(flatten)]

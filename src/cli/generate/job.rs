@@ -38,7 +38,7 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The request for a text that continues `prompt`, with chance that begins at `seed`.
+    /// Returns the request for a text that continues `prompt`, with random numbers from `seed`.
     pub fn request(&self, prompt: &Prompt, seed: u64) -> Result<Request, Error> {
         self.model.request(prompt.ids.clone(), &self.options, seed)
     }

@@ -29,7 +29,7 @@ use super::model::ModelArgs;
 
 /// Help of `--devices` in `generate-sequential`, where the default differs from that in `generate`.
 pub const SEQUENTIAL_DEVICES: &str =
-    "How many devices, or a list such as cuda:0,cuda:1,cpu; all accelerators by default, else one CPU";
+    "Number of devices, or a list such as cuda:0,cuda:1,cpu [default: all accelerators, else one CPU]";
 
 /// The example in the help of `generate-sequential`, whose flags are those of `generate`.
 pub const SEQUENTIAL_EXAMPLE: &str = "Example:
