@@ -119,10 +119,10 @@ pub fn refuse_half_a_download(checkpoint: &Checkpoint) -> Result<(), Error> {
     })
 }
 
-/// Warns of contradictions between a checkpoint's files, and of a conversion whose originals have changed.
+/// Warns of contradictions between a checkpoint's files, and of a conversion that does not match the weights beside it.
 pub fn warn(checkpoint: &Checkpoint, report: &mut dyn Report) {
     checkpoint.warnings.iter().for_each(|warning| report.warn(warning));
-    // A conversion with changed originals still runs, so this is only a warning.
+    // Such a conversion still runs, so this is only a warning.
     let Some(origin) = &checkpoint.origin else { return };
     let own =
         |file: &str| checkpoint.files.iter().any(|own| own.file_name().is_some_and(|name| name == file));
@@ -130,7 +130,7 @@ pub fn warn(checkpoint: &Checkpoint, report: &mut dyn Report) {
     let changed: Vec<&str> = changed.into_iter().filter(|file| !own(file)).collect();
     if !changed.is_empty() {
         let (folder, files) = (checkpoint.folder.display(), changed.join(", "));
-        report.warn(&format!("{folder} was converted from weights that have changed since ({files})"));
+        report.warn(&format!("{folder} was not converted from the weights beside it ({files})"));
         report.note("`mist convert` with the same flags and --force converts them again");
     }
 }
