@@ -83,13 +83,15 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     let peak = PeakMemory::watch();
     let checkpoint = Checkpoint::open_original(&located.path)?;
     opened::refuse_half_a_download(&checkpoint)?;
-    let report = &mut Running::stoppable(printer)?;
+    // A dry run holds nothing that has to be put away, and looks at no flag: Ctrl-C ends it.
+    let report = &mut if args.dry_run { Running::new(printer) } else { Running::stoppable(printer)? };
     opened::warn(&checkpoint, report);
     let folder = conversion.folder(&located, &checkpoint)?;
     let base = args.output_dir.is_none().then_some(&*checkpoint.folder);
     // The claim covers planning as well, which reads the files in the folder.
     let claim = if args.dry_run { None } else { Some(writing::claim(base, &folder, report)?) };
     let plan = conversion.plan(&checkpoint, &folder)?;
+    writing::stop_before(report)?;
     if conversion.quantize.is_some() {
         writing::warn_of_blocks(&checkpoint, report);
     }

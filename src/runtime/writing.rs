@@ -82,9 +82,8 @@ pub fn warn_of_blocks(checkpoint: &Checkpoint, report: &mut dyn Report) {
 /// The user stops it ([`Error::Interrupted`]); a file cannot be written, or differs from what was written.
 pub fn write(plan: &Plan, verify: bool, report: &mut dyn Report) -> Result<(), Error> {
     let written = pass(Step::Converting, plan, report, &|progress| plan.write(progress));
-    if written.is_err() && report.is_stopped() {
-        report.note("Stopped: nothing was written");
-        return Err(Error::Interrupted);
+    if written.is_err() {
+        stop_before(report)?;
     }
     written?;
     stop_if_asked(report)?;
@@ -111,6 +110,18 @@ fn pass(step: Step, plan: &Plan, report: &mut dyn Report, work: &Work<'_>) -> Re
     });
     report.end();
     done
+}
+
+/// Returns an error if the user stops a conversion that has written nothing yet.
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn stop_before(report: &mut dyn Report) -> Result<(), Error> {
+    if !report.is_stopped() {
+        return Ok(());
+    }
+    report.note("Stopped: nothing was written");
+    Err(Error::Interrupted)
 }
 
 /// Returns an error if the user stops a conversion that is already complete.
