@@ -1,32 +1,27 @@
 //! The record that a conversion matches its originals, valid as long as no file of either changes.
 //!
 //! The full check opens the originals, then writes and compares their tokenizer. It takes two to three times as long as
-//! starting a run by the path of the conversion. Its result is therefore recorded in a hidden file of the conversion, with
-//! a [`Stamp`] of every file that it depends on: size, times, inode number, and the first bytes. A difference, or a file
-//! that cannot be read, leads to a full check.
+//! starting a run by the path of the conversion. Its result is therefore recorded in a hidden file of the conversion: a
+//! digest of the state of both folders, taken before the check and unchanged after it. Any other state leads to a full
+//! check.
 
-use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::checkpoint::layouts::mist::manifest;
 use crate::checkpoint::open::Checkpoint;
-use crate::json;
 use crate::quant::Scheme;
+use crate::store::{CHECKED, is_gguf};
 use crate::system::files::{self, Folder, Replacement};
 
-/// The name of the record's file. Listings of a checkpoint's folder skip hidden files.
-const FILE: &str = ".mist-checked.json";
-
-/// Size limit for reading the record, in bytes.
-const LARGEST: u64 = 4 << 20;
-
-/// The version of the check and of the record. A record of another version is ignored.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
+/// The version of the check. Raise it when the schemes of a mix, the sidecar files or the contents of a state change: a
+/// record of another version is ignored.
+const VERSION: u32 = 2;
 
 /// Age that a file must have when the check begins. A younger file may change again without a change of its times, as
 /// some file systems store times in steps of two seconds.
@@ -35,221 +30,298 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// Number of bytes at the beginning of a file that are hashed.
 const HEAD: u64 = 4 << 10;
 
-/// The record of a successful check.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Record {
-    version: String,
+/// A check that a folder holds the conversion of a checkpoint. It begins before any file is read.
+pub struct Check<'a> {
+    /// The checkpoint.
+    path: &'a Path,
+    /// The conversion.
+    pub folder: PathBuf,
     scheme: Scheme,
-    /// The name of the original; `None` if it is a folder.
-    file: Option<String>,
-    originals: Listing,
-    conversion: Listing,
+    began: SystemTime,
+    state: State,
 }
 
-/// The contents of a folder.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Listing {
-    /// Whether each entry is a folder, by name, without hidden entries.
-    names: BTreeMap<String, bool>,
-    files: BTreeMap<String, Stamp>,
+/// The state of the files of a checkpoint and of a conversion.
+#[derive(Clone, Debug)]
+struct State {
+    digest: Sha256,
+    /// Time of the last change of any of them, since 1970.
+    newest: Duration,
 }
 
-/// The properties that distinguish a file from a changed version of it.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stamp {
-    bytes: u64,
-    /// Time of the last change of the bytes, since 1970.
-    modified: Duration,
-    /// The properties that no program can set back; `None` if the system has none.
-    identity: Option<Identity>,
-    /// The SHA-256 of the first [`HEAD`] bytes.
-    head: String,
-}
+impl<'a> Check<'a> {
+    /// Begins a check. Returns `None` if a folder or the identity of a file cannot be read.
+    pub fn begin(path: &'a Path, folder: PathBuf, scheme: Scheme) -> Option<Self> {
+        let began = SystemTime::now();
+        let state = State::of(path, &folder, scheme).ok()?;
+        Some(Self { path, folder, scheme, began, state })
+    }
 
-/// The identity of a file in its file system.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Identity {
-    /// Time of the last change of the file or its metadata (ctime), in seconds and nanoseconds since 1970.
-    changed: (i64, i64),
-    /// The device number and the inode number.
-    number: (u64, u64),
-}
+    /// Returns whether an earlier check succeeded in the same state.
+    pub fn is_remembered(&self) -> bool {
+        let known = self.state.text();
+        files::read(&self.folder.join(CHECKED), known.len() as u64)
+            .is_ok_and(|bytes| bytes == known.as_bytes())
+    }
 
-/// Returns whether a valid record says that `folder` holds the conversion of `path` to `scheme`.
-pub fn is_known(path: &Path, folder: &Path, scheme: Scheme) -> bool {
-    let Ok(bytes) = files::read(&folder.join(FILE), LARGEST) else { return false };
-    let Ok(record) = json::typed::<Record>(&bytes, json::SETTINGS) else { return false };
-    let Record { version, scheme: known, file, originals, conversion } = record;
-    version == VERSION
-        && known == scheme
-        && file == file_name(path)
-        && originals.is_in(originals_of(path), path.is_dir())
-        && conversion.is_in(folder, true)
-}
-
-/// Records in `folder` that it holds the conversion of `path` to `scheme`, unless a file has changed recently.
-///
-/// `checkpoint` is the one opened from `path`; `since` is the time when the check began. Follows no links below `base`.
-/// If the record cannot be written, the next run does a full check.
-pub fn keep(
-    path: &Path,
-    checkpoint: &Checkpoint,
-    folder: &Path,
-    base: Option<&Path>,
-    scheme: Scheme,
-    since: SystemTime,
-) {
-    let record = || -> io::Result<Record> {
-        let originals = originals_of(path);
-        let names = checkpoint.files.iter().filter_map(|file| Some(file.file_name()?.to_str()?.to_owned()));
-        // A GGUF file contains the tokenizer and the description.
-        let mut originals = match checkpoint.gguf {
-            Some(_) => Listing::of(originals, names)?,
-            None => Listing::of_all(originals)?,
-        };
-        if !path.is_dir() {
-            originals.names.clear();
+    /// Records that the check succeeded for `checkpoint`, unless the state may have changed since it began. Follows no
+    /// links below `base`. If the record cannot be written, the next run does a full check.
+    pub fn remember(&self, checkpoint: &Checkpoint, base: Option<&Path>) {
+        let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let is_settled = self.state.newest + SETTLED < began;
+        let after = State::of(self.path, &self.folder, self.scheme);
+        let is_same = after.is_ok_and(|after| after.text() == self.state.text());
+        // An index may name a hidden file of weights.
+        let is_seen =
+            checkpoint.files.iter().all(|file| file.file_name().is_some_and(|name| !is_hidden(name)));
+        if !(is_settled && is_same && is_seen) {
+            return;
         }
-        let conversion = Listing::of_all(folder)?;
-        Ok(Record { version: VERSION.into(), scheme, file: file_name(path), originals, conversion })
-    };
-    let Ok(record) = record() else { return };
-    let settled = since.checked_sub(SETTLED).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let mut stamps = record.originals.files.values().chain(record.conversion.files.values());
-    let is_settled = |stamp: &Stamp| settled.is_some_and(|settled| stamp.newest() < settled);
-    if !stamps.all(is_settled) {
-        return;
-    }
-    let opened = match base {
-        Some(base) => Folder::make_in(base, folder),
-        None => Folder::open(folder),
-    };
-    let written = opened
-        .and_then(|folder| Replacement::in_folder(&folder, FILE))
-        .and_then(|file| file.finish_with(&serde_json::to_vec(&record)?));
-    // Without a record the next run does a full check.
-    let _ = written;
-}
-
-/// Returns the folder of the originals.
-fn originals_of(path: &Path) -> &Path {
-    match path.parent() {
-        _ if path.is_dir() => path,
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// Returns the file name of a path; `None` for a folder.
-fn file_name(path: &Path) -> Option<String> {
-    let name = (!path.is_dir()).then(|| path.file_name()).flatten();
-    name.map(|name| name.to_string_lossy().into_owned())
-}
-
-impl Listing {
-    /// Lists a folder, with stamps of all files except hidden ones.
-    fn of_all(folder: &Path) -> io::Result<Self> {
-        let names = names(folder)?;
-        let files = names.iter().filter(|(_, is_folder)| !**is_folder).map(|(name, _)| name.clone());
-        Self::of(folder, files)
-    }
-
-    /// Lists a folder, with stamps of the given files.
-    fn of(folder: &Path, files: impl Iterator<Item = String>) -> io::Result<Self> {
-        let stamped = |name: String| Stamp::of(&folder.join(&name)).map(|stamp| (name, stamp));
-        Ok(Self { names: names(folder)?, files: files.map(stamped).collect::<io::Result<_>>()? })
-    }
-
-    /// Returns whether the stamps, and the names if `with_names`, match the current contents of `folder`.
-    fn is_in(&self, folder: &Path, with_names: bool) -> bool {
-        let is_same = |(name, stamp): (&String, &Stamp)| {
-            Stamp::of(&folder.join(name)).is_ok_and(|found| found == *stamp)
+        let opened = match base {
+            Some(base) => Folder::make_in(base, &self.folder),
+            None => Folder::open(&self.folder),
         };
-        (!with_names || names(folder).is_ok_and(|names| names == self.names))
-            && self.files.iter().all(is_same)
+        // Without a record the next run does a full check.
+        let _ = opened
+            .and_then(|folder| Replacement::in_folder(&folder, CHECKED))
+            .and_then(|file| file.finish_with(self.state.text().as_bytes()));
     }
 }
 
-/// Returns whether each entry of a folder is itself a folder, by name, without hidden entries.
-fn names(folder: &Path) -> io::Result<BTreeMap<String, bool>> {
-    let mut names = BTreeMap::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().into_string().map_err(|_| io::ErrorKind::InvalidData)?;
-        if !name.starts_with('.') {
-            names.insert(name, entry.path().is_dir());
+impl State {
+    fn of(path: &Path, folder: &Path, scheme: Scheme) -> io::Result<Self> {
+        let mut state = Self { digest: Sha256::new(), newest: Duration::ZERO };
+        state.add(env!("CARGO_PKG_VERSION").as_bytes());
+        state.add(&VERSION.to_le_bytes());
+        state.add(&manifest::VERSION.to_le_bytes());
+        state.add(scheme.name().as_bytes());
+        if path.is_dir() {
+            state.add_folder(path, |_| true)?;
+        } else {
+            // Other parts of a GGUF checkpoint are GGUF files too.
+            let name = path.file_name().unwrap_or_default();
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            state.add(name.as_encoded_bytes());
+            state.add_folder(parent.unwrap_or(Path::new(".")), |other| {
+                other == name || is_gguf(Path::new(other))
+            })?;
         }
-    }
-    Ok(names)
-}
-
-impl Stamp {
-    fn of(path: &Path) -> io::Result<Self> {
-        let mut head = Vec::new();
-        let file = files::open(path)?;
-        let data = file.metadata()?;
-        file.take(HEAD).read_to_end(&mut head)?;
-        let modified = data.modified()?.duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
-        let head = Sha256::digest(&head).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { bytes: data.len(), modified, identity: identity(&data), head })
+        state.add_folder(folder, |_| true)?;
+        Ok(state)
     }
 
-    /// Returns the time of the file's last change, since 1970.
-    fn newest(&self) -> Duration {
-        let changed = self.identity.as_ref().and_then(|Identity { changed: (seconds, nanos), .. }| {
-            Some(Duration::new(u64::try_from(*seconds).ok()?, u32::try_from(*nanos).ok()?))
-        });
-        changed.map_or(self.modified, |changed| changed.max(self.modified))
+    /// Adds the entries of a folder for which `counts` returns true, without hidden entries: those are locks, partial files
+    /// and the record.
+    fn add_folder(&mut self, folder: &Path, counts: impl Fn(&OsStr) -> bool) -> io::Result<()> {
+        let entries = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
+        let mut names = entries.collect::<io::Result<Vec<_>>>()?;
+        names.retain(|name| !is_hidden(name) && counts(name));
+        names.sort();
+        self.add(&names.len().to_le_bytes());
+        for name in names {
+            self.add(name.as_encoded_bytes());
+            self.add_entry(&folder.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Adds a file, or both a link and its target. Of a folder, adds only its kind. A file that cannot be read is added
+    /// without its bytes, since a check that needs them fails.
+    fn add_entry(&mut self, path: &Path) -> io::Result<()> {
+        let own = path.symlink_metadata()?;
+        let target = path.metadata().ok();
+        for data in [Some(&own), target.as_ref()] {
+            match data {
+                Some(data) if data.is_dir() => self.add(b"folder"),
+                Some(data) => self.add_times(data)?,
+                None => self.add(b"nowhere"),
+            }
+        }
+        if target.is_some_and(|data| data.is_file()) {
+            let mut head = Vec::new();
+            let read = files::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+            self.add(if read.is_ok() { b"read" } else { b"unreadable" });
+            self.add(&head);
+        }
+        Ok(())
+    }
+
+    /// Adds the properties that distinguish a file from a changed version of it. No program can set back its ctime.
+    #[cfg(unix)]
+    fn add_times(&mut self, data: &Metadata) -> io::Result<()> {
+        use std::os::unix::fs::MetadataExt;
+        let changed = (data.ctime(), data.ctime_nsec());
+        for number in [changed.0, changed.1, data.mtime(), data.mtime_nsec()] {
+            self.add(&number.to_le_bytes());
+        }
+        for number in [data.len(), data.dev(), data.ino()] {
+            self.add(&number.to_le_bytes());
+        }
+        let seconds = u64::try_from(changed.0).map_err(io::Error::other)?;
+        let nanos = u32::try_from(changed.1).map_err(io::Error::other)?;
+        self.newest = self.newest.max(Duration::new(seconds, nanos));
+        Ok(())
+    }
+
+    /// Other systems have no such time, so nothing is recorded.
+    #[cfg(not(unix))]
+    fn add_times(&mut self, _: &Metadata) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes.len().to_le_bytes());
+        self.digest.update(bytes);
+    }
+
+    /// Returns the digest in hexadecimal.
+    fn text(&self) -> String {
+        self.digest.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
-#[cfg(unix)]
-fn identity(data: &Metadata) -> Option<Identity> {
-    use std::os::unix::fs::MetadataExt;
-    Some(Identity { changed: (data.ctime(), data.ctime_nsec()), number: (data.dev(), data.ino()) })
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
-#[cfg(not(unix))]
-fn identity(_: &Metadata) -> Option<Identity> {
-    None
-}
-
-// The lint exempts functions marked as tests, but not their helpers. A panic in a helper fails its test.
+// The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs::{self, File};
 
     use super::*;
+    use crate::quant::mix::{Mix, Role};
+    use crate::quant::quantize::WRITTEN;
     use crate::runtime::{Silent, writing};
 
-    /// Checks a conversion, applies `change` to the checkpoint, and returns whether the record is still valid.
-    fn is_known_after(change: impl FnOnce(&Path)) -> bool {
+    /// A checkpoint with a conversion to q8_0.
+    fn converted() -> (tempfile::TempDir, Checkpoint) {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/tiny-mistral");
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path();
         for entry in fs::read_dir(fixture).unwrap() {
             let file = entry.unwrap().path();
-            fs::copy(&file, path.join(file.file_name().unwrap())).unwrap();
+            fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
         }
-        let checkpoint = Checkpoint::open_original(path).unwrap();
-        let kept = path.join("q8_0");
-        writing::quantize(&checkpoint, &kept, Scheme::Q8_0, false, &mut Silent).unwrap();
-        // A file that was just written may change again within the same clock tick, so nothing is recorded.
-        keep(path, &checkpoint, &kept, Some(path), Scheme::Q8_0, SystemTime::now());
-        assert!(!is_known(path, &kept, Scheme::Q8_0));
-        let later = SystemTime::now() + 2 * SETTLED;
-        keep(path, &checkpoint, &kept, Some(path), Scheme::Q8_0, later);
-        assert!(is_known(path, &kept, Scheme::Q8_0) && !is_known(path, &kept, Scheme::Q4K));
-        change(path);
-        is_known(path, &kept, Scheme::Q8_0)
+        let checkpoint = Checkpoint::open_original(folder.path()).unwrap();
+        writing::quantize(&checkpoint, &folder.path().join("q8_0"), Scheme::Q8_0, false, &mut Silent)
+            .unwrap();
+        (folder, checkpoint)
     }
 
-    /// Changes the last byte of a file and keeps its size and time.
+    fn begin(path: &Path, scheme: Scheme) -> Check<'_> {
+        Check::begin(path, path.join("q8_0"), scheme).unwrap()
+    }
+
+    /// A check that begins when all files are settled.
+    fn begin_later(path: &Path) -> Check<'_> {
+        Check { began: SystemTime::now() + 2 * SETTLED, ..begin(path, Scheme::Q8_0) }
+    }
+
+    /// Whether a conversion that was checked is still believed after `change`.
+    fn is_known_after(change: impl FnOnce(&Path)) -> bool {
+        let (folder, checkpoint) = converted();
+        let path = folder.path();
+        // What was just written is not believed: it may change once more in the same tick of a clock.
+        begin(path, Scheme::Q8_0).remember(&checkpoint, Some(path));
+        assert!(!begin(path, Scheme::Q8_0).is_remembered());
+        begin_later(path).remember(&checkpoint, Some(path));
+        assert!(begin(path, Scheme::Q8_0).is_remembered() && !begin(path, Scheme::Q4K).is_remembered());
+        change(path);
+        begin(path, Scheme::Q8_0).is_remembered()
+    }
+
+    /// Regression: the state was looked at after the check, and what had changed in between was believed for ever.
+    #[test]
+    fn what_changes_during_a_check_is_not_remembered() {
+        let changes: [fn(&Path); 3] = [
+            |path| fs::remove_file(path.join("tokenizer_config.json")).unwrap(),
+            |path| fs::write(path.join("chat_template.jinja"), "x").unwrap(),
+            |path| fs::rename(path.join("q8_0/tokenizer.json"), path.join("q8_0/moved.json")).unwrap(),
+        ];
+        for change in changes {
+            let (folder, checkpoint) = converted();
+            let check = begin_later(folder.path());
+            change(folder.path());
+            check.remember(&checkpoint, None);
+            assert!(!check.is_remembered() && !begin(folder.path(), Scheme::Q8_0).is_remembered());
+        }
+    }
+
+    /// Regression: a link to another file with an old time was as the file.
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_elsewhere_is_seen() {
+        let (folder, checkpoint) = converted();
+        let config = folder.path().join("tokenizer_config.json");
+        for name in [".a", ".b"] {
+            fs::copy(&config, folder.path().join(name)).unwrap();
+        }
+        let link = |to: &str| {
+            fs::remove_file(&config).unwrap();
+            std::os::unix::fs::symlink(to, &config).unwrap();
+        };
+        link(".a");
+        begin_later(folder.path()).remember(&checkpoint, None);
+        assert!(begin(folder.path(), Scheme::Q8_0).is_remembered());
+        link(".b");
+        assert!(!begin(folder.path(), Scheme::Q8_0).is_remembered());
+    }
+
+    /// Regression: a file with a time to come, a link that leads nowhere and a name that is no text kept every check from
+    /// being remembered.
+    #[cfg(unix)]
+    #[test]
+    fn files_that_the_check_does_not_read_do_not_keep_it_from_being_remembered() {
+        use std::os::unix::ffi::OsStrExt;
+        let (folder, checkpoint) = converted();
+        let path = folder.path();
+        let readme = File::create(path.join("README.md")).unwrap();
+        readme.set_modified(SystemTime::now() + 1000 * SETTLED).unwrap();
+        std::os::unix::fs::symlink("nowhere", path.join("link")).unwrap();
+        // Some file systems refuse such names.
+        let _ = File::create(path.join(OsStr::from_bytes(b"\xff")));
+        begin_later(path).remember(&checkpoint, None);
+        assert!(begin(path, Scheme::Q8_0).is_remembered());
+    }
+
+    /// A change of this digest is a change of what a conversion is: `VERSION` is to be raised with it.
+    #[test]
+    fn what_a_conversion_is_has_a_version() {
+        let mut digest = Sha256::new();
+        for scheme in WRITTEN {
+            for (layers, experts, layer) in (0..32).flat_map(|layer| [(32, 0, layer), (80, 8, layer)]) {
+                let mix = Mix {
+                    asked: scheme,
+                    pure: false,
+                    layers,
+                    experts,
+                    grouped_heads: true,
+                    tied_head: false,
+                };
+                for role in [Role::Embedding, Role::Head, Role::Value, Role::AttentionOutput, Role::Down] {
+                    digest.update(mix.scheme(role, layer, 4096).name());
+                }
+            }
+        }
+        // Its tokenizer is written anew.
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf/mixtral.gguf");
+        let checkpoint = Checkpoint::open_original(&fixture).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let kept = folder.path().join("q4_k");
+        writing::quantize(&checkpoint, &kept, Scheme::Q4K, false, &mut Silent).unwrap();
+        let mut files: Vec<_> = fs::read_dir(kept).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|file| file.extension().is_some_and(|end| end != "safetensors"));
+        files.sort();
+        for file in &files {
+            digest.update(fs::read(file).unwrap());
+        }
+        let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(files.len() > 1);
+        assert_eq!((VERSION, &digest[..16]), (2, "c8c2b07d19d3791c"));
+    }
+
+    /// Other bytes of the same size, at the end, with the time of before.
     fn change_end(file: &Path) {
         let time = fs::metadata(file).unwrap().modified().unwrap();
         let mut bytes = fs::read(file).unwrap();
@@ -275,7 +347,7 @@ mod tests {
                 file.set_modified(SystemTime::now() + SETTLED).unwrap();
             };
             assert!(!is_known_after(touched), "{name}");
-            // A changed byte with the old time, and a copy with the same bytes and time.
+            // Another file of the same bytes and times.
             if cfg!(unix) {
                 assert!(!is_known_after(|path| change_end(&file(path))), "{name}");
                 let replaced = |path: &Path| {
@@ -292,6 +364,6 @@ mod tests {
             assert!(!is_known_after(|path| fs::write(path.join(new), "{}").unwrap()), "{new}");
         }
         assert!(!is_known_after(|path| fs::create_dir(path.join("q4_k")).unwrap()));
-        assert!(!is_known_after(|path| fs::write(path.join("q8_0").join(FILE), "{}").unwrap()));
+        assert!(!is_known_after(|path| fs::write(path.join("q8_0").join(CHECKED), "{}").unwrap()));
     }
 }

@@ -3,9 +3,8 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use super::checked;
+use super::checked::Check;
 use super::error::Error;
 use super::located::Located;
 use super::opened::Opened;
@@ -141,9 +140,11 @@ pub fn no_place(located: &Located) -> Error {
 /// # Errors
 /// The originals cannot be opened; the description of a conversion is not a regular file.
 pub fn existing(located: &Located, scheme: Scheme) -> Result<Option<PathBuf>, Error> {
-    let (since, rounding, path) = (SystemTime::now(), rounding(scheme), located.path.as_path());
-    if let Some(known) = known(located, scheme) {
-        return Ok(Some(known));
+    let (rounding, path) = (rounding(scheme), located.path.as_path());
+    // Before a file is read, so that no change from here on is missed.
+    let checks = checks(located, scheme);
+    if let Some(known) = checks.iter().find(|check| check.is_remembered()) {
+        return Ok(Some(known.folder.clone()));
     }
     if !Checkpoint::has_original(path) && !is_converted(path) {
         // Without originals there is nothing to compare a conversion with.
@@ -170,8 +171,9 @@ pub fn existing(located: &Located, scheme: Scheme) -> Result<Option<PathBuf>, Er
                 let is_elsewhere =
                     located.elsewhere.as_ref().is_some_and(|elsewhere| folder.starts_with(elsewhere));
                 let base = (!is_elsewhere).then_some(&*checkpoint.folder);
-                if is_elsewhere || !located.is_read_only {
-                    checked::keep(path, &checkpoint, &folder, base, scheme, since);
+                let check = checks.iter().find(|check| check.folder == folder);
+                if let Some(check) = check.filter(|_| is_elsewhere || !located.is_read_only) {
+                    check.remember(&checkpoint, base);
                 }
                 return Ok(Some(folder));
             }
@@ -180,25 +182,29 @@ pub fn existing(located: &Located, scheme: Scheme) -> Result<Option<PathBuf>, Er
     Ok(None)
 }
 
-/// Returns a conversion with a valid record of an earlier check.
-fn known(located: &Located, scheme: Scheme) -> Option<PathBuf> {
+/// Begins a check of each conversion that may belong to the checkpoint, without opening it.
+fn checks(located: &Located, scheme: Scheme) -> Vec<Check<'_>> {
     let (path, scheme_name) = (located.path.as_path(), scheme.name());
     let elsewhere = located.elsewhere.as_deref();
     let mut places = vec![path.to_path_buf()];
     if path.is_dir() {
-        [Some(path), elsewhere].into_iter().flatten().for_each(|folder| {
+        let near = (!located.is_read_only).then_some(path);
+        for folder in near.into_iter().chain(elsewhere) {
             places.push(folder.join(scheme_name));
-            // The folder may hold one GGUF file, whose name is not known here.
+            // The conversion of the folder's only GGUF file, whatever its name.
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
             let named = |folder: &PathBuf| folder.extension().is_some_and(|end| end == scheme_name);
             places.extend(entries.map(|entry| entry.path()).filter(named));
-        });
+        }
     } else {
         let beside = beside(path, scheme_name);
         places.extend(elsewhere.zip(beside.file_name()).map(|(folder, name)| folder.join(name)));
-        places.insert(1, beside);
+        if !located.is_read_only {
+            places.insert(1, beside);
+        }
     }
-    places.into_iter().find(|folder| checked::is_known(path, folder, scheme))
+    places.retain(|folder| is_converted(folder));
+    places.into_iter().filter_map(|folder| Check::begin(path, folder, scheme)).collect()
 }
 
 /// Returns whether a folder has the description of a conversion. Opening it reports errors in the description.

@@ -95,12 +95,15 @@ fn is_gguf_file(file: &Path) -> bool {
     is_gguf(file) && !file.is_dir()
 }
 
-/// Returns the total size in bytes of all files at a path. Links to files count with their targets' sizes, as in the
-/// hub's cache.
+/// Name of the hidden record in a conversion that says that it was checked. It is neither listed nor counted.
+pub const CHECKED: &str = ".mist-checked";
+
+/// Returns the total size in bytes of all files at a path but [`CHECKED`]. Links to files count with their targets'
+/// sizes, as in the hub's cache.
 pub fn bytes_at(path: &Path) -> u64 {
     let Ok(found) = path.metadata() else { return 0 };
     if !found.is_dir() {
-        return found.len();
+        return if path.ends_with(CHECKED) { 0 } else { found.len() };
     }
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
     let is_folder_behind_a_link = |path: &PathBuf| path.is_symlink() && path.is_dir();

@@ -32,7 +32,7 @@ mod name;
 mod places;
 mod removal;
 
-pub use contents::{bytes_at, ggufs};
+pub use contents::{CHECKED, bytes_at, ggufs};
 pub use find::Found;
 pub use listing::Listed;
 pub use name::{ModelName, NONE, is_gguf, is_variant, variant};

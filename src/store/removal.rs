@@ -214,9 +214,13 @@ impl Doomed {
     }
 }
 
-/// Returns the number of files below a path and their total size in bytes; links count as files of size 0.
+/// Returns the number of files below a path and their total size in bytes; links count as files of size 0, and the
+/// record of a check not at all.
 fn size(path: &Path) -> (usize, u64) {
     let Ok(found) = path.symlink_metadata() else { return (0, 0) };
+    if !found.is_dir() && path.ends_with(contents::CHECKED) {
+        return (0, 0);
+    }
     if !found.is_dir() {
         return (1, if found.is_file() { found.len() } else { 0 });
     }
@@ -276,4 +280,19 @@ fn claim(folder: &Path) -> Result<Claim, RemovalError> {
         io::ErrorKind::Interrupted => RemovalError::Busy(folder.into()),
         _ => RemovalError::Io { path: unclaimed.path, source: unclaimed.source },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: the record of a check was counted as a file of its checkpoint.
+    #[test]
+    fn the_record_of_a_check_is_not_counted() {
+        let root = tempfile::tempdir().unwrap();
+        for name in [contents::CHECKED, "mist.json"] {
+            std::fs::write(root.path().join(name), "four").unwrap();
+        }
+        assert_eq!((size(root.path()), contents::bytes_at(root.path())), ((1, 4), 4));
+    }
 }

@@ -2,6 +2,8 @@
 #![cfg(unix)]
 
 use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use crate::support::Mist;
 use crate::transcript::Transcript;
@@ -100,4 +102,28 @@ fn a_full_disk_is_found_before_the_first_byte() {
     assert_eq!((ended.code, ended.text().as_str()), (Some(1), ""), "{ended:?}");
     let error = ended.stderr.lines().find(|line| line.starts_with("error: ")).unwrap();
     assert!(error.contains("not enough disk space") && error.contains("are needed"), "{error}");
+}
+
+/// Regression: a handler of Ctrl-C was installed, and a dry run did not look at its flag.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_ends_a_dry_run_of_convert() {
+    use std::os::unix::process::ExitStatusExt;
+    let t = Transcript::new();
+    // stderr is full: the run waits at its first line.
+    let (reader, mut stderr) = std::io::pipe().unwrap();
+    stderr.write_all(&[b'x'; 1 << 16]).unwrap();
+    let mut run = Command::new(env!("CARGO_BIN_EXE_mist"))
+        .args(["convert", "--checkpoint-dir", "tiny/llama", "--output-dir", "out", "--dry-run"])
+        .current_dir(t.folder())
+        .stdin(Stdio::null())
+        .stderr(stderr)
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert!(run.try_wait().unwrap().is_none());
+    assert!(Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap().success());
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    drop(reader);
+    assert_eq!(run.wait().unwrap().signal(), Some(2));
 }
