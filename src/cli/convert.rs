@@ -66,7 +66,7 @@ fn target() -> impl TypedValueParser<Value = Target> {
 pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     let located = args.checkpoint.locate(Wanted::Weights, printer)?;
     if args.delete_originals && located.is_read_only {
-        let error = format!("{} lies in the hub's own cache, which is only read", located.name);
+        let error = format!("{} is in the hub's own cache, which is read-only", located.name);
         return Err(Usage::with_hint(error, "leave --delete-originals out"));
     }
     let conversion = Conversion {
@@ -77,7 +77,7 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
         output: args.output_dir.clone(),
     };
     if conversion.quantize.is_some() && matches!(args.to, Target::Hf | Target::Litgpt) {
-        let error = format!("{} has no quantized weights that others read", args.to.name());
+        let error = format!("{} has no quantized weights that other programs read", args.to.name());
         return Err(Usage::with_hint(error, "--to gguf and --to mist take --quantize"));
     }
     let peak = PeakMemory::watch();

@@ -149,7 +149,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
     if offline {
         let plan = fetch::check_variant(hub::on_disk(&request)?, variant)?;
         report.plan(&plan);
-        printer.note("complete, as far as can be told offline");
+        printer.note("complete, as far as can be checked offline");
         let kept = vec![Outcome::Kept; plan.files.len()];
         return print(args, &plan, Some(&kept), printer);
     }
@@ -168,7 +168,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
     if scheme.is_none() && is_changed && plan.folder.join("mist.json").exists() {
         let folder = plan.folder.display();
         printer.warn(&format!(
-            "{folder} holds an earlier conversion, which is what runs: convert it again with --force"
+            "{folder} holds an earlier conversion, which runs by default: convert again with --force"
         ));
     }
     print(args, &plan, Some(&outcomes), printer)?;

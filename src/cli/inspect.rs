@@ -65,7 +65,7 @@ pub fn run(args: &InspectArgs, printer: &Printer) -> anyhow::Result<Status> {
         }
         printer.note("Every weight is a finite number");
     }
-    printer.note("Every tensor that the config implies is there, in its shape, and no other");
+    printer.note("The tensors and their shapes match the config");
     Ok(Status::Success)
 }
 

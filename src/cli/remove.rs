@@ -44,8 +44,10 @@ pub fn run(args: &RemoveArgs, printer: &Printer) -> anyhow::Result<Status> {
     }
     if !args.yes {
         if !io::stdin().is_terminal() {
-            let error = anyhow!("nothing was deleted: there is nobody to ask");
-            return Err(error.context(Hint(format!("`mist remove {} --yes` asks nothing", args.name))));
+            let error = anyhow!("nothing was deleted: stdin is not a terminal to ask on");
+            return Err(
+                error.context(Hint(format!("`mist remove {} --yes` deletes without a question", args.name)))
+            );
         }
         let question = format!("Delete {} of {}? [y/N] ", Size(removal.bytes()), escaped(&found.name));
         if !ask(&question, false, &mut io::stdin().lock(), printer)? {

@@ -133,7 +133,7 @@ fn stop_if_asked(report: &mut dyn Report) -> Result<(), Error> {
     Err(Error::Interrupted)
 }
 
-/// Deletes the original weights, to which the conversion was compared. Keeps the small files: description and tokenizer.
+/// Deletes the original weights after the comparison with the conversion. Keeps the small files: description and tokenizer.
 ///
 /// # Errors
 /// A file cannot be deleted ([`Error::Delete`]); the manifest of the download cannot be written.

@@ -222,7 +222,7 @@ fn a_conversation_is_gone_on_with_and_stays_one_file() {
     terminal.enter("three");
     terminal.wait_for_line(PROMPT);
     terminal.enter("/clear");
-    terminal.wait_for("forgotten");
+    terminal.wait_for("is cleared");
     terminal.enter("/load last");
     terminal.wait_for("Continuing a conversation of 3 turns");
     leave(terminal);

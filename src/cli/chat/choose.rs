@@ -35,7 +35,7 @@ pub fn checkpoint(
         _ => return Err(several(&found).into()),
     };
     if index >= found.len() {
-        return Err(anyhow!("the starter model was fetched and is not found"));
+        return Err(anyhow!("the starter model was downloaded, but is not found"));
     }
     Ok(Located::found(store, found.swap_remove(index)))
 }

@@ -101,7 +101,7 @@ fn obey(
         Command::Clear => {
             talk.chat.conversation_mut().clear();
             keeper.begin(talk.chat.conversation());
-            printer.note("Everything but the system prompt is forgotten");
+            printer.note("The conversation is cleared; the system prompt is kept");
         }
         Command::Undo => match talk.chat.conversation_mut().undo() {
             Some(exchange) => printer.note(&format!("Taken back: {}", beginning(&exchange.user))),

@@ -97,7 +97,7 @@ impl<'a> Talk<'a> {
                 printer.note(&format!("The reply ended after max-new-tokens, {most}"));
             }
             (Finish::Interrupted, _) if text.is_empty() => {
-                printer.note("Stopped before the reply began: the conversation is as it was");
+                printer.note("Stopped before the reply began: the conversation is unchanged");
             }
             _ => {}
         }
