@@ -83,7 +83,7 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
     let peak = PeakMemory::watch();
     let checkpoint = Checkpoint::open_original(&located.path)?;
     opened::refuse_half_a_download(&checkpoint)?;
-    // A dry run holds nothing that has to be put away, and looks at no flag: Ctrl-C ends it.
+    // A dry run has nothing to clean up, so Ctrl-C ends the process.
     let report = &mut if args.dry_run { Running::new(printer) } else { Running::stoppable(printer)? };
     opened::warn(&checkpoint, report);
     let folder = conversion.folder(&located, &checkpoint)?;

@@ -30,11 +30,11 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// Number of bytes at the beginning of a file that are hashed.
 const HEAD: u64 = 4 << 10;
 
-/// A check that a folder holds the conversion of a checkpoint. It begins before any file is read.
+/// A check that a folder holds the conversion of a checkpoint, with the state of the files before it.
 pub struct Check<'a> {
-    /// The checkpoint.
+    /// The path of the checkpoint.
     path: &'a Path,
-    /// The conversion.
+    /// The folder of the conversion.
     pub folder: PathBuf,
     scheme: Scheme,
     began: SystemTime,
@@ -45,12 +45,13 @@ pub struct Check<'a> {
 #[derive(Clone, Debug)]
 struct State {
     digest: Sha256,
-    /// Time of the last change of any of them, since 1970.
+    /// Time of the last change of any file, since 1970.
     newest: Duration,
 }
 
 impl<'a> Check<'a> {
-    /// Begins a check. Returns `None` if a folder or the identity of a file cannot be read.
+    /// Begins a check, which has to happen before any file is read. Returns `None` if a folder or the properties of a file
+    /// cannot be read.
     pub fn begin(path: &'a Path, folder: PathBuf, scheme: Scheme) -> Option<Self> {
         let began = SystemTime::now();
         let state = State::of(path, &folder, scheme).ok()?;
@@ -64,14 +65,15 @@ impl<'a> Check<'a> {
             .is_ok_and(|bytes| bytes == known.as_bytes())
     }
 
-    /// Records that the check succeeded for `checkpoint`, unless the state may have changed since it began. Follows no
-    /// links below `base`. If the record cannot be written, the next run does a full check.
+    /// Records that the check succeeded for `checkpoint`, unless the state may have changed since it began.
+    ///
+    /// Follows no links below `base`. If the record cannot be written, the next run does a full check.
     pub fn remember(&self, checkpoint: &Checkpoint, base: Option<&Path>) {
         let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         let is_settled = self.state.newest + SETTLED < began;
         let after = State::of(self.path, &self.folder, self.scheme);
         let is_same = after.is_ok_and(|after| after.text() == self.state.text());
-        // An index may name a hidden file of weights.
+        // An index may name a hidden file of weights, which the state does not include.
         let is_seen =
             checkpoint.files.iter().all(|file| file.file_name().is_some_and(|name| !is_hidden(name)));
         if !(is_settled && is_same && is_seen) {
@@ -98,7 +100,7 @@ impl State {
         if path.is_dir() {
             state.add_folder(path, |_| true)?;
         } else {
-            // Other parts of a GGUF checkpoint are GGUF files too.
+            // The other shards of a GGUF checkpoint are GGUF files as well.
             let name = path.file_name().unwrap_or_default();
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             state.add(name.as_encoded_bytes());
@@ -110,8 +112,8 @@ impl State {
         Ok(state)
     }
 
-    /// Adds the entries of a folder for which `counts` returns true, without hidden entries: those are locks, partial files
-    /// and the record.
+    /// Adds the entries of a folder for which `counts` returns `true`, without hidden ones: locks, partial files and the
+    /// record.
     fn add_folder(&mut self, folder: &Path, counts: impl Fn(&OsStr) -> bool) -> io::Result<()> {
         let entries = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
         let mut names = entries.collect::<io::Result<Vec<_>>>()?;
@@ -125,8 +127,9 @@ impl State {
         Ok(())
     }
 
-    /// Adds a file, or both a link and its target. Of a folder, adds only its kind. A file that cannot be read is added
-    /// without its bytes, since a check that needs them fails.
+    /// Adds a file, a folder without its contents, or a link with its target.
+    ///
+    /// A file that cannot be read is added without its bytes, because a check that needs them fails.
     fn add_entry(&mut self, path: &Path) -> io::Result<()> {
         let own = path.symlink_metadata()?;
         let target = path.metadata().ok();
@@ -146,7 +149,7 @@ impl State {
         Ok(())
     }
 
-    /// Adds the properties that distinguish a file from a changed version of it. No program can set back its ctime.
+    /// Adds the properties that distinguish a file from a changed version of it. No program can set back the ctime.
     #[cfg(unix)]
     fn add_times(&mut self, data: &Metadata) -> io::Result<()> {
         use std::os::unix::fs::MetadataExt;
@@ -163,7 +166,7 @@ impl State {
         Ok(())
     }
 
-    /// Other systems have no such time, so nothing is recorded.
+    /// Returns an error, so that nothing is recorded: other systems than Unix have no ctime.
     #[cfg(not(unix))]
     fn add_times(&mut self, _: &Metadata) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
@@ -184,7 +187,7 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-// The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
+// The lint exempts functions marked as tests, but not their helpers. A panic in a helper fails its test.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -195,7 +198,7 @@ mod tests {
     use crate::quant::quantize::WRITTEN;
     use crate::runtime::{Silent, writing};
 
-    /// A checkpoint with a conversion to q8_0.
+    /// Makes a checkpoint with a conversion to q8_0.
     fn converted() -> (tempfile::TempDir, Checkpoint) {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/tiny-mistral");
         let folder = tempfile::tempdir().unwrap();
@@ -213,16 +216,16 @@ mod tests {
         Check::begin(path, path.join("q8_0"), scheme).unwrap()
     }
 
-    /// A check that begins when all files are settled.
+    /// Begins a check at a time when all files are old enough.
     fn begin_later(path: &Path) -> Check<'_> {
         Check { began: SystemTime::now() + 2 * SETTLED, ..begin(path, Scheme::Q8_0) }
     }
 
-    /// Whether a conversion that was checked is still believed after `change`.
+    /// Checks a conversion, applies `change`, and returns whether the record is still valid.
     fn is_known_after(change: impl FnOnce(&Path)) -> bool {
         let (folder, checkpoint) = converted();
         let path = folder.path();
-        // What was just written is not believed: it may change once more in the same tick of a clock.
+        // A file that was just written may change again within the same clock tick, so nothing is recorded.
         begin(path, Scheme::Q8_0).remember(&checkpoint, Some(path));
         assert!(!begin(path, Scheme::Q8_0).is_remembered());
         begin_later(path).remember(&checkpoint, Some(path));
@@ -231,7 +234,7 @@ mod tests {
         begin(path, Scheme::Q8_0).is_remembered()
     }
 
-    /// Regression: the state was looked at after the check, and what had changed in between was believed for ever.
+    /// Regression: the state was taken after the check, so that a change during the check was never noticed.
     #[test]
     fn what_changes_during_a_check_is_not_remembered() {
         let changes: [fn(&Path); 3] = [
@@ -248,7 +251,7 @@ mod tests {
         }
     }
 
-    /// Regression: a link to another file with an old time was as the file.
+    /// Regression: a link that was changed to another file with an old time was not noticed.
     #[cfg(unix)]
     #[test]
     fn a_link_that_leads_elsewhere_is_seen() {
@@ -268,8 +271,8 @@ mod tests {
         assert!(!begin(folder.path(), Scheme::Q8_0).is_remembered());
     }
 
-    /// Regression: a file with a time to come, a link that leads nowhere and a name that is no text kept every check from
-    /// being remembered.
+    /// Regression: a file with a time in the future, a broken link or a name that is not UTF-8 kept every check from being
+    /// recorded.
     #[cfg(unix)]
     #[test]
     fn files_that_the_check_does_not_read_do_not_keep_it_from_being_remembered() {
@@ -285,7 +288,7 @@ mod tests {
         assert!(begin(path, Scheme::Q8_0).is_remembered());
     }
 
-    /// A change of this digest is a change of what a conversion is: `VERSION` is to be raised with it.
+    /// If this digest changes, conversions change, and `VERSION` has to be raised.
     #[test]
     fn what_a_conversion_is_has_a_version() {
         let mut digest = Sha256::new();
@@ -304,7 +307,7 @@ mod tests {
                 }
             }
         }
-        // Its tokenizer is written anew.
+        // The conversion of a GGUF file includes a new `tokenizer.json`.
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf/mixtral.gguf");
         let checkpoint = Checkpoint::open_original(&fixture).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -321,7 +324,7 @@ mod tests {
         assert_eq!((VERSION, &digest[..16]), (2, "c8c2b07d19d3791c"));
     }
 
-    /// Other bytes of the same size, at the end, with the time of before.
+    /// Changes the last byte of a file and keeps its size and time.
     fn change_end(file: &Path) {
         let time = fs::metadata(file).unwrap().modified().unwrap();
         let mut bytes = fs::read(file).unwrap();
@@ -347,7 +350,7 @@ mod tests {
                 file.set_modified(SystemTime::now() + SETTLED).unwrap();
             };
             assert!(!is_known_after(touched), "{name}");
-            // Another file of the same bytes and times.
+            // A changed byte with the old time, and a copy with the same bytes and time.
             if cfg!(unix) {
                 assert!(!is_known_after(|path| change_end(&file(path))), "{name}");
                 let replaced = |path: &Path| {

@@ -141,7 +141,7 @@ pub fn no_place(located: &Located) -> Error {
 /// The originals cannot be opened; the description of a conversion is not a regular file.
 pub fn existing(located: &Located, scheme: Scheme) -> Result<Option<PathBuf>, Error> {
     let (rounding, path) = (rounding(scheme), located.path.as_path());
-    // Before a file is read, so that no change from here on is missed.
+    // Checks begin before any file is read, so that they notice all later changes.
     let checks = checks(located, scheme);
     if let Some(known) = checks.iter().find(|check| check.is_remembered()) {
         return Ok(Some(known.folder.clone()));
@@ -182,7 +182,7 @@ pub fn existing(located: &Located, scheme: Scheme) -> Result<Option<PathBuf>, Er
     Ok(None)
 }
 
-/// Begins a check of each conversion that may belong to the checkpoint, without opening it.
+/// Begins a check of each folder that may hold the conversion, without opening the checkpoint.
 fn checks(located: &Located, scheme: Scheme) -> Vec<Check<'_>> {
     let (path, scheme_name) = (located.path.as_path(), scheme.name());
     let elsewhere = located.elsewhere.as_deref();

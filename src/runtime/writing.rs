@@ -112,10 +112,10 @@ fn pass(step: Step, plan: &Plan, report: &mut dyn Report, work: &Work<'_>) -> Re
     done
 }
 
-/// Returns an error if the user stops a conversion that has written nothing yet.
+/// Checks that the user has not stopped a conversion that has written nothing yet.
 ///
 /// # Errors
-/// [`Error::Interrupted`].
+/// The user has stopped it ([`Error::Interrupted`]).
 pub fn stop_before(report: &mut dyn Report) -> Result<(), Error> {
     if !report.is_stopped() {
         return Ok(());
@@ -124,7 +124,7 @@ pub fn stop_before(report: &mut dyn Report) -> Result<(), Error> {
     Err(Error::Interrupted)
 }
 
-/// Returns an error if the user stops a conversion that is already complete.
+/// Checks that the user has not stopped a conversion that is already complete.
 fn stop_if_asked(report: &mut dyn Report) -> Result<(), Error> {
     if !report.is_stopped() {
         return Ok(());
