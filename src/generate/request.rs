@@ -27,7 +27,7 @@ pub struct Request {
 }
 
 /// Where the tokens of a sequence come from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum NextToken {
     /// A sampler chooses each token by the logits.
     Sampled(Box<Sampler>),

@@ -167,7 +167,7 @@ fn number(value: f64) -> String {
 }
 
 /// Chooses tokens. The same seed makes the same choices from the same logits.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sampler {
     sampling: Sampling,
     random: ChaCha8Rng,

@@ -131,6 +131,7 @@ impl Builder {
         let mut located = match find(&store, name.as_ref(), Wanted::Weights)? {
             Search::Here(located) => located,
             Search::Missing(missing) => {
+                missing.check(&store)?;
                 return Err(Error::NotHere { asked: missing.asked() });
             }
         };

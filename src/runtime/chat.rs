@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::error::Error;
 use super::model::Model;
-use super::options::Options;
+use super::options::{NO_LIMIT, Options};
 use super::piece::{Next, Piece, Steps};
 use crate::chat::{Conversation, ConversationError, Exchange};
 use crate::generate::{Ended, Engine, Finish, Generation, GenerationError, NextToken, Sampling, Watch};
@@ -18,12 +18,11 @@ const ROOM: usize = 256;
 pub struct Chat {
     model: Model,
     engine: Engine,
+    /// The seed is always set.
     options: Options,
-    seed: u64,
     /// The sampler, kept between replies so that its random numbers continue.
     next: Option<NextToken>,
     conversation: Conversation,
-    dropped: usize,
 }
 
 /// The reply of a model.
@@ -47,11 +46,9 @@ impl Model {
         Chat {
             model: self.clone(),
             engine: self.engine(),
-            options: Options { max_new_tokens: None, chat: true, ..Options::default() },
-            seed: rand::random::<u32>().into(),
+            options: Options { seed: Some(rand::random::<u32>().into()), ..Options::default() },
             next: None,
             conversation: Conversation::default(),
-            dropped: 0,
         }
     }
 }
@@ -71,26 +68,25 @@ impl Chat {
 
     /// Sets the options of later replies. A different seed restarts the random numbers.
     pub fn set_options(&mut self, options: impl Into<Options>) {
-        let options = Options { chat: true, ..options.into() };
-        if let Some(seed) = options.seed
-            && seed != self.seed
-        {
-            self.reseed(seed);
+        let options = options.into();
+        let seed = options.seed.unwrap_or_else(|| self.seed());
+        if seed != self.seed() {
+            self.next = None;
         }
-        self.options = options;
+        self.options = Options { seed: Some(seed), ..options };
     }
 
     /// Restarts the random numbers from `seed`.
     pub fn reseed(&mut self, seed: u64) {
-        (self.seed, self.next) = (seed, None);
+        (self.options.seed, self.next) = (Some(seed), None);
     }
 
     /// Returns the seed of the random numbers.
     pub fn seed(&self) -> u64 {
-        self.seed
+        self.options.seed.unwrap_or_default()
     }
 
-    /// Returns the options of replies.
+    /// Returns the options of replies, with the current seed.
     pub fn current_options(&self) -> &Options {
         &self.options
     }
@@ -152,17 +148,14 @@ impl Chat {
         let before = self.conversation.clone();
         ask(&mut self.conversation)?;
         match self.begin() {
-            Ok(steps) => {
-                let dropped = std::mem::take(&mut self.dropped);
-                Ok(Replying {
-                    chat: self,
-                    steps,
-                    before: Some(before),
-                    text: String::new(),
-                    dropped,
-                    generation: None,
-                })
-            }
+            Ok((steps, dropped)) => Ok(Replying {
+                chat: self,
+                steps,
+                before: Some(before),
+                text: String::new(),
+                dropped,
+                generation: None,
+            }),
             Err(error) => {
                 self.conversation = before;
                 Err(error)
@@ -170,17 +163,20 @@ impl Chat {
         }
     }
 
-    fn begin(&mut self) -> Result<Steps, Error> {
-        let prompt = self.prompt()?;
-        let options = Options { chat: !self.is_plain(), ..self.options.clone() };
-        let mut request = self.model.request(prompt, &options, self.seed)?;
+    /// Starts the reply. Also returns the number of dropped turns.
+    fn begin(&mut self) -> Result<(Steps, usize), Error> {
+        let (prompt, dropped) = self.prompt()?;
+        let most = Some(self.options.max_new_tokens.unwrap_or(NO_LIMIT));
+        let options = Options { max_new_tokens: most, ..self.options.clone() };
+        let mut request = self.model.request(prompt, &options, !self.is_plain(), self.seed())?;
         request.end_ids = self.model.opened().ends(&self.options.stop, true, self.options.ignore_eos);
-        if let Some(NextToken::Sampled(mut sampler)) = self.next.take() {
+        // A copy, so that a failed turn leaves the random numbers unchanged.
+        if let Some(NextToken::Sampled(mut sampler)) = self.next.clone() {
             sampler.set(self.sampling())?;
             request.next = NextToken::Sampled(sampler);
         }
         let id = self.engine.add(request).map_err(|error| self.model.explained(error))?;
-        Ok(Steps::new(id))
+        Ok((Steps::new(id), dropped))
     }
 
     /// Returns the sampling settings of replies.
@@ -188,29 +184,29 @@ impl Chat {
         self.options.sampling.clone().unwrap_or_else(|| self.model.sampling())
     }
 
-    /// Returns the ids of the prompt. Drops the oldest turns if the context is full.
-    fn prompt(&mut self) -> Result<Vec<u32>, Error> {
+    /// Returns the ids of the prompt, and the number of oldest turns that were dropped because the context is full.
+    fn prompt(&mut self) -> Result<(Vec<u32>, usize), Error> {
         let tokenizer = self.model.tokenizer();
         let context = self.model.context_length();
         if self.is_plain() {
             let ids = self.model.tokenize(self.conversation.unanswered().unwrap_or_default())?;
             let checked = crate::generate::room(&ids, context);
-            return checked.map(|_| ids).map_err(|error| self.model.explained(error));
+            return checked.map(|_| (ids, 0)).map_err(|error| self.model.explained(error));
         }
         let room = match self.options.max_new_tokens {
+            None | Some(NO_LIMIT) => ROOM.min(context / 4),
             Some(most) => most.min(context / 2),
-            None => ROOM.min(context / 4),
         };
         let count = |messages: &[Message]| tokenizer.encode_chat(messages).map(|ids| ids.len());
         let limit = context - room;
-        self.dropped = self.conversation.fit(limit, count)?;
-        if self.dropped > 0 {
+        let mut dropped = self.conversation.fit(limit, count)?;
+        if dropped > 0 {
             // The remaining turns are recomputed. Freeing a further quarter of the limit spares the next turns this
             // cost: otherwise each of them would drop one turn and recompute all others. A newest turn longer than
             // three quarters of the limit is kept alone.
-            self.dropped += self.conversation.fit(limit / 4 * 3, count).unwrap_or(0);
+            dropped += self.conversation.fit(limit / 4 * 3, count).unwrap_or(0);
         }
-        Ok(tokenizer.encode_chat(&self.conversation.messages())?)
+        Ok((tokenizer.encode_chat(&self.conversation.messages())?, dropped))
     }
 
     /// Returns the number of tokens of the conversation, without the end of the last reply.

@@ -82,8 +82,8 @@ pub fn conversion(located: &Located, scheme: Scheme, report: &mut dyn Report) ->
     let is_earlier = |there: Manifest| there.origin.is_rounded_as(&checkpoint, rounding(scheme));
     let earlier = Manifest::read(&kept).is_ok_and(is_earlier);
     writing::quantize(&checkpoint, &kept, scheme, earlier, report).map_err(|error| match error {
-        Error::Checkpoint(source @ checkpoint::Error::Exists(_)) => {
-            Error::InTheWay { folder: kept.clone(), source: Box::new(source) }
+        Error::Checkpoint(reason @ checkpoint::Error::Exists(_)) => {
+            Error::InTheWay { folder: kept.clone(), reason: Box::new(reason) }
         }
         error => error,
     })?;

@@ -10,7 +10,8 @@ use crate::system::hinted::Hinted;
 use crate::system::quote::{counted, quoted};
 use crate::{checkpoint, hub, placement, text};
 
-/// An error of finding, opening, converting or running a model. Errors of other modules are passed through.
+/// An error of finding, opening, converting or running a model. Errors of other modules are passed through. An error whose
+/// text a message contains is a `reason` and no [`source`](std::error::Error::source), so that a chain shows it once.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Error {
@@ -46,12 +47,12 @@ pub enum Error {
     NotPlanned { path: PathBuf, scheme: Scheme },
     #[error("{name} is read-only, and there is no folder for its conversion")]
     NoPlace { name: String },
-    #[error("{source}")]
-    InTheWay { folder: PathBuf, source: Box<checkpoint::Error> },
+    #[error("{reason}")]
+    InTheWay { folder: PathBuf, reason: Box<checkpoint::Error> },
     #[error("{} opens as another checkpoint: nothing was deleted", .0.display())]
     OpensAsAnother(PathBuf),
-    #[error("cannot delete {}: {source}", path.display())]
-    Delete { path: PathBuf, source: io::Error },
+    #[error("cannot delete {}: {reason}", path.display())]
+    Delete { path: PathBuf, reason: io::Error },
     #[error("{} is partly updated to {origin}: {file} is still the old version", folder.display())]
     HalfDownloaded { folder: PathBuf, origin: String, file: String, repository: String },
     /// [`Report::is_stopped`](super::Report::is_stopped) returned `true`.
@@ -69,8 +70,8 @@ pub enum Error {
     NotNumbers { narrow_cache: bool },
     #[error("{}: the embedding has {rows} rows, none for tokens that texts lead to: {tokens}", folder.display())]
     NoRows { folder: PathBuf, rows: usize, tokens: String },
-    #[error("{}: {source}", path.display())]
-    GgufTokenizer { path: PathBuf, source: Box<text::Error> },
+    #[error("{}: {reason}", path.display())]
+    GgufTokenizer { path: PathBuf, reason: Box<text::Error> },
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
     #[error(transparent)]
@@ -79,8 +80,8 @@ pub enum Error {
     Hub(#[from] hub::Error),
     #[error(transparent)]
     Placement(#[from] placement::Error),
-    #[error("{source}")]
-    Generation { source: GenerationError, narrow_cache: bool },
+    #[error("{reason}")]
+    Generation { reason: GenerationError, narrow_cache: bool },
     #[error(transparent)]
     Sampling(#[from] SamplingError),
     #[error(transparent)]
@@ -146,10 +147,11 @@ impl Hinted for Error {
             }
             Self::NotNumbers { narrow_cache }
             | Self::Generation {
-                source: GenerationError::Sampling(SamplingError::NotNumbers),
+                reason: GenerationError::Sampling(SamplingError::NotNumbers),
                 narrow_cache,
             } => not_numbers(*narrow_cache),
-            Self::GgufTokenizer { source, .. } => return source.hint(),
+            Self::GgufTokenizer { reason, .. } => return reason.hint(),
+            Self::Delete { reason, .. } => return reason.hint(),
             Self::Text(error) => return error.hint(),
             Self::Checkpoint(error) => return error.hint(),
             Self::Hub(error) => return error.hint(),

@@ -60,7 +60,7 @@ pub use located::{Located, Missing, Search, Wanted};
 pub use measured::Measured;
 pub use model::{Model, most, schemes, weights};
 pub use opened::Opened;
-pub use options::{NEW_TOKENS, Options};
+pub use options::{NEW_TOKENS, NO_LIMIT, Options};
 pub use piece::Piece;
 pub use pieces::Pieces;
 pub use placing::{Placed, Room};

@@ -7,7 +7,7 @@ use indicatif::HumanBytes;
 
 use super::error::Error;
 use super::opened::Opened;
-use super::options::Options;
+use super::options::{NEW_TOKENS, Options};
 use super::placing::Placed;
 use super::report::{Report, Step};
 use super::settings::{Precision, Settings};
@@ -204,20 +204,26 @@ impl Model {
         Engine::new(transformer.clone(), Limits::new(transformer, *cache_dtype, *slots))
     }
 
-    /// Returns the request for a text that continues `prompt`, with random numbers from `seed`.
+    /// Returns the request for a text that continues `prompt`, with random numbers from `seed`. `is_chat` says whether the
+    /// prompt is in the model's chat format.
     ///
     /// # Errors
     /// A sampling value is out of its range.
-    pub fn request(&self, prompt: Vec<u32>, options: &Options, seed: u64) -> Result<Request, Error> {
+    pub fn request(
+        &self,
+        prompt: Vec<u32>,
+        options: &Options,
+        is_chat: bool,
+        seed: u64,
+    ) -> Result<Request, Error> {
         let tokenizer = self.tokenizer();
-        let detokenizer =
-            if options.chat { tokenizer.detokenizer_at_start() } else { tokenizer.detokenizer() };
+        let detokenizer = if is_chat { tokenizer.detokenizer_at_start() } else { tokenizer.detokenizer() };
         let sampling = options.sampling.clone().unwrap_or_else(|| self.sampling());
         Ok(Request {
             prompt,
             next: NextToken::Sampled(Box::new(Sampler::new(sampling, seed)?)),
-            most: options.max_new_tokens,
-            end_ids: self.opened().ends(&options.stop, options.chat, options.ignore_eos),
+            most: Some(options.max_new_tokens.unwrap_or(NEW_TOKENS)),
+            end_ids: self.opened().ends(&options.stop, is_chat, options.ignore_eos),
             text: Some(TextStream::new(detokenizer, &options.stop)),
             scores: false,
             reuse: usize::MAX,
@@ -225,8 +231,8 @@ impl Model {
     }
 
     /// Converts an error of generation, adding a possible cause: a cache type of narrow range.
-    pub fn explained(&self, source: GenerationError) -> Error {
-        Error::Generation { source, narrow_cache: self.has_narrow_cache() }
+    pub fn explained(&self, reason: GenerationError) -> Error {
+        Error::Generation { reason, narrow_cache: self.has_narrow_cache() }
     }
 
     fn has_narrow_cache(&self) -> bool {

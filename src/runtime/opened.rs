@@ -189,5 +189,5 @@ pub fn tokenizer_at(path: &Path) -> Result<Tokenizer, Error> {
 /// Opens the tokenizer of a GGUF file. Adds the file's name to errors, which [`text`](crate::text) does not know.
 fn gguf_tokenizer(gguf: &Gguf) -> Result<Tokenizer, Error> {
     let tokenizer = Tokenizer::from_vocabulary(gguf.vocabulary()?);
-    tokenizer.map_err(|source| Error::GgufTokenizer { path: gguf.path().into(), source: Box::new(source) })
+    tokenizer.map_err(|reason| Error::GgufTokenizer { path: gguf.path().into(), reason: Box::new(reason) })
 }

@@ -5,7 +5,6 @@ use super::model::Model;
 use super::options::Options;
 use super::piece::{Next, Piece, Steps};
 use crate::generate::{Engine, Generation, Watch};
-use crate::text::Message;
 
 impl Model {
     /// Continues a prompt and returns the pieces of the text, each computed on demand.
@@ -15,16 +14,12 @@ impl Model {
     /// [`Sampling`]: crate::generate::Sampling
     ///
     /// # Errors
-    /// The prompt is empty or fills the context; a sampling value is out of its range; [`Options::chat`] is set and the
-    /// model has no chat format.
+    /// The prompt is empty or fills the context; a sampling value is out of its range.
     pub fn generate(&self, prompt: &str, options: impl Into<Options>) -> Result<Pieces, Error> {
         let options = options.into();
-        let ids = match options.chat {
-            true => self.tokenizer().encode_chat(&[Message::new("user", prompt)])?,
-            false => self.tokenize(prompt)?,
-        };
+        let ids = self.tokenize(prompt)?;
         let seed = options.seed.unwrap_or_else(|| rand::random::<u32>().into());
-        let request = self.request(ids, &options, seed)?;
+        let request = self.request(ids, &options, false, seed)?;
         let mut engine = self.engine();
         let id = engine.add(request).map_err(|error| self.explained(error))?;
         Ok(Pieces { model: self.clone(), engine, steps: Steps::new(id), seed, generation: None })

@@ -30,6 +30,8 @@ pub struct Texts<'p> {
     model: Model,
     engine: Engine,
     options: Options,
+    /// Whether the prompts are in the model's chat format.
+    is_chat: bool,
     /// Seed of the first computed text. Each further text has the next seed.
     seed: u64,
     /// Ids of the prompts. An empty prompt is not computed, and its texts are empty.
@@ -73,6 +75,7 @@ impl Model {
             engine: self.engine(),
             seed: options.seed.unwrap_or_else(|| rand::random::<u32>().into()),
             options,
+            is_chat: false,
             prompts,
             samples,
             computed,
@@ -86,6 +89,14 @@ impl Model {
 }
 
 impl Texts<'_> {
+    /// Declares that the prompts are in the model's chat format, as [`Tokenizer::encode_chat`] returns them.
+    ///
+    /// [`Tokenizer::encode_chat`]: crate::text::Tokenizer::encode_chat
+    pub fn in_chat_format(mut self) -> Self {
+        self.is_chat = true;
+        self
+    }
+
     /// Returns the number of texts.
     pub fn count(&self) -> usize {
         self.prompts.len().saturating_mul(self.samples)
@@ -170,7 +181,7 @@ impl Texts<'_> {
             let position = self.ids.len();
             let prompt = self.prompts[self.computed[position / self.samples]].to_vec();
             self.added.fetch_add(prompt.len(), Ordering::Relaxed);
-            let request = self.model.request(prompt, &self.options, self.seed_at(position))?;
+            let request = self.model.request(prompt, &self.options, self.is_chat, self.seed_at(position))?;
             self.ids.push(self.engine.add(request).map_err(|error| self.model.explained(error))?);
         }
         Ok(())

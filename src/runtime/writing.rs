@@ -146,7 +146,7 @@ pub fn delete_originals(checkpoint: &Checkpoint, plan: &Plan, report: &mut dyn R
         match folder_of(file).and_then(|(folder, name)| folder.remove(name)) {
             // The conversion already removed it: an index of shards is gone once the new files replace it.
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            deleted => deleted.map_err(|source| Error::Delete { path: file.to_path_buf(), source })?,
+            deleted => deleted.map_err(|reason| Error::Delete { path: file.to_path_buf(), reason })?,
         }
         report.note(&format!("Deleted {}", file.display()));
     }

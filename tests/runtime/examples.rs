@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{mist, tiny};
-use crate::support::{copy_folder, starter};
+use crate::support::{Mist, copy_folder, starter};
 
 /// A program of `examples/`, which `cargo test` builds beside the tests.
 fn program(name: &str) -> PathBuf {
@@ -15,13 +15,18 @@ fn program(name: &str) -> PathBuf {
     program
 }
 
-/// What an example prints in a folder, out of reach of this machine's settings.
+/// An example in a folder, out of reach of this machine's settings.
+fn example(name: &str, folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program(name));
+    command.args(args).current_dir(folder).env_remove("HF_HUB_OFFLINE");
+    command.env("MIST_HOME", folder.join("mist-home")).env("HF_HOME", folder.join("hub-home"));
+    command
+}
+
+/// What an example prints in a folder.
 #[track_caller]
 fn run(name: &str, folder: &Path, args: &[&str]) -> String {
-    let mut command = Command::new(program(name));
-    command.args(args).current_dir(folder);
-    command.env("MIST_HOME", folder.join("mist-home")).env("HF_HOME", folder.join("hub-home"));
-    let output = command.output().unwrap();
+    let output = example(name, folder, args).output().unwrap();
     assert!(output.status.success(), "{name} {args:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -35,6 +40,22 @@ fn a_model_is_found_by_its_name() {
         let command = mist(folder.path(), &command, "").text();
         let example = run("generate", folder.path(), &["org/tiny", "The lamp"]);
         assert_eq!(example, format!("The lamp{command}\n"));
+    }
+}
+
+#[test]
+fn a_name_that_leads_nowhere_gets_the_commands_error() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(&tiny(), &folder.path().join("checkpoints/org/tiny"));
+    for (name, offline) in [("Org/Tiny", "0"), ("no/such-model", "0"), ("no/such-model", "1")] {
+        let mut example = example("generate", folder.path(), &[name]);
+        let example = example.env("HF_HUB_OFFLINE", offline).output().unwrap();
+        let example = String::from_utf8(example.stderr).unwrap();
+        let command = Mist::new(folder.path()).args(["generate", name, "-p", "x"]);
+        let command = command.env("HF_HUB_OFFLINE", offline).run();
+        let message = command.stderr.lines().find_map(|line| line.strip_prefix("error: ")).unwrap();
+        // What `main` returns is shown with its name.
+        assert!(example.contains(message), "{name} {offline}: {example} {command:?}");
     }
 }
 

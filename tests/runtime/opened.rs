@@ -108,3 +108,29 @@ fn what_cannot_be_opened_is_an_error_with_a_hint() {
     let twice = Model::builder().quantize(Scheme::Q4K).open(format!("{}:q8_0", tiny().display()));
     assert!(twice.unwrap_err().is_wrong_call());
 }
+
+#[test]
+fn an_error_does_not_say_its_source_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("m.gguf");
+    let mut bytes = std::fs::read(gguf("mistral-window")).unwrap();
+    // The name of the tokenizer's kind comes after its length and type.
+    let key = b"tokenizer.ggml.model";
+    let at = bytes.windows(key.len()).position(|window| window == key).unwrap();
+    bytes[at + key.len() + 12] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let path = folder.path().join("m");
+    copy_folder(&tiny(), &path);
+    std::fs::create_dir(path.join("q8_0")).unwrap();
+    std::fs::write(path.join("q8_0/mist.json"), "{}").unwrap();
+    let model = Model::open(tiny()).unwrap();
+    let errors = [
+        Model::open(&file).unwrap_err(),
+        Model::builder().quantize(Scheme::Q8_0).open(&path).unwrap_err(),
+        model.generate(&"x ".repeat(600), greedy(1)).unwrap_err(),
+    ];
+    for error in errors {
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or("none".into());
+        assert!(!error.to_string().contains(&source), "{error:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Conversations.
 
-use mist::{Finish, Model, Options};
+use mist::runtime::{NEW_TOKENS, NO_LIMIT};
+use mist::{Finish, Model, Options, Sampling};
 
 use super::{greedy, mist, tiny};
 use crate::support::model;
@@ -73,4 +74,50 @@ fn a_message_that_does_not_fit_leaves_the_conversation_as_it_was() {
         reply.reply().unwrap();
     }
     assert!(dropped > 0 && chat.conversation().exchanges().len() == 21 - dropped);
+}
+
+#[test]
+fn a_seed_that_was_set_stays_where_other_options_change() {
+    let model = Model::open(tiny()).unwrap();
+    let mut chat = model.chat().options(Options { seed: Some(1), ..Options::default() });
+    chat.reseed(7);
+    chat.set_options(Options { ignore_eos: true, ..chat.current_options().clone() });
+    assert_eq!(chat.seed(), 7);
+    chat.set_options(Options::default());
+    assert_eq!((chat.seed(), chat.current_options().seed), (7, Some(7)));
+}
+
+#[test]
+fn a_reply_has_no_limit_where_none_is_given() {
+    let model = Model::open(tiny()).unwrap();
+    let long = Options { ignore_eos: true, ..Sampling::greedy().into() };
+    let tokens =
+        |options: &Options| model.chat().options(options).say(TURNS[0]).unwrap().generation.ids.len();
+    let to_the_end = tokens(&long);
+    assert!(to_the_end > NEW_TOKENS, "{to_the_end}");
+    assert_eq!(tokens(&Options { max_new_tokens: Some(NO_LIMIT), ..long.clone() }), to_the_end);
+    let text = |options: &Options| {
+        model.generate("The lamp", options).unwrap().filter(|p| p.as_ref().unwrap().id.is_some()).count()
+    };
+    assert_eq!(text(&long), NEW_TOKENS);
+    assert!(text(&Options { max_new_tokens: Some(NO_LIMIT), ..long }) > NEW_TOKENS);
+}
+
+#[test]
+fn a_turn_that_fails_leaves_the_random_numbers_as_they_were() {
+    let model = Model::open(tiny()).unwrap();
+    let options = Options { seed: Some(7), max_new_tokens: Some(6), ..Options::default() };
+    let second = |fails: bool| {
+        let mut chat = model.chat().options(&options);
+        chat.say(TURNS[0]).unwrap();
+        if fails {
+            chat.say(&"word ".repeat(500)).unwrap_err();
+            let impossible = Sampling { temperature: -1.0, ..Sampling::default() };
+            chat.set_options(Options { sampling: Some(impossible), ..options.clone() });
+            chat.say(TURNS[1]).unwrap_err();
+            chat.set_options(&options);
+        }
+        chat.say(TURNS[1]).unwrap().text
+    };
+    assert_eq!(second(true), second(false));
 }

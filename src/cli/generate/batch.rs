@@ -17,6 +17,9 @@ pub fn run(job: &Job, prompts: &[Prompt]) -> anyhow::Result<Status> {
     let ids = prompts.iter().map(|prompt| prompt.ids.as_slice()).collect();
     let start = Instant::now();
     let mut texts = job.model.texts(ids, job.args.num_samples as usize, &job.options);
+    if job.args.chat {
+        texts = texts.in_chat_format();
+    }
     let bar = Arc::new(job.printer.steps_bar("Generating", texts.count() as u64));
     texts.watch(watch_behind(job.interrupt, &bar));
     let mut shown = Shown { job, prompts, bar: &bar, tokens: [0; 2], cut: 0, interrupted: false };

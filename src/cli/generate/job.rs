@@ -40,7 +40,7 @@ pub struct Job<'a> {
 impl Job<'_> {
     /// Returns the request for a text that continues `prompt`, with random numbers from `seed`.
     pub fn request(&self, prompt: &Prompt, seed: u64) -> Result<Request, Error> {
-        self.model.request(prompt.ids.clone(), &self.options, seed)
+        self.model.request(prompt.ids.clone(), &self.options, self.args.chat, seed)
     }
 
     /// Returns an output for a text, which prints pieces immediately or only collects them (`collects`).

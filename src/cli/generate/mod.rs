@@ -69,7 +69,6 @@ fn run_on(args: &GenerateArgs, model: &ModelArgs, printer: &Printer) -> anyhow::
         max_new_tokens: Some(args.max_new_tokens),
         stop: args.stop.clone(),
         ignore_eos: args.ignore_eos,
-        chat: args.chat,
     };
     let job = Job { args, model, options, memory: &memory, interrupt: &interrupt, printer };
     match prompts.as_slice() {
