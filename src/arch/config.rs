@@ -6,7 +6,7 @@ use super::naming::FieldNames;
 use crate::kernels::attention::Heads;
 use crate::kernels::pointwise::RopeLayout;
 
-/// The rule that an impossible description breaks.
+/// The error of an impossible description: the broken rule.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Impossible(String);
@@ -134,7 +134,7 @@ impl Rope {
     }
 }
 
-/// Largest size in a config: far above any model, and far too small for a product of two sizes to overflow.
+/// Maximum of a size in a config: far above any model, and far too small for a product of two sizes to overflow.
 const LARGEST: usize = 1 << 24;
 
 impl Config {

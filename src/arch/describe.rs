@@ -3,7 +3,7 @@
 use super::config::Config;
 
 impl Config {
-    /// The names of what distinguishes the model, and their values: its size, heads and experts.
+    /// Returns the properties that distinguish the model, as names and values: its size, heads and experts.
     pub fn described(&self) -> Vec<(&'static str, String)> {
         let heads = format!(
             "{} of size {}, {} for keys and values",

@@ -1,4 +1,4 @@
-//! Names of the fields of a [`Config`](super::config::Config) in a layout's files, for the messages of its check.
+//! The names that a layout's files use for the fields of a [`Config`](super::config::Config), for error messages.
 
 /// The names of a config's fields in the files of one layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

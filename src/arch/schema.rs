@@ -161,7 +161,7 @@ pub struct TensorSpec {
     pub name: String,
     /// Dimensions in elements, outermost first.
     pub shape: Vec<usize>,
-    /// The kind of the matrix that this is or is a part of.
+    /// The kind of the matrix that this tensor contains or is a part of.
     pub kind: MatrixKind,
     /// The layer; `None` outside the layers.
     pub layer: Option<usize>,

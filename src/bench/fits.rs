@@ -1,4 +1,4 @@
-//! Whether work fits into a model's context and into memory.
+//! Checks whether work fits into a model's context and into memory.
 
 use indicatif::HumanBytes;
 

@@ -25,8 +25,8 @@ pub const MOST_CONVERSATIONS: usize = 100;
 const DRAWN: usize = 6;
 /// Maximum characters of the model's name in a file's name.
 const LONGEST_MODEL: usize = 100;
-/// How often another chat's lock is tried, ten times a second, before saving without it. A chat holds the lock for one
-/// save.
+/// Number of attempts to take another chat's lock, ten per second, before saving without it. A chat holds the lock for
+/// one save.
 const TRIES: usize = 20;
 
 /// Saves the current conversation whenever it changes.

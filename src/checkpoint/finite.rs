@@ -1,10 +1,10 @@
-//! Whether every weight is a number.
+//! Checks that every weight is a finite number.
 
 use std::path::PathBuf;
 
 use super::open::Checkpoint;
 
-/// A weight that is no finite number.
+/// The error of a weight that is not a finite number.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{}: a weight of {name} is {value}", .folder.display())]
 pub struct NotFinite {
@@ -20,7 +20,7 @@ impl Checkpoint {
     /// Reads every weight. `progress` gets the number of bytes read.
     ///
     /// # Errors
-    /// The first that is not finite.
+    /// [`NotFinite`] for the first weight that is not finite.
     pub fn check_finite(&self, progress: &mut dyn FnMut(u64)) -> Result<(), NotFinite> {
         for (name, matrix) in self.weights.matrices(self.config.tied_head) {
             let mut row = vec![0.0; matrix.columns()]; // (columns)

@@ -69,7 +69,7 @@ impl Format {
     }
 }
 
-/// Largest `config.json`, in bytes, that is read only to identify a folder's model.
+/// Maximum size in bytes of a `config.json` that is read only to identify a folder's model.
 const LARGEST_CONFIG: u64 = 1 << 20;
 
 impl Checkpoint {
@@ -275,7 +275,7 @@ fn open_mist(folder: PathBuf) -> Result<Checkpoint, Error> {
         let blocks_of = |name: &str| manifest.schemes.get(name).map(|scheme| (*scheme, manifest.layout));
         safetensors::read(&folder.join(file), &mut tensors, blocks_of)?;
     }
-    // The description belongs to the files of weights: whoever deletes them must not leave it behind.
+    // The description is one of the files of weights, so that it is deleted with them.
     let mut files = tensors.files();
     files.push(folder.join(manifest::FILE));
     let mut config = manifest.config;

@@ -8,7 +8,8 @@ use super::error::Error;
 use crate::system::files::{self, is_lfs_pointer};
 use crate::system::map;
 
-/// Largest JSON file beside the weights, in bytes. Indexes of shards are the largest; a tensor takes 100 bytes there.
+/// Maximum size of a JSON file beside the weights, in bytes. Indexes of shards are the largest; a tensor takes 100
+/// bytes there.
 const LARGEST_JSON: u64 = 16 << 20;
 
 /// Returns whether a name from an untrusted file stays in a folder it is joined to, on every operating system.

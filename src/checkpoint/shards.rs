@@ -11,7 +11,7 @@ use crate::json;
 use crate::system::files;
 use crate::system::quote::quoted;
 
-/// The format of files of weights.
+/// The format of the files that hold weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
     SafeTensors,

@@ -24,7 +24,7 @@ pub const FILE: &str = "generation_config.json";
 /// Suggested sampling settings. Each may be missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Suggestions {
-    /// The file that they come from.
+    /// The file that contains the suggestions.
     pub file: PathBuf,
     /// Divisor of the logits.
     pub temperature: Option<f64>,

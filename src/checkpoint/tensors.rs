@@ -9,7 +9,7 @@ use super::error::Error;
 use super::names::Table;
 use crate::quant::{Layout, Matrix, Scheme};
 
-/// Most tensors of a checkpoint: Mixtral 8x22B, with a tensor per expert, has about 1,700.
+/// Maximum number of tensors of a checkpoint: Mixtral 8x22B, with a tensor per expert, has about 1,700.
 pub const MOST_TENSORS: usize = 1 << 17;
 
 /// A tensor over memory-mapped bytes.
@@ -21,7 +21,7 @@ pub struct Tensor {
     pub layout: Layout,
     /// Dimensions in elements, outermost first.
     pub shape: Vec<usize>,
-    /// The bytes of the elements, no more.
+    /// Exactly the bytes of the elements.
     pub bytes: Bytes,
 }
 

@@ -125,7 +125,7 @@ impl ModelArgs {
 
     /// Sets the number of threads, and opens a model or its conversion.
     pub fn open(&self, located: &Located, printer: &Printer) -> anyhow::Result<Opened> {
-        self.settings().set_threads();
+        self.settings().set_threads()?;
         if located.scheme().is_none() {
             return Ok(located.open(&mut Running::new(printer))?);
         }

@@ -4,8 +4,8 @@
 //! [`dispatch`] inlines it into a function with the features of an instruction set. No function between the two may
 //! use a closure: it would be compiled without the features, and each intrinsic in it would be a call.
 //!
-//! All instruction sets compute a lane in the same way. So a kernel whose lanes do not depend on their number has
-//! the same bits in all of them.
+//! All instruction sets compute a lane in the same way. So a kernel whose lanes do not depend on the number of lanes
+//! gives the same bits with every instruction set.
 
 use half::{bf16, f16};
 

@@ -253,7 +253,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets waiting sequences begin in their order, while there is memory.
+    /// Starts waiting sequences in their order while there is memory for their caches.
     fn admit(&mut self) {
         while self.running.len() < MOST_AT_ONCE
             && let Some((_, checked)) = self.waiting.front()
@@ -348,7 +348,7 @@ impl Engine {
         }
     }
 
-    /// Scores the prompt tokens that follow the rows `row..row + tokens` of `hidden (T, C)`.
+    /// Scores the prompt tokens that the rows `row..row + tokens` of `hidden (T, C)` predict.
     fn score(&mut self, at: usize, hidden: &Rows, row: usize, tokens: usize) -> Result<(), GenerationError> {
         let (id, sequence) = &self.running[at];
         let Events { list, scores, .. } = &mut self.events;

@@ -1,4 +1,4 @@
-//! The events of a step.
+//! The events that a step of the engine reports: new tokens, scores, and ended sequences.
 
 use std::ops::Range;
 

@@ -103,7 +103,7 @@ impl Memory {
     }
 
     /// Evicts kept caches, least recently used first, until `needs` slots are free beside `taken` ones, and returns
-    /// whether that succeeded. Evicts none if it does not succeed, or if cache `but` would have to go. On success `but`
+    /// whether that succeeded. Evicts nothing if that is not possible without evicting cache `but`. On success, `but`
     /// becomes the most recently used cache.
     fn make_room(&mut self, taken: usize, needs: usize, but: Option<usize>) -> bool {
         let mut held = self.held();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::sampler::{Sampler, SamplingError};
 use super::stream::TextStream;
 use crate::system::quote::counted;
+use crate::tensor::DeviceError;
 
 /// A prompt, and how to continue it.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Request {
     }
 }
 
-/// Why a generation ended.
+/// The reason why a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// An end token or a stop text.
@@ -138,6 +139,7 @@ pub struct Ended {
 
 /// Errors of a generation. Errors of a device are passed through.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[allow(missing_docs)]
 pub enum GenerationError {
     #[error("the prompt is empty: the model needs at least one token to continue")]
@@ -153,7 +155,13 @@ pub enum GenerationError {
     #[error(transparent)]
     Sampling(#[from] SamplingError),
     #[error(transparent)]
-    Candle(#[from] candle_core::Error),
+    Device(#[from] DeviceError),
+}
+
+impl From<candle_core::Error> for GenerationError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Device(error.into())
+    }
 }
 
 /// Returns how many tokens fit into the context after a prompt.

@@ -82,7 +82,7 @@ pub(super) struct Sequence {
 pub(super) struct Taken {
     /// The new token; `None` for an end token.
     pub token: Option<u32>,
-    /// Why the sequence ends with it; `None` if it goes on.
+    /// The reason why the sequence ends with this token; `None` if it continues.
     pub finish: Option<Finish>,
 }
 

@@ -6,7 +6,7 @@ use super::request::Timings;
 use crate::system::quote::counted;
 
 impl fmt::Display for Timings {
-    /// Writes one line. A rate that does not exist is left out.
+    /// Writes one line, without rates that are unknown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tokens = |count, rate: Option<f64>| {
             let rate = rate.map_or(String::new(), |rate| format!(", {}", per_second(rate)));

@@ -1,4 +1,4 @@
-//! Reads the body of an answer: reports its bytes, and fails if it is too slow or ends early.
+//! Reads the body of a response: reports its bytes, and fails if it is too slow or ends early.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use super::Error;
 use super::retry::Failure;
 use super::silence::Silence;
 
-/// Bytes that must come in the time of one read, if another connection can fetch the rest.
+/// Number of bytes that must arrive within the time limit of one read, if another connection can fetch the rest.
 const LEAST: usize = 1 << 10;
 
-/// A body that reports its bytes to the silence.
+/// A response body that records received bytes in [`Silence`].
 #[derive(Debug)]
 pub(super) struct Heard<'a, R> {
     pub(super) body: R,
@@ -27,8 +27,8 @@ impl<R: Read> Read for Heard<'_, R> {
     }
 }
 
-/// A body that fails if a window brings too few bytes. The time limit of one read misses a server that sends a byte now and
-/// then; another connection may do better.
+/// A response body that fails if too few bytes arrive in a time window. The time limit of one read does not detect a
+/// server that sends a byte now and then; another connection may be faster.
 #[derive(Debug)]
 pub(super) struct Patient<R> {
     body: R,
@@ -39,7 +39,7 @@ pub(super) struct Patient<R> {
 }
 
 impl<R> Patient<R> {
-    /// Wraps `body`. If no other connection can continue it (`can_go_on`), it may be as slow as it likes.
+    /// Wraps `body`. If no other connection can continue it (`can_go_on` is false), it may be slow.
     pub(super) fn new(body: R, window: Duration, can_go_on: bool) -> Self {
         let least = if can_go_on { LEAST } else { 0 };
         Self { body, least, window, begun: Instant::now(), bytes: 0 }
@@ -53,7 +53,7 @@ impl<R: Read> Read for Patient<R> {
         if self.begun.elapsed() >= self.window {
             // At most this many bytes are lost with the error.
             if self.bytes < self.least && read > 0 {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "next to nothing comes"));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "almost no bytes arrive"));
             }
             (self.begun, self.bytes) = (Instant::now(), 0);
         }

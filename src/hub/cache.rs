@@ -14,7 +14,7 @@ use super::{Entry, Error, FileName, Hash, RepoId, folder};
 use crate::system::environment::{self, HF_HUB_CACHE};
 use crate::system::files;
 
-/// Limit for a reference, which has 40 digits and perhaps a newline.
+/// Maximum size of a reference in bytes. It has 40 digits and perhaps a newline.
 const LARGEST_REFERENCE: u64 = 1024;
 /// The start of the folder name of a model's repository.
 const MODELS: &str = "models--";

@@ -75,7 +75,7 @@ const fn sparse(name: &'static str, parameters: u64, active: u64) -> Entry {
 }
 
 const B7: u64 = 7_241_732_096;
-/// With 32768 instead of 32000 words.
+/// Parameters of the 7B model with 32768 tokens in place of 32000.
 const B7_V3: u64 = 7_248_023_552;
 const B12: u64 = 12_247_782_400;
 const B22: u64 = 22_247_282_688;
@@ -139,7 +139,7 @@ pub const ENTRIES: &[Entry] = &[
 /// ignored. If the part after the slash is right or stands alone, the mistake is in the organisation.
 pub fn nearest(typed: &str) -> Option<&'static str> {
     let typed = typed.to_ascii_lowercase();
-    // A long text is no misspelling, and the comparison takes quadratic time.
+    // A long text is not a misspelling, and the comparison takes quadratic time.
     if typed.len() > 200 {
         return None;
     }

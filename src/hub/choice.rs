@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Entry, Error, FileName, RepoId};
 use crate::json;
 
-/// Limit for an index, which names each tensor once. Those of the largest models have a few megabytes.
+/// Maximum size of an index in bytes. It names each tensor once. Those of the largest models have a few megabytes.
 pub(super) const MAX_INDEX: u64 = 16 << 20;
 
 /// The wanted files of a repository.
@@ -29,7 +29,7 @@ pub(super) struct Choice {
 /// `read` returns the content of a listed file.
 ///
 /// # Errors
-/// The repository breaks a rule, or an error of `read`.
+/// The repository breaks a rule; `read` fails.
 pub(super) fn choose(
     wanted: Wanted<'_>,
     listing: &[Entry],
@@ -181,7 +181,7 @@ mod tests {
         serde_json::to_vec(&serde_json::json!({ "metadata": {}, "weight_map": map })).unwrap()
     }
 
-    /// Returns the names chosen from `names`, with `content` for whatever is read.
+    /// Returns the names chosen from `names`, where every file that is read has the content `content`.
     fn chosen(names: &[&str], content: &[u8]) -> Result<Vec<String>, Error> {
         chosen_with(names, content, false, None)
     }

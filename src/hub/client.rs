@@ -1,7 +1,7 @@
 //! Sends a request to the hub: time limits, redirects, and the meaning of a status.
 //!
-//! We use plain HTTP and not the `hf-hub` crate (1.0.0), which sets no time limits, does not use a given HTTP client for
-//! all of its requests, and streams the body of an error answer into the file.
+//! We use plain HTTP and not the `hf-hub` crate (1.0.0), which sets no time limits, does not use a given HTTP client
+//! for all of its requests, and streams the body of an error response into the file.
 
 use std::io::{self, Read};
 use std::mem::ManuallyDrop;
@@ -22,7 +22,7 @@ use super::silence::Silence;
 use super::{Commit, Endpoint, Error, FileName, RepoId, Report, Revision, Token};
 use crate::system::threads;
 
-/// Limit for redirects. From the hub to its storage there are one or two; a renamed repository adds one.
+/// Maximum number of redirects. The hub needs one or two to reach its storage; a renamed repository adds one.
 const MAX_REDIRECTS: usize = 10;
 
 /// Settings of a client: the hub's address, the token and time limits.
@@ -34,15 +34,15 @@ pub struct Settings {
     pub token: Option<Token>,
     /// Time limit for a connection, name lookup included.
     pub connect_timeout: Duration,
-    /// Time limit for the head of an answer, and for each further piece of its body.
+    /// Time limit for the head of a response, and for each further piece of its body.
     pub read_timeout: Duration,
     /// Pause before the second attempt, doubled before each later one.
     pub first_pause: Duration,
-    /// Limit for the time in which a request brings no byte, including all attempts and the pauses between them.
+    /// Time limit for a request without received bytes, including all attempts and the pauses between them.
     pub patience: Duration,
-    /// Silence after which the report names the host that it waits for.
+    /// Time without received bytes after which the report names the host.
     pub notice: Duration,
-    /// Limit for the bytes of a file in one request.
+    /// Maximum number of bytes of a file in one request.
     pub segment: u64,
 }
 
@@ -108,7 +108,7 @@ impl Client {
     /// [`Error::TokenFormat`]; [`Error::Unreachable`] if TLS cannot be set up.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let authorization = settings.token.as_ref().map(Token::header).transpose()?;
-        // Sizes and ranges are those of the file, so answers must not be compressed.
+        // Sizes and ranges are those of the file, so responses must not be compressed.
         let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
         // Building a client starts a thread.
         threads::room(threads::STACK).map_err(|e| Error::NoThread { cause: e.to_string() })?;
@@ -154,7 +154,7 @@ impl Client {
         &self.silence
     }
 
-    /// Returns the limit for the bytes of a file in one request.
+    /// Returns the maximum number of bytes of a file in one request.
     pub(super) fn segment(&self) -> u64 {
         self.settings.segment
     }
@@ -210,7 +210,8 @@ impl Client {
         Ok(answer)
     }
 
-    /// Returns the target of a redirect, if the answer is one. Its body is not read, whatever length it claims.
+    /// Returns the target if the response is a redirect. Does not read the body of a redirect, because it may be of any
+    /// length.
     fn redirect(&self, answer: &Response) -> Result<Option<Url>, Failure> {
         if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
@@ -244,7 +245,7 @@ impl Client {
         Failure::Final(self.refusal(status, answer.headers(), about))
     }
 
-    /// Reads the head and the whole body of a small answer of at most `limit` bytes.
+    /// Reads the head and the whole body of a small response of at most `limit` bytes.
     pub(super) fn get(
         &self,
         url: &Url,
@@ -296,19 +297,19 @@ impl Client {
         Error::Answer { host: self.endpoint().host(), what: about.to_string(), why: why.into() }
     }
 
-    /// Wraps a body so that its bytes end the silence.
+    /// Wraps a body so that received bytes end the silence.
     fn heard<R: Read>(&self, body: R) -> Heard<'_, R> {
         Heard { body, silence: &self.silence }
     }
 
-    /// Wraps a body so that it fails if almost no bytes come and another connection can continue it (`can_go_on`). A
+    /// Wraps a body so that it fails if almost no bytes arrive and another connection can continue it (`can_go_on`). A
     /// body that would have to start again may be slow.
     pub(super) fn patient<'a, R: Read + 'a>(&'a self, body: R, can_go_on: bool) -> Patient<Heard<'a, R>> {
         Patient::new(self.heard(body), self.settings.read_timeout, can_go_on)
     }
 
     /// Returns the error for a status other than success. The hub names the reason in `X-Error-Code`. Without a token
-    /// it answers 401 for a repository that does not exist, so that private ones stay hidden.
+    /// it returns 401 for a repository that does not exist, so that private repositories stay hidden.
     fn refusal(&self, status: StatusCode, headers: &HeaderMap, about: About<'_>) -> Error {
         let repo = about.repo.clone();
         let code = headers.get("x-error-code").and_then(|v| v.to_str().ok()).unwrap_or_default();

@@ -53,7 +53,7 @@ pub enum Outcome {
 /// index of the shards.
 ///
 /// # Errors
-/// The hub refuses, or the repository is no checkpoint.
+/// The hub refuses the request; the repository is not a checkpoint.
 pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Result<Plan, Error> {
     let repo = &request.repo;
     let commit = client.commit(repo, &request.revision, report)?;
@@ -95,7 +95,7 @@ fn here(folder: &Path, entry: &Entry, vouched: bool) -> u64 {
 /// files. The folder's manifest lists at any time which files are whole.
 ///
 /// # Errors
-/// That of the first file that could not be fetched. Earlier files are whole and stay, and so do the pieces of others.
+/// The error of the first file that could not be fetched. Whole files and pieces of other files stay.
 pub fn carry_out(
     client: &Client,
     plan: &Plan,

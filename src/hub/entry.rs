@@ -1,4 +1,4 @@
-//! A file of a listing.
+//! A file in a repository's listing: its name, size and hash.
 
 use super::{FileName, Hash};
 

@@ -64,7 +64,7 @@ pub enum Error {
     },
 
     // Errors of the hub.
-    /// No attempt got an answer.
+    /// No attempt got a response.
     #[error("{host} cannot be reached: {cause}")]
     Unreachable {
         /// Host, and port if it is not the usual one.
@@ -84,22 +84,22 @@ pub enum Error {
         /// The innermost cause.
         cause: String,
     },
-    /// An answer with a status that the hub's interface does not have here.
+    /// A response with an unexpected status.
     #[error("{host} answered {status} for {what}")]
     Status {
-        /// Host.
+        /// The host.
         host: String,
         /// The HTTP status.
         status: u16,
-        /// What was asked for.
+        /// The subject of the request.
         what: String,
     },
-    /// An answer of the right status with malformed content.
+    /// A response with the expected status and malformed content.
     #[error("{what}: the answer of {host} {why}")]
     Answer {
         /// Host.
         host: String,
-        /// What was asked for.
+        /// The subject of the request.
         what: String,
         /// The broken rule.
         why: String,
@@ -140,7 +140,7 @@ pub enum Error {
     },
 
     // Errors of the repository.
-    /// The repository has no weights that can be loaded.
+    /// The repository has no weights in a supported format.
     #[error("{repo} has no weights: neither safetensors, pytorch_model*.bin, consolidated* nor .gguf")]
     NoWeights {
         /// The repository.
@@ -259,7 +259,7 @@ pub enum Error {
         /// The broken rule.
         why: String,
     },
-    /// The system gives this process no more threads.
+    /// The system refuses to start another thread.
     #[error("no thread could be started for the connection: {cause}")]
     NoThread {
         /// The system's error.

@@ -18,7 +18,7 @@ const CHUNK: usize = 1 << 20;
 pub(super) struct Folder(Claim);
 
 impl Folder {
-    /// Claims the folder, which is created if need be, and waits for another process that has it.
+    /// Claims the folder, and creates it if it does not exist. Waits while another process has a claim on it.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Interrupted`] while it waits.
@@ -66,7 +66,7 @@ impl Folder {
         stop: &AtomicBool,
         report: &mut dyn Report,
     ) -> Result<Option<Digest>, Error> {
-        // The same size proves nothing: `4096` may have become `null`.
+        // Equal sizes do not prove equal contents: `4096` may have become `null`.
         if entry.hash.is_none() || size_of(&self.path().join(entry.name.as_str())) != Some(entry.size) {
             return Ok(None);
         }
@@ -176,7 +176,7 @@ pub(super) fn sha256(
     Ok(hasher.and_then(|h| h.finish().ok()))
 }
 
-/// Hashes the file, if it exists in its size. `progress` gets the number of bytes read and decides whether to go on.
+/// Hashes the file, if it exists in its size. `progress` gets the number of bytes read and decides whether to continue.
 fn hash(
     folder: &Path,
     entry: &Entry,
@@ -189,7 +189,7 @@ fn hash(
     each_chunk(&path, entry, &mut |chunk| Ok(progress(chunk.len() as u64))).map(Some)
 }
 
-/// Hashes the file at `path` and passes its bytes to `take`, which decides whether to go on.
+/// Hashes the file at `path` and passes its bytes to `take`, which decides whether to continue.
 fn each_chunk(
     path: &Path,
     entry: &Entry,

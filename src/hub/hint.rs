@@ -1,4 +1,4 @@
-//! What to do about an error.
+//! Hints for the errors of downloads.
 
 use super::{Error, RepoId, catalogue, starter};
 use crate::system::environment::{self, HF_HUB_OFFLINE};

@@ -11,12 +11,12 @@ use super::hash::BlobId;
 use super::{Commit, Digest, Entry, Error, FileName, Hash, RepoId, Report, Revision};
 use crate::json::{self, Capped};
 
-/// Limit for an answer. A page of a listing has at most 1000 entries of a few hundred bytes, and a model card's metadata is
-/// not much larger.
+/// Maximum size of a response in bytes. A page of a listing has at most 1000 entries of a few hundred bytes, and a
+/// model card's metadata is not much larger.
 const MAX_ANSWER: u64 = 8 << 20;
-/// Limit for the pages of a listing, above those of any checkpoint.
+/// Maximum number of pages of a listing, more than any checkpoint has.
 const MAX_PAGES: usize = 100;
-/// Limit for the files of a repository, above those of any checkpoint.
+/// Maximum number of files of a repository, more than any checkpoint has.
 const MAX_FILES: usize = 10_000;
 
 #[derive(Deserialize)]
@@ -45,7 +45,7 @@ impl Client {
     /// Resolves a revision to its current commit.
     ///
     /// # Errors
-    /// What the hub refuses, or an answer that makes no sense.
+    /// The hub refuses the request; the response is malformed.
     pub(super) fn commit(
         &self,
         repo: &RepoId,
@@ -65,7 +65,7 @@ impl Client {
     /// checkpoint is among them.
     ///
     /// # Errors
-    /// What the hub refuses, or an answer that makes no sense.
+    /// The hub refuses the request; a response is malformed.
     pub(super) fn files(
         &self,
         repo: &RepoId,

@@ -1,4 +1,4 @@
-//! The files of a folder and their provenance: the file `mist-download.json` in a folder of downloaded files.
+//! The file `mist-download.json`, which records the downloaded files of a folder and their provenance.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::system::quote::counted;
 
 /// The name of the manifest.
 const FILE: &str = "mist-download.json";
-/// Limit for the manifest, which has some 200 bytes for each file.
+/// Maximum size of the manifest in bytes. A file takes about 200 bytes.
 const MAX_BYTES: u64 = 16 << 20;
 /// The version that this program writes and reads.
 const VERSION: u32 = 1;
@@ -50,7 +50,7 @@ pub struct Damage {
     pub why: String,
 }
 
-/// Files that are not those that were downloaded.
+/// The error of files that differ from the download.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Damaged {
@@ -65,7 +65,7 @@ impl Hinted for Damaged {
 }
 
 impl Manifest {
-    /// The error of what [`verify`](Self::verify) has found in `folder`.
+    /// Returns the error for the differences that [`verify`](Self::verify) found in `folder`.
     pub fn damaged(&self, folder: &Path, damages: &[Damage]) -> Damaged {
         let each: Vec<String> = damages.iter().map(|d| format!("{}: {}", d.file, d.why)).collect();
         let are = if damages.len() == 1 { "is not that" } else { "are not those" };

@@ -12,12 +12,12 @@
 //! | `endpoint` | the address of a hub |
 //! | `token` | the access token, which is never shown |
 //! | `client` | one request: time limits, status, redirects |
-//! | `body` | the body of an answer while it comes |
+//! | `body` | the body of a response while it arrives |
 //! | `retry` | when a failed request is tried again |
-//! | `proxy` | the proxy of requests, for errors that are its own |
-//! | `silence` | for how long no byte has come, and reports of it |
+//! | `proxy` | the proxy of requests, for errors that it causes |
+//! | `silence` | measures and reports the time without received bytes |
 //! | `resolver` | the addresses of a host |
-//! | `listing` | a revision is a commit, a commit is a list of files with sizes and hashes |
+//! | `listing` | resolves a revision to a commit, and lists its files with sizes and hashes |
 //! | `entry` | a file of a listing |
 //! | `choice` | which of these files to fetch: rules without a network |
 //! | `plan` | the files to fetch, and how much of them is missing |
@@ -29,12 +29,12 @@
 //! | `home` | the home folder of the hub's own clients |
 //! | `download` | a whole download, by the files above |
 //! | `starter` | the model that `mist chat` starts with, from the hub or from a wheel |
-//! | `report` | who receives a download's progress |
+//! | `report` | the receiver of a download's progress |
 //! | `json` | a plan and the catalogue for programs |
-//! | `size` | bytes as a person reads them |
-//! | `error`, `hint` | what goes wrong, and what to do about it |
+//! | `size` | formats numbers of bytes |
+//! | `error`, `hint` | errors and their hints |
 //! | `fuzzing` | functions for the fuzz targets |
-//! | `catalogue` | the repositories that `mist download` lists, which only hints use otherwise |
+//! | `catalogue` | the repositories that `mist download` lists; hints use it too |
 
 mod body;
 mod cache;

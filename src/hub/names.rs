@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Limit for the length of a part of a repository's name, and of a file name.
+/// Maximum length in bytes of a part of a repository's name, and of a file name.
 const MAX_NAME: usize = 200;
 
 /// A repository, `ORG/NAME`, with parts of `[A-Za-z0-9._-]`.
@@ -150,7 +150,7 @@ impl FileName {
         &self.0
     }
 
-    /// Checks a name; `None` if `text` is no plain file name.
+    /// Checks a name; `None` if `text` is not a plain file name.
     pub(super) fn parse(text: &str) -> Option<Self> {
         is_plain(text).then(|| Self(text.to_string()))
     }

@@ -1,4 +1,4 @@
-//! What a download fetches, and how much of it is missing.
+//! The plan of a download: the files to fetch, and how much of them is missing.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Looks up hosts' names, each on its own thread, because the system's lookup has no time limit and cannot be ended. The
-//! client's own resolver does the same, but panics if the system gives no thread.
+//! Looks up hosts' names, each on its own thread, because the system's lookup has no time limit and cannot be ended.
+//! The client's own resolver does the same, but panics if no thread can be started.
 
 use std::future::poll_fn;
 use std::io;

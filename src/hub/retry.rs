@@ -10,15 +10,15 @@ use super::Error;
 
 /// Number of attempts without progress after which a request fails.
 const ATTEMPTS: u32 = 5;
-/// Limit for a pause that a server asks for. The hub counts requests in windows of five minutes.
+/// Maximum pause that a server may request. The hub counts requests in windows of five minutes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(310);
 
 /// The reason why an attempt failed, and whether another may succeed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The line or the server failed: try again, after the given pause if any.
+    /// The connection or the server failed: try again, after the given pause if any.
     Passing(Error, Option<Duration>),
-    /// Almost no bytes came for as long as one attempt waits: try again.
+    /// Almost no bytes arrived within the time limit of an attempt: try again.
     Silent(Error),
     /// The server does not send the requested range; the whole file may work.
     NoRange(Error),
@@ -32,7 +32,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Counts attempts, the pauses between them, and the time without a byte.
+/// Counts attempts, the pauses between them, and the time without received bytes.
 #[derive(Debug)]
 pub(super) struct Retries {
     failed: u32,
@@ -92,7 +92,7 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
     }
 }
 
-/// Returns a failure that may pass, after the pause that the server asks for if that is within the limit.
+/// Returns a temporary failure, with the pause that the server requests if that is within the limit.
 pub(super) fn pause_asked(error: Error, headers: &HeaderMap) -> Failure {
     match headers.get(RETRY_AFTER).and_then(|v| retry_after(v.to_str().ok()?, Utc::now())) {
         Some(pause) if pause > LONGEST_PAUSE => Failure::Final(error),
@@ -149,7 +149,7 @@ mod tests {
             retries.progress();
             assert!(retries.again(Failure::Silent(Error::TokenFormat), 28 * second).is_ok());
         }
-        // A hub that asks for pauses is given up only after a number of refusals.
+        // If the hub requests pauses, the request fails only after a number of refusals.
         let busy = || Error::Status { host: "hub".into(), status: 429, what: "x".into() };
         let mut retries = Retries::new(second, 28 * second, 60 * second);
         for _ in 1..ATTEMPTS {

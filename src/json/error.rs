@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::system::quote::beginning;
 
-/// Most bytes of a value in a message.
+/// Maximum length in bytes of a value that a message quotes.
 const LONGEST: usize = 200;
 
 /// The error for a text that is not JSON or not of the expected type.

@@ -3,9 +3,10 @@
 
 use std::io::{self, Read};
 
-/// Deepest nesting. serde_json has the same limit for values that it builds.
+/// Maximum depth of nesting. serde_json has the same limit for values that it builds.
 const DEEPEST: usize = 128;
-/// Longest string. The longest in published files are chat templates and normalizer tables of some hundred KB.
+/// Maximum length of a string in bytes. The longest in published files are chat templates and normalizer tables of some
+/// hundred KB.
 const LONGEST: usize = 4 << 20;
 
 /// Passes JSON through, and fails if it is nested too deep or has too long a string.

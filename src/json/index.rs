@@ -12,7 +12,7 @@ use super::entries::{too_many, twice};
 use super::infinite::with_infinite;
 use super::text::without_mark;
 
-/// Most entries. The largest published models have 92,000 tensors.
+/// Maximum number of entries. The largest published models have 92,000 tensors.
 const MOST: usize = 1 << 17;
 
 /// Returns the files that an index of shards names.

@@ -1,8 +1,8 @@
 //! Numbers that are not finite: `NaN`, `Infinity`, `-Infinity`, and those beyond every float, such as `1e999`.
 //!
-//! Python's `json` writes the first three and reads all of them, so model files have them and transformers reads
-//! these files. A [`Value`] has no such number. Each is replaced by an object that has no meaning in any file. A
-//! field that is not used may hold it; a field that is used has the wrong type.
+//! Python's `json` writes the first three and reads all of them, so model files have them and transformers reads these
+//! files. A [`Value`] has no such number. Each is replaced by an object that has no meaning in any file. A field that
+//! is not used may hold this object; in a field that is used, the object is a value of the wrong type.
 
 use std::fmt::Display;
 
@@ -42,7 +42,7 @@ fn name(value: &Value) -> Option<&'static str> {
     NAMES.iter().find(|(_, known)| *known == code).map(|(name, _)| *name)
 }
 
-/// Most bytes that a text may grow by: some ten thousand numbers.
+/// Maximum growth of a text in bytes: enough for about ten thousand numbers.
 const GROWTH: usize = 64 << 10;
 
 /// Replaces the numbers that are not finite. `None` if the text has none, or more than any real file.

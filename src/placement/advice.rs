@@ -82,7 +82,7 @@ fn quantization(
     SCHEMES.into_iter().find(fits)
 }
 
-/// Says how many more devices like the last one would be enough.
+/// Returns a suggestion of how many more devices like the last one would be enough.
 fn more_devices(requirement: &MemoryRequirement, places: &[Place]) -> Option<String> {
     let last = *places.last()?;
     let memory = last.memory?;

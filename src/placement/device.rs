@@ -39,13 +39,13 @@ impl DeviceName {
 
     /// Opens the device.
     ///
-    /// For candle each opening of a GPU is another device, so a GPU must be opened once for everything that works
-    /// together.
+    /// candle treats each opening of a GPU as a different device, so code that works together must share one opening.
     ///
     /// # Errors
     /// The machine has no such device, this program was built without its kind, or the device cannot be used.
     pub fn open(self) -> Result<Device, Error> {
-        let unusable = |source| Error::Unusable { device: self.to_string(), source };
+        let unusable =
+            |error: candle_core::Error| Error::Unusable { device: self.to_string(), reason: error.into() };
         self.exists(&accelerators())?;
         match self {
             DeviceName::Cpu => Ok(Device::Cpu),

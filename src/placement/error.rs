@@ -7,9 +7,11 @@ use indicatif::HumanBytes;
 use super::DeviceName;
 use crate::system::hinted::Hinted;
 use crate::system::quote::counted;
+use crate::tensor::DeviceError;
 
 /// Why a choice of devices is invalid or impossible.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[allow(missing_docs)]
 pub enum Error {
     #[error("unknown device {0:?}, expected cpu, cuda:0, cuda:1, … or metal")]
@@ -20,8 +22,8 @@ pub enum Error {
     NotBuilt(&'static str),
     #[error("this machine has no device {0}")]
     NoSuchDevice(DeviceName),
-    #[error("{device} cannot be used: {source}")]
-    Unusable { device: String, source: candle_core::Error },
+    #[error("{device} cannot be used: {reason}")]
+    Unusable { device: String, reason: DeviceError },
     #[error("{asked} {} asked for, this machine has {found}", if *asked == 1 { "device was" } else { "devices were" })]
     TooFew { asked: usize, found: usize },
     #[error("{} cannot be split over {}", counted(*layers, "layer"), counted(*devices, "device"))]
@@ -50,7 +52,13 @@ pub enum Error {
         fits: Vec<String>,
     },
     #[error(transparent)]
-    Candle(#[from] candle_core::Error),
+    Device(#[from] DeviceError),
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Device(error.into())
+    }
 }
 
 impl Hinted for Error {
@@ -70,7 +78,7 @@ impl Hinted for Error {
             | Error::Unusable { .. }
             | Error::TooFew { .. }
             | Error::DoesNotFit { .. }
-            | Error::Candle(_) => false,
+            | Error::Device(_) => false,
         }
     }
 

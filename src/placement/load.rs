@@ -35,7 +35,7 @@ pub fn load(
     let mut opened: Vec<(DeviceName, Device)> = Vec::new();
     let mut stages = Vec::new();
     for share in &plan.shares {
-        // For candle each opening of a GPU is another device, so each is opened once.
+        // candle treats each opening of a GPU as a different device, so each GPU is opened once.
         let device = match opened.iter().find(|(name, _)| *name == share.device) {
             Some((_, device)) => device.clone(),
             None => share.device.open()?,
@@ -56,8 +56,7 @@ pub fn load(
     Ok(Transformer::new(config.clone(), &checkpoint.weights, stages)?)
 }
 
-/// Returns whether `memory` has room for the panels and the host's KV caches, with a fifth of it left for everything
-/// else.
+/// Returns whether `memory` has room for the panels and the host's KV caches, and leaves a fifth of it free.
 fn has_room_for_copies(
     checkpoint: &Checkpoint,
     plan: &Plan,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{DeviceName, Error, Footprint, MemoryRequirement};
 
-/// The layers of each device, in order. Together they are all layers, and no device is without layers.
+/// The layers of each device, in order. Together they are all layers, and every device has at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// One entry per device.

@@ -82,6 +82,7 @@ impl Footprint {
 impl MemoryRequirement {
     /// Computes the requirement of a checkpoint that computes in `dtype` (`None`: the default of each device), with
     /// `slots` slots of type `cache` in each layer's KV cache.
+    #[doc(hidden)]
     pub fn new(checkpoint: &Checkpoint, dtype: Option<DType>, cache: CacheType, slots: usize) -> Self {
         let config = &checkpoint.config;
         let dense = dtype.unwrap_or(DType::BF16).size_in_bytes() as u64;

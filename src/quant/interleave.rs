@@ -36,7 +36,7 @@ macro_rules! with_pieces {
 }
 pub(super) use with_pieces;
 
-/// Interleaves blocks of sixteen rows, as many as `packed` holds. Rows begin `stride` bytes apart in `plain`.
+/// Interleaves the blocks of sixteen rows until `packed` is full. Rows begin `stride` bytes apart in `plain`.
 pub(crate) fn interleave(level: Level, scheme: Scheme, plain: &[u8], stride: usize, packed: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx2 {

@@ -45,7 +45,7 @@ pub(crate) struct PanelRows<'a> {
     pub interleaved: bool,
     /// Range of the part's rows that the panel holds.
     pub rows: Range<usize>,
-    /// Number of stored rows before the part's first row: not 0 only for a slice that begins within the panel.
+    /// Number of stored rows before the part's first row: 0 unless the part is a slice that begins within the panel.
     pub before: usize,
 }
 

@@ -76,7 +76,7 @@ pub struct Buffer {
 /// The pool of unused memory.
 static SPARE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
-/// Most buffers in the pool: more than a layer uses at a time.
+/// Maximum number of buffers in the pool: more than a layer uses at a time.
 const MOST_SPARE: usize = 16;
 
 impl Buffer {

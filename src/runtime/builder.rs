@@ -7,13 +7,17 @@ use std::path::Path;
 use super::error::Error;
 use super::located::{Search, Wanted, find};
 use super::model::Model;
+use super::opened::Opened;
 use super::placing::{Placed, Room};
 use super::quantize::{Quantize, one_of};
 use super::report::{Report, Silent};
 use super::settings::{Precision, Settings};
 use crate::kernels::attention::CacheType;
-use crate::placement::{DeviceName, Devices, Memories};
+use crate::placement::{self, DeviceName, Devices, Memories, most_slots};
 use crate::store::Store;
+
+/// Fewest tokens of a context that is shortened to what there is memory for.
+const FEWEST: usize = 32;
 
 impl Model {
     /// Opens a model by its path or name.
@@ -39,7 +43,7 @@ pub struct Builder {
     settings: Settings,
     quantize: Option<Quantize>,
     context: Option<usize>,
-    report: Box<dyn Report>,
+    report: Box<dyn Report + Send>,
 }
 
 impl Default for Builder {
@@ -101,21 +105,22 @@ impl Builder {
         self
     }
 
-    /// Sets the number of CPU threads for all models of this process. Has no effect after the process has computed
-    /// something.
+    /// Sets the number of CPU threads for all models of this process. It has no effect after the process has computed
+    /// something or was given another number; a warning is reported then.
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.settings.threads = Some(threads);
         self
     }
 
-    /// Limits the context to `tokens`; memory is planned for this length.
+    /// Limits the context to `tokens`; memory is planned for this length. By default it is the model's, or the longest that
+    /// memory allows, which is reported.
     pub fn context(mut self, tokens: usize) -> Self {
         self.context = Some(tokens);
         self
     }
 
     /// Sets the receiver of messages and progress.
-    pub fn report(mut self, report: impl Report + 'static) -> Self {
+    pub fn report(mut self, report: impl Report + Send + 'static) -> Self {
         self.report = Box::new(report);
         self
     }
@@ -126,7 +131,9 @@ impl Builder {
     /// Those of [`Model::open`]; a device does not exist; settings contradict each other or the model.
     pub fn open(self, name: impl AsRef<Path>) -> Result<Model, Error> {
         let Self { settings, quantize, context, mut report } = self;
-        settings.set_threads();
+        if !settings.set_threads()? {
+            report.warn("the number of threads stays as it is: it is set once in a process, before anything is computed");
+        }
         let store = Store::from_environment();
         let mut located = match find(&store, name.as_ref(), Wanted::Weights)? {
             Search::Here(located) => located,
@@ -138,8 +145,25 @@ impl Builder {
         located.quantize = one_of(quantize, located.quantize)?;
         let mut opened = located.open(&mut *report)?;
         context.map_or(Ok(()), |tokens| opened.shorten(tokens))?;
-        let room = Room::of_one(&opened.checkpoint, usize::MAX);
-        let placed = Placed::new(&settings, &opened.checkpoint, room)?;
+        let placed = match (place(&settings, &opened, usize::MAX), context) {
+            (Err(error @ Error::Placement(placement::Error::DoesNotFit { .. })), None) => {
+                let all = opened.checkpoint.config.context_length;
+                let tokens = most_slots(0, all, |tokens| place(&settings, &opened, tokens).is_ok());
+                if tokens < FEWEST {
+                    return Err(error);
+                }
+                report
+                    .warn(&format!("there is memory for a context of {tokens} tokens, the model's is {all}"));
+                opened.shorten(tokens)?;
+                place(&settings, &opened, tokens)?
+            }
+            (placed, _) => placed?,
+        };
         Model::load(opened, placed, &settings, &mut *report)
     }
+}
+
+/// With memory for one sequence of up to `positions`.
+fn place(settings: &Settings, opened: &Opened, positions: usize) -> Result<Placed, Error> {
+    Placed::new(settings, &opened.checkpoint, Room::of_one(&opened.checkpoint, positions))
 }

@@ -276,7 +276,7 @@ impl Replying<'_> {
             self.go_back(before);
         } else {
             // The ids are kept for the next prompt only if they encode exactly the text. They do not if the reply has a
-            // control token, which is no text and may end a turn, or was cut at a stop text.
+            // control token, which is not text and may end a turn, or if the reply was cut at a stop text.
             let tokenizer = self.chat.model.tokenizer();
             let is_text = !generation.stop_text && !generation.ids.iter().any(|&id| tokenizer.is_control(id));
             let ids = if is_text { generation.ids.clone() } else { Vec::new() };

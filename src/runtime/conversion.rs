@@ -34,7 +34,7 @@ pub struct Conversion {
 /// A target format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Target {
-    /// The layout of `mist`, whose bytes are memory-mapped.
+    /// The `mist` layout, which is memory-mapped.
     #[default]
     Mist,
     /// A folder in the layout of Hugging Face.

@@ -191,7 +191,7 @@ fn checks(located: &Located, scheme: Scheme) -> Vec<Check<'_>> {
         let near = (!located.is_read_only).then_some(path);
         for folder in near.into_iter().chain(elsewhere) {
             places.push(folder.join(scheme_name));
-            // The conversion of the folder's only GGUF file, whatever its name.
+            // Include the conversion of the folder's only GGUF file, regardless of the file's name.
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
             let named = |folder: &PathBuf| folder.extension().is_some_and(|end| end == scheme_name);
             places.extend(entries.map(|entry| entry.path()).filter(named));

@@ -13,6 +13,7 @@ use crate::{checkpoint, hub, placement, text};
 /// An error of finding, opening, converting or running a model. Errors of other modules are passed through. An error whose
 /// text a message contains is a `reason` and no [`source`](std::error::Error::source), so that a chain shows it once.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[allow(missing_docs)]
 pub enum Error {
     #[error("there is no file, folder or checkpoint {}", quoted(typed))]
@@ -62,6 +63,8 @@ pub enum Error {
     CacheOnAccelerator,
     #[error("--context-length {asked}: the model's context is {context}")]
     Context { asked: usize, context: usize },
+    #[error("{asked} threads, at most {most} are possible")]
+    Threads { asked: usize, most: usize },
     #[error("{} in one window, the model's context is {context}", counted(*tokens, "token"))]
     Window { tokens: usize, context: usize, asked: bool },
     #[error("{}, at least 2 are needed", counted(*tokens, "token"))]
@@ -90,6 +93,13 @@ pub enum Error {
     Fit(#[from] FitError<text::Error>),
 }
 
+impl Error {
+    /// What to do about it, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        Hinted::hint(self)
+    }
+}
+
 impl Hinted for Error {
     fn is_wrong_call(&self) -> bool {
         match self {
@@ -101,6 +111,7 @@ impl Hinted for Error {
             | Self::TwoSchemes
             | Self::SeveralGguf { .. }
             | Self::CacheOnAccelerator
+            | Self::Threads { .. }
             | Self::Context { .. } => true,
             Self::Window { asked, .. } => *asked,
             Self::Checkpoint(error) => error.is_wrong_call(),

@@ -1,4 +1,4 @@
-//! Chooses the files of a repository that a model's name asks for.
+//! Chooses the files of a repository that a model's name selects.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ pub fn plan(
 /// Returns the plan if its weights fit the variant: a GGUF file of this variant, or weights to quantize to this scheme.
 ///
 /// # Errors
-/// The repository has GGUF files, none of this variant ([`Error::NoGguf`]); the variant is no scheme
+/// The repository has GGUF files, none of this variant ([`Error::NoGguf`]); the variant is not a scheme
 /// ([`Error::NoScheme`]).
 pub fn check_variant(plan: Plan, asked: Option<&str>) -> Result<Plan, Error> {
     let Some(variant) = asked else { return Ok(plan) };

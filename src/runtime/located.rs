@@ -61,8 +61,9 @@ pub struct Missing {
 /// Searches under `./checkpoints`, then in `MIST_HOME`, then in the hub's own cache.
 ///
 /// # Errors
-/// The name is no path, repository or checkpoint ([`Error::Unknown`]); its scheme is unknown ([`Error::NoScheme`]); the
-/// model has another revision ([`Error::OtherRevision`]) or, in the hub's cache, several revisions.
+/// The name is not a path, a repository or a checkpoint ([`Error::Unknown`]); its scheme is unknown
+/// ([`Error::NoScheme`]); the model has another revision ([`Error::OtherRevision`]) or, in the hub's cache, several
+/// revisions.
 pub fn find(store: &Store, typed: &Path, wanted: Wanted) -> Result<Search, Error> {
     let name = ModelName::parse(typed.as_os_str());
     // If the check fails, opening the path reports the error.
@@ -78,7 +79,7 @@ pub fn find(store: &Store, typed: &Path, wanted: Wanted) -> Result<Search, Error
             let repo = repo.clone();
             Ok(Search::Missing(Missing { name, repo, wanted }))
         }
-        // A conversion may remain of a deleted GGUF file.
+        // The conversion of a deleted GGUF file may still exist.
         _ if exists || is_gguf(typed) => Ok(Search::Here(Located::at(store, typed))),
         _ => Err(unknown(store, typed)),
     }
@@ -268,7 +269,8 @@ impl Located {
         Self::found(store, here(path))
     }
 
-    /// Returns a checkpoint as a model. A checkpoint in the hub's own cache is read-only, whatever path it was found by.
+    /// Returns a checkpoint as a model. A checkpoint in the hub's own cache is read-only, regardless of the path by
+    /// which it was found.
     pub fn found(store: &Store, found: Found) -> Self {
         let found = store.resolved(found);
         Self {

@@ -13,7 +13,7 @@
 //! | `chat`, `chat_settings` | [`Model::chat`]: a conversation, whose turns compute only new tokens; its settings |
 //! | `measured` | the result of measuring a model's speed |
 //! | `located` | the search for a model by its name |
-//! | `fetch` | which files of a repository a name asks for |
+//! | `fetch` | the files of a repository that a name selects |
 //! | `quantize` | which weights run, and the names of schemes |
 //! | `opened` | a checkpoint with its tokenizer |
 //! | `conversions` | finding, or making and keeping, the conversion of a model |
@@ -58,7 +58,7 @@ pub use error::Error;
 pub use inspected::Inspected;
 pub use located::{Located, Missing, Search, Wanted};
 pub use measured::Measured;
-pub use model::{Model, most, schemes, weights};
+pub use model::{Model, schemes, weights};
 pub use opened::Opened;
 pub use options::{NEW_TOKENS, NO_LIMIT, Options};
 pub use piece::Piece;

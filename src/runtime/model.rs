@@ -22,7 +22,9 @@ use crate::quant::Scheme;
 use crate::tensor::Arithmetic;
 use crate::text::Tokenizer;
 
-/// A loaded model. Clones share it and may be sent to other threads. Each generated text has a separate KV cache.
+/// A loaded model. Clones share it and may be sent to other threads. Each generated text has a separate KV cache, of up to the
+/// memory that was planned for one text. The CPU's thread pool computes one text at a time; meanwhile, other texts are computed
+/// by their callers' threads alone. Several texts are faster through one [`engine`](Self::engine).
 #[derive(Clone, Debug)]
 pub struct Model(Arc<Parts>);
 
@@ -102,7 +104,8 @@ impl Model {
         &self.0.opened.tokenizer
     }
 
-    /// Returns the transformer.
+    /// Returns the transformer, for measurements of speed.
+    #[doc(hidden)]
     pub fn transformer(&self) -> &Arc<Transformer> {
         &self.0.transformer
     }
@@ -240,22 +243,6 @@ impl Model {
     }
 }
 
-impl Opened {
-    /// Returns the number of tokens in a window for scoring `ids`.
-    ///
-    /// # Errors
-    /// There are fewer than 2 ids, or the window is longer than the context.
-    pub fn window(&self, ids: &[u32], asked: Option<usize>) -> Result<usize, Error> {
-        let (all, context) = (ids.len(), self.checkpoint.config.context_length);
-        let tokens = asked.map_or(all, |asked| asked.min(all));
-        match tokens {
-            _ if all < 2 => Err(Error::NothingToScore { tokens: all }),
-            _ if tokens > context => Err(Error::Window { tokens, context, asked: asked.is_some() }),
-            _ => Ok(tokens),
-        }
-    }
-}
-
 /// Describes the layers of a device, such as `layers 0-15 on cpu` or `layer 16 on cuda:0`.
 fn on_device(share: &Share) -> String {
     match (share.layers.start, share.layers.end - 1) {
@@ -281,7 +268,7 @@ fn quantization(checkpoint: &Checkpoint) -> Option<Scheme> {
 }
 
 /// Returns the scheme with the most bytes of weights.
-pub fn most(checkpoint: &Checkpoint) -> Option<Scheme> {
+pub(super) fn most(checkpoint: &Checkpoint) -> Option<Scheme> {
     schemes(checkpoint).into_iter().max_by_key(|(_, bytes)| *bytes).map(|(scheme, _)| scheme)
 }
 

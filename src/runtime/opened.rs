@@ -63,10 +63,10 @@ impl Opened {
     /// Shortens the context to `tokens`; memory is planned for this length.
     ///
     /// # Errors
-    /// The model's context is shorter than `tokens` ([`Error::Context`]).
+    /// The model's context is shorter than `tokens`, or `tokens` is 0 ([`Error::Context`]).
     pub fn shorten(&mut self, tokens: usize) -> Result<(), Error> {
         let context = &mut self.checkpoint.config.context_length;
-        if tokens > *context {
+        if tokens == 0 || tokens > *context {
             return Err(Error::Context { asked: tokens, context: *context });
         }
         *context = tokens;
@@ -84,6 +84,20 @@ impl Opened {
         ends.sort_unstable();
         ends.dedup();
         ends
+    }
+
+    /// Tokens of a window in which `ids` are scored.
+    ///
+    /// # Errors
+    /// There are fewer than 2 ids, or a window is longer than the context.
+    pub fn window(&self, ids: &[u32], asked: Option<usize>) -> Result<usize, Error> {
+        let (all, context) = (ids.len(), self.checkpoint.config.context_length);
+        let tokens = asked.map_or(all, |asked| asked.min(all));
+        match tokens {
+            _ if all < 2 => Err(Error::NothingToScore { tokens: all }),
+            _ if tokens > context => Err(Error::Window { tokens, context, asked: asked.is_some() }),
+            _ => Ok(tokens),
+        }
     }
 }
 

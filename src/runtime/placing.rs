@@ -53,6 +53,7 @@ pub struct Placed {
     /// The placement plan.
     pub plan: Plan,
     /// The memory requirements of the model's parts.
+    #[doc(hidden)]
     pub requirement: MemoryRequirement,
     /// The devices with their memory limits.
     pub places: Vec<Place>,
@@ -217,7 +218,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::system::hinted::Hinted;
 
     /// Returns the number of layers and the bytes of KV cache of each device.
     fn placed(slots: usize) -> Vec<(usize, u64)> {

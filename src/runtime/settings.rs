@@ -5,10 +5,14 @@ use std::str::FromStr;
 
 use candle_core::DType;
 
+use super::error::Error;
 use crate::cpu::pool;
 use crate::kernels::attention::CacheType;
 use crate::placement::{Devices, Memories};
 use crate::quant::{ActivationBits, Scheme};
+
+/// Maximum number of CPU threads.
+pub const MAX_THREADS: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 
 /// Settings for running a model. Each `None` stands for the best value for the model and the machine.
 #[derive(Clone, Debug, Default)]
@@ -32,10 +36,18 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Sets the number of CPU threads. It has to be called before any computation.
-    pub fn set_threads(&self) {
-        if let Some(threads) = self.threads {
-            pool::set_threads(threads);
+    /// Sets the number of CPU threads. Returns `false` if the process has already computed something or another number was
+    /// set.
+    ///
+    /// # Errors
+    /// The number is larger than 1024 ([`Error::Threads`]).
+    pub fn set_threads(&self) -> Result<bool, Error> {
+        match self.threads {
+            Some(asked) if asked > MAX_THREADS => {
+                Err(Error::Threads { asked: asked.get(), most: MAX_THREADS.get() })
+            }
+            Some(threads) => Ok(pool::set_threads(threads)),
+            None => Ok(true),
         }
     }
 }

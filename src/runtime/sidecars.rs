@@ -49,7 +49,7 @@ pub fn sidecar_files(checkpoint: &Checkpoint, folder: &Path) -> Result<SidecarFi
             *content = changed.into();
         }
     }
-    // Suggestions may come from a GGUF file or a model card, without a file of their own to copy.
+    // Suggestions may come from a GGUF file or a model card, so there may be no file to copy.
     let suggestions = &checkpoint.suggestions;
     if !suggestions.is_empty() && files.iter().all(|(name, _)| name != suggestions::FILE) {
         let tokenizer = tokenizer(checkpoint)?;

@@ -48,7 +48,7 @@ pub struct Texts<'p> {
     ended: BTreeMap<usize, (String, Generation)>,
     /// Number of texts that the caller has taken.
     taken: usize,
-    /// Number of prompt tokens that the engine has got.
+    /// Number of prompt tokens that were sent to the engine.
     added: Arc<AtomicUsize>,
 }
 
@@ -174,7 +174,7 @@ impl Texts<'_> {
         self.seed.wrapping_add(position as u64)
     }
 
-    /// Adds texts to the engine while few wait there.
+    /// Adds texts to the engine until enough of them wait there.
     fn fill(&mut self) -> Result<(), Error> {
         let texts = self.computed.len().saturating_mul(self.samples);
         while self.ids.len() < texts && self.engine.counts().0 < MOST_AT_ONCE {

@@ -35,7 +35,7 @@ impl Store {
     /// Lists the existing conversions of a checkpoint, in all places.
     pub fn conversions_made(&self, found: &Found) -> Vec<PathBuf> {
         let mut made = match found.place {
-            // Conversions in the hub's cache were published with the model, and are not ours.
+            // Conversions in the hub's cache were published with the model, so they are not listed here.
             Place::HubCache => Vec::new(),
             Place::Checkpoints | Place::Home => contents::conversions(&found.path),
         };

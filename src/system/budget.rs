@@ -3,8 +3,8 @@
 //! A chat template is a program. Its engine counts instructions, not bytes, and a hundred instructions can ask for 2^64
 //! bytes. No hook of the engine sees that, so the allocator enforces the limit. The allocator cannot return an error (a
 //! failed allocation aborts the process), and it must not unwind. But it can block: a thread that exceeds its limit is
-//! parked for ever, and the thread that waits for its result gets an error. The memory that the parked thread holds, at
-//! most its limit, stays allocated until the process ends.
+//! parked until the process ends, and the thread that waits for its result gets an error. The memory that the parked
+//! thread holds, at most its limit, stays allocated until the process ends.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -30,7 +30,7 @@ pub struct Budget {
 /// Why the work has no result.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {
-    /// The work asked for more memory than its limit.
+    /// The work requested more memory than its limit.
     #[error("it needs more than {0} bytes of memory")]
     Memory(usize),
     /// The work exceeded its time limit.
@@ -64,8 +64,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Runs `work` in a new thread, within `budget`.
 ///
 /// # Errors
-/// [`Exceeded`]. A thread that exceeded its memory limit stays parked for ever. One that exceeded its time limit is
-/// parked at its next allocation, or runs until it is done if it does not allocate.
+/// [`Exceeded`]. A thread that exceeded its memory limit stays parked until the process ends. One that exceeded its
+/// time limit is parked at its next allocation, or runs until it is done if it does not allocate.
 pub fn within<T: Send + 'static>(
     budget: Budget,
     work: impl FnOnce() -> T + Send + 'static,
@@ -160,7 +160,7 @@ fn stop() -> ! {
 }
 
 // SAFETY: every call is passed on to the system's allocator unchanged, and nothing before it unwinds: `account`
-// computes and returns or waits for ever, and `given` returns or ends the process.
+// computes and returns or never returns, and `given` returns or ends the process.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Limited {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

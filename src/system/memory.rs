@@ -8,11 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 thread_local! {
-    /// Whether this thread can do without the memory that it asks for.
+    /// Whether this thread can do without the memory that it requests.
     static MAY_FAIL: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `ask`, which allocates by `try_reserve` memory that the system may not have.
+/// Runs `ask`, which handles a lack of memory itself: a failed `try_reserve` in it does not end the process.
 pub fn may_fail<T>(ask: impl FnOnce() -> T) -> T {
     let before = MAY_FAIL.replace(true);
     let result = ask();
@@ -73,7 +73,7 @@ pub fn end_reported() {
     REPORTED.store(true, Ordering::Relaxed);
 }
 
-/// Does what [`end_alone`] does, for a thread whose request for `bytes` failed.
+/// Ends the process like [`end_alone`], for a thread whose request for `bytes` failed.
 fn end_alone_or(bytes: usize) {
     thread_local! {
         static OWN: u8 = const { 0 };
@@ -90,7 +90,7 @@ fn end_alone_or(bytes: usize) {
     }
 }
 
-/// How long the reporting thread may take to end the process before another thread ends it.
+/// Time limit for the reporting thread to end the process; after it, another thread ends the process.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
 /// Ends the process after a failed request for `bytes`.
@@ -142,7 +142,7 @@ mod tests {
     #[cfg(unix)]
     const CASE: &str = "MIST_TEST_OF_MEMORY";
 
-    /// Regression: the thread that ran out of memory waited for ever for the reporting thread, which waited for its
+    /// Regression: the thread that ran out of memory waited forever for the reporting thread, which waited for its
     /// lock.
     #[cfg(unix)]
     #[test]

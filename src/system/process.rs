@@ -20,7 +20,7 @@ impl PeakMemory {
         Self::watch_every(Duration::from_millis(5))
     }
 
-    /// Begins to record, with this polling interval. Each poll takes some tens of microseconds from what is measured.
+    /// Begins to record, with this polling interval. Each poll costs some tens of microseconds of the measured time.
     pub fn watch_every(interval: Duration) -> Self {
         let peak = Arc::new(AtomicU64::new(0));
         let watched = Arc::downgrade(&peak);

@@ -20,7 +20,7 @@ pub fn quoted(text: &str) -> impl Display {
     Quoted(text)
 }
 
-/// Says what is wrong with a file in one sentence: "x.json is not a JSON object", "x.json: vocab_size is missing".
+/// Describes the defect of a file in one sentence: "x.json is not a JSON object", "x.json: vocab_size is missing".
 pub fn about(path: &Path, rule: &str) -> impl Display {
     /// The verbs of rules whose subject is the file.
     const VERBS: [&str; 6] = ["is ", "has ", "holds ", "names ", "takes ", "asks "];
@@ -46,7 +46,7 @@ pub fn beginning(value: impl Display, most: usize) -> impl Display {
     Beginning(value, most)
 }
 
-/// A writer that passes on what fits and then fails, so that the rest is not formatted.
+/// A writer that fails when its limit is reached, so that the rest of a value is not formatted.
 struct First<'a, 'b> {
     f: &'a mut Formatter<'b>,
     left: usize,

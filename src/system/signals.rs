@@ -5,7 +5,7 @@
 //! program that calls [`report_unreadable_maps`] ends with one line on stderr that names the file, and with status 1.
 //! All other faults go to the previous handler: Rust's own, which reports a stack overflow.
 //!
-//! A library must not install a handler that its user did not ask for: before that call nothing is registered or
+//! A library must not install a handler that its user did not request: before that call nothing is registered or
 //! caught. Systems other than Unix have no such signal, and there the functions do nothing.
 //!
 //! **SIGXFSZ.** The system sends it when a file reaches the user's limit of file sizes: [`ignore_file_size_limit`]

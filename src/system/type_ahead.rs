@@ -1,4 +1,4 @@
-//! Type-ahead: keeps keys that the user types while the program computes for its next read, without an echo in the
+//! Type-ahead: keeps the keys that the user types during a computation for the next read, and does not echo them in the
 //! output.
 //!
 //! By default a terminal echoes typed keys wherever the cursor stands, and Ctrl-C discards unread input. While a
@@ -6,9 +6,10 @@
 //! `ICANON`), so that the next read also finds an unfinished line. Ctrl-C stays a signal. Pastes are bracketed, so that
 //! a paste of several lines is recognised as one.
 //!
-//! The modes are restored on every way out that the system lets a program see: by dropping, by [`restore`] before the
-//! process exits, and by handlers of SIGTERM, SIGHUP and SIGQUIT. Ctrl-Z restores them, and `fg` sets them again.
-//! Unread input is then discarded, as without a [`TypeAhead`]: it was not meant for the shell, which would run it.
+//! The modes are restored however the process ends, unless it cannot notice its end (SIGKILL): by dropping, by
+//! [`restore`] before the process exits, and by handlers of SIGTERM, SIGHUP and SIGQUIT. Ctrl-Z restores them, and `fg`
+//! sets them again. Unread input is then discarded, as without a [`TypeAhead`]: it was not meant for the shell, which
+//! would run it.
 //!
 //! A terminal buffers about 4 KB in this way (Linux; 1 KB on macOS). Further input stays with the sender, and a Ctrl-C
 //! behind it has no effect before the buffer is read.

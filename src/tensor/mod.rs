@@ -9,9 +9,12 @@
 //! | [`weight`] | a weight matrix on the device that multiplies it |
 //! | [`ops`] | the model's operations on rows, on any device |
 //! | `generic` | the same operations with candle |
+//! | `error` | [`DeviceError`]: the error of a device |
 
+mod error;
 pub mod generic;
 pub mod ops;
 pub mod weight;
 
+pub use error::DeviceError;
 pub use weight::{Arithmetic, Target, Vector, Weight, narrow};

@@ -418,7 +418,7 @@ impl Rows {
         Ok(out)
     }
 
-    /// Moves the rows to `device`, in `dtype` if that is an accelerator.
+    /// Moves the rows to `device`, and converts them to `dtype` if `device` is an accelerator.
     pub fn to_device(self, device: &Device, dtype: DType) -> Result<Rows> {
         match self {
             Rows::Device(tensor) if !device.is_cpu() => {

@@ -181,7 +181,7 @@ pub fn narrow(values: &[f32], scheme: Scheme) -> std::result::Result<Vec<u8>, To
 mod tests {
     use super::*;
 
-    /// More than one run of rows; the last is shorter.
+    /// The matrix has more than one run of rows, and the last run is shorter.
     #[test]
     fn runs_of_rows_are_the_whole_matrix() {
         let (rows, columns) = (RUN / 4 / 4096 + 3, 4096);

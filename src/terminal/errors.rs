@@ -15,7 +15,7 @@ use crate::{checkpoint, hub, placement, runtime, text};
 /// A function that downcasts a cause to one type of errors with hints.
 type Known = for<'e> fn(&'e (dyn Error + 'static)) -> Option<&'e dyn Hinted>;
 
-/// The downcasts for all types of errors with hints.
+/// Downcasts to each type of error that has hints.
 const HINTED: [Known; 16] = [
     known::<runtime::Error>,
     known::<checkpoint::Error>,

@@ -49,7 +49,7 @@ impl<'a> Output<'a> {
         self
     }
 
-    /// Shows `label` before the text, of which it is no part.
+    /// Shows `label` before the text. The label is not part of the text.
     pub fn labelled(mut self, label: &'a str) -> Self {
         self.before.label = label;
         self

@@ -142,7 +142,8 @@ impl Drop for Bars {
     }
 }
 
-/// The rate over the last seconds. That of indicatif would count the existing bytes of a resumed download as progress.
+/// The rate over the last seconds. The rate of indicatif would count the existing bytes of a resumed download as
+/// progress.
 #[derive(Debug, Default)]
 pub(super) struct Rate(VecDeque<(Instant, u64)>);
 

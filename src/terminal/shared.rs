@@ -1,8 +1,8 @@
 //! Keeps lines on stderr from starting in the middle of a line of stdout.
 //!
-//! stdout gets only the text, which may end without a newline. A line on stderr then starts with a newline if both streams
-//! go to the same terminal, pipe or file. So it does if stderr is a terminal and stdout a pipe, whose reader (`cat`, `tee`)
-//! probably writes to that terminal.
+//! stdout gets only the text, which may end without a newline. A line on stderr then starts with a newline if both
+//! streams go to the same terminal, pipe or file. The same applies if stderr is a terminal and stdout a pipe, whose
+//! reader (`cat`, `tee`) probably writes to that terminal.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;

@@ -41,7 +41,7 @@ pub(super) fn bytes_of(token: &str) -> Option<Vec<u8>> {
     token.chars().map(byte_of).collect()
 }
 
-/// Spells bytes in GPT-2's alphabet.
+/// Returns the spelling of bytes in GPT-2's alphabet.
 pub(super) fn spelled(bytes: &[u8]) -> String {
     bytes.iter().map(|&byte| character_of(byte)).collect()
 }

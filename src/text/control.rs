@@ -1,4 +1,4 @@
-//! Finds the control tokens of a vocabulary in a text that code wrote.
+//! Finds the control tokens of a vocabulary in text that this program or a template wrote.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ pub(super) struct Control {
     /// Whether the token includes the white space before (after) it.
     pub(super) takes_left: bool,
     pub(super) takes_right: bool,
-    /// Whether the token is searched in normalized text, as `▁<s>` where SentencePiece puts a space in front of a text.
-    /// It is then found behind a space, which it includes, and at the start of a stretch. Elsewhere it is text.
+    /// Whether the token is searched in normalized text, as `▁<s>` where SentencePiece adds a space before a text. It
+    /// is then found after a space, which it includes, and at the start of a stretch. Elsewhere it is text.
     pub(super) after_space: bool,
 }
 
@@ -75,7 +75,7 @@ impl Controls {
     pub(super) fn cut<'text>(&self, text: &'text str) -> Vec<Part<'text>> {
         let mut parts = Vec::new();
         let (mut start, mut here) = (0, 0);
-        // Whether the stretch begins at `start`, as it does behind a control token that is found before normalization.
+        // Whether the stretch begins at `start`, as it does after a control token that is found before normalization.
         let mut begins = true;
         let part = |text, begins| if begins { Part::Text(text) } else { Part::Joined(text) };
         while let Some(character) = text[here..].chars().next() {
@@ -86,7 +86,7 @@ impl Controls {
             let before = &text[start..here];
             let shorter = if control.after_space { before.strip_suffix([' ', SPACE]) } else { None };
             let before = match shorter {
-                // The rest is the space in front of the stretch, which no other token spells.
+                // The rest is the space before the stretch, which no other token spells.
                 Some("") if begins => {
                     begins = false;
                     before

@@ -47,7 +47,7 @@ pub struct Detokenizer {
     /// Bytes of an incomplete character, at most 3 between calls.
     kept: Vec<u8>,
     text: String,
-    /// Whether no id has come yet, so that a space would be the dummy prefix.
+    /// Whether no id was pushed yet, so that a space is the dummy prefix.
     drop_space: bool,
 }
 

@@ -66,7 +66,7 @@ pub enum Error {
     /// A text cannot be encoded.
     #[error("the text cannot be encoded: {0}")]
     Encode(String),
-    /// BOS was asked for, and the tokenizer names no such token.
+    /// BOS was requested, but the tokenizer names no such token.
     #[error("the tokenizer names no BOS token")]
     NoBos,
     /// The model has no chat format.
@@ -86,7 +86,7 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The chat template is not valid, does not accept the conversation, or ran into a limit.
+    /// The chat template is not valid, does not accept the conversation, or exceeded a limit.
     #[error("the chat template failed: {0}")]
     Template(String),
     /// No thread could be started for the chat template.

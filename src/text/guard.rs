@@ -11,7 +11,7 @@ thread_local! {
 
 /// Runs `work` and returns the message of a panic in it, printing nothing.
 ///
-/// A process has one panic hook. Ours is put in front of it once and only reads a flag of the thread that panics, so
+/// A process has one panic hook. Ours is installed before it once and only reads a flag of the thread that panics, so
 /// other threads, and this one outside `work`, keep the hook that was installed before.
 pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();

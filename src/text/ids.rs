@@ -6,7 +6,7 @@ use crate::json::{self, Capped};
 use crate::system::numbers::{Expected, at_least};
 use crate::system::quote::quoted;
 
-/// Most ids in a list of JSON.
+/// Maximum number of ids in a JSON list.
 const MOST_IDS: usize = 1 << 24;
 
 /// A text that is not a list of ids.

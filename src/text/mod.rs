@@ -15,7 +15,7 @@
 //! | `tokenizer` | [`Tokenizer`]: encode, decode, the ids of a conversation |
 //! | `files` | which files belong to a tokenizer |
 //! | `message` | [`Message`]: one turn of a conversation |
-//! | `vocabulary` | [`Vocabulary`]: a tokenizer in a GGUF file's metadata, and how large one may be |
+//! | `vocabulary` | [`Vocabulary`]: a tokenizer in a GGUF file's metadata, and the size limits of vocabularies |
 //! | `model` | what a tokenizer is, whichever file it came from |
 //! | `read/` | from files to a model |
 //! | `encode/` | from text to ids by a model |

@@ -13,9 +13,9 @@ pub(super) struct Model {
     pub(super) kinds: Vec<Kind>,
     pub(super) alphabet: Alphabet,
     pub(super) joins: Joins,
-    /// Whether a word that is a token becomes that token, whatever the merges say.
+    /// Whether a word that is a token becomes that token, regardless of the merges.
     pub(super) whole_words: bool,
-    /// Whether a character that is no token becomes the tokens of its bytes (`<0xE2>`).
+    /// Whether a character without a token becomes the tokens of its bytes (`<0xE2>`).
     pub(super) byte_fallback: bool,
     /// The token for a character that has none; without it such a character is left out.
     pub(super) unknown: Option<u32>,
@@ -38,7 +38,8 @@ pub(super) struct Model {
 pub(super) enum Kind {
     #[default]
     Normal,
-    /// Code puts it between stretches of text; no text becomes it, and it has no text.
+    /// A control token. This program puts it between stretches of text; text is never encoded to it, and it decodes to
+    /// no text.
     Control,
     /// Listed in [`Model::added`].
     Added,
@@ -86,16 +87,16 @@ pub(super) enum NormalForm {
     Nfkd,
 }
 
-/// When the encoder puts a space in front of a text.
+/// When the encoder adds a space at the start of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Prefix {
     #[default]
     Never,
-    /// In front of every stretch that is not empty: SentencePiece's dummy prefix.
+    /// At the start of every stretch that is not empty: SentencePiece's dummy prefix.
     Always,
-    /// In front of every stretch that does not begin with a space.
+    /// At the start of every stretch that does not begin with a space.
     Missing,
-    /// In front of a text's first stretch if it does not begin with a space.
+    /// At the start of a text's first stretch if it does not begin with a space.
     MissingAtStart,
 }
 

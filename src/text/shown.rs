@@ -1,4 +1,4 @@
-//! Ids with their tokens or their text, written piece by piece: a long list is never held twice.
+//! Ids with their tokens or their text, written piece by piece, so that a long list is never in memory twice.
 
 use std::fmt;
 

@@ -117,7 +117,7 @@ fn a_tokenizer_of_mistrals_in_another_form_gives_the_same_ids() {
         for (name, bytes) in tokenizer.files().unwrap() {
             std::fs::write(folder.path().join(name), bytes).unwrap();
         }
-        // SentencePiece finds such a token without a space behind it, which this format cannot express.
+        // SentencePiece finds such a token without a space after it, which this format cannot express.
         cases.texts.retain(|case| !case.text.contains("[REF]"));
         assert_agrees(&Tokenizer::from_folder(folder.path()).unwrap(), &cases);
     }
@@ -129,7 +129,7 @@ fn a_tokenizer_written_as_gguf_metadata_reads_back_to_the_same_ids() {
         let after = Tokenizer::from_vocabulary(tokenizer(kind).vocabulary().unwrap()).unwrap();
         let mut cases = cases(kind);
         if kind == "metaspace" {
-            // `Metaspace` puts no space in front of a leading space, but SentencePiece does, and the metadata can only
+            // `Metaspace` adds no space before a leading space, but SentencePiece does, and the metadata can only
             // describe SentencePiece.
             cases.texts.retain(|case| !case.text.starts_with([' ', '▁']));
             cases.chats.clear();

@@ -97,7 +97,7 @@ impl Tokenizer {
         })
     }
 
-    /// Encodes `text`, with the BOS id in front if `bos`. A control token that `text` spells stays text.
+    /// Encodes `text`, with the BOS id at the start if `bos`. A control token that `text` spells stays text.
     ///
     /// # Errors
     /// [`Error::NoBos`], [`Error::Encode`].
@@ -172,13 +172,13 @@ impl Tokenizer {
         Ok(TurnTokens { ends, tagged: Some(tagged) })
     }
 
-    /// Returns whether the tokenizer's own settings put BOS in front of a text.
+    /// Returns whether the tokenizer's own settings add BOS at the start of a text.
     pub fn adds_bos(&self) -> bool {
         self.around.before.is_some()
     }
 
-    /// Returns the end token that the tokenizer's own settings put behind a text, if any. A text to be continued is
-    /// encoded without it.
+    /// Returns the end token that the tokenizer's own settings add at the end of a text, if any. A text to be continued
+    /// is encoded without it.
     pub fn added_eos(&self) -> Option<u32> {
         self.around.after
     }
@@ -193,7 +193,7 @@ impl Tokenizer {
         &self.end_ids
     }
 
-    /// Returns the tokens that the chat template writes behind a reply, and that thus end one. They need not be in
+    /// Returns the tokens that the chat template writes after a reply, and that thus end one. They need not be in
     /// [`end_ids`](Self::end_ids). Empty for Mistral's format, whose end token is.
     pub fn turn_ends(&self) -> &[u32] {
         self.turns().map_or(&[], |turns| &turns.ends)
@@ -238,13 +238,12 @@ impl Tokenizer {
         find(&self.model, token)
     }
 
-    /// Returns a detokenizer for ids that continue a text: a space in front of the first word stays.
+    /// Returns a detokenizer for ids that continue a text: a space before the first word stays.
     pub fn detokenizer(&self) -> Detokenizer {
         Detokenizer::new(Arc::clone(&self.table), false)
     }
 
-    /// Returns a detokenizer for ids that begin a text: SentencePiece's dummy space in front of the first word is
-    /// removed.
+    /// Returns a detokenizer for ids that begin a text: SentencePiece's dummy space before the first word is removed.
     pub fn detokenizer_at_start(&self) -> Detokenizer {
         Detokenizer::new(Arc::clone(&self.table), true)
     }
@@ -364,8 +363,8 @@ fn wanted(setting: Option<bool>, named: Option<u32>, own: Option<u32>) -> Option
     }
 }
 
-/// Makes the tokens that the settings name control tokens, whatever the vocabulary calls them. A token that the vocabulary
-/// does not have is ignored. A byte or a single character stays text, since texts are spelled with it.
+/// Makes the tokens that the settings name control tokens, regardless of their type in the vocabulary. A token that the
+/// vocabulary does not have is ignored. A byte or a single character stays text, since texts are spelled with it.
 fn promote(model: &mut Model, names: &Names, around: Around) {
     let named = [&names.bos, &names.eos, &names.eot, &names.eom, &names.unknown].into_iter().flatten();
     let mut wanted: HashSet<&str> = named.chain(&names.special).map(String::as_str).collect();

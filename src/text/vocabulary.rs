@@ -1,9 +1,9 @@
-//! A tokenizer in a GGUF file's metadata, and how large a vocabulary may be.
+//! A tokenizer in a GGUF file's metadata, and the size limits of vocabularies.
 
-/// Limit for the tokens of a vocabulary. The largest published vocabularies have 262,000.
+/// Maximum number of tokens of a vocabulary. The largest published vocabularies have 262,000.
 pub const MOST_TOKENS: usize = 3 << 17;
 
-/// Limit for the merges of a vocabulary. The largest published vocabularies have 515,000.
+/// Maximum number of merges of a vocabulary. The largest published vocabularies have 515,000.
 pub const MOST_MERGES: usize = 7 << 17;
 
 /// The hint for a GGUF file whose tokenizer cannot be used, since it may have been published that way.
@@ -33,7 +33,7 @@ pub struct Vocabulary {
     pub eos: Option<u32>,
     /// End of turn.
     pub eot: Option<u32>,
-    /// End of a message, behind which the turn may go on.
+    /// End of a message, after which the turn may go on.
     pub eom: Option<u32>,
     /// The token that stands for text that the vocabulary cannot spell.
     pub unknown: Option<u32>,
@@ -41,7 +41,7 @@ pub struct Vocabulary {
     pub add_bos: Option<bool>,
     /// Whether a text ends with `eos`.
     pub add_eos: Option<bool>,
-    /// Whether the encoder puts a space in front of a text, for `llama`.
+    /// Whether the encoder adds a space at the start of a text, for `llama`.
     pub add_space_prefix: Option<bool>,
     /// The Jinja source of the chat format.
     pub chat_template: Option<String>,

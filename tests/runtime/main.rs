@@ -49,13 +49,26 @@ fn models_and_texts_go_to_other_threads() {
     goes::<mist::Chat>();
     goes::<mist::Error>();
     is_shared::<mist::Error>();
+    goes::<mist::runtime::Builder>();
+}
+
+#[test]
+fn texts_that_are_generated_at_once_are_those_generated_alone() {
     let model = Model::open(tiny()).unwrap();
-    let texts: Vec<_> = (0..2)
-        .map(|_| {
-            let model = model.clone();
-            std::thread::spawn(move || model.generate("A sail", greedy(12)).unwrap().text().unwrap())
-        })
-        .map(|thread| thread.join().unwrap())
-        .collect();
-    assert_eq!(texts[0], texts[1]);
+    let text = |model: &Model, prompt: &str| model.generate(prompt, greedy(40)).unwrap().text().unwrap();
+    let talk = |model: &Model| model.chat().options(greedy(40)).say("Who was there?").unwrap().text;
+    let prompts = ["A sail", "The lamp", "Every evening the keeper", "x"];
+    let (alone, said) = (prompts.map(|prompt| text(&model, prompt)), talk(&model));
+    let start = std::sync::Barrier::new(prompts.len() + 1);
+    let begin = |work: &dyn Fn() -> String| {
+        start.wait();
+        work()
+    };
+    std::thread::scope(|scope| {
+        let (model, begin) = (&model, &begin);
+        let talking = scope.spawn(move || begin(&|| talk(model)));
+        let threads = prompts.map(|prompt| scope.spawn(move || begin(&|| text(model, prompt))));
+        assert_eq!(threads.map(|thread| thread.join().unwrap()), alone);
+        assert_eq!(talking.join().unwrap(), said);
+    });
 }

@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use mist::Model;
 use mist::placement::Devices;
 use mist::quant::Scheme;
-use mist::runtime::{Quantize, Report, Step};
+use mist::runtime::{NO_LIMIT, Quantize, Report, Step};
 use mist::system::hinted::Hinted;
+use mist::{Finish, Model, Options};
 
 use super::{greedy, mist, tiny};
 use crate::support::{copy_folder, gguf};
@@ -29,6 +29,10 @@ impl Lines {
 
 impl Report for Lines {
     fn note(&mut self, line: &str) {
+        self.push(line);
+    }
+
+    fn warn(&mut self, line: &str) {
         self.push(line);
     }
 
@@ -133,4 +137,39 @@ fn an_error_does_not_say_its_source_again() {
         let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or("none".into());
         assert!(!error.to_string().contains(&source), "{error:?}");
     }
+}
+
+#[test]
+fn a_context_is_as_long_as_there_is_memory_for() {
+    let memory = || "120KiB".parse().unwrap();
+    let lines = Lines::default();
+    let model = Model::builder().memory(memory()).report(lines.clone()).open(tiny()).unwrap();
+    let context = model.context_length();
+    assert!((32..512).contains(&context), "{context}");
+    assert!(lines.has(&format!("a context of {context} tokens, the model's is 512")), "{:?}", lines.0);
+    let text = |model: &Model| model.generate("The lamp", greedy(12)).unwrap().text().unwrap();
+    assert_eq!(text(&model), text(&Model::open(tiny()).unwrap()));
+    // To the end of the context, without an error.
+    let long = Options { max_new_tokens: Some(NO_LIMIT), ignore_eos: true, ..greedy(0) };
+    let mut pieces = model.generate("The lamp", long).unwrap();
+    pieces.text().unwrap();
+    assert_eq!(pieces.generation().unwrap().finish, Finish::Context);
+    // What was asked for is not shortened, and there is no room for the weights alone.
+    Model::builder().memory(memory()).context(512).open(tiny()).unwrap_err();
+    Model::builder().memory("1KiB".parse().unwrap()).open(tiny()).unwrap_err();
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused() {
+    let many = std::num::NonZeroUsize::new(1025).unwrap();
+    let many = Model::builder().threads(many).open(tiny()).unwrap_err();
+    assert_eq!(many.to_string(), "1025 threads, at most 1024 are possible");
+    let none = Model::builder().context(0).open(tiny()).unwrap_err();
+    assert!(none.is_wrong_call() && none.to_string().contains("context"), "{none}");
+    // Something was computed in this process: its threads stay.
+    Model::open(tiny()).unwrap().generate("x", greedy(1)).unwrap().text().unwrap();
+    let other = std::num::NonZeroUsize::new(mist::cpu::pool::threads() + 1).unwrap();
+    let lines = Lines::default();
+    Model::builder().threads(other).report(lines.clone()).open(tiny()).unwrap();
+    assert!(lines.has("the number of threads stays as it is"), "{:?}", lines.0);
 }

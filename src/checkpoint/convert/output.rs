@@ -14,9 +14,10 @@ use crate::quant::quantize::quantize_rows;
 use crate::quant::{Layout, Matrix, ROWS, Scheme, layout};
 use crate::tensor::narrow;
 
-/// Weights that all threads together convert at a time, 16 MiB as f32. Bounds memory for tensors of any size.
+/// Number of weights that all threads together convert at a time, 16 MiB as f32. It limits memory for tensors of any
+/// size.
 const WEIGHTS_OF_A_RUN: usize = 4 << 20;
-/// Weights of one task: a few dozen blocks, so that all threads finish at nearly the same time.
+/// Number of weights of one task: a few dozen blocks, so that all threads finish at nearly the same time.
 const WEIGHTS_OF_A_TASK: usize = 16 << 10;
 /// Bytes of a run that is copied without conversion.
 const RUN: usize = 4 << 20;
@@ -82,9 +83,9 @@ impl Rules {
 pub(in crate::checkpoint) struct Output {
     pub name: String,
     pub shape: Vec<usize>,
-    /// The kind of the model's matrix that this is or is a part of; `None` if it is no matrix of the model.
+    /// The kind of the matrix that this tensor contains or is a part of; `None` if it is not a matrix of the model.
     pub kind: Option<MatrixKind>,
-    /// The layer; `None` outside the layers.
+    /// Index of the layer; `None` for a matrix outside the layers.
     pub layer: Option<usize>,
     pub scheme: Scheme,
     /// Order of rows of blocks within each matrix.

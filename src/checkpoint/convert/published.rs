@@ -11,7 +11,7 @@ use crate::kernels::pointwise::RopeLayout;
 use crate::quant::mix::Role;
 use crate::quant::{Layout, Matrix};
 
-/// The matrices that a layout joins in one tensor.
+/// Which matrices a layout stores as one tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joined {
     /// Joins nothing; each matrix of each expert is a tensor (Hugging Face).

@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use crate::checkpoint::error::Error;
 
-/// Largest file, in bytes: litgpt writes about 1,200.
+/// Maximum size of a file, in bytes. litgpt writes about 1,200.
 const LARGEST: usize = 64 << 10;
 
-/// Limit of nested levels: litgpt writes two.
+/// Maximum number of nested levels. litgpt writes two.
 const DEEPEST: usize = 8;
 
 /// Returns the mapping that a file holds. A plain scalar that is a JSON value becomes that value; any other is text.

@@ -61,7 +61,7 @@ pub struct ChatArgs {
     sampling: SamplingArgs,
 }
 
-/// Help of the model, whose default differs from that of other commands.
+/// Help text of the model argument, whose default differs from that of other commands.
 const MODEL: &str = "The model: ORG/NAME, a folder, a .gguf file, or a URL of the hub [default: the only model on this \
                      machine, or a small one to download]";
 

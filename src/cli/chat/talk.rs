@@ -10,7 +10,7 @@ use crate::cli::output::note_timings;
 
 /// A conversation whose replies are printed.
 pub struct Talk<'a> {
-    /// The conversation. A turn that fails leaves it unchanged.
+    /// The conversation. A failed turn does not change it.
     pub chat: Chat,
     interrupt: &'a Interrupt,
     pub printer: &'a Printer,

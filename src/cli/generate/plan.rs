@@ -12,7 +12,7 @@ use crate::cli::model::ModelArgs;
 /// Prints the placement plan with one line per device. Loads nothing and makes no conversion.
 pub fn print(args: &GenerateArgs, model: &ModelArgs, printer: &Printer) -> anyhow::Result<Status> {
     let settings = model.settings();
-    settings.set_threads();
+    settings.set_threads()?;
     let mut opened = model.locate(printer)?.open_existing(&mut Running::new(printer))?;
     args.context.shorten(&mut opened)?;
     // Plans for the known prompts, or else for the whole context.

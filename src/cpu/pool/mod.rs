@@ -1,8 +1,8 @@
 //! The thread pool: a job is divided into tasks, which the pool's threads and the caller claim one at a time.
 //!
-//! A token of a small model is some hundred jobs of a few microseconds each, one after another. So an idle thread
-//! polls for the next job for a while before it sleeps. A job costs a few hundred nanoseconds; rayon's fork and
-//! join took several microseconds.
+//! A token of a small model takes about a hundred jobs of a few microseconds each, one after another. So an idle thread
+//! polls for the next job for a while before it sleeps. A job costs a few hundred nanoseconds; rayon's fork and join
+//! took several microseconds.
 //!
 //! On a busy machine the threads must not block each other. Tasks are small and are claimed by the threads that
 //! run, a polling thread yields its core, and a thread that waits longer than 50 µs sleeps. Yielding matters
@@ -27,7 +27,7 @@ use parts::Parts;
 
 use crate::system::{cores, threads};
 
-/// How long a thread polls for work, or for the end of other threads' tasks, before it sleeps.
+/// Time for which a thread polls for work, or for the end of other threads' tasks, before it sleeps.
 const SPIN: Duration = Duration::from_micros(50);
 
 /// Runs `task(0)`, …, `task(tasks - 1)` on the pool's threads and on this one, and returns when all have ended.
@@ -43,9 +43,9 @@ pub fn run(tasks: usize, task: impl Fn(usize) + Sync) {
     with_current(|pool| pool.run(tasks, &task));
 }
 
-/// Runs tasks that are neighbours in memory, like [`run`]. Each thread starts in its own part and goes on in order,
-/// so that it reads contiguous memory. A thread that has finished its part takes tasks from the ends of other
-/// threads' parts.
+/// Runs tasks that are neighbours in memory, like [`run`]. Each thread starts in its own part and continues in order,
+/// so that it reads contiguous memory. A thread that has finished its part takes tasks from the ends of other threads'
+/// parts.
 pub fn run_in_parts(tasks: usize, task: impl Fn(usize) + Sync) {
     if tasks <= 1 || IN_TASK.get() {
         return (0..tasks).for_each(task);
@@ -87,10 +87,13 @@ pub fn threads() -> usize {
     with_current(|pool| pool.workers.len() + 1)
 }
 
-/// Sets the number of threads that compute. Returns `false` if the pool has already started or a number was set
-/// before.
+/// Sets the number of threads that compute. Returns `false` if the pool has already started with another number, or
+/// another was set before.
 pub fn set_threads(threads: NonZero<usize>) -> bool {
-    THREADS.set(threads).is_ok() && GLOBAL.get().is_none()
+    match GLOBAL.get() {
+        Some(pool) => pool.workers.len() + 1 == threads.get(),
+        None => THREADS.set(threads).is_ok() || THREADS.get() == Some(&threads),
+    }
 }
 
 /// Runs `work` with a separate pool of `threads` threads, for tests and benchmarks.

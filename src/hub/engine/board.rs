@@ -1,5 +1,5 @@
-//! Distributes the work: files in their order, a few at a time, and ranges of them to as many connections as the line
-//! can use.
+//! Distributes the work: files in their order, a few at a time, and ranges of them to as many connections as the
+//! network can use.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use crate::system::files::Folder;
 
 /// Number of files that are fetched at the same time.
 const FILES: usize = 4;
-/// Limit for connections at the same time, over all files.
+/// Maximum number of connections at the same time, over all files.
 pub(super) const CONNECTIONS: usize = 8;
 
 /// The remaining work, shared by all threads of a download.
@@ -56,7 +56,7 @@ impl Running {
     }
 }
 
-/// A stretch of a file for one connection. Dropping it returns the stretch to the board.
+/// A range of a file for one connection. Dropping it returns the range to the board.
 #[derive(Debug)]
 pub(super) struct Work {
     board: Arc<Board>,
@@ -70,7 +70,7 @@ pub(super) struct Work {
 /// The next task of a thread.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Fetch this stretch.
+    /// Fetch this range.
     Fetch(Work),
     /// Start to hash a file whose download has started, then ask again.
     Follow(Arc<Part>),
@@ -99,7 +99,8 @@ impl Board {
             if self.is_stopped() || (state.waiting.is_empty() && state.running.is_empty()) {
                 return Ok(None);
             }
-            // First a file without a connection, then a further file, then a further range if the line has room.
+            // First a file without a connection, then a further file, then a further range if more connections may be
+            // in use.
             if let Some(work) = self.take(&mut state, 0) {
                 return Ok(Some(Next::Fetch(work)));
             }
@@ -121,7 +122,7 @@ impl Board {
         }
     }
 
-    /// Claims the next stretch of the file with the fewest connections, if it has at most `most`.
+    /// Claims the next range of the file with the fewest connections, if it has at most `most`.
     fn take(self: &Arc<Self>, state: &mut State, most: usize) -> Option<Work> {
         let open = |r: &&mut Running| r.connections <= most && r.gap().is_some();
         let running = state.running.iter_mut().filter(open).min_by_key(|r| r.connections)?;
@@ -138,7 +139,7 @@ impl Board {
     }
 
     /// Returns the size of a request in bytes: a sixteenth of the file, at most the limit, and at least 8 MiB, so that
-    /// the request takes less time than its answer.
+    /// the request takes less time than its response.
     fn segment_of(&self, size: u64) -> u64 {
         (size / 16).max(8 << 20).min(self.segment)
     }

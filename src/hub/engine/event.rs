@@ -1,4 +1,4 @@
-//! Messages of the download's threads.
+//! Messages from the download's threads to the thread that runs it.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Hashes a file while it is fetched: first the bytes of an earlier run, then each byte once all bytes before it are on
-//! disk. After the last byte the file gets its name.
+//! disk. If the hash of all bytes is right, it gives the file its final name.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::hub::{Digest, Error};
 /// Bytes that are hashed at once.
 const CHUNK: usize = 1 << 20;
 
-/// Hashes `part` until it is whole and its hash is right. A damaged file is fetched again once, which `tell` reports.
+/// Hashes `part` until it is whole and its hash is right. A damaged file is fetched again once, with a line to `tell`.
 /// `None` if the download was stopped.
 ///
 /// # Errors

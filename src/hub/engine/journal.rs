@@ -16,20 +16,20 @@ use crate::hub::Entry;
 use crate::hub::folder;
 use crate::system::files::Folder;
 
-/// Limit for a journal. A line has less than 50 bytes and stands for a piece of [`super::worker::PIECE`] bytes, or fewer
-/// at the end of a connection.
+/// Maximum size of a journal in bytes. A line has less than 50 bytes and stands for a piece of [`super::worker::PIECE`]
+/// bytes, or fewer at the end of a connection.
 const MAX_BYTES: u64 = 64 << 20;
-/// Limit for the bytes of a line.
+/// Maximum length of a line in bytes.
 const LONGEST_LINE: u64 = 4 << 10;
-/// Limit for the bytes of a validator.
+/// Maximum length of a validator in bytes.
 const LONGEST_ETAG: usize = 1 << 10;
-/// Limit for the stretches of a file, above those that several connections leave.
+/// Maximum number of ranges of a file, more than several connections leave.
 const MOST_STRETCHES: usize = 1 << 16;
 
 /// The remains of a file from an earlier run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Remains {
-    /// The bytes that are on disk.
+    /// The ranges of bytes that are on disk.
     pub have: Ranges,
     /// The validator that the server gave for them.
     pub etag: Option<String>,
@@ -79,8 +79,8 @@ pub(in crate::hub) fn heading(entry: &Entry) -> Option<String> {
     entry.hash.map(|hash| format!("mist 1 {} bytes, {hash}\n", entry.size))
 }
 
-/// Reads lines up to the first malformed one; pieces beyond `limit` do not count. `None` for a journal of another content,
-/// or a file that is no journal.
+/// Reads lines up to the first malformed one; pieces beyond `limit` do not count. `None` for a journal of another
+/// content, or a file that is not a journal.
 fn parse(mut journal: impl BufRead, heading: &str, limit: u64) -> Option<Remains> {
     let mut remains = Remains::default();
     if line(&mut journal)? != heading.strip_suffix('\n')? {

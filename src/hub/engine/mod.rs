@@ -16,7 +16,7 @@
 //! | `journal` | which pieces of a partial file are on disk, also after `kill -9` |
 //! | `part` | a partial file, written by several threads at once |
 //! | `board` | distributes the work |
-//! | `ramp` | finds how many connections the line can use |
+//! | `ramp` | finds how many connections the network can use |
 //! | `source` | the commit that the files come from |
 //! | `worker` | one connection: a stretch of a file, with retries |
 //! | `follow` | hashes a file while it is fetched, and names it when the hash is right |

@@ -12,7 +12,7 @@ use crate::hub::{Entry, Error, FileName};
 use crate::system::files::{self, Folder};
 use crate::system::memory;
 
-/// Counts how often a file was restarted in this run. Answers to requests of an earlier attempt are not written.
+/// Counts how often a file was restarted in this run. Responses to requests of an earlier attempt are not written.
 pub(super) type Attempt = u32;
 
 /// The reason why a piece was not written.
@@ -29,7 +29,7 @@ pub(super) enum Refused {
 pub(super) struct Part {
     pub entry: Entry,
     folder: Folder,
-    /// For messages.
+    /// Path of the partial file, for messages.
     partial: PathBuf,
     file: File,
     /// Held while the file changes: a byte is written once in an attempt, and no byte after the last was hashed. Locked
@@ -88,8 +88,8 @@ impl Part {
         self.progress().remains.have.total()
     }
 
-    /// Returns the first stretch of `within` that is not on disk. Also `None` for an outdated attempt, which has
-    /// nothing to fetch.
+    /// Returns the first range within `within` that is not on disk; `None` if there is none, or if the attempt is
+    /// outdated.
     pub fn gap(&self, attempt: Attempt, within: Range<u64>) -> Option<Range<u64>> {
         let progress = self.progress();
         progress.is_current(attempt).then(|| progress.remains.have.gap(within))?
@@ -135,16 +135,16 @@ impl Part {
         Ok(written)
     }
 
-    /// Discards all bytes of a file without a hash, since pieces of two answers may belong to two contents. Nothing has
-    /// read them yet.
+    /// Discards all bytes of a file without a hash, since pieces of two responses may belong to two contents. No thread
+    /// has read the bytes yet.
     pub fn forget(&self, attempt: Attempt) {
         if let Some(_changing) = self.enter(attempt) {
             self.progress().remains = Remains::default();
         }
     }
 
-    /// Waits for final bytes from `from` on, and returns the end of the stretch that begins there. A file without a hash has
-    /// final bytes only once it is whole. `None` as soon as the attempt is outdated.
+    /// Waits until bytes from offset `from` on are final, and returns the end of the contiguous bytes on disk. Bytes of
+    /// a file without a hash are final only when the file is whole. Returns `None` if the attempt is outdated.
     pub fn wait(&self, attempt: Attempt, from: u64) -> Option<u64> {
         let mut progress = self.progress();
         loop {
@@ -159,7 +159,7 @@ impl Part {
         }
     }
 
-    /// Allocates memory for a stretch of the file.
+    /// Allocates memory for a piece of the file.
     pub fn buffer(&self, bytes: usize) -> Result<Vec<u8>, Error> {
         memory::buffer(bytes).map_err(Error::io("find memory to read", &self.partial))
     }
@@ -189,7 +189,7 @@ impl Part {
         progress.attempt += 1;
         progress.remains = Remains::default();
         self.moved.notify_all();
-        // The journal first: a journal of pieces that are gone would be trusted until the hash fails.
+        // The journal is reset first: a journal of deleted pieces would be trusted until the hash fails.
         let emptied = progress.journal.restart(&self.entry).and_then(|()| self.file.set_len(0));
         emptied.map_err(Error::io("write", &self.partial)).map_err(Refused::Disk)?;
         Ok(progress.attempt)

@@ -1,8 +1,8 @@
-//! Finds by trial how many connections the line can use.
+//! Finds by trial how many connections the network can use.
 //!
-//! A further connection is opened while the line is slow and the connection before raised the rate. A line that one
-//! connection fills has no use for two. And if this machine is the bottleneck, the bytes in the buffers of more connections
-//! would be lost when the process is killed.
+//! A further connection is opened while the network is slow and the previous connection raised the rate. If one
+//! connection uses the whole bandwidth, a second one does not help. And if this machine is the bottleneck, the bytes in
+//! the buffers of more connections would be lost when the process is killed.
 
 use std::time::{Duration, Instant};
 
@@ -40,9 +40,9 @@ impl Ramp {
 
     /// Decides how many connections may be in use if `busy` are in use at a `rate` in bytes per second.
     ///
-    /// Example of a line that gives 10 MB/s to each connection: at 10 MB/s a second one is tried, and at 20 a third, since
-    /// the second added at least half of its share (5 MB/s), and so on. Example of a line of 10 MB/s in all: a second one is
-    /// tried, the rate stays at 10, and one connection is used for ten seconds.
+    /// Example of a network that gives 10 MB/s to each connection: at 10 MB/s a second one is tried, and at 20 a third,
+    /// since the second added at least half of its share (5 MB/s), and so on. Example of a network with 10 MB/s in
+    /// total: a second one is tried, the rate stays at 10, and one connection is used for ten seconds.
     pub fn decide(&mut self, busy: usize, rate: f64) -> usize {
         if let Some(before) = self.before.take() {
             let share = before / (busy.max(2) - 1) as f64;
@@ -80,7 +80,7 @@ mod tests {
     fn connections_are_added_while_they_bring_something() {
         assert_eq!(after(10, 10e6, 1e9), 8);
         assert_eq!(after(3, 10e6, 1e9), 4);
-        // Three fill the line: the fourth is given up.
+        // Three connections use the whole bandwidth, so the fourth is closed.
         assert_eq!(after(10, 10e6, 30e6), 3);
         assert_eq!(after(10, 10e6, 10e6), 1);
         assert_eq!(after(10, 300e6, 1e9), 1);

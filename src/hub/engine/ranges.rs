@@ -36,7 +36,7 @@ impl Ranges {
         self.0 = self.0.iter().flat_map(outside).collect();
     }
 
-    /// Returns the first stretch of `within` that is not in the set.
+    /// Returns the first range within `within` that is not in the set.
     pub fn gap(&self, within: Range<u64>) -> Option<Range<u64>> {
         let mut start = within.start;
         for range in &self.0[self.0.partition_point(|r| r.end <= within.start)..] {

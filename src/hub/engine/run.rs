@@ -131,7 +131,7 @@ fn work(source: &Arc<Source>, board: &Arc<Board>, piece: &mut [u8], sender: &Sen
             Ok(Some(Next::Fetch(mut stretch))) => {
                 let outcome = worker::fetch(source, board, &mut stretch, piece, &tell);
                 if outcome.is_err() {
-                    // The board stops before the stretch returns to it: another worker would retry it as often.
+                    // The board stops before the range returns to it; otherwise another worker would retry the range.
                     board.stop();
                 }
                 outcome

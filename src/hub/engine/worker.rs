@@ -1,5 +1,5 @@
-//! A connection: requests a stretch of a file, checks that the answer is that stretch, writes it, and retries after errors
-//! that may pass.
+//! A connection: requests a range of a file, checks that the response is that range, writes it, and retries after
+//! temporary errors.
 
 use std::io::Read;
 use std::ops::Range;
@@ -23,26 +23,26 @@ use crate::system::memory;
 
 /// Bytes that are written at once and recorded in the journal.
 pub(super) const PIECE: usize = 256 << 10;
-/// Time after which fewer bytes are written at once, so that a slow line still records and shows its progress.
+/// Time after which fewer bytes are written at once, so that a slow connection still records and shows its progress.
 const LATEST: Duration = Duration::from_millis(250);
-/// Bytes after which an attempt resets the count of failed attempts, for a long file over a bad line.
+/// Bytes after which an attempt resets the count of failed attempts, for a long file over a bad connection.
 const WORTHWHILE: u64 = 64 << 10;
 
-/// The reason why a stretch was not completed.
+/// The reason why a range was not completed.
 #[derive(Debug)]
 enum Stop {
     /// The attempt failed.
     Failed(Failure),
-    /// Another connection fetches the stretch, or it is no longer wanted.
+    /// Another connection fetches the range, or the range is no longer needed.
     Outdated,
     /// The server's validator differs from the one that was sent.
     OtherTag,
 }
 
-/// The kind of request for a stretch.
+/// The kind of request for a range of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asking {
-    /// A range of the content whose validator is known, if any.
+    /// A range, if the content still has the known validator.
     Conditional,
     /// A range.
     Range,
@@ -76,7 +76,7 @@ pub(super) fn buffer(folder: &Path) -> Result<Vec<u8>, Error> {
 /// Fetches the rest of `work` through `piece`, a buffer from [`buffer`].
 ///
 /// # Errors
-/// That of the last attempt, if another would not help.
+/// The error of the last attempt, if another attempt would not help.
 pub(super) fn fetch(
     source: &Source,
     board: &Board,
@@ -103,7 +103,7 @@ pub(super) fn fetch(
             Err(Stop::Failed(failure)) => failure,
         };
         let silent = waiting.silent();
-        // A slow line brings some bytes, here or over another connection.
+        // A slow connection still receives some bytes, here or in another thread.
         let is_slow = matches!(failure, Failure::Silent(_)) && waiting.kept() > 0;
         drop(waiting);
         if fresh >= WORTHWHILE || is_slow {
@@ -117,7 +117,8 @@ pub(super) fn fetch(
             continue;
         }
         let (error, pause) = retries.again(failure, silent)?;
-        // Ranges are tried once more: one refusal proves little, and without ranges all bytes on disk come again.
+        // Ranges are tried once more: a single refusal may be a mistake, and without ranges all bytes are fetched
+        // again.
         asking = Asking::Range;
         tell(Event::Note(format!("{error}; trying again in {pause:?}")));
         if !wait(board, pause) {
@@ -158,7 +159,7 @@ fn attempt(
     let found = strong_etag(&answer);
     let came = match answer.status() {
         StatusCode::PARTIAL_CONTENT => check_range(source, work, &answer, &gap)?,
-        // File stores give one content several tags. The hash shows whether the content differs.
+        // File stores may give the same content different ETags. The hash shows whether the content differs.
         _ if !whole && etag.is_some() && etag != found => return Err(Stop::OtherTag),
         _ if !whole && !work.whole && !work.make_whole() => return Err(Stop::Outdated),
         _ => all,
@@ -176,7 +177,7 @@ fn strong_etag(answer: &Response) -> Option<String> {
     is_etag(etag).then(|| etag.to_string())
 }
 
-/// Returns the range of the answer, which must begin where the requested range does, in a file of the listing's size,
+/// Returns the range of the response, which must begin where the requested range does, in a file of the listing's size,
 /// and may end earlier.
 fn check_range(
     source: &Source,
@@ -197,13 +198,15 @@ fn check_range(
     })
 }
 
-/// Refuses answers whose bytes are not those of the file: compressed ones, and for a file without a hash those of another
-/// length.
+/// Refuses responses whose bytes are not those of the file: compressed responses, and for a file without a hash,
+/// responses of another length.
 fn check_length(source: &Source, work: &Work, answer: &Response, came: &Range<u64>) -> Result<(), Failure> {
     let broken = |why: String| source.client.broken(source.about(work.part.name()), why);
     let encoding = answer.headers().get(CONTENT_ENCODING).map(|v| v.as_bytes());
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
-        return Err(Failure::Final(broken("is packed, which was not asked for".to_string())));
+        return Err(Failure::Final(broken(
+            "is compressed, although no compression was requested".to_string(),
+        )));
     }
     let (length, expected) = (answer.content_length(), came.end - came.start);
     match length {
@@ -226,7 +229,7 @@ fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
     Some((first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?, size))
 }
 
-/// Writes the body, which is the stretch `range` of the file, piece by piece.
+/// Writes the body, which is the range `range` of the file, piece by piece.
 fn stream(
     source: &Source,
     work: &Work,

@@ -322,8 +322,8 @@ keep!(bf16, |from, count, scratch| {
     scratch
 });
 
-/// A head's keys and values in 8 bits. The last group of a head may have fewer values than a group; it has all its
-/// scales.
+/// A head's keys and values in 8 bits. The last group of a head may have fewer than [`GROUP`] values; it has a separate
+/// scale like the others.
 #[derive(Debug, Default)]
 pub(super) struct Head8 {
     keys: Vec<i8>,          // (S/16, D, 16)

@@ -251,8 +251,8 @@ fn types_take_what_they_say() {
     assert_eq!(sizes, [512, 256, 256, 136]);
 }
 
-/// The cases are sizes whose products overflow, rows outside the slices, and a cache of other heads. Each would
-/// otherwise be an access out of bounds.
+/// The cases are sizes whose products overflow, rows outside the slices, and a cache with other heads. Without the
+/// checks, each would access memory out of bounds.
 #[test]
 fn what_would_be_out_of_bounds_is_refused() {
     use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,7 +1,7 @@
 //! Multiplies in tiles whose operands stay in the caches.
 //!
-//! For a few rows of activations, and [`COLUMNS`] columns at a time so that these stay in the L1 cache, all weights
-//! of a task stream past. Up to [`FEW`] rows, the weights are read from the matrix, prefetched a tile ahead:
+//! Multiplies all weights of a task by a few rows of activations at a time, and by [`COLUMNS`] columns at a time so
+//! that these stay in the L1 cache. Up to [`FEW`] rows, the weights are read from the matrix, prefetched a tile ahead:
 //! converting them in registers costs less than a copy. With more rows, they are converted once into the L2 cache.
 
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::quant::matrix::Part;
 /// columns that panels are converted by. 512, 1024 and 1536 were slower in decode or with 128 rows.
 const COLUMNS: usize = 768;
 
-/// Largest number of rows of activations for which dense weights are converted in registers.
+/// Maximum number of rows of activations for which dense weights are converted in registers.
 const FEW: usize = 32;
 
 /// Bytes of converted weights that are multiplied with all activations before more are converted: half of an L2
@@ -95,7 +95,7 @@ struct Product<'a> {
     level: Level,
     x: &'a [f32],
     k: usize,
-    /// Most rows of activations in a tile.
+    /// Maximum number of rows of activations in a tile.
     tallest: usize,
 }
 

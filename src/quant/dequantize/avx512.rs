@@ -1,4 +1,4 @@
-//! AVX512 kernels for blocks that the compiler's loops dequantize at a third of this rate.
+//! AVX512 kernels for blocks that plain loops, as the compiler vectorises them, dequantize at a third of the rate.
 //!
 //! Each kernel unpacks bytes in one register and converts sixteen of them to f32 at a time. The arithmetic, and
 //! therefore the bits, are those of the loops.

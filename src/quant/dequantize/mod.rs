@@ -145,7 +145,7 @@ fn scale_signed<const N: usize>(q: &[u8; N], offset: i8, d: f32, y: &mut [f32; N
     }
 }
 
-/// Dequantizes a q4_0 block: scale, 16 bytes of two weights each, minus 8.
+/// Dequantizes a q4_0 block: scale, 16 bytes of two weights each. Quants are stored plus 8.
 #[inline(always)]
 fn q4_0(b: &[u8; 18], y: &mut [f32; 32]) {
     let [_, _, qs @ ..] = b;
@@ -159,7 +159,7 @@ fn q4_1(b: &[u8; 20], y: &mut [f32; 32]) {
     scale(&nibbles(qs), half_at(b, 0), half_at(b, 2), y);
 }
 
-/// Dequantizes a q5_0 block: scale, 32 high bits, 16 bytes of two weights each; minus 16.
+/// Dequantizes a q5_0 block: scale, 32 high bits, 16 bytes of two weights each. Quants are stored plus 16.
 #[inline(always)]
 fn q5_0(b: &[u8; 22], y: &mut [f32; 32]) {
     let [_, _, _, _, _, _, qs @ ..] = b;
@@ -237,7 +237,7 @@ fn q4_k(b: &[u8; 144], y: &mut [f32; 256]) {
     }
 }
 
-/// Dequantizes a q5_k block, which is like q4_k with 32 bytes of high bits before the 128.
+/// Dequantizes a q5_k block, which is a q4_k block with 32 bytes of high bits before the 128 bytes of low bits.
 #[inline(always)]
 fn q5_k(b: &[u8; 176], y: &mut [f32; 256]) {
     let (d, m) = (half_at(b, 0), half_at(b, 2));
@@ -253,7 +253,8 @@ fn q5_k(b: &[u8; 176], y: &mut [f32; 256]) {
     }
 }
 
-/// Dequantizes a q6_k block: 128 bytes of low 4 bits, 64 bytes of high 2 bits, 16 signed scales, scale; minus 32.
+/// Dequantizes a q6_k block: 128 bytes of low 4 bits, 64 bytes of high 2 bits, 16 signed scales, scale. Quants are
+/// stored plus 32.
 #[inline(always)]
 fn q6_k(b: &[u8; 210], y: &mut [f32; 256]) {
     let d = half_at(b, 208);

@@ -140,7 +140,7 @@ impl<const TOP: u8> Groups<TOP> {
             let inverse = Eight::all(ranges.first + STEP * f32::from(step) + top) / (highest - best.low);
             let sums = self.moments(best.low, inverse, &mut quants);
             let (scale, low) = self.fit(&sums);
-            // NaN or infinite if there is no line, and so never less.
+            // Without a line the error is NaN or infinite, so it is never less than `least`.
             let error = self.errors(scale, low, &quants);
             best.base = least.if_greater(error, best.low, best.base);
             best.inverse = least.if_greater(error, inverse, best.inverse);
@@ -207,7 +207,7 @@ pub fn q4_k(x: &[f32; 256], b: &mut [u8; 144]) -> bool {
     fits
 }
 
-/// Writes a q5_k block, which is like q4_k with 32 bytes of high bits before the 128.
+/// Writes a q5_k block, which is a q4_k block with 32 bytes of high bits before the 128 bytes of low bits.
 #[inline(always)]
 pub fn q5_k(x: &[f32; 256], b: &mut [u8; 176]) -> bool {
     let (head, qs) = b.split_at_mut(16);

@@ -70,7 +70,7 @@ fn from_lowest(x: &[f32; 32], top: u8) -> (f32, f32, [u8; 32]) {
     (scale, low, x.map(|x| (((x - low) * inverse + 0.5) as u8).min(top)))
 }
 
-/// Writes a q4_0 block: scale, 16 bytes of two weights each, minus 8.
+/// Writes a q4_0 block: scale, 16 bytes of two weights each. Quants are stored plus 8.
 #[inline(always)]
 pub fn q4_0(x: &[f32; 32], b: &mut [u8; 18]) -> bool {
     let (scale, quants) = centred(x, 8);
@@ -86,7 +86,7 @@ pub fn q4_1(x: &[f32; 32], b: &mut [u8; 20]) -> bool {
     half(scale, &mut b[..2]) & half(low, &mut b[2..4])
 }
 
-/// Writes a q5_0 block: scale, 32 high bits, 16 bytes of two weights each; minus 16.
+/// Writes a q5_0 block: scale, 32 high bits, 16 bytes of two weights each. Quants are stored plus 16.
 #[inline(always)]
 pub fn q5_0(x: &[f32; 32], b: &mut [u8; 22]) -> bool {
     let (scale, quants) = centred(x, 16);

@@ -17,7 +17,7 @@ pub fn own(name: &str) -> Option<Scheme> {
     WRITTEN.into_iter().find(|scheme| scheme.name() == name)
 }
 
-/// Returns llama.cpp's name of a scheme's mix. `None` if it is the name of the scheme.
+/// Returns llama.cpp's name of a scheme's mix, such as `Q4_K_M`. `None` if the mix has the name of the scheme.
 pub fn mix_in_llama_cpp(scheme: Scheme) -> Option<&'static str> {
     match scheme {
         Scheme::Q4K => Some("q4_k_m"),

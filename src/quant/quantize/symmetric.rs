@@ -60,7 +60,7 @@ fn search(x: &Rows<16, 16>) -> Found {
         let (product, square) = moments(x, attempt);
         let (this, least) = (product * product, gain * square);
         let fitted = product / square;
-        // If all squares are zero, neither is greater.
+        // If all squares are zero, the comparison is false.
         scale = this.if_greater(least, fitted, scale);
         inverse = this.if_greater(least, attempt, inverse);
         gain = this.if_greater(least, fitted * product, gain);

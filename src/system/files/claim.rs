@@ -15,7 +15,7 @@ use super::platform;
 const LOCK: &str = ".mist.lock";
 /// Polling interval while another process holds the lock.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many times a lock file or a folder may disappear between opening it and locking it.
+/// Maximum number of times that a lock file or a folder may disappear between opening and locking.
 const TRIES: usize = 100;
 
 /// A folder that only this process writes to, for as long as this value lives. Dropping it deletes the lock file, and

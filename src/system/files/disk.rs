@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::platform;
 
-/// Returns the bytes that are free for a file in `folder`. If `folder` does not exist, asks its nearest ancestor.
+/// Returns the bytes that are free for a file in `folder`. If `folder` does not exist, queries its nearest existing
+/// ancestor.
 ///
 /// # Errors
 /// The system's I/O error.

@@ -1,4 +1,4 @@
-//! Files: opening them for reading and for writing. Clippy's disallowed methods forbid that elsewhere.
+//! Files: opening them for reading and for writing. `clippy.toml` forbids opening files elsewhere.
 //!
 //! Knows the system's calls. Never knows what a file is for.
 //!

@@ -1,5 +1,5 @@
-//! Does what `unix.rs` does on systems without descriptors of folders: checks what a name is before using it, and
-//! refuses links.
+//! File operations like those of `unix.rs` for systems without folder descriptors: checks the kind of a name before
+//! using it, and refuses links.
 //!
 //! A process that can write to the folder can still put a link there between the check and the use.
 

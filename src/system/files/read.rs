@@ -10,8 +10,8 @@ use std::path::Path;
 use super::platform;
 use super::refused::{Kind, Refused};
 
-/// How many bytes a file may have beyond its reported size. A file may grow, and files of `/proc` report a size of 0;
-/// some of those never end.
+/// Maximum number of bytes of a file beyond its reported size. A file may grow, and files of `/proc` report a size of
+/// 0; some of those never end.
 const SLACK: u64 = 1 << 20;
 
 /// Bytes that are requested to detect the end of a file: some files of `/proc` return only whole records.

@@ -1,4 +1,4 @@
-//! The reasons for which a file that exists is not read or written.
+//! The reasons why an existing file is not read or written.
 
 use std::fmt;
 use std::fs::FileType;
@@ -68,8 +68,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Why a file that exists is not read or written. It travels inside an [`io::Error`] and provides its text; the
-/// caller's error names the file.
+/// The reason why an existing file is not read or written. It travels inside an [`io::Error`] and provides its text;
+/// the caller's error names the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Not a file, where a file is read or written.

@@ -15,10 +15,10 @@ use super::folder::{Folder, folder_of};
 const PARTIAL: &str = ".partial";
 /// Number of random letters and digits in a temporary name.
 const DRAWN: usize = 6;
-/// How many random names are tried before giving up.
+/// Maximum number of random names to try.
 const TRIES: usize = 64;
-/// How long a temporary file must have been unmodified before it counts as abandoned. The file exists for a moment
-/// before it is locked, and on some file systems the locks of one host do not hold on another.
+/// Time without a modification after which a temporary file counts as abandoned. The file exists for a moment before it
+/// is locked, and on some file systems the locks of one host do not hold on another.
 const UNTOUCHED: Duration = Duration::from_secs(10);
 
 /// A file that is being written under a temporary name in its folder. It gets its final name when it is complete, and

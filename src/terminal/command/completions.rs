@@ -29,7 +29,7 @@ pub fn script(shell: Shell, command: Command) -> String {
     script
 }
 
-/// Keeps shells from offering files for a value without a hint, which is no path.
+/// Keeps shells from offering files for a value without a hint, because such a value is not a path.
 fn no_files(arg: Arg) -> Arg {
     match arg.get_value_hint() {
         // This also sets the hint of arguments without a value, which has no effect.

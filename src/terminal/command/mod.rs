@@ -7,7 +7,7 @@
 //! | `arguments` | converts typed arguments to the form that clap parses |
 //! | `others` | commands and flags of other programs, with hints for them |
 //! | `wrong` | the message and hint for a wrong call |
-//! | `offering` | completion of a value that has more valid values than are listed |
+//! | `offering` | completion of a value from a list that does not contain all valid values |
 //! | `completions` | completion scripts for shells |
 //! | `man` | manual pages |
 

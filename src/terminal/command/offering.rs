@@ -1,4 +1,4 @@
-//! Completion of a value that has more valid values than are listed.
+//! Completion of a value from a list that does not contain all valid values.
 
 use std::ffi::OsStr;
 

@@ -183,8 +183,8 @@ pub(super) fn explained(
                 (true, verb) => {
                     let flag = argument.split('=').next().unwrap_or(argument).replace('_', "-");
                     let called = verb.and_then(|verb| program.find_subcommand(verb));
-                    // A similar flag of the called command is a better guess than the same flag of another command. A flag
-                    // that the command has was typed before it.
+                    // A similar flag of the called command is a better guess than the same flag of another command. If
+                    // the called command has the flag, the flag was typed before the command's name.
                     let is_near = error.get(ContextKind::SuggestedArg).is_some()
                         || called.is_some_and(|called| has(called, &flag));
                     let same = || elsewhere(&[&flag], program).filter(|_| !is_near);

@@ -7,8 +7,8 @@
 //! v7 …      <s> [SYSTEM_PROMPT] "system" [/SYSTEM_PROMPT] [INST] "first" [/INST] "reply" </s> …
 //! ```
 //!
-//! Each quoted text is encoded by itself, so that SentencePiece puts its space in front of each. The system prompt is in
-//! the user's first message (v1), in the last (v2 and v3, where it moves with every turn), or at its own position (v7 and
+//! Each quoted text is encoded by itself, so that SentencePiece adds its space before each. The system prompt is in the
+//! user's first message (v1), in the last (v2 and v3, where it moves with every turn), or at its own position (v7 and
 //! later). Versions 11 and 13 differ from 7 in tool calls, tekken's from SentencePiece's in the tokenizer.
 
 use crate::text::model::{Kind, Model};
@@ -119,7 +119,7 @@ impl Mistral {
     ) -> Result<Vec<u32>, Error> {
         let (system, turns) = self.turns(messages)?;
         let of_user = |turn: &Turn| turn.role == Role::User;
-        // The message that the system prompt is put in front of.
+        // The message that the system prompt is prepended to.
         let carrier = match self.version {
             Version::V1 => turns.iter().position(of_user),
             _ => turns.iter().rposition(of_user),
@@ -222,7 +222,7 @@ impl Mistral {
             }
             before = Some(role);
         }
-        // A conversation begins with the user, if only with an empty message.
+        // A conversation must begin with the user, so an empty message is added if necessary.
         if self.version < Version::V7 && turns.first().is_none_or(|turn| turn.role != Role::User) {
             turns.insert(0, Turn { role: Role::User, content: String::new(), ids: Vec::new() });
         }
@@ -230,7 +230,7 @@ impl Mistral {
     }
 }
 
-/// Concatenates the texts that are not empty, with an empty line between.
+/// Concatenates the texts that are not empty, with an empty line between them.
 fn join(text: &mut String, more: &str) {
     if !text.is_empty() && !more.is_empty() {
         text.push_str("\n\n");

@@ -9,7 +9,7 @@
 //! | `template` | a chat template, with limits |
 //! | `jinja/` | the language of templates |
 //! | `render` | a template's text as ids, in which no message is a control token |
-//! | `turns` | the tokens that it writes around turns, and which of them ends a reply |
+//! | `turns` | the tokens that a template writes around turns, and which of them ends a reply |
 //!
 //! # Which format a model has
 //!

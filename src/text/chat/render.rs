@@ -11,9 +11,10 @@ use crate::text::{Error, Message};
 
 /// Encodes a conversation by `template`. `encode` appends the ids of a stretch of text.
 ///
-/// The ids are those of transformers' `apply_chat_template`, with two differences. A control token that a message spells
-/// stays text: only characters that the template wrote, all of them, make one. And a reply keeps the ids that the model
-/// generated if the template writes the reply as it was generated: whole, and behind the prompt that it was generated from.
+/// The ids are those of transformers' `apply_chat_template`, with two differences. A control token that a message
+/// spells stays text: only characters that the template wrote, all of them, make one. And a reply keeps the ids that
+/// the model generated if the template writes the reply as it was generated: whole, and after the prompt that it was
+/// generated from.
 ///
 /// # Errors
 /// [`Error::Template`] and the other errors of templates, and those of `encode`.
@@ -85,11 +86,11 @@ impl Stretches<'_> {
     }
 }
 
-/// Finds the generated message that `text` is, whole and directly behind the prompt of a generation.
+/// Finds the generated message that `text` is, whole and directly after the prompt of a generation.
 ///
 /// Without such a message the text is encoded again. A template may trim a reply or leave out a part of it. If it
-/// writes more in front of a reply than the prompt of a generation has (such as a space), the generated ids would
-/// follow a text that they did not follow before.
+/// writes more before a reply than the prompt of a generation has (such as a space), the generated ids would follow a
+/// text that they did not follow before.
 fn reply<'m>(text: &[Ch], beginning: &[Ch], messages: &'m [Message]) -> Option<&'m Message> {
     let content = text.strip_prefix(beginning)?;
     let origin = content.first().map(|c| c.origin()).filter(|origin| *origin != SOMEONE)?;

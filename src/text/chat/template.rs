@@ -12,7 +12,7 @@ use crate::text::error::one_line;
 use crate::text::guard::guarded;
 use crate::text::{Error, Message};
 
-/// Limit for the length of a template. The longest published ones have about 20 KiB.
+/// Maximum length of a template in bytes. The longest published ones have about 20 KiB.
 const MAX_TEMPLATE: usize = 64 << 10;
 /// Limits for one rendering. A turn of a published template takes a few hundred KiB and less than a millisecond.
 const BUDGET: Budget = Budget { bytes: 256 << 20, time: Duration::from_secs(20), stack: STACK };

@@ -10,8 +10,8 @@ use crate::text::control::{Controls, Part};
 /// The tokens around turns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::text) struct Turns {
-    /// The tokens directly behind a reply, both as the last message and in front of another. A model generates one of them
-    /// at the end of its reply, whatever the files call the end of a sequence.
+    /// The tokens directly after a reply, both as the last message and before another message. A model generates one of
+    /// them at the end of its reply, even if the files name another end token.
     pub(in crate::text) ends: Vec<u32>,
     /// The tokens that begin and end turns, `ends` included. Tokens within a reply, such as `<think>`, are not.
     pub(in crate::text) tags: Vec<u32>,
@@ -61,7 +61,7 @@ impl Turns {
     }
 }
 
-/// Renders a conversation by `template`, and if it refuses, the same with a system message in front.
+/// Renders a conversation by `template`. If the template refuses it, renders it with a system message at the start.
 fn rendered(template: &str, names: Names<'_>, conversation: &[(&str, char)], prompt: bool) -> Option<String> {
     let message = |(role, mark): &(&str, char)| Message::new(*role, *mark);
     let mut messages: Vec<Message> = conversation.iter().map(message).collect();
@@ -97,12 +97,12 @@ fn ids(parts: &[Part<'_>]) -> Vec<u32> {
     parts.iter().filter_map(id).collect()
 }
 
-/// Returns whether `id` is the last token in front of the reply.
+/// Returns whether `id` is the last token before the reply.
 fn begins_reply(id: u32, parts: &[Part<'_>]) -> bool {
     place_of(REPLY, parts).is_some_and(|reply| ids(&parts[..reply]).last() == Some(&id))
 }
 
-/// Returns the token directly behind the reply, ignoring white space.
+/// Returns the token directly after the reply, ignoring white space.
 fn behind_reply(parts: &[Part<'_>]) -> Option<u32> {
     let reply = place_of(REPLY, parts)?;
     let rest = parts[reply].text()?.rsplit(REPLY).next()?;
@@ -113,8 +113,7 @@ fn behind_reply(parts: &[Part<'_>]) -> Option<u32> {
     }
 }
 
-/// Returns the tokens in front of the user's message, and the first token between it and the reply that does not end a
-/// turn.
+/// Returns the tokens before the user's message, and the first token between it and the reply that does not end a turn.
 fn tags_before_reply(parts: &[Part<'_>], ends: &[u32]) -> Vec<u32> {
     let Some(user) = place_of(USER, parts) else { return Vec::new() };
     let reply = place_of(REPLY, parts).filter(|reply| *reply >= user).unwrap_or(parts.len());
@@ -184,7 +183,7 @@ mod tests {
     fn only_a_token_directly_behind_a_reply_ends_it() {
         let text = "{% for m in messages %}<u>{{ m.content }}{{ '.' if m.role == 'assistant' }}{% endfor %}";
         assert_eq!(of(text, &["<u>"]), (vec![], vec![0]));
-        // A model that has to begin its turn by itself would end before it.
+        // A model that has to begin its turn by itself would stop before its turn.
         let bare = "{% for m in messages %}<u>{{ m.content }}{% endfor %}";
         assert_eq!(of(bare, &["<u>"]), (vec![], vec![0]));
         let begun = format!("{bare}{{% if add_generation_prompt %}}<u>{{% endif %}}");

@@ -24,11 +24,12 @@ pub(super) enum Part {
 }
 
 impl Finder {
-    /// Limit for the bytes of a model's added tokens. Published models have up to 560,000 (Orpheus, 28,682 tokens). The
-    /// automaton takes up to thirty times as much memory if no two tokens share a prefix.
+    /// Maximum total size of a model's added tokens, in bytes. Published models have up to 560,000 (Orpheus, 28,682
+    /// tokens). The automaton takes up to thirty times as much memory if no two tokens share a prefix.
     pub(in crate::text) const MOST_BYTES: usize = 1 << 20;
 
-    /// Above this many bytes the automaton is of a kind that takes less memory to build and a little more time to run.
+    /// Size in bytes above which the tokens get an automaton that takes less memory to build and a little more time to
+    /// run.
     const MANY_BYTES: usize = 256 << 10;
 
     /// Builds a finder; `None` without tokens.
@@ -39,7 +40,7 @@ impl Finder {
         }
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
-            // The smallest kinds, since the tokens may be many and long.
+            // The kinds that take the least memory, because there may be many long tokens.
             .kind(Some(match bytes(&tokens) > Self::MANY_BYTES {
                 true => AhoCorasickKind::NoncontiguousNFA,
                 false => AhoCorasickKind::ContiguousNFA,

@@ -15,7 +15,7 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Bpe {
     symbols: Symbols,
     joins: Table,
-    /// Token by its text, if merges or whole words are looked up by text.
+    /// Maps the text of each token to its id; empty unless merges or whole words are looked up by text.
     spelled: Map<Box<[u8]>, u32>,
     whole_words: bool,
     /// Ids of the byte tokens.
@@ -43,7 +43,7 @@ enum Table {
 /// A symbol of a word, in a chain of the symbols that remain.
 #[derive(Clone, Copy, Debug)]
 struct Symbol {
-    /// Bytes of the word; none once the symbol has been merged into the one before.
+    /// Range of the symbol's bytes in the word; empty once the symbol is merged into the previous one.
     start: u32,
     length: u32,
     before: u32,
@@ -51,12 +51,13 @@ struct Symbol {
     id: u32,
 }
 
-/// Two symbols that may be merged, ordered as merges are applied.
+/// Two symbols that may be merged, in the order in which merges are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Join {
     rank: u32,
     left: u32,
-    /// Bytes of both. If their lengths differ when their turn comes, one of them was merged with another symbol.
+    /// Number of bytes of both symbols. If it has changed when the merge is applied, one of them was merged with
+    /// another symbol.
     length: u32,
     id: u32,
 }

@@ -65,7 +65,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Encodes a stretch between the tokens that are found before normalization.
+    /// Encodes a stretch of text between the added tokens that are found before normalization.
     fn encode_between(&self, text: &str, place: Place, ids: &mut Vec<u32>) -> Result<(), Error> {
         let (text, first) = (self.normalizer.apply_at(text, place), place == Place::Start);
         let Some(normalized) = &self.normalized else { return self.encode_stretch(&text, first, ids) };
@@ -78,8 +78,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// Encodes a stretch between all tokens that are found. A space that only goes in front of text without one is put
-    /// here.
+    /// Encodes a stretch of text between added tokens. Adds the space of a prefix that is only added to text without a
+    /// leading space.
     fn encode_stretch(&self, text: &str, first: bool, ids: &mut Vec<u32>) -> Result<(), Error> {
         let wanted = match self.prefix {
             Prefix::Never | Prefix::Always => false,
@@ -92,7 +92,7 @@ impl Encoder {
         }
     }
 
-    /// Encodes words. A word that came before is copied from its earlier ids, as most of a long text is.
+    /// Encodes a text word by word. The ids of a repeated word are copied, which applies to most words of a long text.
     fn encode_words(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), Error> {
         let mut known: Map<&str, Range<usize>> = Map::default();
         let mut scratch = Scratch::default();

@@ -1,4 +1,4 @@
-//! The map of the encoder's tables.
+//! The hash map that the encoder's tables use.
 
 use std::collections::HashMap;
 

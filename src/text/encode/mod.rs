@@ -7,10 +7,10 @@
 //! |---|---|
 //! | `encoder` | [`Encoder`]: the steps for a stretch of text |
 //! | `added` | tokens that are found in a text before it is cut |
-//! | `normalizer` | a text before it is cut: Unicode's forms, the space in front |
+//! | `normalizer` | changes a text before it is cut: Unicode's forms, the space at the start |
 //! | `words` | cutting a text into words |
 //! | `bpe` | merging the symbols of a word |
-//! | `map` | the map of the tables |
+//! | `map` | the hash map that the tables use |
 //!
 //! The ids are those of sentencepiece, tiktoken or `tokenizers`, whichever the model was made for. The encoder is our own
 //! because none of the three reads all files, and `tokenizers` takes 8 to 26 times as long (`benches/tokenize.rs`).

@@ -1,4 +1,4 @@
-//! Normalizes a text before it is cut.
+//! Normalizes a text before it is cut into words.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub(in crate::text) enum Place {
     Start,
     /// Behind a control token.
     Stretch,
-    /// Behind text that it was normalized together with: no space goes in front.
+    /// After text that was normalized together with it, so no space is added.
     Joined,
 }
 
@@ -32,7 +32,7 @@ impl Normalizer {
         Self { form: model.normal_form, alphabet: model.alphabet, prefixes }
     }
 
-    /// Normalizes a text that nothing comes before.
+    /// Normalizes a whole text.
     pub(in crate::text) fn apply<'text>(&self, text: &'text str) -> Cow<'text, str> {
         self.apply_at(text, Place::Start)
     }

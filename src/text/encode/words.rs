@@ -93,10 +93,10 @@ impl Words {
 
 /// A regular expression. Every match is a word, and so is the text between two matches.
 ///
-/// With `regex-automata` the time of one search is linear in the text, whatever the expression. A clock limits the time of
-/// all searches, since each may read the whole text and match one character. Beyond that, published expressions need only
-/// one look-ahead, at their very end: `\s+(?!\S)|\s+`, white space without its last character if a word follows. We
-/// implement it by hand:
+/// With `regex-automata` the time of one search is linear in the text for every expression. A clock limits the time of
+/// all searches, since each may read the whole text and match one character. Apart from that, published expressions
+/// need only one look-ahead, at their very end: `\s+(?!\S)|\s+`, white space without its last character if a word
+/// follows. We implement it by hand:
 ///
 /// ```text
 /// "a   b"    …|\s+ alone matches "   "; a character follows, so the match is cut to "  " and " b" is next
@@ -205,8 +205,8 @@ fn without_last(blank: &str, start: usize) -> usize {
 /// Seams: positions that no merge crosses, between two characters that no token has side by side.
 ///
 /// A merge across the position between `x` and `y` would give a token that contains `xy`. A model without a
-/// pre-tokenizer would merge a whole text at once. Cut at its seams, the text is merged word by word, with the same ids in
-/// linear time, and a word that came before is copied.
+/// pre-tokenizer would merge a whole text at once. Cut at its seams, the text is merged word by word, with the same ids
+/// in linear time, and the ids of a repeated word are copied.
 #[derive(Debug, Default)]
 struct Seams {
     /// Pairs of ASCII characters: bit `second` of `ascii[first]`.
@@ -297,7 +297,7 @@ mod tests {
         let model = Model { cuts: vec![Cut::Matches(r"(?:a+(?=.))+b".into())], ..Model::default() };
         let text = "a".repeat(1000) + "c";
         assert!(matches!(Words::new(&model).unwrap().each(&text, &mut |_| {}), Err(Error::Encode(_))));
-        // Each search is linear; all of them together are not.
+        // The time of each search is linear in the text, but the total time is not.
         let pattern = Pattern::new("[^z]*z|.").unwrap();
         let late = pattern.cut(&"a".repeat(100_000), Instant::now(), &mut |_| Ok(()));
         assert!(matches!(late, Err(Error::Encode(_))));

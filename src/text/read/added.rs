@@ -12,9 +12,9 @@ use crate::text::encode::Finder;
 use crate::text::error::malformed;
 use crate::text::model::{Added, Kind, Model};
 
-/// Limit for the bytes of all added tokens, above those of any published model.
+/// Maximum total size of all added tokens in bytes, more than any published model has.
 pub(super) const MAX_ADDED: usize = Finder::MOST_BYTES;
-/// Limit for unused ids between a vocabulary and its added tokens, since each takes memory.
+/// Maximum number of unused ids between a vocabulary and its added tokens, since each takes memory.
 const MOST_UNUSED: usize = 1 << 16;
 
 /// An added token as a settings file declares it.
@@ -96,7 +96,7 @@ pub(super) fn declare(
             continue;
         };
         flags.id = id;
-        // Each stretch between added tokens gets a prefix, so the tokens are found before normalization.
+        // Each stretch between added tokens gets a prefix, so these tokens must be found before normalization.
         flags.normalized &= authority == Authority::Own;
         if flags.normalized {
             flags.content = normalize(&flags.content);

@@ -21,7 +21,7 @@ pub(in crate::text) const BYTE: i32 = 6;
 /// The score of tokens that a SentencePiece model does not have, as llama.cpp's converter writes it.
 pub(in crate::text) const SCORE_OF_ADDED: f32 = -1000.0;
 
-/// Tokens that end a turn. They are control tokens whatever type a file gives them, as in llama.cpp
+/// Tokens that end a turn. They are control tokens regardless of their type in a file, as in llama.cpp
 /// (`llama_vocab::impl::load`), because some converters wrote them as text.
 const ENDS: [&str; 8] = [
     "<|eot_id|>",
@@ -63,7 +63,7 @@ pub(in crate::text) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
     }
     let added = model.all().filter(|&(id, _)| matches!(model.kind(id), Kind::Added));
     // SentencePiece finds its own tokens in the text with its prefix. The others are found before that, and a new text
-    // begins behind each of them.
+    // begins after each of them.
     let is_spaces = model.alphabet == Alphabet::Spaces;
     let is_own = |id: u32| is_spaces && vocabulary.scores.get(id as usize) != Some(&SCORE_OF_ADDED);
     let content = |token: &str| if is_spaces { token.replace(SPACE, " ") } else { token.to_owned() };
@@ -158,14 +158,14 @@ fn ids(vocabulary: &Vocabulary) -> Result<HashMap<&str, u32>, Error> {
     Ok(ids)
 }
 
-/// Finds a text token of several characters, which only merges lead to.
+/// Finds a text token of several characters, which only a merge can produce.
 fn of_several_characters(vocabulary: &Vocabulary) -> Option<&str> {
     let mut tokens = vocabulary.tokens.iter().enumerate();
     let is_text = |id: usize| vocabulary.token_types.get(id).is_none_or(|kind| *kind == NORMAL);
     tokens.find(|(id, token)| is_text(*id) && token.chars().nth(1).is_some()).map(|(_, token)| token.as_str())
 }
 
-/// Reads byte-level BPE, and whether BOS goes in front by default.
+/// Reads byte-level BPE, and whether BOS is added at the start by default.
 fn byte_level(vocabulary: &Vocabulary, ids: &HashMap<&str, u32>) -> Result<(Model, bool), Error> {
     let style = Style::named(vocabulary.pre.as_deref())?;
     let mut pairs = Vec::with_capacity(vocabulary.merges.len());

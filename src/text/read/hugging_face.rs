@@ -1,7 +1,7 @@
 //! Reads a tokenizer from a `tokenizer.json`, as the `tokenizers` crate writes it.
 //!
 //! The reader supports the parts that models of the family use; another part is an error that names it. It ignores what
-//! the crate ignores (unknown fields, offsets) and what shapes batches but no ids (`truncation`, `padding`).
+//! the crate ignores (unknown fields, offsets) and settings that only affect batches (`truncation`, `padding`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,7 +21,7 @@ use crate::text::encode::Normalizer;
 use crate::text::error::{malformed, unknown};
 use crate::text::model::{Added, Alphabet, Joins, Kind, Model};
 
-/// Limit for a part that is read field by field. The largest published ones take a few kilobytes.
+/// A part that is read field by field, limited to 6 MiB of memory. The largest published ones take a few kilobytes.
 type Part = json::Bounded<{ 6 << 20 }>;
 
 /// The fields of the file that are read.

@@ -15,7 +15,7 @@
 //! | `sentence_piece` | `tokenizer.model`, also `.v1` to `.v7` |
 //! | `tekken` | `tekken.json` |
 //! | `gguf` | a [`Vocabulary`](super::Vocabulary) |
-//! | `style` | the expressions behind a GGUF's pre-tokenizer name |
+//! | `style` | the expressions that a GGUF's pre-tokenizer name stands for |
 //!
 //! # Folders with several vocabularies
 //!

@@ -18,13 +18,13 @@ use crate::system::quote::short;
 use crate::text::Error;
 use crate::text::error::{malformed, one_line};
 
-/// Limit for `tokenizer.json`. The largest published one has about 33 MB.
+/// Maximum size of `tokenizer.json`, in bytes. The largest published one has about 33 MB.
 pub(super) const MAX_FILE: u64 = 40 << 20;
-/// Limit for SentencePiece models. The largest published one has about 4 MB.
+/// Maximum size of a SentencePiece model, in bytes. The largest published one has about 4 MB.
 pub(super) const MAX_MODEL: u64 = 16 << 20;
-/// Limit for settings files. The largest published one has 30,000 added tokens in 6 MB.
+/// Maximum size of a settings file, in bytes. The largest published one has 30,000 added tokens in 6 MB.
 const MAX_SETTINGS: u64 = 16 << 20;
-/// Limit for chat templates. The largest published ones have some tens of KB.
+/// Maximum size of a chat template, in bytes. The largest published ones have some tens of KB.
 const MAX_TEMPLATE: u64 = 4 << 20;
 
 /// Names of tokens, in the order in which transformers assigns missing ids.
@@ -61,7 +61,7 @@ pub(super) fn settings(folder: &Path) -> Result<Settings, Error> {
     let files: &[&Value] = if reads_map { &[&config, &map] } else { &[&config] };
     let mut unnumbered: Vec<Declared> =
         NAMED.iter().filter_map(|name| Some(named(files, name)?.declared(true))).collect();
-    // It adds none of the map's additional tokens.
+    // transformers adds none of the map's additional tokens.
     let lists = [&of_config.additional_special_tokens, &of_config.extra_special_tokens];
     let of_map_too = reads_map.then_some(&of_map.extra_special_tokens);
     for is_named in [false, true] {

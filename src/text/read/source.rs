@@ -4,9 +4,9 @@ use crate::text::MOST_TOKENS;
 use crate::text::chat::Version;
 use crate::text::model::Model;
 
-/// Limit for ids, since tables are sized by the largest.
+/// Maximum of an id, because the largest id determines the size of tables.
 pub(super) const MAX_IDS: usize = MOST_TOKENS;
-/// Limit for control tokens, which are searched one by one. The largest vocabularies have 1,000.
+/// Maximum number of control tokens, which are searched one by one. The largest vocabularies have 1,000.
 pub(in crate::text) const MAX_CONTROLS: usize = 1 << 16;
 
 /// The contents of a tokenizer's files.
@@ -20,7 +20,7 @@ pub(in crate::text) struct Source {
     pub(in crate::text) version: Option<Version>,
 }
 
-/// The ids that a post-processor puts in front of a text and behind it.
+/// The ids that a post-processor adds before and after a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::text) struct Around {
     pub(in crate::text) before: Option<u32>,
@@ -31,16 +31,16 @@ pub(in crate::text) struct Around {
 #[derive(Clone, Debug, Default)]
 pub(in crate::text) struct Names {
     pub(in crate::text) bos: Option<String>,
-    /// Whether the settings remove the token, whatever the vocabulary's own file says.
+    /// Whether the settings remove the token, regardless of the vocabulary's own file.
     pub(in crate::text) no_bos: bool,
     pub(in crate::text) eos: Option<String>,
     /// End of turn, and end of a message that a tool answers.
     pub(in crate::text) eot: Option<String>,
     pub(in crate::text) eom: Option<String>,
     pub(in crate::text) unknown: Option<String>,
-    /// More tokens that are control tokens whatever the vocabulary says. The tokens above always are.
+    /// Further tokens that are control tokens regardless of the vocabulary, as the tokens above always are.
     pub(in crate::text) special: Vec<String>,
-    /// Whether BOS goes in front; if `None`, the post-processor of `tokenizer.json` decides.
+    /// Whether BOS is added at the start; if `None`, the post-processor of `tokenizer.json` decides.
     pub(in crate::text) adds_bos: Option<bool>,
     pub(in crate::text) adds_eos: Option<bool>,
     pub(in crate::text) chat_template: Option<String>,

@@ -1,7 +1,7 @@
 //! Reads the steps of a `tokenizer.json` around its model: those before merging, and those that turn tokens into text.
 //!
-//! Only these combinations of steps are supported. In any other combination a step would see a text in another alphabet
-//! than in the reference, so it is an error that names the step.
+//! Only the combinations of steps in this table are supported. In any other combination a step would see a text in
+//! another alphabet than in the reference, so it is an error that names the step.
 //!
 //! | alphabet | normalizer | pre-tokenizer | decoder |
 //! |---|---|---|---|
@@ -24,7 +24,7 @@ pub(in crate::text) const GPT2: &str =
 /// The expressions of the step `Digits`: each digit by itself, and runs of digits.
 const DIGITS: [&str; 2] = [r"\p{N}", r"\p{N}+"];
 
-/// Limit for steps, since each costs memory and time. Published files have fewer.
+/// Maximum number of steps, since each costs memory and time. Published files have fewer.
 const MAX_STEPS: usize = 16;
 
 /// Reads the steps before merging.
@@ -102,7 +102,7 @@ fn split(part: &Value, model: &mut Model) -> Result<(), Error> {
         Some(("Regex", Some(expression))) => expression.to_owned(),
         _ => return Err(unknown("pre-tokenizer", "Split")),
     };
-    // It would search for spaces in a text that no longer has any.
+    // This step would search for spaces in a text that has none any more.
     if model.alphabet == Alphabet::Spaces && !DIGITS.contains(&expression.as_str()) {
         return Err(unknown(
             "pre-tokenizer",
@@ -139,7 +139,7 @@ fn metaspace(part: &Value, model: &mut Model) -> Result<(), Error> {
     }
     model.alphabet = Alphabet::Spaces;
     let prefix = scheme(part)?;
-    // The space that the normalizer puts in front stays, so the text already begins with one.
+    // The space that the normalizer adds at the start stays, so the text already begins with one.
     if model.prefix == Prefix::Never {
         model.prefix = prefix;
     } else if prefix == Prefix::Missing {
@@ -151,7 +151,7 @@ fn metaspace(part: &Value, model: &mut Model) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads when a `Metaspace` puts a space in front. Old files call the field `add_prefix_space`.
+/// Reads when a `Metaspace` adds a space at the start. Old files call the field `add_prefix_space`.
 fn scheme(part: &Value) -> Result<Prefix, Error> {
     let adds = match &part["add_prefix_space"] {
         Value::Null => None,
@@ -209,7 +209,7 @@ pub(super) fn decoder(decoder: &Value, model: &mut Model) -> Result<(), Error> {
             {
                 alphabet = Alphabet::Spaces;
             }
-            // Before Fuse it would strip every token, and at the end of a text it cannot be streamed.
+            // Before `Fuse`, this step would strip every token; at the end of a text, it cannot be streamed.
             "Strip"
                 if fused
                     && !model.drops_first_space

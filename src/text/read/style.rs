@@ -12,11 +12,11 @@ const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}
 /// The pre-tokenizer that a name of `tokenizer.ggml.pre` stands for.
 #[derive(Debug)]
 pub(in crate::text) struct Style {
-    /// The expressions; each cuts the pieces of the one before.
+    /// The expressions; each cuts the pieces of the previous one.
     pub(super) expressions: &'static [&'static str],
-    /// Whether a word that is a token becomes that token, whatever the merges say.
+    /// Whether a word that is a token becomes that token, regardless of the merges.
     pub(super) whole_words: bool,
-    /// Whether BOS goes in front by default.
+    /// Whether BOS is added at the start by default.
     pub(super) adds_bos: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Reads a tokenizer from Mistral's `tekken.json`, tiktoken's byte-pair encoding behind a block of control tokens.
-//! After `Tekkenizer` of <https://github.com/mistralai/mistral-common>.
+//! Reads a tokenizer from Mistral's `tekken.json`, tiktoken's byte-pair encoding after a block of control tokens. After
+//! `Tekkenizer` of <https://github.com/mistralai/mistral-common>.
 
 use std::collections::HashSet;
 
@@ -107,7 +107,7 @@ pub(super) fn read(text: json::Text) -> Result<Source, Error> {
     }
     let mut kinds = vec![Kind::Control; controls];
     kinds.resize(size, Kind::Normal);
-    // A control token may be spelled like a piece of text; the kinds tell them apart.
+    // A control token may be spelled like a piece of text; the kinds distinguish them.
     let model = Model {
         tokens,
         kinds,

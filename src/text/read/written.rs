@@ -78,7 +78,7 @@ impl Written {
         }
     }
 
-    /// Converts the token; `special` makes it special whatever its flags say.
+    /// Converts the token; `special` makes it special regardless of its flags.
     pub(super) fn declared(&self, special: bool) -> Declared {
         match self {
             Self::Name(content) => Declared::named(content.clone(), special),
@@ -177,8 +177,8 @@ impl Serialize for Numbered {
 }
 
 /// Rewrites a `tokenizer_config.json` beside a SentencePiece model for the `tokenizer.json` that is made of both: added
-/// tokens are found before normalization, whatever their flags say, because normalization would put the model's space in
-/// front of them. `None` if that changes nothing.
+/// tokens are found before normalization, regardless of their flags, because normalization would add the model's space
+/// before them. `None` if that changes nothing.
 pub fn config_beside(config: &[u8]) -> Option<Vec<u8>> {
     #[derive(Serialize)]
     struct Config {

@@ -11,7 +11,7 @@ use crate::text::error::one_line;
 use crate::text::model::{Added, Alphabet, Cut, Joins, Kind, Model, NormalForm, Prefix};
 use crate::text::read::{AddedToken, Around, Names};
 
-/// Returns names and contents of the files. `around` holds the ids in front of every text and behind it.
+/// Returns names and contents of the files. `around` holds the ids before and after every text.
 ///
 /// # Errors
 /// [`Error::Vocabulary`] if a part of the tokenizer cannot be written.
@@ -110,7 +110,7 @@ fn normalizer(model: &Model) -> Value {
 
 fn metaspace(model: &Model) -> Value {
     let scheme = match model.prefix {
-        // The normalizer has put a space in front.
+        // The normalizer has already added a space at the start.
         Prefix::Never | Prefix::Always => "never",
         Prefix::MissingAtStart => "first",
         Prefix::Missing => "always",
@@ -126,7 +126,7 @@ fn byte_level(prefix: bool, regex: bool) -> Value {
 }
 
 fn pre_tokenizer(model: &Model) -> Value {
-    // The space has to be in front before anything is cut. Afterwards every byte is a letter of the alphabet, which no
+    // The space has to be added before the text is cut. Afterwards every byte is a letter of the alphabet, which no
     // other expression than its own can cut.
     if model.alphabet == Alphabet::Bytes && model.prefix == Prefix::Missing {
         return sequence("pretokenizers", vec![byte_level(true, !model.cuts.is_empty())]);

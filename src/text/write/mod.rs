@@ -1,4 +1,5 @@
-//! Writes a tokenizer in the formats of other programs. Knows a model and those formats, never a file of the disk.
+//! Writes a tokenizer in the formats of other programs. Knows the model and these formats. Never knows files on the
+//! disk.
 //!
 //! | file | writes |
 //! |---|---|

@@ -7,13 +7,13 @@ use bytes::Bytes;
 
 use crate::checkpoint::Error;
 
-/// Longest string in a header, in bytes. Chat templates are the longest.
+/// Maximum length of a string in a header, in bytes. The longest strings are chat templates.
 const LONGEST_STRING: u64 = 16 << 20;
 
-/// Limit of nested arrays; real files have one level.
+/// Maximum nesting of arrays. Published files have one level.
 const DEEPEST: usize = 4;
 
-/// Most items of a list: a hundred times the largest vocabulary.
+/// Maximum number of items of a list: about a hundred times the largest vocabulary.
 const MOST_ITEMS: u64 = 1 << 24;
 
 /// A metadata value. Texts and lists are slices of the file, so they take no memory until they are read.

@@ -15,13 +15,13 @@ use crate::quant::{Layout, Scheme};
 
 use super::cursor::{Cursor, Value};
 
-/// Most metadata entries: real files have a few dozen.
+/// Maximum number of metadata entries. Published files have a few dozen.
 const MOST_ENTRIES: u64 = 1 << 16;
 
-/// Limit of the total size of all metadata keys, in bytes.
+/// Maximum total size of all metadata keys, in bytes.
 const MOST_KEYS: usize = 1 << 20;
 
-/// Most dimensions of a tensor.
+/// Maximum number of dimensions of a tensor.
 const MOST_DIMENSIONS: u32 = 4;
 
 /// An open GGUF checkpoint in one file or in several: its metadata and its mapped tensors.

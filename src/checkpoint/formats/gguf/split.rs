@@ -12,7 +12,7 @@ use crate::checkpoint::Error;
 use crate::checkpoint::tensors::MOST_TENSORS;
 use crate::system::files;
 
-/// Most parts: the largest published checkpoints have a few dozen.
+/// Maximum number of files. The largest published checkpoints have a few dozen.
 const MOST_PARTS: usize = 1 << 10;
 
 /// A part's file name, `STEM-NUMBER-of-COUNT.gguf`.

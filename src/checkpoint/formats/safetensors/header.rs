@@ -17,10 +17,10 @@ use crate::checkpoint::tensors::MOST_TENSORS;
 use crate::json::{self, Capped};
 use crate::system::quote::short;
 
-/// Largest header, in bytes. A tensor takes about 100.
+/// Maximum size of a header, in bytes. A tensor takes about 100 bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// Most dimensions of a tensor.
+/// Maximum number of dimensions of a tensor.
 const DIMENSIONS: usize = 8;
 
 /// A tensor as the header describes it.

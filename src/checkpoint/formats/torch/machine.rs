@@ -9,14 +9,14 @@ use std::path::Path;
 
 use crate::checkpoint::Error;
 
-/// Most values. The same limit holds for the stack, for the items of all tuples, lists and dicts, and for the memo. A
-/// tensor takes about twenty values, and the largest published file has a few hundred tensors.
+/// Maximum number of values. The same limit holds for the stack, for the items of all tuples, lists and dicts, and for
+/// the memo. A tensor takes about twenty values, and the largest published file has a few hundred tensors.
 const MOST_VALUES: usize = 1 << 18;
 
-/// Most tensors. A tensor takes as much memory as ten other values.
+/// Maximum number of tensors. A tensor takes as much memory as ten other values.
 const MOST_TENSORS: usize = 1 << 16;
 
-/// Most open marks: a state dict has four.
+/// Maximum number of open marks. A state dict has four.
 const MOST_MARKS: usize = 1 << 10;
 
 /// A tensor as the pickle describes it: a view of a storage.

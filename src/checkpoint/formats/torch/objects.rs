@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::machine::{Function, Id, Machine, Value, View};
 use crate::checkpoint::Error;
 
-/// Most dimensions of a tensor.
+/// Maximum number of dimensions of a tensor.
 const MOST_DIMENSIONS: usize = 8;
 
 impl<'a> Machine<'a, '_> {

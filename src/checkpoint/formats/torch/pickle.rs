@@ -12,10 +12,10 @@ use crate::checkpoint::Error;
 
 use super::machine::{Id, Machine, Value, View};
 
-/// Largest pickle, in bytes. A tensor takes 0.2 kB, so this is far above any model.
+/// Maximum size of a pickle, in bytes. A tensor takes 0.2 kB, so this is far above any model.
 const LARGEST: usize = 16 << 20;
 
-/// Longest name of a module or class, in bytes.
+/// Maximum length of the name of a module or class, in bytes.
 const LONGEST_NAME: usize = 256;
 
 /// Returns the tensors of a state dict by name, in the pickle's order. litgpt's trainers put the dict one level down,

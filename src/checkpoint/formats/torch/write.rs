@@ -17,7 +17,7 @@ use crate::quant::Scheme;
 /// Alignment of data in bytes, as in torch's files, for memory maps.
 const ALIGNMENT: u64 = 64;
 
-/// Largest number of a 32-bit field. It marks a number that is in the zip64 field.
+/// Largest number of a 32-bit field. It means that the zip64 field holds the number.
 const NARROW: u64 = u32::MAX as u64;
 
 /// Flags of an entry whose checksum and sizes follow its data, and of a name in UTF-8.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::checkpoint::Error;
 use crate::checkpoint::tensors::MOST_TENSORS;
 
-/// Most entries: a storage for each tensor, and a few small entries.
+/// Maximum number of entries: a storage for each tensor, and a few small entries.
 const MOST_ENTRIES: u64 = MOST_TENSORS as u64 + 64;
 
 /// Sizes in bytes without variable fields: end record, zip64 locator, zip64 end record, directory header, local header.

@@ -1,5 +1,5 @@
 //! Reads and writes the model's description in a GGUF file's metadata, for the architecture `llama`. Mistral's and
-//! Mixtral's files have it too.
+//! Mixtral's GGUF files also have this architecture.
 
 use super::names;
 use crate::arch::{Architecture, Config, ExpertCount, Rope, RopeScaling};

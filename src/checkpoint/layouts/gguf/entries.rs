@@ -1,4 +1,4 @@
-//! Metadata entries of a GGUF file that change nothing, by their names or by their values.
+//! Metadata entries of a GGUF file that do not change the model, listed by name or by value.
 //!
 //! llama.cpp is the reference: `llama-arch.cpp` names all entries, and `llama-model.cpp` shows which it reads for
 //! `llama`. It ignores entries that it does not read for an architecture. This program refuses an entry whose value
@@ -6,7 +6,7 @@
 
 use crate::checkpoint::formats::gguf::Value;
 
-/// The values at which an entry changes nothing.
+/// The values of an entry that do not change the model.
 #[derive(Clone, Copy)]
 enum Neutral {
     Any,
@@ -81,13 +81,13 @@ const NEUTRAL: [(&str, Neutral); 56] = [
     ("rope.scaling.yarn_ext_factor", Numbers(&[0.0, -1.0])),
     ("rope.scaling.yarn_log_multiplier", ZERO),
     ("router_logit_softcapping", ZERO),
-    // Rows of queries and keys have the same order in all files of this architecture, whatever this entry says.
+    // Rows of queries and keys have the same order in all files of this architecture, regardless of this entry.
     ("tensor_data_layout", Any),
     ("token_shift_count", ZERO),
     ("use_parallel_residual", Flag(false)),
 ];
 
-/// Returns whether an entry under `llama.` changes nothing at this value. A list has one value per layer.
+/// Returns whether this value of an entry under `llama.` does not change the model. A list has one value per layer.
 pub fn is_neutral(name: &str, value: &Value) -> bool {
     let Some((_, neutral)) = NEUTRAL.iter().find(|(known, _)| *known == name) else { return false };
     match value {

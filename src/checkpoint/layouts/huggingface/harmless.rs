@@ -1,4 +1,4 @@
-//! Fields of a `config.json` that do not change what the weights compute, by their names or by their values.
+//! Fields of a `config.json` that do not change what the weights compute, listed by name or by value.
 //!
 //! transformers ignores every field that its class does not read. This program refuses unknown fields, since they may
 //! belong to another kind of model under a known name. So harmless fields must be listed here.

@@ -59,8 +59,8 @@ impl Fields<'_> {
         self.expect("routed_scaling_factor", &[1.into(), 1.0.into()])?;
         self.expect("norm_1", &[true.into()])?;
         self.expect("norm_2", &[true.into()])?;
-        // The number of tokens, which the tokenizer has too. But the field is the last of litgpt's YAML, which has no
-        // end mark: a file without it was cut.
+        // The number of tokens, which the tokenizer has too. The field is required because it is the last of litgpt's
+        // YAML, which has no end mark: a file without it is truncated.
         self.size("vocab_size")?;
         let (hidden_size, query_heads) = (self.size("n_embd")?, self.size("n_head")?);
         let layers = self.size("n_layer")?;

@@ -61,7 +61,7 @@ pub struct Manifest {
     pub config: Config,
     /// Names of the safetensors files.
     pub weights: Vec<String>,
-    /// The scheme of each tensor of blocks.
+    /// The scheme of each tensor that is stored in blocks.
     pub schemes: BTreeMap<String, Scheme>,
     /// The files that the conversion was made from, and how types were changed.
     #[serde(default)]

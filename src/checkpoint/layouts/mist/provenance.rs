@@ -10,13 +10,13 @@ use crate::checkpoint::convert::output::Rounding;
 use crate::checkpoint::read::is_plain_file_name;
 use crate::system::files;
 
-/// Number of samples of a file that are hashed. They are evenly spread, so a changed stretch of 1/255 of the file hits
-/// at least one of them.
+/// Number of samples of a file that are hashed. They are evenly spread, so a change of 1/255 of the file in one place
+/// changes at least one sample.
 const SAMPLES: u64 = 256;
 /// Size of a sample, in bytes.
 const SAMPLE: u64 = 4 << 10;
 
-/// What a conversion was made from, and how.
+/// The sources of a conversion, and how types were changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {

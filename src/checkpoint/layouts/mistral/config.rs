@@ -15,7 +15,7 @@ use crate::system::quote::short;
 /// Fields that do not change what the weights compute.
 const HARMLESS: [&str; 2] = ["dtype", "max_batch_size"];
 
-/// Context length of a file that states none, as the files of 2023 and 2024. The first models were made for this
+/// Context length of a file without the field, such as the files of 2023 and 2024. The first models were made for this
 /// length, and no model has a shorter one. mistral-inference stops at 128,000 for every model.
 const CONTEXT: usize = 32_768;
 
@@ -43,7 +43,8 @@ pub fn from_params(text: &str, path: &Path) -> Result<Config, Error> {
             theta: match (fields.optional_number("rope_theta")?, window) {
                 (Some(theta), _) => theta,
                 // The first files leave theta out. A file with a window is Mistral 7B v0.1, a file without is a later
-                // model. mistral-inference told them apart in this way until release 1.0, which lost the first case.
+                // model. mistral-inference distinguished them in this way until release 1.0, which dropped the first
+                // case.
                 (None, Some(_)) => 1e4,
                 (None, None) => 1e6,
             },

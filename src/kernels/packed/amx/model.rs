@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use crate::cpu::Level;
 
-/// Most rows of a tile, and bytes of a row.
+/// Maximum number of rows of a tile, and of bytes of a row.
 const ROWS: usize = 16;
 const BYTES: usize = 64;
 

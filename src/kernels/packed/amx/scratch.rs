@@ -9,7 +9,7 @@ pub struct Scratch {
     pub unpacked: [Unpacked; PANELS],
     /// The high bytes of k-quants' weights.
     pub high: [[Piece; SUPER_BLOCK / 4]; PANELS],
-    /// Sums as stored tiles: those of the current tile of rows and of the one before.
+    /// Sums as stored tiles, for the current tile of rows and for the previous tile.
     pub sums: [[[Piece; ROWS]; SUPER_BLOCK / 32]; 2],
 }
 

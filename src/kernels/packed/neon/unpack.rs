@@ -70,9 +70,8 @@ pub fn unpack_pair<const BITS: u32>(
     [first, second]
 }
 
-/// Unpacks two runs of 32 columns out of 128 columns of q6_k, as signed weights: those from 32 · `p` on, for p = 0
-/// or 1, and those 64 columns after them, which share their bytes. Each byte of `high` has two bits for each of the
-/// four runs.
+/// Unpacks two of the four runs of 32 columns in 128 columns of q6_k to signed weights. The runs `p` and `p + 2`, with
+/// p = 0 or 1, share their bytes. Each byte of `high` has two bits for each of the four runs.
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn unpack_half(low: &[Piece; 8], high: &[Piece; 8], p: usize, quarter: usize) -> [Columns; 2] {

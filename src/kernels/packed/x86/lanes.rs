@@ -45,7 +45,7 @@ pub trait Lanes: Copy {
     const VNNI: bool;
     /// Number of panels that are fastest to multiply together.
     const PANELS: usize;
-    /// Largest number of rows of quants for which k-quants are multiplied as they are unpacked. Their sums fit the
+    /// Maximum number of rows of quants for which k-quants are multiplied as they are unpacked. Their sums fit the
     /// registers.
     const FEW: usize;
     /// Number of rows of quants that are multiplied at a time by unpacked k-quants.

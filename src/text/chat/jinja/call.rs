@@ -10,7 +10,7 @@ use super::range::Range;
 use super::text::{Text, plain};
 use super::value::{Joiner, Value};
 
-/// Limit for `range`, as in Jinja's sandbox.
+/// Maximum length of a `range`, as in Jinja's sandbox.
 const MAX_RANGE: usize = 100_000;
 
 impl Interpreter<'_> {

@@ -136,8 +136,8 @@ const TESTS: [&str; 39] = [
 fn remainder(of: &Value, by: &Value, left: i128) -> Result<bool> {
     match number::operate("%", of.defined()?, by.defined()?) {
         Some(rest) => rest?.equals(&Value::Int(left)),
-        // For a string `'…' % 2` formats.
-        None => fail(format!("'{}' is no number", of.type_name())),
+        // Fails for a string, for which Python's `%` formats text.
+        None => fail(format!("'{}' is not a number", of.type_name())),
     }
 }
 

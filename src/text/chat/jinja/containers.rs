@@ -74,7 +74,7 @@ pub(super) fn number_method(of: &Value, name: &'static str, given: Given) -> Res
     }
 }
 
-/// Returns the view that a method of a dictionary returns.
+/// Returns a dictionary's `keys()`, `values()` or `items()`.
 fn view(of: &Value, kind: View) -> Value {
     match of {
         Value::Dict(dict) => Value::View(kind, dict.clone()),

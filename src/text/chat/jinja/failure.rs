@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-/// Limit for the steps of a rendering. A turn of a published template takes a few thousand.
+/// Maximum number of steps of a rendering. A turn of a published template takes a few thousand.
 const FUEL: u64 = 10_000_000;
 
 /// The reason why a template did not render, in one line.
@@ -28,8 +28,8 @@ pub(super) fn too_deep() -> Box<Failure> {
     failure(format!("it nests values too deep (the limit is {MAX_DEPTH} levels)"))
 }
 
-/// Limit for nested values. It is checked whenever a value is made, so that no recursion over a value, including its drop,
-/// goes deeper. Published templates nest about five.
+/// Maximum depth of nested values. It is checked whenever a value is made, so that no recursion over a value, including
+/// its drop, goes deeper. Published templates nest about five.
 pub(super) const MAX_DEPTH: usize = 100;
 
 thread_local! {
@@ -46,7 +46,7 @@ pub(super) fn refuel() {
 /// Takes fuel for a number of steps.
 ///
 /// # Errors
-/// Too little fuel is left.
+/// The fuel is used up.
 pub(super) fn spend(steps: usize) -> Result<()> {
     match LEFT.get().checked_sub(steps as u64) {
         Some(left) => {

@@ -22,7 +22,7 @@ impl Interpreter<'_> {
                 }
                 let length = spec.precision.unwrap_or(usize::MAX).min(text.len());
                 if spec.align == Some('=') {
-                    // For strings a zero in front of the width is a fill.
+                    // For strings, a zero before the width is the fill character.
                     return Spec { align: None, ..spec.clone() }.padded(&text[..length], '<');
                 }
                 spec.padded(&text[..length], '<')

@@ -10,11 +10,11 @@ use super::scope::Scope;
 use super::text::{Ch, Text};
 use super::value::{Loop, Value};
 
-/// Limit for nested evaluations, including those of macros. Each takes less than 16 KiB of the stack.
+/// Maximum depth of nested evaluations, including those of macros. Each takes less than 16 KiB of the stack.
 const MAX_RECURSION: usize = 4000;
-/// Limit for the rendered text, in characters.
+/// Maximum length of the rendered text, in characters.
 const MAX_OUTPUT: usize = 16 << 20;
-/// Limit for nested macros, and for nested recursive loops.
+/// Maximum depth of nested macros, and of nested recursive loops.
 const MAX_CALLS: usize = 200;
 
 /// How a body ended.
@@ -315,7 +315,7 @@ impl<'t> Interpreter<'t> {
         Ok(())
     }
 
-    /// Checks a value through its namespaces, since a value that contains itself has no end.
+    /// Checks the depth of a value with the contents of its namespaces, because a namespace may contain itself.
     fn check_depth(&self, value: &Value) -> Result<()> {
         if !value.holds_namespace() {
             return Ok(());

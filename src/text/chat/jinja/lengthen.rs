@@ -1,4 +1,5 @@
-//! Operations that make a text longer: padding, tabs, replacing. Each counts its output before it is made.
+//! Operations that make a text longer: padding, tabs, replacing. Each charges the limit for its output before it builds
+//! the output.
 
 use super::failure::{Result, spend_on_text};
 use super::text::{self, Ch, Text};

@@ -33,7 +33,7 @@ struct Lexer<'s> {
     at: usize,
     line: u32,
     tokens: Vec<Token>,
-    /// Whether a line begins here: at the start, or behind a tag that took its newline.
+    /// Whether a line begins here: at the start, or after a tag that removed its newline.
     line_starts: bool,
 }
 
@@ -102,7 +102,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// Returns the text in front of a tag, without the white space that the tag removes.
+    /// Returns the text before a tag, without the white space that the tag removes.
     fn without_indent<'t>(&self, data: &'t str, mark: Option<char>, print: bool) -> &'t str {
         match mark {
             Some('-') => data.trim_end_matches(is_space),
@@ -218,7 +218,7 @@ impl<'s> Lexer<'s> {
     fn end_tag(&mut self, print: bool) {
         let mark = self.rest().chars().next().filter(|c| matches!(c, '-' | '+'));
         self.advance(mark.map_or(0, char::len_utf8));
-        // The newline behind a printed value stays.
+        // The newline after a printed value stays.
         let keeps = print && mark.is_none();
         self.close(if keeps { Some('+') } else { mark });
     }
@@ -250,7 +250,7 @@ impl<'s> Lexer<'s> {
                 end = digits(end + 1 + signed);
             }
         }
-        // Behind a point `1.2` is two subscripts of a value, not a number.
+        // After a point, `1.2` is two subscripts of a value, not a number.
         let after_point = matches!(self.tokens.last(), Some(Token { kind: Kind::Sign("."), .. }));
         if end > whole && !after_point {
             let number = rest[..end].replace('_', "").parse();

@@ -161,7 +161,7 @@ fn without_underscores(text: &str) -> Option<String> {
     (!bad).then(|| text.replace('_', ""))
 }
 
-/// Strips a text, makes it lower case, and converts the digits of all scripts to ASCII.
+/// Strips a text, converts it to lower case, and converts the digits of all scripts to ASCII.
 fn numeral(text: &[Ch]) -> String {
     let digit = |c: char| -> char {
         if c.is_ascii() || !is_decimal(c) {
@@ -272,7 +272,7 @@ pub(super) fn round(value: &Value, digits: i128) -> Result<Value> {
 /// Converts a value to an integer for a size or a position.
 ///
 /// # Errors
-/// The value is no integer.
+/// The value is not an integer.
 pub(super) fn index(value: &Value) -> Result<i128> {
     value.defined()?;
     value.as_int().map_or_else(

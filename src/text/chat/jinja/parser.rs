@@ -8,7 +8,7 @@ use super::text::Text;
 use super::token::{Kind, Token};
 use super::value::Value;
 
-/// Limit for nested expressions, and for nested statements. Python's own parser allows fewer than a hundred.
+/// Maximum depth of nested expressions, and of nested statements. Python's own parser allows fewer than a hundred.
 const MAX_NESTING: usize = 200;
 
 pub(super) struct Parser {

@@ -7,7 +7,7 @@ use super::spec::{MAX_WIDTH, Spec, digits};
 use super::text::{Ch, Text, plain, push};
 use super::value::Value;
 
-/// The arguments of `%`, which are taken one by one.
+/// The arguments of `%`, consumed one by one.
 struct Operands<'v> {
     all: &'v Value,
     taken: usize,

@@ -1,4 +1,4 @@
-//! Parses the parts behind an expression: attributes, subscripts, calls, filters and tests.
+//! Parses the parts after an expression: attributes, subscripts, calls, filters and tests.
 
 use std::rc::Rc;
 

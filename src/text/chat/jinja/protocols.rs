@@ -4,7 +4,7 @@ use super::failure::{Result, fail, spend};
 use super::value::{Value, View};
 
 impl Value {
-    /// Returns whether Python takes the value for true.
+    /// Returns the truth of a value, as Python's `bool(value)`.
     pub(super) fn is_true(&self) -> bool {
         match self {
             Self::Undefined(_) | Self::None => false,
@@ -35,7 +35,7 @@ impl Value {
         })
     }
 
-    /// Returns the items, which a stream gives once.
+    /// Returns the items of a value. An iterator returns its items only once.
     ///
     /// # Errors
     /// The value is not iterable.

@@ -5,7 +5,7 @@ use super::lengthen::padded;
 use super::number;
 use super::text::{Ch, Text, plain};
 
-/// Limit for width and precision.
+/// Maximum of width and precision.
 pub(super) const MAX_WIDTH: usize = 10_000;
 
 /// A format specification.
@@ -112,7 +112,7 @@ impl Spec {
                 'e' => exponential(size, precision),
                 'g' => general(size, precision.max(1), self.alternate, 0),
                 'f' | '%' => format!("{size:.precision$}"),
-                // Without a kind: as `str`, or with the given digits, and always one behind the point.
+                // Without a type: as `str`, or with the given digits, and always at least one digit after the point.
                 _ => match self.precision {
                     None => number::float(size),
                     Some(precision) => {

@@ -11,7 +11,7 @@ use super::value::Value;
 /// Parses a template.
 ///
 /// # Errors
-/// The source is no template, with the line; or a statement needs other templates.
+/// The source is not a template (the error names the line); a statement needs other templates.
 pub(super) fn parse(source: &str) -> Result<Body> {
     let mut parser = Parser::new(lexer::tokens(source)?);
     let body = parser.body(&[])?;
@@ -67,7 +67,7 @@ impl Parser {
         if self.skip_kind(kind) { Ok(()) } else { self.unexpected(&kind.describe()) }
     }
 
-    /// Parses the rest of a tag, the body behind it, and the name of the tag that ends it.
+    /// Parses the rest of a tag, the body after it, and the name of the tag that ends it.
     fn block(&mut self, end: &str) -> Result<Body> {
         self.expect_kind(&Kind::BlockEnd)?;
         let body = self.body(&[end])?;
@@ -142,7 +142,7 @@ impl Parser {
         Ok(Statement::For(Box::new(For { target, over, filter, recursive, body, otherwise })))
     }
 
-    /// Parses the iterable of a loop. An `if` behind it belongs to the loop.
+    /// Parses the iterable of a loop. An `if` after it belongs to the loop.
     fn iterable(&mut self) -> Result<Expr> {
         let mut items = vec![self.or()?];
         let mut is_tuple = false;
@@ -243,7 +243,7 @@ impl Parser {
     }
 
     fn call_block(&mut self) -> Result<Statement> {
-        // The signature is in front of the call and the body behind it, so it is parsed in two steps.
+        // The signature comes before the call and the body after it, so the statement is parsed in two steps.
         let mut parameters = Vec::new();
         if self.skip_sign("(") {
             while !self.is_sign(")") {

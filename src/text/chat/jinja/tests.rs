@@ -1,4 +1,4 @@
-//! Tests the results of a few hundred templates against Jinja's own, and templates that are built to end the process.
+//! Tests the results of a few hundred templates against Jinja's own, and templates that are built to crash the process.
 
 use serde::Deserialize;
 

@@ -74,7 +74,7 @@ impl Hash for Ch {
     }
 }
 
-/// A string.
+/// A string of a template, whose characters carry their origin.
 #[derive(Clone)]
 pub(in crate::text::chat) struct Text {
     chars: Rc<[Ch]>,
@@ -276,7 +276,7 @@ pub(super) fn words_from_right(text: &[Ch], most: usize) -> Vec<&[Ch]> {
     words
 }
 
-/// Splits at a separator that is not empty.
+/// Splits a text at the first `most` occurrences of a separator that is not empty.
 pub(super) fn split<'t>(text: &'t [Ch], separator: &[Ch], most: usize) -> Vec<&'t [Ch]> {
     let mut pieces = Vec::new();
     let mut rest = text;

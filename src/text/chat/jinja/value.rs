@@ -1,5 +1,5 @@
-//! Python's values. They are immutable, except namespaces, loops and similar ones, which are stored by number or are no
-//! deeper than their parts. So a value's depth is known when it is made.
+//! Python's values. A value is immutable, so its depth of nesting is known when it is made. Namespaces, loops and
+//! similar values can change; they are stored by number, or a change does not make them deeper.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -57,7 +57,7 @@ pub(in crate::text::chat) enum View {
     Items,
 }
 
-/// A generator or iterator of Python, whose items come once.
+/// A Python generator or iterator, whose items can be read once.
 pub(in crate::text::chat) struct Stream {
     pub(super) items: RefCell<std::collections::VecDeque<Value>>,
     depth: Depth,
@@ -69,7 +69,7 @@ pub(in crate::text::chat) struct Loop {
     pub(super) index: std::cell::Cell<usize>,
     /// Depth of a recursive loop, from 0.
     pub(super) level: usize,
-    /// The last value given to `changed`. It contains no loop, since it does not count for the depth.
+    /// The last value passed to `changed`. It must not contain a loop, because its depth is not counted.
     pub(super) seen: RefCell<Option<Value>>,
     /// The number of its recursive loop.
     pub(super) recursive: Option<usize>,
@@ -120,7 +120,7 @@ struct Depth {
     levels: usize,
     /// Whether the parts include a namespace. Only through a namespace can a value contain itself.
     namespaces: bool,
-    /// Whether they include a loop, to which `changed` may add a value later.
+    /// Whether the parts include a loop, to which `changed` may add a value later.
     loops: bool,
 }
 
@@ -194,7 +194,7 @@ impl Value {
     /// Makes a dictionary by names.
     ///
     /// # Errors
-    /// The values are nested too deep; texts never are.
+    /// The values are nested too deep, which cannot happen for texts.
     pub(in crate::text::chat) fn record(entries: Vec<(&str, Value)>) -> Result<Self> {
         Self::dict(
             entries.into_iter().map(|(name, value)| (Self::text_of(name, 0), value)).collect::<Vec<_>>(),

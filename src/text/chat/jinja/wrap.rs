@@ -9,11 +9,11 @@ pub(super) struct Options {
     pub(super) width: Option<usize>,
     /// Whether words longer than a line are broken.
     pub(super) long: bool,
-    /// Whether words are broken behind hyphens.
+    /// Whether words are broken after hyphens.
     pub(super) hyphens: bool,
 }
 
-/// Wraps each line by itself, with `between` at the breaks.
+/// Wraps each line separately, with `between` at the breaks.
 ///
 /// # Errors
 /// The width is not positive.
@@ -57,7 +57,7 @@ fn chunks(line: &[Ch], hyphens: bool) -> Vec<&[Ch]> {
     chunks
 }
 
-/// Cuts a word behind hyphens with two letters on either side, and around dashes.
+/// Cuts a word after hyphens with two letters on either side, and around dashes.
 fn parts(word: &[Ch]) -> Vec<&[Ch]> {
     let at = |index: usize| word.get(index).map_or(' ', |c| c.char());
     let is_letter = |c: char| is_word(c) && !c.is_numeric() && c != '_';

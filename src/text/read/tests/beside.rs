@@ -168,7 +168,7 @@ fn flags_of_added_tokens_are_those_of_the_settings() {
     assert_eq!(ids(json!({"rstrip": true}), "a <x> b"), with("a ", "b"));
     assert_eq!(ids(json!({"single_word": true}), "a <x> b"), with("a ", " b"));
     assert_eq!(ids(json!({"single_word": true}), "a<x>"), bare.encode("a<x>", false).unwrap());
-    // The token is found before normalization even so, since each stretch gets a prefix.
+    // The token is still found before normalization, because each stretch gets a prefix.
     assert_eq!(ids(json!({"normalized": true}), "a<x>b"), with("a", "b"));
 }
 
@@ -218,8 +218,8 @@ fn an_added_token_that_contradicts_the_vocabulary_is_an_error_that_names_it() {
     assert!(error.contains("add_bos_token is not true or false"), "{error}");
 }
 
-/// A control token with `normalized: true`, in a model that puts a space in front of texts, is found behind a space, as
-/// in transformers.
+/// A control token with `normalized: true`, in a model that adds a space before texts, is found after a space, as in
+/// transformers.
 #[test]
 fn control_tokens_that_are_normalized_are_found_where_transformers_finds_them() {
     let path =

@@ -1,4 +1,4 @@
-//! Combinations of steps: the ids and the texts of `tokenizers`, or an error.
+//! Tests of combinations of steps: each gives the ids and the texts of `tokenizers`, or an error.
 
 use std::path::Path;
 
@@ -56,7 +56,7 @@ fn ours(json: &Value) -> Result<Tokenizer, String> {
     Tokenizer::from_folder(folder.path()).map_err(|error| error.to_string())
 }
 
-/// Compares what is understood with the reference; returns whether it is.
+/// Compares a supported combination with the reference; returns whether the combination is supported.
 #[track_caller]
 fn compared(json: &Value, steps: &Value) -> bool {
     let ours = match ours(json) {

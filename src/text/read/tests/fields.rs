@@ -1,4 +1,4 @@
-//! Fields of a tokenizer's files: each has its effect, is passed over, or is an error that names it.
+//! Fields of a tokenizer's files: each has its effect, is ignored, or is an error that names it.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Variants of `tokenizer.json`, beside the crate that writes them.
+//! Tests of variants of `tokenizer.json`, compared with the crate that writes them.
 
 use serde_json::{Value, json};
 
@@ -154,7 +154,7 @@ fn what_is_not_done_is_refused() {
     refused(&|file| file["added_tokens"] = json!([added(256, &"x".repeat(5 << 20), false)]), "added tokens");
 }
 
-/// A newline that ends a text is still a newline in one.
+/// A newline at the end of a text stays a newline within a longer text.
 #[test]
 fn an_end_token_that_texts_are_spelled_with_stays_text() {
     let mut tokens = vec!["<unk>".to_owned()];
