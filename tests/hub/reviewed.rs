@@ -36,7 +36,7 @@ fn a_packed_body_is_refused() {
     let hub = hub_with_bodies(|content, _, _| Answer::new(200, content).header("Content-Encoding", "gzip"));
     let root = tempfile::tempdir().unwrap();
     let error = download(&client(&hub, None), root.path()).unwrap_err();
-    assert!(error.to_string().contains("is packed"), "{error}");
+    assert!(error.to_string().contains("is compressed"), "{error}");
 }
 
 #[test]
