@@ -69,7 +69,7 @@ impl SamplingArgs {
     /// Returns the seed. Without a flag draws one, and prints it if sampling is random.
     pub fn seed(&self, sampling: &Sampling, printer: &Printer) -> u64 {
         self.seed.unwrap_or_else(|| {
-            let seed = rand::random::<u32>().into();
+            let seed = mist::runtime::random_seed();
             if sampling.temperature > 0.0 {
                 printer.note(&format!("Seed: {seed}"));
             }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::error::Error;
 use super::model::Model;
-use super::options::{NO_LIMIT, Options};
+use super::options::{NO_LIMIT, Options, random_seed};
 use super::piece::{Next, Piece, Steps};
 use crate::chat::{Conversation, ConversationError, Exchange};
 use crate::generate::{Ended, Engine, Finish, Generation, GenerationError, NextToken, Sampling, Watch};
@@ -46,7 +46,7 @@ impl Model {
         Chat {
             model: self.clone(),
             engine: self.engine(),
-            options: Options { seed: Some(rand::random::<u32>().into()), ..Options::default() },
+            options: Options { seed: Some(random_seed()), ..Options::default() },
             next: None,
             conversation: Conversation::default(),
         }

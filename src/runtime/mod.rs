@@ -60,7 +60,7 @@ pub use located::{Located, Missing, Search, Wanted};
 pub use measured::Measured;
 pub use model::{Model, schemes, weights};
 pub use opened::Opened;
-pub use options::{NEW_TOKENS, NO_LIMIT, Options};
+pub use options::{NEW_TOKENS, NO_LIMIT, Options, random_seed};
 pub use piece::Piece;
 pub use pieces::Pieces;
 pub use placing::{Placed, Room};

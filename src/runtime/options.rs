@@ -8,6 +8,11 @@ pub const NEW_TOKENS: usize = 50;
 /// Value of [`Options::max_new_tokens`] for the rest of the context.
 pub const NO_LIMIT: usize = usize::MAX;
 
+/// Draws a seed for texts without one. It has 32 bits, so that every program reads it from JSON exactly.
+pub fn random_seed() -> u64 {
+    rand::random::<u32>().into()
+}
+
 /// Options for generating a text or a reply. The defaults are those of `mist generate` and `mist chat`.
 ///
 /// ```

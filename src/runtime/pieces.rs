@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::model::Model;
-use super::options::Options;
+use super::options::{Options, random_seed};
 use super::piece::{Next, Piece, Steps};
 use crate::generate::{Engine, Generation, Watch};
 
@@ -18,7 +18,7 @@ impl Model {
     pub fn generate(&self, prompt: &str, options: impl Into<Options>) -> Result<Pieces, Error> {
         let options = options.into();
         let ids = self.tokenize(prompt)?;
-        let seed = options.seed.unwrap_or_else(|| rand::random::<u32>().into());
+        let seed = options.seed.unwrap_or_else(random_seed);
         let request = self.request(ids, &options, false, seed)?;
         let mut engine = self.engine();
         let id = engine.add(request).map_err(|error| self.explained(error))?;

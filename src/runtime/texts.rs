@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::error::Error;
 use super::model::Model;
-use super::options::Options;
+use super::options::{Options, random_seed};
 use crate::generate::{Ended, Engine, Event, Finish, Generation, Id, MOST_AT_ONCE, Timings, Watch};
 
 /// A text that has ended.
@@ -73,7 +73,7 @@ impl Model {
         Texts {
             model: self.clone(),
             engine: self.engine(),
-            seed: options.seed.unwrap_or_else(|| rand::random::<u32>().into()),
+            seed: options.seed.unwrap_or_else(random_seed),
             options,
             is_chat: false,
             prompts,

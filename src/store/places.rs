@@ -34,11 +34,6 @@ impl Store {
         Self { checkpoints: CHECKPOINTS.into(), home: home(), cache: HubCache::from_environment() }
     }
 
-    /// Replaces the folder `./checkpoints` by another one.
-    pub fn with_checkpoints(self, checkpoints: PathBuf) -> Self {
-        Self { checkpoints, ..self }
-    }
-
     /// Returns the hub's own cache.
     pub fn cache(&self) -> Option<&HubCache> {
         self.cache.as_ref()
