@@ -11,8 +11,8 @@ pub(super) fn fallback_byte(token: &str) -> Option<u8> {
 pub(super) const SPACE: char = '▁';
 
 /// Returns the byte that a character of GPT-2's alphabet stands for: printable Latin-1 characters stand for themselves,
-/// and U+0100 onwards for the other 68 bytes in order.
-/// After `bytes_to_unicode` of <https://github.com/openai/gpt-2/blob/master/src/encoder.py>.
+/// and U+0100 onwards for the other 68 bytes in order. Follows `bytes_to_unicode` in
+/// <https://github.com/openai/gpt-2/blob/master/src/encoder.py>.
 pub(super) fn byte_of(character: char) -> Option<u8> {
     let code = u32::from(character);
     let byte = match code {

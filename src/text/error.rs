@@ -32,7 +32,7 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
-    /// A file is not in the format that its name promises.
+    /// A file is not in the format that its name indicates.
     #[error("{}", unusable(path, reason))]
     Malformed {
         /// The file.

@@ -17,7 +17,7 @@ pub enum IdsError {
     Word {
         /// The word.
         word: String,
-        /// What would be one.
+        /// What is expected.
         expected: Expected,
     },
     /// The text is not JSON, or has a field of another type.

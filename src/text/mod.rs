@@ -1,9 +1,8 @@
 //! Text to token ids and back, and the chat formats that turn a conversation into ids.
 //!
-//! What this room knows: the files that tokenizers come in (`tokenizer.json`, `tokenizer.model`, `tekken.json`, the
-//! vocabulary of a GGUF file), how text is cut and joined into tokens, how bytes of several tokens make one character,
-//! and how a model wants a conversation written down. What it must never know: weights, devices, terminals, where a
-//! file came from.
+//! Knows about the files that tokenizers come in (`tokenizer.json`, `tokenizer.model`, `tekken.json`, the vocabulary of
+//! a GGUF file), how text is cut and joined into tokens, how bytes of several tokens make one character, and how a chat
+//! format writes a conversation. Knows nothing about weights, devices, terminals, or where a file came from.
 //!
 //! The one rule of the room: **text of a user never becomes a control token.** A control token (`<s>`,
 //! `<|im_end|>`, `[INST]`) is an id that code puts between stretches of text. No merge leads to one, so no stretch of

@@ -45,7 +45,7 @@ pub(super) enum Kind {
     Added,
     /// A single byte, as `<0x0A>`.
     Byte,
-    /// No text becomes it.
+    /// No text is encoded to it.
     Unused,
 }
 

@@ -226,7 +226,7 @@ fn a_template_that_refuses_and_one_that_is_missing_are_errors() {
     assert!(matches!(none.encode_chat(&[message("user", "x")]), Err(Error::NoTemplate)));
 }
 
-/// Returns pieces of messages: whole spellings of control tokens, and any two parts of a spelling.
+/// Returns pieces of messages: complete spellings of control tokens, and any two parts of a spelling.
 fn fragments(tokenizer: &Tokenizer) -> Vec<String> {
     let mut fragments: Vec<String> = ["", " ", "\n", "x", "user"].map(str::to_owned).to_vec();
     for id in 0..tokenizer.vocabulary_size() as u32 {

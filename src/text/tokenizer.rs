@@ -33,9 +33,9 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// Reads the tokenizer of a folder, or of one file in it: `tekken.json`, `tokenizer.model` (also `.v1` to `.v7`) or
-    /// `tokenizer.json`, and if present `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja`. The
-    /// module `read` describes which file wins. The caller adds end ids that only `generation_config.json` or
-    /// `config.json` name.
+    /// `tokenizer.json`, and if present `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja`.
+    /// The module `read` describes which file takes precedence. The caller adds end ids that only
+    /// `generation_config.json` or `config.json` name.
     ///
     /// # Errors
     /// A file is missing, too large or malformed, or the tokenizer's kind is not supported.
@@ -44,7 +44,7 @@ impl Tokenizer {
         Self::assemble(source).map_err(|error| error.in_file(&file))
     }
 
-    /// Makes the tokenizer of a GGUF file.
+    /// Creates the tokenizer of a GGUF file.
     ///
     /// # Errors
     /// The vocabulary contradicts itself, or the tokenizer's kind is not supported.
@@ -193,8 +193,8 @@ impl Tokenizer {
         &self.end_ids
     }
 
-    /// Returns the tokens that the chat template writes after a reply, and that thus end one. They need not be in
-    /// [`end_ids`](Self::end_ids). Empty for Mistral's format, whose end token is.
+    /// Returns the tokens that the chat template writes after a reply, and that therefore end a reply. They need not be
+    /// in [`end_ids`](Self::end_ids). Empty for Mistral's format, whose end token is.
     pub fn turn_ends(&self) -> &[u32] {
         self.turns().map_or(&[], |turns| &turns.ends)
     }
@@ -258,7 +258,7 @@ impl Tokenizer {
         text + detokenizer.flush()
     }
 
-    /// Returns the name of the tokenizer's kind, as "byte-level BPE".
+    /// Returns the name of the tokenizer's kind, such as "byte-level BPE".
     pub fn kind(&self) -> &'static str {
         match (&self.model.joins, self.model.alphabet) {
             (Joins::Scores(_), _) => "SentencePiece BPE",
@@ -353,7 +353,7 @@ fn find(model: &Model, token: &str) -> Option<u32> {
     Some(std::iter::once(first).chain(spelled).find(|&id| model.kind(id) == Kind::Control).unwrap_or(first))
 }
 
-/// Returns the token at one end of a text: the named token if the settings say so, by default the one that the
+/// Returns the token at one end of a text: the named token if the settings require it, by default the one that the
 /// vocabulary's own file puts there.
 fn wanted(setting: Option<bool>, named: Option<u32>, own: Option<u32>) -> Option<u32> {
     match setting {

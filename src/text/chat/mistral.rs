@@ -79,7 +79,7 @@ enum Role {
     Assistant,
 }
 
-/// A message in the roles of the format.
+/// A message with a role of the format.
 struct Turn {
     role: Role,
     content: String,
@@ -88,7 +88,7 @@ struct Turn {
 }
 
 impl Mistral {
-    /// Makes a format; `None` if the vocabulary lacks control tokens of the version.
+    /// Creates a format; `None` if the vocabulary lacks control tokens of the version.
     pub(in crate::text) fn new(version: Version, model: &Model) -> Option<Self> {
         let id = |name: &str| control(model, name);
         Some(Self {
@@ -200,7 +200,7 @@ impl Mistral {
     }
 
     /// Converts messages to the format's roles. Consecutive messages of a role become one, and before v7 the system
-    /// prompt is returned apart from the messages.
+    /// prompt is returned separately from the messages.
     fn turns(&self, messages: &[Message]) -> Result<(Option<String>, Vec<Turn>), Error> {
         let roles = roles(messages)?;
         let mut system: Vec<&str> = Vec::new();

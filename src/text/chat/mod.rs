@@ -1,6 +1,6 @@
 //! Chat formats: how a conversation is written for a model.
 //!
-//! Knows messages, control tokens and templates, but neither a tokenizer's files nor terminals.
+//! Knows about messages, control tokens and templates, but not about tokenizer files or terminals.
 //!
 //! | file | idea |
 //! |---|---|
@@ -15,7 +15,7 @@
 //!
 //! Mistral's own tokenizers (`tekken.json`, `tokenizer.model.v3`, or any file whose pieces are those of Mistral's
 //! SentencePiece vocabulary) imply a format. A `chat_template` beside one, which others wrote later, is used if it does
-//! not write `[INST]`: the model was then trained further on another format. Every other model has its template, or no
+//! not write `[INST]`: the model was then fine-tuned on another format. Every other model has its template, or no
 //! format.
 
 mod format;

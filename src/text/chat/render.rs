@@ -12,9 +12,9 @@ use crate::text::{Error, Message};
 /// Encodes a conversation by `template`. `encode` appends the ids of a stretch of text.
 ///
 /// The ids are those of transformers' `apply_chat_template`, with two differences. A control token that a message
-/// spells stays text: only characters that the template wrote, all of them, make one. And a reply keeps the ids that
-/// the model generated if the template writes the reply as it was generated: whole, and after the prompt that it was
-/// generated from.
+/// spells stays text: it is a control token only if the template wrote all of its characters. And a reply keeps the ids
+/// that the model generated if the template writes the reply as it was generated: completely, and after the prompt that
+/// it was generated from.
 ///
 /// # Errors
 /// [`Error::Template`] and the other errors of templates, and those of `encode`.
@@ -52,8 +52,8 @@ pub(in crate::text) fn render(
     Ok(ids)
 }
 
-/// Returns the rendered text with every character of a message replaced by one that no control token has, so that control
-/// tokens are found only in what the template wrote. White space stays, since tokens may include it.
+/// Returns the rendered text with every character of a message replaced by one that no control token has, so that
+/// control tokens are found only in what the template wrote. White space is kept, since tokens may include it.
 ///
 /// # Errors
 /// [`Error::TooManySpellings`] if the control tokens use every character.
@@ -86,7 +86,7 @@ impl Stretches<'_> {
     }
 }
 
-/// Finds the generated message that `text` is, whole and directly after the prompt of a generation.
+/// Finds the generated message whose complete text is `text`, directly after the prompt of a generation.
 ///
 /// Without such a message the text is encoded again. A template may trim a reply or leave out a part of it. If it
 /// writes more before a reply than the prompt of a generation has (such as a space), the generated ids would follow a

@@ -29,7 +29,7 @@ impl Turns {
     ///
     /// ```text
     /// <|im_start|>user\n①<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n②<|im_end|>\n
-    /// tags: <|im_start|> is in front of the user's message, <|im_end|> behind the reply;
+    /// tags: <|im_start|> is before the user's message, <|im_end|> after the reply;
     ///       the first other token between the two would be the assistant's, but <|im_start|> comes again before it
     /// ```
     pub(in crate::text) fn of(template: &str, names: Names<'_>, tokens: &Controls) -> Self {
@@ -149,7 +149,7 @@ mod tests {
 
     const CHATML: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
 
-    /// A regression: `<|im_end|>` became part of the reply, since only a conversation that ends with it was examined.
+    /// Regression: `<|im_end|>` became part of the reply, since only a conversation that ends with it was examined.
     #[test]
     fn a_reply_ends_at_what_a_template_writes_only_before_another_turn() {
         let turn = "<|im_start|>{{ m.role }}\n{{ m.content }}";

@@ -1,4 +1,4 @@
-//! Finds added tokens in a text before it is cut, after `AddedVocabulary` of
+//! Finds added tokens in a text before it is cut, like `AddedVocabulary` in
 //! <https://github.com/huggingface/tokenizers/blob/main/tokenizers/src/tokenizer/added_vocabulary.rs>.
 
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Merges the symbols of a word: byte-pair encoding, after <https://arxiv.org/abs/1508.07909>.
+//! Merges the symbols of a word: byte-pair encoding (<https://arxiv.org/abs/1508.07909>).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

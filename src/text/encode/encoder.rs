@@ -25,7 +25,7 @@ pub(in crate::text) struct Encoder {
 }
 
 impl Encoder {
-    /// Makes the encoder of a model.
+    /// Creates the encoder of a model.
     ///
     /// # Errors
     /// [`Error::Vocabulary`] for an expression that cannot be used.

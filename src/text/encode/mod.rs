@@ -1,7 +1,7 @@
 //! Encodes text to ids: takes out added tokens, normalizes the text between them, cuts it into words and merges the
 //! symbols of each word.
 //!
-//! Knows a tokenizer's model. Never knows the file that it came from, or a conversation.
+//! Knows about a tokenizer's model, but not about the file that it came from, or about conversations.
 //!
 //! | file | idea |
 //! |---|---|

@@ -7,12 +7,12 @@ use unicode_normalization::UnicodeNormalization as _;
 use crate::text::alphabet::SPACE;
 use crate::text::model::{Alphabet, Model, NormalForm, Prefix};
 
-/// The position of a stretch of text.
+/// Where a stretch of text begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::text) enum Place {
     /// At the start of a text.
     Start,
-    /// Behind a control token.
+    /// After a control token.
     Stretch,
     /// After text that was normalized together with it, so no space is added.
     Joined,

@@ -1,8 +1,8 @@
 //! Adds the tokens that only the settings beside a vocabulary declare.
 //!
-//! After `PreTrainedTokenizerBase._from_pretrained` and `TokenizersBackend.__init__` of transformers 5:
-//! `added_tokens_decoder` of `tokenizer_config.json` gives ids and flags; without it `added_tokens.json` gives ids;
-//! a special token that has no id by then gets the next one.
+//! Follows `PreTrainedTokenizerBase._from_pretrained` and `TokenizersBackend.__init__` of transformers 5:
+//! `added_tokens_decoder` of `tokenizer_config.json` gives ids and flags; without it `added_tokens.json` gives ids; a
+//! special token that has no id by then gets the next one.
 
 use std::collections::{HashMap, HashSet};
 

@@ -110,7 +110,7 @@ pub(super) fn read(text: Text) -> Result<Source, Error> {
     }
     let affix = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     if affix(&bpe.continuing_subword_prefix) || affix(&bpe.end_of_word_suffix) {
-        return Err(unknown("model", "with a prefix or suffix of its own"));
+        return Err(unknown("model", "with a prefix or suffix for subwords"));
     }
 
     let largest = bpe.vocab.values().copied().chain(added_tokens.iter().map(|token| token.id)).max();

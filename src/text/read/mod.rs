@@ -1,6 +1,6 @@
 //! Reads a tokenizer from the files of a folder, or from the metadata of a GGUF file.
 //!
-//! Knows the formats of these files. Never encodes a text, and never opens weights.
+//! Knows about the formats of these files. Never encodes text or opens weights.
 //!
 //! | file | reads |
 //! |---|---|
@@ -21,7 +21,7 @@
 //!
 //! Mistral publishes its own file (`tekken.json`, `tokenizer.model.v3`) beside a `tokenizer.json` that others made from
 //! it. The order is: tekken, the highest version of `tokenizer.model.v*`, `tokenizer.json`, `tokenizer.model`. There is
-//! one exception: if the chat template does not write `[INST]`, the model was trained further on another format, whose
+//! one exception: if the chat template does not write `[INST]`, the model was fine-tuned on another format, whose
 //! tokens are in `tokenizer.json`, which then comes first.
 
 mod added;

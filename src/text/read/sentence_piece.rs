@@ -2,8 +2,7 @@
 //!
 //! The file is a protocol buffer, `ModelProto` of
 //! <https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto>, of which this reads the few
-//! fields that matter. A model of another kind than byte-pair encoding, or with a normalization of its own, is an
-//! error.
+//! fields that matter. A model that is not a byte-pair encoding, or that has normalization rules, is an error.
 
 use super::source::{Around, MAX_IDS, Names, Source};
 use crate::system::quote::quoted;

@@ -46,7 +46,7 @@ pub(super) fn steps(normalizer: &Value, pre_tokenizer: &Value, model: &mut Model
     for (index, part) in steps.into_iter().enumerate() {
         // Later steps see letters that stand for bytes.
         if model.alphabet == Alphabet::Bytes {
-            return Err(unknown("pre-tokenizer", "with a step behind ByteLevel"));
+            return Err(unknown("pre-tokenizer", "with a step after ByteLevel"));
         }
         match kind(part) {
             "Split" => split(part, model)?,
@@ -57,7 +57,7 @@ pub(super) fn steps(normalizer: &Value, pre_tokenizer: &Value, model: &mut Model
             }
             "ByteLevel" => byte_level(part, model)?,
             "Metaspace" if index > 0 => {
-                return Err(unknown("pre-tokenizer", "Metaspace behind another step"));
+                return Err(unknown("pre-tokenizer", "Metaspace after another step"));
             }
             "Metaspace" => metaspace(part, model)?,
             other => return Err(unknown("pre-tokenizer", other)),
@@ -104,10 +104,7 @@ fn split(part: &Value, model: &mut Model) -> Result<(), Error> {
     };
     // This step would search for spaces in a text that has none any more.
     if model.alphabet == Alphabet::Spaces && !DIGITS.contains(&expression.as_str()) {
-        return Err(unknown(
-            "pre-tokenizer",
-            "Split behind a step (Replace, Metaspace) that replaces spaces",
-        ));
+        return Err(unknown("pre-tokenizer", "Split after a step (Replace, Metaspace) that replaces spaces"));
     }
     model.cuts.push(Cut::Matches(expression));
     Ok(())
@@ -117,7 +114,7 @@ fn byte_level(part: &Value, model: &mut Model) -> Result<(), Error> {
     if model.alphabet != Alphabet::Plain {
         return Err(unknown(
             "pre-tokenizer",
-            "ByteLevel behind a step (Replace, Metaspace) that replaces spaces",
+            "ByteLevel after a step (Replace, Metaspace) that replaces spaces",
         ));
     }
     model.alphabet = Alphabet::Bytes;
@@ -139,7 +136,7 @@ fn metaspace(part: &Value, model: &mut Model) -> Result<(), Error> {
     }
     model.alphabet = Alphabet::Spaces;
     let prefix = scheme(part)?;
-    // The space that the normalizer adds at the start stays, so the text already begins with one.
+    // The space that the normalizer adds at the start is kept, so the text already begins with one.
     if model.prefix == Prefix::Never {
         model.prefix = prefix;
     } else if prefix == Prefix::Missing {
@@ -191,10 +188,10 @@ pub(super) fn decoder(decoder: &Value, model: &mut Model) -> Result<(), Error> {
     for part in all {
         let plain = alphabet == Alphabet::Plain && !fused;
         match kind(part) {
-            "ByteLevel" if steps > 0 => return Err(unknown("decoder", "ByteLevel behind another step")),
+            "ByteLevel" if steps > 0 => return Err(unknown("decoder", "ByteLevel after another step")),
             "ByteLevel" => alphabet = Alphabet::Bytes,
             "ByteFallback" if alphabet == Alphabet::Bytes || fused => {
-                return Err(unknown("decoder", "ByteFallback behind ByteLevel or Fuse"));
+                return Err(unknown("decoder", "ByteFallback after ByteLevel or Fuse"));
             }
             "ByteFallback" => {
                 for (kind, token) in model.kinds.iter_mut().zip(&model.tokens) {

@@ -1,5 +1,5 @@
-//! Reads a tokenizer from Mistral's `tekken.json`, tiktoken's byte-pair encoding after a block of control tokens. After
-//! `Tekkenizer` of <https://github.com/mistralai/mistral-common>.
+//! Reads a tokenizer from Mistral's `tekken.json`, tiktoken's byte-pair encoding after a block of control tokens.
+//! Follows `Tekkenizer` in <https://github.com/mistralai/mistral-common>.
 
 use std::collections::HashSet;
 

@@ -1,5 +1,5 @@
-//! Tests of folders, good and bad. `tests/` covers the files beside a vocabulary, fields of its files, and variants of
-//! `tokenizer.json`.
+//! Tests of reading valid and invalid folders. `tests/` covers the files beside a vocabulary, fields of its files, and
+//! variants of `tokenizer.json`.
 
 mod beside;
 mod combinations;
@@ -70,7 +70,7 @@ fn of_several_templates_the_default_one_is_taken_and_a_file_of_its_own_wins() {
     assert_eq!(load(folder.path()).unwrap().chat_template(), Some("from its file"));
 }
 
-/// Templates are accepted and refused as in transformers 5.24. A regression: unknown forms were ignored, and the model
+/// Templates are accepted and refused as in transformers 5.24. Regression: unknown forms were ignored, and the model
 /// had no chat format, or Mistral's.
 #[test]
 fn a_chat_template_in_a_form_that_transformers_refuses_is_an_error_that_names_the_field() {

@@ -21,7 +21,7 @@ const OTHER_FIELDS: usize = 8 << 20;
 /// The fields that are lists of tokens, in `tokenizer_config.json` and `special_tokens_map.json`.
 const LISTS: [&str; 3] = ["added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"];
 
-/// A settings file, with its lists of tokens apart from its other fields.
+/// A settings file, with its lists of tokens separate from its other fields.
 #[derive(Debug, Default)]
 pub(super) struct File {
     /// All fields but the lists.

@@ -1,10 +1,10 @@
-//! Writes a tokenizer in the formats of other programs. Knows the model and these formats. Never knows files on the
+//! Writes a tokenizer in the formats of other programs. Knows about the model and these formats, but not about files on
 //! disk.
 //!
 //! | file | writes |
 //! |---|---|
 //! | `hugging_face` | `tokenizer.json` and `tokenizer_config.json` |
-//! | `pairs` | (the merges, as both need them) |
+//! | `pairs` | (the merges as a list of pairs, for both) |
 //! | `gguf` | a [`Vocabulary`](super::Vocabulary) |
 
 mod gguf;

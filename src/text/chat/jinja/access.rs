@@ -22,7 +22,7 @@ impl Interpreter<'_> {
     /// Evaluates `of[index]`, which is undefined if it does not exist.
     ///
     /// # Errors
-    /// Something undefined.
+    /// `of` or `index` is undefined, or Python has the attribute and it is not supported here.
     pub(super) fn item(&self, of: &Value, index: &Value) -> Result<Value> {
         of.defined()?;
         if let Some(value) = own_item(of, index) {

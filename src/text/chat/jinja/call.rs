@@ -43,7 +43,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// Calls a global function.
+    /// Returns the global function of this name.
     pub(super) fn function(name: &str) -> Option<Value> {
         const ALL: [&str; 8] =
             ["range", "dict", "namespace", "cycler", "joiner", "lipsum", "raise_exception", "strftime_now"];
@@ -68,7 +68,7 @@ impl Interpreter<'_> {
             }
             "joiner" => {
                 let [separator] = given.bind("joiner", ["sep"], 0)?;
-                // A joiner would be a level of values that is not counted.
+                // A joiner that holds another value would add a level of nesting that is not counted.
                 match separator.unwrap_or_else(|| Value::str(", ")) {
                     Value::Str(separator) => {
                         Ok(Value::Joiner(Rc::new(Joiner { separator, used: false.into() })))
@@ -76,7 +76,7 @@ impl Interpreter<'_> {
                     other => fail(format!("joiner takes a string, not '{}'", other.type_name())),
                 }
             }
-            // Templates refuse a conversation with it, for instance if roles do not alternate.
+            // Templates use it to refuse a conversation, for example if roles do not alternate.
             "raise_exception" => {
                 let [message] = given.bind("raise_exception", ["message"], 1)?;
                 let message = self.text(&message.unwrap_or(Value::None))?;
@@ -94,7 +94,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// Makes a dictionary from a dictionary or pairs, and from named arguments.
+    /// Creates a dictionary from a dictionary or pairs, and from named arguments.
     pub(super) fn pairs_of(&mut self, given: Given, of: &str) -> Result<Vec<(Value, Value)>> {
         if given.positional.len() > 1 {
             return fail(format!("{of} expected at most 1 argument, got {}", given.positional.len()));

@@ -136,7 +136,7 @@ const TESTS: [&str; 39] = [
 fn remainder(of: &Value, by: &Value, left: i128) -> Result<bool> {
     match number::operate("%", of.defined()?, by.defined()?) {
         Some(rest) => rest?.equals(&Value::Int(left)),
-        // Fails for a string, for which Python's `%` formats text.
+        // A string is an error, although Python's `%` would format it.
         None => fail(format!("'{}' is not a number", of.type_name())),
     }
 }

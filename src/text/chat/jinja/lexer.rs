@@ -218,7 +218,7 @@ impl<'s> Lexer<'s> {
     fn end_tag(&mut self, print: bool) {
         let mark = self.rest().chars().next().filter(|c| matches!(c, '-' | '+'));
         self.advance(mark.map_or(0, char::len_utf8));
-        // The newline after a printed value stays.
+        // The newline after a printed value is kept.
         let keeps = print && mark.is_none();
         self.close(if keeps { Some('+') } else { mark });
     }

@@ -8,7 +8,8 @@
 //! Python that are not supported are errors that name them, never a different result; `tests/fixtures/jinja` has Jinja's own
 //! results for more than a thousand expressions.
 //!
-//! Knows texts, their origins and Python's values. Never knows a tokenizer, a file or the clock, which it is given.
+//! Knows about texts, their origins and Python's values, but not about tokenizers or files. The caller passes the
+//! clock.
 //!
 //! | file | idea |
 //! |---|---|

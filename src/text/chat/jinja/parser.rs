@@ -25,7 +25,7 @@ impl Parser {
     }
 
     pub(super) fn kind(&self) -> &Kind {
-        // The last token is always the end, and stays.
+        // The last token is always the end, which is never consumed.
         self.look(0)
     }
 

@@ -1,6 +1,6 @@
 //! A range of integers, as Python has it.
 
-/// The numbers from `start` on, `step` apart, up to `stop` without it.
+/// The numbers from `start` on, `step` apart, up to but not including `stop`.
 #[derive(Clone, Copy)]
 pub(in crate::text::chat) struct Range {
     pub(super) start: i128,

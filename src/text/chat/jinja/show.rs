@@ -248,7 +248,7 @@ impl Json {
                         escape(out, &format!("\\u{unit:04x}"));
                     }
                 }
-                // DEL is ASCII, and stays.
+                // DEL is ASCII, and is written unescaped.
                 _ => out.push(c),
             }
         }

@@ -7,7 +7,7 @@ use super::{Value, plain, render};
 /// Made by `tests/fixtures/jinja/make.py`.
 const EXPECTED: &str = include_str!("../../../../tests/fixtures/jinja/expected.json");
 
-/// What is an error here that names it.
+/// Features that are not supported. The error names the feature.
 const NOT_SUPPORTED: [&str; 4] =
     ["'abc'.encode()", "'abc'.translate({})", "'x' | random | length", "{{ self }}"];
 
@@ -34,7 +34,7 @@ fn rendered(source: &str) -> Result<String, String> {
         ];
         render(&source, context, &|_| None).map(|text| plain(&text)).map_err(|failure| failure.message)
     };
-    // The stack that templates have.
+    // The stack size of a template's thread.
     std::thread::Builder::new().stack_size(256 << 20).spawn(work).unwrap().join().unwrap()
 }
 
@@ -90,7 +90,7 @@ const DEEPER: [&str; 26] = [
     "cycler(V, V)",
 ];
 
-/// What recurses over a value, `v` being it.
+/// Expressions that recurse over the value `v`.
 const USES: [&str; 20] = [
     "v",
     "v | tojson",

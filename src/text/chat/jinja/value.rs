@@ -1,5 +1,5 @@
 //! Python's values. A value is immutable, so its depth of nesting is known when it is made. Namespaces, loops and
-//! similar values can change; they are stored by number, or a change does not make them deeper.
+//! similar values can change; a namespace is stored by its number, and other changes do not make a value deeper.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -143,7 +143,7 @@ impl Seq {
 }
 
 impl Dict {
-    /// Makes a dictionary. Later entries replace earlier ones in their positions.
+    /// Creates a dictionary. Later entries replace earlier ones in their positions.
     pub(super) fn new(entries: impl IntoIterator<Item = (Value, Value)>) -> Result<Self> {
         let mut all = Self::default();
         for (key, value) in entries {
@@ -186,12 +186,12 @@ impl Loop {
 }
 
 impl Value {
-    /// Makes a text of an origin.
+    /// Creates a text of an origin.
     pub(in crate::text::chat) fn text_of(text: &str, origin: Origin) -> Self {
         Self::Str(Text::of(text, origin))
     }
 
-    /// Makes a dictionary by names.
+    /// Creates a dictionary by names.
     ///
     /// # Errors
     /// The values are nested too deep, which cannot happen for texts.
@@ -209,7 +209,7 @@ impl Value {
         Self::Undefined(reason.as_ref().into())
     }
 
-    /// Makes a list.
+    /// Creates a list.
     ///
     /// # Errors
     /// The value would be too deep. This holds for the functions below too.

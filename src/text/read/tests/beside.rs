@@ -115,7 +115,7 @@ fn tokens_that_only_the_map_calls_additional_get_no_ids() {
     assert_eq!((read.vocabulary_size(), read.token(900)), (901, Some("<x>")));
 }
 
-/// A regression: 10,500 tokens were refused, since each took 2,300 bytes of memory.
+/// Regression: 10,500 tokens were refused, since each took 2,300 bytes of memory.
 #[test]
 fn settings_with_30_000_added_tokens() {
     let entry = |i: usize| {

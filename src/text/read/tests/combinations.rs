@@ -107,8 +107,8 @@ fn pre_tokenizers() -> Vec<Value> {
     sequences("pretokenizers", &steps, 2)
 }
 
-/// A regression: a normalizer that replaces spaces was ignored before `ByteLevel`, and a normalizer that prepends a
-/// space was ignored before `Metaspace`.
+/// Regression: a normalizer that replaces spaces was ignored before `ByteLevel`, and a normalizer that prepends a space
+/// was ignored before `Metaspace`.
 #[test]
 fn steps_before_the_model_in_any_combination_give_the_ids_of_the_reference_or_an_error() {
     let mut counts = Vec::new();

@@ -147,7 +147,7 @@ fn what_is_not_done_is_refused() {
     let steps = |steps: Vec<Value>| json!({"type": "Sequence", "pretokenizers": steps});
     refused(&|file| file["pre_tokenizer"] = steps(vec![digits(); 4000]), "4000 steps");
     refused(&|file| file["pre_tokenizer"] = steps(vec![digits(); 40_000]), "bytes of memory");
-    refused(&|file| file["pre_tokenizer"] = steps(vec![byte_step(false), digits()]), "behind ByteLevel");
+    refused(&|file| file["pre_tokenizer"] = steps(vec![byte_step(false), digits()]), "after ByteLevel");
     let forms = json!({"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "NFD"}]});
     refused(&|file| file["normalizer"] = forms.clone(), "not the first step");
     refused(&|file| file["added_tokens"] = json!([added(5, "<x>", false)]), "has the id of");
@@ -175,7 +175,7 @@ fn an_end_token_that_texts_are_spelled_with_stays_text() {
 }
 
 /// A token that the template writes around turns is a tag, and text if a message writes it. This does not depend on its
-/// kind in the file. In a reply it is text too, as its flag says.
+/// kind in the file. In a reply it is text too, according to its flag.
 #[test]
 fn a_tag_of_the_template_is_no_text_of_a_message() {
     let vocab = bytes(&["<|s|>"]);
