@@ -102,7 +102,7 @@ impl HubCache {
         }
     }
 
-    /// Finds the content of a listed file, if the cache has it in its size. Its hash is not compared.
+    /// Finds the content of a listed file, if the cache has it with the listed size. Its hash is not compared.
     pub(super) fn content(&self, repo: &RepoId, entry: &Entry) -> Option<PathBuf> {
         let name = match entry.hash? {
             Hash::Sha256(digest) => digest.to_string(),
@@ -118,7 +118,8 @@ impl HubCache {
     }
 }
 
-/// Parses a folder's name without its start as a repository. A name may contain `--`; no organisation's does.
+/// Parses a folder's name without its start as a repository. A model's name may contain `--`, but no organisation's
+/// name does.
 fn repository(folder: &str) -> Option<RepoId> {
     folder.replacen("--", "/", 1).parse().ok()
 }
@@ -131,7 +132,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-// The lint knows functions marked as tests, not their helpers; a helper that fails here is a failed test.
+// The lint exempts test functions but not their helpers, where a failure also fails the test.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -114,7 +114,7 @@ pub const ENTRIES: &[Entry] = &[
         .context(K64)
         .licence(APACHE),
     dense("mistralai/Codestral-22B-v0.1", B22).context(K32).licence(MNPL).gated(true),
-    // The model card says 128k tokens; the configuration once said 1024000.
+    // The model card states 128k tokens; the configuration once had 1024000.
     dense("mistralai/Mistral-Nemo-Base-2407", B12).licence(APACHE),
     dense("mistralai/Mistral-Nemo-Instruct-2407", B12).context(K128).licence(APACHE),
     dense("mistralai/Ministral-8B-Instruct-2410", 8_019_808_256).context(K32).licence(MRL).gated(true),

@@ -102,7 +102,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Makes a client, without sending anything.
+    /// Creates a client, without sending anything.
     ///
     /// # Errors
     /// [`Error::TokenFormat`]; [`Error::Unreachable`] if TLS cannot be set up.
@@ -119,7 +119,8 @@ impl Client {
             // In the blocking client this limits each wait (for the head, for each read), not the whole request.
             .timeout(settings.read_timeout)
             .https_only(settings.endpoint.is_https())
-            // We follow redirects ourselves, because reqwest sends the token again to a third address at the second's host.
+            // We follow redirects ourselves, because reqwest sends the token to another host after two redirects: one
+            // to that host, and one within it.
             .redirect(redirect::Policy::none())
             .dns_resolver(Arc::new(Resolver))
             .build()
@@ -346,8 +347,8 @@ fn no_thread(error: &reqwest::Error) -> Option<Error> {
     is_thread.then(|| Error::NoThread { cause: cause.to_string() })
 }
 
-/// Returns the innermost cause. The outer causes say "error sending request" and contain the address, which may be
-/// signed.
+/// Returns the innermost cause. The outer causes only report "error sending request" and contain the address, which may
+/// be signed.
 fn cause(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_string();

@@ -1,4 +1,4 @@
-//! A whole download, from the first request to the last rename.
+//! Runs a download, from the first request to the last rename.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -41,7 +41,7 @@ impl Request {
 /// The outcome for a file of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The folder had the whole file.
+    /// The folder had the complete file.
     Kept,
     /// The hub's own cache had the file.
     Cached,
@@ -91,11 +91,11 @@ fn here(folder: &Path, entry: &Entry, vouched: bool) -> u64 {
     }
 }
 
-/// Fetches the missing files of a plan, until all are whole or `stop` is set. The outcomes are in the order of the plan's
-/// files. The folder's manifest lists at any time which files are whole.
+/// Fetches the missing files of a plan, until all are complete or `stop` is set. The outcomes are in the order of the
+/// plan's files. The folder's manifest lists at any time which files are complete.
 ///
 /// # Errors
-/// The error of the first file that could not be fetched. Whole files and pieces of other files stay.
+/// The error of the first file that could not be fetched. Complete files and pieces of other files stay.
 pub fn carry_out(
     client: &Client,
     plan: &Plan,
@@ -155,8 +155,8 @@ pub fn carry_out(
     Ok(outcomes)
 }
 
-/// Makes a plan from the files on disk, without a network. The folder must have weights with all their shards, the files
-/// that describe them, and all files of its manifest.
+/// Creates a plan from the files on disk, without a network. The folder must have weights with all their shards, the
+/// files that describe them, and all files of its manifest.
 ///
 /// # Errors
 /// [`Error::NeverFetched`]; [`Error::Offline`], which names the missing files.

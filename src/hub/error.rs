@@ -1,4 +1,4 @@
-//! The errors of a download.
+//! Download errors.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::hash::Mismatch;
 use super::{Commit, FileName, Hash, RepoId, Revision, Size};
 use crate::system::files::Refused;
 
-/// An error of a download. No message contains a token, a signed address, or unescaped text from a server.
+/// A download error. No message contains a token, a signed address, or unescaped text from a server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     // Errors of the request.

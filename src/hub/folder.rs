@@ -1,4 +1,5 @@
-//! The target folder of a download: claims it for one process, lists its files and free space, and renames whole files.
+//! The target folder of a download: claims it for one process, lists its files and free space, and renames complete
+//! files.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -211,7 +212,7 @@ fn each_chunk(
     }
 }
 
-/// Returns the name of a partial file, which holds the pieces until the file is whole.
+/// Returns the name of a partial file, which holds the pieces until the file is complete.
 pub(super) fn partial(name: &FileName) -> String {
     format!(".{name}.partial")
 }

@@ -1,4 +1,4 @@
-//! Hints for the errors of downloads.
+//! Hints for download errors.
 
 use super::{Error, RepoId, catalogue, starter};
 use crate::system::environment::{self, HF_HUB_OFFLINE};

@@ -19,7 +19,7 @@ const MAX_BYTES: u64 = 16 << 20;
 /// The version that this program writes and reads.
 const VERSION: u32 = 1;
 
-/// The files of a download, both whole and missing ones.
+/// The files of a download, both complete and missing ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     version: u32,
@@ -34,7 +34,7 @@ struct Record {
     name: String,
     /// The size in bytes.
     size: u64,
-    /// The sha256, or `null` until the file is whole.
+    /// The sha256, or `null` until the file is complete.
     sha256: Option<String>,
     /// The modification time when the file was hashed, in nanoseconds since 1970. The next download does not hash a file
     /// with the same time and size again.
@@ -50,7 +50,7 @@ pub struct Damage {
     pub why: String,
 }
 
-/// The error of files that differ from the download.
+/// The error for files that differ from the download.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Damaged {
@@ -78,7 +78,7 @@ impl Manifest {
         Damaged { message, hint }
     }
 
-    /// Makes a manifest for `entries` of `commit`, with the records of `earlier` about them and, if it is of the same
+    /// Creates a manifest for `entries` of `commit`, with the records of `earlier` about them and, if it is of the same
     /// commit, about other files.
     pub(super) fn new<'a>(
         repo: &RepoId,
@@ -127,7 +127,7 @@ impl Manifest {
         }
     }
 
-    /// Writes the manifest to `folder`, whole or not at all.
+    /// Writes the manifest to `folder`, completely or not at all.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -149,7 +149,7 @@ impl Manifest {
         manifest.write(folder)
     }
 
-    /// Records that `entry` is whole in `folder`.
+    /// Records that `entry` is complete in `folder`.
     pub(super) fn finished(&mut self, folder: &Path, entry: &Entry, sha256: Digest) {
         let modified = modified(&folder.join(entry.name.as_str()));
         let sha256 = Some(sha256.to_string());
@@ -197,7 +197,7 @@ impl Manifest {
         Some((self.commit().unwrap_or_else(|| commit.clone()), left))
     }
 
-    /// Returns the repository and the commit, for people.
+    /// Returns the repository and the commit in human-readable form.
     pub fn origin(&self) -> String {
         format!("{} at {}", self.repository, self.commit.get(..12).unwrap_or(&self.commit))
     }
@@ -260,7 +260,7 @@ impl Manifest {
 }
 
 impl Record {
-    /// Returns whether the file was whole and exists in its size.
+    /// Returns whether the file was complete, and exists with the recorded size.
     fn is_whole(&self, folder: &Path) -> bool {
         self.sha256.is_some() && folder::size_of(&folder.join(&self.name)) == Some(self.size)
     }

@@ -1,7 +1,7 @@
-//! The hub: chooses the files of a repository that make a checkpoint, and downloads them whole.
+//! The hub: chooses the files of a repository that make a checkpoint, and downloads them completely.
 //!
-//! Knows the hub's HTTP interface, access tokens, and folders of downloaded files. Never knows a terminal
-//! (progress goes to a [`Report`]), what a tensor is, or what a checkpoint's files mean.
+//! Knows about the hub's HTTP interface, access tokens, and folders of downloaded files, but not about terminals
+//! (progress goes to a [`Report`]), tensors, or the meaning of a checkpoint's files.
 //!
 //! A download goes through these files from top to bottom:
 //!
@@ -27,7 +27,7 @@
 //! | `engine` | files in pieces over several connections, resumed, hashed, renamed |
 //! | `cache` | the cache of the hub's own clients, which is only read |
 //! | `home` | the home folder of the hub's own clients |
-//! | `download` | a whole download, by the files above |
+//! | `download` | runs a download, using the modules above |
 //! | `starter` | the model that `mist chat` starts with, from the hub or from a wheel |
 //! | `report` | the receiver of a download's progress |
 //! | `json` | a plan and the catalogue for programs |

@@ -18,7 +18,7 @@ pub struct Plan {
     pub files: Vec<PlannedFile>,
     /// Free bytes on the disk of the folder, if known.
     pub free: Option<u64>,
-    /// Weights of the repository that are not needed, since they are the same ones in another format.
+    /// Weights of the repository that are not needed, since the plan has the same weights in another format.
     pub left_out: Vec<FileName>,
 }
 
@@ -27,7 +27,7 @@ pub struct Plan {
 pub struct PlannedFile {
     /// The file.
     pub entry: Entry,
-    /// Bytes of the file that are in the folder, whole or in pieces.
+    /// Bytes of the file that are in the folder, complete or in pieces.
     pub here: u64,
     /// The path of its content in the hub's own cache.
     pub cached: Option<PathBuf>,

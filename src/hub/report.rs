@@ -13,9 +13,9 @@ pub trait Report {
     fn begin(&mut self, file: &FileName, size: u64, here: u64);
     /// Reports the number of the file's bytes on disk. It falls if the file was damaged and is fetched again.
     fn progress(&mut self, file: &FileName, here: u64);
-    /// Ends a file that is whole, or that must be fetched again.
+    /// Ends a file that is complete, or that must be fetched again.
     fn end(&mut self, file: &FileName);
-    /// Reports a line for a person.
+    /// Reports a message for the user.
     fn note(&mut self, line: &str);
 }
 

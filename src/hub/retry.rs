@@ -66,7 +66,7 @@ impl Retries {
         self.failed += 1;
         let pause = after.unwrap_or_else(|| self.first_pause * 2_u32.pow(self.failed - 1));
         match error {
-            // A server that says "later" is not silent.
+            // A server that answers with such a status is not silent.
             Error::Status { .. } => self.silent = Duration::ZERO,
             _ => self.silent += silent + pause,
         }
@@ -82,7 +82,7 @@ impl Retries {
     }
 }
 
-/// Returns whether a status means "later" and not "no".
+/// Returns whether a request that got this status may succeed later.
 pub(super) fn is_passing(status: StatusCode) -> bool {
     match status.as_u16() {
         408 | 425 | 429 => true,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Report;
 use crate::system::threads;
 
-/// Interval of checking whether the silence must be reported.
+/// Interval between checks whether the silence must be reported.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The requests under way, and the time of the last byte.

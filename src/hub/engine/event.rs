@@ -8,11 +8,11 @@ use crate::hub::{Digest, Error};
 /// Messages from the threads to the caller's.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A line for a person.
+    /// A message for the user.
     Note(String),
     /// The download of a file has started.
     Begun(Arc<Part>),
-    /// A file is whole and has its name.
+    /// A file is complete and has its final name.
     Finished(Arc<Part>, Digest),
     /// The download cannot continue.
     Failed(Error),

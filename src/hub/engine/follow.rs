@@ -12,11 +12,11 @@ use crate::hub::{Digest, Error};
 /// Bytes that are hashed at once.
 const CHUNK: usize = 1 << 20;
 
-/// Hashes `part` until it is whole and its hash is right. A damaged file is fetched again once, with a line to `tell`.
-/// `None` if the download was stopped.
+/// Hashes `part` until it is complete and its hash is right. Fetches a damaged file again once, and passes a message to
+/// `tell`. `None` if the download was stopped.
 ///
 /// # Errors
-/// [`Error::Hash`], or an error of the disk.
+/// [`Error::Hash`], or a disk error.
 pub(super) fn follow(board: &Board, part: &Arc<Part>, tell: &dyn Fn(Event)) -> Result<Option<Digest>, Error> {
     let mut attempt: Attempt = 0;
     loop {

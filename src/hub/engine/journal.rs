@@ -26,7 +26,7 @@ const LONGEST_ETAG: usize = 1 << 10;
 /// Maximum number of ranges of a file, more than several connections leave.
 const MOST_STRETCHES: usize = 1 << 16;
 
-/// The remains of a file from an earlier run.
+/// What an earlier run left of a file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Remains {
     /// The ranges of bytes that are on disk.
@@ -36,14 +36,14 @@ pub(crate) struct Remains {
 }
 
 impl Remains {
-    /// Finds the remains of `entry`.
+    /// Finds what an earlier run left of `entry`.
     pub fn of(entry: &Entry, folder: &Folder) -> Self {
         let partial = folder.read(folder::partial(&entry.name)).and_then(|file| file.metadata());
         partial.map_or_else(|_| Self::default(), |partial| Self::in_partial(partial.len(), entry, folder))
     }
 
-    /// Finds the remains of `entry` in a partial file of this length: none if the journal is for another content or cannot
-    /// be used, or if no hash would detect a wrong piece.
+    /// Finds what an earlier run left of `entry` in a partial file of this length: nothing if the journal is for
+    /// another content or cannot be used, or if no hash would detect a wrong piece.
     pub fn in_partial(length: u64, entry: &Entry, folder: &Folder) -> Self {
         let read = || {
             let heading = heading(entry)?;
@@ -118,7 +118,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Starts the journal of `entry` with its remains and replaces an earlier journal.
+    /// Starts the journal of `entry` with what an earlier run left, and replaces an earlier journal.
     pub fn begin(folder: &Folder, entry: &Entry, remains: &Remains) -> io::Result<Self> {
         let mut journal = Self { folder: folder.clone(), name: folder::journal(&entry.name), file: None };
         let Some(mut text) = heading(entry) else {
@@ -129,8 +129,8 @@ impl Journal {
             text += &format!("etag {etag}\n");
         }
         text.extend(remains.have.iter().map(|r| format!("{} {}\n", r.start, r.end)));
-        // Written whole or not at all, since a torn journal would lose pieces on disk. The name is fixed, so that a later
-        // run replaces the file that a killed run leaves.
+        // Written completely or not at all, since a torn journal would lose pieces on disk. The name is fixed, so that
+        // a later run replaces the file that a killed run leaves.
         let new = format!("{}.new", journal.name);
         let mut file = folder.create(&new, 0o666)?;
         file.write_all(text.as_bytes())?;
@@ -156,15 +156,15 @@ impl Journal {
         self.line(&format!("etag {etag}\n"))
     }
 
-    /// Writes in one call, so that a killed process leaves whole lines and at most one torn line.
+    /// Writes in one call, so that a killed process leaves complete lines and at most one torn line.
     fn line(&mut self, line: &str) -> io::Result<()> {
         self.file.as_mut().map_or(Ok(()), |file| file.write_all(line.as_bytes()))
     }
 
-    /// Deletes the journal of a file that is whole or is fetched again.
+    /// Deletes the journal of a file that is complete or is fetched again.
     pub fn remove(&mut self) {
         self.file = None;
-        // A journal that stays has no partial file and is not read.
+        // A journal that is left has no partial file and is not read.
         let _ = self.folder.remove(&self.name);
     }
 }

@@ -1,8 +1,9 @@
-//! The download engine: fetches files of a commit into a folder, whole or not at all, and continues an earlier run.
+//! The download engine: fetches files of a commit into a folder, each completely or not at all, and continues an
+//! earlier run.
 //!
 //! ```text
 //! run (the caller's thread: passes events to the report, opens further connections, ends the download)
-//!  ├─ 8 workers: Board::next ─► Fetch(stretch of a file) ─► worker::fetch ─► Part::write ─► partial file, journal
+//!  ├─ 8 workers: Board::next ─► Fetch(range of a file) ─► worker::fetch ─► Part::write ─► partial file, journal
 //!  └─ 1 follower per started file: Part::wait ─► hash ─► Part::finish (sync, rename)
 //! ```
 //!
@@ -18,7 +19,7 @@
 //! | `board` | distributes the work |
 //! | `ramp` | finds how many connections the network can use |
 //! | `source` | the commit that the files come from |
-//! | `worker` | one connection: a stretch of a file, with retries |
+//! | `worker` | one connection: a range of a file, with retries |
 //! | `follow` | hashes a file while it is fetched, and names it when the hash is right |
 
 mod board;

@@ -1,4 +1,4 @@
-//! A partial file: several threads write pieces of it until it is whole.
+//! A partial file: several threads write pieces of it until it is complete.
 
 use std::fs::File;
 use std::ops::Range;
@@ -32,8 +32,8 @@ pub(super) struct Part {
     /// Path of the partial file, for messages.
     partial: PathBuf,
     file: File,
-    /// Held while the file changes: a byte is written once in an attempt, and no byte after the last was hashed. Locked
-    /// before `progress`.
+    /// Held while the file changes: each byte is written once per attempt, and nothing is written after the last byte
+    /// was hashed. Locked before `progress`.
     changing: Mutex<()>,
     progress: Mutex<Progress>,
     moved: Condvar,
@@ -54,7 +54,7 @@ impl Progress {
 }
 
 impl Part {
-    /// Opens the partial file of `entry` with the remains of an earlier run.
+    /// Opens the partial file of `entry` with what an earlier run left.
     pub fn open(entry: &Entry, folder: &Folder) -> Result<Self, Error> {
         let partial = folder.join(folder::partial(&entry.name));
         let file = folder.change(folder::partial(&entry.name)).map_err(Error::io("write", &partial))?;
@@ -144,7 +144,7 @@ impl Part {
     }
 
     /// Waits until bytes from offset `from` on are final, and returns the end of the contiguous bytes on disk. Bytes of
-    /// a file without a hash are final only when the file is whole. Returns `None` if the attempt is outdated.
+    /// a file without a hash are final only when the file is complete. Returns `None` if the attempt is outdated.
     pub fn wait(&self, attempt: Attempt, from: u64) -> Option<u64> {
         let mut progress = self.progress();
         loop {
@@ -169,7 +169,7 @@ impl Part {
         files::read_at(&self.file, bytes, from).map_err(Error::io("read", &self.partial))
     }
 
-    /// Gives the whole file its name. No thread writes to it any more.
+    /// Gives the complete file its final name. No thread writes to it any more.
     pub fn finish(&self, attempt: Attempt) -> Result<(), Refused> {
         self.file.sync_all().map_err(Error::io("sync", &self.partial)).map_err(Refused::Disk)?;
         let _changing = self.enter(attempt).ok_or(Refused::Outdated)?;

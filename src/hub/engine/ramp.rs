@@ -69,8 +69,8 @@ impl Ramp {
 mod tests {
     use super::*;
 
-    /// Returns the number of connections after `windows` windows, with `each` bytes a second per connection and at most
-    /// `all` in total.
+    /// Returns the number of connections after `windows` windows, with `each` bytes per second per connection and at
+    /// most `all` in total.
     fn after(windows: usize, each: f64, all: f64) -> usize {
         let mut ramp = Ramp::new();
         (0..windows).fold(1, |busy, _| ramp.decide(busy, (busy as f64 * each).min(all)))

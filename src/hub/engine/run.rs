@@ -32,7 +32,7 @@ pub(in crate::hub) struct Job<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// Fetches the entries of `job`, and calls `finished` with the sha256 of each once the file has its name.
+/// Fetches the entries of `job`, and calls `finished` with the sha256 of each once the file has its final name.
 ///
 /// # Errors
 /// The hub refuses, a file was damaged twice, the disk fails, [`Error::Interrupted`], or an error of `finished`. The
@@ -49,7 +49,7 @@ pub(in crate::hub) fn run(
     outcome
 }
 
-/// Starts the workers and receives their messages until all files are whole.
+/// Starts the workers and receives their messages until all files are complete.
 fn watch(
     job: &Job<'_>,
     source: &Arc<Source>,

@@ -23,9 +23,10 @@ use crate::system::memory;
 
 /// Bytes that are written at once and recorded in the journal.
 pub(super) const PIECE: usize = 256 << 10;
-/// Time after which fewer bytes are written at once, so that a slow connection still records and shows its progress.
+/// Time after which a smaller piece is written, so that a slow connection still records and shows its progress.
 const LATEST: Duration = Duration::from_millis(250);
-/// Bytes after which an attempt resets the count of failed attempts, for a long file over a bad connection.
+/// Number of received bytes after which an attempt resets the count of failed attempts, for a long file over a bad
+/// connection.
 const WORTHWHILE: u64 = 64 << 10;
 
 /// The reason why a range was not completed.
@@ -253,7 +254,7 @@ fn stream(
         }
         let last = start + filled as u64 == range.end;
         if last && work.part.entry.hash.is_none() && matches!(body.read(&mut [0]), Ok(1..)) {
-            // Checked before the last piece, since the file would be whole with it.
+            // Checked before the last piece, since the file would be complete with it.
             return Err(longer(source, work).into());
         }
         let over = last || !matches!(read, Ok(1..));
