@@ -113,7 +113,7 @@ mod linux {
 
         use super::*;
 
-        /// Makes the files of a made-up machine; keys are paths below its root.
+        /// Creates the files of a made-up machine; keys are paths below its root.
         fn machine(files: &[(String, String)]) -> tempfile::TempDir {
             let root = tempfile::tempdir().unwrap();
             for (path, text) in files {

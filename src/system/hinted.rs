@@ -1,4 +1,4 @@
-//! A trait of errors that know what the user can do, and whether the command line is at fault.
+//! A trait for errors with a hint for the user, which also reports whether the command line is at fault.
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ pub trait Hinted: Error {
     /// Returns what the user can type or do; `None` if there is nothing.
     fn hint(&self) -> Option<String>;
 
-    /// Returns whether the command line is wrong on any machine and with any files.
+    /// Returns whether the command line is invalid on any machine and with any files.
     fn is_wrong_call(&self) -> bool {
         false
     }

@@ -1,7 +1,7 @@
 //! The operating system's services for the rest of the program: files, memory, signals, threads, environment variables,
 //! and limits for work on behalf of an untrusted file.
 //!
-//! Never knows a file's format, a model, or what is printed.
+//! Knows nothing about file formats, models, or what is printed.
 //!
 //! | file | what |
 //! |---|---|

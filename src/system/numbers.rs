@@ -5,7 +5,7 @@ use std::num::{IntErrorKind, NonZeroUsize, ParseFloatError, ParseIntError};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// The error of a wrong number: a description of what was expected.
+/// The error for an invalid number: a description of what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {0}")]
 pub struct Expected(String);
@@ -73,7 +73,7 @@ pub fn number(text: &str) -> Result<f32, Expected> {
     text.parse().map_err(|_| Expected("a number, such as 0.7".into()))
 }
 
-/// Returns our message for a parse error of the standard library.
+/// Returns our message for a parse error from the standard library.
 pub fn worded(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     if let Some(error) = error.downcast_ref::<ParseIntError>() {
         return Some(match error.kind() {

@@ -162,7 +162,7 @@ mod faults {
         TABLE.iter().find_map(|entry| entry.message_at(address))
     }
 
-    /// Makes the message for a path, once. It is never freed, since a handler may be about to read it.
+    /// Creates the message for a path, once. It is never freed, since a handler may be about to read it.
     fn message_for(path: &Path, make: &Message) -> &'static String {
         static MADE: Mutex<Option<HashMap<PathBuf, &'static String>>> = Mutex::new(None);
         let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -37,7 +37,7 @@ pub fn room(stack: usize) -> io::Result<()> {
     }
 }
 
-/// The error of a thread that could not be started. It travels inside an [`io::Error`].
+/// The error for a thread that could not be started. It travels inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("no thread could be started: {0}")]
 pub struct NoThread(pub io::Error);

@@ -3,8 +3,8 @@
 //!
 //! By default a terminal echoes typed keys wherever the cursor stands, and Ctrl-C discards unread input. While a
 //! [`TypeAhead`] lives, the terminal does neither (no `ECHO`; `NOFLSH`), and it passes bytes on as they come (no
-//! `ICANON`), so that the next read also finds an unfinished line. Ctrl-C stays a signal. Pastes are bracketed, so that
-//! a paste of several lines is recognised as one.
+//! `ICANON`), so that the next read also finds an unfinished line. Ctrl-C still sends a signal. Pastes are bracketed,
+//! so that a paste of several lines is recognised as one.
 //!
 //! The modes are restored however the process ends, unless it cannot notice its end (SIGKILL): by dropping, by
 //! [`restore`] before the process exits, and by handlers of SIGTERM, SIGHUP and SIGQUIT. Ctrl-Z restores them, and `fg`
@@ -12,7 +12,7 @@
 //! would run it.
 //!
 //! A terminal buffers about 4 KB in this way (Linux; 1 KB on macOS). Further input stays with the sender, and a Ctrl-C
-//! behind it has no effect before the buffer is read.
+//! after it has no effect before the buffer is read.
 //!
 //! Windows echoes only what a program reads, and buffers the rest: there the functions do nothing.
 
@@ -128,7 +128,7 @@ mod platform {
     }
 
     impl TypeAhead {
-        /// Begins to keep typed keys, and brackets pastes if `bracket_pastes` says that the terminal supports it.
+        /// Begins to keep typed keys, and brackets pastes if `bracket_pastes` is set because the terminal supports it.
         ///
         /// # Errors
         /// There is no terminal; the system's I/O error.

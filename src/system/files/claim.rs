@@ -19,19 +19,19 @@ const PAUSE: Duration = Duration::from_millis(100);
 const TRIES: usize = 100;
 
 /// A folder that only this process writes to, for as long as this value lives. Dropping it deletes the lock file, and
-/// the folders that were made for it if they are empty.
+/// the folders that were created for it if they are empty.
 #[derive(Debug)]
 pub struct Claim {
     folder: Folder,
     lock: Option<File>,
-    /// Whether this process made the lock file.
+    /// Whether this process created the lock file.
     is_new: bool,
-    /// The folders that this process made, outermost first.
+    /// The folders that this process created, outermost first.
     made: Vec<(Folder, OsString)>,
     unlocked: Option<io::Error>,
 }
 
-/// The error of a folder that could not be claimed.
+/// The error for a folder that could not be claimed.
 #[derive(Debug)]
 pub struct Unclaimed {
     /// The folder, or the lock file in it.
@@ -41,11 +41,11 @@ pub struct Unclaimed {
 }
 
 impl Claim {
-    /// Claims the folder at `path`, and makes it if it does not exist. Does not follow links in the part of the path
+    /// Claims the folder at `path`, and creates it if it does not exist. Does not follow links in the part of the path
     /// below `base`. While another process holds the lock, `wait` decides whether to go on waiting.
     ///
     /// # Errors
-    /// The folder cannot be made or opened; the lock file cannot be opened, for example because it is a link; `wait`
+    /// The folder cannot be created or opened; the lock file cannot be opened, for example because it is a link; `wait`
     /// returned `false`.
     pub fn new(base: Option<&Path>, path: &Path, wait: &mut dyn FnMut() -> bool) -> Result<Self, Unclaimed> {
         let failed = |path: PathBuf| move |source| Unclaimed { path, source };
@@ -54,11 +54,11 @@ impl Claim {
         loop {
             let folder = make(base, path, &mut made).map_err(failed(path.into()))?;
             let (lock, is_new) = match open_lock(&folder) {
-                // Another process made the folder and has just deleted it.
+                // Another process created the folder and has just deleted it.
                 Err(e) if e.kind() == io::ErrorKind::NotFound && tries.next().is_some() => continue,
                 opened => opened.map_err(failed(path.join(LOCK)))?,
             };
-            // From here on, dropping `claim` deletes what was made.
+            // From here on, dropping `claim` deletes what was created.
             made_lock |= is_new;
             let mut claim = Self { folder, lock: None, is_new: false, made, unlocked: None };
             match lock.try_lock() {
@@ -116,7 +116,7 @@ impl Drop for Claim {
     }
 }
 
-/// Opens the lock file, and returns whether it was made now.
+/// Opens the lock file, and returns whether it was created now.
 fn open_lock(folder: &Folder) -> io::Result<(File, bool)> {
     match folder.create_new(LOCK, 0o666) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok((folder.lock_file(LOCK)?, false)),
@@ -124,7 +124,7 @@ fn open_lock(folder: &Folder) -> io::Result<(File, bool)> {
     }
 }
 
-/// Opens the folder at `path`, and makes it if it does not exist. Appends to `made` the folders that it makes.
+/// Opens the folder at `path`, and creates it if it does not exist. Appends to `made` the folders that it creates.
 fn make(base: Option<&Path>, path: &Path, made: &mut Vec<(Folder, OsString)>) -> io::Result<Folder> {
     if let Some(names) = base.and_then(|base| super::folder::beneath(base, path)) {
         let mut folder = Folder::open(base.unwrap_or(path))?;
@@ -137,7 +137,7 @@ fn make(base: Option<&Path>, path: &Path, made: &mut Vec<(Folder, OsString)>) ->
     }
     let missing: Vec<&Path> = path.ancestors().take_while(|path| is_missing(path)).collect();
     for path in missing.into_iter().rev() {
-        // A path that ends in `..` exists, or is made with the next path.
+        // A path that ends in `..` exists, or is created with the next path.
         let Ok((parent, name)) = folder_of(path) else { continue };
         let (_, is_new) = parent.make_or_enter(name)?;
         made.extend(is_new.then(|| (parent, name.to_owned())));
@@ -199,7 +199,7 @@ mod tests {
                 });
             }
         });
-        // A process that did not make the folder may have been the last, and leaves the empty folder.
+        // A process that did not create the folder may have been the last, and leaves the empty folder.
         assert!(!path.exists() || names(&path) == 0);
     }
 }

@@ -15,7 +15,7 @@ pub fn free_space(folder: &Path) -> io::Result<u64> {
     fs4::available_space(existing.unwrap_or(Path::new(".")))
 }
 
-/// Returns whether a hard link to the file at `path` can be made in `folder`, which need not exist yet. `false` if
+/// Returns whether a hard link to the file at `path` can be created in `folder`, which need not exist yet. `false` if
 /// unknown.
 pub fn on_one_disk(path: &Path, folder: &Path) -> bool {
     let existing = folder.ancestors().find(|f| f.exists() && !f.as_os_str().is_empty());

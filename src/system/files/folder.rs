@@ -35,27 +35,27 @@ impl Folder {
         Ok(Self { path: path.into(), handle: Arc::new(handle) })
     }
 
-    /// Opens the folder at `path`, and makes it and its parents if they do not exist.
+    /// Opens the folder at `path`, and creates it and its parents if they do not exist.
     ///
     /// # Errors
-    /// The folder cannot be made or opened.
+    /// The folder cannot be created or opened.
     #[allow(clippy::disallowed_methods)]
     pub fn make(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         Self::open(path)
     }
 
-    /// Opens the folder at `path`, and makes it if it does not exist. Does not follow links in the part of the path
+    /// Opens the folder at `path`, and creates it if it does not exist. Does not follow links in the part of the path
     /// below `base`, a checkpoint's folder; the rest is the user's own.
     ///
     /// # Errors
-    /// The folder cannot be made or opened; [`Refused::Link`] if there is a link below `base`.
+    /// The folder cannot be created or opened; [`Refused::Link`] if there is a link below `base`.
     pub fn make_in(base: &Path, path: &Path) -> io::Result<Self> {
         let Some(names) = beneath(base, path) else { return Self::make(path) };
         names.iter().try_fold(Self::make(base)?, |folder, name| folder.make_below(name))
     }
 
-    /// Opens or makes the folder `name` in this one, and returns whether it was made now.
+    /// Opens or creates the folder `name` in this one, and returns whether it was created now.
     pub(super) fn make_or_enter(&self, name: &OsStr) -> io::Result<(Self, bool)> {
         match platform::make_folder_in(&self.handle, plain(name)?) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok((self.below(name)?, false)),
@@ -93,15 +93,15 @@ impl Folder {
         Ok(Self { path: self.path.join(name), handle: Arc::new(handle) })
     }
 
-    /// Opens the folder `name` in this one, and makes it if it does not exist.
+    /// Opens the folder `name` in this one, and creates it if it does not exist.
     ///
     /// # Errors
-    /// The folder cannot be made; the errors of [`below`](Self::below).
+    /// The folder cannot be created; the errors of [`below`](Self::below).
     pub fn make_below(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
         self.make_or_enter(name.as_ref()).map(|(folder, _)| folder)
     }
 
-    /// Opens a file that processes lock, and makes it if it does not exist. Its content stays.
+    /// Opens a file that processes lock, and creates it if it does not exist. Its content is kept.
     ///
     /// # Errors
     /// The file cannot be opened; [`Refused`] if it is not a regular file.
@@ -117,11 +117,11 @@ impl Folder {
         self.open_with(name.as_ref(), How::Read)
     }
 
-    /// Opens a file to append to what an earlier run wrote, and makes it if it does not exist. A link, a pipe or a
-    /// device of that name is replaced. So is a file with a second hard link, which may lie anywhere.
+    /// Opens a file to append to what an earlier run wrote, and creates it if it does not exist. A link, a pipe or a
+    /// device of that name is replaced. So is a file with a second hard link, which may be anywhere.
     ///
     /// # Errors
-    /// The file cannot be opened or made; a folder has the name.
+    /// The file cannot be opened or created; a folder has the name.
     pub fn change(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let name = name.as_ref();
         match self.open_with(name, How::Change) {
@@ -134,11 +134,11 @@ impl Folder {
         self.create(name, 0o666)
     }
 
-    /// Makes a file with the permissions `mode`, and replaces what had the name. The target of a replaced link stays as
-    /// it is.
+    /// Creates a file with the permissions `mode`, and replaces any existing file or link. The target of a replaced link
+    /// is not changed.
     ///
     /// # Errors
-    /// The file cannot be made; a folder has the name.
+    /// The file cannot be created; a folder has the name.
     pub fn create(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<File> {
         match self.remove(&name) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -146,10 +146,10 @@ impl Folder {
         }
     }
 
-    /// Makes a file with the permissions `mode` (on Unix) under an unused name.
+    /// Creates a file with the permissions `mode` (on Unix) under an unused name.
     ///
     /// # Errors
-    /// The file cannot be made; [`io::ErrorKind::AlreadyExists`].
+    /// The file cannot be created; [`io::ErrorKind::AlreadyExists`].
     pub fn create_new(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<File> {
         platform::open_in(&self.handle, plain(name.as_ref())?, How::New(mode)).and_then(regular)
     }
@@ -207,15 +207,15 @@ impl Folder {
         }
     }
 
-    /// Makes a hard link in this folder to the file at `from`, which is not a symbolic link.
+    /// Creates a hard link in this folder to the file at `from`, which is not a symbolic link.
     ///
     /// # Errors
-    /// The system's I/O error, for example if the file lies on another disk or the name exists.
+    /// The system's I/O error, for example if the file is on another disk or the name exists.
     pub fn link(&self, from: &Path, name: impl AsRef<OsStr>) -> io::Result<()> {
         platform::link_in(from, &self.handle, plain(name.as_ref())?)
     }
 
-    /// Renames `from` to `to`, and replaces what had that name.
+    /// Renames `from` to `to`, and replaces any existing file of that name.
     ///
     /// # Errors
     /// The system's I/O error.
@@ -241,7 +241,7 @@ impl Folder {
     }
 }
 
-/// Makes the folder at `path` and its parents, accessible to this user only.
+/// Creates the folder at `path` and its parents, accessible to this user only.
 ///
 /// # Errors
 /// The system's I/O error.
@@ -254,7 +254,7 @@ pub fn make_private(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Opens the folder that `file` lies in, following links, and returns it with the file's name.
+/// Opens the folder that contains `file`, following links, and returns it with the file's name.
 ///
 /// # Errors
 /// The folder does not exist; the path does not end in a name.

@@ -1,6 +1,6 @@
 //! Files: opening them for reading and for writing. `clippy.toml` forbids opening files elsewhere.
 //!
-//! Knows the system's calls. Never knows what a file is for.
+//! Knows about system calls, but not what a file is for.
 //!
 //! | file | one idea |
 //! |---|---|

@@ -17,7 +17,7 @@ pub struct InLargePages<W> {
 }
 
 impl<W: Write> InLargePages<W> {
-    /// Makes a writer; `to` is at its beginning.
+    /// Creates a writer; `to` is at its beginning.
     pub fn new(to: W) -> Self {
         Self { to, piece: Vec::with_capacity(LARGE_PAGE) }
     }
@@ -25,7 +25,7 @@ impl<W: Write> InLargePages<W> {
     /// Appends bytes.
     ///
     /// # Errors
-    /// The errors of writing to `to`.
+    /// Errors in writing to `to`.
     pub fn write_all(&mut self, mut run: &[u8]) -> io::Result<()> {
         while !run.is_empty() {
             let (now, later) = run.split_at(run.len().min(LARGE_PAGE - self.piece.len()));
@@ -42,7 +42,7 @@ impl<W: Write> InLargePages<W> {
     /// Writes the remaining bytes, and returns the inner writer.
     ///
     /// # Errors
-    /// The errors of writing to `to`.
+    /// Errors in writing to `to`.
     pub fn finish(mut self) -> io::Result<W> {
         self.to.write_all(&self.piece)?;
         Ok(self.to)

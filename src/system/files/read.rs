@@ -45,7 +45,7 @@ pub fn exists(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Returns whether the error says that the name does not exist.
+/// Returns whether the error means that the name does not exist.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
@@ -173,7 +173,7 @@ impl<R: Read> Limited<R> {
     /// Reads the rest as text, without the byte order mark that programs on Windows write.
     ///
     /// # Errors
-    /// The errors of reading; [`io::ErrorKind::InvalidData`] if the bytes are not UTF-8.
+    /// Errors in reading; [`io::ErrorKind::InvalidData`] if the bytes are not UTF-8.
     pub fn text(mut self) -> io::Result<String> {
         let mut bytes = Vec::new();
         self.read_to_end(&mut bytes)?;

@@ -78,7 +78,7 @@ pub enum Refused {
     /// Not a folder, where names are looked up in it.
     #[error("it is {0}, not a folder")]
     NotAFolder(Kind),
-    /// A link in a checkpoint's folder, where something is written, made or locked.
+    /// A link in a checkpoint's folder, where something is written, created or locked.
     #[error("it is a symbolic link, and nothing is written through a link in a checkpoint's folder")]
     Link,
     /// The file is larger than the limit for files of this purpose.

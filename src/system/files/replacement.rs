@@ -22,7 +22,7 @@ const TRIES: usize = 64;
 const UNTOUCHED: Duration = Duration::from_secs(10);
 
 /// A file that is being written under a temporary name in its folder. It gets its final name when it is complete, and
-/// replaces what had that name, even a link. Dropping it deletes the temporary file.
+/// replaces any existing file or link of that name. Dropping it deletes the temporary file.
 #[derive(Debug)]
 pub struct Replacement {
     folder: Folder,
@@ -132,7 +132,7 @@ impl Write for Replacement {
     }
 }
 
-/// Makes a temporary name: `.NAME.Ab3dEf.partial`.
+/// Creates a temporary name: `.NAME.Ab3dEf.partial`.
 fn temporary(name: &OsStr) -> OsString {
     let drawn = rand::rng().sample_iter(Alphanumeric).take(DRAWN).map(char::from).collect::<String>();
     let mut temporary = OsString::from(".");

@@ -43,7 +43,7 @@ pub fn open_folder_in(folder: &Handle, name: &OsStr) -> io::Result<Handle> {
     Ok(File::from(retry_on_intr(|| fs::openat(folder, name, flags, Mode::empty()))?))
 }
 
-/// Makes the folder `name` in `folder`.
+/// Creates the folder `name` in `folder`.
 pub fn make_folder_in(folder: &Handle, name: &OsStr) -> io::Result<()> {
     Ok(fs::mkdirat(folder, name, Mode::from_raw_mode(0o777))?)
 }
@@ -53,9 +53,9 @@ pub fn make_folder_in(folder: &Handle, name: &OsStr) -> io::Result<()> {
 pub enum How {
     /// For reading.
     Read,
-    /// For reading and writing. The file is made if it does not exist; its content stays.
+    /// For reading and writing. The file is created if it does not exist; its content is kept.
     Change,
-    /// For writing. The file is made with these permissions; the name must be unused.
+    /// For writing. The file is created with these permissions; the name must be unused.
     New(u32),
 }
 
@@ -115,18 +115,18 @@ pub fn remove_folder_in(folder: &Handle, name: &OsStr) -> io::Result<()> {
     Ok(fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?)
 }
 
-/// Renames `from` to `to`, and replaces what had that name.
+/// Renames `from` to `to`, and replaces any existing file of that name.
 pub fn rename_in(folder: &Handle, from: &OsStr, to: &OsStr) -> io::Result<()> {
     Ok(fs::renameat(folder, from, folder, to)?)
 }
 
-/// Returns whether two paths lie on the same disk.
+/// Returns whether two paths are on the same disk.
 pub fn on_one_disk(a: &Path, b: &Path) -> bool {
     let disk = |path: &Path| fs::stat(path).ok().map(|found| found.st_dev);
     disk(a).is_some() && disk(a) == disk(b)
 }
 
-/// Makes a hard link in `folder` to the file at `from`, which is not a symbolic link.
+/// Creates a hard link in `folder` to the file at `from`, which is not a symbolic link.
 pub fn link_in(from: &Path, folder: &Handle, name: &OsStr) -> io::Result<()> {
     Ok(fs::linkat(fs::CWD, from, folder, name, AtFlags::empty())?)
 }
