@@ -16,7 +16,7 @@ use mist::terminal::{Interrupt, Printer, Running, Table, watch};
 use super::exit::Status;
 use super::model::ModelArgs;
 
-/// Interval of measuring memory, long enough not to slow down the model.
+/// Interval between memory measurements, long enough not to slow down the model.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Measure how fast a model computes prompts and generates, without tokenizing and sampling.

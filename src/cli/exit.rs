@@ -17,7 +17,7 @@ pub enum Status {
     Success,
     /// The command failed, and has printed the reason.
     Failure,
-    /// The call is invalid.
+    /// The command line is invalid.
     Usage,
     /// Ctrl-C ended the command.
     Interrupted,
@@ -42,7 +42,7 @@ impl From<Status> for ExitCode {
     }
 }
 
-/// The error of work that Ctrl-C ended, which has already been reported.
+/// The error for work that Ctrl-C ended, which has already been reported.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
@@ -57,13 +57,13 @@ impl std::fmt::Display for Hint {
     }
 }
 
-/// An invalid call, which cannot succeed on any machine. The command ends with [`Status::Usage`].
+/// An invalid command line, which cannot succeed on any machine. The command ends with [`Status::Usage`].
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
 impl Usage {
-    /// Returns the error of an invalid call, with a hint for what to type instead.
+    /// Returns the error for an invalid command line, with a hint for what to type instead.
     pub fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
         anyhow::Error::from(Self(message.into())).context(Hint(hint.into()))
     }
@@ -94,7 +94,7 @@ fn is_interrupted(cause: &(dyn Error + 'static)) -> bool {
         || matches!(cause.downcast_ref(), Some(mist::Error::Interrupted))
 }
 
-/// Returns whether an error is caused by an invalid call.
+/// Returns whether an error is caused by an invalid command line.
 fn is_wrong_call(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<Usage>()) || hinted(error).any(Hinted::is_wrong_call)
 }
@@ -110,15 +110,15 @@ fn hinted(error: &anyhow::Error) -> impl Iterator<Item = &dyn Hinted> {
     error.chain().filter_map(terminal::hinted)
 }
 
-/// Prints an error of a command, or of a step in it that the user can repeat.
+/// Prints the error of a command, or of a step in it that the user can repeat.
 pub fn show(error: &anyhow::Error, printer: &Printer) {
     printer.error(&message(error), hint(error).as_deref());
 }
 
 /// Prints the result of clap, and returns the exit code.
 ///
-/// Help and version go to stdout, with code 0. An invalid call is reported as a message and a hint, with code 2. `called`
-/// is the command of `program`, if it was recognised.
+/// Help and version go to stdout, with code 0. An invalid command line is reported as a message and a hint, with code
+/// 2. `called` is the command of `program`, if it was recognised.
 pub fn usage(error: &clap::Error, called: &str, program: &clap::Command, printer: &Printer) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) || !error.use_stderr() {
         let page = |is_coloured| match is_coloured {

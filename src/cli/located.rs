@@ -21,7 +21,7 @@ pub struct CheckpointArgs {
     ///
     /// ORG/NAME is searched under ./checkpoints, in MIST_HOME and in the hub's own cache. ORG/NAME:q4_k quantizes it to
     /// that scheme, like --quantize. If a repository has GGUF files, ORG/NAME:Q4_K_M selects the file of that name.
-    // The hint of a file also fits folders: only with this hint bash completes within folders and handles spaces.
+    // The hint for files also fits folders: bash completes paths within folders and handles spaces only with this hint.
     #[arg(
         value_name = "MODEL",
         value_hint = ValueHint::FilePath,

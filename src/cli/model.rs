@@ -159,7 +159,7 @@ impl ModelArgs {
         }
     }
 
-    /// Returns the flags with another default for devices: all accelerators, else one CPU.
+    /// Returns the flags with all accelerators, else the CPU, as the default devices.
     pub fn on_all(&self) -> Self {
         let mut all = self.clone();
         if all.devices.devices.is_none() && all.device.0.is_none() {

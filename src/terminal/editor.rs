@@ -40,7 +40,7 @@ pub enum Input {
     NotText,
 }
 
-/// An error of reading from the keyboard.
+/// An error in reading from the keyboard.
 #[derive(Debug, thiserror::Error)]
 pub enum EditorError {
     /// The terminal cannot be opened or read.
@@ -112,7 +112,7 @@ impl Editor {
                 }
                 Err(ReadlineError::Eof) => return Ok(Input::End),
                 Err(ReadlineError::Signal(Signal::Resize)) => continue,
-                #[cfg(unix)] // SIGINT from another source than the keyboard.
+                #[cfg(unix)] // SIGINT from a source other than the keyboard.
                 Err(ReadlineError::Signal(Signal::Interrupt)) => return Ok(Input::Interrupted),
                 Err(ReadlineError::Interrupted) => return Ok(Input::Interrupted),
                 Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {

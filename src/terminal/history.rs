@@ -16,7 +16,7 @@ pub(super) fn path() -> Option<PathBuf> {
 /// Size limit for reading the history, in bytes.
 const LARGEST: u64 = 64 << 20;
 
-/// Makes the folder of `file`, private to this user, and checks that an existing file is readable.
+/// Creates the folder of `file`, private to this user, and checks that an existing file is readable.
 ///
 /// rustyline opens the file itself by its name, and creates it with mode 0600.
 pub(super) fn prepare(file: &Path) -> io::Result<()> {

@@ -32,7 +32,7 @@ impl State {
     }
 }
 
-/// An error of installing the Ctrl-C handler.
+/// An error in installing the Ctrl-C handler.
 #[derive(Debug, thiserror::Error)]
 pub enum InterruptError {
     /// The system refuses the handler, or another handler exists.

@@ -1,7 +1,7 @@
 //! Input and output on a terminal: messages, progress, the line editor, signals, and clap's commands.
 //!
-//! Knows streams, keys, signals, escape codes, clap's commands, the types of errors with hints, and the progress of
-//! downloads, opening and prefill. Knows neither models nor files of weights. It does not interpret typed lines:
+//! Knows about streams, keys, signals, escape codes, clap's commands, the types of errors with hints, and the progress
+//! of downloads, opening and prefill. Knows nothing about models or weight files. It does not interpret typed lines:
 //! [`crate::chat`] does.
 //!
 //! | file | what |

@@ -31,7 +31,7 @@ struct Shown<'a> {
     /// Whether the text is only collected, for example for JSON.
     collects: bool,
     text: String,
-    /// The error of writing to stdout.
+    /// The error in writing to stdout.
     failed: Option<io::Error>,
 }
 

@@ -21,7 +21,7 @@ const PART: &str = "  {prefix:32!} {bar:16} {decimal_bytes}/{decimal_total_bytes
 /// Template of a bar over steps with a message. The bar fills the rest of the line, which may be empty.
 pub(super) const STEPS: &str = "{prefix} {pos}/{len}{msg} {wide_bar}";
 
-/// Interval of redrawing a bar without progress.
+/// Interval between redraws of a bar without progress.
 const TICK: Duration = Duration::from_millis(200);
 
 /// A progress bar; it disappears when dropped.

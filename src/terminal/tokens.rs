@@ -14,9 +14,9 @@ use crate::system::threads;
 
 /// Delay before the line appears, so that it does not flicker for short work.
 const DELAY: Duration = Duration::from_millis(400);
-/// Interval of drawing the line.
+/// Interval between redraws of the line.
 const TICK: Duration = Duration::from_millis(200);
-/// Interval of updating the rate.
+/// Interval between updates of the rate.
 const EVERY: Duration = Duration::from_millis(100);
 /// Minimum and maximum number of columns of the bar.
 const BAR: std::ops::RangeInclusive<usize> = 8..=24;

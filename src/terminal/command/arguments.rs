@@ -18,7 +18,7 @@ pub fn normalise(typed: Vec<OsString>, command: &Command) -> Vec<OsString> {
     let known = flags(command);
     let mut out: Vec<OsString> = Vec::with_capacity(typed.len());
     let mut rest_is_literal = false;
-    // What the previous argument may take next.
+    // What the previous argument takes: the next argument may be its value.
     let mut expected = Takes::Nothing;
     for argument in typed {
         let text = argument.to_str().filter(|_| !rest_is_literal && expected != Takes::Value);
@@ -77,7 +77,7 @@ pub fn called(typed: &[OsString], command: &Command) -> String {
     verb.map_or_else(|| "mist".into(), |verb| format!("mist {}", verb.get_name()))
 }
 
-/// A flag as typed, and what it takes.
+/// A flag as typed, and the kind of value that it takes.
 struct Flag {
     typed: String,
     takes: Takes,

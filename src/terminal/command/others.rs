@@ -37,7 +37,7 @@ pub const FOREIGN_COMMANDS: [(&[&str], &str); 24] = [
     (&TRAINING, "`mist --help` lists the commands"),
 ];
 
-/// Commands that `mist` will have later.
+/// Commands that `mist` does not have yet.
 const SERVING: [&str; 2] = ["serve", "server"];
 const TRAINING: [&str; 7] =
     ["train", "prepare", "pretrain", "finetune", "finetune_full", "finetune_lora", "finetune_qlora"];
@@ -156,7 +156,7 @@ pub(super) fn long_form(flag: &str) -> Option<&'static str> {
     ONE_DASH.iter().find(|(short, _)| *short == flag).map(|(_, long)| *long)
 }
 
-/// Returns a hint for a wrong call that another program would accept, and a message if it replaces that of clap.
+/// Returns a hint for an invalid command line that another program would accept, and a message if it replaces clap's.
 ///
 /// `called` is the command, such as `mist generate`; `program` is the command tree of `mist`.
 pub(super) fn explained(

@@ -1,4 +1,4 @@
-//! Converts clap's error for a wrong call to a one-line message and a hint.
+//! Converts clap's error for an invalid command line to a one-line message and a hint.
 
 use std::error::Error;
 
@@ -7,8 +7,8 @@ use clap::Command;
 use super::others;
 use crate::system::numbers;
 
-/// Returns the message and the hint for a wrong call. `called` is the command, such as `mist chat`, if it was recognised;
-/// `program` is the command tree of `mist`.
+/// Returns the message and the hint for an invalid command line. `called` is the command, such as `mist chat`, if it
+/// was recognised; `program` is the command tree of `mist`.
 pub fn explained(error: &clap::Error, called: &str, program: &Command) -> (String, String) {
     let mut text = error.render().to_string();
     if let Some(source) = error.source()
