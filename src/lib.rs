@@ -27,8 +27,8 @@
 //! `docs/library.md` has a program for each of them, and `examples/` has three programs to copy. The command `mist`
 //! uses the same library.
 //!
-//! The modules behind it are public as well. Each module is a room of the house; a room imports only rooms on lower
-//! floors:
+//! The modules that it is built from are public as well. The house rules call a top-level module a room and its level a
+//! floor; a room imports only rooms on lower floors:
 //!
 //! | floor | room | knows |
 //! |---|---|---|

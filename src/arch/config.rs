@@ -6,7 +6,7 @@ use super::naming::FieldNames;
 use crate::kernels::attention::Heads;
 use crate::kernels::pointwise::RopeLayout;
 
-/// The error of an impossible description: the broken rule.
+/// The error for an impossible description: the broken rule.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Impossible(String);
@@ -37,7 +37,7 @@ pub struct Config {
     pub rope: Rope,
     /// Number of positions that the model was made for.
     pub context_length: usize,
-    /// W, number of keys that a token sees, its own included; `None` for all.
+    /// W, number of keys that a token sees, including its own; `None` for all.
     pub window: Option<usize>,
     /// Numbers of experts if the feed-forward network is a mixture.
     pub experts: Option<ExpertCount>,

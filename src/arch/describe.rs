@@ -1,4 +1,4 @@
-//! A model's shape in words.
+//! Describes a model's shape in words.
 
 use super::config::Config;
 

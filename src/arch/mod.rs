@@ -1,6 +1,6 @@
 //! The architecture of a model: its description, its weights, and the names of its tensors.
 //!
-//! Knows shapes, but neither files nor devices.
+//! Knows about shapes, but not about files or devices.
 //!
 //! | file | what |
 //! |---|---|

@@ -37,7 +37,7 @@ impl MatrixKind {
     pub const OF_LAYER: [Self; 7] =
         [AttentionNorm, QueriesKeysValues, AttentionOutput, MlpNorm, Router, GateUp, Down];
 
-    /// Returns a description for people.
+    /// Returns a human-readable description.
     pub fn description(self) -> &'static str {
         match self {
             Embedding => "embedding",
@@ -269,10 +269,10 @@ impl Config {
         matrices(self).map(of_matrix).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
-    /// Returns the default activation bits for products with blocks: 16 bits for a small model, else 8.
+    /// Returns the default activation bits for products with quantized weights: 16 bits for a small model, else 8.
     ///
-    /// 8 bits would change every other text of a small model, and such a model is fast enough with 16. The default does
-    /// not depend on the machine, so that a text is the same on every machine.
+    /// With 8 bits, about half of the texts of a small model would change, and a small model is fast enough with 16
+    /// bits. The default does not depend on the machine, so that a text is the same on every machine.
     pub fn activation_bits(&self) -> ActivationBits {
         /// Models with fewer parameters are small.
         const LARGE: u64 = 1 << 29;

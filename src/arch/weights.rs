@@ -113,7 +113,7 @@ impl Weights {
         }
     }
 
-    /// Returns all matrices with descriptions for people; without the head if it is `tied`.
+    /// Returns all matrices with human-readable descriptions, without the head if it is `tied`.
     pub fn matrices(&self, tied: bool) -> Vec<(String, &Matrix)> {
         let ends = [(MatrixKind::Embedding, &self.embedding), (MatrixKind::FinalNorm, &self.norm)];
         let head = (!tied).then_some((MatrixKind::Head, &self.head));

@@ -50,12 +50,12 @@ fn rate_over(bytes: usize) -> Option<ReadRate> {
     let threads = pool::threads();
     let share = bytes.div_ceil(threads);
     let mut parts: Vec<Vec<u8>> = vec![Vec::new(); threads];
-    // The threads that read the buffer also write it first: memory lies near the processor that first writes to it.
+    // The threads that read the buffer also write it first: memory is near the processor that first writes to it.
     pool::each_piece(&mut parts, 1, |_, part| {
         for own in part {
             if may_fail(|| own.try_reserve_exact(share)).is_ok() {
-                // Large pages, as weights have where the system supports them: the measurement is of memory, not of the
-                // page table.
+                // Uses large pages, as weights do where the system supports them, so that address translation is not
+                // measured.
                 pages::in_large_pages(own.spare_capacity_mut());
                 own.resize(share, 1);
             }

@@ -7,7 +7,7 @@ use crate::placement::HostMemory;
 use crate::system::hinted::Hinted;
 use crate::system::quote::counted;
 
-/// Work that a model or this machine has no room for.
+/// The error for work that does not fit into the model's context or into memory.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct NoRoom {
@@ -30,7 +30,7 @@ impl Work {
     /// Checks that the positions of a sequence are within the model's context.
     ///
     /// # Errors
-    /// They are not. The hint has the largest values for the flags of `mist bench`.
+    /// The positions exceed the context. The hint has the largest values for the flags of `mist bench`.
     pub fn check_context(&self, context: usize) -> Result<(), NoRoom> {
         let positions = self.positions();
         if positions <= context {
@@ -54,10 +54,10 @@ impl Work {
         Err(NoRoom { message, hint, is_wrong_call: true })
     }
 
-    /// Checks that the memory which the host allocates is at most `available` bytes, if that is known.
+    /// Checks that the memory to be allocated on the host is at most `available` bytes, if that is known.
     ///
     /// # Errors
-    /// It is more. The hint has values for the flags of `mist bench` that need less.
+    /// The host needs more memory. The hint has values for the flags of `mist bench` that need less.
     pub fn check_memory(&self, needed: HostMemory, available: Option<u64>) -> Result<(), NoRoom> {
         let Some(available) = available.filter(|available| needed.total() > *available) else {
             return Ok(());

@@ -1,9 +1,9 @@
 //! Measures how fast a model runs, in tokens per second: computing prompts, and generating.
 //!
 //! The token ids are drawn once, uniformly from the vocabulary with a fixed seed; only the first token of a sequence is
-//! given. No token is chosen by its logits or read from a text. So every repetition computes the same, experts are used
-//! as evenly as for a text, and the time includes neither tokenizing nor sampling. Logits are computed for the last
-//! token of a prompt and for every generated token.
+//! given. No token is chosen by its logits or read from a text. So every repetition does the same work, experts are
+//! used as evenly as for a text, and the time includes neither tokenizing nor sampling. Logits are computed for the
+//! last token of a prompt and for every generated token.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ impl Work {
     }
 }
 
-/// A phase of the work, measured by itself.
+/// A phase of the work, measured separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Computing prompts.
@@ -237,8 +237,8 @@ impl Speed {
         Ok(Some(start.elapsed()))
     }
 
-    /// Makes a request whose prompt is the first `prompt` tokens of a sequence, up to `reuse` of them taken from a kept
-    /// cache, and whose given tokens are those from there up to `all`.
+    /// Creates a request whose prompt is the first `prompt` tokens of a sequence, up to `reuse` of them taken from a
+    /// kept cache, and whose given tokens are those from there up to `all`.
     fn request(&self, sequence: usize, prompt: usize, all: usize, reuse: usize) -> Request {
         let ids = &self.ids[sequence];
         let next = NextToken::Given(ids[prompt..all].iter().copied().collect());

@@ -65,7 +65,7 @@ impl Saved {
 }
 
 impl Autosave {
-    /// Prepares to save conversations with `model` in `folder`, which is made when it is needed.
+    /// Prepares to save conversations with `model` in `folder`, which is created when it is needed.
     pub fn new(folder: PathBuf, model: &str) -> Self {
         Self { folder, model: Self::model_name(model), file: None, known: String::new() }
     }
@@ -88,7 +88,7 @@ impl Autosave {
         self.file.as_ref().map(|file| self.folder.join(file))
     }
 
-    /// Saves the conversation if it has changed. Deletes the file if all messages were taken back.
+    /// Saves the conversation if it has changed. Deletes the file if all messages were removed by `/undo`.
     ///
     /// # Errors
     /// [`FileError::Io`]; [`FileError::TooLarge`] if the file would be too large to load.
@@ -239,7 +239,7 @@ mod tests {
 
     use super::*;
 
-    /// Makes a conversation of `count` turns.
+    /// Creates a conversation of `count` turns.
     fn turns(count: usize) -> Conversation {
         let mut c = Conversation::default();
         for turn in 0..count {

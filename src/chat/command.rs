@@ -33,7 +33,7 @@ pub enum Command {
     },
     /// Show the settings.
     Show,
-    /// Take back the last message and its reply.
+    /// Remove the last message and its reply.
     Undo,
     /// Generate the last reply again.
     Retry,

@@ -1,4 +1,4 @@
-//! A conversation, whose messages alternate by construction.
+//! A conversation, in which user and assistant alternate by construction.
 
 use crate::system::hinted::Hinted;
 use crate::text::Message;
@@ -24,7 +24,7 @@ pub struct Conversation {
     pub(super) exchanges: Vec<Exchange>,
 }
 
-/// The error of a message out of turn.
+/// The error for a message out of turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConversationError {
     /// A user message follows one without a reply.
@@ -47,7 +47,7 @@ impl Hinted for ConversationError {
 }
 
 impl Conversation {
-    /// Makes an empty conversation with this system prompt.
+    /// Creates an empty conversation with this system prompt.
     pub fn new(system: Option<String>) -> Self {
         Self { system, ..Self::default() }
     }

@@ -18,7 +18,7 @@ pub const LARGEST_FILE: u64 = 16 << 20;
 /// Maximum number of messages that are read.
 pub const MOST_MESSAGES: usize = 100_000;
 
-/// The error of reading or writing a conversation or a text.
+/// An error in reading or writing a conversation or a text.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The system's I/O error.
@@ -79,7 +79,7 @@ impl Hinted for FileError {
     }
 }
 
-/// The error of text that is not a conversation.
+/// The error for text that is not a conversation.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
     /// The text is not JSON, is not a list of `{"role", "content"}`, or is too long a list.
@@ -144,7 +144,7 @@ impl Conversation {
     /// not a conversation. The file is then unchanged.
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
         let failed = |source| FileError::Io { action: "write", path: path.to_path_buf(), source };
-        // A link stays a link, and its target is written.
+        // A link is kept, and its target is written.
         let target = match files::exists(path).map_err(failed)? {
             true => {
                 let is_ours = |text: &str| text.is_empty() || Self::from_json(text).is_ok();
@@ -172,7 +172,7 @@ impl Conversation {
     }
 }
 
-/// Writes a file, accessible to this user only, and replaces what had its name.
+/// Writes a file, accessible to this user only, and replaces any existing file.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), FileError> {
     let failed = |source| FileError::Io { action: "write", path: path.to_path_buf(), source };
     Replacement::private(path).and_then(|file| file.finish_with(text.as_bytes())).map_err(failed)

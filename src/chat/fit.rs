@@ -7,7 +7,7 @@ use crate::system::hinted::Hinted;
 use crate::system::quote::counted;
 use crate::text::Message;
 
-/// The error of a conversation that cannot be made to fit.
+/// The error for a conversation that cannot be made to fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FitError<E> {
     /// The newest message and the system prompt alone do not fit.
@@ -88,7 +88,7 @@ mod tests {
         Ok(messages.iter().map(|m| m.content.len()).sum())
     }
 
-    /// Makes a conversation of `turns` turns of ten tokens, the last without a reply, and a system prompt of three
+    /// Creates a conversation of `turns` turns of ten tokens, the last without a reply, and a system prompt of three
     /// tokens.
     fn conversation(turns: usize) -> Conversation {
         let mut c = Conversation::new(Some("sys".into()));

@@ -1,6 +1,6 @@
 //! A conversation: its messages, its files, and the commands that a user may type.
 //!
-//! Knows messages and their order. Never knows terminals, tokenizers or models: the caller counts the tokens of
+//! Knows about messages and their order, but not about terminals, tokenizers or models: the caller counts the tokens of
 //! messages.
 //!
 //! | file | one idea |

@@ -8,7 +8,7 @@ use crate::system::files::{self, Refused};
 use crate::system::hinted::Hinted;
 use crate::system::quote::about;
 
-/// An error of reading or writing a checkpoint. Every message names the file and, if there is one, the field or tensor.
+/// An error in reading or writing a checkpoint. Every message names the file and, if there is one, the field or tensor.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Error {
@@ -62,8 +62,8 @@ impl Error {
         Error::Malformed { path: path.into(), rule: rule.into() }
     }
 
-    /// Returns the error for a GGUF file whose tokenizer is incomplete or inconsistent. The file itself is whole, so it
-    /// may have been published like this.
+    /// Returns the error for a GGUF file whose tokenizer is incomplete or inconsistent. The file itself is complete, so
+    /// it may have been published like this.
     pub fn vocabulary(path: &Path, rule: impl Into<String>) -> Self {
         Error::Vocabulary { path: path.into(), rule: rule.into() }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::open::Checkpoint;
 
-/// The error of a weight that is not a finite number.
+/// The error for a weight that is not a finite number.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{}: a weight of {name} is {value}", .folder.display())]
 pub struct NotFinite {

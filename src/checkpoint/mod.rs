@@ -1,7 +1,7 @@
 //! Opens and converts checkpoints. An untrusted folder or file becomes a [`Checkpoint`]: a checked config, and matrices
 //! over memory-mapped bytes.
 //!
-//! Knows bytes, names, shapes and the description of a model, but not how a model computes. Readers check sizes,
+//! Knows about bytes, names, shapes and the description of a model, but not how a model computes. Readers check sizes,
 //! limits, spans and names with checked arithmetic before they allocate by a number from a file. Then [`validate`]
 //! checks the shapes against the config.
 //!

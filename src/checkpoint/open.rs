@@ -88,7 +88,7 @@ impl Checkpoint {
         files::exists(&folder.join(manifest::FILE)).unwrap_or(true) || published(folder).is_some()
     }
 
-    /// Returns whether a folder's `config.json` names another architecture than Llama, Mistral and Mixtral.
+    /// Returns whether a folder's `config.json` names an architecture other than Llama, Mistral and Mixtral.
     pub fn is_of_another_family(folder: &Path) -> bool {
         let config = files::read(&folder.join("config.json"), LARGEST_CONFIG);
         config.is_ok_and(|config| huggingface::config::is_of_another(&config))
@@ -119,7 +119,7 @@ impl Checkpoint {
     }
 }
 
-/// The place of a checkpoint's tokenizer.
+/// Where a checkpoint's tokenizer is stored.
 #[derive(Debug)]
 pub enum Tokenizing {
     /// The files of this folder, or this file.

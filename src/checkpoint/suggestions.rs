@@ -181,7 +181,7 @@ impl Suggestions {
         }
     }
 
-    /// Returns the file's name of the suggestion for a field of `Sampling`.
+    /// Returns the name that the file uses for a field of `Sampling`.
     pub fn name(&self, field: &str) -> String {
         let json = if field == "repeat_penalty" { "repetition_penalty" } else { field };
         let is_gguf = self.file.extension().is_some_and(|extension| extension == "gguf");

@@ -39,7 +39,7 @@ pub struct Tensors {
     path: PathBuf,
     files: BTreeSet<PathBuf>,
     tensors: BTreeMap<String, Tensor>,
-    /// The files' names of the tensors, if they differ from ours.
+    /// The tensor names in the files, if they differ from ours.
     table: Option<&'static Table>,
 }
 
@@ -49,13 +49,13 @@ impl Tensors {
         Self { path: path.into(), files: BTreeSet::new(), tensors: BTreeMap::new(), table: None }
     }
 
-    /// Sets the table of the files' names, which errors use.
+    /// Sets the table of the tensor names in the files, which errors use.
     pub fn named_by(self, table: &'static Table) -> Self {
         Self { table: Some(table), ..self }
     }
 
-    /// Returns the files' name of a tensor. `whole` is our name of the fused tensor that it is a part of; some layouts
-    /// have a name for that tensor only.
+    /// Returns the name of a tensor in the files. `whole` is our name of the fused tensor that it is a part of; some
+    /// layouts have a name for that tensor only.
     pub fn name_in_file(&self, name: &str, whole: &str) -> String {
         let theirs = |name: &str| self.table.map(|table| table.theirs(name)).filter(|theirs| theirs != name);
         theirs(name).or_else(|| theirs(whole)).unwrap_or_else(|| name.into())

@@ -41,7 +41,7 @@ const HARMLESS_SUFFIXES: [&str; 1] = [".rotary_emb.inv_freq"];
 /// head that differs from the embedding.
 ///
 /// # Errors
-/// A tensor is missing, has another shape than the config implies, or is not used.
+/// A tensor is missing, has a shape other than the config implies, or is not used.
 pub fn assemble(config: &mut Config, tensors: Tensors) -> Result<Assembled, Error> {
     let checked = config.clone();
     let mut taker = Taker { config: &checked, tensors };

@@ -1,4 +1,4 @@
-//! The CPU's instruction set, chosen once at start.
+//! The CPU's instruction set, chosen once at startup.
 
 use std::sync::OnceLock;
 
@@ -48,17 +48,17 @@ impl Level {
     #[cfg(target_arch = "aarch64")]
     const ALL: [Self; 2] = [Level::Portable, Level::Neon];
 
-    /// Returns the levels that this processor runs.
+    /// Returns the levels that this processor supports.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|level| level.runs())
     }
 
-    /// Returns the fastest level that this processor runs.
+    /// Returns the fastest level that this processor supports.
     pub fn detect() -> Self {
         Self::ALL.into_iter().rfind(|level| level.runs()).unwrap_or(Level::Portable)
     }
 
-    /// Returns whether this processor runs the level. AMX also requires permission from the system.
+    /// Returns whether this processor supports the level. AMX also requires permission from the system.
     fn runs(self) -> bool {
         match self {
             Level::Portable => true,
@@ -164,8 +164,8 @@ pub fn level() -> Level {
 /// kernel runs: with a wrong value, [`level`] takes the fastest.
 ///
 /// # Errors
-/// The variable names a level that does not exist or that this processor does not run. The message lists the levels
-/// that it runs.
+/// The variable names a level that does not exist or that this processor does not support. The message lists the
+/// supported levels.
 pub fn choose_from_environment() -> Result<Level, String> {
     let asked = asked()?;
     Ok(*LEVEL.get_or_init(|| asked))
@@ -211,7 +211,7 @@ pub(crate) use kernel;
 /// Whether every processor of the architecture has fused multiply-adds.
 pub(crate) const FUSED: bool = cfg!(target_arch = "aarch64");
 
-/// Returns `a * b + c`, rounded once. `FUSED` says that the processor has the instruction.
+/// Returns `a * b + c`, rounded once. `FUSED` is true if the processor has the instruction.
 #[inline(always)]
 pub(crate) fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { fused::multiply_add(a, b, c) }

@@ -1,6 +1,6 @@
 //! The processor: instruction sets, SIMD vectors and the thread pool.
 //!
-//! Knows registers and threads. Never knows what is computed with them.
+//! Knows about registers and threads, but not what is computed with them.
 //!
 //! | file | what |
 //! |---|---|

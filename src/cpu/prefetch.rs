@@ -1,4 +1,4 @@
-//! Prefetches memory. On other architectures than x86-64 these functions do nothing.
+//! Prefetches memory. On architectures other than x86-64, these functions do nothing.
 
 /// Prefetch distances of a kernel that reads sequentially, in bytes. The first is for the L2 cache, which accepts
 /// more requests at once than L1. The second is from L2 to L1, where a load that touches two lines would otherwise

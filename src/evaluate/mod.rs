@@ -1,6 +1,6 @@
 //! Measures perplexity, a measure of how well a model predicts a text.
 //!
-//! Knows token ids and logits. Never knows text or files.
+//! Knows about token ids and logits, but not about text or files.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

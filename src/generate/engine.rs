@@ -1,4 +1,4 @@
-//! The loop that computes tokens, for any number of sequences that come and go at any time.
+//! The loop that computes tokens, for any number of sequences that start and end at any time.
 //!
 //! A sequence waits for memory. Then its prompt is computed in chunks, and then one token after the other. Each batch
 //! has one token of every sequence that is past its prompt, and as many prompt tokens as there is room for, oldest
@@ -98,7 +98,7 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Makes an engine for `model` without sequences.
+    /// Creates an engine for `model` without sequences.
     pub fn new(model: impl Into<Arc<Transformer>>, limits: Limits) -> Self {
         let model = model.into();
         let batches = limits.batches.clamp(1, MOST_AT_ONCE);
@@ -158,7 +158,7 @@ impl Engine {
     }
 
     /// Ends a sequence, and keeps its cache for prompts with the same beginning. Returns `None` if the sequence has
-    /// ended before.
+    /// already ended.
     pub fn cancel(&mut self, id: Id) -> Option<Ended> {
         if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == id) {
             let (_, checked) = self.waiting.remove(at)?;

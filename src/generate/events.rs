@@ -43,7 +43,8 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Makes a list with room for the events of a step of `sequences` sequences, so that new tokens need no allocation.
+    /// Creates a list with room for the events of a step of `sequences` sequences, so that new tokens need no
+    /// allocation.
     pub fn new(sequences: usize) -> Self {
         let list = Vec::with_capacity(2 * sequences);
         Self { list, text: String::with_capacity(4 << 10), scores: Vec::new() }

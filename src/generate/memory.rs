@@ -36,7 +36,7 @@ pub fn sequence_slots(config: &Config, positions: usize) -> usize {
 }
 
 impl Memory {
-    /// Makes an empty budget of `most` slots, for caches of keys and values in `dtype`.
+    /// Creates an empty budget of `most` slots, for caches of keys and values in `dtype`.
     pub fn new(dtype: CacheType, most: usize) -> Self {
         Self { dtype, most, held: Vec::new() }
     }

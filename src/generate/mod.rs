@@ -1,7 +1,7 @@
 //! Generation: from the token ids of prompts to the ids and texts that continue them.
 //!
-//! Knows token ids, sampling and stopping. Never knows terminals or file layouts. Knows text only to find stop texts
-//! ([`TextStream`]).
+//! Knows about token ids, sampling and stopping, but not about terminals or file layouts. It handles text only to find
+//! stop texts ([`TextStream`]).
 //!
 //! | file | one idea |
 //! |---|---|

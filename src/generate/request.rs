@@ -38,8 +38,8 @@ pub enum NextToken {
 }
 
 impl Request {
-    /// Makes a request that continues `prompt` with tokens chosen by `sampler` until the context is full, without text
-    /// and scores.
+    /// Creates a request that continues `prompt` with tokens chosen by `sampler` until the context is full, without
+    /// text and scores.
     pub fn new(prompt: Vec<u32>, sampler: Sampler) -> Self {
         let next = NextToken::Sampled(Box::new(sampler));
         Self { prompt, next, most: None, end_ids: Vec::new(), text: None, scores: false, reuse: usize::MAX }
@@ -137,7 +137,7 @@ pub struct Ended {
     pub next: NextToken,
 }
 
-/// Errors of a generation. Errors of a device are passed through.
+/// Errors of a generation. Device errors are passed through.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs)]

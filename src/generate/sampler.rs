@@ -57,7 +57,8 @@ impl Sampling {
         Self { temperature: 0.0, ..Self::default() }
     }
 
-    /// Replaces values by suggested ones. Returns the result, and an error for each suggestion that is out of range.
+    /// Replaces values with the suggested ones. Returns the result, and an error for each suggestion that is out of
+    /// range.
     pub fn as_suggested(self, suggested: &Suggested) -> (Self, Vec<SamplingError>) {
         let (mut sampling, mut impossible) = (self, Vec::new());
         let mut take = |value: Option<f64>, set: &dyn Fn(&mut Self, f64) -> Result<(), SamplingError>| {
@@ -127,7 +128,7 @@ impl Sampling {
 }
 
 impl SamplingError {
-    /// Replaces the name of the value by the one that its source uses; `name` gets the field's name.
+    /// Replaces the name of the value with the name in its source; `name` gets the field's name.
     pub fn called(self, name: impl FnOnce(&str) -> String) -> Self {
         match self {
             Self::OutOfRange { name: field, value, range } => {
@@ -137,7 +138,7 @@ impl SamplingError {
         }
     }
 
-    /// Replaces the value by the number found in a file, which may underflow in 32 bits.
+    /// Replaces the value with the number found in a file, which may underflow in 32 bits.
     fn of(self, found: f64) -> Self {
         match self {
             Self::OutOfRange { name, range, .. } => {
@@ -180,7 +181,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Makes a sampler after checking the values.
+    /// Creates a sampler after checking the values.
     ///
     /// # Errors
     /// A value is out of its range.

@@ -29,7 +29,7 @@ impl fmt::Display for Timings {
     }
 }
 
-/// Formats a rate in tokens per second; below 0.05, where two decimals say little, as seconds per token.
+/// Formats a rate in tokens per second; below 0.05, where two decimals are imprecise, as seconds per token.
 pub fn per_second(rate: f64) -> String {
     match rate < 0.05 {
         true => format!("{:.0} s a token", 1.0 / rate),

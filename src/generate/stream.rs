@@ -11,7 +11,7 @@ pub struct TextStream {
 }
 
 impl TextStream {
-    /// Makes a stream that ends before the first of `stops`; empty stop texts are ignored.
+    /// Creates a stream that ends before the first of `stops`; empty stop texts are ignored.
     pub fn new(detokenizer: Detokenizer, stops: &[String]) -> Self {
         let texts = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
         Self { detokenizer, stops: Stops::new(texts) }
@@ -22,7 +22,7 @@ impl TextStream {
         self.stops.release(self.detokenizer.push(id))
     }
 
-    /// Returns whether a stop text was found. No more text comes then.
+    /// Returns whether a stop text was found. No more text is returned after it.
     pub fn stopped(&self) -> bool {
         self.stops.found
     }

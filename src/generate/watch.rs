@@ -18,7 +18,7 @@ pub struct Watch {
 type Progress = dyn Fn(usize, usize) + Send + Sync;
 
 impl Watch {
-    /// Makes a watch that ends a computation once `interrupt` returns true. `progress` gets the number of computed
+    /// Creates a watch that ends a computation once `interrupt` returns true. `progress` gets the number of computed
     /// prompt tokens and of all prompt tokens.
     pub fn new(
         interrupt: impl Fn() -> bool + Send + Sync + 'static,
@@ -74,7 +74,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Makes a meter for a model of `layers` layers, without a watch.
+    /// Creates a meter for a model of `layers` layers, without a watch.
     pub fn new(layers: usize) -> Self {
         let (tokens, computed, stopped) = Default::default();
         Self { watch: Watch::default(), layers: layers.max(1), tokens, computed, stopped }

@@ -1,5 +1,5 @@
-//! A reader that limits what serde_json does not limit when it parses a stream: it keeps one byte for each level of
-//! a skipped value, and each string in full.
+//! A reader that limits nesting and the length of strings in a stream. serde_json does not: it takes one byte for each
+//! level of a skipped value, and keeps each string in memory as a whole.
 
 use std::io::{self, Read};
 

@@ -1,7 +1,7 @@
 //! Numbers that are not finite: `NaN`, `Infinity`, `-Infinity`, and those beyond every float, such as `1e999`.
 //!
 //! Python's `json` writes the first three and reads all of them, so model files have them and transformers reads these
-//! files. A [`Value`] has no such number. Each is replaced by an object that has no meaning in any file. A field that
+//! files. A [`Value`] has no such number. Each is replaced with an object that has no meaning in any file. A field that
 //! is not used may hold this object; in a field that is used, the object is a value of the wrong type.
 
 use std::fmt::Display;

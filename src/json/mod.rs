@@ -1,5 +1,5 @@
-//! Parses untrusted JSON within limits. Knows JSON and the memory that it takes; never knows files, or what a field
-//! means.
+//! Parses untrusted JSON within limits. Knows about JSON and the memory that it takes, but not about files or the
+//! meaning of fields.
 //!
 //! A parsed value takes up to 70 times the memory of its text (`[{"":0},…]`), so every file is parsed with a limit:
 //!

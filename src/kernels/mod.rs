@@ -1,6 +1,6 @@
 //! CPU kernels: arithmetic over slices, for every weight scheme and instruction set.
 //!
-//! Knows slices, matrices and instruction sets. Never knows where bytes came from, models, or names of tensors.
+//! Knows about slices, matrices and instruction sets, but not about models, tensor names, or the source of the bytes.
 //!
 //! | file | what |
 //! |---|---|

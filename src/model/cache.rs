@@ -37,7 +37,7 @@ pub struct Cache {
     window: Option<usize>,
 }
 
-/// The position of a sequence. It is kept apart from the layers' caches, which a stage may have locked.
+/// The position of a sequence. It is stored separately from the layers' caches, which a stage may have locked.
 #[derive(Debug)]
 struct SequencePosition {
     /// Number of cached positions, which is the next token's position.
@@ -58,7 +58,7 @@ pub fn slots(positions: usize, window: Option<usize>, chunk: usize) -> usize {
 }
 
 impl Cache {
-    /// Makes an empty cache for up to `positions`, limited to the model's context. `stages` gives the number of layers
+    /// Creates an empty cache for up to `positions`, limited to the model's context. `stages` gives the number of layers
     /// and the device of each stage. No batch may have more than `chunk` tokens of the sequence.
     pub fn new(
         config: &Config,

@@ -30,7 +30,7 @@ fn grown(positions: usize, most: usize) -> usize {
 }
 
 impl LayerCache {
-    /// Makes an empty cache of up to `most` slots on `device`. `shape` is the number of key/value heads and their size.
+    /// Creates an empty cache of up to `most` slots on `device`. `shape` is the number of key/value heads and their size.
     pub fn new(
         most: usize,
         window: Option<usize>,

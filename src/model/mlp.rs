@@ -32,7 +32,7 @@ pub struct Mixture {
     router: Weight, // (E, C)
     experts: Vec<Network>,
     active: usize,
-    /// Whether to hint to the system which experts come next, because the weights may not be in memory.
+    /// Whether to hint to the system which experts are needed next, because the weights may not be in memory.
     reads_ahead: bool,
 }
 
@@ -52,7 +52,7 @@ impl Mlp {
         }
     }
 
-    /// Makes the network hint to the system which experts come next, for weights that do not all fit into memory.
+    /// Lets the network hint to the system which experts are needed next, for weights that do not all fit into memory.
     pub fn read_ahead(&mut self) {
         if let Mlp::Mixture(mixture) = self {
             mixture.reads_ahead = true;
@@ -148,7 +148,7 @@ impl Routed {
 }
 
 /// Returns the A experts with the largest of E logits for one token, with their routing weights: the softmax over the
-/// chosen logits. Of equal logits the first is chosen.
+/// chosen logits. Among equal logits, the first is chosen.
 fn route(logits: &[f32], active: usize) -> SmallVec<[(usize, f32); 8]> {
     let mut order: SmallVec<[usize; 16]> = (0..logits.len()).collect();
     // An unstable sort does not allocate. Comparing indices too makes the order of equal logits deterministic.

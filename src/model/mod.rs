@@ -1,7 +1,7 @@
 //! The transformer: Llama, Mistral and Mixtral in one implementation.
 //!
-//! Knows how weights become logits. Never knows files, names of tensors, quantization schemes, or which device is
-//! which. The rows of a batch are tokens of one or several sequences. Errors of a device are passed through.
+//! Knows how weights become logits, but nothing about files, tensor names, quantization schemes, or which device is
+//! which. The rows of a batch are tokens of one or several sequences. Device errors are passed through.
 //!
 //! Letters of the shapes at line ends:
 //!

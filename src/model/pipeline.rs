@@ -158,7 +158,7 @@ impl Drop for Stages {
 }
 
 impl Pipeline {
-    /// Makes a pipeline with up to `depth` batches in flight. The caller's thread computes all stages in turn if
+    /// Creates a pipeline with up to `depth` batches in flight. The caller's thread computes all stages in turn if
     /// `depth` is 1, if there is one stage, or if the system refuses more threads.
     pub fn new(model: Arc<Transformer>, depth: usize) -> Self {
         let has_threads = depth > 1 && model.stages().len() > 1;

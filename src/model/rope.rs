@@ -14,7 +14,7 @@ pub struct RopeTable {
 }
 
 impl RopeTable {
-    /// Makes the table for heads of size `head_size`.
+    /// Creates the table for heads of size `head_size`.
     pub fn new(rope: &Rope, head_size: usize) -> Self {
         Self { frequencies: rope.frequencies(head_size), layout: rope.layout }
     }

@@ -28,12 +28,12 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Makes a stage without layers, whose weights go to `target`.
+    /// Creates a stage without layers, whose weights go to `target`.
     pub fn new(target: Target) -> Self {
         Self { target, blocks: Vec::new(), reads_ahead: false, link: Link::Direct }
     }
 
-    /// Sets whether to hint to the system which experts come next, for weights that do not all fit into memory.
+    /// Sets whether to hint to the system which experts are needed next, for weights that do not all fit into memory.
     pub fn reading_ahead(self, reads_ahead: bool) -> Self {
         Self { reads_ahead, ..self }
     }
@@ -81,7 +81,8 @@ impl Stage {
     }
 }
 
-/// A model that is ready to run. The embedding lies with the first stage, the final norm and the head with the last.
+/// A model that is ready to run. The embedding is on the device of the first stage, the final norm and the head on that
+/// of the last.
 #[derive(Debug)]
 pub struct Transformer {
     config: Config,
@@ -139,7 +140,7 @@ impl Transformer {
         (0..self.stages.len()).filter(is_first).count()
     }
 
-    /// Makes an empty cache for up to `positions`, limited to the context, for batches with up to `chunk` tokens of the
+    /// Creates an empty cache for up to `positions`, limited to the context, for batches with up to `chunk` tokens of the
     /// sequence. Each layer's cache is on the layer's device, in `dtype`.
     pub fn cache(&self, dtype: CacheType, chunk: usize, positions: usize) -> Cache {
         let stages = self.stages.iter().map(|s| (s.layers(), s.target.device.clone()));

@@ -1,4 +1,4 @@
-//! The errors of a choice of devices.
+//! Errors in choosing and opening devices.
 
 use std::ops::Range;
 

@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use super::{DeviceName, Error, Place};
 
-/// An accelerator keeps one part in this many of its free memory for activations, attention scores and its allocator.
+/// Divisor of an accelerator's free memory: this fraction is reserved for activations, attention scores and the
+/// allocator.
 const KEPT_BACK: u64 = 10;
 
 /// The value of `--memory`: one size for all devices, or one for each.

@@ -1,7 +1,7 @@
 //! Devices: lists them, assigns each layer to a device, and loads each layer straight to its device.
 //!
-//! Knows devices and layers. Never knows tokens. A [`Plan`] can be printed, checked and tested without any device;
-//! [`load()`] carries it out.
+//! Knows about devices and layers, but not about tokens. A [`Plan`] can be printed, checked and tested without any
+//! device; [`load()`] carries it out.
 //!
 //! | file | what it knows |
 //! |---|---|
@@ -13,7 +13,7 @@
 //! | `host` | the host memory that a plan allocates, and which weights stay as they are stored |
 //! | `advice` | what would fit when a model does not |
 //! | `load` | how a plan is carried out: each layer's bytes go from the map to its device |
-//! | `error` | the errors of a choice of devices |
+//! | `error` | errors in choosing and opening devices |
 
 mod advice;
 mod device;

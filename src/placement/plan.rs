@@ -88,7 +88,7 @@ impl Plan {
         Ok(Self::of(places, ranges))
     }
 
-    /// Makes the plan of `--split`.
+    /// Creates the plan of `--split`.
     ///
     /// # Errors
     /// The numbers do not match the devices or the layers, a number is 0, or some layers do not fit on their device.

@@ -1,4 +1,4 @@
-//! Interleaves the blocks of sixteen rows to a panel, at the speed of memory: rows of a published file are
+//! Interleaves the blocks of sixteen rows into a panel, at the speed of memory: rows of a published file are
 //! interleaved during the product.
 //!
 //! The vector version transposes four words of eight rows at a time. Loads of 16 bytes put rows r and r + 4 side by

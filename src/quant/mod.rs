@@ -1,7 +1,7 @@
 //! Weights and rows of activations: the schemes that weights are stored in, the order of their rows, and conversion
 //! between blocks and f32.
 //!
-//! Knows bytes and schemes. Never knows models, nor what is computed with a matrix.
+//! Knows about bytes and schemes, but not about models, or what is computed with a matrix.
 //!
 //! | file | what |
 //! |---|---|

@@ -163,7 +163,7 @@ impl Builder {
     }
 }
 
-/// With memory for one sequence of up to `positions`.
+/// Plans the placement, with memory for one sequence of up to `positions` positions.
 fn place(settings: &Settings, opened: &Opened, positions: usize) -> Result<Placed, Error> {
     Placed::new(settings, &opened.checkpoint, Room::of_one(&opened.checkpoint, positions))
 }

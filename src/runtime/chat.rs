@@ -201,7 +201,7 @@ impl Chat {
         let limit = context - room;
         let mut dropped = self.conversation.fit(limit, count)?;
         if dropped > 0 {
-            // The remaining turns are recomputed. Freeing a further quarter of the limit spares the next turns this
+            // The remaining turns are recomputed. Freeing a further quarter of the limit saves the next turns this
             // cost: otherwise each of them would drop one turn and recompute all others. A newest turn longer than
             // three quarters of the limit is kept alone.
             dropped += self.conversation.fit(limit / 4 * 3, count).unwrap_or(0);

@@ -198,7 +198,7 @@ mod tests {
     use crate::quant::quantize::WRITTEN;
     use crate::runtime::{Silent, writing};
 
-    /// Makes a checkpoint with a conversion to q8_0.
+    /// Creates a checkpoint with a conversion to q8_0.
     fn converted() -> (tempfile::TempDir, Checkpoint) {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/tiny-mistral");
         let folder = tempfile::tempdir().unwrap();

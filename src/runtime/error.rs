@@ -10,8 +10,9 @@ use crate::system::hinted::Hinted;
 use crate::system::quote::{counted, quoted};
 use crate::{checkpoint, hub, placement, text};
 
-/// An error of finding, opening, converting or running a model. Errors of other modules are passed through. An error whose
-/// text a message contains is a `reason` and no [`source`](std::error::Error::source), so that a chain shows it once.
+/// An error in finding, opening, converting or running a model. Errors of other modules are passed through. An error
+/// whose text a message contains is a `reason` and no [`source`](std::error::Error::source), so that a chain shows it
+/// once.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs)]

@@ -68,7 +68,7 @@ pub fn find(store: &Store, typed: &Path, wanted: Wanted) -> Result<Search, Error
     let name = ModelName::parse(typed.as_os_str());
     // If the check fails, opening the path reports the error.
     let exists = files::exists(typed).unwrap_or(true);
-    // A folder may have the name of a repository by chance. Without files of a checkpoint it is the last choice.
+    // A folder may have the name of a repository by chance. Without files of a checkpoint it is the last resort.
     let is_meant = exists && (name.repo.is_none() || !typed.is_dir() || holds_something(typed));
     if is_meant {
         return Ok(Search::Here(Located::at(store, typed)));
@@ -150,8 +150,8 @@ impl Missing {
     /// Checks that the repository may be downloaded.
     ///
     /// # Errors
-    /// A checkpoint on this machine has the same name in other capitals ([`Error::OtherLetters`]); downloads are disabled
-    /// ([`Error::Offline`]).
+    /// A checkpoint on this machine has the same name in different upper and lower case ([`Error::OtherLetters`]);
+    /// downloads are disabled ([`Error::Offline`]).
     pub fn check(&self, store: &Store) -> Result<(), Error> {
         let (asked, typed) = (self.asked(), self.repo.to_string());
         // Names of the hub are case-insensitive; names of folders are not on every system.
@@ -226,8 +226,8 @@ fn check_revision(name: &ModelName, found: &Found) -> Result<(), Error> {
     }
 }
 
-/// Returns the checkpoint on this machine that `text` probably means: the same name in other capitals or without its
-/// organisation, or the only name that contains `text`.
+/// Returns the checkpoint on this machine that `text` probably means: the same name in different upper and lower case,
+/// or without its organisation, or the only name that contains `text`.
 fn similar(store: &Store, text: &str) -> Option<String> {
     let text = text.to_ascii_lowercase();
     let names: Vec<String> = different(store.all()).into_iter().map(|found| found.name).collect();

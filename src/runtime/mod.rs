@@ -1,8 +1,8 @@
 //! The API of a whole model: finds it on this machine by its name, opens it, places its layers on devices, and generates.
 //!
-//! Knows where checkpoints and conversions are stored, which weights run, on which devices, and how large caches may be.
-//! Knows neither terminals nor HTTP. It prints nothing and sends its messages to a [`Report`]. The commands use this API
-//! like any other program.
+//! Knows where checkpoints and conversions are stored, which weights run, on which devices, and how large caches may
+//! be. Knows nothing about terminals or HTTP. It prints nothing and sends its messages to a [`Report`]. The commands
+//! use this API like any other program.
 //!
 //! | file | what |
 //! |---|---|

@@ -207,8 +207,8 @@ impl Model {
         Engine::new(transformer.clone(), Limits::new(transformer, *cache_dtype, *slots))
     }
 
-    /// Returns the request for a text that continues `prompt`, with random numbers from `seed`. `is_chat` says whether the
-    /// prompt is in the model's chat format.
+    /// Returns the request for a text that continues `prompt`, with random numbers from `seed`. `is_chat` is true if
+    /// the prompt is in the model's chat format.
     ///
     /// # Errors
     /// A sampling value is out of its range.

@@ -86,7 +86,7 @@ impl Opened {
         ends
     }
 
-    /// Tokens of a window in which `ids` are scored.
+    /// Returns the number of tokens of a window in which `ids` are scored.
     ///
     /// # Errors
     /// There are fewer than 2 ids, or a window is longer than the context.

@@ -19,7 +19,7 @@ use crate::system::files::{Claim, folder_of};
 /// Claims the folder of a conversion, and waits while another process writes there. Follows no links below `base`.
 ///
 /// # Errors
-/// The wait is interrupted ([`Error::Interrupted`]); the folder cannot be made or locked.
+/// The wait is interrupted ([`Error::Interrupted`]); the folder cannot be created or locked.
 pub fn claim(base: Option<&Path>, folder: &Path, report: &mut dyn Report) -> Result<Claim, Error> {
     let mut waiting = false;
     let claim = Claim::new(base, folder, &mut || {

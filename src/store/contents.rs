@@ -95,7 +95,7 @@ fn is_gguf_file(file: &Path) -> bool {
     is_gguf(file) && !file.is_dir()
 }
 
-/// Name of the hidden record in a conversion that says that it was checked. It is neither listed nor counted.
+/// Name of the hidden file that records that a conversion was checked. It is neither listed nor counted.
 pub const CHECKED: &str = ".mist-checked";
 
 /// Returns the total size in bytes of all files at a path but [`CHECKED`]. Links to files count with their targets'

@@ -15,7 +15,7 @@ pub struct Found {
     pub name: String,
     /// The checkpoint's folder or file.
     pub path: PathBuf,
-    /// The place in which it lies.
+    /// The place in which it is stored.
     pub place: Place,
     /// The repository, if the name is one of a repository.
     pub repo: Option<RepoId>,
@@ -121,7 +121,7 @@ impl Store {
     }
 }
 
-/// Describes the checkpoint at `path`, which lies below `root`, the folder of `place`.
+/// Describes the checkpoint at `path`, which is below `root`, the folder of `place`.
 fn found(place: Place, root: &Path, path: PathBuf) -> Found {
     let below = path.strip_prefix(root).unwrap_or(&path);
     let name = below.display().to_string();

@@ -53,7 +53,7 @@ impl Listed {
     }
 }
 
-/// Returns the name of a conversion whose files lie beside the original ones in the same folder.
+/// Returns the name of a conversion whose files are beside the original ones in the same folder.
 fn in_place(folder: &Path) -> Option<String> {
     let is_beside = folder.join(manifest::FILE).is_file() && Checkpoint::has_original(folder);
     let manifest = manifest::Manifest::read(folder).ok().filter(|_| is_beside)?;

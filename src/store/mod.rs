@@ -1,7 +1,7 @@
-//! The store: where checkpoints and their conversions lie on this machine.
+//! The store: where checkpoints and their conversions are kept on this machine.
 //!
-//! Knows the files of a checkpoint's folder, and the layout of the hub's own cache. Never opens weights, asks the user,
-//! or prints.
+//! Knows about the files of a checkpoint's folder, and the layout of the hub's own cache. Never opens weights, asks the
+//! user, or prints.
 //!
 //! A name such as `ORG/NAME` is looked up in three places, in this order:
 //!
@@ -11,8 +11,8 @@
 //! | `MIST_HOME/models` | `ORG/NAME` | otherwise |
 //! | the hub's own cache | [`HubCache`](crate::hub::HubCache) | never |
 //!
-//! Conversions lie beside their source, or in `MIST_HOME/conversions/ORG/NAME/REVISION/SCHEME` if the source's folder
-//! cannot be written to.
+//! Conversions are stored beside their source, or in `MIST_HOME/conversions/ORG/NAME/REVISION/SCHEME` if the source's
+//! folder cannot be written to.
 //!
 //! | file | one idea |
 //! |---|---|

@@ -22,7 +22,7 @@ pub struct ModelName {
 }
 
 impl ModelName {
-    /// Parses a model name as typed. This never fails: a text that is nothing else is a path.
+    /// Parses a model name as typed. This never fails: any other text is a path.
     pub fn parse(typed: &OsStr) -> Self {
         let path = |typed: &OsStr| Self {
             path: typed.into(),

@@ -1,4 +1,4 @@
-//! The places in which checkpoints lie.
+//! The places in which checkpoints are stored.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub struct Store {
     pub(super) cache: Option<HubCache>,
 }
 
-/// A place in which checkpoints lie.
+/// A place in which checkpoints are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// `./checkpoints`.

@@ -35,7 +35,7 @@ pub struct Doomed {
 /// Why a removal failed, fully or in part.
 #[derive(Debug, thiserror::Error)]
 pub enum RemovalError {
-    /// The checkpoint lies in the hub's own cache, which is never written to, and it has no conversions.
+    /// The checkpoint is in the hub's own cache, which is never written to, and it has no conversions.
     #[error("{name} lies in the hub's own cache ({}), which mist only reads", .folder.display())]
     ReadOnly {
         /// Name of the checkpoint.
@@ -140,7 +140,7 @@ impl Store {
             None if found.place == Place::HubCache => self.conversions_of_cached(found),
             None => {
                 self.check_alone(found)?;
-                // The conversions of a file lie beside it; those of a folder lie in it and are deleted with it.
+                // The conversions of a file are beside it; those of a folder are in it and are deleted with it.
                 let beside =
                     if found.path.is_file() { contents::conversions(&found.path) } else { Vec::new() };
                 let elsewhere = self.conversions(found).filter(|folder| folder.exists());
@@ -184,7 +184,7 @@ impl Store {
     }
 
     /// Lists the conversions of all revisions of a repository in the hub's cache. Conversions of another checkpoint of
-    /// that name lie beside them under a digest, and are skipped.
+    /// that name are beside them under a digest, and are skipped.
     fn conversions_of_cached(&self, found: &Found) -> Vec<PathBuf> {
         let Some(folder) = self.conversions_of(found) else { return Vec::new() };
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -262,7 +262,7 @@ impl Removal {
         }
         drop(claims);
         for folder in &self.emptied {
-            // A folder that is not empty stays.
+            // A folder that is not empty is kept.
             let _ = folder_of(folder).and_then(|(parent, name)| parent.remove_empty(name));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Errors of devices.
+//! Device errors.
 
 use std::error::Error;
 

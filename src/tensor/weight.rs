@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use crate::quant::{Matrix, Scheme};
 use crate::system::pages;
 
-/// How a model computes.
+/// The types in which a model computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arithmetic {
     /// The requested compute type; `None` for the device's default.
@@ -21,7 +21,7 @@ pub struct Arithmetic {
 pub struct Target {
     /// The device.
     pub device: Device,
-    /// How the device computes.
+    /// The types in which the device computes.
     pub arithmetic: Arithmetic,
     /// Whether quantized rows on the host are copied to panels. Otherwise they are multiplied in their stored
     /// order, which is slower.
@@ -93,7 +93,7 @@ impl Weight {
         Ok(Weight::Host(if packs { rounded.packed() } else { rounded }, target.blocks()))
     }
 
-    /// Tells the system that weights on the host will be read soon.
+    /// Hints to the system that weights on the host will be read soon.
     pub fn will_be_needed(&self) {
         if let Weight::Host(matrix, _) = self {
             matrix.bytes().for_each(pages::will_need);

@@ -1,6 +1,6 @@
 //! Returns a checkpoint's tensors in published form, under Hugging Face's names.
 //!
-//! Splits fused matrices, and joins them again if a layout does so.
+//! Splits fused matrices, and joins them again if a layout stores them joined.
 
 use super::output::{Output, Rounding, Rules};
 use super::rows::{cut, rotary};

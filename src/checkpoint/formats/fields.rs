@@ -14,7 +14,7 @@ use crate::system::quote::short;
 pub struct Fields<'a> {
     /// The fields by name.
     pub map: Map<String, Value>,
-    /// The file that errors name.
+    /// The path of the file, for error messages.
     pub path: &'a Path,
 }
 

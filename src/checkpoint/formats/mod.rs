@@ -1,5 +1,5 @@
 //! File formats of tensors and of settings: they turn bytes into names, shapes and values. The
-//! [layouts](super::layouts) say what these mean for a model.
+//! [layouts](super::layouts) define what these mean for a model.
 //!
 //! | folder or file | what |
 //! |---|---|

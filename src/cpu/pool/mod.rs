@@ -10,8 +10,8 @@
 //! while the other does not run. Without yielding a small model kept 37 % of its rate, with it 48 % (medians of 5,
 //! alternating).
 //!
-//! It is undefined which thread runs a task, although tasks that are neighbours in memory tend to stay on one
-//! thread. A task's result must not depend on it.
+//! Any thread may run a task, although tasks that are neighbours in memory tend to stay on one thread. A task's
+//! result must not depend on it.
 
 mod parts;
 
@@ -70,7 +70,7 @@ pub fn each_piece<T: Send>(values: &mut [T], size: usize, task: impl Fn(usize, &
     });
 }
 
-/// Number of values from which other threads pay off: about ten microseconds of work.
+/// Minimum number of values for which it is worth using other threads: about ten microseconds of work.
 pub(crate) const PIECE: usize = 1 << 14;
 
 /// Runs `task(i, row)` for every whole row of `width` values. Many rows are divided among all threads.

@@ -191,7 +191,7 @@ pub(super) trait Keep: Default + Send + Sync {
     /// Grows to `slots` slots, a multiple of [`BLOCK`], of heads of `size`.
     fn grow(&mut self, slots: usize, size: usize);
 
-    /// Copies the first `slots` slots, a multiple of [`BLOCK`] within the slots.
+    /// Copies the first `slots` slots: a multiple of [`BLOCK`], and at most the number of slots.
     fn first(&self, slots: usize, size: usize) -> Self;
 
     /// Returns the keys of a block of slots as f32, `(D, 16)`: either the stored keys or a conversion into

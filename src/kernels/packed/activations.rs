@@ -10,7 +10,7 @@ use crate::quant::ActivationBits;
 /// Rows of quants that lie side by side: as many as an AMX tile has.
 pub const TILE: usize = 16;
 
-/// Number of values from which a second thread pays off: several microseconds of work.
+/// Minimum number of values for which it is worth using a second thread: several microseconds of work.
 const PIECE: usize = 1 << 15;
 
 /// Rows of activations `(M, K)` as blocks of signed bytes with one f32 scale each: x ≈ q · scale, |q| <= 127.

@@ -88,8 +88,8 @@ fn each<const N: usize, const B: usize>(
 }
 
 // All kernels build a block's term in the same order: they combine the planes of a row, then apply the weights'
-// numbers, then the activations' scale. Every multiply-add is fused, so the bits are the same everywhere. It is one
-// operation per term fewer than multiplying the scales first.
+// numbers, then the activations' scale. Every multiply-add is fused, so the bits are the same everywhere. This
+// takes one operation per term less than multiplying the scales first.
 
 fn fused(a: f32, b: f32, c: f32) -> f32 {
     multiply_add::<FUSED>(a, b, c)

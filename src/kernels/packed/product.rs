@@ -35,7 +35,7 @@ pub struct Product<'a> {
 }
 
 impl<'a> Product<'a> {
-    /// Creates the product with `w`, whose blocks are multiplied as `blocks` says.
+    /// Creates the product with `w`, whose blocks are multiplied as `blocks` specifies.
     ///
     /// The caller passes `x.len() = m·k` and `out.len() = m·n` for the same m. If one of them has more rows, the
     /// surplus is ignored.

@@ -61,7 +61,7 @@ pub(super) enum KQuant {
 }
 
 /// Calls `$go::<…, BITS, MINIMUM>($argument…)` for a scheme with blocks of 32 weights. `BITS` is the number of bits
-/// of a weight; `MINIMUM` says whether a block has a minimum. Kernels derive everything else about the format from
+/// of a weight; `MINIMUM` is true if a block has a minimum. Kernels derive everything else about the format from
 /// these.
 macro_rules! with_block32 {
     ($scheme:expr, $go:ident[$($generic:tt),*]($($argument:expr),*)) => {

@@ -117,7 +117,7 @@ impl<'a> Tile<'a> {
         self.start + b * self.rows + row
     }
 
-    /// Prefetches the first 256 columns of the next tile. They lie a whole tile's width further on, which no
+    /// Prefetches the first 256 columns of the next tile. They are a whole tile's width further on, which no
     /// hardware prefetcher predicts. With 512 rows, more than the L2 cache holds, not prefetching costs up to a
     /// third of the time.
     #[cfg(target_arch = "x86_64")]

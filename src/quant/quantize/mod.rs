@@ -1,8 +1,8 @@
 //! Converts f32 rows to blocks that [`super::dequantize`] reads: ggml's formats, byte for byte.
 //!
-//! Knows blocks. Never knows which tensor it writes, or why its scheme was chosen. A block depends only on its weights
-//! and is computed without fused operations. So the same weights give the same bytes on every processor, with any
-//! number of rows and threads.
+//! Knows about blocks, but not which tensor it writes, or why its scheme was chosen. A block depends only on its
+//! weights and is computed without fused operations. So the same weights give the same bytes on every processor,
+//! with any number of rows and threads.
 //!
 //! | file | what |
 //! |---|---|

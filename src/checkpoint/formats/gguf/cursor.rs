@@ -222,7 +222,7 @@ impl<'a> Cursor<'a> {
         let count = self.count_of(key, MOST_ITEMS, least_bytes)? as usize;
         let start = self.position;
         match kind {
-            // Any bytes are valid numbers, so the items need no check of their own.
+            // Any bytes are valid numbers, so the items are not checked one by one.
             0..=6 | 10..=12 => drop(self.bytes(count * least_bytes as usize, key)?),
             _ => (0..count).try_for_each(|_| self.nested_value(key, kind, depth + 1).map(drop))?,
         }

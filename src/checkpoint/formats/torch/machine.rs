@@ -1,7 +1,7 @@
 //! The stack machine of a pickle: its values, its stack and its memo, all limited in size.
 //!
-//! Values lie in one list and refer to each other by index. So a value that contains itself, or thousands of references
-//! to one value, cost no more memory than their bytes in the file, and nothing here recurses.
+//! Values are stored in one list and refer to each other by index. So a value that contains itself, or thousands of
+//! references to one value, cost no more memory than their bytes in the file, and nothing here recurses.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

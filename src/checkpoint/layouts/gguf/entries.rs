@@ -18,7 +18,7 @@ enum Neutral {
 use Neutral::{Any, Flag, Numbers, Texts};
 
 const ZERO: Neutral = Numbers(&[0.0]);
-/// A factor of 0 counts as missing.
+/// The values of a factor that change nothing: 1, and 0, which counts as missing.
 const ONE: Neutral = Numbers(&[0.0, 1.0]);
 
 /// Entries under `llama.`.

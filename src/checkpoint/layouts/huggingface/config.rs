@@ -41,7 +41,7 @@ const FIELDS: FieldNames = FieldNames {
     original_context: "original_max_position_embeddings",
 };
 
-/// The defaults of transformers' config class of an architecture.
+/// The defaults of an architecture, from its config class in transformers.
 struct Defaults {
     intermediate_size: usize,
     /// `None` for the number of query heads.
@@ -155,8 +155,8 @@ fn architecture_of(name: &str) -> Option<Architecture> {
     }
 }
 
-/// Returns whether a `config.json` names another architecture than Llama, Mistral and Mixtral. Other errors are left to
-/// [`from_json`].
+/// Returns whether a `config.json` names an architecture other than Llama, Mistral and Mixtral. Other errors are left
+/// to [`from_json`].
 pub fn is_of_another(config: &[u8]) -> bool {
     let Ok(config) = serde_json::from_slice::<serde_json::Map<String, Value>>(config) else { return false };
     let first = config.get("architectures").and_then(|v| v.get(0)).or_else(|| config.get("model_type"));
@@ -218,7 +218,7 @@ impl Fields<'_> {
         if architecture != Architecture::Mixtral {
             return Ok(None);
         }
-        // transformers has both names for one attribute.
+        // transformers treats both names as one attribute.
         let (local, all) = (self.optional_size("num_local_experts")?, self.optional_size("num_experts")?);
         if let (Some(local), Some(all)) = (local, all)
             && local != all

@@ -59,8 +59,8 @@ impl Fields<'_> {
         self.expect("routed_scaling_factor", &[1.into(), 1.0.into()])?;
         self.expect("norm_1", &[true.into()])?;
         self.expect("norm_2", &[true.into()])?;
-        // The number of tokens, which the tokenizer has too. The field is required because it is the last of litgpt's
-        // YAML, which has no end mark: a file without it is truncated.
+        // The value is not needed, since the tokenizer has the number of tokens. The field is required because it is
+        // the last one in litgpt's YAML, which has no end mark: a file without the field is truncated.
         self.size("vocab_size")?;
         let (hidden_size, query_heads) = (self.size("n_embd")?, self.size("n_head")?);
         let layers = self.size("n_layer")?;

@@ -1,10 +1,10 @@
 //! Reads `mist.json`, the description of a conversion.
 //!
 //! `mist.safetensors` beside it holds the weights under Hugging Face's names, with queries, keys and values fused
-//! (`self_attn.qkv_proj`), gate and up fused (`mlp.gate_up_proj`) and experts stacked (`mlp.experts.…`). Matrices
-//! whose parts differ in scheme are not fused. Tensors of blocks have type U8, and their last dimension counts bytes.
-//! The JSON holds their schemes and the order of their rows: [`Layout::Panels`] interleaves 16 rows of each matrix (of
-//! each expert) for the products of [`packed`](crate::kernels::packed). The tokenizer's files lie in the same folder.
+//! (`self_attn.qkv_proj`), gate and up fused (`mlp.gate_up_proj`) and experts stacked (`mlp.experts.…`). Matrices whose
+//! parts differ in scheme are not fused. Tensors of blocks have type U8, and their last dimension counts bytes. The
+//! JSON holds their schemes and the order of their rows: [`Layout::Panels`] interleaves 16 rows of each matrix (of each
+//! expert) for the products of [`packed`](crate::kernels::packed). The tokenizer's files are in the same folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;

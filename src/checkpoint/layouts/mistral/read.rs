@@ -2,8 +2,8 @@
 //!
 //! Queries and keys have interleaved rotary pairs and are computed in that order. The first Mixtral came as
 //! `consolidated.00.pt` to `consolidated.07.pt` with different tensors in each file (transformers'
-//! `convert_mixtral_weights_to_hf.py` joins them). Files that each hold a part of every tensor, as Llama was
-//! published, are refused: they do not say how the tensors were cut.
+//! `convert_mixtral_weights_to_hf.py` joins them). Files that each hold a part of every tensor, as Llama was published,
+//! are refused: they do not specify how the tensors were cut.
 
 use std::path::{Path, PathBuf};
 

@@ -10,7 +10,7 @@ use super::k::panels as k_panels;
 use super::scratch::Scratch;
 use crate::quant::ROWS;
 
-/// Number of rows of quants from which AMX is faster than AVX512.
+/// Minimum number of rows of quants for which AMX is faster than AVX512.
 const MIN_ROWS: usize = 9;
 
 thread_local! {

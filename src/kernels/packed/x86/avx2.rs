@@ -23,7 +23,7 @@ impl<const DOT: u8> Lanes for Ymm<DOT> {
     const VNNI: bool = DOT != PAIRS;
     const PANELS: usize = 1;
     const FEW: usize = 4;
-    // The sums of four rows do not fit the sixteen registers: that took a tenth longer.
+    // With four rows, the sums do not fit the sixteen registers, and the product took a tenth longer.
     const HEIGHT: usize = 2;
 
     intrinsics! {

@@ -7,7 +7,7 @@ use super::block::{add, block_of, block32_bytes, blocks, broadcast4, combine_pla
 use super::lanes::{Kernel, Lanes, each_part};
 use crate::quant::ROWS;
 
-/// N panels by the rows of a tile, which have P planes each. ONE says that the tile has a single row.
+/// N panels by the rows of a tile, which have P planes each. ONE is true if the tile has a single row.
 pub struct Block32<'a, const N: usize, const P: usize, const ONE: bool, const BITS: u32, const MINIMUM: bool>
 {
     pub panels: [&'a [u8]; N],

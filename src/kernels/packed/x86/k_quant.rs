@@ -47,7 +47,7 @@ fn block_by_rows<S: Lanes, const R: usize, const P: usize, const BITS: u32>(
 ) {
     let fields = const { KFields::new(BITS) };
     if BITS < 6 {
-        // The block's scale and minimum lie on a separate cache line. It is loaded last, and no other load
+        // The block's scale and minimum are on a separate cache line. It is loaded last, and no other load
         // prefetches it.
         ahead(piece(block, fields.scale));
     }

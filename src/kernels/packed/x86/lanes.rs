@@ -1,6 +1,6 @@
 //! Registers of 32-bit lanes, so that a kernel is written once for all x86-64 instruction sets.
 //!
-//! A kernel is a [`Kernel`] whose `run` is `#[inline(always)]`. So must be every method of [`Lanes`] and every
+//! A kernel is a [`Kernel`] whose `run` is `#[inline(always)]`, as must be every method of [`Lanes`] and every
 //! function between the two. [`Lanes::run`] inlines the kernel into a function with the features of an instruction
 //! set. None of these functions may use a closure: it would be compiled without the features, and each intrinsic in
 //! it would be a call.

@@ -1,4 +1,4 @@
-//! Multiplies unpacked k-quants by as many rows of quants as have sums that fit the registers.
+//! Multiplies unpacked k-quants by several rows of quants at a time: as many as have room for their sums in registers.
 
 use super::super::tile::Tile;
 use super::super::unpacked::{Piece, Unpacked};

@@ -135,7 +135,7 @@ fn views_beyond_their_storage_and_sizes_that_wrap_are_refused() {
     refused(view(6, 0, &[2, 2], &[1]), "differ in length");
     refused(view(6, 0, &[6], &[0]), "strided view");
     refused(view(6, 0, &[1; 9], &[1; 9]), "not of whole numbers");
-    // CVE-2026-24747: the pickle promises more elements than the storage has.
+    // CVE-2026-24747: the pickle declares more elements than the storage has.
     refused(view(1 << 40, 0, &[1 << 40], &[1]), "a storage of 24 bytes");
     refused(view(5, 0, &[5], &[1]), "a storage of 24 bytes");
     let absent = zip(&[("x/data.pkl", &view(6, 0, &[6], &[1]))]).bytes;
