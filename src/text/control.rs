@@ -111,7 +111,7 @@ impl Controls {
         parts
     }
 
-    /// Makes control tokens with the ids 0, 1 and so on, which take no white space.
+    /// Creates control tokens with the ids 0, 1 and so on, which take no white space.
     #[cfg(test)]
     pub(super) fn plain(spellings: &[&str]) -> Self {
         Self::new(spellings.iter().zip(0..).map(|(spelling, id)| Control {

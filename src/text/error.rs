@@ -72,7 +72,7 @@ pub enum Error {
     /// The model has no chat format.
     #[error("the model has no chat format")]
     NoTemplate,
-    /// The model's chat templates are all for other purposes than a conversation.
+    /// None of the model's chat templates is for a conversation.
     #[error("chat_template in tokenizer_config.json has no template by the name default ({0})")]
     NoDefaultTemplate(String),
     /// The chat format does not accept the conversation.

@@ -17,7 +17,7 @@ pub enum IdsError {
     Word {
         /// The word.
         word: String,
-        /// What is expected.
+        /// The expected form.
         expected: Expected,
     },
     /// The text is not JSON, or has a field of another type.
@@ -45,11 +45,11 @@ pub fn ids<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<u32>, IdsErro
     words.map(id).collect()
 }
 
-/// Parses the lists of ids in a text. JSON objects, as `mist tokenize` and `mist generate` print them, have a list each;
+/// Parses the lists of ids in a text. Each JSON object, as `mist tokenize` and `mist generate` print it, has one list;
 /// any other text is one list, with spaces, commas or brackets between the numbers.
 ///
 /// # Errors
-/// Those of [`IdsError`].
+/// [`IdsError`].
 pub fn lists(text: &str) -> Result<Vec<Vec<u32>>, IdsError> {
     if !text.trim_start().starts_with('{') {
         let words = text.split([',', ' ', '\n', '\r', '\t', '[', ']']).filter(|word| !word.is_empty());

@@ -33,7 +33,7 @@ pub(super) struct Model {
     pub(super) drops_first_space: bool,
 }
 
-/// What a token is for.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Kind {
     #[default]
@@ -109,7 +109,7 @@ pub(super) enum Cut {
     BeforeSpaces,
 }
 
-/// A token that is found in a text as it stands.
+/// A token that is searched for in a text before the text is cut into words.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Added {
     pub(super) id: u32,

@@ -119,7 +119,7 @@ impl Tokenizer {
     /// for roles that the format does not know), and those of [`encode`](Self::encode).
     pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>, Error> {
         match (&self.format, self.chat_template()) {
-            // Mistral encodes every stretch by itself, like a text.
+            // Mistral encodes each stretch separately, like a text.
             (Some(Format::Mistral(format)), _) => {
                 format.encode(messages, |text, ids| self.encoder.encode(text, Place::Start, ids))
             }

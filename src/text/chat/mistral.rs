@@ -7,9 +7,9 @@
 //! v7 …      <s> [SYSTEM_PROMPT] "system" [/SYSTEM_PROMPT] [INST] "first" [/INST] "reply" </s> …
 //! ```
 //!
-//! Each quoted text is encoded by itself, so that SentencePiece adds its space before each. The system prompt is in the
-//! user's first message (v1), in the last (v2 and v3, where it moves with every turn), or at its own position (v7 and
-//! later). Versions 11 and 13 differ from 7 in tool calls, tekken's from SentencePiece's in the tokenizer.
+//! Each quoted text is encoded separately, so that SentencePiece adds its space before each. The system prompt is in
+//! the user's first message (v1), in the last (v2 and v3, where it moves with every turn), or at its own position (v7
+//! and later). Versions 11 and 13 differ from 7 in tool calls, tekken's from SentencePiece's in the tokenizer.
 
 use crate::text::model::{Kind, Model};
 use crate::text::{Error, Message};

@@ -62,7 +62,7 @@ struct Join {
     id: u32,
 }
 
-/// Memory that is reused from word to word.
+/// Buffers that are reused for every word.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     symbols: Vec<Symbol>,

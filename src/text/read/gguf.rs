@@ -108,8 +108,8 @@ pub(in crate::text) fn read(vocabulary: Vocabulary) -> Result<Source, Error> {
     Ok(Source { model, names, around: Around::default(), version: None })
 }
 
-/// Refuses a file without `tokenizer.ggml.token_type` if it has tokens whose type matters. llama.cpp takes all of them as
-/// plain text: bytes would come out as `<0x0A>`, and a chat format's tags as letters.
+/// Refuses a file without `tokenizer.ggml.token_type` if it has tokens whose type matters. llama.cpp takes all of them
+/// as plain text: bytes would be decoded as `<0x0A>`, and a chat format's tags as letters.
 fn check_types(vocabulary: &Vocabulary, ids: &HashMap<&str, u32>) -> Result<(), Error> {
     if !vocabulary.token_types.is_empty() {
         return Ok(());

@@ -21,7 +21,7 @@ use crate::text::model::{Alphabet, Cut, Kind, Model, NormalForm, Prefix};
 pub(in crate::text) const GPT2: &str =
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
-/// The expressions of the step `Digits`: each digit by itself, and runs of digits.
+/// The expressions of the step `Digits`: single digits, and runs of digits.
 const DIGITS: [&str; 2] = [r"\p{N}", r"\p{N}+"];
 
 /// Maximum number of steps, since each costs memory and time. Published files have fewer.
@@ -102,7 +102,7 @@ fn split(part: &Value, model: &mut Model) -> Result<(), Error> {
         Some(("Regex", Some(expression))) => expression.to_owned(),
         _ => return Err(unknown("pre-tokenizer", "Split")),
     };
-    // This step would search for spaces in a text that has none any more.
+    // This step would search for spaces in a text in which they have been replaced.
     if model.alphabet == Alphabet::Spaces && !DIGITS.contains(&expression.as_str()) {
         return Err(unknown("pre-tokenizer", "Split after a step (Replace, Metaspace) that replaces spaces"));
     }

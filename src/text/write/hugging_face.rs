@@ -126,8 +126,8 @@ fn byte_level(prefix: bool, regex: bool) -> Value {
 }
 
 fn pre_tokenizer(model: &Model) -> Value {
-    // The space has to be added before the text is cut. Afterwards every byte is a letter of the alphabet, which no
-    // other expression than its own can cut.
+    // The space has to be added before the text is cut. Afterwards every byte is a letter of the alphabet, which only
+    // its own expression can cut.
     if model.alphabet == Alphabet::Bytes && model.prefix == Prefix::Missing {
         return sequence("pretokenizers", vec![byte_level(true, !model.cuts.is_empty())]);
     }

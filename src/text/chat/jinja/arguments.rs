@@ -56,7 +56,7 @@ impl Given {
     }
 }
 
-/// Converts an argument to a number.
+/// Converts an argument to a number; a missing one is 0.
 pub(super) fn int_of(value: &Option<Value>) -> Result<i128> {
     value.as_ref().map_or(Ok(0), number::index)
 }
@@ -83,7 +83,7 @@ pub(super) fn optional(value: &Option<Value>, of: &str) -> Result<Option<Text>> 
     }
 }
 
-/// Returns a count; a negative one means all.
+/// Returns a count; a missing or negative one means all.
 pub(super) fn count(value: &Option<Value>) -> Result<usize> {
     let number = value.as_ref().map_or(Ok(-1), number::index)?;
     Ok(if number < 0 { usize::MAX } else { usize::try_from(number).unwrap_or(usize::MAX) })

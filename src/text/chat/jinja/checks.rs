@@ -11,7 +11,7 @@ impl Interpreter<'_> {
     /// Evaluates `value is test`.
     ///
     /// # Errors
-    /// What Python raises, or the test is unknown.
+    /// Python would raise an error, or the test is unknown.
     pub(super) fn test(&mut self, name: &str, of: &Value, given: Given) -> Result<bool> {
         let sign = match name {
             "eq" | "equalto" | "==" => "==",

@@ -55,7 +55,7 @@ impl Interpreter<'_> {
     /// Implements Python's `text.format(…)`.
     ///
     /// # Errors
-    /// What Python raises.
+    /// Python would raise an error.
     pub(super) fn format(
         &mut self,
         text: &Text,

@@ -250,7 +250,7 @@ impl<'t> Interpreter<'t> {
     /// Renders `loop(…)` of a recursive loop.
     ///
     /// # Errors
-    /// Those of its body.
+    /// The errors of its body.
     pub(super) fn recurse(&mut self, state: &Loop, over: &Value) -> Result<Value> {
         let Some(number) = state.recursive else {
             return fail("The loop must have the 'recursive' marker to be called recursively.");

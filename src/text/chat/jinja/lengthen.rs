@@ -4,7 +4,7 @@
 use super::failure::{Result, spend_on_text};
 use super::text::{self, Ch, Text};
 
-/// Makes `width` spaces.
+/// Returns `width` spaces.
 pub(super) fn spaces(width: i128) -> Result<Text> {
     let width = usize::try_from(width.max(0)).unwrap_or(usize::MAX);
     spend_on_text(width)?;

@@ -37,7 +37,7 @@ impl Interpreter<'_> {
     /// Evaluates `format % values`.
     ///
     /// # Errors
-    /// What Python raises.
+    /// Python would raise an error.
     pub(super) fn percent(&mut self, format: &Text, values: &Value) -> Result<Text> {
         let mut out = Vec::new();
         let mut operands = Operands { all: values, taken: 0 };

@@ -31,7 +31,7 @@ impl Path {
     }
 }
 
-/// Makes texts lower case, as Jinja's `ignore_case` does.
+/// Converts texts to lower case, as Jinja's `ignore_case` does.
 fn folded(value: Value, case_sensitive: bool) -> Value {
     match value {
         Value::Str(text) if !case_sensitive => Value::Str(cases::lower(&text).into()),
@@ -39,8 +39,8 @@ fn folded(value: Value, case_sensitive: bool) -> Value {
     }
 }
 
-/// Sorts by keys, keeping the order of equal ones. A single key is compared by itself, several as a list, so that equal
-/// keys need no order.
+/// Sorts by keys, keeping the order of equal ones. A single key is compared directly, several keys as a list, so that
+/// equal keys need no order.
 fn sort_by_keys(
     mut keyed: Vec<(Vec<Value>, Value)>,
     reverse: bool,

@@ -156,7 +156,7 @@ fn exponential(size: f64, precision: usize) -> String {
     format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
-/// Formats as `%g`: the shorter of the two forms, without zeros at the end. `more` gives further digits.
+/// Formats as `%g`: the shorter of the two forms, without zeros at the end. `more` gives additional digits.
 fn general(size: f64, precision: usize, zeros: bool, more: i32) -> String {
     let scientific = exponential(size, precision - 1);
     let exponent: i32 = scientific.split_once('e').and_then(|(_, e)| e.parse().ok()).unwrap_or(0);

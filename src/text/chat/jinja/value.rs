@@ -275,7 +275,7 @@ impl Value {
     /// Calls `each` with every value directly in this one, except those of namespaces.
     ///
     /// # Errors
-    /// Those of `each`.
+    /// The errors of `each`.
     pub(super) fn parts(&self, mut each: impl FnMut(&Value) -> Result<()>) -> Result<()> {
         match self {
             Self::List(seq) | Self::Tuple(seq) => seq.items.iter().try_for_each(each),

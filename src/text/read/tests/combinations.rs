@@ -156,7 +156,8 @@ fn steps_behind_the_model_in_any_combination_give_the_text_of_the_reference_or_a
         }
         counts.push(understood);
     }
-    // They include the usual combinations: for bytes with and without Fuse and Strip, for spaces in both spellings.
+    // The supported combinations include the usual ones: for bytes with and without Fuse and Strip, for spaces in both
+    // spellings.
     assert!(counts[0] >= 3 && counts[1] >= 8, "{counts:?}");
 }
 
