@@ -87,7 +87,7 @@ impl HubCache {
         }
     }
 
-    /// Returns the repository and the revision of a path into a snapshot, also through links.
+    /// Returns the repository and the revision of a path into a snapshot, even if it leads through links.
     pub fn within(&self, path: &Path) -> Option<(RepoId, String)> {
         let root = fs::canonicalize(&self.root).ok()?;
         // The snapshot itself, or the folder of one of its files, which are links out of it.

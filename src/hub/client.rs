@@ -34,7 +34,7 @@ pub struct Settings {
     pub token: Option<Token>,
     /// Time limit for a connection, name lookup included.
     pub connect_timeout: Duration,
-    /// Time limit for the head of a response, and for each further piece of its body.
+    /// Time limit for the head of a response, and for each piece of its body.
     pub read_timeout: Duration,
     /// Pause before the second attempt, doubled before each later one.
     pub first_pause: Duration,
@@ -160,8 +160,8 @@ impl Client {
         self.settings.segment
     }
 
-    /// Makes one attempt to get `url`: the whole file with status 200, or a range with 206, or with 200 if the server
-    /// supports no ranges or its content does not match the validator.
+    /// Requests `url` once: the whole file with status 200, or a range with 206, or with 200 if the server supports no
+    /// ranges or its content does not match the validator.
     pub(super) fn attempt(
         &self,
         url: &Url,
@@ -186,7 +186,7 @@ impl Client {
         }
     }
 
-    /// Sends one request. The token only goes to the endpoint's origin, wherever the address came from.
+    /// Sends one request. The token only goes to the endpoint's origin, regardless of the source of the address.
     fn send(&self, url: &Url, range: Option<(&Range<u64>, Option<&str>)>) -> Result<Response, Failure> {
         let mut request = self.http.get(url.clone());
         if url.origin() == self.endpoint().join([]).origin()

@@ -14,19 +14,19 @@ pub enum Error {
     /// The text is not `ORG/NAME`.
     #[error("{typed:?} is not the name of a repository")]
     RepoName {
-        /// What was typed.
+        /// The text as typed.
         typed: String,
     },
     /// The text is not a branch, tag or commit.
     #[error("{typed:?} is not a branch, a tag or a commit")]
     RevisionName {
-        /// What was typed.
+        /// The text as typed.
         typed: String,
     },
     /// The text is not a plain file name.
     #[error("{typed:?} is not the plain name of a file")]
     FileName {
-        /// What was typed.
+        /// The text as typed.
         typed: String,
     },
     /// The text cannot be an access token.

@@ -11,7 +11,7 @@ use super::{Digest, Entry, Error, FileName, Report};
 use crate::system::files::{self, Claim, Replacement, free_space};
 use crate::system::memory;
 
-/// Bytes that are read at once when a file is hashed.
+/// Number of bytes that are read at a time when a file is hashed.
 const CHUNK: usize = 1 << 20;
 
 /// A target folder that this process alone writes to, for as long as this value lives.

@@ -139,7 +139,7 @@ impl Manifest {
         Replacement::new(&path).and_then(|file| file.finish_with(&text)).map_err(failed())
     }
 
-    /// Removes files that were deleted on purpose from the manifest of `folder`, if it has one.
+    /// Removes the records of intentionally deleted files from the manifest of `folder`, if it has one.
     ///
     /// # Errors
     /// The errors of [`read`](Self::read), or [`Error::Io`].

@@ -86,8 +86,8 @@ impl Silence {
         Some(format!("waiting for {}: nothing has come for {} s", state.host, silent.as_secs().max(1)))
     }
 
-    /// Runs `request` on its own thread and reports a silence meanwhile. If no thread can be started, nothing is
-    /// reported.
+    /// Runs `request` on a separate thread, and reports a silence while it runs. If no thread can be started, nothing
+    /// is reported.
     pub fn watched<R: Send>(&self, report: &mut dyn Report, request: &(dyn Fn() -> R + Sync)) -> R {
         thread::scope(|scope| {
             let (running, ended) = channel::<()>();

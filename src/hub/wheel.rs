@@ -100,7 +100,7 @@ fn python(hub: &str) -> Result<&'static str, Error> {
         // The version is requested because Windows has a placeholder `python` that opens the Microsoft Store.
         match runs(python, &["--version"]) {
             Ok(status) if status.success() => here.push(python),
-            // The system refuses another process, so Python may still exist.
+            // The system refuses to start another process, so Python may still exist.
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory) => {
                 return Err(Error::Wheel {
                     hub: hub.to_string(),

@@ -33,7 +33,7 @@ struct State {
     running: Vec<Running>,
     /// Number of connections in use.
     busy: usize,
-    /// Number of connections that may be in use before a file gets a further one. It grows while that helps.
+    /// Number of connections that may be in use before a file gets an additional one. It grows while that helps.
     allowed: usize,
 }
 
@@ -99,8 +99,7 @@ impl Board {
             if self.is_stopped() || (state.waiting.is_empty() && state.running.is_empty()) {
                 return Ok(None);
             }
-            // First a file without a connection, then a further file, then a further range if more connections may be
-            // in use.
+            // First a file without a connection, then a new file, then another range if more connections may be in use.
             if let Some(work) = self.take(&mut state, 0) {
                 return Ok(Some(Next::Fetch(work)));
             }
@@ -179,7 +178,7 @@ impl Board {
         &self.folder
     }
 
-    /// Ends the download. After this returns, no thread writes any more.
+    /// Ends the download. After this returns, no thread writes.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         let state = self.state();
@@ -198,7 +197,7 @@ impl Board {
 }
 
 impl Work {
-    /// Makes this connection fetch the whole file because the server supports no ranges; `false` if another one does so
+    /// Lets this connection fetch the whole file because the server supports no ranges; `false` if another one does so
     /// already.
     pub fn make_whole(&mut self) -> bool {
         let mut state = self.board.state();

@@ -9,7 +9,7 @@ use super::part::{Attempt, Part, Refused};
 use crate::hub::hash::Hasher;
 use crate::hub::{Digest, Error};
 
-/// Bytes that are hashed at once.
+/// Number of bytes that are hashed at a time.
 const CHUNK: usize = 1 << 20;
 
 /// Hashes `part` until it is complete and its hash is right. Fetches a damaged file again once, and passes a message to

@@ -2,7 +2,7 @@
 //! earlier run.
 //!
 //! ```text
-//! run (the caller's thread: passes events to the report, opens further connections, ends the download)
+//! run (the caller's thread: passes events to the report, opens more connections, ends the download)
 //!  ├─ 8 workers: Board::next ─► Fetch(range of a file) ─► worker::fetch ─► Part::write ─► partial file, journal
 //!  └─ 1 follower per started file: Part::wait ─► hash ─► Part::finish (sync, rename)
 //! ```
@@ -12,9 +12,9 @@
 //! | file | one idea |
 //! |---|---|
 //! | `run` | starts the workers and receives their messages |
-//! | `event` | such a message |
+//! | `event` | messages from the threads to the caller |
 //! | `ranges` | a set of byte positions |
-//! | `journal` | which pieces of a partial file are on disk, also after `kill -9` |
+//! | `journal` | which pieces of a partial file are on disk, even after `kill -9` |
 //! | `part` | a partial file, written by several threads at once |
 //! | `board` | distributes the work |
 //! | `ramp` | finds how many connections the network can use |

@@ -169,7 +169,7 @@ impl Part {
         files::read_at(&self.file, bytes, from).map_err(Error::io("read", &self.partial))
     }
 
-    /// Gives the complete file its final name. No thread writes to it any more.
+    /// Gives the complete file its final name. No thread writes to it after that.
     pub fn finish(&self, attempt: Attempt) -> Result<(), Refused> {
         self.file.sync_all().map_err(Error::io("sync", &self.partial)).map_err(Refused::Disk)?;
         let _changing = self.enter(attempt).ok_or(Refused::Outdated)?;
@@ -211,7 +211,7 @@ impl Part {
         }
     }
 
-    /// Returns once no thread writes any more.
+    /// Returns once no thread is writing.
     pub fn close(&self) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.progress().closed = true;

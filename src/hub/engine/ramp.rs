@@ -1,6 +1,6 @@
 //! Finds by trial how many connections the network can use.
 //!
-//! A further connection is opened while the network is slow and the previous connection raised the rate. If one
+//! Another connection is opened while the network is slow and the previous connection raised the rate. If one
 //! connection uses the whole bandwidth, a second one does not help. And if this machine is the bottleneck, the bytes in
 //! the buffers of more connections would be lost when the process is killed.
 
@@ -10,7 +10,7 @@ use super::board::CONNECTIONS;
 
 /// Time for which a rate is measured before the next decision.
 const WINDOW: Duration = Duration::from_millis(500);
-/// Rate in bytes per second above which no further connection is tried.
+/// Rate in bytes per second above which no additional connection is tried.
 const FAST: f64 = 100e6;
 /// Number of windows to wait after a connection that did not raise the rate.
 const REST: u32 = 20;

@@ -21,7 +21,7 @@ use crate::hub::body::{failed, innermost};
 use crate::hub::retry::Failure;
 use crate::system::memory;
 
-/// Bytes that are written at once and recorded in the journal.
+/// Number of bytes that are written and recorded in the journal at a time.
 pub(super) const PIECE: usize = 256 << 10;
 /// Time after which a smaller piece is written, so that a slow connection still records and shows its progress.
 const LATEST: Duration = Duration::from_millis(250);
