@@ -24,7 +24,7 @@ pub enum Level {
     AvxVnni,
     /// AVX2, FMA and F16C, with AVX512-VNNI for integer products.
     Avx512,
-    /// As `Avx512`, with AMX for integer products of many rows of activations.
+    /// Like `Avx512`, with AMX for integer products of many rows of activations.
     Amx,
 }
 

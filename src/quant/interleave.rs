@@ -153,7 +153,7 @@ mod avx2 {
     #[target_feature(enable = "avx2")]
     fn store(word: __m256i, packed: &mut [u8], half: usize) {
         let place: &mut [u8; 4 * LANES] = &mut packed.as_chunks_mut().0[half];
-        // SAFETY: the array is 32 bytes; the store asks for no alignment.
+        // SAFETY: the array is 32 bytes; the store requires no alignment.
         unsafe { _mm256_storeu_si256(place.as_mut_ptr().cast(), word) };
     }
 
@@ -165,7 +165,7 @@ mod avx2 {
         let shifted = if which == 0 { word } else { _mm256_srli_epi32(word, 16) };
         let low = _mm256_and_si256(shifted, _mm256_set1_epi32(0xffff));
         let halves = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256::<1>(low));
-        // SAFETY: the array is 16 bytes; the store asks for no alignment.
+        // SAFETY: the array is 16 bytes; the store requires no alignment.
         unsafe { _mm_storeu_si128(place.as_mut_ptr().cast(), halves) };
     }
 

@@ -236,7 +236,7 @@ impl Pool {
         self.slot.idle.wake();
         self.slot.claim_all();
         self.slot.waiting.sleep_until(|| job.done.load(Ordering::SeqCst) == tasks);
-        // Nothing refers to the job any more, because all tasks were claimed and counted.
+        // Nothing refers to the job now, because all tasks were claimed and counted.
         if let Some(panic) = lock(&job.panic).take() {
             resume_unwind(panic);
         }
@@ -347,7 +347,7 @@ impl Sleepers {
     }
 }
 
-/// Locks a mutex, also if a thread panicked while it held the lock.
+/// Locks a mutex, even if a thread panicked while it held the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

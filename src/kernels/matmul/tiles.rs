@@ -80,7 +80,7 @@ macro_rules! tiles {
         #[inline]
         #[target_feature(enable = $features)]
         unsafe fn widen<const KIND: u8>(at: *const u8) -> $register {
-            // SAFETY: the caller guarantees that the weights can be read; no load asks for alignment.
+            // SAFETY: the caller guarantees that the weights can be read; no load requires alignment.
             unsafe {
                 match KIND {
                     F16 => $from_f16($load_half(at.cast())),

@@ -23,7 +23,7 @@ const PIECE: usize = 1 << 15;
 /// Blocks of 32 are ggml's `q8_0`, with the scale in f32 instead of f16. Blocks of 256 are its `q8_k`, but with |q|
 /// <= 127, so that no pair of products overflows 16 bits. Blocks lie in the order in which kernels read them: by
 /// tile of 16 rows, within a tile by block of columns, within a block by row. So 256 columns of a tile are 4 KiB of
-/// contiguous memory. Broadcasts and AMX tiles of 16 rows by 64 columns read them alike, and no two rows share a
+/// contiguous memory. Both broadcasts and AMX tiles of 16 rows by 64 columns can read them, and no two rows share a
 /// cache set, as rows 4096 bytes apart would.
 #[derive(Clone, Debug, Default)]
 pub struct Activations {

@@ -228,7 +228,7 @@ impl ProductJob<'_> {
         });
     }
 
-    /// Sets `scratch.sums` to the products with up to [`PANELS`] panels, one panel after the other.
+    /// Sets `scratch.sums` to the products with up to [`PANELS`] panels, one panel after another.
     fn multiply_panel_rows(
         &self,
         scheme: Packed,

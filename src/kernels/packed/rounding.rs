@@ -215,7 +215,7 @@ mod avx2 {
         store_words(bsums16, sums16);
         let sums32 = _mm256_madd_epi16(sums16, _mm256_set1_epi16(1));
         let (first, last) = (_mm256_castsi256_si128(sums32), _mm256_extracti128_si256::<1>(sums32));
-        // SAFETY: the array is 16 bytes; the store asks for no alignment.
+        // SAFETY: the array is 16 bytes; the store requires no alignment.
         #[allow(unsafe_code)]
         unsafe {
             _mm_storeu_si128(bsums32.as_mut_ptr().cast(), _mm_packs_epi32(first, last));
@@ -265,7 +265,7 @@ mod avx2 {
     #[target_feature(enable = "avx2,fma")]
     fn rest(mut values: [__m256; 4], q: &[i8; 32], scale: f32) -> [__m256; 4] {
         for (value, q) in values.iter_mut().zip(q.as_chunks::<8>().0) {
-            // SAFETY: the array is 8 bytes; the load asks for no alignment.
+            // SAFETY: the array is 8 bytes; the load requires no alignment.
             #[allow(unsafe_code)]
             let q = unsafe { _mm_loadl_epi64(q.as_ptr().cast()) };
             let q = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q));
@@ -291,7 +291,7 @@ mod avx2 {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn load(x: &[f32; 8]) -> __m256 {
-        // SAFETY: the array is eight f32; the load asks for no alignment.
+        // SAFETY: the array is eight f32; the load requires no alignment.
         #[allow(unsafe_code)]
         unsafe {
             _mm256_loadu_ps(x.as_ptr())
@@ -301,7 +301,7 @@ mod avx2 {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn store(q: &mut [i8; 32], quants: __m256i) {
-        // SAFETY: the array is 32 bytes; the store asks for no alignment.
+        // SAFETY: the array is 32 bytes; the store requires no alignment.
         #[allow(unsafe_code)]
         unsafe {
             _mm256_storeu_si256(q.as_mut_ptr().cast(), quants);
@@ -311,7 +311,7 @@ mod avx2 {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn store_words(out: &mut [i32; 8], words: __m256i) {
-        // SAFETY: the array is 32 bytes; the store asks for no alignment.
+        // SAFETY: the array is 32 bytes; the store requires no alignment.
         #[allow(unsafe_code)]
         unsafe {
             _mm256_storeu_si256(out.as_mut_ptr().cast(), words);

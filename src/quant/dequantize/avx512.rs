@@ -85,7 +85,7 @@ blocks! { q6_k(b: 210, y: 256) {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load(b: &[u8; 32]) -> __m256i {
-    // SAFETY: the array is 32 bytes; the load asks for no alignment.
+    // SAFETY: the array is 32 bytes; the load requires no alignment.
     unsafe { _mm256_loadu_si256(b.as_ptr().cast()) }
 }
 
@@ -93,7 +93,7 @@ fn load(b: &[u8; 32]) -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn nibbles(b: &[u8; 16]) -> __m256i {
-    // SAFETY: the array is 16 bytes; the load asks for no alignment.
+    // SAFETY: the array is 16 bytes; the load requires no alignment.
     let b = unsafe { _mm_loadu_si128(b.as_ptr().cast()) };
     let both = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(b), _mm_srli_epi16::<4>(b));
     _mm256_and_si256(both, _mm256_set1_epi8(15))
@@ -127,7 +127,7 @@ fn unsigned(q: __m256i, d: f32, m: f32, y: &mut [f32; 32]) {
     let (d, m) = (_mm512_set1_ps(d), _mm512_set1_ps(m));
     for (q, y) in halves(q).into_iter().zip(y.as_chunks_mut::<16>().0) {
         let q = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(q));
-        // SAFETY: the array is sixteen f32; the store asks for no alignment.
+        // SAFETY: the array is sixteen f32; the store requires no alignment.
         unsafe { _mm512_storeu_ps(y.as_mut_ptr(), _mm512_add_ps(_mm512_mul_ps(q, d), m)) };
     }
 }
@@ -138,7 +138,7 @@ fn unsigned(q: __m256i, d: f32, m: f32, y: &mut [f32; 32]) {
 fn signed(q: __m256i, d: [f32; 2], y: &mut [f32; 32]) {
     for ((q, d), y) in halves(q).into_iter().zip(d).zip(y.as_chunks_mut::<16>().0) {
         let q = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q));
-        // SAFETY: the array is sixteen f32; the store asks for no alignment.
+        // SAFETY: the array is sixteen f32; the store requires no alignment.
         unsafe { _mm512_storeu_ps(y.as_mut_ptr(), _mm512_mul_ps(q, _mm512_set1_ps(d))) };
     }
 }

@@ -112,7 +112,7 @@ fn f16_converted(bytes: &[u8], out: &mut [f32]) {
     let (out, out_rest) = out.as_chunks_mut::<8>();
     for (b, y) in eights.iter().zip(out) {
         // SAFETY: the arrays hold the 16 bytes that are read and the eight f32 that are written; neither access
-        // asks for alignment.
+        // requires alignment.
         unsafe { _mm256_storeu_ps(y.as_mut_ptr(), _mm256_cvtph_ps(_mm_loadu_si128(b.as_ptr().cast()))) };
     }
     half(rest, out_rest);

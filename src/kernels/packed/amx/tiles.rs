@@ -101,7 +101,7 @@ impl Tiles {
 
 impl Drop for Tiles {
     fn drop(&mut self) {
-        // SAFETY: the tiles were configured, so the instruction exists; their content is not used any more.
+        // SAFETY: the tiles were configured, so the instruction exists; their content is no longer used.
         #[allow(unsafe_code)]
         unsafe {
             instruction!((), all_tiles!("tilerelease", options(nostack, preserves_flags, nomem)));

@@ -150,7 +150,7 @@ fn combine_planes<const P: usize>(planes: &[int32x4_t; P]) -> float32x4_t {
 #[target_feature(enable = "neon,dotprod")]
 fn dot(mut sums: int32x4_t, w: &[[int8x16_t; 4]], x: &[i8]) -> int32x4_t {
     for (w, x) in w.iter().zip(x.as_chunks::<16>().0) {
-        // SAFETY: the array is 16 bytes; the load asks for no alignment.
+        // SAFETY: the array is 16 bytes; the load requires no alignment.
         #[allow(unsafe_code)]
         let x = unsafe { vld1q_s8(x.as_ptr()) };
         sums = sdot::<0>(sums, w[0], x);
@@ -187,7 +187,7 @@ fn sdot<const LANE: u32>(mut sums: int32x4_t, w: int8x16_t, x: int8x16_t) -> int
 #[target_feature(enable = "neon")]
 fn add(sums: &mut [f32; ROWS], quarter: usize, terms: float32x4_t, scale: f32) {
     let sums: &mut [f32; LANES] = &mut sums.as_chunks_mut().0[quarter];
-    // SAFETY: the array is four f32; the load and store ask for no alignment.
+    // SAFETY: the array is four f32; the load and store require no alignment.
     #[allow(unsafe_code)]
     unsafe {
         let sum = vfmaq_f32(vld1q_f32(sums.as_ptr()), terms, vdupq_n_f32(scale));

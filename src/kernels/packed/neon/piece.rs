@@ -21,7 +21,7 @@ pub fn pieces(bytes: &[u8]) -> &[Piece] {
 #[target_feature(enable = "neon")]
 pub fn load(piece: &Piece, quarter: usize) -> uint8x16_t {
     let rows = &piece[quarter];
-    // SAFETY: the array is 16 bytes; the load asks for no alignment.
+    // SAFETY: the array is 16 bytes; the load requires no alignment.
     #[allow(unsafe_code)]
     unsafe {
         vld1q_u8(rows.as_ptr())

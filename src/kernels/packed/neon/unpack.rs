@@ -138,7 +138,7 @@ fn shift_left(x: uint8x16_t, bits: i8) -> uint8x16_t {
 #[target_feature(enable = "neon")]
 pub fn load_f16(numbers: &[u8], quarter: usize) -> float32x4_t {
     let numbers: &[u8; 2 * LANES] = &numbers.as_chunks().0[quarter];
-    // SAFETY: the array is 8 bytes; the load asks for no alignment.
+    // SAFETY: the array is 8 bytes; the load requires no alignment.
     #[allow(unsafe_code)]
     unsafe {
         vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(numbers.as_ptr())))

@@ -20,7 +20,7 @@ pub struct FewRows<'a, const N: usize, const R: usize, const P: usize, const BIT
 }
 
 impl<const N: usize, const R: usize, const P: usize, const BITS: u32> Kernel for FewRows<'_, N, R, P, BITS> {
-    /// The sums of one panel after the other, R / P rows each.
+    /// The sums of all panels, one panel after another, R / P rows each.
     type Out = [[f32; ROWS]];
 
     #[inline(always)]
