@@ -45,7 +45,7 @@
 //! | 1 | [`cpu`], [`json`] | instruction sets, SIMD vectors, threads; JSON within limits |
 //! | 0 | [`system`] | files, signals, memory, environment, limits |
 
-// Tests make files as users and other programs do.
+// Tests write files in the same way as users and other programs.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod arch;

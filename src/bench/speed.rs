@@ -17,7 +17,7 @@ use crate::model::Transformer;
 /// Number of tokens that are generated before the measurement begins.
 const WARM_UP: usize = 8;
 
-/// What to measure.
+/// The work to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Work {
     /// Number of prompt tokens.
@@ -145,7 +145,7 @@ impl Speed {
     /// tokens to generate. Returns `None` if it was interrupted.
     ///
     /// # Errors
-    /// Errors of a device.
+    /// A device has too little memory, or another device error.
     pub fn warm_up(&mut self) -> Result<Option<()>, GenerationError> {
         // Computes a prompt even if only generation is measured: a few tokens do not reach every expert.
         let prompt = self.work.prompt_tokens.max(self.work.generate_tokens);
@@ -163,7 +163,7 @@ impl Speed {
     /// repetition. Calls `begin` before each repetition with its index.
     ///
     /// # Errors
-    /// Errors of a device.
+    /// A device has too little memory, or another device error.
     pub fn measure(
         &mut self,
         part: Part,

@@ -210,7 +210,7 @@ fn original(path: &Path) -> Result<Option<Found>, Error> {
     Ok(PUBLISHED.iter().find(incomplete).map(|layout| (layout.format, path.to_path_buf())))
 }
 
-/// Returns the layout of a folder's originals, GGUF files aside. Requires both config and weights, since litgpt's
+/// Returns the layout of a folder's originals, ignoring GGUF files. Requires both config and weights, since litgpt's
 /// trainers leave the `config.json` of the base model beside their own weights.
 fn published(folder: &Path) -> Option<Format> {
     let names = file_names(folder).unwrap_or_default();

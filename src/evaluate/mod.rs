@@ -34,7 +34,7 @@ impl Likelihood {
 /// token on. Calls `progress` after each layer with the number of computed tokens.
 ///
 /// # Errors
-/// A window is longer than the context; a token is beyond the vocabulary; a device's error.
+/// A window is longer than the context; a token is beyond the vocabulary; a device error.
 pub fn likelihood(
     model: &Arc<Transformer>,
     ids: &[u32],

@@ -1,9 +1,8 @@
 //! The loop that computes tokens, for any number of sequences that start and end at any time.
 //!
-//! A sequence waits for memory. Then its prompt is computed in chunks, and then one token after the other. Each batch
-//! has one token of every sequence that is past its prompt, and as many prompt tokens as there is room for, oldest
-//! prompt first. So the weights are read once for all sequences, and a long prompt delays the others by at most one
-//! chunk.
+//! A sequence waits for memory. Then its prompt is computed in chunks, and then one token after another. Each batch has
+//! one token of every sequence that is past its prompt, and as many prompt tokens as there is room for, oldest prompt
+//! first. So the weights are read once for all sequences, and a long prompt delays the others by at most one chunk.
 //!
 //! With several devices, several batches are in flight, and the sequences are divided among them. Example, 2 devices
 //! and 4 sequences past their prompts: batch 1 has a token of sequences 0 and 1, batch 2 of sequences 2 and 3. While
@@ -189,7 +188,7 @@ impl Engine {
     /// events. There are none if there is no sequence or if the watch interrupts.
     ///
     /// # Errors
-    /// A device's error. It ends no sequence: the next step tries again.
+    /// A device error. It ends no sequence: the next step tries again.
     pub fn step(&mut self) -> Result<impl Iterator<Item = (Id, Event<'_>)>, GenerationError> {
         self.advance()?;
         Ok(self.events.take())
@@ -199,7 +198,7 @@ impl Engine {
     /// text that it completes. The sequence is cancelled if `on_token` breaks or the watch interrupts.
     ///
     /// # Errors
-    /// A device's error, which ends the sequence; the logits are not numbers; the sequence does not exist.
+    /// A device error, which ends the sequence; the logits are not numbers; the sequence does not exist.
     pub fn finish(
         &mut self,
         id: Id,

@@ -2,8 +2,8 @@
 
 use crate::text::Detokenizer;
 
-/// Converts ids to text that can be shown at once. A character or a stop text may span several tokens, so text that may
-/// still become part of one is held back.
+/// Converts ids to text that can be shown immediately. A character or a stop text may span several tokens, so text that
+/// may still become part of one is held back.
 #[derive(Debug)]
 pub struct TextStream {
     detokenizer: Detokenizer,

@@ -28,7 +28,7 @@ pub fn value(text: &[u8], limit: usize) -> Result<Value, Error> {
 /// Parses a text to an object of at most `limit` bytes of memory. The fields named `skipped` are not built.
 ///
 /// # Errors
-/// As [`value`], or the text is not an object.
+/// The errors of [`value`], or the text is not an object.
 pub fn object(text: &[u8], limit: usize, skipped: &[&str]) -> Result<Map<String, Value>, Error> {
     match with_infinite(text, |text| read(text, Build::new(limit, &Cell::new(limit), skipped)))? {
         Value::Object(map) => Ok(map),
@@ -39,7 +39,7 @@ pub fn object(text: &[u8], limit: usize, skipped: &[&str]) -> Result<Map<String,
 /// Parses a text to a type. The intermediate value takes at most `limit` bytes of memory, and so does the result.
 ///
 /// # Errors
-/// As [`value`], or the value is not of the type.
+/// The errors of [`value`], or the value is not of the type.
 pub fn typed<T: DeserializeOwned>(text: &[u8], limit: usize) -> Result<T, Error> {
     Ok(serde_json::from_value(value(text, limit)?)?)
 }

@@ -41,7 +41,7 @@ impl Stage {
     /// Loads the next layer's weights to the device.
     ///
     /// # Errors
-    /// Errors of the device.
+    /// The device has too little memory, or another device error.
     pub fn push(&mut self, config: &Config, weights: &LayerWeights) -> Result<()> {
         let mut block = Block::load(config, weights, &self.target)?;
         if self.reads_ahead {
@@ -97,7 +97,7 @@ impl Transformer {
     /// Assembles the stages, the embedding, the final norm and the head, and chooses the links between the stages.
     ///
     /// # Errors
-    /// There is no stage; a device's error.
+    /// There is no stage; a device error.
     pub fn new(config: Config, weights: &Weights, mut stages: Vec<Stage>) -> Result<Self> {
         for i in 1..stages.len() {
             stages[i].link = Link::between(&stages[i - 1].target.device, &stages[i].target.device);
@@ -150,7 +150,7 @@ impl Transformer {
     /// Looks up embedding rows: `(T, C)`.
     ///
     /// # Errors
-    /// An id is beyond the vocabulary; a device's error.
+    /// An id is beyond the vocabulary; a device error.
     pub(super) fn embed(&self, ids: &[u32]) -> Result<Rows> {
         ops::embed(ids, &self.embedding, &self.stages[0].target.device) // (T, C)
     }
@@ -165,7 +165,7 @@ impl Transformer {
     /// Computes the logits after each row of `hidden (T, C)`: `(T, V)`, on the host.
     ///
     /// # Errors
-    /// Errors of the device.
+    /// The device has too little memory, or another device error.
     pub fn logits(&self, hidden: &Rows) -> Result<HostRows> {
         let normed = ops::rms_norm(hidden, &self.norm, self.config.norm_epsilon)?; // (T, C)
         ops::linear(&normed, &self.head)?.to_host() // (T, V)

@@ -32,7 +32,7 @@ impl Model {
         Self::builder().open(name)
     }
 
-    /// Returns a builder that opens a model with other settings than [`open`](Self::open).
+    /// Returns a builder, which opens a model with settings other than those of [`open`](Self::open).
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -128,7 +128,7 @@ impl Builder {
     /// Opens a model by its path or name, like [`Model::open`].
     ///
     /// # Errors
-    /// Those of [`Model::open`]; a device does not exist; settings contradict each other or the model.
+    /// The errors of [`Model::open`]; a device does not exist; settings contradict each other or the model.
     pub fn open(self, name: impl AsRef<Path>) -> Result<Model, Error> {
         let Self { settings, quantize, context, mut report } = self;
         if !settings.set_threads()? {

@@ -96,7 +96,8 @@ impl Chat {
         &self.conversation
     }
 
-    /// Returns the conversation so far for changes. The next turn computes all tokens after the first change.
+    /// Returns a mutable reference to the conversation so far. The next turn computes all tokens after the first
+    /// change.
     pub fn conversation_mut(&mut self) -> &mut Conversation {
         &mut self.conversation
     }
@@ -127,7 +128,7 @@ impl Chat {
     /// Sends a message and returns the reply in pieces, as its tokens are computed.
     ///
     /// # Errors
-    /// Those of [`say`](Self::say).
+    /// The errors of [`say`](Self::say).
     pub fn stream(&mut self, text: &str) -> Result<Replying<'_>, Error> {
         self.turn(|conversation| conversation.push_user(text))
     }
@@ -135,7 +136,7 @@ impl Chat {
     /// Generates another reply to the last message.
     ///
     /// # Errors
-    /// The conversation has no message yet; those of [`say`](Self::say).
+    /// The conversation has no message yet; the errors of [`say`](Self::say).
     pub fn retry(&mut self) -> Result<Replying<'_>, Error> {
         self.turn(|conversation| conversation.retry().map(drop).ok_or(ConversationError::NothingToAnswer))
     }
@@ -201,9 +202,9 @@ impl Chat {
         let limit = context - room;
         let mut dropped = self.conversation.fit(limit, count)?;
         if dropped > 0 {
-            // The remaining turns are recomputed. Freeing a further quarter of the limit saves the next turns this
-            // cost: otherwise each of them would drop one turn and recompute all others. A newest turn longer than
-            // three quarters of the limit is kept alone.
+            // The remaining turns are recomputed. Freeing another quarter of the limit saves the next turns this cost:
+            // otherwise each of them would drop one turn and recompute all others. A newest turn longer than three
+            // quarters of the limit is kept alone.
             dropped += self.conversation.fit(limit / 4 * 3, count).unwrap_or(0);
         }
         Ok((tokenizer.encode_chat(&self.conversation.messages())?, dropped))
@@ -253,7 +254,7 @@ impl Replying<'_> {
     /// Returns the whole reply.
     ///
     /// # Errors
-    /// Those of the pieces.
+    /// The errors of the pieces.
     pub fn reply(mut self) -> Result<Reply, Error> {
         self.by_ref().try_for_each(|piece| piece.map(drop))?;
         match self.generation.take() {

@@ -166,7 +166,7 @@ impl State {
         Ok(())
     }
 
-    /// Returns an error, so that nothing is recorded: other systems than Unix have no ctime.
+    /// Returns an error, so that nothing is recorded: systems other than Unix have no ctime.
     #[cfg(not(unix))]
     fn add_times(&mut self, _: &Metadata) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())

@@ -26,7 +26,7 @@ impl Located {
     /// Without a selection, opens a conversion in the model's folder if there is one, else the weights as published.
     ///
     /// # Errors
-    /// Those of [`conversion`] and [`Opened::new`].
+    /// The errors of [`conversion`] and [`Opened::new`].
     pub fn open(&self, report: &mut dyn Report) -> Result<Opened, Error> {
         let (name, path) = (&self.name, &self.path);
         match self.quantize {
@@ -39,7 +39,7 @@ impl Located {
     /// Opens the weights that `quantize` selects, but makes no conversion.
     ///
     /// # Errors
-    /// The conversion does not exist ([`Error::NotPlanned`]); those of [`Opened::new`].
+    /// The conversion does not exist ([`Error::NotPlanned`]); the errors of [`Opened::new`].
     pub fn open_existing(&self, report: &mut dyn Report) -> Result<Opened, Error> {
         let Some(scheme) = self.scheme() else { return self.open(report) };
         let existing = existing(self, scheme)?;
@@ -78,7 +78,7 @@ pub fn conversion(located: &Located, scheme: Scheme, report: &mut dyn Report) ->
         return Ok(there);
     }
     report.note(&format!("Quantizing to {scheme}, once; stored in {}", kept.display()));
-    // Only an outdated conversion with the same rounding is replaced, no other folder of this name.
+    // Only an outdated conversion with the same rounding is replaced, never another folder of this name.
     let is_earlier = |there: Manifest| there.origin.is_rounded_as(&checkpoint, rounding(scheme));
     let earlier = Manifest::read(&kept).is_ok_and(is_earlier);
     writing::quantize(&checkpoint, &kept, scheme, earlier, report).map_err(|error| match error {

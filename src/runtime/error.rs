@@ -95,7 +95,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What to do about it, where there is something.
+    /// Returns what the user can do about the error, if anything.
     pub fn hint(&self) -> Option<String> {
         Hinted::hint(self)
     }

@@ -10,7 +10,7 @@ use crate::store::{NONE, is_gguf, is_variant, variant};
 /// Plans a download. `asked` chooses among several GGUF files by the end of their names.
 ///
 /// # Errors
-/// There are several GGUF files and `asked` is `None` ([`Error::SeveralGguf`]); those of [`check_variant`] and
+/// There are several GGUF files and `asked` is `None` ([`Error::SeveralGguf`]); the errors of [`check_variant`] and
 /// [`hub::plan`].
 pub fn plan(
     client: &Client,

@@ -150,7 +150,7 @@ impl Missing {
     /// Checks that the repository may be downloaded.
     ///
     /// # Errors
-    /// A checkpoint on this machine has the same name in different upper and lower case ([`Error::OtherLetters`]);
+    /// A checkpoint on this machine has the same name with different capitalization ([`Error::OtherLetters`]);
     /// downloads are disabled ([`Error::Offline`]).
     pub fn check(&self, store: &Store) -> Result<(), Error> {
         let (asked, typed) = (self.asked(), self.repo.to_string());
@@ -166,7 +166,7 @@ impl Missing {
     /// Returns the model after its download.
     ///
     /// # Errors
-    /// The model is not found ([`Error::Vanished`]); those of [`find`].
+    /// The model is not found ([`Error::Vanished`]); the errors of [`find`].
     pub fn fetched(&self, store: &Store) -> Result<Located, Error> {
         let found = named(store, &self.name, self.wanted)?;
         found.ok_or_else(|| Error::Vanished { asked: self.name.path.display().to_string() })
@@ -226,8 +226,8 @@ fn check_revision(name: &ModelName, found: &Found) -> Result<(), Error> {
     }
 }
 
-/// Returns the checkpoint on this machine that `text` probably means: the same name in different upper and lower case,
-/// or without its organisation, or the only name that contains `text`.
+/// Returns the checkpoint on this machine that `text` probably means: the same name with different capitalization, or
+/// without its organisation, or the only name that contains `text`.
 fn similar(store: &Store, text: &str) -> Option<String> {
     let text = text.to_ascii_lowercase();
     let names: Vec<String> = different(store.all()).into_iter().map(|found| found.name).collect();

@@ -162,12 +162,12 @@ impl Model {
     /// Returns the ids of a text, with the BOS token if the tokenizer's settings add it.
     ///
     /// # Errors
-    /// Those of [`Tokenizer::encode`].
+    /// The errors of [`Tokenizer::encode`].
     pub fn tokenize(&self, text: &str) -> Result<Vec<u32>, Error> {
         Ok(self.tokenizer().encode(text, self.tokenizer().adds_bos())?)
     }
 
-    /// Returns the text of ids, without control tokens.
+    /// Decodes ids to text, without control tokens.
     pub fn detokenize(&self, ids: &[u32]) -> String {
         self.tokenizer().decode(ids)
     }
@@ -185,7 +185,7 @@ impl Model {
     /// `progress` receives the number of tokens that are computed so far.
     ///
     /// # Errors
-    /// Those of [`perplexity`](Self::perplexity), with the window in place of the text.
+    /// The errors of [`perplexity`](Self::perplexity), with the window in place of the text.
     pub fn likelihood(
         &self,
         ids: &[u32],

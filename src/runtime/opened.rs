@@ -40,7 +40,7 @@ impl Opened {
     /// Opens the weights as published and their tokenizer.
     ///
     /// # Errors
-    /// Those of [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn as_published(name: &str, path: &Path, report: &mut dyn Report) -> Result<Self, Error> {
         Self::with(Checkpoint::open_original, name, path, report)
     }

@@ -2,7 +2,7 @@
 
 use crate::generate::Sampling;
 
-/// Default for the maximum number of new tokens, also of `mist generate`.
+/// Default for the maximum number of new tokens, here and in `mist generate`.
 pub const NEW_TOKENS: usize = 50;
 
 /// Value of [`Options::max_new_tokens`] for the rest of the context.

@@ -47,7 +47,7 @@ impl Pieces {
     /// Returns the rest of the text.
     ///
     /// # Errors
-    /// Those of the pieces.
+    /// The errors of the pieces.
     pub fn text(&mut self) -> Result<String, Error> {
         self.by_ref().collect()
     }

@@ -32,7 +32,7 @@ pub struct Texts<'p> {
     options: Options,
     /// Whether the prompts are in the model's chat format.
     is_chat: bool,
-    /// Seed of the first computed text. Each further text has the next seed.
+    /// Seed of the first computed text. Each later text has the next seed.
     seed: u64,
     /// Ids of the prompts. An empty prompt is not computed, and its texts are empty.
     prompts: Vec<&'p [u32]>,

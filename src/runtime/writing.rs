@@ -46,7 +46,7 @@ pub fn claim(base: Option<&Path>, folder: &Path, report: &mut dyn Report) -> Res
 /// Quantizes a checkpoint to the `mist` layout in `folder`, unless the conversion exists. `force` replaces existing files.
 ///
 /// # Errors
-/// The originals are partly downloaded; the conversion cannot be planned; a file exists already; those of [`write()`].
+/// The originals are partly downloaded; the conversion cannot be planned; a file exists already; the errors of [`write()`].
 pub fn quantize(
     checkpoint: &Checkpoint,
     folder: &Path,

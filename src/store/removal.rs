@@ -71,10 +71,10 @@ pub enum RemovalError {
     /// Another process is writing to the folder.
     #[error("another mist is writing to {}", .0.display())]
     Busy(PathBuf),
-    /// The system refuses to delete something.
+    /// The system refuses to delete a file or folder.
     #[error("cannot delete {}: {source}", .path.display())]
     Io {
-        /// What could not be deleted.
+        /// The path that could not be deleted.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
@@ -119,7 +119,7 @@ impl Store {
             return Err(RemovalError::Part(name.path));
         }
         if let Some(found) = self.find(&name)? {
-            // Without a variant, a link to a checkpoint in the hub's cache is deleted itself.
+            // Without a variant, a link to a checkpoint in the hub's cache is deleted, but not its target.
             let found = if name.variant.is_some() { self.resolved(found) } else { found };
             return Ok(Some((found, name.variant)));
         }

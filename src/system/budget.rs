@@ -36,7 +36,7 @@ pub enum Exceeded {
     /// The work exceeded its time limit.
     #[error("it takes longer than {} seconds", .0.as_secs())]
     Time(Duration),
-    /// The system refuses another thread.
+    /// The system refuses to start another thread.
     #[error("no thread could be started to run it")]
     NoThread,
     /// The system has no memory for the thread's stack.
@@ -94,7 +94,7 @@ pub fn within<T: Send + 'static>(
     }
 }
 
-/// Finds out why a thread with this stack size could not be started: the system reports both reasons by one error.
+/// Determines why a thread with this stack size could not be started: the system reports both reasons by one error.
 fn not_started(stack: usize) -> Exceeded {
     // `room` also counts the memory that a thread needs beside its stack; a lack of that is a lack of memory too.
     match threads::room(stack) {
@@ -103,7 +103,7 @@ fn not_started(stack: usize) -> Exceeded {
     }
 }
 
-/// What the current thread may still use.
+/// The remaining memory in bytes, and the end of the time, of the current thread.
 #[derive(Clone, Copy)]
 struct Limit {
     bytes: usize,

@@ -113,7 +113,7 @@ mod linux {
 
         use super::*;
 
-        /// Creates the files of a made-up machine; keys are paths below its root.
+        /// Creates the files of a simulated machine; keys are paths below its root.
         fn machine(files: &[(String, String)]) -> tempfile::TempDir {
             let root = tempfile::tempdir().unwrap();
             for (path, text) in files {
@@ -124,7 +124,7 @@ mod linux {
             root
         }
 
-        /// Makes one file per CPU.
+        /// Creates one file per CPU.
         fn each(file: &str, values: &[&str]) -> Vec<(String, String)> {
             let path = |cpu: usize| format!("system/cpu/cpu{cpu}/{file}");
             values.iter().enumerate().map(|(cpu, value)| (path(cpu), value.to_string())).collect()

@@ -32,9 +32,9 @@ pub fn map(path: &Path) -> io::Result<Bytes> {
         return Ok(Bytes::new());
     }
     // SAFETY: the map is read-only. If another process truncated or rewrote the file, the bytes would change, which the
-    // type does not allow. Our own writers never do that: they write under a temporary name and rename, which leaves
-    // the mapped file as it was. All data from the map is validated as untrusted, and an access to truncated pages ends
-    // the process (see `signals`).
+    // contract of `Mmap::map` forbids. Our own writers never do that: they write under a temporary name and rename,
+    // which leaves the mapped file as it was. All data from the map is validated as untrusted, and an access to
+    // truncated pages ends the process (see `signals`).
     #[allow(unsafe_code)]
     let map = unsafe { Mmap::map(&file) }?;
     // Uses large pages if the file system has them; the result does not matter.

@@ -62,8 +62,8 @@ static ENDING: AtomicUsize = AtomicUsize::new(0);
 /// Whether that thread has reported it.
 static REPORTED: AtomicBool = AtomicBool::new(false);
 
-/// Makes this thread the one that reports why the process ends, which it must do at once. Never returns to a second
-/// thread: several threads may run out of memory at once, and the user wants one error.
+/// Selects this thread to report why the process ends, which it must do immediately. Never returns to a second thread:
+/// several threads may run out of memory at once, and the user wants one error.
 pub fn end_alone() {
     end_alone_or(0);
 }

@@ -66,7 +66,7 @@ fn advise<T>(_: &[T], _: Hint) {}
 mod tests {
     use super::*;
 
-    /// The memory here is not a map of a file.
+    /// Gives the hints for memory that is not a map of a file.
     #[test]
     fn hints_leave_every_byte_as_it_was() {
         let bytes: Vec<u8> = (0..100_003u32 * 4).map(|i| i as u8).collect();

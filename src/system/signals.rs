@@ -79,7 +79,7 @@ mod faults {
     static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
     static TABLE: [Entry; ENTRIES] = [const { Entry::free() }; ENTRIES];
 
-    /// Maximum number of watched maps; further maps are not watched. The largest published models have 200 files.
+    /// Maximum number of watched maps; additional maps are not watched. The largest published models have 200 files.
     const ENTRIES: usize = 1024;
 
     /// A table entry for a map. All fields are atomic, since a signal handler must not take a lock.

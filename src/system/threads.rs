@@ -5,7 +5,7 @@ use std::thread::Builder;
 
 use memmap2::MmapMut;
 
-/// What the user can do if the system allows no more threads.
+/// The hint for a system that allows no more threads.
 pub const NO_THREAD: &str =
     "`ulimit -u` shows how many processes and threads a user may have: end some, or raise the limit";
 
@@ -30,7 +30,7 @@ pub fn builder(name: &str, stack: usize) -> io::Result<Builder> {
 /// # Errors
 /// [`io::ErrorKind::OutOfMemory`] if there is none.
 pub fn room(stack: usize) -> io::Result<()> {
-    // Takes address space only, since nothing is written to it, and is unmapped at once.
+    // Takes address space only, since nothing is written to it, and is unmapped immediately.
     match MmapMut::map_anon(stack.saturating_add(SPARE)) {
         Ok(_) => Ok(()),
         Err(_) => Err(io::ErrorKind::OutOfMemory.into()),

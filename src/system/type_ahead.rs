@@ -1,10 +1,10 @@
 //! Type-ahead: keeps the keys that the user types during a computation for the next read, and does not echo them in the
 //! output.
 //!
-//! By default a terminal echoes typed keys wherever the cursor stands, and Ctrl-C discards unread input. While a
-//! [`TypeAhead`] lives, the terminal does neither (no `ECHO`; `NOFLSH`), and it passes bytes on as they come (no
-//! `ICANON`), so that the next read also finds an unfinished line. Ctrl-C still sends a signal. Pastes are bracketed,
-//! so that a paste of several lines is recognised as one.
+//! By default a terminal echoes typed keys at the cursor, and Ctrl-C discards unread input. While a [`TypeAhead`]
+//! lives, the terminal does neither (no `ECHO`; `NOFLSH`), and it passes bytes on as they come (no `ICANON`), so that
+//! the next read also finds an unfinished line. Ctrl-C still sends a signal. Pastes are bracketed, so that a paste of
+//! several lines is recognised as one.
 //!
 //! The modes are restored however the process ends, unless it cannot notice its end (SIGKILL): by dropping, by
 //! [`restore`] before the process exits, and by handlers of SIGTERM, SIGHUP and SIGQUIT. Ctrl-Z restores them, and `fg`
@@ -176,7 +176,7 @@ mod platform {
         }
     }
 
-    /// Stops the process group, after Ctrl-Z was read as a key. Returns when this process continues, or at once if
+    /// Stops the process group, after Ctrl-Z was read as a key. Returns when this process continues, or immediately if
     /// SIGTSTP is ignored. Must be called by the thread that uses the terminal.
     pub fn stop() {
         let signal = libc::SIGTSTP;
@@ -221,7 +221,7 @@ mod platform {
     }
 
     impl Handler {
-        /// Installs a handler; returns `None` if the signal is ignored, as under `nohup`, and leaves it so.
+        /// Installs a handler; returns `None`, without a change, if the signal is ignored, as under `nohup`.
         fn install(signal: c_int, handler: extern "C" fn(c_int)) -> Option<Self> {
             // SAFETY: the pointers are valid, or null where the call allows it. The handlers are async-signal-safe:
             // they load and store atomics, make system calls, and call functions that POSIX lists as such.

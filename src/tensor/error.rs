@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-/// A device's error, such as missing memory or a kernel that cannot run.
+/// A device error, such as a lack of memory or a kernel that cannot run.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct DeviceError(Box<dyn Error + Send + Sync>);

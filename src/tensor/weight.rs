@@ -46,7 +46,7 @@ impl Target {
 /// A matrix `(rows, columns)` on its device.
 #[derive(Clone, Debug)]
 pub enum Weight {
-    /// On the CPU: bytes in a stored scheme, usually the checkpoint's own.
+    /// On the CPU: bytes in a stored scheme, usually that of the checkpoint.
     Host(Matrix, Blocks),
     /// On an accelerator: dense, `(rows, columns)`, in the compute type.
     Device(Tensor),

@@ -32,7 +32,7 @@ impl<'a> TerminalReport<'a> {
     /// Downloads the files of a plan. Ctrl-C stops it; a message then says that `command` continues the download.
     ///
     /// # Errors
-    /// Those of [`hub::carry_out`].
+    /// The errors of [`hub::carry_out`].
     pub fn carry_out(
         &mut self,
         client: &Client,
@@ -62,7 +62,7 @@ impl<'a> TerminalReport<'a> {
     /// message then says that `command` continues it.
     ///
     /// # Errors
-    /// Those of [`starter::ensure`].
+    /// The errors of [`starter::ensure`].
     pub fn starter(&mut self, root: &Path, interrupt: &Interrupt, command: &str) -> Result<PathBuf, Error> {
         let listening = interrupt.listen();
         let fetched = starter::ensure(root, interrupt.flag(), self);

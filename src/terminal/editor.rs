@@ -131,12 +131,13 @@ impl Editor {
             type_ahead.pause();
         }
         let line = self.lines.readline(prompt);
-        // A shell may have changed the terminal's modes meanwhile, for example if the chat started in the background.
+        // A shell may have changed the terminal's modes in the meantime, for example if the chat started in the
+        // background.
         type_ahead.resume();
         line
     }
 
-    /// Appends a message to the history file at once, so that it survives any end of the process.
+    /// Appends a message to the history file immediately, so that it is kept however the process ends.
     fn remember(&mut self, line: &str) {
         if line.trim().is_empty() || !matches!(self.lines.add_history_entry(line), Ok(true)) {
             return;

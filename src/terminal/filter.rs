@@ -28,7 +28,7 @@ enum Before {
     Nothing,
     /// A visible ASCII character. Scripts that need joiners do not use ASCII.
     Ascii,
-    /// A visible character beyond ASCII.
+    /// A visible character outside ASCII.
     Visible,
     /// A variation selector, which belongs to the character before it.
     Selector,

@@ -28,7 +28,7 @@ enum Verbosity {
     Verbose,
 }
 
-/// Writes data to stdout and everything else to stderr, as `--quiet`, `--verbose` and `NO_COLOR` ask.
+/// Writes data to stdout and everything else to stderr, according to `--quiet`, `--verbose` and `NO_COLOR`.
 #[derive(Clone, Debug)]
 pub struct Printer {
     verbosity: Verbosity,
@@ -105,7 +105,7 @@ impl Printer {
     /// Writes a result, such as a JSON object, and a newline.
     ///
     /// # Errors
-    /// Those of [`data`](Self::data).
+    /// The errors of [`data`](Self::data).
     pub fn result(&self, result: impl Display) -> io::Result<()> {
         self.data(&format!("{result}\n"))
     }
@@ -113,7 +113,7 @@ impl Printer {
     /// Writes a table of results. On a terminal omits columns that do not fit, and prints a note that `--json` has them.
     ///
     /// # Errors
-    /// Those of [`data`](Self::data).
+    /// The errors of [`data`](Self::data).
     pub fn table<const N: usize>(&self, table: &Table<N>) -> io::Result<()> {
         let columns = self.stdout_columns().unwrap_or(usize::MAX);
         self.data(&table.within(columns).to_string())?;
@@ -126,7 +126,7 @@ impl Printer {
     /// Writes a line of results that `write` produces in pieces, so that a long line is never in memory as a whole.
     ///
     /// # Errors
-    /// Those of [`data`](Self::data).
+    /// The errors of [`data`](Self::data).
     pub fn data_line(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         let mut out = BufWriter::with_capacity(PIECE, io::stdout().lock());
         let written = write(&mut out).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
@@ -148,7 +148,7 @@ impl Printer {
         }
     }
 
-    /// Prints a warning to stderr, also with `--quiet`.
+    /// Prints a warning to stderr, even with `--quiet`.
     pub fn warn(&self, line: &str) {
         self.line("warning", "33", line);
     }
@@ -161,7 +161,7 @@ impl Printer {
         }
     }
 
-    /// Prints text without an added newline to stderr, such as a question or a requested list; also with `--quiet`.
+    /// Prints text without an added newline to stderr, such as a question or a requested list, even with `--quiet`.
     pub fn show(&self, text: &str) {
         let text = match self.stderr_is_terminal {
             true => super::escaped(text),

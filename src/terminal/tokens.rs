@@ -74,14 +74,14 @@ impl TokenProgress {
     }
 }
 
-/// Returns a watch that shows the prefill of prompts on `progress` and ends the computation at Ctrl-C.
+/// Returns a watch that shows the prefill of prompts on `progress` and ends the computation on Ctrl-C.
 pub fn watch(interrupt: &Interrupt, progress: &Arc<TokenProgress>) -> Watch {
     let (flag, progress) = (interrupt.flag(), progress.clone());
     Watch::new(move || flag.load(Ordering::Relaxed), move |done, all| progress.report(done, all))
 }
 
 /// Returns a watch that shows the prefill of prompts as the message of `bar`, which counts texts, and ends the
-/// computation at Ctrl-C.
+/// computation on Ctrl-C.
 pub fn watch_behind(interrupt: &Interrupt, bar: &Arc<Progress>) -> Watch {
     let (flag, bar, estimate) = (interrupt.flag(), bar.clone(), Mutex::new(Estimate::default()));
     let report =

@@ -18,7 +18,7 @@ pub enum Joined {
     Nothing,
     /// Joins queries, keys and values (litgpt).
     QueriesKeysValues,
-    /// Joins the gates of all experts, likewise their ups and their downs (GGUF).
+    /// Joins the gates of all experts, and in the same way their ups and their downs (GGUF).
     Experts,
 }
 

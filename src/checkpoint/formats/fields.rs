@@ -30,7 +30,7 @@ impl<'a> Fields<'a> {
     /// Parses a JSON object and skips the fields named `skipped`, which are not needed and may be large.
     ///
     /// # Errors
-    /// As [`from_json`](Self::from_json).
+    /// The errors of [`from_json`](Self::from_json).
     pub fn from_json_without(skipped: &[&str], text: &str, path: &'a Path) -> Result<Self, Error> {
         let map = json::object(text.as_bytes(), json::SETTINGS, skipped);
         map.map(|map| Self { map, path }).map_err(|e| Error::config(path, json::rule(&e)))

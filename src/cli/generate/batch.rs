@@ -37,7 +37,7 @@ pub fn run(job: &Job, prompts: &[Prompt]) -> anyhow::Result<Status> {
     drop(bar);
     let seconds = start.elapsed().as_secs_f64();
     let rate = match generated {
-        // The time of a single token is that of its prompt.
+        // A single token takes no decoding time: the prompt yields it.
         0 | 1 => String::new(),
         _ => format!(", {} in all", per_second(generated as f64 / seconds)),
     };

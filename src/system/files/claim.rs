@@ -95,7 +95,7 @@ impl Claim {
         self.unlocked.as_ref()
     }
 
-    /// Makes dropping leave the lock file and the folders in place.
+    /// Keeps the lock file and the folders when this is dropped.
     pub fn keep(mut self) -> Self {
         self.is_new = false;
         self.made.clear();

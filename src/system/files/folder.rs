@@ -1,8 +1,8 @@
 //! Makes, changes and deletes files in folders without following links.
 //!
 //! A checkpoint's folder may come from a stranger, with links in it that lead to the user's files. The path *to* the
-//! folder is the user's own, and its links are followed: `checkpoints/`, `ORG/` and `NAME/` are often links to another
-//! disk. A name *in* the folder is looked up by the opened descriptor, and a link there is never followed.
+//! folder is under the user's control, and its links are followed: `checkpoints/`, `ORG/` and `NAME/` are often links
+//! to another disk. A name *in* the folder is looked up by the opened descriptor, and a link there is never followed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -46,7 +46,7 @@ impl Folder {
     }
 
     /// Opens the folder at `path`, and creates it if it does not exist. Does not follow links in the part of the path
-    /// below `base`, a checkpoint's folder; the rest is the user's own.
+    /// below `base`, a checkpoint's folder; links in the rest are followed.
     ///
     /// # Errors
     /// The folder cannot be created or opened; [`Refused::Link`] if there is a link below `base`.

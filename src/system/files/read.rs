@@ -90,7 +90,7 @@ pub fn stream(path: &Path, limit: u64) -> io::Result<Limited<File>> {
     within(open(path)?, limit)
 }
 
-/// Makes such a stream from an open regular file.
+/// Returns the stream of an open regular file that fails with [`Refused::TooLarge`] after `limit` bytes.
 pub(super) fn within(file: File, limit: u64) -> io::Result<Limited<File>> {
     let length = file.metadata()?.len();
     if length > limit {

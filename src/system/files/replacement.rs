@@ -33,7 +33,7 @@ pub struct Replacement {
 }
 
 impl Replacement {
-    /// Begins to write the file at `target`, a path of the user's own whose links are followed.
+    /// Begins to write the file at `target`, a path that the user chose, whose links are followed.
     ///
     /// # Errors
     /// The folder does not exist or cannot be written to.

@@ -1,7 +1,7 @@
 //! Writes a GGUF file of version 3 that llama.cpp loads: architecture `llama`, which covers Mistral and Mixtral.
 //!
-//! Names, types of entries and the order of rotary pairs are those of llama.cpp's converter (`conversion/llama.py`).
-//! As in its files, vectors and routers are always f32: llama.cpp's kernels require it.
+//! Names, types of entries and the order of rotary pairs are those of llama.cpp's converter (`conversion/llama.py`). As
+//! in files from llama.cpp, vectors and routers are always f32: llama.cpp's kernels require it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
