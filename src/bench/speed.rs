@@ -145,7 +145,7 @@ impl Speed {
     /// tokens to generate. Returns `None` if it was interrupted.
     ///
     /// # Errors
-    /// A device has too little memory, or another device error.
+    /// A device has too little memory, or reports another error.
     pub fn warm_up(&mut self) -> Result<Option<()>, GenerationError> {
         // Computes a prompt even if only generation is measured: a few tokens do not reach every expert.
         let prompt = self.work.prompt_tokens.max(self.work.generate_tokens);
@@ -163,7 +163,7 @@ impl Speed {
     /// repetition. Calls `begin` before each repetition with its index.
     ///
     /// # Errors
-    /// A device has too little memory, or another device error.
+    /// A device has too little memory, or reports another error.
     pub fn measure(
         &mut self,
         part: Part,

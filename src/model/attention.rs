@@ -21,7 +21,7 @@ impl Attention {
     /// Loads a layer's attention to its device.
     ///
     /// # Errors
-    /// The device has no memory for the weights, or another device error.
+    /// The device has no memory for the weights, or reports another error.
     pub fn load(weights: &LayerWeights, heads: Heads, target: &Target) -> Result<Self> {
         let qkv = Weight::load(&weights.qkv, target)?;
         let output = Weight::load(&weights.output, target)?;

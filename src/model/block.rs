@@ -24,7 +24,7 @@ impl Block {
     /// Loads a layer's weights to its device.
     ///
     /// # Errors
-    /// The device has no memory for the weights, or another device error.
+    /// The device has no memory for the weights, or reports another error.
     pub fn load(config: &Config, weights: &LayerWeights, target: &Target) -> Result<Self> {
         let active = config.experts.map_or(1, |experts| experts.active);
         Ok(Self {

@@ -31,7 +31,7 @@ impl Link {
     /// Copies `x` to the device `to`, in `dtype` if that is an accelerator.
     ///
     /// # Errors
-    /// The device has no memory for the copy, or another device error.
+    /// The device has no memory for the copy, or reports another error.
     pub fn carry(self, x: Rows, to: &Device, dtype: DType) -> Result<Rows> {
         match self {
             Link::Direct => x.to_device(to, dtype),

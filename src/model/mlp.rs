@@ -40,7 +40,7 @@ impl Mlp {
     /// Loads a layer's network to its device; `active` is A.
     ///
     /// # Errors
-    /// The device has too little memory, or another device error.
+    /// The device has too little memory, or reports another error.
     pub fn load(weights: &arch::Mlp, active: usize, target: &Target) -> Result<Self> {
         match weights {
             arch::Mlp::Dense(network) => Ok(Mlp::Dense(Network::load(network, target)?)),
@@ -62,7 +62,7 @@ impl Mlp {
     /// Adds the network's output for `x (T, C)` to `residual (T, C)`; returns `(T, C)`.
     ///
     /// # Errors
-    /// The device has too little memory, or another device error.
+    /// The device has too little memory, or reports another error.
     pub fn forward(&self, x: &Rows, residual: Rows) -> Result<Rows> {
         match self {
             Mlp::Dense(network) => network.forward(x, residual),

@@ -41,7 +41,7 @@ impl Stage {
     /// Loads the next layer's weights to the device.
     ///
     /// # Errors
-    /// The device has too little memory, or another device error.
+    /// The device has too little memory, or reports another error.
     pub fn push(&mut self, config: &Config, weights: &LayerWeights) -> Result<()> {
         let mut block = Block::load(config, weights, &self.target)?;
         if self.reads_ahead {
@@ -165,7 +165,7 @@ impl Transformer {
     /// Computes the logits after each row of `hidden (T, C)`: `(T, V)`, on the host.
     ///
     /// # Errors
-    /// The device has too little memory, or another device error.
+    /// The device has too little memory, or reports another error.
     pub fn logits(&self, hidden: &Rows) -> Result<HostRows> {
         let normed = ops::rms_norm(hidden, &self.norm, self.config.norm_epsilon)?; // (T, C)
         ops::linear(&normed, &self.head)?.to_host() // (T, V)
