@@ -12,7 +12,7 @@ use mist::checkpoint::open::Checkpoint;
 use mist::generate::{Engine, Event, Limits, NextToken, Request, Sampler, Sampling, TextStream};
 use mist::kernels::attention::CacheType;
 use mist::model::Transformer;
-use mist::placement::{self, DeviceName, MemoryRequirement, Place, Plan};
+use mist::placement::{self, DeviceName, MemoryRequirement, Place, PlacementPlan};
 use mist::tensor::Arithmetic;
 use mist::text::Tokenizer;
 
@@ -60,7 +60,7 @@ fn load(path: &Path, dtype: Option<DType>, devices: usize) -> (Arc<Transformer>,
     let devices = devices.min(checkpoint.config.layers);
     let places = Place::all(&vec![DeviceName::Cpu; devices], None).unwrap();
     let requirement = MemoryRequirement::new(&checkpoint, dtype, CacheType::F32, 0);
-    let plan = Plan::fit(&requirement, &places).unwrap();
+    let plan = PlacementPlan::fit(&requirement, &places).unwrap();
     let arithmetic = Arithmetic { dtype, activations: checkpoint.config.activation_bits() };
     let tokenizer = match &checkpoint.gguf {
         Some(gguf) => Tokenizer::from_vocabulary(gguf.vocabulary().unwrap()).unwrap(),

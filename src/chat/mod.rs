@@ -24,4 +24,4 @@ pub use command::{Command, CommandError, Turn, help};
 pub use conversation::{Conversation, ConversationError, Exchange};
 pub use file::{FileError, LARGEST_FILE, MOST_MESSAGES, ParseError, read_text};
 pub use fit::FitError;
-pub use settings::{SettingError, Settings};
+pub use settings::{ChatSettings, SettingError};

@@ -8,7 +8,7 @@ use crate::system::numbers::{Expected, at_least, number, positive};
 
 /// Settings for the generation of replies.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct ChatSettings {
     /// Parameters of sampling.
     pub sampling: Sampling,
     /// Seed of the random number generator.
@@ -55,7 +55,7 @@ impl Hinted for SettingError {
 /// The value of `max-new-tokens` that means no limit.
 const NONE: &str = "none";
 
-impl Settings {
+impl ChatSettings {
     /// Sets one value. Changes nothing on an error. The name may be written with `-` or `_`.
     ///
     /// # Errors
@@ -111,13 +111,13 @@ fn parsed<T>(
 mod tests {
     use super::*;
 
-    fn settings() -> Settings {
-        Settings { sampling: Sampling::default(), seed: 1, max_new_tokens: None }
+    fn settings() -> ChatSettings {
+        ChatSettings { sampling: Sampling::default(), seed: 1, max_new_tokens: None }
     }
 
     #[test]
     fn every_value_that_is_shown_can_be_set_to_what_is_shown() {
-        let mut other = Settings {
+        let mut other = ChatSettings {
             sampling: Sampling { temperature: 0.0, top_k: 3, top_p: 0.9, min_p: 0.1, repeat_penalty: 1.1 },
             seed: u64::MAX,
             max_new_tokens: NonZeroUsize::new(7),

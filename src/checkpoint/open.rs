@@ -34,7 +34,7 @@ pub struct Checkpoint {
     /// The GGUF file of a checkpoint in GGUF, which holds the tokenizer too.
     pub gguf: Option<Gguf>,
     /// The provenance of a conversion.
-    pub origin: Option<Provenance>,
+    pub provenance: Option<Provenance>,
     /// The publishers' suggested sampling settings.
     pub suggestions: Suggestions,
     /// How contradictions between the files were resolved, one sentence each.
@@ -227,7 +227,7 @@ pub(super) fn opened_before_litgpt(folder: &Path) -> Option<Format> {
 /// sources.
 fn is_source(folder: &Path, file: &Path) -> bool {
     let Ok(manifest) = manifest::Manifest::read(folder) else { return true };
-    let sources = manifest.origin.sources;
+    let sources = manifest.provenance.sources;
     sources.is_empty() || sources.iter().any(|s| file.file_name().is_some_and(|name| name == s.file.as_str()))
 }
 
@@ -282,11 +282,11 @@ fn open_mist(folder: PathBuf) -> Result<Checkpoint, Error> {
     let validate::Assembled { weights, warnings } = validate::assemble(&mut config, tensors)?;
     let (own, _) = Suggestions::of_folder(&folder)?;
     let suggestions = match own.is_empty() {
-        true => Suggestions::of_sources(&folder, &manifest.origin.sources),
+        true => Suggestions::of_sources(&folder, &manifest.provenance.sources),
         false => own,
     };
-    let (format, origin) = (Format::Mist, Some(manifest.origin));
-    Ok(Checkpoint { config, weights, format, folder, files, gguf: None, origin, suggestions, warnings })
+    let (format, provenance) = (Format::Mist, Some(manifest.provenance));
+    Ok(Checkpoint { config, weights, format, folder, files, gguf: None, provenance, suggestions, warnings })
 }
 
 fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
@@ -298,8 +298,8 @@ fn open_gguf(file: PathBuf) -> Result<Checkpoint, Error> {
     let suggestions = Suggestions::of_gguf(&gguf);
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.to_path_buf();
-    let (format, gguf, origin) = (Format::Gguf, Some(gguf), None);
-    Ok(Checkpoint { config, weights, format, folder, files, gguf, origin, suggestions, warnings })
+    let (format, gguf, provenance) = (Format::Gguf, Some(gguf), None);
+    Ok(Checkpoint { config, weights, format, folder, files, gguf, provenance, suggestions, warnings })
 }
 
 /// Opens a folder with `read`, and adds the end ids of its `generation_config.json` to the config.
@@ -313,8 +313,8 @@ fn open_folder(
     config.end_ids.extend(end_ids);
     config.end_ids.sort_unstable();
     config.end_ids.dedup();
-    let (gguf, origin) = (None, None);
-    Ok(Checkpoint { config, weights, format, folder, files, gguf, origin, suggestions, warnings })
+    let (gguf, provenance) = (None, None);
+    Ok(Checkpoint { config, weights, format, folder, files, gguf, provenance, suggestions, warnings })
 }
 
 #[cfg(test)]

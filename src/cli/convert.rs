@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueHint};
-use mist::checkpoint::convert::plan::Plan;
+use mist::checkpoint::convert::plan::ConversionPlan;
 use mist::checkpoint::open::Checkpoint;
 use mist::hub::Size;
 use mist::quant::Scheme;
@@ -119,7 +119,7 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
 }
 
 /// Prints the files of a plan and the space that they need.
-fn note(plan: &Plan, printer: &Printer) {
+fn note(plan: &ConversionPlan, printer: &Printer) {
     let files = plan.files();
     for (file, size) in &files {
         printer.note(&format!("Will write {} ({})", file.display(), Size(*size)));
@@ -130,7 +130,7 @@ fn note(plan: &Plan, printer: &Printer) {
     printer.note(&format!("Tensors: {}", schemes.join(", ")));
 }
 
-fn as_json(plan: &Plan, folder: &Path, to: Target) -> serde_json::Value {
+fn as_json(plan: &ConversionPlan, folder: &Path, to: Target) -> serde_json::Value {
     let files = plan.files();
     let disk: u64 = files.iter().map(|(_, size)| size).sum();
     let files: Vec<_> =

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use mist::hub::catalogue::ENTRIES;
-use mist::hub::{self, Client, FileName, Outcome, Plan, Report, Request, Settings, Size, Token, starter};
+use mist::hub::{
+    self, Client, ClientSettings, DownloadPlan, DownloadReport, FileName, Outcome, Request, Size, Token,
+    starter,
+};
 use mist::quant::Scheme;
 use mist::quant::quantize::names;
 use mist::runtime::located::{downloads, is_offline};
@@ -153,7 +156,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
         let kept = vec![Outcome::Kept; plan.files.len()];
         return print(args, &plan, Some(&kept), printer);
     }
-    let client = Client::new(Settings::from_environment(args.access_token.clone())?)?;
+    let client = Client::new(ClientSettings::from_environment(args.access_token.clone())?)?;
     let plan = match variant {
         // Without a variant, the hint for several GGUF files names the flag --file of this command.
         None => hub::plan(&client, &request, &mut report)?,
@@ -181,7 +184,7 @@ fn repository(args: &DownloadArgs, typed: &str, offline: bool, printer: &Printer
 /// Prints the result: a JSON object, or the folder after the download.
 fn print(
     args: &DownloadArgs,
-    plan: &Plan,
+    plan: &DownloadPlan,
     outcomes: Option<&[Outcome]>,
     printer: &Printer,
 ) -> anyhow::Result<Status> {

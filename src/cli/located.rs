@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::{Args, ValueHint};
-use mist::hub::{self, Client, Request, Settings, Size};
+use mist::hub::{self, Client, ClientSettings, Request, Size};
 use mist::runtime::located::{downloads, find, only};
 use mist::runtime::{Error, Located, Missing, Search, Wanted, fetch};
 use mist::store::Store;
@@ -64,7 +64,7 @@ impl CheckpointArgs {
             let hint = format!("`mist download {asked}` fetches it, and so does --yes here");
             return Err(anyhow::Error::from(Error::NotHere { asked }).context(Hint(hint)));
         }
-        let client = Client::new(Settings::from_environment(None)?)?;
+        let client = Client::new(ClientSettings::from_environment(None)?)?;
         let request = Request {
             repo: missing.repo.clone(),
             revision: missing.name.revision.clone().unwrap_or_default(),

@@ -9,7 +9,7 @@ use mist::placement::{self, DeviceName, Devices, Memories};
 use mist::quant::ActivationBits;
 use mist::runtime::quantize::one_of;
 use mist::runtime::{
-    Error, Located, Model, Opened, Placed, Precision, Quantize, Report, Room, Settings, Wanted,
+    Error, Located, Model, ModelSettings, Opened, Placed, Precision, Quantize, Report, Room, Wanted,
 };
 use mist::system::numbers::{at_least, positive, whole};
 use mist::terminal::command::Offering;
@@ -145,10 +145,10 @@ impl ModelArgs {
     }
 
     /// Returns the settings that the flags stand for.
-    pub fn settings(&self) -> Settings {
+    pub fn settings(&self) -> ModelSettings {
         let DevicesArgs { devices, split, memory } = &self.devices;
         let one = self.device.0.map(|device| Devices::These(vec![device]));
-        Settings {
+        ModelSettings {
             devices: devices.clone().or(one),
             split: split.clone(),
             memory: memory.clone(),

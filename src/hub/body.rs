@@ -63,8 +63,8 @@ impl<R: Read> Read for Patient<R> {
 
 /// Returns the failure of a body that ended with `cause`.
 pub(super) fn failed(error: Error, cause: &io::Error) -> Failure {
-    let answer = cause.get_ref().and_then(|cause| cause.downcast_ref::<reqwest::Error>());
-    match cause.kind() == io::ErrorKind::TimedOut || answer.is_some_and(reqwest::Error::is_timeout) {
+    let request = cause.get_ref().and_then(|cause| cause.downcast_ref::<reqwest::Error>());
+    match cause.kind() == io::ErrorKind::TimedOut || request.is_some_and(reqwest::Error::is_timeout) {
         true => Failure::Silent(error),
         false => Failure::Passing(error, None),
     }

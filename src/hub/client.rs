@@ -19,7 +19,7 @@ use super::proxy::Proxy;
 use super::resolver::Resolver;
 use super::retry::{Failure, Retries, is_passing, pause_asked};
 use super::silence::Silence;
-use super::{Commit, Endpoint, Error, FileName, RepoId, Report, Revision, Token};
+use super::{Commit, DownloadReport, Endpoint, Error, FileName, RepoId, Revision, Token};
 use crate::system::threads;
 
 /// Maximum number of redirects. The hub needs one or two to reach its storage; a renamed repository adds one.
@@ -27,7 +27,7 @@ const MAX_REDIRECTS: usize = 10;
 
 /// Settings of a client: the hub's address, the token and time limits.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ClientSettings {
     /// The hub's address.
     pub endpoint: Endpoint,
     /// The access token, sent only to the endpoint's origin (scheme, host and port).
@@ -46,7 +46,7 @@ pub struct Settings {
     pub segment: u64,
 }
 
-impl Settings {
+impl ClientSettings {
     /// Returns settings without a token, with time limits that suit the hub.
     pub fn new(endpoint: Endpoint) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl std::fmt::Display for About<'_> {
 /// A connection to the hub.
 #[derive(Clone, Debug)]
 pub struct Client {
-    settings: Settings,
+    settings: ClientSettings,
     authorization: Option<HeaderValue>,
     /// Never dropped: dropping would wait for the system's name lookup, which has no time limit if a resolver does not
     /// answer. The process is short-lived and has one client.
@@ -106,7 +106,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::TokenFormat`]; [`Error::Unreachable`] if TLS cannot be set up.
-    pub fn new(settings: Settings) -> Result<Self, Error> {
+    pub fn new(settings: ClientSettings) -> Result<Self, Error> {
         let authorization = settings.token.as_ref().map(Token::header).transpose()?;
         // Sizes and ranges are those of the file, so responses must not be compressed.
         let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
@@ -140,7 +140,7 @@ impl Client {
     }
 
     /// Returns whether the hub answers within `limit`, name lookup included.
-    pub(super) fn probe(&self, limit: Duration, report: &mut dyn Report) -> Result<(), Error> {
+    pub(super) fn probe(&self, limit: Duration, report: &mut dyn DownloadReport) -> Result<(), Error> {
         let host = self.endpoint().host();
         let asked = self.silence.watched(report, &|| {
             let _waiting = self.silence.begin();
@@ -168,21 +168,21 @@ impl Client {
         about: About<'_>,
         range: Option<(&Range<u64>, Option<&str>)>,
     ) -> Result<Response, Failure> {
-        let mut answer = self.send(url, range)?;
+        let mut response = self.send(url, range)?;
         let mut redirects = 0;
-        while let Some(target) = self.redirect(&answer)? {
+        while let Some(target) = self.redirect(&response)? {
             redirects += 1;
             if redirects > MAX_REDIRECTS {
                 let (host, cause) =
                     (self.endpoint().host(), format!("it redirects more than {MAX_REDIRECTS} times"));
                 return Err(Failure::Final(Error::Unreachable { host, cause }));
             }
-            answer = self.send(&target, range)?;
+            response = self.send(&target, range)?;
         }
-        match answer.status() {
-            StatusCode::OK => Ok(answer),
-            StatusCode::PARTIAL_CONTENT if range.is_some() => Ok(answer),
-            status => Err(self.failure(status, &answer, about)),
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            StatusCode::PARTIAL_CONTENT if range.is_some() => Ok(response),
+            status => Err(self.failure(status, &response, about)),
         }
     }
 
@@ -202,25 +202,25 @@ impl Client {
         }
         let host = Endpoint::of(url).host();
         self.silence.asks(host.clone());
-        let answer = request.send().map_err(|e| match (e.is_builder(), e.is_timeout()) {
+        let response = request.send().map_err(|e| match (e.is_builder(), e.is_timeout()) {
             (true, _) => Failure::Final(unreachable(host, e)),
             (false, true) => Failure::Silent(unreachable(host, e)),
             (false, false) => Failure::Passing(unreachable(host, e), None),
         })?;
         self.silence.heard();
-        Ok(answer)
+        Ok(response)
     }
 
     /// Returns the target if the response is a redirect. Does not read the body of a redirect, because it may be of any
     /// length.
-    fn redirect(&self, answer: &Response) -> Result<Option<Url>, Failure> {
-        if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+    fn redirect(&self, response: &Response) -> Result<Option<Url>, Failure> {
+        if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
         }
-        let host = Endpoint::of(answer.url()).host();
+        let host = Endpoint::of(response.url()).host();
         let bad = |cause: &str| Failure::Final(Error::Unreachable { host, cause: cause.to_string() });
-        let location = answer.headers().get(LOCATION).and_then(|v| v.to_str().ok());
-        match location.and_then(|l| answer.url().join(l).ok()) {
+        let location = response.headers().get(LOCATION).and_then(|v| v.to_str().ok());
+        match location.and_then(|l| response.url().join(l).ok()) {
             None => Err(bad("it redirects to nowhere")),
             Some(url) if !matches!(url.scheme(), "http" | "https") => {
                 Err(bad("it redirects to no web address"))
@@ -232,18 +232,18 @@ impl Client {
         }
     }
 
-    fn failure(&self, status: StatusCode, answer: &Response, about: About<'_>) -> Failure {
-        let elsewhere = answer.url().origin() != self.endpoint().join([]).origin();
+    fn failure(&self, status: StatusCode, response: &Response, about: About<'_>) -> Failure {
+        let elsewhere = response.url().origin() != self.endpoint().join([]).origin();
         if elsewhere || is_passing(status) || status == StatusCode::RANGE_NOT_SATISFIABLE {
-            let host = Endpoint::of(answer.url()).host();
+            let host = Endpoint::of(response.url()).host();
             let error = Error::Status { host, status: status.as_u16(), what: about.to_string() };
             return match status {
                 StatusCode::RANGE_NOT_SATISFIABLE => Failure::NoRange(error),
                 // A file store refuses an expired signed address; the next attempt gets a new one.
-                _ => pause_asked(error, answer.headers()),
+                _ => pause_asked(error, response.headers()),
             };
         }
-        Failure::Final(self.refusal(status, answer.headers(), about))
+        Failure::Final(self.refusal(status, response.headers(), about))
     }
 
     /// Reads the head and the whole body of a small response of at most `limit` bytes.
@@ -252,17 +252,17 @@ impl Client {
         url: &Url,
         about: About<'_>,
         limit: u64,
-        report: &mut dyn Report,
+        report: &mut dyn DownloadReport,
     ) -> Result<(HeaderMap, Vec<u8>), Error> {
         let mut retries = self.retries();
         let attempt = || {
             let waiting = self.silence.begin();
-            let answer = self.attempt(url, about, None).and_then(|a| self.small_body(a, about, limit));
-            (answer, waiting.silent())
+            let response = self.attempt(url, about, None).and_then(|a| self.small_body(a, about, limit));
+            (response, waiting.silent())
         };
         loop {
             let (failure, silent) = match self.silence.watched(report, &attempt) {
-                (Ok(answer), _) => return Ok(answer),
+                (Ok(response), _) => return Ok(response),
                 (Err(failure), silent) => (failure, silent),
             };
             let (error, pause) = retries.again(failure, silent)?;
@@ -273,13 +273,13 @@ impl Client {
 
     fn small_body(
         &self,
-        answer: Response,
+        response: Response,
         about: About<'_>,
         limit: u64,
     ) -> Result<(HeaderMap, Vec<u8>), Failure> {
-        let headers = answer.headers().clone();
+        let headers = response.headers().clone();
         let mut body = Vec::new();
-        let read = self.heard(answer.take(limit.saturating_add(1))).read_to_end(&mut body);
+        let read = self.heard(response.take(limit.saturating_add(1))).read_to_end(&mut body);
         read.map_err(|e| failed(self.broken(about, format!("was cut short: {}", innermost(&e))), &e))?;
         match body.len() as u64 > limit {
             true => Err(Failure::Final(self.broken(about, format!("is longer than {limit} bytes")))),
@@ -289,7 +289,7 @@ impl Client {
 
     /// Retries for one request.
     pub(super) fn retries(&self) -> Retries {
-        let Settings { first_pause, read_timeout, patience, .. } = self.settings;
+        let ClientSettings { first_pause, read_timeout, patience, .. } = self.settings;
         Retries::new(first_pause, read_timeout, patience)
     }
 

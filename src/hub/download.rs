@@ -7,8 +7,8 @@ use super::choice::{self, Wanted};
 use super::client::{About, Client};
 use super::engine::{self, Job};
 use super::folder::{self, Folder};
-use super::plan::{Plan, PlannedFile};
-use super::{Commit, Entry, Error, FileName, HubCache, Manifest, RepoId, Report, Revision};
+use super::plan::{DownloadPlan, PlannedFile};
+use super::{Commit, DownloadReport, Entry, Error, FileName, HubCache, Manifest, RepoId, Revision};
 use crate::system::files::{self, free_space};
 
 /// A request for a download.
@@ -54,7 +54,11 @@ pub enum Outcome {
 ///
 /// # Errors
 /// The hub refuses the request; the repository is not a checkpoint.
-pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Result<Plan, Error> {
+pub fn plan(
+    client: &Client,
+    request: &Request,
+    report: &mut dyn DownloadReport,
+) -> Result<DownloadPlan, Error> {
     let repo = &request.repo;
     let commit = client.commit(repo, &request.revision, report)?;
     let listing = client.files(repo, &commit, report)?;
@@ -77,7 +81,7 @@ pub fn plan(client: &Client, request: &Request, report: &mut dyn Report) -> Resu
     // If a file system does not report its free space, the download is tried.
     let free = free_space(&folder).ok();
     let (repo, commit, left_out) = (repo.clone(), Some(commit), choice.left_out);
-    let plan = Plan { repo, commit, files, free, left_out, folder };
+    let plan = DownloadPlan { repo, commit, files, free, left_out, folder };
     report.plan(&plan);
     Ok(plan)
 }
@@ -98,9 +102,9 @@ fn here(folder: &Path, entry: &Entry, vouched: bool) -> u64 {
 /// The error of the first file that could not be fetched. Complete files and pieces of other files stay.
 pub fn carry_out(
     client: &Client,
-    plan: &Plan,
+    plan: &DownloadPlan,
     stop: &AtomicBool,
-    report: &mut dyn Report,
+    report: &mut dyn DownloadReport,
 ) -> Result<Vec<Outcome>, Error> {
     let Some(commit) = &plan.commit else {
         // The plan was made from the files on disk, so all of them exist.
@@ -160,7 +164,7 @@ pub fn carry_out(
 ///
 /// # Errors
 /// [`Error::NeverFetched`]; [`Error::Offline`], which names the missing files.
-pub fn on_disk(request: &Request) -> Result<Plan, Error> {
+pub fn on_disk(request: &Request) -> Result<DownloadPlan, Error> {
     let path = request.folder();
     let offline =
         |missing: String| Error::Offline { repo: request.repo.clone(), folder: path.clone(), missing };
@@ -188,7 +192,7 @@ pub fn on_disk(request: &Request) -> Result<Plan, Error> {
     let files = choice.files.into_iter().map(|entry| PlannedFile { here: entry.size, entry, cached: None });
     let files = files.collect();
     let (repo, left_out) = (request.repo.clone(), choice.left_out);
-    Ok(Plan { repo, commit: None, files, free: None, left_out, folder: path })
+    Ok(DownloadPlan { repo, commit: None, files, free: None, left_out, folder: path })
 }
 
 fn read_capped(path: &Path) -> Result<Vec<u8>, Error> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::hash::{Hasher, Mismatch};
-use super::{Digest, Entry, Error, FileName, Report};
+use super::{Digest, DownloadReport, Entry, Error, FileName};
 use crate::system::files::{self, Claim, Replacement, free_space};
 use crate::system::memory;
 
@@ -23,7 +23,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Interrupted`] while it waits.
-    pub fn claim(path: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result<Self, Error> {
+    pub fn claim(path: &Path, stop: &AtomicBool, report: &mut dyn DownloadReport) -> Result<Self, Error> {
         let mut waiting = false;
         let claim = Claim::new(None, path, &mut || {
             if !waiting {
@@ -65,7 +65,7 @@ impl Folder {
         &self,
         entry: &Entry,
         stop: &AtomicBool,
-        report: &mut dyn Report,
+        report: &mut dyn DownloadReport,
     ) -> Result<Option<Digest>, Error> {
         // Equal sizes do not prove equal contents: `4096` may have become `null`.
         if entry.hash.is_none() || size_of(&self.path().join(entry.name.as_str())) != Some(entry.size) {
@@ -105,7 +105,7 @@ impl Folder {
         from: &Path,
         entry: &Entry,
         stop: &AtomicBool,
-        report: &mut dyn Report,
+        report: &mut dyn DownloadReport,
     ) -> Result<Option<Digest>, Error> {
         report.begin(&entry.name, entry.size, 0);
         let taken = self.link_or_copy(from, entry, stop, report);
@@ -125,7 +125,7 @@ impl Folder {
         from: &Path,
         entry: &Entry,
         stop: &AtomicBool,
-        report: &mut dyn Report,
+        report: &mut dyn DownloadReport,
     ) -> Result<Result<Digest, Mismatch>, Error> {
         let name = entry.name.as_str();
         let path = self.path().join(name);
@@ -263,7 +263,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<Entry>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Hash, Silent};
+    use super::super::{Hash, SilentDownload};
     use super::*;
 
     #[test]
@@ -281,20 +281,20 @@ mod tests {
     #[test]
     fn a_folder_is_claimed_by_one_at_a_time() {
         let root = tempfile::tempdir().unwrap();
-        let first = Folder::claim(root.path(), &GO_ON, &mut Silent).unwrap();
-        let second = Folder::claim(root.path(), &AtomicBool::new(true), &mut Silent);
+        let first = Folder::claim(root.path(), &GO_ON, &mut SilentDownload).unwrap();
+        let second = Folder::claim(root.path(), &AtomicBool::new(true), &mut SilentDownload);
         assert!(matches!(second, Err(Error::Interrupted)));
         drop(first);
-        assert!(Folder::claim(root.path(), &GO_ON, &mut Silent).is_ok());
+        assert!(Folder::claim(root.path(), &GO_ON, &mut SilentDownload).is_ok());
     }
 
     #[test]
     fn a_file_of_the_right_size_and_the_wrong_hash_is_not_kept() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("x.bin"), "abc").unwrap();
-        let folder = Folder::claim(root.path(), &GO_ON, &mut Silent).unwrap();
+        let folder = Folder::claim(root.path(), &GO_ON, &mut SilentDownload).unwrap();
         let mut entry = Entry { name: "x.bin".parse().unwrap(), size: 3, hash: None };
-        let holds = |entry: &Entry| folder.holds(entry, &GO_ON, &mut Silent).unwrap();
+        let holds = |entry: &Entry| folder.holds(entry, &GO_ON, &mut SilentDownload).unwrap();
         assert_eq!(holds(&entry), None);
         let abc = sha256(root.path(), &entry, &mut |_| {}).unwrap().unwrap();
         entry.hash = Some(Hash::Sha256(abc));
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(holds(&Entry { size: 4, ..entry.clone() }), None);
         entry.hash = Some(Hash::Sha256(Digest([0; 32])));
         assert_eq!(holds(&entry), None);
-        let stopped = folder.holds(&entry, &AtomicBool::new(true), &mut Silent);
+        let stopped = folder.holds(&entry, &AtomicBool::new(true), &mut SilentDownload);
         assert!(matches!(stopped, Err(Error::Interrupted)));
     }
 }

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::catalogue::{self, ENTRIES};
-use super::{FileName, Outcome, Plan, PlannedFile};
+use super::{DownloadPlan, FileName, Outcome, PlannedFile};
 
 /// Returns a plan as JSON, with the outcome of each file, or its state before the download if `outcomes` is `None`.
-pub fn plan_as_json(plan: &Plan, outcomes: Option<&[Outcome]>) -> Value {
+pub fn plan_as_json(plan: &DownloadPlan, outcomes: Option<&[Outcome]>) -> Value {
     let status = |i: usize, file: &PlannedFile| match outcomes.and_then(|o| o.get(i)) {
         Some(Outcome::Kept) => "kept",
         Some(Outcome::Cached) => "cached",

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::client::{About, Client};
 use super::hash::BlobId;
-use super::{Commit, Digest, Entry, Error, FileName, Hash, RepoId, Report, Revision};
+use super::{Commit, Digest, DownloadReport, Entry, Error, FileName, Hash, RepoId, Revision};
 use crate::json::{self, Capped};
 
 /// Maximum size of a response in bytes. A page of a listing has at most 1000 entries of a few hundred bytes, and a
@@ -20,7 +20,7 @@ const MAX_PAGES: usize = 100;
 const MAX_FILES: usize = 10_000;
 
 #[derive(Deserialize)]
-struct RevisionAnswer {
+struct RevisionResponse {
     sha: String,
 }
 
@@ -50,14 +50,14 @@ impl Client {
         &self,
         repo: &RepoId,
         revision: &Revision,
-        report: &mut dyn Report,
+        report: &mut dyn DownloadReport,
     ) -> Result<Commit, Error> {
         let about = About { repo, revision, file: None };
         let url = self.api(repo, ["revision", revision.as_str()]);
         let (_, body) = self.get(&url, about, MAX_ANSWER, report)?;
-        let answer: RevisionAnswer =
+        let response: RevisionResponse =
             json::skimmed(&body).map_err(|e| self.broken(about, format!("is not a revision: {e}")))?;
-        Commit::parse(&answer.sha)
+        Commit::parse(&response.sha)
             .ok_or_else(|| self.broken(about, "names no commit of 40 hexadecimal digits"))
     }
 
@@ -70,7 +70,7 @@ impl Client {
         &self,
         repo: &RepoId,
         commit: &Commit,
-        report: &mut dyn Report,
+        report: &mut dyn DownloadReport,
     ) -> Result<Vec<Entry>, Error> {
         let about = About { repo, revision: &commit.as_revision(), file: None };
         let first = {

@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Commit, Digest, Entry, Error, FileName, Plan, RepoId, folder};
+use super::{Commit, Digest, DownloadPlan, Entry, Error, FileName, RepoId, folder};
 use crate::json;
 use crate::system::files::{self, Refused, Replacement};
 use crate::system::hinted::Hinted;
@@ -69,8 +69,9 @@ impl Manifest {
     pub fn damaged(&self, folder: &Path, damages: &[Damage]) -> Damaged {
         let each: Vec<String> = damages.iter().map(|d| format!("{}: {}", d.file, d.why)).collect();
         let are = if damages.len() == 1 { "is not that" } else { "are not those" };
-        let (all, origin, each) = (counted(self.files(), "file"), self.origin(), each.join("; "));
-        let message = format!("{} of {all} in {} {are} of {origin}: {each}", damages.len(), folder.display());
+        let (all, snapshot, each) = (counted(self.files(), "file"), self.snapshot(), each.join("; "));
+        let message =
+            format!("{} of {all} in {} {are} of {snapshot}: {each}", damages.len(), folder.display());
         let repository = self.repository().map(|r| r.to_string()).unwrap_or_default();
         let commit = self.commit().map(|c| format!(" --revision {c}")).unwrap_or_default();
         let hint =
@@ -189,7 +190,7 @@ impl Manifest {
     }
 
     /// Returns the folder's commit, and a file of it that `plan`, of another commit, would leave beside its own files.
-    pub(super) fn left_behind(&self, plan: &Plan) -> Option<(Commit, FileName)> {
+    pub(super) fn left_behind(&self, plan: &DownloadPlan) -> Option<(Commit, FileName)> {
         let commit = plan.commit.as_ref().filter(|commit| !self.is_at(&plan.repo, commit))?;
         let planned = |record: &&Record| plan.files.iter().any(|f| f.entry.name.as_str() == record.name);
         let whole = self.files.iter().filter(|record| record.is_whole(&plan.folder));
@@ -197,8 +198,8 @@ impl Manifest {
         Some((self.commit().unwrap_or_else(|| commit.clone()), left))
     }
 
-    /// Returns the repository and the commit in human-readable form.
-    pub fn origin(&self) -> String {
+    /// Returns the repository and its commit, such as `ORG/NAME at 0123456789ab`.
+    pub fn snapshot(&self) -> String {
         format!("{} at {}", self.repository, self.commit.get(..12).unwrap_or(&self.commit))
     }
 

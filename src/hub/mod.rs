@@ -1,7 +1,7 @@
 //! The hub: chooses the files of a repository that make a checkpoint, and downloads them completely.
 //!
 //! Knows about the hub's HTTP interface, access tokens, and folders of downloaded files, but not about terminals
-//! (progress goes to a [`Report`]), tensors, or the meaning of a checkpoint's files.
+//! (progress goes to a [`DownloadReport`]), tensors, or the meaning of a checkpoint's files.
 //!
 //! A download goes through these files from top to bottom:
 //!
@@ -69,7 +69,7 @@ mod typed;
 mod wheel;
 
 pub use cache::{HubCache, Snapshot};
-pub use client::{Client, Settings};
+pub use client::{Client, ClientSettings};
 pub use download::{Outcome, Request, carry_out, on_disk, plan};
 pub use endpoint::Endpoint;
 pub use entry::Entry;
@@ -78,7 +78,7 @@ pub use hash::{BlobId, Hash};
 pub use json::{catalogue_as_json, plan_as_json};
 pub use manifest::{Damage, Damaged, Manifest};
 pub use names::{Commit, Digest, FileName, RepoId, Revision};
-pub use plan::{Plan, PlannedFile};
-pub use report::{Report, Silent};
+pub use plan::{DownloadPlan, PlannedFile};
+pub use report::{DownloadReport, SilentDownload};
 pub use size::Size;
 pub use token::Token;

@@ -7,7 +7,7 @@ use crate::system::files::on_one_disk;
 
 /// A plan of the files to fetch, their source and their folder.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct DownloadPlan {
     /// The repository.
     pub repo: RepoId,
     /// The commit of all files; unknown if the plan was made from the files on disk.
@@ -22,7 +22,7 @@ pub struct Plan {
     pub left_out: Vec<FileName>,
 }
 
-/// A file of a [`Plan`].
+/// A file of a [`DownloadPlan`].
 #[derive(Clone, Debug)]
 pub struct PlannedFile {
     /// The file.
@@ -48,7 +48,7 @@ impl PlannedFile {
     }
 }
 
-impl Plan {
+impl DownloadPlan {
     /// Returns the size of all files in bytes. The sum saturates, since the listing's sizes may be anything.
     pub fn total(&self) -> u64 {
         self.files.iter().fold(0, |sum, file| sum.saturating_add(file.entry.size))
@@ -80,7 +80,7 @@ mod tests {
     fn sizes_that_would_overflow_stop_at_the_largest_number() {
         let entry = Entry { name: "x".parse().unwrap(), size: u64::MAX, hash: None };
         let file = PlannedFile { entry, here: 0, cached: None };
-        let plan = Plan {
+        let plan = DownloadPlan {
             repo: "org/name".parse().unwrap(),
             commit: None,
             folder: PathBuf::new(),

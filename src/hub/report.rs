@@ -1,14 +1,14 @@
 //! Reports of a download's progress.
 
 use super::FileName;
-use super::plan::Plan;
+use super::plan::DownloadPlan;
 
 /// Receives a download's progress on the caller's thread: first [`plan`](Self::plan), then for each file
 /// [`begin`](Self::begin), any number of [`progress`](Self::progress), and [`end`](Self::end). Several files are fetched at
 /// a time.
-pub trait Report {
+pub trait DownloadReport {
     /// Reports the plan, before any file is fetched.
-    fn plan(&mut self, plan: &Plan);
+    fn plan(&mut self, plan: &DownloadPlan);
     /// Begins a file of `size` bytes, `here` of which are on disk.
     fn begin(&mut self, file: &FileName, size: u64, here: u64);
     /// Reports the number of the file's bytes on disk. It falls if the file was damaged and is fetched again.
@@ -21,10 +21,10 @@ pub trait Report {
 
 /// A report that ignores everything.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+pub struct SilentDownload;
 
-impl Report for Silent {
-    fn plan(&mut self, _: &Plan) {}
+impl DownloadReport for SilentDownload {
+    fn plan(&mut self, _: &DownloadPlan) {}
     fn begin(&mut self, _: &FileName, _: u64, _: u64) {}
     fn progress(&mut self, _: &FileName, _: u64) {}
     fn end(&mut self, _: &FileName) {}

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Report;
+use super::DownloadReport;
 use crate::system::threads;
 
 /// Interval between checks whether the silence must be reported.
@@ -88,7 +88,7 @@ impl Silence {
 
     /// Runs `request` on a separate thread, and reports a silence while it runs. If no thread can be started, nothing
     /// is reported.
-    pub fn watched<R: Send>(&self, report: &mut dyn Report, request: &(dyn Fn() -> R + Sync)) -> R {
+    pub fn watched<R: Send>(&self, report: &mut dyn DownloadReport, request: &(dyn Fn() -> R + Sync)) -> R {
         thread::scope(|scope| {
             let (running, ended) = channel::<()>();
             let run = move || {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::client::{Client, Settings};
+use super::client::{Client, ClientSettings};
 use super::engine::{self, Job};
 use super::folder::{Folder, check_space, size_of};
 use super::{
-    Commit, Digest, Endpoint, Entry, Error, FileName, Hash, HubCache, Manifest, Plan, PlannedFile, RepoId,
-    Report, wheel,
+    Commit, Digest, DownloadPlan, DownloadReport, Endpoint, Entry, Error, FileName, Hash, HubCache, Manifest,
+    PlannedFile, RepoId, wheel,
 };
 use crate::system::environment::{self, HF_HUB_OFFLINE};
 
@@ -39,7 +39,7 @@ pub fn find(root: &Path) -> Option<PathBuf> {
 /// # Errors
 /// [`Error::NeverFetched`] if the file is missing and fetching is not allowed; disk errors; [`Error::Interrupted`]; the
 /// errors of both sources if both have failed.
-pub fn ensure(root: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result<PathBuf, Error> {
+pub fn ensure(root: &Path, stop: &AtomicBool, report: &mut dyn DownloadReport) -> Result<PathBuf, Error> {
     if let Some(path) = find(root) {
         return Ok(path);
     }
@@ -50,7 +50,7 @@ pub fn ensure(root: &Path, stop: &AtomicBool, report: &mut dyn Report) -> Result
         return Err(Error::NeverFetched { repo: REPO.into() });
     }
     let here = engine::here(&path, &file.entry);
-    report.plan(&Plan {
+    report.plan(&DownloadPlan {
         repo: file.repo.clone(),
         commit: Some(file.commit.clone()),
         folder: path.clone(),
@@ -100,7 +100,7 @@ fn fetch(
     file: &Pinned,
     folder: &Folder,
     stop: &AtomicBool,
-    report: &mut dyn Report,
+    report: &mut dyn DownloadReport,
 ) -> Result<Digest, Error> {
     match from_hub(file, folder, stop, report) {
         Err(error) if !error.is_local() => {
@@ -119,9 +119,9 @@ fn from_hub(
     file: &Pinned,
     folder: &Folder,
     stop: &AtomicBool,
-    report: &mut dyn Report,
+    report: &mut dyn DownloadReport,
 ) -> Result<Digest, Error> {
-    let client = Client::new(Settings::new(Endpoint::from_environment()?))?;
+    let client = Client::new(ClientSettings::new(Endpoint::from_environment()?))?;
     client.probe(PROBE, report)?;
     let (repo, commit, entries) = (&file.repo, &file.commit, std::slice::from_ref(&file.entry));
     let mut fetched = Err(Error::Interrupted);
@@ -135,7 +135,7 @@ fn from_hub(
 
 #[cfg(test)]
 mod tests {
-    use super::super::Silent;
+    use super::super::SilentDownload;
     use super::*;
 
     #[test]
@@ -153,6 +153,6 @@ mod tests {
         assert_eq!(find(root.path()), None);
         // A sparse file of the right size: hashing or fetching it would fail or take minutes.
         file.set_len(SIZE).unwrap();
-        assert_eq!(ensure(root.path(), &AtomicBool::new(false), &mut Silent).unwrap(), path);
+        assert_eq!(ensure(root.path(), &AtomicBool::new(false), &mut SilentDownload).unwrap(), path);
     }
 }

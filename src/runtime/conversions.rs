@@ -79,7 +79,7 @@ pub fn conversion(located: &Located, scheme: Scheme, report: &mut dyn Report) ->
     }
     report.note(&format!("Quantizing to {scheme}, once; stored in {}", kept.display()));
     // Only an outdated conversion with the same rounding is replaced, never another folder of this name.
-    let is_earlier = |there: Manifest| there.origin.is_rounded_as(&checkpoint, rounding(scheme));
+    let is_earlier = |there: Manifest| there.provenance.is_rounded_as(&checkpoint, rounding(scheme));
     let earlier = Manifest::read(&kept).is_ok_and(is_earlier);
     writing::quantize(&checkpoint, &kept, scheme, earlier, report).map_err(|error| match error {
         Error::Checkpoint(reason @ checkpoint::Error::Exists(_)) => {
@@ -155,7 +155,7 @@ pub fn existing(located: &Located, scheme: Scheme) -> Result<Option<PathBuf>, Er
         }
     }
     let checkpoint = Checkpoint::open_original(path)?;
-    if checkpoint.origin.as_ref().is_some_and(|origin| origin.roundings == [rounding]) {
+    if checkpoint.provenance.as_ref().is_some_and(|provenance| provenance.roundings == [rounding]) {
         return Ok(Some(path.into()));
     }
     for folder in [path.to_path_buf()].into_iter().chain(kept(located, &checkpoint, scheme)) {

@@ -55,8 +55,8 @@ pub enum Error {
     OpensAsAnother(PathBuf),
     #[error("cannot delete {}: {reason}", path.display())]
     Delete { path: PathBuf, reason: io::Error },
-    #[error("{} is partly updated to {origin}: {file} is still the old version", folder.display())]
-    HalfDownloaded { folder: PathBuf, origin: String, file: String, repository: String },
+    #[error("{} is partly updated to {snapshot}: {file} is still the old version", folder.display())]
+    HalfDownloaded { folder: PathBuf, snapshot: String, file: String, repository: String },
     /// [`Report::is_stopped`](super::Report::is_stopped) returned `true`.
     #[error("interrupted")]
     Interrupted,

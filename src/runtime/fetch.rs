@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::error::Error;
-use crate::hub::{self, Client, FileName, Plan, Report, Request};
+use crate::hub::{self, Client, DownloadPlan, DownloadReport, FileName, Request};
 use crate::quant::quantize::names;
 use crate::store::{NONE, is_gguf, is_variant, variant};
 
@@ -16,8 +16,8 @@ pub fn plan(
     client: &Client,
     request: Request,
     asked: Option<&str>,
-    report: &mut dyn Report,
-) -> Result<Plan, Error> {
+    report: &mut dyn DownloadReport,
+) -> Result<DownloadPlan, Error> {
     let repository = request.repo.to_string();
     let files = match hub::plan(client, &request, report) {
         Err(hub::Error::SeveralGguf { files, .. }) => files,
@@ -39,7 +39,7 @@ pub fn plan(
 /// # Errors
 /// The repository has GGUF files, none of this variant ([`Error::NoGguf`]); the variant is not a scheme
 /// ([`Error::NoScheme`]).
-pub fn check_variant(plan: Plan, asked: Option<&str>) -> Result<Plan, Error> {
+pub fn check_variant(plan: DownloadPlan, asked: Option<&str>) -> Result<DownloadPlan, Error> {
     let Some(variant) = asked else { return Ok(plan) };
     let mut ggufs =
         plan.files.iter().map(|file| &file.entry.name).filter(|name| is_gguf(Path::new(name.as_str())));

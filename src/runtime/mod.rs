@@ -66,7 +66,7 @@ pub use pieces::Pieces;
 pub use placing::{Placed, Room};
 pub use quantize::Quantize;
 pub use report::{Report, Silent, Step};
-pub use settings::{Precision, Settings};
+pub use settings::{ModelSettings, Precision};
 pub use speech::Speech;
 pub use suggested::suggested_sampling;
 pub use texts::{EndedText, Texts};

@@ -10,7 +10,7 @@ use super::opened::Opened;
 use super::options::{NEW_TOKENS, Options};
 use super::placing::Placed;
 use super::report::{Report, Step};
-use super::settings::{Precision, Settings};
+use super::settings::{ModelSettings, Precision};
 use super::suggested::suggested_sampling;
 use crate::checkpoint::open::Checkpoint;
 use crate::evaluate::{Likelihood, likelihood};
@@ -51,7 +51,7 @@ impl Model {
     pub fn load(
         opened: Opened,
         placed: Placed,
-        settings: &Settings,
+        settings: &ModelSettings,
         report: &mut dyn Report,
     ) -> Result<Self, Error> {
         let checkpoint = &opened.checkpoint;
@@ -254,7 +254,7 @@ fn on_device(share: &Share) -> String {
 /// Describes the weights of a checkpoint, such as `q8_0 conversion` or `bf16 as published`.
 pub fn weights(checkpoint: &Checkpoint) -> String {
     let most = || most(checkpoint).unwrap_or(Scheme::F32);
-    match (&checkpoint.origin, quantization(checkpoint)) {
+    match (&checkpoint.provenance, quantization(checkpoint)) {
         (Some(_), Some(scheme)) => format!("{scheme} conversion"),
         (Some(_), None) => format!("{} conversion", most()),
         (None, _) => format!("{} as published", most()),
@@ -263,7 +263,7 @@ pub fn weights(checkpoint: &Checkpoint) -> String {
 
 /// Returns the scheme that a conversion rounded the weights to, if it rounded them.
 fn quantization(checkpoint: &Checkpoint) -> Option<Scheme> {
-    let last = checkpoint.origin.as_ref()?.roundings.last()?;
+    let last = checkpoint.provenance.as_ref()?.roundings.last()?;
     last.quantize.or(last.dense)
 }
 

@@ -127,7 +127,7 @@ pub fn refuse_half_a_download(checkpoint: &Checkpoint) -> Result<(), Error> {
     let Some(file) = manifest.unfinished().find(used) else { return Ok(()) };
     Err(Error::HalfDownloaded {
         folder: checkpoint.folder.clone(),
-        origin: manifest.origin().to_string(),
+        snapshot: manifest.snapshot().to_string(),
         file: file.into(),
         repository: manifest.repository().map(|r| r.to_string()).unwrap_or_default(),
     })
@@ -137,10 +137,10 @@ pub fn refuse_half_a_download(checkpoint: &Checkpoint) -> Result<(), Error> {
 pub fn warn(checkpoint: &Checkpoint, report: &mut dyn Report) {
     checkpoint.warnings.iter().for_each(|warning| report.warn(warning));
     // Such a conversion still runs, so this is only a warning.
-    let Some(origin) = &checkpoint.origin else { return };
+    let Some(provenance) = &checkpoint.provenance else { return };
     let own =
         |file: &str| checkpoint.files.iter().any(|own| own.file_name().is_some_and(|name| name == file));
-    let changed = origin.changed(&checkpoint.folder);
+    let changed = provenance.changed(&checkpoint.folder);
     let changed: Vec<&str> = changed.into_iter().filter(|file| !own(file)).collect();
     if !changed.is_empty() {
         let (folder, files) = (checkpoint.folder.display(), changed.join(", "));

@@ -4,14 +4,14 @@ use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use super::error::Error;
-use super::settings::{Precision, Settings};
+use super::settings::{ModelSettings, Precision};
 use crate::checkpoint::open::Checkpoint;
 use crate::cpu;
 use crate::generate::{MOST_AT_ONCE, sequence_slots};
 use crate::kernels::attention::CacheType;
 use crate::placement::{
-    self, DeviceName, Devices, Footprint, HostMemory, MemoryRequirement, Place, Plan, Share, advised,
-    most_slots,
+    self, DeviceName, Devices, Footprint, HostMemory, MemoryRequirement, Place, PlacementPlan, Share,
+    advised, most_slots,
 };
 
 /// The wanted capacity of each layer's KV caches, in slots.
@@ -51,7 +51,7 @@ impl Room {
 #[derive(Clone, Debug)]
 pub struct Placed {
     /// The placement plan.
-    pub plan: Plan,
+    pub plan: PlacementPlan,
     /// The memory requirements of the model's parts.
     #[doc(hidden)]
     pub requirement: MemoryRequirement,
@@ -71,7 +71,7 @@ impl Placed {
     /// # Errors
     /// A device does not exist, or the devices have too little memory ([`Error::Placement`]); the cache type is only
     /// supported on the CPU ([`Error::CacheOnAccelerator`]).
-    pub fn new(settings: &Settings, checkpoint: &Checkpoint, room: Room) -> Result<Self, Error> {
+    pub fn new(settings: &ModelSettings, checkpoint: &Checkpoint, room: Room) -> Result<Self, Error> {
         let accelerators = placement::accelerators();
         let best = || Devices::These(vec![accelerators.first().copied().unwrap_or(DeviceName::Cpu)]);
         let devices = settings.devices.clone().unwrap_or_else(best);
@@ -81,7 +81,7 @@ impl Placed {
 
     fn on(
         names: &[DeviceName],
-        settings: &Settings,
+        settings: &ModelSettings,
         checkpoint: &Checkpoint,
         room: Room,
     ) -> Result<Self, Error> {
@@ -90,8 +90,8 @@ impl Placed {
         let cache_dtype = cache_dtype(settings, names)?;
         let requirement = |slots| MemoryRequirement::new(checkpoint, dtype.dtype(), cache_dtype, slots);
         let make = |requirement: &MemoryRequirement| match settings.split.as_slice() {
-            [] => Plan::fit(requirement, &places),
-            counts => Plan::split(requirement, &places, counts),
+            [] => PlacementPlan::fit(requirement, &places),
+            counts => PlacementPlan::split(requirement, &places, counts),
         };
         let least = requirement(room.least);
         let plan = advised(checkpoint, &least, &places, room.fewest, make)?;
@@ -193,7 +193,7 @@ impl Placed {
 }
 
 /// Returns whether the KV caches on the host take a small part of its memory. A host with a memory limit is not checked.
-fn host_has_room(plan: &Plan, requirement: &MemoryRequirement, places: &[Place]) -> bool {
+fn host_has_room(plan: &PlacementPlan, requirement: &MemoryRequirement, places: &[Place]) -> bool {
     let unlimited = plan.footprints(requirement).into_iter().zip(places);
     let unlimited = unlimited.filter(|(_, place)| place.device == DeviceName::Cpu && place.memory.is_none());
     let cache: u64 = unlimited.map(|(footprint, _)| footprint.cache).sum();
@@ -201,7 +201,7 @@ fn host_has_room(plan: &Plan, requirement: &MemoryRequirement, places: &[Place])
 }
 
 /// Returns the type of the KV cache on these devices.
-fn cache_dtype(settings: &Settings, names: &[DeviceName]) -> Result<CacheType, Error> {
+fn cache_dtype(settings: &ModelSettings, names: &[DeviceName]) -> Result<CacheType, Error> {
     let host = names.iter().all(|name| *name == DeviceName::Cpu);
     match (settings.cache, settings.dtype) {
         (Some(CacheType::Q8_0), _) if !host => Err(Error::CacheOnAccelerator),
@@ -223,7 +223,8 @@ mod tests {
     fn placed(slots: usize) -> Vec<(usize, u64)> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/mixtral");
         let checkpoint = Checkpoint::open(&path).unwrap();
-        let settings = Settings { memory: Some("700KiB,100MiB".parse().unwrap()), ..Settings::default() };
+        let settings =
+            ModelSettings { memory: Some("700KiB,100MiB".parse().unwrap()), ..ModelSettings::default() };
         let room = Room { wanted: slots, ..Room::of_one(&checkpoint, 107) };
         let names = [DeviceName::Cuda(0), DeviceName::Cpu];
         let placed = Placed::on(&names, &settings, &checkpoint, room).unwrap();
@@ -239,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_cache_in_blocks_is_only_supported_on_the_cpu() {
-        let settings = Settings { cache: Some(CacheType::Q8_0), ..Settings::default() };
+        let settings = ModelSettings { cache: Some(CacheType::Q8_0), ..ModelSettings::default() };
         assert_eq!(cache_dtype(&settings, &[DeviceName::Cpu]).unwrap(), CacheType::Q8_0);
         let error = cache_dtype(&settings, &[DeviceName::Cpu, DeviceName::Cuda(0)]).unwrap_err();
         assert_eq!(error.hint().unwrap(), "--cache-dtype f16");

@@ -33,10 +33,10 @@ impl Quantize {
     /// `none` stands for the weights as published, a scheme for its conversion. `None` means that no value selects this
     /// conversion, only the path of its folder.
     pub fn again(asked: Option<Self>, checkpoint: &Checkpoint) -> Option<&'static str> {
-        match (asked, &checkpoint.origin) {
+        match (asked, &checkpoint.provenance) {
             (Some(Self::To(scheme)), _) => Some(scheme.name()),
             (Some(Self::None), _) | (None, None) => Some(Self::NONE),
-            (None, Some(origin)) => match origin.roundings.as_slice() {
+            (None, Some(provenance)) => match provenance.roundings.as_slice() {
                 [Rounding { dense: None, quantize: Some(scheme), pure: false }] => Some(scheme.name()),
                 _ => None,
             },

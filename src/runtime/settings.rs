@@ -16,7 +16,7 @@ pub const MAX_THREADS: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero")
 
 /// Settings for running a model. Each `None` stands for the best value for the model and the machine.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub struct ModelSettings {
     /// The devices; `None` for the first accelerator, else the CPU.
     pub devices: Option<Devices>,
     /// Number of layers of each device; empty for a split that minimizes the load of the fullest device.
@@ -35,7 +35,7 @@ pub struct Settings {
     pub threads: Option<NonZeroUsize>,
 }
 
-impl Settings {
+impl ModelSettings {
     /// Sets the number of CPU threads. Returns `false` if the process has already computed something or another number was
     /// set.
     ///

@@ -9,7 +9,7 @@ use super::report::{Report, Step};
 use super::sidecars::sidecar_files;
 use crate::checkpoint;
 use crate::checkpoint::convert::output::Rounding;
-use crate::checkpoint::convert::plan::Plan;
+use crate::checkpoint::convert::plan::ConversionPlan;
 use crate::checkpoint::layouts::mist;
 use crate::checkpoint::open::Checkpoint;
 use crate::hub::Manifest;
@@ -80,7 +80,7 @@ pub fn warn_of_blocks(checkpoint: &Checkpoint, report: &mut dyn Report) {
 ///
 /// # Errors
 /// The user stops it ([`Error::Interrupted`]); a file cannot be written, or differs from what was written.
-pub fn write(plan: &Plan, verify: bool, report: &mut dyn Report) -> Result<(), Error> {
+pub fn write(plan: &ConversionPlan, verify: bool, report: &mut dyn Report) -> Result<(), Error> {
     let written = pass(Step::Converting, plan, report, &|progress| plan.write(progress));
     if written.is_err() {
         stop_before(report)?;
@@ -99,7 +99,12 @@ pub fn write(plan: &Plan, verify: bool, report: &mut dyn Report) -> Result<(), E
 /// A pass over the weights, which reports progress in bytes to its callback and stops at the callback's error.
 type Work<'a> = dyn Fn(&mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), checkpoint::Error> + 'a;
 
-fn pass(step: Step, plan: &Plan, report: &mut dyn Report, work: &Work<'_>) -> Result<(), checkpoint::Error> {
+fn pass(
+    step: Step,
+    plan: &ConversionPlan,
+    report: &mut dyn Report,
+    work: &Work<'_>,
+) -> Result<(), checkpoint::Error> {
     report.begin(step, plan.weights_size());
     let done = work(&mut |bytes| {
         report.progress(bytes);
@@ -137,7 +142,11 @@ fn stop_if_asked(report: &mut dyn Report) -> Result<(), Error> {
 ///
 /// # Errors
 /// A file cannot be deleted ([`Error::Delete`]); the manifest of the download cannot be written.
-pub fn delete_originals(checkpoint: &Checkpoint, plan: &Plan, report: &mut dyn Report) -> Result<(), Error> {
+pub fn delete_originals(
+    checkpoint: &Checkpoint,
+    plan: &ConversionPlan,
+    report: &mut dyn Report,
+) -> Result<(), Error> {
     // Compares canonical paths: `x` and `./x` are the same file.
     let same = |file: &Path| std::fs::canonicalize(file).unwrap_or_else(|_| file.into());
     let written: Vec<PathBuf> = plan.files().iter().map(|(file, _)| same(file)).collect();

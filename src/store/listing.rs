@@ -57,7 +57,7 @@ impl Listed {
 fn in_place(folder: &Path) -> Option<String> {
     let is_beside = folder.join(manifest::FILE).is_file() && Checkpoint::has_original(folder);
     let manifest = manifest::Manifest::read(folder).ok().filter(|_| is_beside)?;
-    let scheme = manifest.origin.roundings.last().and_then(|rounding| rounding.quantize);
+    let scheme = manifest.provenance.roundings.last().and_then(|rounding| rounding.quantize);
     Some(format!("{} in place", scheme.map_or("mist", Scheme::name)))
 }
 

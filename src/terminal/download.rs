@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::interrupt::Interrupt;
 use super::printer::Printer;
 use super::progress::{Bars, Progress};
-use crate::hub::{self, Client, Error, FileName, Outcome, Plan, Report, Size, starter};
+use crate::hub::{self, Client, DownloadPlan, DownloadReport, Error, FileName, Outcome, Size, starter};
 use crate::system::quote::counted;
 
 /// Minimum size of a file for a bar, in bytes. The bar of a smaller file would only flicker.
@@ -36,7 +36,7 @@ impl<'a> TerminalReport<'a> {
     pub fn carry_out(
         &mut self,
         client: &Client,
-        plan: &Plan,
+        plan: &DownloadPlan,
         interrupt: &Interrupt,
         command: &str,
     ) -> Result<Vec<Outcome>, Error> {
@@ -90,8 +90,8 @@ impl<'a> TerminalReport<'a> {
     }
 }
 
-impl Report for TerminalReport<'_> {
-    fn plan(&mut self, plan: &Plan) {
+impl DownloadReport for TerminalReport<'_> {
+    fn plan(&mut self, plan: &DownloadPlan) {
         self.total = plan.total();
         let commit = plan.commit.as_ref().map(|c| format!(" at {}", c.short())).unwrap_or_default();
         self.printer.note(&format!("{}{commit}, in {}:", plan.repo, shown(&plan.folder)));

@@ -26,7 +26,10 @@ use std::process::Output;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use mist::hub::{self, Client, Error, FileName, Outcome, Plan, Report, Request, Revision, Settings, Silent};
+use mist::hub::{
+    self, Client, ClientSettings, DownloadPlan, DownloadReport, Error, FileName, Outcome, Request, Revision,
+    SilentDownload,
+};
 use mist::system::hinted::Hinted;
 use serde_json::{Value, json};
 use server::{Answer, Asked, Server};
@@ -82,7 +85,7 @@ fn hub_with_bodies(body: impl Fn(&[u8], &Asked, usize) -> Answer + Send + Sync +
 }
 
 fn client(server: &Server, token: Option<&str>) -> Client {
-    let mut settings = Settings::new(server.address.parse().unwrap());
+    let mut settings = ClientSettings::new(server.address.parse().unwrap());
     settings.token = token.map(|t| t.parse().unwrap());
     settings.first_pause = Duration::from_millis(1);
     settings.read_timeout = Duration::from_secs(5);
@@ -102,9 +105,9 @@ fn request(root: &Path) -> Request {
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
-fn download(client: &Client, root: &Path) -> Result<(Plan, Vec<Outcome>), Error> {
-    let plan = hub::plan(client, &request(root), &mut Silent)?;
-    let outcomes = hub::carry_out(client, &plan, &GO_ON, &mut Silent)?;
+fn download(client: &Client, root: &Path) -> Result<(DownloadPlan, Vec<Outcome>), Error> {
+    let plan = hub::plan(client, &request(root), &mut SilentDownload)?;
+    let outcomes = hub::carry_out(client, &plan, &GO_ON, &mut SilentDownload)?;
     Ok((plan, outcomes))
 }
 
@@ -230,7 +233,7 @@ fn a_body_that_never_comes_whole_fails_after_a_few_attempts_and_keeps_what_came(
     let error = download(&client(&hub, None), root.path()).unwrap_err();
     assert!(matches!(error, Error::Cut { here: 50, .. }), "{error}");
     assert!(!names_in(&root.path().join("org/name")).contains(&"model.safetensors".to_string()));
-    let plan = hub::plan(&client(&good_hub(), None), &request(root.path()), &mut Silent).unwrap();
+    let plan = hub::plan(&client(&good_hub(), None), &request(root.path()), &mut SilentDownload).unwrap();
     assert_eq!(plan.files[1].here, 50);
 }
 
@@ -393,7 +396,7 @@ fn a_listing_larger_than_the_disk_is_refused_before_the_first_byte() {
 
 /// A client that gives up on a silent server after a moment.
 fn hasty(address: &str) -> Client {
-    let mut settings = Settings::new(address.parse().unwrap());
+    let mut settings = ClientSettings::new(address.parse().unwrap());
     settings.read_timeout = Duration::from_millis(1500);
     settings.first_pause = Duration::from_millis(1);
     Client::new(settings).unwrap()
@@ -432,8 +435,8 @@ struct Counts {
     notes: Vec<String>,
 }
 
-impl Report for Counts {
-    fn plan(&mut self, _: &Plan) {
+impl DownloadReport for Counts {
+    fn plan(&mut self, _: &DownloadPlan) {
         self.plans += 1;
     }
     fn begin(&mut self, file: &FileName, _: u64, here: u64) {
@@ -545,9 +548,9 @@ fn what_the_hubs_own_cache_holds_is_not_fetched() {
     let client = client(&server, None);
     let fetch = |name: &str| {
         let request = Request { cache: Some(cache.clone()), ..request(&root.path().join(name)) };
-        let plan = hub::plan(&client, &request, &mut Silent).unwrap();
+        let plan = hub::plan(&client, &request, &mut SilentDownload).unwrap();
         let missing = plan.missing();
-        (missing, hub::carry_out(&client, &plan, &GO_ON, &mut Silent).unwrap(), plan)
+        (missing, hub::carry_out(&client, &plan, &GO_ON, &mut SilentDownload).unwrap(), plan)
     };
     let (missing, outcomes, plan) = fetch("first");
     assert!(missing < 1000, "{missing}");
@@ -556,7 +559,7 @@ fn what_the_hubs_own_cache_holds_is_not_fetched() {
     assert!(!server.asked().iter().any(|asked| asked.path.ends_with("model.safetensors")));
     assert_eq!(fs::read(plan.folder.join("model.safetensors")).unwrap(), self::weights());
     // It is whole for whoever looks next.
-    let again = hub::plan(&client, &request(&root.path().join("first")), &mut Silent).unwrap();
+    let again = hub::plan(&client, &request(&root.path().join("first")), &mut SilentDownload).unwrap();
     assert_eq!(again.missing(), 0);
     let blob = root.path().join("cache/models--org--name/blobs").join(support::sha256(&self::weights()));
     let mut damaged = self::weights();

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use mist::hub::{self, Client, Error, Outcome, Settings, Silent};
+use mist::hub::{self, Client, ClientSettings, Error, Outcome, SilentDownload};
 use mist::system::hinted::Hinted;
 use serde_json::{Value, json};
 
@@ -119,7 +119,7 @@ fn a_length_that_is_too_large_does_not_stall_a_file_that_is_whole() {
         answer
     });
     let (root, begun) = (tempfile::tempdir().unwrap(), Instant::now());
-    let mut settings = Settings::new(hub.address.parse().unwrap());
+    let mut settings = ClientSettings::new(hub.address.parse().unwrap());
     settings.read_timeout = Duration::from_secs(120);
     download(&Client::new(settings).unwrap(), root.path()).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(120));
@@ -176,8 +176,8 @@ fn a_part_of_another_commit_is_not_put_beside_the_rest_of_this_one() {
     download(&client, root.path()).unwrap();
     let mut only_tokenizer = request(root.path());
     only_tokenizer.tokenizer_only = true;
-    let plan = hub::plan(&client, &only_tokenizer, &mut Silent).unwrap();
-    let error = hub::carry_out(&client, &plan, &GO_ON, &mut Silent).unwrap_err();
+    let plan = hub::plan(&client, &only_tokenizer, &mut SilentDownload).unwrap();
+    let error = hub::carry_out(&client, &plan, &GO_ON, &mut SilentDownload).unwrap_err();
     assert!(matches!(error, Error::OtherCommit { .. }), "{error}");
     assert!(error.hint().unwrap().contains(COMMIT));
     // All of it may move on; weights of the same sha256 stay.

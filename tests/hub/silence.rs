@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
-use mist::hub::{self, Client, Error, Settings};
+use mist::hub::{self, Client, ClientSettings, Error};
 
 use crate::fault::{Fault::*, To};
 use crate::faults::{RESOLVE, SIGNED, W, checkpoint};
@@ -17,7 +17,7 @@ const FOR_EVER: Duration = Duration::from_secs(60);
 
 /// A client that waits so long for an attempt, and for all of them together.
 fn client(address: &str, attempt: Duration, patience: Duration) -> Client {
-    let mut settings = Settings::new(address.parse().unwrap());
+    let mut settings = ClientSettings::new(address.parse().unwrap());
     (settings.read_timeout, settings.patience) = (attempt, patience);
     settings.first_pause = Duration::from_millis(1);
     settings.notice = Duration::from_millis(300);

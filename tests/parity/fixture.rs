@@ -9,7 +9,7 @@ use mist::checkpoint::open::Checkpoint;
 use mist::generate::{Engine, Limits, Request, Sampler, Sampling, sequence_slots};
 use mist::kernels::attention::CacheType;
 use mist::model::Transformer;
-use mist::placement::{self, DeviceName, MemoryRequirement, Place, Plan};
+use mist::placement::{self, DeviceName, MemoryRequirement, Place, PlacementPlan};
 use mist::quant::ActivationBits;
 use mist::tensor::Arithmetic;
 use mist::text::Tokenizer;
@@ -142,7 +142,7 @@ pub fn load_in(checkpoint: &Checkpoint, devices: usize, arithmetic: Arithmetic) 
     let dtype = arithmetic.dtype;
     let places = Place::all(&vec![DeviceName::Cpu; devices], None).unwrap();
     let requirement = MemoryRequirement::new(checkpoint, dtype, CacheType::F32, 0);
-    let plan = Plan::fit(&requirement, &places).unwrap();
+    let plan = PlacementPlan::fit(&requirement, &places).unwrap();
     Arc::new(placement::load(checkpoint, &plan, &requirement, arithmetic, &mut |_, _| ()).unwrap())
 }
 

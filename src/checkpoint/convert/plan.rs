@@ -67,7 +67,7 @@ impl SidecarFiles {
 
 /// The files that a conversion will write.
 #[derive(Debug)]
-pub struct Plan {
+pub struct ConversionPlan {
     pub(in crate::checkpoint) payloads: Vec<Box<dyn Payload>>,
     /// Small files. The last is the description, which makes the folder a checkpoint.
     pub(in crate::checkpoint) texts: Vec<(PathBuf, Content)>,
@@ -77,7 +77,7 @@ pub struct Plan {
     pub(in crate::checkpoint) base: Option<PathBuf>,
 }
 
-impl Plan {
+impl ConversionPlan {
     /// Returns the plan with symbolic links below `folder` not followed.
     ///
     /// Used for paths in a checkpoint's folder that the user did not name, since the folder may be untrusted.
@@ -295,7 +295,7 @@ fn write_payload(
 }
 
 #[cfg(test)]
-impl Plan {
+impl ConversionPlan {
     /// Writes the files as a command does, and checks the properties of every plan.
     pub(in crate::checkpoint) fn write_checked(&self) {
         self.check(false).unwrap();
@@ -338,10 +338,10 @@ mod tests {
         }
     }
 
-    fn plan(folder: &Path) -> Plan {
+    fn plan(folder: &Path) -> ConversionPlan {
         let payloads: Vec<Box<dyn Payload>> = vec![Box::new(Simple(folder.join("w"), b"weights"))];
         let texts = vec![(folder.join("t"), b"text".to_vec().into())];
-        Plan { payloads, texts, stale: vec![folder.join("old")], base: None }
+        ConversionPlan { payloads, texts, stale: vec![folder.join("old")], base: None }
     }
 
     #[test]

@@ -13,11 +13,11 @@ use crate::hub::{Digest, Error};
 const CHUNK: usize = 1 << 20;
 
 /// Hashes `part` until it is complete and its hash is right. Fetches a damaged file again once, and passes a message to
-/// `tell`. `None` if the download was stopped.
+/// `send`. `None` if the download was stopped.
 ///
 /// # Errors
 /// [`Error::Hash`], or a disk error.
-pub(super) fn follow(board: &Board, part: &Arc<Part>, tell: &dyn Fn(Event)) -> Result<Option<Digest>, Error> {
+pub(super) fn follow(board: &Board, part: &Arc<Part>, send: &dyn Fn(Event)) -> Result<Option<Digest>, Error> {
     let mut attempt: Attempt = 0;
     loop {
         let Some(hasher) = hash(part, attempt)? else { return Ok(None) };
@@ -30,7 +30,7 @@ pub(super) fn follow(board: &Board, part: &Arc<Part>, tell: &dyn Fn(Event)) -> R
             part.discard(attempt);
             return Err(error);
         }
-        tell(Event::Note(format!("{error}; fetching it again")));
+        send(Event::Note(format!("{error}; fetching it again")));
         attempt = match board.restart(part, attempt) {
             Ok(attempt) => attempt,
             Err(Refused::Outdated) => return Ok(None),

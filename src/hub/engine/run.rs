@@ -13,7 +13,7 @@ use super::ramp::Ramp;
 use super::source::Source;
 use super::{follow, worker};
 use crate::hub::client::Client;
-use crate::hub::{Commit, Digest, Entry, Error, RepoId, Report};
+use crate::hub::{Commit, Digest, DownloadReport, Entry, Error, RepoId};
 use crate::system::files::Folder;
 use crate::system::threads;
 
@@ -39,7 +39,7 @@ pub(in crate::hub) struct Job<'a> {
 /// fetched bytes stay, and a later run continues with them.
 pub(in crate::hub) fn run(
     job: &Job<'_>,
-    report: &mut dyn Report,
+    report: &mut dyn DownloadReport,
     finished: &mut dyn FnMut(&Entry, Digest) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let source = Arc::new(Source::new(job.client, job.repo, job.commit));
@@ -54,7 +54,7 @@ fn watch(
     job: &Job<'_>,
     source: &Arc<Source>,
     board: &Arc<Board>,
-    report: &mut dyn Report,
+    report: &mut dyn DownloadReport,
     finished: &mut dyn FnMut(&Entry, Digest) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let (sender, events) = mpsc::channel();
@@ -125,11 +125,11 @@ fn start(folder: &Path, run: impl FnOnce() + Send + 'static) -> Result<(), Error
 /// Runs a worker, which takes tasks from the board until none is left.
 fn work(source: &Arc<Source>, board: &Arc<Board>, piece: &mut [u8], sender: &Sender<Event>) {
     // Sending fails once the download has ended, which does no harm.
-    let tell = |event| drop(sender.send(event));
+    let send = |event| drop(sender.send(event));
     let failed = loop {
         let outcome = match board.next() {
-            Ok(Some(Next::Fetch(mut stretch))) => {
-                let outcome = worker::fetch(source, board, &mut stretch, piece, &tell);
+            Ok(Some(Next::Fetch(mut work))) => {
+                let outcome = worker::fetch(source, board, &mut work, piece, &send);
                 if outcome.is_err() {
                     // The board stops before the range returns to it; otherwise another worker would retry the range.
                     board.stop();
@@ -144,18 +144,18 @@ fn work(source: &Arc<Source>, board: &Arc<Board>, piece: &mut [u8], sender: &Sen
             break error;
         }
     };
-    tell(Event::Failed(failed));
+    send(Event::Failed(failed));
 }
 
 fn follow_in_thread(board: &Arc<Board>, part: Arc<Part>, sender: &Sender<Event>) -> Result<(), Error> {
     let (board, sender, folder) = (board.clone(), sender.clone(), board.folder().path().to_path_buf());
     start(&folder, move || {
-        let tell = |event| drop(sender.send(event));
-        tell(Event::Begun(part.clone()));
-        match follow::follow(&board, &part, &tell) {
-            Ok(Some(sha256)) => tell(Event::Finished(part, sha256)),
+        let send = |event| drop(sender.send(event));
+        send(Event::Begun(part.clone()));
+        match follow::follow(&board, &part, &send) {
+            Ok(Some(sha256)) => send(Event::Finished(part, sha256)),
             Ok(None) => {}
-            Err(error) => tell(Event::Failed(error)),
+            Err(error) => send(Event::Failed(error)),
         }
     })
 }

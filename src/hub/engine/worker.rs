@@ -83,7 +83,7 @@ pub(super) fn fetch(
     board: &Board,
     work: &mut Work,
     piece: &mut [u8],
-    tell: &dyn Fn(Event),
+    send: &dyn Fn(Event),
 ) -> Result<(), Error> {
     let mut retries = source.client.retries();
     let mut asking = Asking::Conditional;
@@ -121,7 +121,7 @@ pub(super) fn fetch(
         // Ranges are tried once more: a single refusal may be a mistake, and without ranges all bytes are fetched
         // again.
         asking = Asking::Range;
-        tell(Event::Note(format!("{error}; trying again in {pause:?}")));
+        send(Event::Note(format!("{error}; trying again in {pause:?}")));
         if !wait(board, pause) {
             return Ok(());
         }
@@ -156,25 +156,25 @@ fn attempt(
     let whole = asking == Asking::Whole || gap == all;
     let etag = part.etag().filter(|_| asking == Asking::Conditional);
     let range = (!whole).then_some((&gap, etag.as_deref()));
-    let mut answer = source.client.attempt(&url, about, range)?;
-    let found = strong_etag(&answer);
-    let came = match answer.status() {
-        StatusCode::PARTIAL_CONTENT => check_range(source, work, &answer, &gap)?,
+    let mut response = source.client.attempt(&url, about, range)?;
+    let found = strong_etag(&response);
+    let received = match response.status() {
+        StatusCode::PARTIAL_CONTENT => check_range(source, work, &response, &gap)?,
         // File stores may give the same content different ETags. The hash shows whether the content differs.
         _ if !whole && etag.is_some() && etag != found => return Err(Stop::OtherTag),
         _ if !whole && !work.whole && !work.make_whole() => return Err(Stop::Outdated),
         _ => all,
     };
-    check_length(source, work, &answer, &came)?;
+    check_length(source, work, &response, &received)?;
     if let Some(found) = &found {
         part.set_etag(found).map_err(Failure::Final)?;
     }
-    stream(source, work, &mut answer, came, piece, fresh)
+    stream(source, work, &mut response, received, piece, fresh)
 }
 
 /// Returns the validator, if it is a strong one.
-fn strong_etag(answer: &Response) -> Option<String> {
-    let etag = answer.headers().get(ETAG)?.to_str().ok()?;
+fn strong_etag(response: &Response) -> Option<String> {
+    let etag = response.headers().get(ETAG)?.to_str().ok()?;
     is_etag(etag).then(|| etag.to_string())
 }
 
@@ -183,17 +183,17 @@ fn strong_etag(answer: &Response) -> Option<String> {
 fn check_range(
     source: &Source,
     work: &Work,
-    answer: &Response,
-    asked: &Range<u64>,
+    response: &Response,
+    requested: &Range<u64>,
 ) -> Result<Range<u64>, Failure> {
-    let text = answer.headers().get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let text = response.headers().get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let size = work.part.entry.size;
-    let right = content_range(text).filter(|(came, of)| {
-        came.start == asked.start
-            && (asked.start + 1..=asked.end).contains(&came.end)
+    let right = content_range(text).filter(|(received, of)| {
+        received.start == requested.start
+            && (requested.start + 1..=requested.end).contains(&received.end)
             && of.is_none_or(|of| of == size)
     });
-    right.map(|(came, _)| came).ok_or_else(|| {
+    right.map(|(received, _)| received).ok_or_else(|| {
         let about = source.about(work.part.name());
         Failure::NoRange(source.client.broken(about, "is another range than was asked for"))
     })
@@ -201,15 +201,20 @@ fn check_range(
 
 /// Refuses responses whose bytes are not those of the file: compressed responses, and for a file without a hash,
 /// responses of another length.
-fn check_length(source: &Source, work: &Work, answer: &Response, came: &Range<u64>) -> Result<(), Failure> {
+fn check_length(
+    source: &Source,
+    work: &Work,
+    response: &Response,
+    received: &Range<u64>,
+) -> Result<(), Failure> {
     let broken = |why: String| source.client.broken(source.about(work.part.name()), why);
-    let encoding = answer.headers().get(CONTENT_ENCODING).map(|v| v.as_bytes());
+    let encoding = response.headers().get(CONTENT_ENCODING).map(|v| v.as_bytes());
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
         return Err(Failure::Final(broken(
             "is compressed, although no compression was requested".to_string(),
         )));
     }
-    let (length, expected) = (answer.content_length(), came.end - came.start);
+    let (length, expected) = (response.content_length(), received.end - received.start);
     match length {
         Some(length) if length != expected && work.part.entry.hash.is_none() => {
             let why = format!("is {length} bytes long, and the listing says {expected}");
@@ -234,17 +239,17 @@ fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
 fn stream(
     source: &Source,
     work: &Work,
-    answer: &mut Response,
+    response: &mut Response,
     range: Range<u64>,
     piece: &mut [u8],
     fresh: &mut u64,
 ) -> Result<(), Stop> {
     let (mut start, mut filled) = (range.start, 0);
     let mut written = Instant::now();
-    let exact = answer.content_length() == Some(range.end - range.start);
+    let exact = response.content_length() == Some(range.end - range.start);
     // A file without a hash is not continued.
     let keeps = work.part.entry.hash.is_some();
-    let mut body = source.client.patient(answer, keeps);
+    let mut body = source.client.patient(response, keeps);
     loop {
         // The rest of the range, if it is less than the piece's capacity.
         let room = usize::try_from(range.end - start).unwrap_or(PIECE).min(piece.len());

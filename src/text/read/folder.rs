@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::added::{Authority, declare};
-use super::settings::{self, Settings};
+use super::settings::{self, TokenizerSettings};
 use super::source::Source;
 use super::{hugging_face, sentence_piece, tekken};
 use crate::text::Error;
@@ -95,7 +95,7 @@ pub(in crate::text) fn folder(path: &Path) -> Result<(Source, PathBuf), Error> {
 }
 
 /// Adds the settings beside a vocabulary's file. Mistral's own files have all their tokens.
-fn completed(source: Source, format: Format, settings: Settings) -> Result<Source, Error> {
+fn completed(source: Source, format: Format, settings: TokenizerSettings) -> Result<Source, Error> {
     let Source { mut model, names, .. } = source;
     let mut own = settings.names;
     if format == Format::HuggingFace {

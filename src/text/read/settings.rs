@@ -33,7 +33,7 @@ const NAMED: [&str; 7] =
 
 /// The settings in the files beside a vocabulary.
 #[derive(Debug, Default)]
-pub(super) struct Settings {
+pub(super) struct TokenizerSettings {
     pub(super) names: Names,
     /// The added tokens, in the order in which missing ids are assigned.
     pub(super) declared: Vec<Declared>,
@@ -46,7 +46,7 @@ pub(super) struct Settings {
 ///
 /// # Errors
 /// A file cannot be read, or a field is malformed.
-pub(super) fn settings(folder: &Path) -> Result<Settings, Error> {
+pub(super) fn settings(folder: &Path) -> Result<TokenizerSettings, Error> {
     let config_path = folder.join("tokenizer_config.json");
     let File { fields: config, lists: mut of_config } = read_file(&config_path)?;
     let File { fields: map, lists: of_map } = read_file(&folder.join("special_tokens_map.json"))?;
@@ -105,7 +105,7 @@ pub(super) fn settings(folder: &Path) -> Result<Settings, Error> {
         no_default: templates.others,
     };
     let (legacy, add_prefix_space) = (flag("legacy")?, flag("add_prefix_space")?);
-    Ok(Settings { names, declared, legacy, add_prefix_space })
+    Ok(TokenizerSettings { names, declared, legacy, add_prefix_space })
 }
 
 /// Reads a field that is true or false; null counts as missing.

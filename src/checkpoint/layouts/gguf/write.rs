@@ -11,7 +11,7 @@ use crate::arch::Config;
 use crate::arch::schema::MatrixKind;
 use crate::checkpoint::Error;
 use crate::checkpoint::convert::output::{Output, Rounding};
-use crate::checkpoint::convert::plan::Plan;
+use crate::checkpoint::convert::plan::ConversionPlan;
 use crate::checkpoint::convert::published::{self, Joined};
 use crate::checkpoint::formats::gguf::write::{Entry, File};
 use crate::checkpoint::open::Checkpoint;
@@ -48,7 +48,7 @@ pub fn plan(
     vocabulary: &Vocabulary,
     rounding: Rounding,
     path: &Path,
-) -> Result<Plan, Error> {
+) -> Result<ConversionPlan, Error> {
     let config = &checkpoint.config;
     let mut tensors = published::tensors(checkpoint, rounding, RopeLayout::Interleaved, Joined::Experts)?;
     for tensor in &mut tensors {
@@ -70,7 +70,7 @@ pub fn plan(
     entries.extend(metadata::entries(config));
     entries.extend(tokenizer(vocabulary, config.vocabulary_size, path)?);
     let file = File::new(path.into(), &entries, tensors);
-    Ok(Plan { payloads: vec![Box::new(file)], texts: Vec::new(), stale: Vec::new(), base: None })
+    Ok(ConversionPlan { payloads: vec![Box::new(file)], texts: Vec::new(), stale: Vec::new(), base: None })
 }
 
 /// Returns the model's name: `general.name` of its GGUF file, or its folder's name.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::json as config_json;
 use crate::arch::Config;
 use crate::checkpoint::convert::output::{Output, Rounding};
-use crate::checkpoint::convert::plan::{Payload, Plan, SidecarFiles};
+use crate::checkpoint::convert::plan::{ConversionPlan, Payload, SidecarFiles};
 use crate::checkpoint::convert::published::{self, Joined};
 use crate::checkpoint::error::Error;
 use crate::checkpoint::formats::safetensors::write::File;
@@ -47,7 +47,7 @@ pub fn plan(
     shard_size: u64,
     ids: (Option<u32>, &[u32]),
     sidecars: impl Into<SidecarFiles>,
-) -> Result<Plan, Error> {
+) -> Result<ConversionPlan, Error> {
     let rounding = Rounding { dense, ..Rounding::default() };
     let mut tensors = published::tensors(checkpoint, rounding, RopeLayout::HalfSplit, Joined::Nothing)?;
     for tensor in tensors.iter_mut().filter(|tensor| !tensor.scheme.is_dense()) {
@@ -75,7 +75,7 @@ pub fn plan(
         Box::new(File::new(folder.join::<String>(name), tensors, FORMAT)) as Box<dyn Payload>
     };
     let payloads = shards.into_iter().map(file).collect();
-    Ok(Plan { payloads, texts, stale, base: None })
+    Ok(ConversionPlan { payloads, texts, stale, base: None })
 }
 
 /// Distributes the tensors, in their order, over shards. Returns the shards with their file names.
@@ -125,7 +125,7 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
     }
 
-    fn planned(source: &Path, folder: &Path, shard_size: u64) -> Plan {
+    fn planned(source: &Path, folder: &Path, shard_size: u64) -> ConversionPlan {
         let checkpoint = Checkpoint::open(source).unwrap();
         let ids = checkpoint.config.end_ids.clone();
         plan(&checkpoint, folder, None, shard_size, (Some(0), &ids), Vec::new()).unwrap()

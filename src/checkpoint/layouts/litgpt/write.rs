@@ -9,7 +9,7 @@ use super::read::{CONFIG, WEIGHTS};
 use super::{config as lit_config, names};
 use crate::arch::schema::MatrixKind;
 use crate::checkpoint::convert::output::Rounding;
-use crate::checkpoint::convert::plan::{Plan, SidecarFiles};
+use crate::checkpoint::convert::plan::{ConversionPlan, SidecarFiles};
 use crate::checkpoint::convert::published::{self, Joined};
 use crate::checkpoint::error::Error;
 use crate::checkpoint::formats::torch::write::StateDict;
@@ -33,7 +33,7 @@ pub fn plan(
     dense: Option<Scheme>,
     name: &str,
     sidecars: impl Into<SidecarFiles>,
-) -> Result<Plan, Error> {
+) -> Result<ConversionPlan, Error> {
     if let Some(format) = open::opened_before_litgpt(folder) {
         return Err(Error::OtherLayout { folder: folder.into(), format: format.name() });
     }
@@ -54,7 +54,7 @@ pub fn plan(
     let (mut texts, mut stale) = sidecars.into().placed(folder);
     texts.push((folder.join(CONFIG), config.into_bytes().into()));
     stale.push(folder.join(manifest::FILE));
-    Ok(Plan { payloads: vec![Box::new(weights)], texts, stale, base: None })
+    Ok(ConversionPlan { payloads: vec![Box::new(weights)], texts, stale, base: None })
 }
 
 #[cfg(test)]
@@ -69,7 +69,7 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
     }
 
-    fn planned(source: &Path, folder: &Path) -> Plan {
+    fn planned(source: &Path, folder: &Path) -> ConversionPlan {
         let checkpoint = Checkpoint::open(source).unwrap();
         plan(&checkpoint, folder, None, "tiny", vec![("x.json".into(), b"{}".to_vec())]).unwrap()
     }

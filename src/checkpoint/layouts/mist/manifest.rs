@@ -64,8 +64,8 @@ pub struct Manifest {
     /// The scheme of each tensor that is stored in blocks.
     pub schemes: BTreeMap<String, Scheme>,
     /// The files that the conversion was made from, and how types were changed.
-    #[serde(default)]
-    pub origin: Provenance,
+    #[serde(default, rename = "origin")]
+    pub provenance: Provenance,
 }
 
 impl Manifest {

@@ -43,7 +43,7 @@ impl Provenance {
 
 /// Returns the provenance that a checkpoint records; `None` if it is not a conversion or lists no sources.
 fn recorded(checkpoint: &Checkpoint) -> Option<&Provenance> {
-    checkpoint.origin.as_ref().filter(|provenance| !provenance.sources.is_empty())
+    checkpoint.provenance.as_ref().filter(|provenance| !provenance.sources.is_empty())
 }
 
 /// Returns all changes of types, `rounding` included.

@@ -6,7 +6,7 @@ use super::manifest::{self, Manifest};
 use super::provenance::Provenance;
 use crate::arch::schema::{self, MatrixKind, MatrixSpec, TensorSpec};
 use crate::checkpoint::convert::output::{Output, Rounding, Rules};
-use crate::checkpoint::convert::plan::{Payload, Plan, SidecarFiles};
+use crate::checkpoint::convert::plan::{ConversionPlan, Payload, SidecarFiles};
 use crate::checkpoint::convert::rows::cut;
 use crate::checkpoint::error::Error;
 use crate::checkpoint::formats::safetensors::write::File;
@@ -28,7 +28,7 @@ pub fn plan(
     folder: &Path,
     rounding: Rounding,
     sidecars: impl Into<SidecarFiles>,
-) -> Result<Plan, Error> {
+) -> Result<ConversionPlan, Error> {
     plan_of(checkpoint, folder, rounding, sidecars.into(), Provenance::of(checkpoint, rounding)?)
 }
 
@@ -41,8 +41,8 @@ pub fn is_there(
     sidecars: impl Into<SidecarFiles>,
 ) -> bool {
     let there = Manifest::read(folder).ok();
-    let of_these = there.filter(|there| there.origin.is_of(checkpoint, rounding));
-    let plan = of_these.map(|there| plan_of(checkpoint, folder, rounding, sidecars.into(), there.origin));
+    let of_these = there.filter(|there| there.provenance.is_of(checkpoint, rounding));
+    let plan = of_these.map(|there| plan_of(checkpoint, folder, rounding, sidecars.into(), there.provenance));
     plan.is_some_and(|plan| plan.is_ok_and(|plan| plan.is_there()))
 }
 
@@ -63,8 +63,8 @@ fn plan_of(
     folder: &Path,
     rounding: Rounding,
     sidecars: SidecarFiles,
-    origin: Provenance,
-) -> Result<Plan, Error> {
+    provenance: Provenance,
+) -> Result<ConversionPlan, Error> {
     let tensors = outputs(checkpoint, rounding)?;
     let blocks = tensors.iter().filter(|t| !t.scheme.is_dense());
     let manifest = Manifest {
@@ -73,7 +73,7 @@ fn plan_of(
         config: checkpoint.config.clone(),
         weights: vec![manifest::WEIGHTS.into()],
         schemes: blocks.map(|t| (t.name.clone(), t.scheme)).collect(),
-        origin,
+        provenance,
     };
     let description = folder.join(manifest::FILE);
     let json = serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::other);
@@ -82,7 +82,7 @@ fn plan_of(
     let payloads: Vec<Box<dyn Payload>> = vec![Box::new(weights)];
     let (mut texts, stale) = sidecars.placed(folder);
     texts.push((description, json.into()));
-    Ok(Plan { payloads, texts, stale, base: None })
+    Ok(ConversionPlan { payloads, texts, stale, base: None })
 }
 
 /// Returns the tensors of a checkpoint, rounded by `rounding`, in the order in which a token passes through them.
