@@ -39,7 +39,7 @@ pub struct DownloadArgs {
     /// The access token of your account [default: HF_TOKEN, else the token stored by the hub's own tools].
     #[arg(long, value_name = "TOKEN")]
     access_token: Option<Token>,
-    /// Accepted for lit-gpt's sake: safetensors are always preferred.
+    /// Accepted for compatibility with lit-gpt; has no effect, since safetensors are always preferred.
     #[arg(long)]
     from_safetensors: bool,
     /// Download only the tokenizer and the configuration, no weights.

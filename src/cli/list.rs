@@ -15,7 +15,7 @@ use super::exit::Status;
 #[derive(Args, Debug)]
 #[command(visible_alias = "ls", after_help = "Example:\n  mist list")]
 pub struct ListArgs {
-    /// Print the names alone, one a line.
+    /// Print only the names, one per line.
     #[arg(long, help_heading = "Output", conflicts_with = "json")]
     names: bool,
     /// Print one JSON object.

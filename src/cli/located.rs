@@ -32,7 +32,7 @@ pub struct CheckpointArgs {
     /// The model, as an option.
     #[arg(short = 'm', long, value_name = "MODEL", value_hint = ValueHint::FilePath)]
     checkpoint_dir: Option<PathBuf>,
-    /// Download a missing model without a question.
+    /// Download a missing model without asking.
     #[arg(short, long)]
     yes: bool,
 }

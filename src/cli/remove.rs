@@ -18,7 +18,7 @@ pub struct RemoveArgs {
     /// The checkpoint, as `mist list` names it; NAME:q8_0 selects that conversion, or that GGUF file, alone.
     #[arg(value_name = "NAME")]
     name: String,
-    /// Delete without a question.
+    /// Delete without asking.
     #[arg(short, long)]
     yes: bool,
     /// Print one JSON object.
@@ -46,7 +46,7 @@ pub fn run(args: &RemoveArgs, printer: &Printer) -> anyhow::Result<Status> {
         if !io::stdin().is_terminal() {
             let error = anyhow!("nothing was deleted: stdin is not a terminal to ask on");
             return Err(
-                error.context(Hint(format!("`mist remove {} --yes` deletes without a question", args.name)))
+                error.context(Hint(format!("`mist remove {} --yes` deletes without asking", args.name)))
             );
         }
         let question = format!("Delete {} of {}? [y/N] ", Size(removal.bytes()), escaped(&found.name));

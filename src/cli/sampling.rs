@@ -18,7 +18,7 @@ pub struct SamplingArgs {
     /// Choose among the K most likely tokens, 0 for all [default: the model's own, else 50].
     #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = at_least(0usize))]
     top_k: Option<usize>,
-    /// Choose among the most likely tokens whose probabilities sum to P [default: the model's own, else 1].
+    /// Choose among the most likely tokens whose probabilities reach P [default: the model's own, else 1].
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number)]
     top_p: Option<f32>,
     /// Exclude tokens less than P times as likely as the most likely token [default: the model's own, else 0].

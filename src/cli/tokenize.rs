@@ -31,7 +31,7 @@ pub struct TokenizeArgs {
     /// Ids to turn into text; - reads them from stdin, also as JSON of this command or of generate.
     #[arg(long, value_name = "IDS", num_args = 1.., value_delimiter = ',')]
     decode: Vec<String>,
-    /// {"ids": [...], "tokens": [...]} on stdout.
+    /// Print one JSON object: {"ids": [...], "tokens": [...]}.
     #[arg(long, help_heading = "Output")]
     json: bool,
     #[command(flatten)]
