@@ -26,7 +26,7 @@ const PROMPT: usize = 512;
 /// Number of layers in decode: their caches are 1 GiB.
 const LAYERS: usize = 32;
 
-fn main() -> Result<(), String> {
+fn main() -> Result<(), cpu::UnknownLevel> {
     let level = cpu::choose_from_environment()?;
     say(&format!("{} threads, kernels: {}", pool::threads(), level.name()));
     let peak = limits::peak();

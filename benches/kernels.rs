@@ -71,7 +71,7 @@ fn report(name: &str, amount: f64, seconds: &Seconds, unit: &str, limit: Option<
     let _ = writeln!(std::io::stdout(), "{}", line.trim_end());
 }
 
-fn main() -> Result<(), String> {
+fn main() -> Result<(), cpu::UnknownLevel> {
     let level = cpu::choose_from_environment()?;
     let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let asked = |scheme: &Scheme| only.is_empty() || only.iter().any(|o| o == scheme.name());

@@ -26,7 +26,7 @@ const SHAPES: [(usize, usize); 3] = [(4096, 4096), (14336, 4096), (4096, 14336)]
 
 const BUFFER: usize = 5 << 28;
 
-fn main() -> Result<(), String> {
+fn main() -> Result<(), cpu::UnknownLevel> {
     let level = cpu::choose_from_environment()?;
     say(&format!("{} threads, kernels: {}", pool::threads(), level.name()));
     let peak = peak();

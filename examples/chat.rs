@@ -1,15 +1,27 @@
 //! Holds a conversation with one turn per argument:
 //! `cargo run --release --example chat -- ORG/NAME "How many days are there in a week?" "And in a year?"`
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stderr)]
 
 use std::io::{Write, stdout};
+use std::process::ExitCode;
 
-use mist::{Model, Options};
+use anyhow::anyhow;
+use mist::{Error, Model, Options};
 
-fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1);
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("error: {error:#}");
+    if let Some(hint) = error.downcast_ref::<Error>().and_then(Error::hint) {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::FAILURE
+}
+
+fn run() -> anyhow::Result<()> {
+    let mut arguments = std::env::args_os().skip(1);
     let name = arguments.next().unwrap_or_else(|| "examples/data/tiny-mistral".into());
-    let mut turns: Vec<String> = arguments.collect();
+    let turns = arguments.map(|turn| turn.into_string().map_err(|_| anyhow!("a turn is not UTF-8")));
+    let mut turns: Vec<String> = turns.collect::<Result<_, _>>()?;
     if turns.is_empty() {
         turns.push("How many days are there in a week?".into());
     }
@@ -17,14 +29,15 @@ fn main() -> anyhow::Result<()> {
     let model = Model::open(name)?;
     let options = Options { max_new_tokens: Some(100), ..Options::default() };
     let mut chat = model.chat().system("Be brief.").options(options);
+    let mut out = stdout();
     for text in turns {
-        println!("> {text}");
+        writeln!(out, "> {text}")?;
         // The KV cache holds the earlier turns, so that each turn computes only its new tokens.
         for piece in chat.stream(&text)? {
-            print!("{}", piece?);
-            stdout().flush()?;
+            write!(out, "{}", piece?)?;
+            out.flush()?;
         }
-        println!();
+        writeln!(out)?;
     }
     Ok(())
 }

@@ -103,7 +103,7 @@ fn run_typed() -> ExitCode {
     let printer = Printer::new(cli.quiet, cli.verbose);
     terminal::report_panics(&printer);
     terminal::report_unreadable_maps(&printer);
-    let outcome = cpu::choose_from_environment().map_err(anyhow::Error::msg);
+    let outcome = cpu::choose_from_environment().map_err(anyhow::Error::from);
     let outcome = outcome.and_then(|_| exit::catch_panics(|| run(&cli.command, &printer)));
     exit::report(outcome, &printer)
 }

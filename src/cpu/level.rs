@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use super::fused;
 use crate::system::environment::{self, MIST_CPU};
+use crate::system::hinted::Hinted;
 
 /// The instruction set that kernels are compiled for.
 ///
@@ -164,21 +165,33 @@ pub fn level() -> Level {
 /// kernel runs: with a wrong value, [`level`] takes the fastest.
 ///
 /// # Errors
-/// The variable names a level that does not exist or that this processor does not support. The message lists the
-/// supported levels.
-pub fn choose_from_environment() -> Result<Level, String> {
+/// The variable names a level that does not exist or that this processor does not support.
+pub fn choose_from_environment() -> Result<Level, UnknownLevel> {
     let asked = asked()?;
     Ok(*LEVEL.get_or_init(|| asked))
 }
 
-fn asked() -> Result<Level, String> {
+fn asked() -> Result<Level, UnknownLevel> {
     match environment::value(MIST_CPU) {
         None => Ok(Level::detect()),
         // Only the named level is checked, so AMX is not requested from the system for another level.
-        Some(asked) => Level::ALL.into_iter().find(|l| l.name() == asked && l.runs()).ok_or_else(|| {
-            let names = Level::available().map(Level::name).collect::<Vec<_>>().join(", ");
-            format!("{MIST_CPU}={asked}: this processor runs {names}")
-        }),
+        Some(asked) => {
+            let level = Level::ALL.into_iter().find(|level| level.name() == asked && level.runs());
+            level.ok_or(UnknownLevel { asked })
+        }
+    }
+}
+
+/// The error for a value of `MIST_CPU` that is not a level of this processor. The message lists those that it has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{MIST_CPU}={asked}: this processor runs {}", Level::available().map(Level::name).collect::<Vec<_>>().join(", "))]
+pub struct UnknownLevel {
+    asked: String,
+}
+
+impl Hinted for UnknownLevel {
+    fn hint(&self) -> Option<String> {
+        Some(format!("unset {MIST_CPU} to use the fastest of them"))
     }
 }
 

@@ -12,6 +12,7 @@ use super::placing::{Placed, Room};
 use super::quantize::{Quantize, one_of};
 use super::report::{Report, Silent};
 use super::settings::{ModelSettings, Precision};
+use crate::cpu;
 use crate::kernels::attention::CacheType;
 use crate::placement::{self, DeviceName, Devices, Memories, most_slots};
 use crate::store::Store;
@@ -128,8 +129,10 @@ impl Builder {
     /// Opens a model by its path or name, like [`Model::open`].
     ///
     /// # Errors
-    /// The errors of [`Model::open`]; a device does not exist; settings contradict each other or the model.
+    /// The errors of [`Model::open`]; a device does not exist; settings contradict each other or the model; `MIST_CPU`
+    /// names kernels that this processor does not support.
     pub fn open(self, name: impl AsRef<Path>) -> Result<Model, Error> {
+        cpu::choose_from_environment()?;
         let Self { settings, quantize, context, mut report } = self;
         if !settings.set_threads()? {
             report.warn("the number of threads stays as it is: it is set once in a process, before anything is computed");

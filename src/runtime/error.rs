@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::chat::{ConversationError, FitError};
+use crate::cpu::UnknownLevel;
 use crate::generate::{GenerationError, SamplingError};
 use crate::quant::Scheme;
 use crate::system::hinted::Hinted;
@@ -76,6 +77,8 @@ pub enum Error {
     NoRows { folder: PathBuf, rows: usize, tokens: String },
     #[error("{}: {reason}", path.display())]
     GgufTokenizer { path: PathBuf, reason: Box<text::Error> },
+    #[error(transparent)]
+    Cpu(#[from] UnknownLevel),
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
     #[error(transparent)]
@@ -164,6 +167,7 @@ impl Hinted for Error {
             } => not_numbers(*narrow_cache),
             Self::GgufTokenizer { reason, .. } => return reason.hint(),
             Self::Delete { reason, .. } => return reason.hint(),
+            Self::Cpu(error) => return error.hint(),
             Self::Text(error) => return error.hint(),
             Self::Checkpoint(error) => return error.hint(),
             Self::Hub(error) => return error.hint(),

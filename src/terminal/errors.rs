@@ -6,6 +6,7 @@ use std::io;
 use super::interrupt::InterruptError;
 use crate::bench::NoRoom;
 use crate::chat::{CommandError, ConversationError, FileError, FitError, SettingError};
+use crate::cpu::UnknownLevel;
 use crate::generate::SamplingError;
 use crate::store::RemovalError;
 use crate::system::hinted::Hinted;
@@ -16,7 +17,7 @@ use crate::{checkpoint, hub, placement, runtime, text};
 type Known = for<'e> fn(&'e (dyn Error + 'static)) -> Option<&'e dyn Hinted>;
 
 /// Downcasts to each type of error that has hints.
-const HINTED: [Known; 16] = [
+const HINTED: [Known; 17] = [
     known::<runtime::Error>,
     known::<checkpoint::Error>,
     known::<placement::Error>,
@@ -32,6 +33,7 @@ const HINTED: [Known; 16] = [
     known::<SamplingError>,
     known::<RemovalError>,
     known::<InterruptError>,
+    known::<UnknownLevel>,
     known::<io::Error>,
 ];
 

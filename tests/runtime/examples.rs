@@ -1,7 +1,7 @@
 //! The programs of `examples/`, as they are called, and models by their names.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use super::{mist, tiny};
 use crate::support::{Mist, copy_folder, starter};
@@ -54,7 +54,7 @@ fn a_name_that_leads_nowhere_gets_the_commands_error() {
         let command = Mist::new(folder.path()).args(["generate", name, "-p", "x"]);
         let command = command.env("HF_HUB_OFFLINE", offline).run();
         let message = command.stderr.lines().find_map(|line| line.strip_prefix("error: ")).unwrap();
-        // What `main` returns is shown with its name.
+        // The command's hint also names its flag.
         assert!(example.contains(message), "{name} {offline}: {example} {command:?}");
     }
 }
@@ -67,6 +67,64 @@ fn the_examples_run() {
     assert!(talk.starts_with("> One?\n") && talk.contains("\n> Two?\n"), "{talk}");
     let perplexity = run("perplexity", root, &[]);
     assert!(perplexity.starts_with("perplexity ") && perplexity.ends_with(" tokens\n"), "{perplexity}");
+}
+
+/// The lines that a failed example prints: the error and its hint.
+#[track_caller]
+fn failure(output: &Output) -> Vec<String> {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(stderr.starts_with("error: ") && !stderr.contains("panicked"), "{stderr}");
+    stderr.lines().map(str::to_string).collect()
+}
+
+/// The library took the fastest kernels for a value that the command refuses.
+#[test]
+fn kernels_that_do_not_exist_are_refused_by_the_library_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = tiny();
+    let name = name.to_str().unwrap();
+    let example = example("generate", folder.path(), &[name]).env("MIST_CPU", "mmx").output().unwrap();
+    let lines = failure(&example);
+    assert!(lines[0].starts_with("error: MIST_CPU=mmx: this processor runs "), "{lines:?}");
+    let command = Mist::new(folder.path()).args(["generate", name, "-p", "x"]).env("MIST_CPU", "mmx").run();
+    assert_eq!(command.stderr.lines().collect::<Vec<_>>(), lines);
+    assert_eq!(lines[1], "hint: unset MIST_CPU to use the fastest of them");
+}
+
+/// They panicked, and did not print what can be done.
+#[test]
+fn an_example_reports_an_error_and_its_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["generate", "chat", "perplexity"] {
+        let lines = failure(&example(name, folder.path(), &["no/such-model"]).output().unwrap());
+        assert_eq!(
+            lines,
+            ["error: no/such-model is not on this machine", "hint: `mist download no/such-model` fetches it"]
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_example_does_not_panic_on_a_full_disk_or_an_argument_that_is_no_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let no_text = OsStr::from_bytes(b"x\xff");
+    for name in ["generate", "chat", "perplexity"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = example(name, folder.path(), &[]).arg(tiny()).stdout(full).output().unwrap();
+        assert!(failure(&output)[0].contains("No space left on device"), "{output:?}");
+        // As a prompt, a turn or the name of a file; then as the name of a model.
+        failure(&example(name, folder.path(), &[]).arg(tiny()).arg(no_text).output().unwrap());
+        failure(&example(name, folder.path(), &[]).arg(no_text).output().unwrap());
+        let model = folder.path().join(no_text);
+        copy_folder(&tiny(), &model);
+        let output = example(name, folder.path(), &[]).arg(&model).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        std::fs::remove_dir_all(model).unwrap();
+    }
 }
 
 /// The program at the top of the library's page, with a model that answers.
