@@ -30,6 +30,6 @@ pub use events::{Event, Id};
 pub use memory::sequence_slots;
 pub use request::{Ended, Finish, Generation, GenerationError, NextToken, Request, Timings, room};
 pub use sampler::{Sampler, Sampling, SamplingError, Suggested};
-pub use speed::per_second;
+pub use speed::{more_in_cache, per_second};
 pub use stream::TextStream;
 pub use watch::Watch;

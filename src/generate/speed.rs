@@ -12,10 +12,7 @@ impl fmt::Display for Timings {
             let rate = rate.map_or(String::new(), |rate| format!(", {}", per_second(rate)));
             format!("{}{rate}", counted(count, "token"))
         };
-        let cached = match self.cached_tokens {
-            0 => String::new(),
-            tokens => format!(" ({tokens} more in the cache)"),
-        };
+        let cached = more_in_cache(self.cached_tokens);
         let first = match self.generated_tokens {
             0 => String::new(),
             _ => format!(" First token after {:.2} s.", self.first_token.as_secs_f64()),
@@ -26,6 +23,14 @@ impl fmt::Display for Timings {
             tokens(self.prompt_tokens, self.prompt_rate()),
             tokens(self.generated_tokens, self.generate_rate()),
         )
+    }
+}
+
+/// Formats the number of prompt tokens that were in the cache, to follow that of the computed ones; empty for 0.
+pub fn more_in_cache(tokens: usize) -> String {
+    match tokens {
+        0 => String::new(),
+        _ => format!(" ({tokens} more in the cache)"),
     }
 }
 

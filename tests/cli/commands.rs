@@ -163,6 +163,24 @@ fn plans_by_memory() {
     t.matches("plans_by_memory");
 }
 
+/// Only the computed tokens were counted.
+#[test]
+fn a_file_of_prompts_counts_the_tokens_that_were_in_the_cache() {
+    let t = Transcript::new();
+    std::fs::write(t.folder().join("many.txt"), "The keeper\nA whale\nThe keeper saw a light\nOh\n").unwrap();
+    let tokens = |more: &[&str]| -> Vec<usize> {
+        let mist = Mist::new(t.folder()).args(["generate", "tiny/mixtral", "--prompts-file", "many.txt"]);
+        let ended = mist.args(["--temperature", "0", "-n", "6", "--num-samples", "2"]).args(more).run();
+        let line = ended.stderr.split("Prompts: ").nth(1).unwrap();
+        let line = line.split_once(". Generated").unwrap().0;
+        assert!(more.is_empty() || line.ends_with(" more in the cache)"), "{line}");
+        line.split([' ', '(']).filter_map(|word| word.parse().ok()).collect()
+    };
+    let (all, little_memory) = (tokens(&[]), tokens(&["--memory", "700KiB"]));
+    assert!(all.len() == 1 && little_memory.len() == 2);
+    assert_eq!(little_memory.iter().sum::<usize>(), all[0]);
+}
+
 #[test]
 fn a_file_of_prompts_is_computed_together() {
     let mut t = Transcript::new();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mist::generate::{Finish, per_second};
+use mist::generate::{Finish, Timings, more_in_cache, per_second};
 use mist::runtime::{EndedText, Texts};
 use mist::system::quote::counted;
 use mist::terminal::{Progress, watch_behind};
@@ -22,7 +22,7 @@ pub fn run(job: &Job, prompts: &[Prompt]) -> anyhow::Result<Status> {
     }
     let bar = Arc::new(job.printer.steps_bar("Generating", texts.count() as u64));
     texts.watch(watch_behind(job.interrupt, &bar));
-    let mut shown = Shown { job, prompts, bar: &bar, tokens: [0; 2], cut: 0, interrupted: false };
+    let mut shown = Shown { job, prompts, bar: &bar, tokens: [0; 3], cut: 0, interrupted: false };
     shown.show_ended(&mut texts)?;
     loop {
         let stepped = texts.step();
@@ -31,7 +31,7 @@ pub fn run(job: &Job, prompts: &[Prompt]) -> anyhow::Result<Status> {
             break;
         }
     }
-    let Shown { tokens: [prompt, generated], cut, interrupted, .. } = shown;
+    let Shown { tokens: [prompt, cached, generated], cut, interrupted, .. } = shown;
     let (count, all) = (texts.taken(), texts.count());
     drop(texts);
     drop(bar);
@@ -41,7 +41,8 @@ pub fn run(job: &Job, prompts: &[Prompt]) -> anyhow::Result<Status> {
         0 | 1 => String::new(),
         _ => format!(", {} in all", per_second(generated as f64 / seconds)),
     };
-    let (prompt, generated) = (counted(prompt, "token"), counted(generated, "token"));
+    let (prompt, generated) =
+        (counted(prompt, "token") + &more_in_cache(cached), counted(generated, "token"));
     let ended = ended(count, all);
     job.printer.note(&format!("{ended} in {seconds:.2} s. Prompts: {prompt}. Generated: {generated}{rate}."));
     job.warn_of_context(cut, all);
@@ -59,8 +60,8 @@ struct Shown<'a> {
     job: &'a Job<'a>,
     prompts: &'a [Prompt],
     bar: &'a Progress,
-    /// Number of prompt tokens, and of generated tokens.
-    tokens: [usize; 2],
+    /// Number of computed prompt tokens, of prompt tokens from the cache, and of generated tokens.
+    tokens: [usize; 3],
     /// Number of texts that ended because the context is full.
     cut: usize,
     interrupted: bool,
@@ -72,8 +73,9 @@ impl Shown<'_> {
         self.bar.set(texts.ended() as u64);
         while let Some(text) = texts.take() {
             let (generation, number) = (&text.generation, texts.taken() - 1);
-            self.tokens[0] += generation.timings.prompt_tokens;
-            self.tokens[1] += generation.timings.generated_tokens;
+            let Timings { prompt_tokens, cached_tokens, generated_tokens, .. } = generation.timings;
+            let ended = [prompt_tokens, cached_tokens, generated_tokens];
+            self.tokens.iter_mut().zip(ended).for_each(|(all, tokens)| *all += tokens);
             self.cut += usize::from(generation.finish == Finish::Context);
             self.interrupted |= generation.finish == Finish::Interrupted;
             let mut done = Ok(());
