@@ -93,7 +93,7 @@ impl Autosave {
     /// # Errors
     /// [`FileError::Io`]; [`FileError::TooLarge`] if the file would be too large to load.
     pub fn save(&mut self, conversation: &Conversation) -> Result<(), FileError> {
-        let failed = |source| FileError::Io { action: "write", path: self.folder.clone(), source };
+        let failed = |reason| FileError::Io { action: "write", path: self.folder.clone(), reason };
         let json = conversation.to_json().map_err(|error| failed(error.into()))?;
         if json == self.known || conversation.is_empty() && self.file.is_none() {
             return Ok(());
@@ -111,7 +111,7 @@ impl Autosave {
         match self.file.take() {
             Some(file) if conversation.is_empty() => {
                 Folder::open(&self.folder).and_then(|folder| folder.remove(file)).or_else(if_there).map_err(
-                    |source| FileError::Io { action: "delete", path: self.folder.clone(), source },
+                    |reason| FileError::Io { action: "delete", path: self.folder.clone(), reason },
                 )?;
             }
             file => {
@@ -177,7 +177,7 @@ impl Autosave {
                 let there = Conversation::from_json(&text).ok().and_then(|there| there.to_json().ok());
                 there.as_ref() != Some(&self.known)
             }
-            Some(Err(FileError::Io { source, .. })) => source.kind() != io::ErrorKind::NotFound,
+            Some(Err(FileError::Io { reason, .. })) => reason.kind() != io::ErrorKind::NotFound,
             Some(Err(_)) => true,
         }
     }

@@ -22,14 +22,14 @@ pub const MOST_MESSAGES: usize = 100_000;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The system's I/O error.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {reason}", path.display())]
     Io {
         /// What failed: `read`, `write` or `delete`.
         action: &'static str,
         /// Path of the file or folder.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The path is a folder, a pipe or a device.
     #[error("{} is not a regular file", path.display())]
@@ -58,12 +58,12 @@ pub enum FileError {
         at: usize,
     },
     /// The file is not a list of messages.
-    #[error("{} is not a conversation: {source}", path.display())]
+    #[error("{} is not a conversation: {reason}", path.display())]
     NotAConversation {
         /// Path of the file.
         path: PathBuf,
         /// The rule that it breaks.
-        source: ParseError,
+        reason: ParseError,
     },
 }
 
@@ -74,6 +74,7 @@ impl Hinted for FileError {
                 let other = path.with_extension("chat.json");
                 Some(format!("`/save {}`, or another unused name", other.display()))
             }
+            Self::Io { reason, .. } => reason.hint(),
             _ => None,
         }
     }
@@ -83,7 +84,7 @@ impl Hinted for FileError {
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
     /// The text is not JSON, is not a list of `{"role", "content"}`, or is too long a list.
-    #[error("{0}")]
+    #[error(transparent)]
     Json(#[from] json::Error),
     /// A message has a role that cannot follow the messages before it.
     #[error("message {number} has the role {found:?}, expected {expected}")]
@@ -143,7 +144,7 @@ impl Conversation {
     /// [`FileError::Io`]; [`FileError::NotAFile`] for a folder or a device; [`FileError::Exists`] for a file that is
     /// not a conversation. The file is then unchanged.
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
-        let failed = |source| FileError::Io { action: "write", path: path.to_path_buf(), source };
+        let failed = |reason| FileError::Io { action: "write", path: path.to_path_buf(), reason };
         // A link is kept, and its target is written.
         let target = match files::exists(path).map_err(failed)? {
             true => {
@@ -168,13 +169,13 @@ impl Conversation {
     /// [`FileError`]; the rules are those of [`read_text`] and [`from_json`](Self::from_json).
     pub fn load(path: &Path) -> Result<Self, FileError> {
         Self::from_json(&read_text(path)?)
-            .map_err(|source| FileError::NotAConversation { path: path.to_path_buf(), source })
+            .map_err(|reason| FileError::NotAConversation { path: path.to_path_buf(), reason })
     }
 }
 
 /// Writes a file, accessible to this user only, and replaces any existing file.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), FileError> {
-    let failed = |source| FileError::Io { action: "write", path: path.to_path_buf(), source };
+    let failed = |reason| FileError::Io { action: "write", path: path.to_path_buf(), reason };
     Replacement::private(path).and_then(|file| file.finish_with(text.as_bytes())).map_err(failed)
 }
 
@@ -183,10 +184,10 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError`] if the file cannot be read, is not a regular file, is larger than 16 MiB, or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
-    let bytes = files::read(path, LARGEST_FILE).map_err(|source| match Refused::inside(&source) {
+    let bytes = files::read(path, LARGEST_FILE).map_err(|reason| match Refused::inside(&reason) {
         Some(Refused::NotAFile(_)) => FileError::NotAFile { path: path.to_path_buf() },
         Some(Refused::TooLarge(_)) => FileError::TooLarge { path: path.to_path_buf() },
-        _ => FileError::Io { action: "read", path: path.to_path_buf(), source },
+        _ => FileError::Io { action: "read", path: path.to_path_buf(), reason },
     })?;
     let text = String::from_utf8(bytes).map_err(|error| FileError::NotText {
         path: path.to_path_buf(),

@@ -18,10 +18,10 @@ pub enum Error {
     NoCheckpoint(PathBuf),
     #[error("{} holds several GGUF files: {names}", folder.display())]
     SeveralGguf { folder: PathBuf, names: String },
-    #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("cannot write {}: {source}", path.display())]
-    Write { path: PathBuf, source: io::Error },
+    #[error("cannot read {}: {reason}", path.display())]
+    Read { path: PathBuf, reason: io::Error },
+    #[error("cannot write {}: {reason}", path.display())]
+    Write { path: PathBuf, reason: io::Error },
     #[error("{} already exists", .0.display())]
     Exists(PathBuf),
     #[error("{} is a Git LFS pointer, not the file itself", .0.display())]
@@ -96,21 +96,21 @@ impl Error {
 
     /// Returns the error for a file that cannot be read.
     pub fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        move |source| match files::explained(path, source) {
-            source if source.kind() == io::ErrorKind::NotFound => Error::NoSuchPath(path.into()),
-            source => Error::Read { path: path.into(), source },
+        move |error| match files::explained(path, error) {
+            error if error.kind() == io::ErrorKind::NotFound => Error::NoSuchPath(path.into()),
+            reason => Error::Read { path: path.into(), reason },
         }
     }
 
     /// Returns the error for a file that cannot be written.
     pub fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        move |source| Error::Write { path: path.into(), source }
+        move |reason| Error::Write { path: path.into(), reason }
     }
 
     /// Returns why this program refuses to read or write an existing file, if that is the error.
     pub fn refused(&self) -> Option<Refused> {
         match self {
-            Error::Read { source, .. } | Error::Write { source, .. } => Refused::inside(source),
+            Error::Read { reason, .. } | Error::Write { reason, .. } => Refused::inside(reason),
             _ => None,
         }
     }
@@ -132,9 +132,10 @@ impl Hinted for Error {
             }
             Error::LfsPointer(_) => Some("fetch it with `git lfs pull`, or all with `mist download`".into()),
             Error::OtherLayout { .. } => Some("--output-dir FOLDER writes elsewhere".into()),
-            Error::Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Error::Write { reason, .. } if reason.kind() == io::ErrorKind::PermissionDenied => {
                 Some("`mist convert --output-dir FOLDER` writes elsewhere".into())
             }
+            Error::Read { reason, .. } | Error::Write { reason, .. } => reason.hint(),
             Error::Exists(_) => Some("--output-dir FOLDER writes elsewhere, --force overwrites it".into()),
             Error::ForeignPickle { .. } => Some("look for the same model as *.safetensors".into()),
             Error::Malformed { .. } | Error::MissingTensor { .. } => {

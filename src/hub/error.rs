@@ -273,7 +273,6 @@ pub enum Error {
         /// The file or folder.
         path: PathBuf,
         /// The system's error.
-        #[source]
         cause: io::Error,
     },
 

@@ -32,6 +32,7 @@ impl Hinted for Error {
                     .to_string(),
             ),
             Self::NoThread { .. } => Some(NO_THREAD.to_string()),
+            Self::Io { cause, .. } => cause.hint(),
             Self::Endpoint => Some("unset HF_ENDPOINT to use https://huggingface.co".to_string()),
             Self::NeverFetched { repo } => {
                 let download = if repo == starter::REPO { "--starter" } else { repo };

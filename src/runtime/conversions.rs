@@ -118,7 +118,7 @@ fn claim(
     let (last, others) = places.split_last().ok_or_else(|| no_place(located))?;
     for folder in others {
         match writing::claim(Some(&checkpoint.folder), folder, report) {
-            Err(Error::Checkpoint(checkpoint::Error::Write { source, .. })) if is_refused(&source) => {}
+            Err(Error::Checkpoint(checkpoint::Error::Write { reason, .. })) if is_refused(&reason) => {}
             claimed => return Ok((folder.clone(), claimed?)),
         }
     }

@@ -72,12 +72,12 @@ pub enum RemovalError {
     #[error("another mist is writing to {}", .0.display())]
     Busy(PathBuf),
     /// The system refuses to delete a file or folder.
-    #[error("cannot delete {}: {source}", .path.display())]
+    #[error("cannot delete {}: {reason}", .path.display())]
     Io {
         /// The path that could not be deleted.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -95,7 +95,7 @@ impl Hinted for RemovalError {
             Self::Part(path) => Some(format!("`mist remove {}` removes the repository", path.display())),
             Self::Busy(_) => Some("wait until it has ended".into()),
             Self::Find(error) => error.hint(),
-            Self::Io { .. } => None,
+            Self::Io { reason, .. } => reason.hint(),
         }
     }
 
@@ -258,7 +258,7 @@ impl Removal {
             folders.flat_map(within).map(|folder| claim(&folder)).collect::<Result<_, _>>()?;
         for Doomed { path, .. } in &self.doomed {
             let deleted = folder_of(path).and_then(|(folder, name)| folder.remove_all(name));
-            deleted.map_err(|source| RemovalError::Io { path: path.clone(), source })?;
+            deleted.map_err(|reason| RemovalError::Io { path: path.clone(), reason })?;
         }
         drop(claims);
         for folder in &self.emptied {
@@ -278,7 +278,7 @@ fn is_own_folder(path: &Path) -> bool {
 fn claim(folder: &Path) -> Result<Claim, RemovalError> {
     Claim::new(None, folder, &mut || false).map_err(|unclaimed| match unclaimed.source.kind() {
         io::ErrorKind::Interrupted => RemovalError::Busy(folder.into()),
-        _ => RemovalError::Io { path: unclaimed.path, source: unclaimed.source },
+        _ => RemovalError::Io { path: unclaimed.path, reason: unclaimed.source },
     })
 }
 

@@ -45,7 +45,13 @@ pub enum Input {
 pub enum EditorError {
     /// The terminal cannot be opened or read.
     #[error("cannot read from the terminal: {0}")]
-    Terminal(#[from] ReadlineError),
+    Terminal(ReadlineError),
+}
+
+impl From<ReadlineError> for EditorError {
+    fn from(error: ReadlineError) -> Self {
+        Self::Terminal(error)
+    }
 }
 
 /// Values of `TERM` for terminals without the escape codes that editing needs. rustyline reads whole lines from these.

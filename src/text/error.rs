@@ -11,12 +11,12 @@ use crate::system::quote::{about, quoted};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system reports an error for a file.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {reason}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The system's error.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The file is a pointer of `git lfs`, from a clone without it.
     #[error("{} is a Git LFS pointer, not the file itself", .0.display())]
@@ -111,6 +111,7 @@ impl Hinted for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoTokenizer(_) => Some("mist download --tokenizer-only --repo-id ORG/NAME".into()),
+            Self::Read { reason, .. } => reason.hint(),
             Self::LfsPointer(_) => Some("fetch it with `git lfs pull`, or all with `mist download`".into()),
             Self::Metadata(_) => Some(NEW_GGUF.into()),
             Self::NoBos => Some("--no-bos encodes without it".into()),

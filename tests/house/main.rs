@@ -51,6 +51,7 @@ fn faults(house: &House) -> Vec<String> {
     faults.extend(long_files(house));
     faults.extend(large_cli(house));
     faults.extend(retired_words(house));
+    faults.extend(sources_said_twice(house));
     faults
 }
 
@@ -162,6 +163,27 @@ fn retired_words(house: &House) -> Vec<String> {
     faults
 }
 
+/// Errors whose message holds that of their source: whoever prints the chain of causes prints it twice. Such a source is a
+/// `reason`, or the message is left to it (`transparent`).
+fn sources_said_twice(house: &House) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (file, text) in house.files() {
+        for (at, _) in text.match_indices("#[error(") {
+            let rest = &text[at..];
+            // To the next variant.
+            let end = rest[1..].find("#[error(").map_or(rest.len(), |end| end + 1);
+            let (message, fields) = rest[..end].split_once(")]\n").unwrap_or((&rest[..end], ""));
+            let fields = fields.split("\n}").next().unwrap_or_default();
+            let is_shown =
+                message.contains("{source") || message.contains("{0}") && fields.contains("#[from]");
+            if is_shown || fields.contains("#[source]") {
+                faults.push(format!("{file}: the message {message:?} holds its source's"));
+            }
+        }
+    }
+    faults
+}
+
 #[test]
 fn the_rules_of_the_house_hold() {
     let faults = faults(&House::read());
@@ -227,6 +249,24 @@ fn a_retired_name_is_a_fault_and_a_standard_one_is_not() {
     let mut house = some_rooms();
     let before = faults(&house);
     house.add("model/rope.rs", "fn f(x: &str) { x.strip_prefix(\"strips of fifths\"); } // Growth");
+    assert_eq!(faults(&house), before);
+}
+
+#[test]
+fn a_message_that_holds_its_sources_is_a_fault() {
+    for error in [
+        "#[error(\"cannot read: {source}\")]\nRead { source: io::Error },",
+        "#[error(\"cannot read: {0}\")]\nRead(#[from] io::Error),",
+        "#[error(\"cannot read: {cause}\")]\nRead { #[source] cause: io::Error },",
+    ] {
+        assert!(planted("model/rope.rs", &format!("enum E {{ {error} }}")).contains("cannot read"));
+    }
+    let mut house = some_rooms();
+    let before = faults(&house);
+    house.add(
+        "model/rope.rs",
+        "enum E { #[error(\"no {reason}\")]\nA { reason: X },\n#[error(transparent)]\nB(#[from] Y) }",
+    );
     assert_eq!(faults(&house), before);
 }
 

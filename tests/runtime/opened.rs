@@ -127,8 +127,20 @@ fn an_error_does_not_say_its_source_again() {
     copy_folder(&tiny(), &path);
     std::fs::create_dir(path.join("q8_0")).unwrap();
     std::fs::write(path.join("q8_0/mist.json"), "{}").unwrap();
+    let unreadable = folder.path().join("unreadable");
+    copy_folder(&tiny(), &unreadable);
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::remove_file(unreadable.join(name)).unwrap();
+        std::fs::create_dir(unreadable.join(name)).unwrap();
+    }
+    let other = folder.path().join("other");
+    copy_folder(&tiny(), &other);
+    std::fs::remove_file(other.join("config.json")).unwrap();
+    std::fs::create_dir(other.join("config.json")).unwrap();
     let model = Model::open(tiny()).unwrap();
     let errors = [
+        Model::open(&unreadable).unwrap_err(),
+        Model::open(&other).unwrap_err(),
         Model::open(&file).unwrap_err(),
         Model::builder().quantize(Scheme::Q8_0).open(&path).unwrap_err(),
         model.generate(&"x ".repeat(600), greedy(1)).unwrap_err(),

@@ -215,7 +215,7 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Error> {
         Err(error) if Refused::inside(&error) == Some(Refused::TooLarge(limit)) => {
             return Err(Error::FileTooLarge { path: path.to_owned(), limit });
         }
-        Err(source) => return Err(Error::Read { path: PathBuf::from(path), source }),
+        Err(reason) => return Err(Error::Read { path: PathBuf::from(path), reason }),
     };
     if is_lfs_pointer(&bytes) {
         return Err(Error::LfsPointer(path.to_owned()));
