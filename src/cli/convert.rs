@@ -96,6 +96,10 @@ pub fn run(args: &ConvertArgs, printer: &Printer) -> anyhow::Result<Status> {
         writing::warn_of_blocks(&checkpoint, report);
     }
     note(&plan, printer);
+    if !args.dry_run {
+        // Even if the conversion is complete, and is not made again.
+        plan.delete_abandoned()?;
+    }
     plan.check(args.force)?;
     if !args.dry_run {
         writing::write(&plan, args.delete_originals, report)?;

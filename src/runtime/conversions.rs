@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use super::checked::Check;
 use super::error::Error;
 use super::located::Located;
-use super::opened::Opened;
+use super::opened::{Opened, compare_ids, tokenizer};
 use super::quantize::Quantize;
-use super::report::Report;
+use super::report::{Report, Silent};
 use super::sidecars::sidecar_files;
 use super::writing;
 use crate::checkpoint;
@@ -65,6 +65,7 @@ impl Located {
 /// not match the current weights, description and tokenizer.
 ///
 /// # Errors
+/// The tokenizer of the originals is missing or invalid, or has ids without a row: an earlier conversion is then unchanged.
 /// The folder holds something else ([`Error::InTheWay`]); there is no folder for the conversion ([`Error::NoPlace`]); the
 /// conversion cannot be written, or was stopped.
 pub fn conversion(located: &Located, scheme: Scheme, report: &mut dyn Report) -> Result<PathBuf, Error> {
@@ -77,6 +78,8 @@ pub fn conversion(located: &Located, scheme: Scheme, report: &mut dyn Report) ->
     if let Some(there) = existing(located, scheme)? {
         return Ok(there);
     }
+    // An earlier conversion is given up only for one that will open.
+    compare_ids(&checkpoint, &tokenizer(&checkpoint)?, &mut Silent)?;
     report.note(&format!("Quantizing to {scheme}, once; stored in {}", kept.display()));
     // Only an outdated conversion with the same rounding is replaced, never another folder of this name.
     let is_earlier = |there: Manifest| there.provenance.is_rounded_as(&checkpoint, rounding(scheme));

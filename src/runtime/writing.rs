@@ -60,6 +60,7 @@ pub fn quantize(
     let plan = mist::plan(checkpoint, folder, rounding, sidecar_files(checkpoint, folder)?)?;
     let plan = plan.without_links_in(&checkpoint.folder);
     if plan.is_there() {
+        plan.delete_abandoned()?;
         report.note(&format!("already converted to {scheme}"));
         return Ok(());
     }

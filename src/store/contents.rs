@@ -7,6 +7,7 @@ use super::name::is_gguf;
 use crate::checkpoint::layouts::mist::manifest;
 use crate::checkpoint::open::{Checkpoint, Format};
 use crate::quant::quantize::WRITTEN;
+use crate::system::files::is_leftover;
 
 /// Lists what can be opened under `root`, sorted by path: GGUF files, folders, and folders `ORG/NAME`.
 pub(super) fn checkpoints(root: &Path) -> Vec<PathBuf> {
@@ -84,6 +85,25 @@ pub(super) fn conversions(path: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Lists the folders that killed conversions left in a checkpoint's folder or beside its file.
+pub(super) fn begun_conversions(path: &Path) -> Vec<PathBuf> {
+    let (folder, file) = match path.is_file() {
+        true => (path.parent().unwrap_or(Path::new(".")), Some(path)),
+        false => (path, None),
+    };
+    let is_of = |folder: &PathBuf| file.is_none_or(|file| folder.with_extension("gguf") == file);
+    visible(folder).into_iter().filter(|folder| is_of(folder) && holds_only_leftovers(folder)).collect()
+}
+
+/// Returns whether a folder holds nothing but what killed programs leave, and something of it.
+fn holds_only_leftovers(folder: &Path) -> bool {
+    let is_own = folder.symlink_metadata().is_ok_and(|found| found.is_dir());
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten().peekable();
+    is_own
+        && entries.peek().is_some()
+        && entries.all(|entry| entry.is_ok_and(|e| is_leftover(&e.file_name())))
+}
+
 /// Lists the GGUF files of a folder, sorted by path.
 pub fn ggufs(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = visible(folder).into_iter().filter(|file| is_gguf_file(file)).collect();
@@ -95,7 +115,7 @@ fn is_gguf_file(file: &Path) -> bool {
     is_gguf(file) && !file.is_dir()
 }
 
-/// Name of the hidden file that records that a conversion was checked. It is neither listed nor counted.
+/// Name of the hidden file that records that a conversion was checked. It is not counted in a checkpoint's size.
 pub const CHECKED: &str = ".mist-checked";
 
 /// Returns the total size in bytes of all files at a path but [`CHECKED`]. Links to files count with their targets'

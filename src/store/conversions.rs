@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{Found, Place, Store, contents};
+use super::{CHECKED, Found, Place, Store, contents};
+use crate::checkpoint::layouts::mist::manifest::{self, Manifest};
+use crate::checkpoint::open::Checkpoint;
+use crate::quant::Scheme;
 
 impl Store {
     /// Returns the folder for conversions of a checkpoint that cannot be written to:
@@ -44,6 +47,25 @@ impl Store {
         }
         made
     }
+}
+
+/// A conversion whose files lie beside the original ones in the same folder.
+pub(super) struct InPlace {
+    /// Name of its scheme; `mist` if it is not quantized.
+    pub name: &'static str,
+    /// Its files. The description is the first: without it the others are no checkpoint.
+    pub files: Vec<PathBuf>,
+}
+
+/// Returns the conversion in the folder of its originals, if there is one.
+pub(super) fn in_place(folder: &Path) -> Option<InPlace> {
+    let is_beside = folder.join(manifest::FILE).is_file() && Checkpoint::has_original(folder);
+    let manifest = Manifest::read(folder).ok().filter(|_| is_beside)?;
+    let scheme = manifest.provenance.roundings.last().and_then(|rounding| rounding.quantize);
+    // Only these names: those in a description that came from elsewhere may be the originals'.
+    let files = [manifest::FILE, manifest::WEIGHTS, CHECKED].map(|name| folder.join(name));
+    let files = files.into_iter().filter(|file| file.symlink_metadata().is_ok()).collect();
+    Some(InPlace { name: scheme.map_or("mist", Scheme::name), files })
 }
 
 /// Number of hexadecimal digits of a digest that replaces a revision.

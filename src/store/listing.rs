@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::conversions::in_place;
 use super::{Found, Place, Store, bytes_at};
-use crate::checkpoint::layouts::mist::manifest;
 use crate::checkpoint::open::{Checkpoint, Format};
-use crate::quant::Scheme;
 
 /// The description of a checkpoint in the store.
 #[derive(Clone, Debug)]
@@ -33,8 +32,8 @@ impl Listed {
     fn of(store: &Store, found: Found) -> Self {
         let conversions = store.conversions_made(&found);
         let bytes = bytes_at(&found.path).saturating_sub(within(&found.path, &conversions));
-        let conversions =
-            in_place(&found.path).into_iter().chain(conversions.iter().map(|folder| scheme(folder)));
+        let in_place = in_place(&found.path).map(|conversion| format!("{} in place", conversion.name));
+        let conversions = in_place.into_iter().chain(conversions.iter().map(|folder| scheme(folder)));
         let conversions = conversions.collect();
         Self { layout: Checkpoint::layout(&found.path), bytes, conversions, found }
     }
@@ -51,14 +50,6 @@ impl Listed {
             "read_only": self.found.place == Place::HubCache,
         })
     }
-}
-
-/// Returns the name of a conversion whose files are beside the original ones in the same folder.
-fn in_place(folder: &Path) -> Option<String> {
-    let is_beside = folder.join(manifest::FILE).is_file() && Checkpoint::has_original(folder);
-    let manifest = manifest::Manifest::read(folder).ok().filter(|_| is_beside)?;
-    let scheme = manifest.provenance.roundings.last().and_then(|rounding| rounding.quantize);
-    Some(format!("{} in place", scheme.map_or("mist", Scheme::name)))
 }
 
 /// Returns the total size in bytes of the conversions in the checkpoint's own folder.

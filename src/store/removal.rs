@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::contents;
-use super::conversions::DIGEST;
+use super::conversions::{DIGEST, in_place};
 use super::{Found, ModelName, Place, Store};
 use crate::hub;
 use crate::system::files::{Claim, folder_of};
@@ -19,6 +19,8 @@ pub struct Removal {
     pub doomed: Vec<Doomed>,
     /// Folders that are deleted as well if they are then empty.
     emptied: Vec<PathBuf>,
+    /// The folder of a conversion that lies beside its originals, which stay.
+    shared: Option<PathBuf>,
 }
 
 /// A folder or a file to delete.
@@ -141,8 +143,7 @@ impl Store {
             None => {
                 self.check_alone(found)?;
                 // The conversions of a file are beside it; those of a folder are in it and are deleted with it.
-                let beside =
-                    if found.path.is_file() { contents::conversions(&found.path) } else { Vec::new() };
+                let beside = if found.path.is_file() { conversions_beside(&found.path) } else { Vec::new() };
                 let elsewhere = self.conversions(found).filter(|folder| folder.exists());
                 [found.path.clone()].into_iter().chain(beside).chain(elsewhere).collect()
             }
@@ -163,7 +164,9 @@ impl Store {
         };
         let parents = paths.iter().flat_map(|path| path.ancestors().skip(1).take_while(is_inside));
         let emptied = parents.map(Path::to_path_buf).collect();
-        Ok(Removal { doomed: paths.into_iter().map(Doomed::at).collect(), emptied })
+        let is_within = |path: &PathBuf| path.parent() == Some(&found.path) && !is_own_folder(path);
+        let shared = (found.path.is_dir() && paths.iter().any(is_within)).then(|| found.path.clone());
+        Ok(Removal { doomed: paths.into_iter().map(Doomed::at).collect(), emptied, shared })
     }
 
     /// Checks that a folder has a file of a checkpoint, and no other checkpoint below it.
@@ -198,13 +201,24 @@ impl Store {
             end.into_iter().flatten().any(|end| end.eq_ignore_ascii_case(variant))
         };
         let mut paths: Vec<PathBuf> = self.conversions_made(found).into_iter().filter(is_named).collect();
-        if found.place != Place::HubCache && paths.is_empty() {
+        if found.place == Place::HubCache {
+            return paths;
+        }
+        paths.extend(contents::begun_conversions(&found.path).into_iter().filter(is_named));
+        let in_place = in_place(&found.path).filter(|there| there.name.eq_ignore_ascii_case(variant));
+        paths.extend(in_place.into_iter().flat_map(|there| there.files));
+        if paths.is_empty() {
             paths = found.variants(variant);
-            let beside: Vec<PathBuf> = paths.iter().flat_map(|file| contents::conversions(file)).collect();
+            let beside: Vec<PathBuf> = paths.iter().flat_map(|file| conversions_beside(file)).collect();
             paths.extend(beside);
         }
         paths
     }
+}
+
+/// Lists the conversions beside a GGUF file, and what killed ones left there.
+fn conversions_beside(file: &Path) -> Vec<PathBuf> {
+    [contents::conversions(file), contents::begun_conversions(file)].concat()
 }
 
 impl Doomed {
@@ -214,13 +228,10 @@ impl Doomed {
     }
 }
 
-/// Returns the number of files below a path and their total size in bytes; links count as files of size 0, and the
-/// record of a check not at all.
+/// Returns the number of files below a path, hidden ones included, and their total size in bytes; links count as files
+/// of size 0.
 fn size(path: &Path) -> (usize, u64) {
     let Ok(found) = path.symlink_metadata() else { return (0, 0) };
-    if !found.is_dir() && path.ends_with(contents::CHECKED) {
-        return (0, 0);
-    }
     if !found.is_dir() {
         return (1, if found.is_file() { found.len() } else { 0 });
     }
@@ -254,8 +265,8 @@ impl Removal {
             let folders = entries.map(|entry| entry.path()).filter(|path| is_own_folder(path));
             folders.chain([folder.clone()]).collect::<Vec<_>>()
         };
-        let claims: Vec<Claim> =
-            folders.flat_map(within).map(|folder| claim(&folder)).collect::<Result<_, _>>()?;
+        let folders = folders.flat_map(within).chain(self.shared.clone());
+        let claims: Vec<Claim> = folders.map(|folder| claim(&folder)).collect::<Result<_, _>>()?;
         for Doomed { path, .. } in &self.doomed {
             let deleted = folder_of(path).and_then(|(folder, name)| folder.remove_all(name));
             deleted.map_err(|reason| RemovalError::Io { path: path.clone(), reason })?;
@@ -286,13 +297,13 @@ fn claim(folder: &Path) -> Result<Claim, RemovalError> {
 mod tests {
     use super::*;
 
-    /// Regression: the record of a check was counted as a file of its checkpoint.
+    /// Regressions: the record of a check was counted as a part of its checkpoint, and not as a file that is deleted.
     #[test]
-    fn the_record_of_a_check_is_not_counted() {
+    fn the_record_of_a_check_is_deleted_and_is_no_part_of_a_checkpoint() {
         let root = tempfile::tempdir().unwrap();
         for name in [contents::CHECKED, "mist.json"] {
             std::fs::write(root.path().join(name), "four").unwrap();
         }
-        assert_eq!((size(root.path()), contents::bytes_at(root.path())), ((1, 4), 4));
+        assert_eq!((size(root.path()), contents::bytes_at(root.path())), ((2, 8), 4));
     }
 }

@@ -176,6 +176,53 @@ fn a_dry_run_deletes_nothing_and_a_pipe_of_a_temporary_name_is_not_waited_for() 
     assert!(made.is_err() || t.has(pipe));
 }
 
+/// The new conversion had no tokenizer, which was found out after it had taken the place of one that had.
+#[test]
+fn a_conversion_is_not_lost_for_one_that_would_not_open() {
+    let t = Folder::with(&model("llama-gqa"));
+    let right = t.quantized("m", "q8_0");
+    let state = |t: &Folder| {
+        t.names("m/q8_0").into_iter().map(|n| t.read(&format!("m/q8_0/{n}"))).collect::<Vec<_>>()
+    };
+    let before = state(&t);
+    let tokenizer = t.read("m/tokenizer.json");
+    let run = format!("generate --checkpoint-dir m --quantize q8_0 {GREEDY}");
+    t.delete("m/tokenizer.json");
+    t.refused(&run, "no tokenizer in m (");
+    assert_eq!(state(&t), before);
+    t.write("m/tokenizer.json", b"{}");
+    t.refused(&run, "m/tokenizer.json");
+    assert_eq!(state(&t), before);
+    t.write("m/tokenizer.json", &tokenizer);
+    assert_eq!(t.quantized("m", "q8_0"), right);
+    assert!(!t.converts("m", "q8_0"));
+}
+
+/// What a killed conversion leaves: the lock of the folder, and a file under a temporary name that nobody has open.
+fn left_by_a_killed_conversion(t: &Folder, folder: &str, seconds: u64) -> String {
+    let left = format!("{folder}/.mist.safetensors.abcdef.partial");
+    fs::create_dir_all(t.0.path().join(folder)).unwrap();
+    t.write(&format!("{folder}/.mist.lock"), b"");
+    t.write(&left, b"half");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(seconds);
+    fs::File::options().write(true).open(t.0.path().join(&left)).unwrap().set_modified(old).unwrap();
+    left
+}
+
+/// What was killed just before the next conversion stayed for ever, since that one was complete.
+#[test]
+fn what_a_killed_conversion_left_is_deleted_by_a_later_one() {
+    let t = Folder::with(&model("llama-gqa"));
+    let young = left_by_a_killed_conversion(&t, "m", 0);
+    t.done("convert --checkpoint-dir m");
+    assert!(t.has(&young));
+    left_by_a_killed_conversion(&t, "m", 60);
+    t.refused("convert --checkpoint-dir m --quiet", "already exists");
+    assert!(!t.has(&young));
+    let old = left_by_a_killed_conversion(&t, "m/q8_0", 60);
+    assert!(t.converts("m", "q8_0") && !t.has(&old));
+}
+
 #[test]
 fn a_conversion_of_a_conversion_is_of_the_first_originals() {
     let t = Folder::with(&model("llama-gqa"));

@@ -134,6 +134,78 @@ fn nothing_is_removed_while_another_writes_there() {
     assert!(!model_folder.exists());
 }
 
+/// `mist list` called it by a name that `mist remove` did not know.
+#[test]
+fn a_conversion_in_place_is_removed_and_its_originals_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let model_folder = folder.path().join("checkpoints/org/name");
+    copy_folder(&model("llama-gqa"), &model_folder);
+    let before = state(&model_folder);
+    let mist = |line: &str| Mist::new(folder.path()).args(line.split(' ')).run();
+    for (flags, name) in [("--quantize q8_0", "q8_0"), ("--dtype bf16", "mist")] {
+        assert_eq!(mist(&format!("convert org/name {flags}")).code, Some(0));
+        assert_eq!(
+            mist("list --json").json()["checkpoints"][0]["conversions"][0],
+            format!("{name} in place")
+        );
+        let claim = mist::system::files::Claim::new(None, &model_folder, &mut || false).unwrap();
+        let ended = mist(&format!("remove org/name:{name} --yes"));
+        assert!(ended.stderr.contains("another mist is writing to"), "{ended:?}");
+        drop(claim);
+        let made = state(&model_folder).len() - before.len();
+        let ended = mist(&format!("remove org/name:{name} --yes --json"));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(ended.json()["deleted"].as_array().unwrap().len(), made);
+        assert_eq!(state(&model_folder), before);
+    }
+    assert_eq!(mist("remove org/name:q8_0 --yes").code, Some(1));
+}
+
+/// The hidden record of a check was deleted and not counted.
+#[test]
+fn a_removal_counts_every_file_that_it_deletes() {
+    let folder = tempfile::tempdir().unwrap();
+    let model_folder = folder.path().join("checkpoints/org/name");
+    copy_folder(&model("llama-gqa"), &model_folder);
+    assert_eq!(generate(folder.path(), &["org/name:q8_0"]).code, Some(0));
+    fs::write(model_folder.join("q8_0/.mist-checked"), "checked").unwrap();
+    let files = state(&model_folder);
+    let bytes: usize = files.iter().map(|(_, content)| content.as_ref().unwrap().len()).sum();
+    let removed = Mist::new(folder.path()).args(["remove", "org/name", "--yes", "--json"]).run().json();
+    assert_eq!((&removed["deleted"][0]["files"], &removed["bytes"]), (&files.len().into(), &bytes.into()));
+}
+
+/// They were in no list, and stayed when the checkpoint was removed.
+#[test]
+fn what_killed_conversions_left_beside_a_file_goes_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let org = folder.path().join("checkpoints/org");
+    let left = [org.join("x.q8_0"), org.join("x.q4_0")];
+    let fill = || {
+        fs::create_dir_all(&org).unwrap();
+        fs::write(org.join("x.gguf"), fs::read(gguf("llama-gqa-quants")).unwrap()).unwrap();
+        fs::create_dir_all(org.join("x.notes")).unwrap();
+        fs::write(org.join("x.notes/mine.txt"), "mine").unwrap();
+        for folder in &left {
+            fs::create_dir_all(folder).unwrap();
+            fs::write(folder.join(".mist.lock"), "").unwrap();
+            fs::write(folder.join(".mist.safetensors.abcdef.partial"), "half").unwrap();
+        }
+    };
+    let remove = |name: &str| {
+        let ended = Mist::new(folder.path()).args(["remove", name, "--yes"]).run();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    };
+    fill();
+    let listed = Mist::new(folder.path()).args(["list", "--json"]).run().json();
+    assert_eq!(listed["checkpoints"].as_array().unwrap().len(), 1);
+    remove("org:q8_0");
+    assert!(!left[0].exists() && left[1].exists() && org.join("x.gguf").exists());
+    fill();
+    remove("org/x.gguf");
+    assert!(left.iter().all(|folder| !folder.exists()) && org.join("x.notes/mine.txt").exists());
+}
+
 /// What is removed is what was named, and never what lies beside or below it.
 #[test]
 fn removing_takes_nothing_else() {

@@ -180,10 +180,7 @@ impl ConversionPlan {
     pub fn write(&self, progress: &mut dyn FnMut(u64) -> io::Result<()>) -> Result<(), Error> {
         let folders = self.make_folders()?;
         let place = |path: &Path| place(&folders, path).map_err(Error::write(path));
-        for (path, _) in self.files() {
-            let (folder, name) = place(&path)?;
-            delete_abandoned(folder, &name);
-        }
+        self.delete_abandoned_in(&folders);
         let mut complete = Vec::new();
         for file in &self.payloads {
             let path = file.path().to_path_buf();
@@ -209,7 +206,27 @@ impl ConversionPlan {
         for (file, path) in complete {
             file.rename().map_err(Error::write(&path))?;
         }
-        folders.iter().try_for_each(|(path, folder)| folder.sync().map_err(Error::write(path)))
+        folders.iter().try_for_each(|(path, folder)| folder.sync().map_err(Error::write(path)))?;
+        // Those that were too young at the beginning.
+        self.delete_abandoned_in(&folders);
+        Ok(())
+    }
+
+    /// Deletes the temporary files that killed conversions of the same files left.
+    ///
+    /// # Errors
+    /// The folder of a file cannot be opened.
+    pub fn delete_abandoned(&self) -> Result<(), Error> {
+        self.delete_abandoned_in(&self.make_folders()?);
+        Ok(())
+    }
+
+    fn delete_abandoned_in(&self, folders: &BTreeMap<PathBuf, Folder>) {
+        for (path, _) in self.files() {
+            if let Ok((folder, name)) = place(folders, &path) {
+                delete_abandoned(folder, &name);
+            }
+        }
     }
 
     /// Opens the folders of all files, creating those that do not exist. Returns them by path.

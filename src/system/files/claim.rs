@@ -12,7 +12,7 @@ use super::folder::{Folder, folder_of};
 use super::platform;
 
 /// Name of the lock file.
-const LOCK: &str = ".mist.lock";
+pub(super) const LOCK: &str = ".mist.lock";
 /// Polling interval while another process holds the lock.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Maximum number of times that a lock file or a folder may disappear between opening and locking.

@@ -43,4 +43,4 @@ pub use self::read::{
     Limited, exists, explained, input, is_lfs_pointer, of_system, open, read, stream, utf8,
 };
 pub use self::refused::{Kind, Refused};
-pub use self::replacement::{Replacement, abandoned, delete_abandoned};
+pub use self::replacement::{Replacement, abandoned, delete_abandoned, is_leftover};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rand::Rng;
 use rand::distr::Alphanumeric;
 
+use super::claim::LOCK;
 use super::folder::{Folder, folder_of};
 
 /// Suffix of the temporary name of a file that is being written.
@@ -147,6 +148,12 @@ fn is_temporary(candidate: &OsStr, name: &OsStr) -> bool {
     let drawn = candidate.strip_prefix(b".").and_then(|rest| rest.strip_prefix(name));
     let drawn = drawn.and_then(|rest| rest.strip_prefix(b".")?.strip_suffix(PARTIAL.as_bytes()));
     drawn.is_some_and(|drawn| drawn.len() == DRAWN && drawn.iter().all(u8::is_ascii_alphanumeric))
+}
+
+/// Returns whether `name` is that of a file that a killed program leaves: the lock of a folder, or a temporary file.
+pub fn is_leftover(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    name == LOCK || bytes.starts_with(b".") && bytes.ends_with(PARTIAL.as_bytes())
 }
 
 /// Finds the temporary files of `name` that killed programs left in `folder`; returns their names and sizes.
