@@ -13,5 +13,5 @@ mod fits;
 pub mod speed;
 
 pub use bandwidth::{ReadRate, read, read_rate};
-pub use fits::NoRoom;
+pub use fits::{NoRoom, Smaller};
 pub use speed::{Part, Rates, Speed, Work};

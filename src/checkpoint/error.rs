@@ -128,15 +128,15 @@ impl Hinted for Error {
                     .into(),
             ),
             Error::SeveralGguf { folder, .. } => {
-                Some(format!("name one of them: --checkpoint-dir {}/FILE.gguf", folder.display()))
+                Some(format!("name one of them: {}/FILE.gguf", folder.display()))
             }
             Error::LfsPointer(_) => Some("fetch it with `git lfs pull`, or all with `mist download`".into()),
-            Error::OtherLayout { .. } => Some("--output-dir FOLDER writes elsewhere".into()),
+            Error::OtherLayout { .. } => Some("write to another folder".into()),
             Error::Write { reason, .. } if reason.kind() == io::ErrorKind::PermissionDenied => {
-                Some("`mist convert --output-dir FOLDER` writes elsewhere".into())
+                Some("write to another folder".into())
             }
             Error::Read { reason, .. } | Error::Write { reason, .. } => reason.hint(),
-            Error::Exists(_) => Some("--output-dir FOLDER writes elsewhere, --force overwrites it".into()),
+            Error::Exists(_) => Some("write to another folder, or overwrite it".into()),
             Error::ForeignPickle { .. } => Some("look for the same model as *.safetensors".into()),
             Error::Malformed { .. } | Error::MissingTensor { .. } => {
                 Some("the file may be incomplete: fetch it again with `mist download`".into())

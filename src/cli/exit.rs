@@ -96,18 +96,14 @@ fn is_interrupted(cause: &(dyn Error + 'static)) -> bool {
 
 /// Returns whether an error is caused by an invalid command line.
 fn is_wrong_call(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Usage>()) || hinted(error).any(Hinted::is_wrong_call)
+    error.chain().any(|cause| cause.is::<Usage>()) 
+        || error.chain().filter_map(terminal::hinted).any(Hinted::is_wrong_call)
 }
 
 /// Returns the hint that is attached to an error, or that of a library error among its causes.
 fn hint(error: &anyhow::Error) -> Option<String> {
     let attached = error.downcast_ref::<Hint>().map(|hint| hint.0.clone());
-    attached.or_else(|| hinted(error).find_map(Hinted::hint))
-}
-
-/// Returns the causes of an error that may have hints.
-fn hinted(error: &anyhow::Error) -> impl Iterator<Item = &dyn Hinted> {
-    error.chain().filter_map(terminal::hinted)
+    attached.or_else(|| error.chain().find_map(terminal::hint))
 }
 
 /// Prints the error of a command, or of a step in it that the user can repeat.

@@ -277,7 +277,7 @@ mod tests {
         let several = ["m.Q4_0.gguf", "m.Q8_0.gguf"];
         let error = chosen(&several, b"").unwrap_err();
         assert_eq!(error.to_string(), "org/name has 2 GGUF files: m.Q4_0.gguf, m.Q8_0.gguf");
-        assert_eq!(error.hint().unwrap(), "pick one: --file m.Q4_0.gguf");
+        assert_eq!(error.hint().unwrap(), "pick one, such as m.Q4_0.gguf");
         let picked = "m.Q8_0.gguf".parse().unwrap();
         assert_eq!(chosen_with(&several, b"", false, Some(&picked)).unwrap(), ["m.Q8_0.gguf"]);
         let absent = "m.Q2_K.gguf".parse().unwrap();

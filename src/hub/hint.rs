@@ -25,10 +25,10 @@ impl Hinted for Error {
                 None => "write it as ORG/NAME; mist download lists names that are known to work".to_string(),
             }),
             Self::NotFound { repo, with_token } => Some(not_found_hint(repo, *with_token)),
-            Self::NoRevision { .. } => Some("leave out --revision to get the main branch".to_string()),
+            Self::NoRevision { .. } => Some("leave the revision out to get the main branch".to_string()),
             Self::FileName { .. } => Some("name a file that lies directly in the repository".to_string()),
             Self::TokenFormat | Self::TokenRefused { .. } => Some(
-                "make a token at https://huggingface.co/settings/tokens and set HF_TOKEN, or give it to `mist download` by --access-token"
+                "make a token at https://huggingface.co/settings/tokens and set HF_TOKEN"
                     .to_string(),
             ),
             Self::NoThread { .. } => Some(NO_THREAD.to_string()),
@@ -50,7 +50,7 @@ impl Hinted for Error {
                     .to_string(),
             ),
             Self::GatedWithoutToken { repo } => Some(format!(
-                "accept its terms at https://huggingface.co/{repo}, then set HF_TOKEN, or give a token to `mist download` by --access-token"
+                "accept its terms at https://huggingface.co/{repo}, then set HF_TOKEN"
             )),
             Self::GatedWithoutAccess { repo } => {
                 Some(format!("accept its terms at https://huggingface.co/{repo} with that account, then try again"))
@@ -58,13 +58,13 @@ impl Hinted for Error {
             Self::SeveralSnapshots { folder, revisions, .. } => {
                 revisions.first().map(|first| format!("name the folder of one: {}", folder.join(first).display()))
             }
-            Self::SeveralGguf { files, .. } => files.first().map(|f| format!("pick one: --file {f}")),
-            Self::Space { .. } => Some("free some space, or choose another disk with --checkpoints-dir".to_string()),
+            Self::SeveralGguf { files, .. } => files.first().map(|f| format!("pick one, such as {f}")),
+            Self::Space { .. } => Some("free some space, or choose a folder on another disk".to_string()),
             Self::Cut { .. } | Self::Hash { .. } | Self::Status { .. } => {
                 Some("run it again: it goes on where it stopped".to_string())
             }
             Self::OtherCommit { here, .. } => Some(format!(
-                "--revision {here} stays with it; without --tokenizer-only and --file all is fetched anew"
+                "the revision {here} stays with it; without a choice of files all is fetched anew"
             )),
             Self::Manifest { .. } => Some("delete it and download again: what is there is kept".to_string()),
             Self::NoPython { .. } => Some("install Python 3 with pip, or connect to the hub".to_string()),
@@ -87,6 +87,6 @@ fn not_found_hint(repo: &RepoId, with_token: bool) -> String {
 fn fetch_hint(download: &str) -> String {
     match environment::is_true(HF_HUB_OFFLINE) {
         true => format!("unset {HF_HUB_OFFLINE}, then `mist download {download}` fetches it"),
-        false => format!("`mist download {download}` without --offline fetches it"),
+        false => format!("`mist download {download}` fetches it"),
     }
 }

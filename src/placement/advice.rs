@@ -1,15 +1,13 @@
 //! Suggests what would fit when a model does not.
 
-use indicatif::HumanBytes;
-
-use super::{DeviceName, Error, MemoryRequirement, Place, PlacementPlan};
+use super::{DeviceName, Error, MemoryRequirement, Place, PlacementPlan, Remedy};
 use crate::checkpoint::open::Checkpoint;
 use crate::quant::Scheme;
 
 /// Schemes to suggest, largest first.
 const SCHEMES: [Scheme; 4] = [Scheme::Q8_0, Scheme::Q6K, Scheme::Q5K, Scheme::Q4K];
 
-/// Returns the plan of `make`. If the model does not fit, adds suggestions to the error: another split, fewer tokens
+/// Returns the plan of `make`. If the model does not fit, adds remedies to the error: another split, fewer tokens
 /// (at least `fewest`, the length of the prompt), a quantization, more devices.
 ///
 /// # Errors
@@ -25,13 +23,12 @@ pub fn advised(
         Err(error) => error,
         made => return made,
     };
-    if let Error::DoesNotFit { fits, .. } = &mut error {
-        *fits = match PlacementPlan::fit(requirement, places) {
-            Ok(_) => vec!["the automatic split, without --split".into()],
+    if let Error::DoesNotFit { remedies, .. } = &mut error {
+        *remedies = match PlacementPlan::fit(requirement, places) {
+            Ok(_) => vec![Remedy::AutomaticSplit],
             Err(_) => [
-                fewer_tokens(requirement, fewest, &make).map(|tokens| format!("--context-length {tokens}")),
-                quantization(checkpoint, requirement, places, &make)
-                    .map(|scheme| format!("--quantize {scheme}")),
+                fewer_tokens(requirement, fewest, &make).map(Remedy::Context),
+                quantization(checkpoint, requirement, places, &make).map(Remedy::Quantize),
                 more_devices(requirement, places),
             ]
             .into_iter()
@@ -82,13 +79,12 @@ fn quantization(
     SCHEMES.into_iter().find(fits)
 }
 
-/// Returns a suggestion of how many more devices like the last one would be enough.
-fn more_devices(requirement: &MemoryRequirement, places: &[Place]) -> Option<String> {
+/// Returns how many more devices like the last one would be enough.
+fn more_devices(requirement: &MemoryRequirement, places: &[Place]) -> Option<Remedy> {
     let last = *places.last()?;
     let memory = last.memory?;
     let with = |more: &usize| [places, &vec![last; *more]].concat();
-    let more = (1..=requirement.layers().saturating_sub(places.len()))
+    let count = (1..=requirement.layers().saturating_sub(places.len()))
         .find(|more| PlacementPlan::fit(requirement, &with(more)).is_ok())?;
-    let devices = if more == 1 { "one more device".into() } else { format!("{more} more devices") };
-    Some(format!("{devices} of {}", HumanBytes(memory)))
+    Some(Remedy::MoreDevices { count, memory })
 }

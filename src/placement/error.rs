@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use indicatif::HumanBytes;
 
-use super::DeviceName;
+use super::{DeviceName, Remedy, would_fit};
 use crate::system::hinted::Hinted;
 use crate::system::quote::counted;
 use crate::tensor::DeviceError;
@@ -28,13 +28,13 @@ pub enum Error {
     TooFew { asked: usize, found: usize },
     #[error("{} cannot be split over {}", counted(*layers, "layer"), counted(*devices, "device"))]
     MoreDevicesThanLayers { layers: usize, devices: usize },
-    #[error("--split {split} names {}, there {are} {devices}", counted(*parts, "device"), are = are(*devices))]
+    #[error("the split {split} names {}, there {are} {devices}", counted(*parts, "device"), are = are(*devices))]
     SplitCount { split: String, parts: usize, devices: usize },
-    #[error("--split {split} adds up to {}, the model has {layers}", counted(*sum, "layer"))]
+    #[error("the split {split} adds up to {}, the model has {layers}", counted(*sum, "layer"))]
     SplitSum { split: String, sum: usize, layers: usize },
-    #[error("--split {0}: every device must have at least one layer")]
+    #[error("the split {0}: every device must have at least one layer")]
     EmptyShare(String),
-    #[error("--memory {memory} names {}, there {} {}", counted(*parts, "size"), are(*devices), counted(*devices, "device"))]
+    #[error("the memory limits {memory} are {}, there {} {}", counted(*parts, "size"), are(*devices), counted(*devices, "device"))]
     MemoryCount { memory: String, parts: usize, devices: usize },
     #[error("expected a size of memory such as 20GiB or 800MB, found {0:?}")]
     UnknownSize(String),
@@ -48,8 +48,8 @@ pub enum Error {
         needed: u64,
         memory: u64,
         missing: u64,
-        /// Suggested options, each of which would be enough.
-        fits: Vec<String>,
+        /// Changes that each would be enough.
+        remedies: Vec<Remedy>,
     },
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -85,21 +85,21 @@ impl Hinted for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Error::NotBuilt(feature) => {
-                Some(format!("--device cpu, or build it with `cargo build --release --features {feature}`"))
+                Some(format!("use the CPU, or build with `cargo build --release --features {feature}`"))
             }
             Error::NoSuchDevice(_) | Error::Unusable { .. } => {
-                Some("--device cpu; `mist devices` lists the devices".into())
+                Some("use the CPU; `mist devices` lists the devices".into())
             }
-            Error::MoreDevicesThanLayers { layers, .. } => Some(format!("at most --devices {layers}")),
-            Error::TooFew { found, .. } => Some(format!("--devices {found}, or a list such as cuda:0,cpu")),
-            Error::SplitCount { parts, .. } => Some(format!("--devices {parts}")),
+            Error::MoreDevicesThanLayers { layers, .. } => Some(format!("at most {}", counted(*layers, "device"))),
+            Error::TooFew { found, .. } => Some(format!("{}, or a list such as cuda:0,cpu", counted(*found, "device"))),
+            Error::SplitCount { parts, .. } => Some(counted(*parts, "device")),
             Error::MemoryCount { devices, .. } => {
                 Some(format!("one size for all, or {devices} sizes separated by commas"))
             }
-            Error::DoesNotFit { fits, .. } if fits.is_empty() => {
+            Error::DoesNotFit { remedies, .. } if remedies.is_empty() => {
                 Some("no context, quantization or number of such devices would fit".into())
             }
-            Error::DoesNotFit { fits, .. } => Some(format!("it would fit with {}", either(fits))),
+            Error::DoesNotFit { remedies, .. } => Some(would_fit(remedies, Remedy::to_string)),
             Error::UnknownDevice(_) | Error::UnknownDevices(_) => {
                 Some("`mist devices` lists the devices".into())
             }
@@ -110,12 +110,4 @@ impl Hinted for Error {
 
 fn are(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
-}
-
-/// Joins choices: `a`, `a or b`, `a, b or c`.
-fn either(choices: &[String]) -> String {
-    match choices.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
-        _ => choices.concat(),
-    }
 }

@@ -8,7 +8,7 @@ use super::{DeviceName, Error, Place};
 /// allocator.
 const KEPT_BACK: u64 = 10;
 
-/// The value of `--memory`: one size for all devices, or one for each.
+/// Memory limits: one size for all devices, or one for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memories {
     text: String,

@@ -6,12 +6,13 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `name` | a device's name in plans and messages |
-//! | `device` | the devices of the command line and of this machine, and how they are opened |
+//! | `device` | the requested devices and those of this machine, and how they are opened |
 //! | `memory` | the memory of devices, and how memory sizes are typed |
 //! | `requirement` | the size in bytes of a model's parts, on the host and on an accelerator |
 //! | `plan` | which layer goes to which device: the best split that fits, or the requested one |
 //! | `host` | the host memory that a plan allocates, and which weights stay as they are stored |
 //! | `advice` | what would fit when a model does not |
+//! | `remedy` | a change with which a model would fit |
 //! | `load` | how a plan is carried out: each layer's bytes go from the map to its device |
 //! | `error` | errors in choosing and opening devices |
 
@@ -23,6 +24,7 @@ mod load;
 mod memory;
 mod name;
 mod plan;
+mod remedy;
 mod requirement;
 
 pub use advice::{advised, most_slots};
@@ -33,4 +35,5 @@ pub use load::{is_larger_than_memory, load};
 pub use memory::{Memories, available_memory, host_memory};
 pub use name::DeviceName;
 pub use plan::{Place, PlacementPlan, Share};
+pub use remedy::{Remedy, would_fit};
 pub use requirement::{Footprint, MemoryRequirement, Sizes, bytes_per_token};

@@ -88,7 +88,7 @@ impl PlacementPlan {
         Ok(Self::of(places, ranges))
     }
 
-    /// Creates the plan of `--split`.
+    /// Creates the plan with the given number of layers on each device.
     ///
     /// # Errors
     /// The numbers do not match the devices or the layers, a number is 0, or some layers do not fit on their device.
@@ -161,7 +161,7 @@ impl PlacementPlan {
             1 => places[i].device.to_string(),
             all => format!("{} (device {} of {all})", places[i].device, i + 1),
         };
-        Some(Error::DoesNotFit { device, layers, needed, memory, missing, fits: Vec::new() })
+        Some(Error::DoesNotFit { device, layers, needed, memory, missing, remedies: Vec::new() })
     }
 }
 

@@ -36,7 +36,7 @@ pub enum Error {
     NoScheme { name: String, variant: String },
     #[error("{name} on this machine is not known to be {revision}")]
     OtherRevision { name: String, revision: String },
-    #[error("the model is named with one scheme, and --quantize names another")]
+    #[error("the model is named with one scheme, and the settings name another")]
     TwoSchemes,
     #[error("{repository} has {} GGUF files: {}", files.len(), files.join(", "))]
     SeveralGguf { repository: String, files: Vec<String>, variant: Option<String> },
@@ -61,9 +61,9 @@ pub enum Error {
     /// [`Report::is_stopped`](super::Report::is_stopped) returned `true`.
     #[error("interrupted")]
     Interrupted,
-    #[error("--cache-dtype q8_0 is only supported on the CPU")]
+    #[error("a KV cache of q8_0 is only supported on the CPU")]
     CacheOnAccelerator,
-    #[error("--context-length {asked}: the model's context is {context}")]
+    #[error("the context cannot have {}, the model's has {context}", counted(*asked, "token"))]
     Context { asked: usize, context: usize },
     #[error("{asked} threads, at most {most} are possible")]
     Threads { asked: usize, most: usize },
@@ -132,11 +132,11 @@ impl Hinted for Error {
             Self::NotHere { asked } => format!("`mist download {asked}` fetches it"),
             Self::OtherLetters { here, .. } => format!("did you mean {here}?"),
             Self::Offline { .. } => "`mist list` shows what is on this machine".into(),
-            Self::NoCheckpoints { offline: true } => "name the folder of one: -m FOLDER".into(),
+            Self::NoCheckpoints { offline: true } => "name the folder of one".into(),
             Self::NoCheckpoints { offline: false } => {
                 "`mist download --starter` fetches a small one (98 MB), `mist download` lists others".into()
             }
-            Self::Several { names } => format!("name one: -m {}", names.first()?),
+            Self::Several { names } => format!("name one, such as {}", names.first()?),
             Self::NoScheme { .. } => "`mist convert --help` lists the schemes".into(),
             Self::OtherRevision { name, revision } => {
                 format!("`mist download {name} --revision {revision}` fetches it; then name it without")
@@ -149,16 +149,16 @@ impl Hinted for Error {
             Self::NoHome => "set MIST_HOME to a folder, or make the folder checkpoints here".into(),
             Self::NoConversion { name, scheme } => format!("`mist convert {name}:{scheme}` makes it"),
             Self::NotPlanned { scheme, .. } => {
-                format!("a run with --quantize {scheme} makes and keeps it")
+                format!("opening the model with {scheme} makes and keeps it")
             }
             Self::NoPlace { .. } => "set MIST_HOME to a folder".into(),
             Self::InTheWay { folder, .. } => format!("delete or rename {}", folder.display()),
             Self::HalfDownloaded { repository, .. } => {
                 format!("`mist download {repository}` fetches the rest")
             }
-            Self::CacheOnAccelerator => "--cache-dtype f16".into(),
+            Self::CacheOnAccelerator => "choose f16".into(),
             Self::Context { context, .. } | Self::Window { context, .. } => {
-                format!("--context-length {context}")
+                format!("at most {}", counted(*context, "token"))
             }
             Self::NotNumbers { narrow_cache }
             | Self::Generation {
@@ -185,8 +185,8 @@ fn not_numbers(narrow_cache: bool) -> String {
     let verify = "`mist inspect --verify` finds damaged weights";
     match narrow_cache {
         true => {
-            format!("--cache-dtype bf16 holds keys and values beyond 65504, which f16 does not; {verify}")
+            format!("a cache of bf16 holds keys and values beyond 65504, which f16 does not; {verify}")
         }
-        false => format!("--dtype f32 holds the largest numbers; {verify}"),
+        false => format!("f32 holds the largest numbers; {verify}"),
     }
 }

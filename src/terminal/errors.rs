@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use super::flags;
 use super::interrupt::InterruptError;
 use crate::bench::NoRoom;
 use crate::chat::{CommandError, ConversationError, FileError, FitError, SettingError};
@@ -47,6 +48,11 @@ fn known<'e, E: Hinted + 'static>(cause: &'e (dyn Error + 'static)) -> Option<&'
 /// Returns a cause as an error with a hint, if its type has hints.
 pub fn hinted<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e dyn Hinted> {
     HINTED.iter().find_map(|known| known(cause))
+}
+
+/// Returns the hint of a cause, in the command's flags where it names a setting.
+pub fn hint(cause: &(dyn Error + 'static)) -> Option<String> {
+    flags::hint(cause).or_else(|| hinted(cause)?.hint())
 }
 
 /// Joins causes to one line, outermost first, without repetitions and without the cause that is `hint`.

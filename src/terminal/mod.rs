@@ -16,6 +16,7 @@
 //! | `question` | questions to the user |
 //! | `ends` | reports of a panic, or of a mapped file that becomes unreadable, in one line |
 //! | `errors` | an error's causes in one line, and its hint |
+//! | `flags` | hints in the command's flags |
 //! | [`command`] | support for clap's commands: error messages, shell completion, manual pages |
 //! | `shared` | keeps lines on stderr from starting in the middle of a line of stdout |
 //! | `filter` | escapes control characters in text from models, servers and files |
@@ -29,6 +30,7 @@ mod editor;
 mod ends;
 mod errors;
 mod filter;
+mod flags;
 mod history;
 mod interrupt;
 mod output;
@@ -43,7 +45,7 @@ mod tokens;
 pub use download::TerminalReport;
 pub use editor::{Editor, EditorError, Input};
 pub use ends::{report_panics, report_unreadable_maps};
-pub use errors::{hinted, one_line};
+pub use errors::{hint, hinted, one_line};
 pub use filter::{EscapeFilter, escaped};
 pub use interrupt::{Interrupt, InterruptError, Listening};
 pub use output::Output;

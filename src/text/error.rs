@@ -110,11 +110,11 @@ impl Error {
 impl Hinted for Error {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NoTokenizer(_) => Some("mist download --tokenizer-only --repo-id ORG/NAME".into()),
+            Self::NoTokenizer(_) => Some("`mist download ORG/NAME` fetches one".into()),
             Self::Read { reason, .. } => reason.hint(),
             Self::LfsPointer(_) => Some("fetch it with `git lfs pull`, or all with `mist download`".into()),
             Self::Metadata(_) => Some(NEW_GGUF.into()),
-            Self::NoBos => Some("--no-bos encodes without it".into()),
+            Self::NoBos => Some("encode without it".into()),
             Self::NotStarted(exceeded) => exceeded.hint().map(str::to_owned),
             Self::NoTemplate | Self::NoDefaultTemplate(_) => {
                 Some("mist generate continues a plain text".into())

@@ -319,7 +319,7 @@ fn each_refusal_has_its_own_error_and_hint() {
     let (error, hint) = refused(401, "", Some(SECRET));
     assert!(matches!(error, Error::TokenRefused { .. }) && hint.contains("settings/tokens"), "{error}");
     let (error, hint) = refused(404, "RevisionNotFound", None);
-    assert!(matches!(error, Error::NoRevision { .. }) && hint.contains("--revision"), "{error}");
+    assert!(matches!(error, Error::NoRevision { .. }) && hint.contains("leave the revision out"), "{error}");
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn what_cannot_be_opened_is_an_error_with_a_hint() {
     let (error, hint) = open(&folder.path().join("none.gguf"));
     assert!(error.ends_with("none.gguf does not exist") && !hint.is_empty(), "{error}");
     let long = Model::builder().context(513).open(tiny()).unwrap_err();
-    assert_eq!(long.to_string(), "--context-length 513: the model's context is 512");
+    assert_eq!(long.to_string(), "the context cannot have 513 tokens, the model's has 512");
     assert!(long.is_wrong_call());
     let many = Model::builder().devices(Devices::First(3)).open(tiny()).unwrap_err();
     assert_eq!(many.to_string(), "2 layers cannot be split over 3 devices");
