@@ -45,14 +45,18 @@ fn fewer_tokens(
     fewest: usize,
     make: impl Fn(&MemoryRequirement) -> Result<PlacementPlan, Error>,
 ) -> Option<usize> {
-    let fit = most_slots(0, requirement.slots, |slots| {
+    let fit = most_that_fit(0, requirement.slots, |slots| {
         make(&MemoryRequirement { slots, ..requirement.clone() }).is_ok()
     });
     (fit >= fewest).then_some(fit)
 }
 
-/// Returns the maximum number of slots that fit, by a binary search. `fit` slots must fit, and `too_many` must not.
-pub fn most_slots(mut fit: usize, mut too_many: usize, fits: impl Fn(usize) -> bool) -> usize {
+/// Returns the largest number from `least` to `wanted` that fits, by a binary search. `least` is not tried.
+pub fn most_that_fit(least: usize, wanted: usize, fits: impl Fn(usize) -> bool) -> usize {
+    if wanted <= least || fits(wanted) {
+        return wanted.max(least);
+    }
+    let (mut fit, mut too_many) = (least, wanted);
     while too_many - fit > 1 {
         let middle = fit.midpoint(too_many);
         match fits(middle) {

@@ -90,8 +90,12 @@ impl Hinted for Error {
             Error::NoSuchDevice(_) | Error::Unusable { .. } => {
                 Some("use the CPU; `mist devices` lists the devices".into())
             }
-            Error::MoreDevicesThanLayers { layers, .. } => Some(format!("at most {}", counted(*layers, "device"))),
-            Error::TooFew { found, .. } => Some(format!("{}, or a list such as cuda:0,cpu", counted(*found, "device"))),
+            Error::MoreDevicesThanLayers { layers, .. } => {
+                Some(format!("at most {}", counted(*layers, "device")))
+            }
+            Error::TooFew { found, .. } => {
+                Some(format!("{}, or a list such as cuda:0,cpu", counted(*found, "device")))
+            }
             Error::SplitCount { parts, .. } => Some(counted(*parts, "device")),
             Error::MemoryCount { devices, .. } => {
                 Some(format!("one size for all, or {devices} sizes separated by commas"))

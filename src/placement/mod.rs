@@ -27,7 +27,7 @@ mod plan;
 mod remedy;
 mod requirement;
 
-pub use advice::{advised, most_slots};
+pub use advice::{advised, most_that_fit};
 pub use device::{Devices, accelerators};
 pub use error::Error;
 pub use host::{HostMemory, stay_as_stored};

@@ -7,14 +7,13 @@ use std::path::Path;
 use super::error::Error;
 use super::located::{Search, Wanted, find};
 use super::model::Model;
-use super::opened::Opened;
 use super::placing::{Placed, Room};
 use super::quantize::{Quantize, one_of};
 use super::report::{Report, Silent};
 use super::settings::{ModelSettings, Precision};
 use crate::cpu;
 use crate::kernels::attention::CacheType;
-use crate::placement::{self, DeviceName, Devices, Memories, most_slots};
+use crate::placement::{DeviceName, Devices, Memories};
 use crate::store::Store;
 
 /// Fewest tokens of a context that is shortened to what there is memory for.
@@ -147,26 +146,23 @@ impl Builder {
         };
         located.quantize = one_of(quantize, located.quantize)?;
         let mut opened = located.open(&mut *report)?;
-        context.map_or(Ok(()), |tokens| opened.shorten(tokens))?;
-        let placed = match (place(&settings, &opened, usize::MAX), context) {
-            (Err(error @ Error::Placement(placement::Error::DoesNotFit { .. })), None) => {
-                let all = opened.checkpoint.config.context_length;
-                let tokens = most_slots(0, all, |tokens| place(&settings, &opened, tokens).is_ok());
-                if tokens < FEWEST {
-                    return Err(error);
-                }
-                report
-                    .warn(&format!("there is memory for a context of {tokens} tokens, the model's is {all}"));
+        let placed = match context {
+            Some(tokens) => {
                 opened.shorten(tokens)?;
-                place(&settings, &opened, tokens)?
+                let one = Room::of_one(&opened.checkpoint, tokens);
+                Placed::new(&settings, &opened.checkpoint, one)?
             }
-            (placed, _) => placed?,
+            None => {
+                let all = opened.checkpoint.config.context_length;
+                let (placed, tokens) = Placed::of_longest_context(&settings, &opened.checkpoint, FEWEST)?;
+                if tokens < all {
+                    let fits = format!("there is memory for a context of {tokens} tokens");
+                    report.warn(&format!("{fits}, the model's is {all}"));
+                    opened.shorten(tokens)?;
+                }
+                placed
+            }
         };
         Model::load(opened, placed, &settings, &mut *report)
     }
-}
-
-/// Plans the placement, with memory for one sequence of up to `positions` positions.
-fn place(settings: &ModelSettings, opened: &Opened, positions: usize) -> Result<Placed, Error> {
-    Placed::new(settings, &opened.checkpoint, Room::of_one(&opened.checkpoint, positions))
 }

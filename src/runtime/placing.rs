@@ -11,7 +11,7 @@ use crate::generate::{MOST_AT_ONCE, sequence_slots};
 use crate::kernels::attention::CacheType;
 use crate::placement::{
     self, DeviceName, Devices, Footprint, HostMemory, MemoryRequirement, Place, PlacementPlan, Share,
-    advised, most_slots,
+    advised, most_that_fit,
 };
 
 /// The wanted capacity of each layer's KV caches, in slots.
@@ -79,6 +79,27 @@ impl Placed {
         Self::on(&names, settings, checkpoint, room)
     }
 
+    /// Plans the placement for one sequence of the longest context that memory allows. Also returns its length.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new) for a context of `fewest` tokens.
+    pub fn of_longest_context(
+        settings: &ModelSettings,
+        checkpoint: &Checkpoint,
+        fewest: usize,
+    ) -> Result<(Self, usize), Error> {
+        let context = checkpoint.config.context_length;
+        let place = |tokens| Self::new(settings, checkpoint, Room::of_one(checkpoint, tokens));
+        let error = match place(context) {
+            Err(error @ Error::Placement(placement::Error::DoesNotFit { .. })) => error,
+            placed => return Ok((placed?, context)),
+        };
+        match most_that_fit(0, context, |tokens| place(tokens).is_ok()) {
+            tokens if tokens < fewest => Err(error),
+            tokens => Ok((place(tokens)?, tokens)),
+        }
+    }
+
     fn on(
         names: &[DeviceName],
         settings: &ModelSettings,
@@ -109,8 +130,7 @@ impl Placed {
             let requirement = requirement(slots);
             make(&requirement).is_ok_and(|plan| host_has_room(&plan, &requirement, &places))
         };
-        let slots = if fits(room.wanted) { room.wanted } else { most_slots(room.least, room.wanted, fits) };
-        let requirement = requirement(slots);
+        let requirement = requirement(most_that_fit(room.least, room.wanted, fits));
         Ok(Self { plan: make(&requirement)?, requirement, places, cache_dtype, dtype })
     }
 
