@@ -170,7 +170,6 @@ impl Chat {
         let most = Some(self.options.max_new_tokens.unwrap_or(NO_LIMIT));
         let options = Options { max_new_tokens: most, ..self.options.clone() };
         let mut request = self.model.request(prompt, &options, !self.is_plain(), self.seed())?;
-        request.end_ids = self.model.opened().ends(&self.options.stop, true, self.options.ignore_eos);
         // A copy, so that a failed turn leaves the random numbers unchanged.
         if let Some(NextToken::Sampled(mut sampler)) = self.next.clone() {
             sampler.set(self.sampling())?;
