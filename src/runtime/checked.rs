@@ -50,12 +50,20 @@ struct State {
 }
 
 impl<'a> Check<'a> {
-    /// Begins a check, which has to happen before any file is read. Returns `None` if a folder or the properties of a file
-    /// cannot be read.
-    pub fn begin(path: &'a Path, folder: PathBuf, scheme: Scheme) -> Option<Self> {
+    /// Begins a check of each folder, which has to happen before any file is read. Leaves out folders if they or the
+    /// properties of a file cannot be read.
+    pub fn begin(path: &'a Path, folders: Vec<PathBuf>, scheme: Scheme) -> Vec<Self> {
         let began = SystemTime::now();
-        let state = State::of(path, &folder, scheme).ok()?;
-        Some(Self { path, folder, scheme, began, state })
+        if folders.is_empty() {
+            return Vec::new();
+        }
+        // The originals are hashed once for all folders.
+        let Ok(originals) = State::of_originals(path, scheme) else { return Vec::new() };
+        let check = |folder: PathBuf| {
+            let state = originals.clone().and(&folder).ok()?;
+            Some(Self { path, folder, scheme, began, state })
+        };
+        folders.into_iter().filter_map(check).collect()
     }
 
     /// Returns whether an earlier check succeeded in the same state.
@@ -71,7 +79,7 @@ impl<'a> Check<'a> {
     pub fn remember(&self, checkpoint: &Checkpoint, base: Option<&Path>) {
         let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         let is_settled = self.state.newest + SETTLED < began;
-        let after = State::of(self.path, &self.folder, self.scheme);
+        let after = State::of_originals(self.path, self.scheme).and_then(|state| state.and(&self.folder));
         let is_same = after.is_ok_and(|after| after.text() == self.state.text());
         // An index may name a hidden file of weights, which the state does not include.
         let is_seen =
@@ -91,7 +99,8 @@ impl<'a> Check<'a> {
 }
 
 impl State {
-    fn of(path: &Path, folder: &Path, scheme: Scheme) -> io::Result<Self> {
+    /// Returns the state of a checkpoint's files.
+    fn of_originals(path: &Path, scheme: Scheme) -> io::Result<Self> {
         let mut state = Self { digest: Sha256::new(), newest: Duration::ZERO };
         state.add(env!("CARGO_PKG_VERSION").as_bytes());
         state.add(&VERSION.to_le_bytes());
@@ -108,8 +117,13 @@ impl State {
                 other == name || is_gguf(Path::new(other))
             })?;
         }
-        state.add_folder(folder, |_| true)?;
         Ok(state)
+    }
+
+    /// Adds the files of a conversion.
+    fn and(mut self, folder: &Path) -> io::Result<Self> {
+        self.add_folder(folder, |_| true)?;
+        Ok(self)
     }
 
     /// Adds the entries of a folder for which `counts` returns `true`, without hidden ones: locks, partial files and the
@@ -213,7 +227,7 @@ mod tests {
     }
 
     fn begin(path: &Path, scheme: Scheme) -> Check<'_> {
-        Check::begin(path, path.join("q8_0"), scheme).unwrap()
+        Check::begin(path, vec![path.join("q8_0")], scheme).pop().unwrap()
     }
 
     /// Begins a check at a time when all files are old enough.
@@ -249,6 +263,20 @@ mod tests {
             check.remember(&checkpoint, None);
             assert!(!check.is_remembered() && !begin(folder.path(), Scheme::Q8_0).is_remembered());
         }
+    }
+
+    /// Regression: the originals were hashed for each folder that may hold the conversion.
+    #[test]
+    fn several_folders_are_checked_like_each_alone() {
+        let (folder, _) = converted();
+        let path = folder.path();
+        let folders = vec![path.join("q8_0"), path.join("nothing"), path.to_path_buf()];
+        let together: Vec<_> = Check::begin(path, folders.clone(), Scheme::Q8_0);
+        let alone = folders.into_iter().flat_map(|folder| Check::begin(path, vec![folder], Scheme::Q8_0));
+        let states = |check: Check<'_>| (check.folder, check.state.text());
+        let (together, alone): (Vec<_>, Vec<_>) =
+            (together.into_iter().map(states).collect(), alone.map(states).collect());
+        assert_eq!((together.len(), &together), (2, &alone));
     }
 
     /// Regression: a link that was changed to another file with an old time was not noticed.

@@ -117,7 +117,7 @@ fn claim(
     scheme: Scheme,
     report: &mut dyn Report,
 ) -> Result<(PathBuf, Claim), Error> {
-    let places = kept(located, checkpoint, scheme);
+    let places = kept(located, gguf_path(checkpoint), scheme);
     let (last, others) = places.split_last().ok_or_else(|| no_place(located))?;
     for folder in others {
         match writing::claim(Some(&checkpoint.folder), folder, report) {
@@ -161,7 +161,8 @@ pub fn existing(located: &Located, scheme: Scheme) -> Result<Option<PathBuf>, Er
     if checkpoint.provenance.as_ref().is_some_and(|provenance| provenance.roundings == [rounding]) {
         return Ok(Some(path.into()));
     }
-    for folder in [path.to_path_buf()].into_iter().chain(kept(located, &checkpoint, scheme)) {
+    let kept = kept(located, gguf_path(&checkpoint), scheme);
+    for folder in [path.to_path_buf()].into_iter().chain(kept) {
         if is_converted(&folder) {
             // A damaged description leads to a new conversion, but one that is not a regular file is an error.
             if let Err(error) = Manifest::read(&folder)
@@ -187,27 +188,20 @@ pub fn existing(located: &Located, scheme: Scheme) -> Result<Option<PathBuf>, Er
 
 /// Begins a check of each folder that may hold the conversion, without opening the checkpoint.
 fn checks(located: &Located, scheme: Scheme) -> Vec<Check<'_>> {
-    let (path, scheme_name) = (located.path.as_path(), scheme.name());
-    let elsewhere = located.elsewhere.as_deref();
-    let mut places = vec![path.to_path_buf()];
-    if path.is_dir() {
-        let near = (!located.is_read_only).then_some(path);
-        for folder in near.into_iter().chain(elsewhere) {
-            places.push(folder.join(scheme_name));
+    let path = located.path.as_path();
+    let gguf = (!path.is_dir()).then_some(path);
+    let mut folders = vec![path.to_path_buf()];
+    for folder in kept(located, gguf, scheme) {
+        if gguf.is_none() {
             // Include the conversion of the folder's only GGUF file, regardless of the file's name.
-            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-            let named = |folder: &PathBuf| folder.extension().is_some_and(|end| end == scheme_name);
-            places.extend(entries.map(|entry| entry.path()).filter(named));
+            let entries = folder.parent().and_then(|parent| std::fs::read_dir(parent).ok());
+            let entries = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+            folders.extend(entries.filter(|entry| entry.extension().is_some_and(|end| end == scheme.name())));
         }
-    } else {
-        let beside = beside(path, scheme_name);
-        places.extend(elsewhere.zip(beside.file_name()).map(|(folder, name)| folder.join(name)));
-        if !located.is_read_only {
-            places.insert(1, beside);
-        }
+        folders.push(folder);
     }
-    places.retain(|folder| is_converted(folder));
-    places.into_iter().filter_map(|folder| Check::begin(path, folder, scheme)).collect()
+    folders.retain(|folder| is_converted(folder));
+    Check::begin(path, folders, scheme)
 }
 
 /// Returns whether a folder has the description of a conversion. Opening it reports errors in the description.
@@ -225,15 +219,13 @@ pub fn name_elsewhere(checkpoint: &Checkpoint, conversion: &str) -> OsString {
     }
 }
 
-/// Returns the folders in which a run may keep its conversion, best first.
-fn kept(located: &Located, checkpoint: &Checkpoint, scheme: Scheme) -> Vec<PathBuf> {
-    let path = located.path.as_path();
-    let near = match &checkpoint.gguf {
-        Some(gguf) => beside(gguf.path(), scheme.name()),
-        None => path.join(scheme.name()),
+/// Returns the folders in which a run may keep the conversion of a folder or of a GGUF file, best first.
+fn kept(located: &Located, gguf: Option<&Path>, scheme: Scheme) -> Vec<PathBuf> {
+    let near = match gguf {
+        Some(file) => beside(file, scheme.name()),
+        None => located.path.join(scheme.name()),
     };
-    let elsewhere = located.elsewhere.as_ref();
-    let elsewhere = elsewhere.map(|folder| folder.join(name_elsewhere(checkpoint, scheme.name())));
+    let elsewhere = located.elsewhere.as_ref().zip(near.file_name()).map(|(folder, name)| folder.join(name));
     let near = (!located.is_read_only).then_some(near);
     near.into_iter().chain(elsewhere).collect()
 }
@@ -247,6 +239,10 @@ pub fn beside(file: &Path, conversion: &str) -> PathBuf {
             file.with_file_name(format!("{name}.{conversion}"))
         }
     }
+}
+
+fn gguf_path(checkpoint: &Checkpoint) -> Option<&Path> {
+    checkpoint.gguf.as_ref().map(|gguf| gguf.path())
 }
 
 fn rounding(scheme: Scheme) -> Rounding {
