@@ -19,8 +19,8 @@
 //! [`Model`] is the main entry point: it finds a checkpoint on this machine, quantizes it on request, assigns its
 //! layers to devices, generates text, chats, and measures perplexity.
 //!
-//! - [`Model::builder`] sets how the model is opened.
-//! - [`Options`] sets how text is generated.
+//! - [`Builder`] sets how the model is opened, and [`Report`] receives its messages.
+//! - [`Options`] and [`Sampling`] set how text is generated, in [`Pieces`] or as many [`Texts`] together.
 //! - [`Chat`] holds a conversation and keeps its KV cache between turns.
 //! - [`Error`] describes what is wrong and what the user can do.
 //!
@@ -68,8 +68,11 @@ pub mod tensor;
 pub mod terminal;
 pub mod text;
 
-pub use generate::{Finish, Sampling};
-pub use runtime::{Chat, Error, Model, Options, Piece, Pieces, Reply, Report};
+pub use generate::{Finish, Generation, Sampling};
+pub use runtime::{
+    Builder, Chat, EndedText, Error, Model, Options, Piece, Pieces, Precision, Quantize, Reply, Replying,
+    Report, Step, Texts,
+};
 
 /// Runs the programs of `docs/library.md` as tests.
 #[cfg(doctest)]

@@ -46,7 +46,8 @@ impl fmt::Display for Smaller {
             Self::Context { depth, prompt_tokens, generate_tokens } => {
                 let depth = depth.map(|depth| format!("a depth of {depth}"));
                 let prompt = prompt_tokens.map(|tokens| format!("a prompt of {}", counted(tokens, "token")));
-                let generated = generate_tokens.map(|tokens| format!("{} to generate", counted(tokens, "token")));
+                let generated =
+                    generate_tokens.map(|tokens| format!("{} to generate", counted(tokens, "token")));
                 let parts: Vec<String> = [depth, prompt, generated].into_iter().flatten().collect();
                 write!(f, "at most {}", parts.join(", "))
             }

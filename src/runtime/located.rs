@@ -248,7 +248,9 @@ fn unknown(store: &Store, typed: &Path) -> Error {
     let typed = typed.display().to_string();
     let listed = || catalogue::nearest(&typed).or_else(|| catalogue::called(&typed));
     let hint = match (similar(store, &typed), listed()) {
-        _ if typed.contains(char::is_whitespace) => "a name has no spaces; a prompt is given apart from it".to_string(),
+        _ if typed.contains(char::is_whitespace) => {
+            "a name has no spaces; a prompt is given apart from it".to_string()
+        }
         (Some(name), _) => format!("did you mean {name}?"),
         (None, Some(name)) => format!("did you mean {name}? `mist list` shows what is on this machine"),
         (None, None) => {

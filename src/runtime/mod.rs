@@ -30,43 +30,64 @@ mod builder;
 mod chat;
 mod chat_settings;
 mod checked;
-pub mod conversion;
-pub mod conversions;
 mod error;
-pub mod fetch;
 mod inspected;
-pub mod located;
 mod measured;
 mod model;
-pub mod opened;
 mod options;
 mod piece;
 mod pieces;
 mod placing;
-pub mod quantize;
 mod report;
 mod settings;
 mod sidecars;
 mod speech;
 mod suggested;
 mod texts;
+
+// The command is another crate, so what only it needs is public. It is hidden from the documentation, as programs open
+// models by `Model` and `Builder`.
+#[doc(hidden)]
+pub mod conversion;
+#[doc(hidden)]
+pub mod conversions;
+#[doc(hidden)]
+pub mod fetch;
+#[doc(hidden)]
+pub mod located;
+#[doc(hidden)]
+pub mod opened;
+#[doc(hidden)]
+pub mod quantize;
+#[doc(hidden)]
 pub mod writing;
+#[doc(hidden)]
+pub use inspected::Inspected;
+#[doc(hidden)]
+pub use located::{Located, Missing, Search, Wanted};
+#[doc(hidden)]
+pub use measured::Measured;
+#[doc(hidden)]
+pub use model::{schemes, weights};
+#[doc(hidden)]
+pub use opened::Opened;
+#[doc(hidden)]
+pub use placing::{Placed, Room};
+#[doc(hidden)]
+pub use settings::ModelSettings;
+#[doc(hidden)]
+pub use speech::Speech;
+#[doc(hidden)]
+pub use suggested::suggested_sampling;
 
 pub use builder::Builder;
 pub use chat::{Chat, Reply, Replying};
 pub use error::Error;
-pub use inspected::Inspected;
-pub use located::{Located, Missing, Search, Wanted};
-pub use measured::Measured;
-pub use model::{Model, schemes, weights};
-pub use opened::Opened;
+pub use model::Model;
 pub use options::{NEW_TOKENS, NO_LIMIT, Options, random_seed};
 pub use piece::Piece;
 pub use pieces::Pieces;
-pub use placing::{Placed, Room};
 pub use quantize::Quantize;
 pub use report::{Report, Silent, Step};
-pub use settings::{ModelSettings, Precision};
-pub use speech::Speech;
-pub use suggested::suggested_sampling;
+pub use settings::Precision;
 pub use texts::{EndedText, Texts};

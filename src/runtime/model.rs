@@ -44,10 +44,11 @@ struct Parts {
 }
 
 impl Model {
-    /// Loads a model onto its devices.
+    /// Loads a model onto its devices. Programs use [`Model::builder`]; the command prints a plan in between.
     ///
     /// # Errors
     /// A device cannot be opened, or has too little memory for its layers.
+    #[doc(hidden)]
     pub fn load(
         opened: Opened,
         placed: Placed,
@@ -89,7 +90,8 @@ impl Model {
         &self.0.opened.name
     }
 
-    /// Returns the checkpoint and the tokenizer.
+    /// Returns the checkpoint and the tokenizer together, for the command.
+    #[doc(hidden)]
     pub fn opened(&self) -> &Opened {
         &self.0.opened
     }

@@ -6,7 +6,7 @@
 pub trait Report {
     /// Receives a line for the user: a decision, or the path of a written file.
     fn note(&mut self, _line: &str) {}
-    /// Receives a line with details, which `--verbose` shows.
+    /// Receives a line with details, which the command shows with `--verbose`.
     fn detail(&mut self, _line: &str) {}
     /// Receives a warning.
     fn warn(&mut self, _line: &str) {}

@@ -25,7 +25,9 @@ pub fn hint(cause: &(dyn Error + 'static)) -> Option<String> {
 fn of_runtime(error: &runtime::Error) -> Option<String> {
     use runtime::Error::*;
     Some(match error {
-        Unknown { typed, .. } if typed.contains(char::is_whitespace) => "a prompt is given with -p TEXT".into(),
+        Unknown { typed, .. } if typed.contains(char::is_whitespace) => {
+            "a prompt is given with -p TEXT".into()
+        }
         NoCheckpoints { offline: true } => "name the folder of one: -m FOLDER".into(),
         Several { names } => format!("name one: -m {}", names.first()?),
         NotPlanned { scheme, .. } => format!("a run with --quantize {scheme} makes and keeps it"),
@@ -35,7 +37,8 @@ fn of_runtime(error: &runtime::Error) -> Option<String> {
         | Generation { reason: GenerationError::Sampling(SamplingError::NotNumbers), narrow_cache: true } => {
             format!("--cache-dtype {}", error.hint()?.trim_start_matches("a cache of "))
         }
-        NotNumbers { .. } | Generation { reason: GenerationError::Sampling(SamplingError::NotNumbers), .. } => {
+        NotNumbers { .. }
+        | Generation { reason: GenerationError::Sampling(SamplingError::NotNumbers), .. } => {
             format!("--dtype {}", error.hint()?)
         }
         Checkpoint(error) => of_checkpoint(error)?,
@@ -100,7 +103,9 @@ fn of_hub(error: &hub::Error) -> Option<String> {
         SeveralGguf { files, .. } => format!("pick one: --file {}", files.first()?),
         Space { .. } => "free some space, or choose another disk with --checkpoints-dir".into(),
         OtherCommit { here, .. } => {
-            format!("--revision {here} stays with it; without --tokenizer-only and --file all is fetched anew")
+            format!(
+                "--revision {here} stays with it; without --tokenizer-only and --file all is fetched anew"
+            )
         }
         _ => return None,
     })
@@ -158,7 +163,10 @@ mod tests {
             let command = hint(&*error).unwrap_or_default();
             // A whole command in backticks may have flags.
             let outside: String = library.split('`').step_by(2).collect();
-            assert!(!format!("{error} {outside}").contains("--") && !library.is_empty(), "{error}: {library}");
+            assert!(
+                !format!("{error} {outside}").contains("--") && !library.is_empty(),
+                "{error}: {library}"
+            );
             assert!(command.starts_with(expected), "{command}");
         }
     }
