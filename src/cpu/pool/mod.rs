@@ -1,14 +1,13 @@
 //! The thread pool: a job is divided into tasks, which the pool's threads and the caller claim one at a time.
 //!
 //! A token of a small model takes about a hundred jobs of a few microseconds each, one after another. So an idle thread
-//! polls for the next job for a while before it sleeps. A job costs a few hundred nanoseconds; rayon's fork and join
-//! took several microseconds.
+//! polls for the next job for a while before it sleeps. A job costs a few hundred nanoseconds, a fork and join of
+//! rayon several microseconds.
 //!
 //! On a busy machine the threads must not block each other. Tasks are small and are claimed by the threads that
 //! run, a polling thread yields its core, and a thread that waits longer than 50 µs sleeps. Yielding matters
 //! because Linux puts two of these threads on one core when another process is busy, and then one can only poll
-//! while the other does not run. Without yielding a small model kept 37 % of its rate, with it 48 % (medians of 5,
-//! alternating).
+//! while the other does not run. docs/performance.md has measurements.
 //!
 //! Any thread may run a task, although tasks that are neighbours in memory tend to stay on one thread. A task's
 //! result must not depend on it.

@@ -33,8 +33,8 @@
 //! - Blocks of a panel begin at multiples of 32 bytes, not 64 (q8_0: 544).
 //!
 //! Rows that are not interleaved in storage are interleaved 256 columns at a time into the L1 cache and multiplied
-//! there by the same kernels, so the result has the same bits. Interleaving whole rows into the L2 cache took a
-//! quarter longer; interleaving in registers, between the multiplications, took a tenth longer.
+//! there by the same kernels, so the result has the same bits. Interleaving whole rows into the L2 cache is slower, and so
+//! is interleaving in registers between the multiplications.
 //!
 //! # Order of summation
 //!
@@ -49,19 +49,11 @@
 //!
 //! # Performance
 //!
-//! `cargo bench --bench packed` measures it; docs/performance.md has results. On a Sapphire Rapids, decode reads
-//! panels at 89 % to 111 % of the rate of summing the same buffer, and AMX multiplies 128 rows at 402 to 694
-//! GFLOP/s per thread.
+//! `cargo bench --bench packed` measures it. docs/performance.md has the results, and what the following choices gain.
 //!
-//! Decode is fast because of two prefetches. One goes 4 KiB ahead into the L2 cache, which accepts more requests at
-//! once than L1 (84 % to 99 % with q4_k and one thread). The other goes 2 KiB ahead from L2 into L1 (loads that
-//! touch two lines ran at a quarter of the rate out of L2). With two threads these distances were 3 % (q8_0) and
-//! 7 % (q4_0) faster than 8 and 1 KiB, medians of 3 alternating runs. Requests have to be evenly spaced: q4_k
-//! unpacked 256 columns at a time had 75 % of the read rate, a line at a time 90 % and more.
-//!
-//! AVX512 alternates between the blocks of two panels. This made a 7B model's decode 5 % (q8_0, q4_0) and 3 %
-//! (q4_k) faster, medians of 4 alternating runs. Plain sums with the same prefetches read 31.7 GB/s from one place
-//! and 35.0 GB/s from two.
+//! - Decode prefetches twice: 4 KiB ahead into the L2 cache, which accepts more requests at once than L1, and 2 KiB ahead
+//!   from L2 into L1. Requests have to be evenly spaced, so panels are unpacked a cache line at a time.
+//! - AVX512 alternates between the blocks of two panels, because memory is read faster from two places than from one.
 //!
 //! The NEON kernels were compared bit for bit with the portable ones in an emulator. They have not been timed on
 //! any machine.
