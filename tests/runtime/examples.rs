@@ -137,3 +137,15 @@ fn the_first_program_runs_with_the_starter() {
     let talk = run("chat", folder, &[name, "How many days are there in a week?"]);
     assert!(talk.to_lowercase().contains("seven") || talk.contains('7'), "{talk}");
 }
+
+/// README's program is the first one of `docs/library.md`, whose programs run as doctests.
+#[test]
+fn the_program_of_the_readme_is_one_that_runs() {
+    let read =
+        |file: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let (readme, page) = (read("README.md"), read("docs/library.md"));
+    for fence in ["```toml\n", "```rust\n"] {
+        let block = |text: &str| text.split_once(fence).unwrap().1.split_once("```\n").unwrap().0.to_string();
+        assert_eq!(block(&readme), block(&page));
+    }
+}
