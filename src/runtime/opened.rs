@@ -145,7 +145,7 @@ pub fn warn(checkpoint: &Checkpoint, report: &mut dyn Report) {
     if !changed.is_empty() {
         let (folder, files) = (checkpoint.folder.display(), changed.join(", "));
         report.warn(&format!("{folder} was not converted from the weights beside it ({files})"));
-        report.note("`mist convert` with the same flags and --force converts them again");
+        report.note("`mist convert --force` with the same settings converts them again");
     }
 }
 
