@@ -220,9 +220,10 @@ pub enum Error {
         /// The tokenizer's error.
         reason: Box<text::Error>,
     },
-    /// A file of a checkpoint cannot be read, written or understood.
+    /// `MIST_CPU` names no kernels, or kernels that this processor does not have.
     #[error(transparent)]
     Cpu(#[from] UnknownLevel),
+    /// A file of a checkpoint cannot be read, written or understood.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
     /// A tokenizer cannot be read, or cannot encode a text or a conversation.
