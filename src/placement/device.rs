@@ -95,7 +95,7 @@ fn cuda_devices() -> usize {
     0
 }
 
-/// The value of `--devices`.
+/// Which devices compute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Devices {
     /// The first accelerators, by number; logical CPU devices if the machine has no accelerators.

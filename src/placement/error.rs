@@ -91,14 +91,16 @@ impl Hinted for Error {
                 Some("use the CPU; `mist devices` lists the devices".into())
             }
             Error::MoreDevicesThanLayers { layers, .. } => {
-                Some(format!("at most {}", counted(*layers, "device")))
+                Some(format!("choose at most {}", counted(*layers, "device")))
             }
             Error::TooFew { found, .. } => {
-                Some(format!("{}, or a list such as cuda:0,cpu", counted(*found, "device")))
+                Some(format!("choose {}, or a list such as cuda:0,cpu", counted(*found, "device")))
             }
-            Error::SplitCount { parts, .. } => Some(counted(*parts, "device")),
+            Error::SplitCount { parts, .. } => Some(format!("choose {}", counted(*parts, "device"))),
+            Error::SplitSum { layers, .. } => Some(format!("a split's numbers add up to {layers}")),
+            Error::EmptyShare(_) => Some("a split has one number, at least 1, for each device".into()),
             Error::MemoryCount { devices, .. } => {
-                Some(format!("one size for all, or {devices} sizes separated by commas"))
+                Some(format!("give one size for all devices, or {devices} sizes"))
             }
             Error::DoesNotFit { remedies, .. } if remedies.is_empty() => {
                 Some("no context, quantization or number of such devices would fit".into())

@@ -27,7 +27,8 @@ impl Model {
     /// model once and keeps the conversion. This function never downloads: use `mist download` or [`hub`](crate::hub).
     ///
     /// # Errors
-    /// The model is not on this machine, its files are invalid, or a device has too little memory for it.
+    /// The model is not on this machine, its files are invalid, or a device has too little memory for it; a conversion
+    /// cannot be written; `MIST_CPU` names kernels that this processor does not support.
     pub fn open(name: impl AsRef<Path>) -> Result<Self, Error> {
         Self::builder().open(name)
     }
@@ -128,8 +129,7 @@ impl Builder {
     /// Opens a model by its path or name, like [`Model::open`].
     ///
     /// # Errors
-    /// The errors of [`Model::open`]; a device does not exist; settings contradict each other or the model; `MIST_CPU`
-    /// names kernels that this processor does not support.
+    /// The errors of [`Model::open`]; a device does not exist; settings contradict each other or the model.
     pub fn open(self, name: impl AsRef<Path>) -> Result<Model, Error> {
         cpu::choose_from_environment()?;
         let Self { settings, quantize, context, mut report } = self;

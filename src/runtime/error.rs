@@ -313,9 +313,9 @@ impl Hinted for Error {
             Self::HalfDownloaded { repository, .. } => {
                 format!("`mist download {repository}` fetches the rest")
             }
-            Self::CacheOnAccelerator => "choose f16".into(),
+            Self::CacheOnAccelerator => "choose a cache of f16".into(),
             Self::Context { context, .. } | Self::Window { context, .. } => {
-                format!("at most {}", counted(*context, "token"))
+                format!("choose a context of at most {}", counted(*context, "token"))
             }
             Self::NotNumbers { narrow_cache }
             | Self::Generation {

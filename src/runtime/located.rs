@@ -249,7 +249,7 @@ fn unknown(store: &Store, typed: &Path) -> Error {
     let listed = || catalogue::nearest(&typed).or_else(|| catalogue::called(&typed));
     let hint = match (similar(store, &typed), listed()) {
         _ if typed.contains(char::is_whitespace) => {
-            "a name has no spaces; a prompt is given apart from it".to_string()
+            "if this is a prompt, it is not part of the name".to_string()
         }
         (Some(name), _) => format!("did you mean {name}?"),
         (None, Some(name)) => format!("did you mean {name}? `mist list` shows what is on this machine"),

@@ -2,7 +2,7 @@
 //!
 //! Knows where checkpoints and conversions are stored, which weights run, on which devices, and how large caches may
 //! be. Knows nothing about terminals or HTTP. It prints nothing and sends its messages to a [`Report`]. The commands
-//! use this API like any other program.
+//! run models by this API; for plans and conversions they also use parts of it that `cargo doc` hides.
 //!
 //! | file | what |
 //! |---|---|

@@ -82,7 +82,7 @@ impl Placed {
     /// Plans the placement for one sequence of the longest context that memory allows. Also returns its length.
     ///
     /// # Errors
-    /// Those of [`new`](Self::new) for a context of `fewest` tokens.
+    /// The errors of [`new`](Self::new). If fewer than `fewest` tokens fit, the error for the model's whole context.
     pub fn of_longest_context(
         settings: &ModelSettings,
         checkpoint: &Checkpoint,

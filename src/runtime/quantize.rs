@@ -28,9 +28,9 @@ impl Quantize {
         }
     }
 
-    /// Returns the value of `--quantize` that selects the weights of `checkpoint` again, which was opened with `asked`.
+    /// Returns the name that selects the weights of `checkpoint` again, which was opened with `asked`.
     ///
-    /// `none` stands for the weights as published, a scheme for its conversion. `None` means that no value selects this
+    /// `none` stands for the weights as published, a scheme for its conversion. `None` means that no name selects this
     /// conversion, only the path of its folder.
     pub fn again(asked: Option<Self>, checkpoint: &Checkpoint) -> Option<&'static str> {
         match (asked, &checkpoint.provenance) {

@@ -19,7 +19,7 @@ pub struct Removal {
     pub doomed: Vec<Doomed>,
     /// Folders that are deleted as well if they are then empty.
     emptied: Vec<PathBuf>,
-    /// The folder of a conversion that lies beside its originals, which stay.
+    /// A folder that stays while some of its files are deleted; it is claimed meanwhile.
     shared: Option<PathBuf>,
 }
 

@@ -1,4 +1,6 @@
 //! Hints in the command's flags. The library's own hints name settings and no flags, which its callers do not have.
+//!
+//! Errors are printed in this room, whichever verb fails; so this one file of it knows the errors of other rooms.
 
 use std::error::Error;
 use std::io;
@@ -30,6 +32,7 @@ fn of_runtime(error: &runtime::Error) -> Option<String> {
         }
         NoCheckpoints { offline: true } => "name the folder of one: -m FOLDER".into(),
         Several { names } => format!("name one: -m {}", names.first()?),
+        TwoSchemes => "leave --quantize out, or name the model without a scheme".into(),
         NotPlanned { scheme, .. } => format!("a run with --quantize {scheme} makes and keeps it"),
         CacheOnAccelerator => "--cache-dtype f16".into(),
         Context { context, .. } | Window { context, .. } => format!("--context-length {context}"),
@@ -65,6 +68,11 @@ fn of_placement(error: &placement::Error) -> Option<String> {
         MoreDevicesThanLayers { layers, .. } => format!("at most --devices {layers}"),
         TooFew { found, .. } => format!("--devices {found}, or a list such as cuda:0,cpu"),
         SplitCount { parts, .. } => format!("--devices {parts}"),
+        SplitSum { layers, .. } => format!("--split takes numbers that add up to {layers}"),
+        EmptyShare(_) => "--split takes one number, at least 1, for each device".into(),
+        MemoryCount { devices, .. } => {
+            format!("--memory takes one size for all, or {devices} sizes separated by commas")
+        }
         DoesNotFit { remedies, .. } if !remedies.is_empty() => would_fit(remedies, in_flags),
         _ => return None,
     })
@@ -144,7 +152,7 @@ mod tests {
     /// Regression: the library's hints named flags, which a program does not have.
     #[test]
     fn only_the_command_names_flags() {
-        let errors: [(Box<dyn Error>, &str); 6] = [
+        let errors: [(Box<dyn Error>, &str); 10] = [
             (Box::new(runtime::Error::CacheOnAccelerator), "--cache-dtype f16"),
             (Box::new(runtime::Error::Context { asked: 9, context: 8 }), "--context-length 8"),
             (
@@ -157,6 +165,16 @@ mod tests {
                 "--devices 2, or a list",
             ),
             (Box::new(text::Error::NoBos), "--no-bos"),
+            (Box::new(runtime::Error::TwoSchemes), "leave --quantize out"),
+            (
+                Box::new(placement::Error::SplitSum { split: "1,3".into(), sum: 4, layers: 5 }),
+                "--split takes numbers that add up to 5",
+            ),
+            (Box::new(placement::Error::EmptyShare("0,2".into())), "--split takes one number"),
+            (
+                Box::new(placement::Error::MemoryCount { memory: "1GB,2GB".into(), parts: 2, devices: 3 }),
+                "--memory takes one size for all, or 3 sizes",
+            ),
         ];
         for (error, expected) in errors {
             let library = super::super::hinted(&*error).and_then(Hinted::hint).unwrap_or_default();

@@ -114,7 +114,7 @@ impl Hinted for Error {
             Self::Read { reason, .. } => reason.hint(),
             Self::LfsPointer(_) => Some("fetch it with `git lfs pull`, or all with `mist download`".into()),
             Self::Metadata(_) => Some(NEW_GGUF.into()),
-            Self::NoBos => Some("encode without it".into()),
+            Self::NoBos => Some("encode without a beginning-of-text token".into()),
             Self::NotStarted(exceeded) => exceeded.hint().map(str::to_owned),
             Self::NoTemplate | Self::NoDefaultTemplate(_) => {
                 Some("mist generate continues a plain text".into())

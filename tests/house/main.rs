@@ -176,8 +176,12 @@ fn sources_said_twice(house: &House) -> Vec<String> {
             let fields = fields.split("\n}").next().unwrap_or_default();
             let is_shown =
                 message.contains("{source") || message.contains("{0}") && fields.contains("#[from]");
-            if is_shown || fields.contains("#[source]") {
+            if is_shown {
                 faults.push(format!("{file}: the message {message:?} holds its source's"));
+            } else if fields.contains("#[source]") {
+                faults.push(format!(
+                    "{file}: the error of {message:?} has a source: name it `reason`, in the message"
+                ));
             }
         }
     }

@@ -32,7 +32,7 @@ pub enum CacheType {
 }
 
 impl CacheType {
-    /// Returns the value of `--cache-dtype`.
+    /// Returns the name, such as `f16`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",

@@ -145,15 +145,21 @@ fn temporary(name: &OsStr) -> OsString {
 /// Returns whether `candidate` is a temporary name of the file `name`. Partial downloads are named differently.
 fn is_temporary(candidate: &OsStr, name: &OsStr) -> bool {
     let (candidate, name) = (candidate.as_encoded_bytes(), name.as_encoded_bytes());
-    let drawn = candidate.strip_prefix(b".").and_then(|rest| rest.strip_prefix(name));
-    let drawn = drawn.and_then(|rest| rest.strip_prefix(b".")?.strip_suffix(PARTIAL.as_bytes()));
-    drawn.is_some_and(|drawn| drawn.len() == DRAWN && drawn.iter().all(u8::is_ascii_alphanumeric))
+    let of_name = candidate.strip_prefix(b".").and_then(|rest| rest.strip_prefix(name)?.strip_prefix(b"."));
+    of_name.and_then(|rest| rest.strip_suffix(PARTIAL.as_bytes())).is_some_and(is_drawn)
+}
+
+/// Returns whether `bytes` are the random part of a temporary name.
+fn is_drawn(bytes: &[u8]) -> bool {
+    bytes.len() == DRAWN && bytes.iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// Returns whether `name` is that of a file that a killed program leaves: the lock of a folder, or a temporary file.
 pub fn is_leftover(name: &OsStr) -> bool {
-    let bytes = name.as_encoded_bytes();
-    name == LOCK || bytes.starts_with(b".") && bytes.ends_with(PARTIAL.as_bytes())
+    let hidden = name.as_encoded_bytes().strip_prefix(b".");
+    let drawn =
+        hidden.and_then(|rest| rest.strip_suffix(PARTIAL.as_bytes())?.rsplit(|byte| *byte == b'.').next());
+    name == LOCK || drawn.is_some_and(is_drawn)
 }
 
 /// Finds the temporary files of `name` that killed programs left in `folder`; returns their names and sizes.

@@ -31,7 +31,8 @@ impl<const N: usize, const P: usize, const ONE: bool, const BITS: u32, const MIN
     fn run<S: Lanes>(self, sums: &mut [[f32; ROWS]]) {
         let size = const { block32_bytes(BITS, MINIMUM) };
         let rows = if ONE { 1 } else { (self.x.rows / P).min(TILE / P) };
-        let together = if ONE || S::PARTS > 1 { 0 } else { rows - rows % (SUMS / N / P) };
+        // Sums of 16 bits would need another step.
+        let together = if ONE || S::PARTS > 1 || !S::VNNI { 0 } else { rows - rows % (SUMS / N / P) };
         // Alternates between the blocks of two panels: memory is faster when it is read in two places at once.
         for b in 0..blocks(&self.panels, size) {
             let x = self.x.columns32::<TILE>(b, 0);
