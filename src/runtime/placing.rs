@@ -263,7 +263,7 @@ mod tests {
         let settings = ModelSettings { cache: Some(CacheType::Q8_0), ..ModelSettings::default() };
         assert_eq!(cache_dtype(&settings, &[DeviceName::Cpu]).unwrap(), CacheType::Q8_0);
         let error = cache_dtype(&settings, &[DeviceName::Cpu, DeviceName::Cuda(0)]).unwrap_err();
-        assert_eq!(error.hint().unwrap(), "choose f16");
+        assert_eq!(error.hint().unwrap(), "choose a cache of f16");
     }
 
     #[test]

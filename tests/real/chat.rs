@@ -96,6 +96,24 @@ fn bytes_that_are_no_text_do_not_leave() {
     assert_eq!(said(folder.path()), [["hi"]]);
 }
 
+/// The line of the prompt's progress was drawn over the next prompt, and what was typed there was hidden.
+#[test]
+fn a_refused_message_leaves_the_prompt_as_it_is() {
+    let folder = folder();
+    let mut terminal = chat(folder.path(), &["--context-length", "8"]);
+    for (number, line) in ["/retry", "a message that is too long"].into_iter().enumerate() {
+        terminal.enter(line);
+        terminal.wait_for_prompt(PROMPT, number + 2);
+        // Longer than the progress waits before it shows itself.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        terminal.keys("ab");
+        terminal.wait_for_line(">> Prompt: ab");
+        terminal.keys("\u{7f}\u{7f}");
+        terminal.wait_for_line(PROMPT);
+    }
+    leave(terminal);
+}
+
 /// A blank line in a paste left the chat, and the rest of the paste went to the shell.
 #[test]
 fn a_paste_with_blank_lines_is_one_message_or_a_turn_a_line() {
@@ -202,7 +220,7 @@ fn a_conversation_is_gone_on_with_and_stays_one_file() {
     terminal.wait_for_prompt(PROMPT, 2);
     assert_eq!(said(folder.path()), [["one"]], "while the chat goes on");
     let shown = leave(terminal);
-    assert!(shown.ends_with("`mist chat --continue` goes on with this conversation"), "{shown}");
+    assert!(shown.ends_with("The same command with --continue goes on with this conversation"), "{shown}");
 
     let mut terminal = chat(folder.path(), &["--continue"]);
     terminal.enter("two");

@@ -37,7 +37,7 @@ pub fn run(
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(status)) => {
                 if keeper.path().is_some() {
-                    printer.note("`mist chat --continue` goes on with this conversation");
+                    printer.note("The same command with --continue goes on with this conversation");
                 }
                 return Ok(status);
             }

@@ -48,7 +48,8 @@ impl<'a> Talk<'a> {
         let context = self.chat.model().context_length();
         let most = self.chat.current_options().max_new_tokens;
         let before = self.chat.conversation().clone();
-        let mut reply = ask(&mut self.chat)?;
+        // The watch keeps the progress, whose line would be drawn over the next prompt.
+        let mut reply = ask(&mut self.chat).inspect_err(|_| progress.clear())?;
         if reply.dropped() > 0 {
             let turns = match reply.dropped() {
                 1 => "turn is".into(),
